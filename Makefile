@@ -1,0 +1,35 @@
+# Everything that these targets need they put into .cache themselves: see tests/tools/setup.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-clean test lint sanity unit integration artifact clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: ## Migrate a couch2pg database between two throw-away PostgreSQL servers
+	tests/demo/run
+
+demo-clean: ## Stop the demo's servers and remove what it made
+	tests/demo/clean
+
+test: lint unit integration artifact ## Run every gate and every test
+
+lint: ## Run every gate
+	tests/tools/lint
+
+sanity: ## Run ansible-test sanity alone
+	tests/tools/setup
+	tests/tools/sanity
+
+unit: ## Test the core without Ansible and without PostgreSQL
+	tests/tools/run pytest tests/unit
+
+integration: ## Test modules, roles and playbooks against real PostgreSQL servers
+	tests/tools/system
+	tests/tools/run pytest tests/integration
+
+artifact: ## Build the collection and test it installed
+	tests/tools/run pytest tests/artifact
+
+clean: ## Remove everything that was made here, the demo included
+	test ! -x tests/demo/clean || tests/demo/clean
+	rm -rf .cache .ansible tests/output

@@ -1,0 +1,50 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of every module that talks to PostgreSQL."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Documentation fragment C(cht.couch2pg.connection)."""
+
+    DOCUMENTATION = r"""
+options:
+  database:
+    description: Name of the database.
+    type: str
+    required: true
+  login_host:
+    description:
+      - Address of the PostgreSQL server, as seen from the managed host.
+      - Empty means the Unix socket.
+    type: str
+    default: ""
+  login_port:
+    description: Port of the PostgreSQL server; it also names the Unix socket.
+    type: int
+    default: 5432
+  login_user:
+    description: Role that connects. It must be able to read every table on the source, and to create databases on the target.
+    type: str
+    default: postgres
+  login_password:
+    description: Its password. It is never written to a command line, a log or a result.
+    type: str
+  login_unix_socket:
+    description: Folder of the Unix socket; empty means where libpq looks for it. Used when O(login_host) is empty.
+    type: str
+    default: ""
+  ssl_mode:
+    description: How TLS is negotiated, as libpq's C(sslmode).
+    type: str
+    default: prefer
+    choices: [disable, allow, prefer, require, verify-ca, verify-full]
+  ca_cert:
+    description: File with the certificates that are trusted, on the managed host; empty means libpq's default.
+    type: path
+    default: ""
+requirements:
+  - psycopg2 (Debian and Ubuntu python3-psycopg2) on the managed host
+"""

@@ -1,0 +1,222 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Phase dump: an archive of the source, with the evidence of what it must contain, out of one snapshot."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from . import digest, evidence, manifest, pg_dump, programs
+from .connection import ConnectionSettings, Session, check_no_pooler, server_identity
+from .errors import MigrationError
+from .files import expand, fsync_path, fsync_tree, make_private_folder, remove_tree, write_json
+from .job import JobSpec
+from .job_context import JobContext
+from .relations import check_couchdb, check_readable, list_tables
+from .snapshot import HeldSnapshot, open_reader
+from .together import run_together
+
+ENTRY = "dump:run"
+
+
+def archive_folder(staging_dir: str, migration_id: str) -> Path:
+    """Where the finished archive of a migration stands."""
+    return expand(staging_dir) / migration_id
+
+
+def examine(
+    settings: ConnectionSettings, bin_dir: str, archive_format: str, compression: str, method: str
+) -> dict[str, Any]:
+    """Everything that can be known before the dump starts; raises MigrationError for what would make it fail."""
+    program = programs.find("pg_dump", bin_dir)
+    with Session(settings) as session:
+        check_no_pooler(session)
+        programs.check_pg_dump(program, session.version)
+        tables = list_tables(session).kept
+        check_couchdb(tables)
+        check_readable(tables, settings.user)
+        return {
+            "identity": server_identity(session),
+            "pg_dump": program.path,
+            "pg_dump_major": program.major,
+            "compression": pg_dump.choose_compression(compression, program, archive_format),
+            "digest_method": digest.choose_method(method, session.version),
+        }
+
+
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
+    """The job for a dump with the module's ``options``, given what ``examine`` found."""
+    fingerprint = {
+        "server_identity": known["identity"],
+        "database": settings.database,
+        "staging_dir": str(expand(options["staging_dir"])),
+        "format": options["format"],
+        "compression": known["compression"],
+        "digest_method": known["digest_method"],
+    }
+    parameters = dict(
+        fingerprint,
+        migration_id=options["migration_id"],
+        connection=settings.public(),
+        bin_dir=options["bin_dir"],
+        jobs=max(1, options["jobs"]),
+        pg_dump_major=known["pg_dump_major"],
+    )
+    return JobSpec("dump", ENTRY, parameters, fingerprint, {"login_password": settings.password or ""})
+
+
+def still_valid(result: dict[str, Any]) -> bool:
+    """Whether the finished archive still stands: its manifest, and every file with its size."""
+    root = Path(result["archive"])
+    if not (root / manifest.MANIFEST).exists():
+        return False
+    return not manifest.compare(root, manifest.load(root), workers=1, hashes=False)
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """Make the archive of the database; the work of the job ``dump``.
+
+    Raises MigrationError; then nothing stands under the archive's name.
+    """
+    parameters = context.parameters
+    final = archive_folder(parameters["staging_dir"], parameters["migration_id"])
+    if final.exists():
+        raise MigrationError(
+            f"{final} exists already, and is not the finished archive of this job. Move it away, then run again.",
+            "archive_exists",
+            path=str(final),
+        )
+    partial = final.with_name(final.name + ".partial")
+    _start_afresh(partial)
+    started = time.time()
+    with HeldSnapshot(context.connection()) as snapshot:
+        document = evidence.collect(snapshot.session, parameters["migration_id"], snapshot.identifier, snapshot.tables)
+        _dump_and_digest(context, snapshot, document, partial)
+        snapshot.check_alive()
+        evidence.add_sequences_after(document, evidence.sequence_values(snapshot.session))
+    document["dump"] = {
+        "format": parameters["format"],
+        "compression": parameters["compression"],
+        "pg_dump_major": parameters["pg_dump_major"],
+        "seconds": round(time.time() - started, 1),
+    }
+    write_json(partial / manifest.EVIDENCE, document)
+    listing = _write_manifest(context, partial, document)
+    (partial / manifest.HALF_DONE).unlink()
+    partial.rename(final)
+    fsync_path(final.parent)
+    return {
+        "archive": str(final),
+        "bytes": listing["bytes"],
+        "files": len(listing["files"]),
+        "seconds": document["dump"]["seconds"],
+        "format": parameters["format"],
+        "compression": parameters["compression"],
+        "digest_method": document["digest_method"],
+        "snapshot": document["snapshot"],
+        "database_bytes": document["database"]["bytes"],
+        "rows": sum(table["rows"] for table in document["tables"]),
+        "tables": document["tables"],
+        "left_out": document["left_out"],
+        "couchdb_progress": document["couchdb_progress"],
+    }
+
+
+def _start_afresh(partial: Path) -> None:
+    """Remove what an earlier attempt of ours left half-done, and nothing else."""
+    make_private_folder(partial.parent)
+    marker = partial / manifest.HALF_DONE
+    if partial.exists() and not marker.exists() and not (partial / manifest.MANIFEST).exists():
+        raise MigrationError(
+            f"{partial} was not made by this collection. Move it away, then run again.",
+            "archive_exists",
+            path=str(partial),
+        )
+    remove_tree(partial)
+    make_private_folder(partial)
+    marker.touch(mode=0o600)
+
+
+def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict[str, Any], partial: Path) -> None:
+    """pg_dump and the digests side by side, within one budget of workers; the first to fail stops the other."""
+    parameters = context.parameters
+    jobs = parameters["jobs"]
+    tables = snapshot.tables
+    settings = context.connection()
+    total = sum(table.table_bytes for table in tables.kept)
+    stop = threading.Event()
+    context.progress.step("dump and digest", 2 * total, "bytes", estimated=True)
+
+    def take_digests() -> list[digest.TableDigest]:
+        return digest.digest_tables(
+            tables.kept,
+            parameters["digest_method"],
+            max(1, jobs // 2),
+            lambda: open_reader(settings, snapshot.identifier),
+            context.progress.advance,
+            stop,
+        )
+
+    def dump() -> None:
+        _run_pg_dump(context, snapshot.identifier, max(1, jobs - jobs // 2), partial, stop)
+        context.progress.advance(total, "pg_dump")
+
+    digests = run_together(dump, take_digests, stop, one_by_one=jobs == 1)
+    evidence.add_tables(document, tables, digests, parameters["digest_method"])
+
+
+def _run_pg_dump(context: JobContext, snapshot: str, jobs: int, partial: Path, stop: threading.Event) -> None:
+    parameters = context.parameters
+    command = pg_dump.build(
+        programs.find("pg_dump", parameters["bin_dir"]),
+        parameters["format"],
+        partial,
+        snapshot,
+        jobs,
+        parameters["compression"],
+    )
+    said: list[str] = []
+
+    def listen(line: str) -> None:
+        context.log(line)
+        # With --verbose it tells of every step; what is wrong bears one of these words.
+        if any(word in line for word in ("error:", "ERROR:", "FATAL:", "detail:", "fatal", "No space", "gzip")):
+            said.append(line)
+
+    environment = dict(context.connection().environment(context.passfile()), TMPDIR=str(context.work))
+    code = programs.run(command.arguments, environment, listen, stop, command.output, command.through)
+    if stop.is_set():
+        raise MigrationError("pg_dump was stopped.", "stopped")
+    if code != 0:
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        free = shutil.disk_usage(partial).free
+        raise MigrationError(
+            f"pg_dump {ended}: {said[0] if said else 'it gave no reason'}. {free} bytes are free in {partial.parent}. "
+            "Nothing is left under the archive's name; mend the cause and run again.",
+            "pg_dump_failed",
+            exit_code=code,
+            messages=said[:20],
+            free_bytes=free,
+        )
+
+
+def _write_manifest(context: JobContext, partial: Path, document: dict[str, Any]) -> dict[str, Any]:
+    sizes = sum(stat.st_size for _path, stat in manifest.list_files(partial))
+    context.progress.step("checksums", sizes, "bytes")
+    listing = manifest.create(partial, context.parameters["jobs"], context.progress.advance)
+    listing.update(
+        migration_id=document["migration_id"],
+        database=document["database"]["name"],
+        server_identity=document["server"]["identity"],
+        snapshot=document["snapshot"],
+        taken_at=document["taken_at"],
+        options=document["dump"],
+    )
+    fsync_tree(partial)
+    write_json(partial / manifest.MANIFEST, listing)
+    return listing

@@ -1,0 +1,85 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The process of a job: ``python -m ... job_runner FOLDER``, with the secrets as JSON on standard input.
+
+It detaches itself, and ends with 0 as soon as the job runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from .errors import MigrationError
+from .files import read_json, remove_tree, write_json
+from .job_context import JobContext, Progress
+
+
+class _Cancelled(BaseException):
+    """SIGTERM or SIGINT arrived."""
+
+
+def main(folder: Path) -> int:
+    """Run the job that ``folder`` describes and leave its result there; 0 when it succeeded."""
+    secrets = json.load(sys.stdin)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _cancel)
+    # The lock goes along to the child; whoever started this process sees it end and knows that the job runs.
+    if os.fork():
+        return 0
+    spec = read_json(folder / "spec.json")
+    with Progress(folder / "progress.json") as progress:
+        result = _run(JobContext(folder, spec["parameters"], progress, secrets), spec["entry"])
+    remove_tree(folder / "work")
+    write_json(folder / "result.json", result)
+    return 0 if result["status"] == "done" else 1
+
+
+def _run(context: JobContext, entry: str) -> dict[str, Any]:
+    module, function = entry.split(":")
+    try:
+        work = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+        return {"status": "done", "value": work(context)}
+    except MigrationError as error:
+        failure = error
+    except _Cancelled:
+        failure = MigrationError("The job was stopped by a signal. Run again to redo it.", "cancelled")
+    except OSError as error:
+        failure = _system_error(error)
+    except Exception as error:  # noqa: BLE001 - the last place that can put it into the result
+        traceback.print_exc()
+        failure = MigrationError(
+            f"The job failed in a way that it didn't expect: {type(error).__name__}: {error}. "
+            f"The log in {context.folder / 'log'} has the details.",
+            "unexpected",
+        )
+    context.log(failure.message)
+    return {"status": "failed", "error": failure.as_dict()}
+
+
+def _system_error(error: OSError) -> MigrationError:
+    where = f": {error.filename}" if error.filename else ""
+    return MigrationError(
+        f"The operating system refused: {error.strerror or error}{where}. Mend that, then run again.",
+        "system",
+        errno=error.errno,
+    )
+
+
+def _cancel(_number: int, _frame: FrameType | None) -> None:
+    raise _Cancelled
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1])))

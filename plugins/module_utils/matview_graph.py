@@ -1,0 +1,88 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Materialized views and which of them reads which, directly or through plain views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .connection import Session
+
+_MATVIEWS = """
+SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+       c.relispopulated AS populated, pg_catalog.pg_table_size(c.oid) AS bytes,
+       EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid
+               AND i.indpred IS NULL AND i.indexprs IS NULL) AS has_unique_index,
+       pg_catalog.pg_get_viewdef(c.oid) AS definition
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'm' ORDER BY n.nspname, c.relname
+"""
+
+_READS = """
+SELECT DISTINCT r.ev_class::bigint AS reader, d.refobjid::bigint AS read
+FROM pg_catalog.pg_rewrite AS r
+JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+    AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> r.ev_class
+JOIN pg_catalog.pg_class AS c ON c.oid = d.refobjid AND c.relkind IN ('v', 'm')
+"""
+
+
+@dataclass(frozen=True)
+class Matview:
+    """A materialized view; ``depends_on`` has the keys of those that it reads. ``bytes`` includes TOAST."""
+
+    oid: int
+    schema: str
+    name: str
+    owner: str
+    populated: bool
+    bytes: int
+    has_unique_index: bool
+    definition: str
+    depends_on: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """``schema.name``."""
+        return f"{self.schema}.{self.name}"
+
+
+def read_graph(session: Session) -> list[Matview]:
+    """Every materialized view of the session's database.
+
+    What a function in a view's query reads is not in the catalog, and so not in ``depends_on``.
+    """
+    rows = session.rows(_MATVIEWS)
+    names = {row["oid"]: f"{row['schema']}.{row['name']}" for row in rows}
+    reads: dict[int, set[int]] = {}
+    for edge in session.rows(_READS):
+        reads.setdefault(edge["reader"], set()).add(edge["read"])
+    return [
+        Matview(**row, depends_on=tuple(sorted(names[oid] for oid in reached(reads, row["oid"]) if oid in names)))
+        for row in rows
+    ]
+
+
+def reached(reads: dict[int, set[int]], start: int) -> set[int]:
+    """Everything that ``start`` reads, directly or through others."""
+    found: set[int] = set()
+    waiting = list(reads.get(start, ()))
+    while waiting:
+        oid = waiting.pop()
+        if oid not in found:
+            found.add(oid)
+            waiting.extend(reads.get(oid, ()))
+    return found
+
+
+def order(matviews: list[Matview]) -> list[list[str]]:
+    """Keys in levels: each level reads only those before it."""
+    waiting = {matview.key: set(matview.depends_on) for matview in matviews}
+    levels: list[list[str]] = []
+    while waiting:
+        ready = sorted(key for key, needs in waiting.items() if not needs & set(waiting))
+        levels.append(ready)
+        for key in ready:
+            del waiting[key]
+    return levels

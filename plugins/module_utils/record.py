@@ -1,0 +1,123 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record: one JSON document for each migration, to which every phase adds what it did, saw and measured.
+
+Its schema is ``docs/record.schema.json``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+from .errors import MigrationError
+from .evidence import utc_now
+from .files import expand, make_private_folder, read_json, write_json
+
+FORMAT = 1
+NAME = "record.json"
+PHASES = (
+    "preflight",
+    "dump",
+    "transfer",
+    "restore",
+    "refresh",
+    "verify",
+    "promote",
+    "handover",
+    "cutover",
+    "rollback",
+    "cleanup",
+)
+# What Ansible adds to a result, and what only matters while the job runs.
+_NOT_KEPT = ("changed", "failed", "job", "diff", "invocation", "warnings", "deprecations", "exception", "skipped")
+
+
+def record_path(state_dir: str, migration_id: str) -> Path:
+    """Where the record of a migration is."""
+    return expand(state_dir) / migration_id / NAME
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """The record, or None when there is none yet.
+
+    Raises MigrationError ``damaged_file`` when the file is something else.
+    """
+    record = read_json(path)
+    if record is None:
+        return None
+    if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("phases"), dict):
+        raise MigrationError(
+            f"{path} is not the record of a migration. Look at it, then move it away and run again.",
+            "damaged_file",
+            path=str(path),
+        )
+    return record
+
+
+def merge(
+    record: dict[str, Any] | None, migration_id: str, database: str, phase: str, entry: dict[str, Any], now: str
+) -> dict[str, Any]:
+    """The record with what ``phase`` has to say; equal to the old one when it says nothing new."""
+    record = record or {
+        "format": FORMAT,
+        "migration_id": migration_id,
+        "database": database,
+        "created_at": now,
+        "updated_at": now,
+        "phases": {},
+        "history": [],
+    }
+    old = record["phases"].get(phase, {})
+    if {name: value for name, value in old.items() if name != "at"} == entry:
+        return record
+    event = {"at": now, "phase": phase, "status": entry["status"], "host": entry["host"]}
+    return dict(
+        record,
+        updated_at=now,
+        phases=dict(record["phases"], **{phase: dict(entry, at=now)}),
+        history=[*record["history"], event],
+    )
+
+
+def make_entry(host: str, result: dict[str, Any]) -> dict[str, Any]:
+    """What a phase's result says, without what Ansible put around it."""
+    kept = {name: value for name, value in result.items() if name not in _NOT_KEPT and not name.startswith("_ansible")}
+    if result.get("failed"):
+        failure = {name: kept.get(name) for name in ("msg", "code")}
+        return {"status": "failed", "host": host, "error": failure, "result": {}}
+    kept.pop("msg", None)
+    return {"status": "done", "host": host, "error": None, "result": kept}
+
+
+def add(
+    path: Path,
+    migration_id: str,
+    database: str,
+    phase: str,
+    entry: dict[str, Any],
+    write: bool,
+    clock: Callable[[], float] = time.time,
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Add the entry of ``phase``; returns the record after and before. Without ``write`` the file is left alone."""
+    if not write:
+        before = load(path)
+        return merge(before, migration_id, database, phase, entry, utc_now(clock)), before
+    make_private_folder(path.parent)
+    with _lock(path):
+        before = load(path)
+        after = merge(before, migration_id, database, phase, entry, utc_now(clock))
+        if after != before:
+            write_json(path, after)
+    return after, before
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.with_suffix(".lock").open("ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

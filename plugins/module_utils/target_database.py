@@ -1,0 +1,170 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The database that is restored into: who may use its name, the roles it needs, and making it like the source's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .connection import ConnectionSettings, Session
+from .database import find_database, is_empty, roles
+from .errors import MigrationError
+from .files import read_json, write_json
+from .identifiers import check_length, literal, quote
+from .schema import grantee
+
+INTENT = "incoming.json"
+
+
+def check_real_database(settings: ConnectionSettings, name: str, replace_existing: bool) -> dict[str, Any] | None:
+    """The properties of the database that bears the real name, or None.
+
+    Raises MigrationError ``target_not_empty`` when it holds something and may not be replaced.
+    """
+    with Session(settings.maintenance) as session:
+        found = find_database(session, name)
+    if found is None:
+        return None
+    with Session(settings.to(name)) as session:
+        empty = is_empty(session)
+    if not empty and not replace_existing:
+        raise MigrationError(
+            f"The target already has a database {name!r} that is not empty. Nothing was changed. "
+            "Check that this is the right server; to keep it aside under another name, set replace_existing to true.",
+            "target_not_empty",
+            database=name,
+        )
+    return found
+
+
+def missing_roles(session: Session, evidence: dict[str, Any]) -> list[dict[str, Any]]:
+    """Roles that the evidence names and this server lacks."""
+    wanted = {role["name"]: role for role in evidence["roles"]}
+    there = {role["name"] for role in roles(session, set(wanted))}
+    return [role for name, role in sorted(wanted.items()) if name not in there]
+
+
+def check_may_create_roles(session: Session, names: list[str], policy: str) -> None:
+    """Raise MigrationError ``role_missing`` when ``policy`` is ``fail``, or this user may not create roles."""
+    may = session.value("SELECT rolcreaterole OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
+    if policy == "fail" or not may:
+        why = "missing_roles is 'fail'" if policy == "fail" else f"{session.settings.user!r} may not create it"
+        shown = ", ".join(repr(name) for name in names)
+        raise MigrationError(
+            f"The target lacks the role {shown}, and {why}. Create it there (CREATE ROLE ...), or restore as 'postgres'.",
+            "role_missing",
+            roles=names,
+        )
+
+
+def create_missing_roles(session: Session, evidence: dict[str, Any], policy: str) -> list[str]:
+    """Create the roles that this server lacks, without login; returns their names.
+
+    A role gets its password and its login from a person. Raises as ``check_may_create_roles`` does.
+    """
+    missing = missing_roles(session, evidence)
+    names = [role["name"] for role in missing]
+    if names:
+        check_may_create_roles(session, names, policy)
+    for role in missing:
+        inherit = "INHERIT" if role["inherit"] else "NOINHERIT"
+        session.execute(f"CREATE ROLE {quote(role['name'])} NOLOGIN {inherit}")
+    there = {found["name"] for found in roles(session, {name for role in missing for name in role["member_of"]})}
+    for role in missing:
+        for group in role["member_of"]:
+            if group in there:
+                session.execute(f"GRANT {quote(group)} TO {quote(role['name'])}")
+    return names
+
+
+def start_incoming(session: Session, state: Path, identity: str, name: str) -> None:
+    """Make sure that no database is called ``name``, dropping only what an earlier attempt of this migration left.
+
+    Raises MigrationError ``incoming_exists`` for a database of anybody else.
+    """
+    check_length(name)
+    intent = read_json(state / INTENT)
+    mine = {"identity": identity, "name": name}
+    found = find_database(session, name)
+    if found is not None:
+        if intent != mine:
+            raise MigrationError(
+                f"The target already has a database {name!r}, and this migration didn't make it. "
+                "Rename or drop it if nobody needs it, then run again.",
+                "incoming_exists",
+                database=name,
+            )
+        _disconnect(session, name)
+        session.execute(f"DROP DATABASE {quote(name)}")
+    write_json(state / INTENT, mine)
+
+
+def _disconnect(session: Session, name: str) -> None:
+    """End what a killed restore left connected to its own half-done database."""
+    session.execute(
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
+        "WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()",
+        [name],
+    )
+
+
+def create(session: Session, name: str, source: dict[str, Any], lender: dict[str, Any] | None) -> int:
+    """Create the database ``name`` with the source's encoding and locale; returns its oid.
+
+    Owner, settings and grants come from ``lender`` (the empty database that the operator made), else from the source.
+    """
+    model = lender or source
+    session.execute(_create_statement(session, name, model["owner"], source))
+    for setting in model["settings"] or []:
+        session.execute(f"ALTER DATABASE {quote(name)} {_set(setting)}")
+    for role, settings in sorted((model["role_settings"] or {}).items()):
+        for setting in settings:
+            session.execute(f"ALTER ROLE {quote(role)} IN DATABASE {quote(name)} {_set(setting)}")
+    if model["connection_limit"] != -1:
+        session.execute(f"ALTER DATABASE {quote(name)} CONNECTION LIMIT {int(model['connection_limit'])}")
+    if model["comment"]:
+        session.execute(f"COMMENT ON DATABASE {quote(name)} IS {literal(model['comment'])}")
+    for statement in _grant_statements(name, model):
+        session.execute(statement)
+    return int(session.value("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = %s", [name]))
+
+
+def _create_statement(session: Session, name: str, owner: str, source: dict[str, Any]) -> str:
+    parts = [
+        f"CREATE DATABASE {quote(name)} OWNER {quote(owner)} TEMPLATE template0",
+        f"ENCODING {literal(source['encoding'])}",
+        f"LC_COLLATE {literal(source['lc_collate'])}",
+        f"LC_CTYPE {literal(source['lc_ctype'])}",
+    ]
+    if session.version >= 150000:
+        if source["locale_provider"] == "i":
+            parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {literal(source['locale'])}")
+        elif source["locale_provider"] == "b":
+            parts.append(f"LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(source['locale'])}")
+        else:
+            parts.append("LOCALE_PROVIDER libc")
+    return " ".join(parts)
+
+
+def _set(setting: str) -> str:
+    """``SET`` for a ``name=value`` of pg_db_role_setting; lists such as search_path are quoted already."""
+    name, value = setting.split("=", 1)
+    if name in ("search_path", "DateStyle", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"):
+        return f"SET {quote(name)} TO {value or literal('')}"
+    return f"SET {quote(name)} TO {literal(value)}"
+
+
+def _grant_statements(name: str, model: dict[str, Any]) -> list[str]:
+    """From what a new database grants (everything to its owner, CONNECT and TEMPORARY to all) to what ``model`` does."""
+    statements = [f"REVOKE ALL ON DATABASE {quote(name)} FROM PUBLIC"]
+    for text in model["grants"]:
+        role = grantee(text)
+        if role == model["owner"]:
+            continue
+        option = " WITH GRANT OPTION" if text.endswith(" WITH GRANT OPTION") else ""
+        privilege = text.replace(" WITH GRANT OPTION", "").rsplit(" ", 1)[1]
+        to = "PUBLIC" if role == "PUBLIC" else quote(role)
+        statements.append(f"GRANT {privilege} ON DATABASE {quote(name)} TO {to}{option}")
+    return statements

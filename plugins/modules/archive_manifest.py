@@ -1,0 +1,107 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of an archive against its manifest."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: archive_manifest
+short_description: Check the files of an archive against its manifest
+version_added: 0.1.0
+description:
+  - Compares bytes and SHA-256 of every file in a folder with the C(manifest.json) there.
+  - Files that are missing, extra or different are named.
+  - Memory stays the same however many and large the files are.
+  - A check that succeeded is not repeated as long as size and time of change of every file stay the same.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.job
+options:
+  archive:
+    description: Folder of the archive.
+    type: path
+    required: true
+  state:
+    description: V(verified) compares with the manifest. V(created) writes one where there is none, for files that were made otherwise.
+    type: str
+    default: verified
+    choices: [created, verified]
+  full:
+    description: Whether to hash every file again although none was touched since the last check.
+    type: bool
+    default: false
+  jobs:
+    description: How many files are hashed at a time.
+    type: int
+    default: 2
+"""
+
+EXAMPLES = r"""
+- name: Check that the archive arrived as it was dumped
+  cht.couch2pg.archive_manifest:
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+"""
+
+RETURN = r"""
+archive:
+  description: Folder of the archive.
+  returned: when the check is done
+  type: str
+  sample: /srv/staging/cht-2026
+bytes:
+  description: Bytes of all files.
+  returned: when the check is done
+  type: int
+  sample: 430000000
+files:
+  description: Number of files.
+  returned: when the check is done
+  type: int
+  sample: 31
+job:
+  description: The job behind this result; see M(cht.couch2pg.pg_dump).
+  returned: success
+  type: dict
+  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/archive_check}
+"""
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import archive_check
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    JOB_OPTIONS,
+    foresee_or_fail,
+    make_module,
+    run_job,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+
+OPTIONS = {
+    "archive": {"type": "path", "required": True},
+    "state": {"type": "str", "default": "verified", "choices": ["created", "verified"]},
+    "full": {"type": "bool", "default": False},
+    "jobs": {"type": "int", "default": 2},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(JOB_OPTIONS, OPTIONS)
+    options = module.params
+    try:
+        spec = archive_check.job_spec(options)
+    except MigrationError as error:
+        foresee_or_fail(module, error)
+    run_job(
+        module,
+        spec,
+        lambda _result: archive_check.still_valid(options),
+        lambda: {"before": "", "after": f"{options['archive']}: {options['state']}\n"},
+    )
+
+
+if __name__ == "__main__":
+    main()

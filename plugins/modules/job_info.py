@@ -1,0 +1,108 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a job of a migration is, or how it ended."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: job_info
+short_description: Look at a job of a migration
+version_added: 0.1.0
+description:
+  - Tells whether a job runs, how far it is, and how it ended. It starts nothing and needs no database.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes.info
+options:
+  kind:
+    description: Which job, such as V(dump), V(archive_check), V(restore), V(refresh) or V(verify).
+    type: str
+    required: true
+  migration_id:
+    description: Name of the migration.
+    type: str
+    required: true
+  state_dir:
+    description: Folder on the managed host for the state of migrations.
+    type: path
+    required: true
+  wait:
+    description: Seconds to wait for the end of a job that runs.
+    type: float
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: See how far the restore is
+  cht.couch2pg.job_info:
+    kind: restore
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+"""
+
+RETURN = r"""
+job:
+  description: The job; see M(cht.couch2pg.pg_dump).
+  returned: success
+  type: dict
+  sample: {kind: restore, status: running, started: false, folder: /srv/state/cht-2026/jobs/restore, progress: {step: data}}
+line:
+  description: The progress as one line for a person.
+  returned: success
+  type: str
+  sample: data | 1.2 GB of about 2.5 GB (48 %) | 41.0 MB/s | about 31 s left
+result:
+  description: What the job returned; null unless it is done.
+  returned: success
+  type: dict
+  sample: null
+error:
+  description: Why the job failed (message, code, details); null unless it did.
+  returned: success
+  type: dict
+  sample: null
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import job
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import describe_job, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import describe
+
+OPTIONS = {
+    "kind": {"type": "str", "required": True},
+    "migration_id": {"type": "str", "required": True},
+    "state_dir": {"type": "path", "required": True},
+    "wait": {"type": "float", "default": 0},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(OPTIONS)
+    options = module.params
+    folder = job.job_folder(options["state_dir"], options["migration_id"], options["kind"])
+
+    def work() -> dict[str, Any]:
+        state = job.wait(folder, options["wait"])
+        error = None
+        try:
+            state.raise_if_failed()
+        except MigrationError as raised:
+            error = raised.as_dict()
+        return {
+            "changed": False,
+            "job": describe_job(state, options["kind"]),
+            "line": describe(state.progress),
+            "result": state.result.get("value"),
+            "error": error,
+        }
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

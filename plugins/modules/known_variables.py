@@ -1,0 +1,49 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the variables of this collection are spelt right."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: known_variables
+short_description: Refuse misspelt variables of this collection
+version_added: 0.1.0
+description:
+  - Compares every variable of the host that bears a prefix of this collection (C(couch2pg_), C(dump_) ...) with the known names.
+  - An unknown C(couch2pg_*) variable fails the task, which names the nearest known one.
+    A variable with the prefix of a role fails it only when it is close to a known name, for others use these words too.
+  - Ansible checks the options that a role is called with, but not what stands in an inventory.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes.info
+options: {}
+notes:
+  - It runs on the controller; the host need not be reachable.
+"""
+
+EXAMPLES = r"""
+- name: See that no variable is misspelt
+  cht.couch2pg.known_variables:
+"""
+
+RETURN = r"""
+checked:
+  description: Number of variables that bear a prefix of this collection.
+  returned: success
+  type: int
+  sample: 7
+"""
+
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module({})
+    module.fail_json(msg="known_variables is the work of its action plugin on the controller; call it as a task.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Materialized views, populated in the right order."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: matview_refresh
+short_description: Refresh materialized views in dependency order
+version_added: 0.1.0
+description:
+  - Refreshes every materialized view of the database, each after those that it reads, several at a time where the order allows it.
+  - The refresh is a plain one, which is right the first time.
+  - C(refresh_matviews()) is then called once as its owner, the way couch2pg does it.
+  - A failure names the materialized view, PostgreSQL's own message, and what to do.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.connection
+  - cht.couch2pg.job
+options:
+  database:
+    description: Name of the database; after its promotion, it is found under its real name.
+    type: str
+    required: true
+  jobs:
+    description: How many materialized views are refreshed at a time.
+    type: int
+    default: 2
+  maintenance_work_mem:
+    description: Memory for each index build, as PostgreSQL writes it.
+    type: str
+    default: 512MB
+  call_function:
+    description: Whether C(refresh_matviews()) is called in the end, where the database has it.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Populate the materialized views
+  cht.couch2pg.matview_refresh:
+    database: cht_incoming
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+"""
+
+RETURN = r"""
+matviews:
+  description: Every materialized view in the order of its refresh, with rows and seconds.
+  returned: when the refresh is done
+  type: list
+  elements: dict
+  sample: [{matview: public.contactview_metadata, rows: 20000, seconds: 1.2}]
+function:
+  description: The call of C(refresh_matviews()), with its role and seconds; null where there is no such function.
+  returned: when the refresh is done
+  type: dict
+  sample: {name: public.refresh_matviews(), role: couch2pg, seconds: 2.5}
+seconds:
+  description: Time of all, in seconds.
+  returned: when the refresh is done
+  type: float
+  sample: 8.1
+job:
+  description: The job behind this result; see M(cht.couch2pg.pg_dump).
+  returned: success
+  type: dict
+  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/refresh}
+"""
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import promotion, refresh
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    CONNECTION_OPTIONS,
+    JOB_OPTIONS,
+    connection_settings,
+    foresee_or_fail,
+    make_module,
+    migration_state,
+    run_job,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+
+OPTIONS = {
+    "jobs": {"type": "int", "default": 2},
+    "maintenance_work_mem": {"type": "str", "default": "512MB"},
+    "call_function": {"type": "bool", "default": True},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, OPTIONS)
+    try:
+        settings = promotion.current(connection_settings(module), migration_state(module))
+        known = refresh.examine(settings)
+    except MigrationError as error:
+        foresee_or_fail(module, error)
+    run_job(
+        module,
+        refresh.job_spec(settings, module.params, known),
+        lambda _result: refresh.still_valid(settings, known["oid"]),
+        lambda: {"before": "", "after": f"materialized views of {settings.database}: refreshed\n"},
+    )
+
+
+if __name__ == "__main__":
+    main()

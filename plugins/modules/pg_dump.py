@@ -1,0 +1,166 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An archive of a couch2pg database with evidence of what it must contain."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_dump
+short_description: Dump a couch2pg database with evidence from the same snapshot
+version_added: 0.1.0
+description:
+  - Holds one snapshot of the database, runs C(pg_dump) in it, and at the same time counts and digests every table in it.
+    A couch2pg that writes meanwhile makes neither a false alarm nor a hidden loss.
+  - The archive is a folder O(staging_dir)/O(migration_id) with the files of C(pg_dump), C(evidence.json) and C(manifest.json)
+    (bytes and SHA-256 of every file). It bears that name only when it is complete and on the disk.
+  - The database is only read.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.connection
+  - cht.couch2pg.programs
+  - cht.couch2pg.job
+options:
+  staging_dir:
+    description: Folder on the managed host for archives.
+    type: path
+    required: true
+  format:
+    description:
+      - V(directory) is dumped and restored by several workers.
+      - V(custom) is one file. V(tar) is a tar file compressed by gzip, as the manual guide makes it; neither is dumped in parallel.
+    type: str
+    default: directory
+    choices: [directory, custom, tar]
+  compression:
+    description: V(auto) (zstd where C(pg_dump) has it, else gzip), V(none), or a method with its level such as V(gzip:6) or V(zstd:3).
+    type: str
+    default: auto
+  jobs:
+    description: Workers in all, shared by C(pg_dump) and the digests. Each has a connection and loads about one core of the source.
+    type: int
+    default: 2
+  digest_method:
+    description:
+      - V(auto) takes V(hash64) where the server has it (PostgreSQL 11), else V(md5).
+      - V(hash64), V(hash128) and V(md5) are exact; V(semantic) is fast but takes C(1.0) and C(1.00) in a document for equal.
+    type: str
+    default: auto
+    choices: [auto, hash64, hash128, md5, semantic]
+"""
+
+EXAMPLES = r"""
+- name: Dump the database on the source
+  cht.couch2pg.pg_dump:
+    database: cht
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    staging_dir: /srv/staging
+    jobs: 4
+"""
+
+RETURN = r"""
+archive:
+  description: Folder of the archive.
+  returned: when the dump is done
+  type: str
+  sample: /srv/staging/cht-2026
+bytes:
+  description: Bytes of all files of the archive.
+  returned: when the dump is done
+  type: int
+  sample: 430000000
+files:
+  description: Number of files of the archive.
+  returned: when the dump is done
+  type: int
+  sample: 31
+seconds:
+  description: Time the dump took, in seconds.
+  returned: when the dump is done
+  type: float
+  sample: 61.5
+rows:
+  description: Rows of all tables in the snapshot.
+  returned: when the dump is done
+  type: int
+  sample: 1500000
+digest_method:
+  description: How the digests were made.
+  returned: when the dump is done
+  type: str
+  sample: hash64
+tables:
+  description: Rows and digest of every table in the snapshot.
+  returned: when the dump is done
+  type: list
+  elements: dict
+  sample: [{table: public.couchdb, rows: 1500000, digest: 0000000000000000000000000012ab34, bytes: 2500000000}]
+left_out:
+  description: Tables whose rows are not carried over, and why.
+  returned: when the dump is done
+  type: list
+  elements: dict
+  sample: []
+job:
+  description: The job behind this result.
+  returned: success
+  type: dict
+  contains:
+    status:
+      description: V(absent), V(running), V(done), V(failed) or V(dead).
+      type: str
+    folder:
+      description: Folder of the job on the managed host, with its log.
+      type: str
+    started:
+      description: Whether this task started it.
+      type: bool
+    progress:
+      description: How far it is.
+      type: dict
+"""
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import dump
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    CONNECTION_OPTIONS,
+    JOB_OPTIONS,
+    PROGRAM_OPTIONS,
+    connection_settings,
+    fail,
+    make_module,
+    run_job,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.pg_dump import FORMATS
+
+OPTIONS = {
+    "staging_dir": {"type": "path", "required": True},
+    "format": {"type": "str", "default": "directory", "choices": list(FORMATS)},
+    "compression": {"type": "str", "default": "auto"},
+    "jobs": {"type": "int", "default": 2},
+    "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, OPTIONS)
+    options = module.params
+    settings = connection_settings(module)
+    try:
+        known = dump.examine(
+            settings, options["bin_dir"], options["format"], options["compression"], options["digest_method"]
+        )
+    except MigrationError as error:
+        fail(module, error)
+    spec = dump.job_spec(settings, options, known)
+    archive = str(dump.archive_folder(options["staging_dir"], options["migration_id"]))
+    run_job(module, spec, dump.still_valid, lambda: {"before": "", "after": f"archive: {archive}\n"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An archive into a database beside the real one."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_restore
+short_description: Restore a couch2pg archive beside the real database
+version_added: 0.1.0
+description:
+  - Checks the archive against its manifest, creates the database O(incoming) with the encoding and locale of the source, and restores
+    into it section by section. Tables are counted and digested while their indexes are built.
+  - Owner, settings and grants of the database come from an empty database O(database) where the operator made one, else from the source.
+  - Data of materialized views is left out; M(cht.couch2pg.matview_refresh) populates them in the right order.
+  - Every message of C(pg_restore) is classified; one that is not known to be harmless fails the module.
+  - Nothing bears the real name until M(cht.couch2pg.promote) renames it.
+  - Only session-level settings are used; the configuration of the server stays.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.connection
+  - cht.couch2pg.programs
+  - cht.couch2pg.job
+options:
+  database:
+    description: Real name of the database. It must not exist, or be empty, or O(replace_existing) must be set.
+    type: str
+    required: true
+  archive:
+    description: Folder of the archive, as M(cht.couch2pg.pg_dump) returned it.
+    type: path
+    required: true
+  incoming:
+    description: Name of the database that is restored into. One that this migration did not make is refused.
+    type: str
+    required: true
+  replace_existing:
+    description:
+      - Whether a database O(database) that is not empty may be kept aside when the restored one is promoted.
+      - Nothing is ever dropped.
+    type: bool
+    default: false
+  missing_roles:
+    description: V(create) makes roles that the target lacks, without login and password. V(fail) refuses.
+    type: str
+    default: create
+    choices: [create, fail]
+  maintenance_work_mem:
+    description: Memory for each index build, as PostgreSQL writes it.
+    type: str
+    default: 512MB
+  jobs:
+    description: Workers in all, shared by C(pg_restore) and the digests.
+    type: int
+    default: 2
+"""
+
+EXAMPLES = r"""
+- name: Restore the archive beside the real database
+  cht.couch2pg.pg_restore:
+    database: cht
+    incoming: cht_incoming
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    jobs: 4
+"""
+
+RETURN = r"""
+incoming:
+  description: Name of the database that was restored into.
+  returned: when the restore is done
+  type: str
+  sample: cht_incoming
+oid:
+  description: Its oid, which stays the same when it is renamed.
+  returned: when the restore is done
+  type: int
+  sample: 16999
+created_roles:
+  description: Roles that the target lacked.
+  returned: when the restore is done
+  type: list
+  elements: str
+  sample: [superset]
+rows:
+  description: Rows of all tables.
+  returned: when the restore is done
+  type: int
+  sample: 1500000
+tables:
+  description: Rows and digest of every table, as found on the target.
+  returned: when the restore is done
+  type: list
+  elements: dict
+  sample: [{table: public.couchdb, rows: 1500000, digest: 0000000000000000000000000012ab34}]
+harmless_messages:
+  description: What C(pg_restore) said that is known to be harmless.
+  returned: when the restore is done
+  type: list
+  elements: dict
+  sample: []
+seconds:
+  description: Time the restore took, in seconds.
+  returned: when the restore is done
+  type: float
+  sample: 75.0
+section_seconds:
+  description: Time of each section, in seconds.
+  returned: when the restore is done
+  type: dict
+  sample: {pre-data: 0.3, data: 51.0, post-data: 20.1, analyze: 3.0}
+job:
+  description: The job behind this result; see M(cht.couch2pg.pg_dump).
+  returned: success
+  type: dict
+  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/restore}
+"""
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import restore
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    CONNECTION_OPTIONS,
+    JOB_OPTIONS,
+    PROGRAM_OPTIONS,
+    connection_settings,
+    fail,
+    make_module,
+    run_job,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+
+OPTIONS = {
+    "archive": {"type": "path", "required": True},
+    "incoming": {"type": "str", "required": True},
+    "replace_existing": {"type": "bool", "default": False},
+    "missing_roles": {"type": "str", "default": "create", "choices": ["create", "fail"]},
+    "maintenance_work_mem": {"type": "str", "default": "512MB"},
+    "jobs": {"type": "int", "default": 2},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, OPTIONS)
+    options = module.params
+    settings = connection_settings(module)
+    try:
+        known = restore.examine(settings, options)
+    except MigrationError as error:
+        fail(module, error)
+    spec = restore.job_spec(settings, options, known)
+    run_job(
+        module,
+        spec,
+        lambda result: restore.still_valid(settings, result),
+        lambda: {"before": "", "after": f"database: {options['incoming']}\n"},
+    )
+
+
+if __name__ == "__main__":
+    main()

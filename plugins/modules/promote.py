@@ -1,0 +1,124 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The verified database gets its real name."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: promote
+short_description: Give the verified database its real name
+version_added: 0.1.0
+description:
+  - Renames O(incoming) to O(database). A database that bears the real name already is renamed in the same transaction
+    and kept as C(<database>_replaced_<time>). Nothing is dropped.
+  - Only the very database that this migration verified is promoted.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.connection
+options:
+  database:
+    description: Real name of the database.
+    type: str
+    required: true
+  incoming:
+    description: Name of the database that was restored into.
+    type: str
+    required: true
+  migration_id:
+    description: Name of the migration.
+    type: str
+    required: true
+  state_dir:
+    description: Folder on the managed host for the state of migrations.
+    type: path
+    required: true
+  replace_existing:
+    description: Whether a database O(database) that is not empty may be kept aside. An empty one always is.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Give the verified database its real name
+  cht.couch2pg.promote:
+    database: cht
+    incoming: cht_incoming
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+"""
+
+RETURN = r"""
+name:
+  description: The name that the database bears now.
+  returned: success
+  type: str
+  sample: cht
+oid:
+  description: Its oid.
+  returned: success
+  type: int
+  sample: 16999
+kept_as:
+  description: The name of the database that bore the real name before; null when there was none.
+  returned: success
+  type: str
+  sample: cht_replaced_20261123T221530
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import promotion
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    CONNECTION_OPTIONS,
+    connection_settings,
+    foresee_or_fail,
+    make_module,
+    migration_state,
+    run,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+
+OPTIONS = {
+    "incoming": {"type": "str", "required": True},
+    "migration_id": {"type": "str", "required": True},
+    "state_dir": {"type": "path", "required": True},
+    "replace_existing": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, OPTIONS)
+    settings = connection_settings(module)
+    state = migration_state(module)
+    name, incoming = settings.database, module.params["incoming"]
+
+    def work() -> dict[str, Any]:
+        done = promotion.already_promoted(settings, state, name)
+        if done is not None:
+            return dict(done, changed=False)
+        try:
+            oid = promotion.verified_oid(state)
+            planned = promotion.plan(settings, name, incoming, oid, module.params["replace_existing"])
+        except MigrationError as error:
+            if error.code == "target_not_empty":
+                raise
+            foresee_or_fail(module, error)
+        existing = planned["existing"]
+        diff = {
+            "before": f"{name}\n{incoming}\n" if existing else f"{incoming}\n",
+            "after": f"{name}_replaced_<time>\n{name}\n" if existing else f"{name}\n",
+        }
+        if module.check_mode:
+            return {"changed": True, "diff": diff, "name": name, "oid": oid, "kept_as": None}
+        done = promotion.promote(settings, state, name, incoming, oid, existing)
+        return dict(done, changed=True, diff=diff)
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The target, held against the evidence of the source."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: verify
+short_description: Prove that the restored database is the same as the source
+version_added: 0.1.0
+description:
+  - Holds rows, content digests, schema, owners, grants, sequences and materialized views of a database against the evidence in an archive.
+  - Any difference fails the module, with what differs.
+  - Rows of materialized views and versions of extensions are compared as information.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.connection
+  - cht.couch2pg.job
+options:
+  database:
+    description: Name of the database; after its promotion, it is found under its real name.
+    type: str
+    required: true
+  archive:
+    description: Folder of the archive that holds the evidence.
+    type: path
+    required: true
+  recount:
+    description: Whether tables are counted and digested again, even when the restore of this migration did so.
+    type: bool
+    default: false
+  jobs:
+    description: Workers for the digests.
+    type: int
+    default: 2
+"""
+
+EXAMPLES = r"""
+- name: Prove that nothing was lost
+  cht.couch2pg.verify:
+    database: cht_incoming
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+"""
+
+RETURN = r"""
+oid:
+  description: Oid of the database that was verified.
+  returned: when the verification is done
+  type: int
+  sample: 16999
+tables:
+  description: Number of tables that were compared.
+  returned: when the verification is done
+  type: int
+  sample: 12
+rows:
+  description: Rows of all tables.
+  returned: when the verification is done
+  type: int
+  sample: 1500000
+counted:
+  description: V(while restoring) or V(now).
+  returned: when the verification is done
+  type: str
+  sample: while restoring
+objects:
+  description: Number of objects of each kind that were compared.
+  returned: when the verification is done
+  type: dict
+  sample: {tables: 12, views: 16, functions: 5}
+information:
+  description: Differences that are no fault.
+  returned: when the verification is done
+  type: list
+  elements: dict
+  sample: []
+seconds:
+  description: Time it took, in seconds.
+  returned: when the verification is done
+  type: float
+  sample: 1.0
+job:
+  description: The job behind this result; see M(cht.couch2pg.pg_dump).
+  returned: success
+  type: dict
+  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/verify}
+"""
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import promotion, verification
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    CONNECTION_OPTIONS,
+    JOB_OPTIONS,
+    connection_settings,
+    foresee_or_fail,
+    make_module,
+    migration_state,
+    run_job,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+
+OPTIONS = {
+    "archive": {"type": "path", "required": True},
+    "recount": {"type": "bool", "default": False},
+    "jobs": {"type": "int", "default": 2},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, OPTIONS)
+    options = module.params
+    try:
+        settings = promotion.current(connection_settings(module), migration_state(module))
+        known = verification.examine(settings, options["archive"])
+    except MigrationError as error:
+        foresee_or_fail(module, error)
+    run_job(
+        module,
+        verification.job_spec(settings, options, known),
+        lambda _result: verification.still_valid(settings, known["oid"], options["recount"]),
+        lambda: {"before": "", "after": f"evidence of {settings.database}: compared\n"},
+    )
+
+
+if __name__ == "__main__":
+    main()

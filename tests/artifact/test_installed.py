@@ -1,0 +1,93 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection works when it is installed from its built artifact, without the checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def names(folder: str, pattern: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / folder).glob(pattern))
+
+
+MODULES = names("plugins/modules", "[!_]*.py")
+ROLES = names("roles", "[!_]*")
+PLAYBOOKS = names("playbooks", "*.yml")
+
+
+@pytest.fixture(scope="session")
+def artifact() -> Path:
+    build = subprocess.run([ROOT / "tests/tools/artifact"], check=True, stdout=subprocess.PIPE, encoding="utf-8")
+    return Path(build.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def installed(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a controller that has the artifact and its dependencies, and nothing else of ours."""
+    home = tmp_path_factory.mktemp("home")
+    target = home / "collections"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "ANSIBLE_COLLECTIONS_PATH": f"{target}:{ROOT / '.cache/collections'}",
+        "LC_ALL": "C.UTF-8",
+    }
+    run(environment, "ansible-galaxy", "collection", "install", "--offline", "-p", str(target), str(artifact))
+    assert (target / "ansible_collections/cht/couch2pg/MANIFEST.json").is_file()
+    return environment
+
+
+def run(environment: dict[str, str], *command: str) -> str:
+    result = subprocess.run(
+        command, env=environment, cwd=environment["HOME"], capture_output=True, encoding="utf-8", check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def documents(environment: dict[str, str], kind: str) -> dict[str, Any]:
+    return json.loads(run(environment, "ansible-doc", "--type", kind, "--json", *listed(kind)))
+
+
+def listed(kind: str) -> list[str]:
+    return [f"cht.couch2pg.{name}" for name in {"module": MODULES, "role": ROLES}[kind]]
+
+
+def test_only_what_users_need_is_packed(artifact: Path) -> None:
+    with tarfile.open(artifact) as package:
+        top = {name.split("/")[0] for name in package.getnames()}
+    assert {"MANIFEST.json", "FILES.json", "README.md", "LICENSE", "meta", "plugins", "roles", "playbooks"} <= top
+    assert top.isdisjoint({".cache", ".ci", ".git", "Makefile", "molecule", "tests"})
+
+
+def test_every_module_is_documented(installed: dict[str, str]) -> None:
+    found = documents(installed, "module")
+    assert sorted(found) == listed("module")
+    for name, document in found.items():
+        assert {"check_mode", "diff_mode", "idempotent"} <= set(document["doc"].get("attributes", {})), name
+        assert document["examples"], name
+        assert document["return"], name
+
+
+def test_every_role_is_documented(installed: dict[str, str]) -> None:
+    assert sorted(documents(installed, "role")) == listed("role")
+
+
+def test_there_are_playbooks() -> None:
+    assert "migrate" in PLAYBOOKS
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_playbook_is_found_by_name(installed: dict[str, str], playbook: str) -> None:
+    run(installed, "ansible-playbook", "-i", "localhost,", "--syntax-check", f"cht.couch2pg.{playbook}")

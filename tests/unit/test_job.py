@@ -1,0 +1,206 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The life of a job: started once, joined, redone after a death, refused when it is other work.
+
+The work is a real one, the check of an archive, whose file is large and empty (sparse), so that it lasts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import archive_check, job, manifest, processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
+
+LONG = 20_000_000_000
+
+
+def never(_result: object) -> bool:
+    return False
+
+
+def always(_result: object) -> bool:
+    return True
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A small archive with its manifest."""
+    root = tmp_path / "archive"
+    root.mkdir()
+    (root / "data").write_bytes(b"some rows")
+    write_json(root / manifest.MANIFEST, dict(manifest.create(root, 1), migration_id="m"))
+    return root
+
+
+@pytest.fixture
+def long_archive(archive: Path) -> Path:
+    """One that takes many seconds to hash."""
+    with (archive / "data").open("wb") as stream:
+        stream.truncate(LONG)
+    listing = manifest.load(archive)
+    listing["files"][0]["bytes"] = listing["bytes"] = LONG
+    write_json(archive / manifest.MANIFEST, listing)
+    return archive
+
+
+def spec_for(archive: Path, secrets: dict[str, str] | None = None) -> tuple[Path, job.JobSpec]:
+    state = str(archive.parent / "state")
+    options = {
+        "archive": str(archive),
+        "state_dir": state,
+        "migration_id": "m",
+        "jobs": 1,
+        "full": False,
+        "state": "verified",
+    }
+    spec = archive_check.job_spec(options)
+    return job.job_folder(state, "m", spec.kind), job.JobSpec(
+        spec.kind, spec.entry, spec.parameters, spec.fingerprint, secrets or {}
+    )
+
+
+@pytest.fixture
+def running(long_archive: Path) -> Iterator[tuple[Path, job.JobSpec]]:
+    """A running job, killed in the end."""
+    folder, spec = spec_for(long_archive, {"login_password": "do-not-write-me"})
+    assert job.start_or_join(folder, spec, never).started
+    yield folder, spec
+    processes.kill_all(processes.of_job(folder))
+
+
+def test_a_job_runs_and_its_result_is_kept(archive: Path) -> None:
+    folder, spec = spec_for(archive)
+    assert job.start_or_join(folder, spec, always).started
+    state = job.wait(folder, 30)
+    assert state.status == "done"
+    assert state.result["value"]["files"] == 1
+    again = job.start_or_join(folder, spec, always)
+    assert (again.status, again.started) == ("done", False)
+
+
+def test_a_result_that_is_not_valid_any_more_is_made_again(archive: Path) -> None:
+    folder, spec = spec_for(archive)
+    job.start_or_join(folder, spec, always)
+    job.wait(folder, 30)
+    assert job.start_or_join(folder, spec, never).started
+
+
+def test_a_failed_job_tells_why_and_is_redone(archive: Path) -> None:
+    (archive / "data").write_bytes(b"some rowz")
+    folder, spec = spec_for(archive)
+    job.start_or_join(folder, spec, always)
+    with pytest.raises(MigrationError, match="another SHA-256 than in the manifest: data"):
+        job.wait(folder, 30).raise_if_failed()
+    (archive / "data").write_bytes(b"some rows")
+    assert job.start_or_join(folder, spec, always).started
+    assert job.wait(folder, 30).status == "done"
+
+
+def test_a_running_job_is_joined(running: tuple[Path, job.JobSpec]) -> None:
+    folder, spec = running
+    again = job.start_or_join(folder, spec, always)
+    assert (again.status, again.started) == ("running", False)
+    assert len(processes.of_job(folder)) == 1
+
+
+def test_a_killed_job_is_known_at_once_and_redone(running: tuple[Path, job.JobSpec]) -> None:
+    folder, spec = running
+    (pid,) = processes.of_job(folder)
+    os.kill(pid, signal.SIGKILL)
+    while processes.is_alive(pid):
+        time.sleep(0.01)
+    with pytest.raises(MigrationError, match="died without a result"):
+        job.look(folder).raise_if_failed()
+    assert job.start_or_join(folder, spec, always).started
+
+
+def test_a_job_that_is_asked_to_stop_says_so(running: tuple[Path, job.JobSpec]) -> None:
+    folder, _spec = running
+    processes.kill_all(processes.of_job(folder))
+    state = job.look(folder)
+    assert (state.status, state.result["error"]["code"]) == ("failed", "cancelled")
+
+
+def test_other_work_under_the_same_name_is_refused(running: tuple[Path, job.JobSpec]) -> None:
+    folder, spec = running
+    other = job.JobSpec(spec.kind, spec.entry, spec.parameters, {"archive": "/elsewhere"})
+    with pytest.raises(MigrationError, match=r"archive was .* is now '/elsewhere'"):
+        job.start_or_join(folder, other, always)
+
+
+def test_progress_has_a_heartbeat_and_a_position(running: tuple[Path, job.JobSpec]) -> None:
+    folder, _spec = running
+    deadline = time.monotonic() + 20
+    while not job.look(folder).progress.get("done") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    progress = job.look(folder).progress
+    assert progress["step"] == "checksums"
+    assert 0 < progress["done"] < progress["total"] == LONG
+
+
+def test_no_secret_is_in_any_file_or_argument(running: tuple[Path, job.JobSpec]) -> None:
+    folder, _spec = running
+    (pid,) = processes.of_job(folder)
+    places = [path for path in folder.rglob("*") if path.is_file()]
+    places += [Path(f"/proc/{pid}/cmdline"), Path(f"/proc/{pid}/environ")]
+    assert not [path for path in places if b"do-not-write-me" in path.read_bytes()]
+
+
+def test_everything_is_private(running: tuple[Path, job.JobSpec]) -> None:
+    folder, _spec = running
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
+
+
+def test_the_job_carries_its_own_code(running: tuple[Path, job.JobSpec]) -> None:
+    folder, _spec = running
+    (pid,) = processes.of_job(folder)
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    assert f"PYTHONPATH={folder / 'code'}".encode() in environment
+
+
+@pytest.mark.parametrize("name", ["spec.json", "result.json"])
+@pytest.mark.parametrize("text", ['{"kind": ', "[]", '"else"'])
+def test_a_damaged_folder_is_refused_by_name(archive: Path, name: str, text: str) -> None:
+    folder, spec = spec_for(archive)
+    job.start_or_join(folder, spec, always)
+    job.wait(folder, 30)
+    (folder / name).write_text(text, encoding="utf-8")
+    with pytest.raises(MigrationError, match=name):
+        job.start_or_join(folder, spec, always)
+
+
+def test_a_damaged_progress_file_stops_nobody(running: tuple[Path, job.JobSpec]) -> None:
+    folder, _spec = running
+    (folder / "progress.json").write_text("{", encoding="utf-8")
+    assert job.look(folder).status == "running"
+
+
+def test_two_who_start_at_once_start_one(long_archive: Path) -> None:
+    folder, spec = spec_for(long_archive)
+    children = []
+    for _number in range(4):
+        pid = os.fork()
+        if pid == 0:
+            state = job.start_or_join(folder, spec, never)
+            os._exit(0 if state.started else 1)
+        children.append(pid)
+    started = sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0 for pid in children)
+    found = processes.of_job(folder)
+    processes.kill_all(found)
+    assert (started, len(found)) == (1, 1)
+
+
+def test_the_spec_says_what_the_job_is(running: tuple[Path, job.JobSpec]) -> None:
+    folder, spec = running
+    stored = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    assert (stored["kind"], stored["fingerprint"]) == ("archive_check", spec.fingerprint)

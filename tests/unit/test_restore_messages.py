@@ -1,0 +1,82 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What pg_restore says is harmless only when it is known to be."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.restore_messages import Listener
+
+TRANSACTION_TIMEOUT = """\
+pg_restore: while INITIALIZING:
+pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "transaction_timeout"
+Command was: SET transaction_timeout = 0;
+"""
+UNQUALIFIED = """\
+pg_restore: from TOC entry 3456; 0 16500 INDEX odd couch2pg
+pg_restore: error: could not execute query: ERROR:  relation "couchdb" does not exist
+LINE 2:   SELECT count(*) FROM couchdb
+                               ^
+QUERY:  SELECT count(*) FROM couchdb
+CONTEXT:  SQL function "unsafe" during startup
+Command was: CREATE INDEX odd ON public.t USING btree (public.unsafe(a));
+
+
+"""
+
+
+def listen(text: str) -> Listener:
+    listener = Listener()
+    for line in text.splitlines():
+        listener.line(line)
+    listener.flush()
+    return listener
+
+
+def test_progress_is_no_message() -> None:
+    listener = listen(
+        'pg_restore: connecting to database for restore\npg_restore: creating TABLE "public.couchdb"\n'
+        'pg_restore: processing data for table "public.couchdb"\npg_restore: warning: errors ignored on restore: 1\n'
+    )
+    assert listener.found == []
+
+
+def test_a_setting_of_a_newer_pg_dump_is_harmless() -> None:
+    (message,) = listen(TRANSACTION_TIMEOUT).found
+    assert (message["kind"], message["harmless"]) == ("newer_setting", True)
+
+
+def test_a_message_has_its_statement_and_advice() -> None:
+    (message,) = listen(TRANSACTION_TIMEOUT + UNQUALIFIED).failures
+    assert message["kind"] == "unqualified_name"
+    assert message["statement"].startswith("CREATE INDEX odd")
+    assert message["message"].startswith('relation "couchdb" does not exist')
+    assert "search_path" in message["advice"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("could not execute query: ERROR:  could not extend file: No space left on device", "disk_full"),
+        ('could not execute query: ERROR:  role "superset" does not exist', "role_missing"),
+        ("could not execute query: ERROR:  permission denied for schema public", "permission"),
+        ("could not execute query: server closed the connection unexpectedly", "connection_lost"),
+        ('could not execute query: ERROR:  extension "hstore" is not available', "extension_missing"),
+        ("unsupported version (1.16) in file header", "archive_unreadable"),
+        ("could not execute query: ERROR:  something nobody has seen before", "unknown"),
+    ],
+)
+def test_every_other_message_fails(text: str, kind: str) -> None:
+    (message,) = listen(f"pg_restore: error: {text}\n").failures
+    assert message["kind"] == kind
+    assert message["advice"]
+
+
+def test_the_same_words_from_another_statement_are_no_excuse() -> None:
+    text = TRANSACTION_TIMEOUT.replace("SET transaction_timeout = 0;", "ALTER ROLE a SET transaction_timeout = 0;")
+    assert len(listen(text).failures) == 1
+
+
+def test_an_unknown_warning_fails() -> None:
+    assert [message["kind"] for message in listen("pg_restore: warning: what is this\n").failures] == ["unknown"]
