@@ -10,7 +10,7 @@ import re
 import traceback
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
 
 from .errors import MigrationError
 
@@ -211,6 +211,14 @@ class Session:
         (value,) = self.row(sql, parameters).values()
         return value
 
+    def copy_out(self, sql: str, write: Callable[[bytes], None]) -> None:
+        """Run a ``COPY ... TO STDOUT`` and hand what it says to ``write``, piece by piece."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.copy_expert(sql, _Sink(write))
+        except psycopg2.Error as error:
+            raise _query_error(self.settings, error) from error
+
     def _run(self, sql: str, parameters: Sequence[Any] | None) -> Iterator[dict[str, Any]]:
         try:
             with self._connection.cursor() as cursor:
@@ -222,6 +230,13 @@ class Session:
                     yield dict(zip(names, row))
         except psycopg2.Error as error:
             raise _query_error(self.settings, error) from error
+
+
+class _Sink:
+    """As much of a file as psycopg2 asks for."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.write = write
 
 
 def _connection_error(settings: ConnectionSettings, text: str) -> MigrationError:
@@ -248,6 +263,16 @@ def _connection_error(settings: ConnectionSettings, text: str) -> MigrationError
             r'role ".*" does not exist',
             "authentication",
             f"There is no role {settings.user!r} at {settings.place}: check login_user.",
+        ),
+        (
+            r"permission denied for database",
+            "authentication",
+            f"The role {settings.user!r} may not connect to {settings.database!r} at {settings.place}: GRANT CONNECT to it.",
+        ),
+        (
+            r"too many (clients|connections)|remaining connection slots",
+            "too_many_connections",
+            f"PostgreSQL at {settings.place} has no connection left: end idle ones, or raise max_connections.",
         ),
         (
             r"unsupported startup parameter",

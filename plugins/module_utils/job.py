@@ -47,6 +47,7 @@ class JobSpec:
     parameters: what the function needs, JSON-able, without secrets.
     fingerprint: the part that makes it *this* work; a different one under the same migration is an error.
     secrets: never written anywhere.
+    once: done once, it is not done again with other parameters; not so for work that only looks.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class JobSpec:
     parameters: dict[str, Any]
     fingerprint: dict[str, Any]
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    once: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def _check_same_work(folder: Path, spec: JobSpec, state: JobState) -> None:
         for name in sorted(set(old) | set(new))
         if old.get(name) != new.get(name)
     }
-    if differs and state.status in ("running", "done"):
+    if differs and (state.status == "running" or (state.status == "done" and spec.once)):
         words = "; ".join(f"{name} was {pair['there']!r}, is now {pair['wanted']!r}" for name, pair in differs.items())
         doing = "runs" if state.status == "running" else "is done"
         raise MigrationError(

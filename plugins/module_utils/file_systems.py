@@ -1,0 +1,74 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""File systems of this host: on which one a path is, and what is free there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """What statvfs says to an ordinary user. ``inodes_free`` is None where inodes are made as needed (btrfs, xfs on some)."""
+
+    device: int
+    mount_point: str
+    total: int
+    free: int
+    inodes_free: int | None
+
+
+def locate(path: Path) -> FileSystem:
+    """The file system that ``path`` is on, or will be on when it is created; links are followed."""
+    existing = nearest(Path(os.path.realpath(path)))
+    device = existing.stat().st_dev
+    numbers = os.statvfs(existing)
+    return FileSystem(
+        device=device,
+        mount_point=str(_mount_point(existing, device)),
+        total=numbers.f_blocks * numbers.f_frsize,
+        # f_bavail: root's reserve isn't for PostgreSQL.
+        free=numbers.f_bavail * numbers.f_frsize,
+        inodes_free=numbers.f_favail if numbers.f_files else None,
+    )
+
+
+def nearest(path: Path) -> Path:
+    """``path`` or its closest parent that this user can see."""
+    while True:
+        try:
+            path.stat()
+        except OSError:
+            path = path.parent
+        else:
+            return path
+
+
+def _mount_point(path: Path, device: int) -> Path:
+    """The topmost folder above ``path`` that is still on ``device``."""
+    while path != path.parent and path.parent.stat().st_dev == device:
+        path = path.parent
+    return path
+
+
+def machine() -> str:
+    """What tells this machine, since its last start, from every other one; empty where the kernel doesn't say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def folder_bytes(path: Path) -> int:
+    """Bytes on the disk of the files below ``path``; 0 when there is no such folder, or it can't be looked into."""
+    total = 0
+    for folder, _folders, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_blocks * 512  # noqa: PTH118
+            except OSError:
+                continue
+    return total

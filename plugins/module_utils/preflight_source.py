@@ -1,0 +1,220 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight on the source: can it be dumped, and what must the target know of it? Everything is only read."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from . import digest, disk_plan, pg_dump, programs
+from .connection import ConnectionSettings, Session, check_no_pooler
+from .database import database_size, find_database, roles, server
+from .errors import MigrationError
+from .files import check_writable, expand
+from .findings import Findings
+from .matview_graph import Matview, read_graph
+from .relations import Tables, check_couchdb, check_readable, list_tables
+from .schema import extension_versions, grantee, read_schema, roles_named
+
+OLDEST = 10
+HAZARD_SECONDS = 5
+HAZARDS_SHOWN = 200
+# Undefined table, function, column, type or schema: what an empty search_path leads to.
+UNDEFINED = ("42P01", "42883", "42703", "42704", "3F000")
+
+
+def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
+    """Every finding, and the facts for the target's side (as far as they could be had)."""
+    findings = Findings()
+    facts: dict[str, Any] = {}
+    check_folders(findings, options)
+    session = findings.ask("connection", lambda: Session(settings), lambda _s: f"connected to {settings}")
+    if session is None:
+        findings.ask("pg_dump", lambda: programs.find("pg_dump", options["bin_dir"]), _say_program)
+        return findings, facts
+    with session:
+        _Source(session, findings, facts, options).examine()
+    return findings, facts
+
+
+def check_folders(findings: Findings, options: dict[str, Any]) -> None:
+    """The folders that this host will write into."""
+    for name, option in (("state folder", "state_dir"), ("staging folder", "staging_dir")):
+        findings.ask(name, partial(_writable, options[option]), lambda path: f"{path} can be written")
+
+
+def _writable(folder: str) -> Path:
+    path = expand(folder)
+    check_writable(path)
+    return path
+
+
+def _say_program(program: programs.Program) -> str:
+    return f"{program.path}, version {program.major}"
+
+
+class _Source:
+    def __init__(self, session: Session, findings: Findings, facts: dict[str, Any], options: dict[str, Any]) -> None:
+        self.session = session
+        self.findings = findings
+        self.facts = facts
+        self.options = options
+
+    def examine(self) -> None:
+        find = self.findings
+        find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
+        find.attempt("server version", self._server)
+        find.ask("pg_dump", self._pg_dump, _say_program)
+        find.attempt("database", self._database)
+        tables = find.ask(
+            "tables", lambda: list_tables(self.session), lambda found: f"{len(found.kept)} tables to carry over"
+        )
+        if tables is not None:
+            self._tables(tables)
+        find.attempt("roles", self._roles)
+        find.attempt("materialized views", self._matviews)
+
+    def _server(self) -> None:
+        facts = server(self.session)
+        self.facts["server"] = facts
+        if facts["major"] < OLDEST:
+            self.findings.failure(
+                "server version",
+                f"The source is PostgreSQL {facts['version']}; {OLDEST} is the oldest that is supported. "
+                "Upgrade it first, or dump by hand.",
+            )
+            return
+        self.findings.ok("server version", f"PostgreSQL {facts['version']}")
+        if facts["standby"]:
+            self.findings.warning(
+                "standby",
+                "The source is a standby: long queries can be cancelled by its replication. "
+                "Use the primary, or set hot_standby_feedback for the time of the dump.",
+            )
+
+    def _pg_dump(self) -> programs.Program:
+        program = programs.find("pg_dump", self.options["bin_dir"])
+        programs.check_pg_dump(program, self.session.version)
+        pg_dump.choose_compression(self.options["compression"], program, self.options["format"])
+        digest.choose_method(self.options["digest_method"], self.session.version)
+        self.facts["pg_dump_major"] = program.major
+        return program
+
+    def _database(self) -> None:
+        name = self.session.settings.database
+        properties = find_database(self.session, name)
+        if properties is None:
+            raise MigrationError(f"There is no database {name!r} on the source: check the name.", "database_missing")
+        properties["bytes"] = database_size(self.session, name)
+        self.facts["database"] = properties
+        self.facts["extensions"] = extension_versions(self.session)
+        if properties["encoding"] == "SQL_ASCII":
+            self.findings.failure(
+                "encoding",
+                f"The source's database {name!r} has the encoding SQL_ASCII, so nobody knows what its bytes mean, and "
+                "digests can't be compared. Convert it into a UTF8 database first.",
+            )
+        else:
+            self.findings.ok("encoding", f"{properties['encoding']}, {properties['lc_collate']}")
+
+    def _tables(self, tables: Tables) -> None:
+        find = self.findings
+        user = self.session.settings.user
+        find.ask("couch2pg", lambda: check_couchdb(tables.kept), lambda _none: "there is a table couchdb")
+        find.ask("rights", lambda: check_readable(tables.kept, user), lambda _none: f"{user!r} may read every table")
+        if tables.left_out:
+            names = ", ".join(f"{entry['table']} ({entry['reason']})" for entry in tables.left_out[:5])
+            find.warning("left out", f"Not carried over: {names}", tables=tables.left_out)
+        find.attempt("disk", lambda: self._disk(tables))
+
+    def _disk(self, tables: Tables) -> None:
+        sizes = disk_plan.measure(self.session, tables)
+        self.facts["sizes"] = sizes
+        report_disk(
+            self.findings,
+            disk_plan.examine(
+                self.session,
+                dict(self.options, side="source", sizes=sizes),
+            ),
+        )
+
+    def _roles(self) -> None:
+        schema = read_schema(self.session)
+        properties = self.facts.get("database") or {}
+        names = roles_named(schema) | ({properties["owner"]} if properties else set())
+        names.update(grantee(text) for text in properties.get("grants", []))
+        wanted = {name for name in names if not name.startswith("pg_")} - {"PUBLIC"}
+        self.facts["roles"] = roles(self.session, wanted)
+        self.facts["owners"] = sorted(
+            {
+                found["owner"]
+                for kind in schema.values()
+                for found in kind.values()
+                if isinstance(found, dict) and "owner" in found and not found["owner"].startswith("pg_")
+            }
+        )
+        self.findings.ok("roles", f"{len(wanted)} roles own or may use something: {', '.join(sorted(wanted))}")
+
+    def _matviews(self) -> None:
+        matviews = read_graph(self.session)
+        self.facts["matviews"] = [matview.key for matview in matviews]
+        sick = [f"{matview.key} ({_sickness(matview)})" for matview in matviews if _sickness(matview)]
+        if sick:
+            self.findings.warning(
+                "materialized views",
+                f"refresh_matviews() can't refresh {', '.join(sick[:5])}; couch2pg stops there on the source already. "
+                "Mend them, or drop them if nobody needs them.",
+                matviews=sick,
+            )
+        else:
+            self.findings.ok("materialized views", f"{len(matviews)}, all populated, each with a unique index")
+        self.facts["hazards"] = [
+            hazard for hazard in (self._hazard(matview) for matview in matviews[:HAZARDS_SHOWN]) if hazard
+        ]
+
+    def _hazard(self, matview: Matview) -> dict[str, str] | None:
+        """What goes wrong when the view's query runs with the search_path that a safe REFRESH has: none."""
+        self.session.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            self.session.execute(f"SET LOCAL statement_timeout = '{HAZARD_SECONDS}s'")
+            self.session.execute(f"SELECT * FROM ({matview.definition.rstrip().rstrip(';')}) AS tried LIMIT 1")
+        except MigrationError as error:
+            if error.details.get("sqlstate") in UNDEFINED:
+                return {"matview": matview.key, "reason": error.message, "context": error.details.get("context") or ""}
+        finally:
+            self.session.execute("ROLLBACK")
+        return None
+
+
+def _sickness(matview: Matview) -> str:
+    if not matview.populated:
+        return "not populated"
+    if not matview.has_unique_index:
+        return "no unique index"
+    return "" if matview.schema == "public" else "not in schema public"
+
+
+def report_disk(findings: Findings, report: dict[str, Any]) -> None:
+    """The disk plan as findings: one for each file system, one for what can't be seen."""
+    for place in report["file_systems"]:
+        name = f"disk {place['mount_point']}"
+        text = (
+            f"{place['needed']} bytes needed for {', '.join(place['uses'])}, {place['free']} free, "
+            f"{place['left_over']} left over"
+        )
+        if place["ok"]:
+            findings.ok(name, text, **place)
+        else:
+            findings.failure(
+                name,
+                f"The file system {place['mount_point']} is {max(0, -place['left_over'])} bytes short: {text}. "
+                "Free space there, choose another folder, or make the disk larger.",
+                **place,
+            )
+    for name in report["unknown"]:
+        findings.warning(
+            f"disk of {name}", f"The file system of the {name} can't be seen from here: look at its free space."
+        )

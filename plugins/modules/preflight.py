@@ -1,0 +1,168 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a host is ready for the migration."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Check whether a host is ready for the migration
+version_added: 0.1.0
+description:
+  - Runs every check of one side and returns all findings by name, each V(ok), V(warning) or V(failure). It reads only.
+  - It does not fail because of a finding; look at RV(ready).
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes.info
+  - cht.couch2pg.connection
+  - cht.couch2pg.programs
+options:
+  side:
+    description: Which side of the migration this host is.
+    type: str
+    required: true
+    choices: [source, target]
+  source:
+    description: RV(facts) of the source, for the checks of the target that compare both.
+    type: dict
+    default: {}
+  migration_id:
+    description: Name of the migration.
+    type: str
+    required: true
+  state_dir:
+    description: Folder on the managed host for the state of migrations.
+    type: path
+    required: true
+  staging_dir:
+    description: Folder on the managed host for archives.
+    type: path
+    required: true
+  archive_here:
+    description: Whether the target gets the archive onto a file system of its own; not so when both hosts see the same path.
+    type: bool
+    default: true
+  incoming:
+    description: Name of the database that is restored into; needed on the target.
+    type: str
+    default: ""
+  format:
+    description: Format of the archive.
+    type: str
+    default: directory
+    choices: [directory, custom, tar]
+  compression:
+    description: Compression of the archive.
+    type: str
+    default: auto
+  digest_method:
+    description: How rows are digested.
+    type: str
+    default: auto
+    choices: [auto, hash64, hash128, md5, semantic]
+  replace_existing:
+    description: Whether a database of the real name that is not empty may be kept aside.
+    type: bool
+    default: false
+  missing_roles:
+    description: What happens to roles that the target lacks.
+    type: str
+    default: create
+    choices: [create, fail]
+  rule:
+    description: How much disk space must be free; V(guide) is 3 times the database, as the manual guide asks for.
+    type: str
+    default: measured
+    choices: [measured, guide]
+"""
+
+EXAMPLES = r"""
+- name: Check the source
+  cht.couch2pg.preflight:
+    side: source
+    database: cht
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    staging_dir: /srv/staging
+  register: source
+
+- name: Check the target
+  cht.couch2pg.preflight:
+    side: target
+    source: "{{ source.facts }}"
+    database: cht
+    incoming: cht_incoming
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    staging_dir: /srv/staging
+"""
+
+RETURN = r"""
+ready:
+  description: Whether no finding is a failure.
+  returned: success
+  type: bool
+  sample: true
+findings:
+  description: Every finding in the order of the checks.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{name: connection, status: ok, message: connected, details: {}}]
+facts:
+  description: What the other checks and the target's side need to know of this server.
+  returned: success
+  type: dict
+  sample: {pg_dump_major: 17}
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import preflight_source, preflight_target
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    CONNECTION_OPTIONS,
+    PROGRAM_OPTIONS,
+    connection_settings,
+    make_module,
+    run,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.pg_dump import FORMATS
+
+OPTIONS: dict[str, Any] = {
+    "side": {"type": "str", "required": True, "choices": ["source", "target"]},
+    "source": {"type": "dict", "default": {}},
+    "migration_id": {"type": "str", "required": True},
+    "state_dir": {"type": "path", "required": True},
+    "staging_dir": {"type": "path", "required": True},
+    "archive_here": {"type": "bool", "default": True},
+    "incoming": {"type": "str", "default": ""},
+    "format": {"type": "str", "default": "directory", "choices": list(FORMATS)},
+    "compression": {"type": "str", "default": "auto"},
+    "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
+    "replace_existing": {"type": "bool", "default": False},
+    "missing_roles": {"type": "str", "default": "create", "choices": ["create", "fail"]},
+    "rule": {"type": "str", "default": "measured", "choices": ["measured", "guide"]},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, OPTIONS, required_if=[("side", "target", ["incoming"])])
+    settings = connection_settings(module)
+    options = module.params
+
+    def work() -> dict[str, Any]:
+        if options["side"] == "source":
+            findings, facts = preflight_source.examine(settings, options)
+        else:
+            findings, facts = preflight_target.examine(settings, options, options["source"])
+        return {"changed": False, "ready": not findings.failed, "findings": findings.as_list(), "facts": facts}
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
