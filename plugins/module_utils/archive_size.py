@@ -15,6 +15,7 @@ from typing import Any, Callable
 
 from .connection import Session
 from .errors import MigrationError
+from .identifiers import quote
 from .relations import Table
 
 SAMPLE_BYTES = 4 * 1024 * 1024
@@ -23,11 +24,17 @@ SAMPLE_SECONDS = 5
 ALL_SECONDS = 15.0
 TABLES_SAMPLED = 12
 COMPRESSED_AT_MOST = 32 * 1024 * 1024
+# About where TOAST begins.
+WIDE = 2000
 # For what could not be sampled: on the safe side.
 UNKNOWN_TEXT = 3.0
 UNKNOWN_COMPRESSED = 1.0
 # The sample is compressed as gzip:1 does it, which is no better than any other method but lz4.
 FACTORS = {"lz4": 1.8}
+
+_COLUMNS = """
+SELECT attname AS name FROM pg_catalog.pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped
+"""
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,11 @@ class ArchiveEstimate:
 
 @dataclass(frozen=True)
 class Sample:
-    """Text and compressed text of a part of a table, ``fraction`` of its blocks."""
+    """Bytes of a table's text, and of that compressed, as a part of its rows suggests; ``looked_at`` is that part."""
 
-    fraction: float
     text: int
     compressed: int
+    looked_at: int
 
 
 class _Meter:
@@ -90,10 +97,9 @@ def measure(session: Session, tables: list[Table], clock: Callable[[], float] = 
 
 def estimate(tables: list[Table], samples: dict[str, Sample], seconds: float = 0.0) -> ArchiveEstimate:
     """From samples to whole tables; a table without one is taken for the average of the others."""
-    known = [table for table in tables if table.key in samples]
-    texts = {table.key: samples[table.key].text / samples[table.key].fraction for table in known}
-    packed = {table.key: samples[table.key].compressed / samples[table.key].fraction for table in known}
-    measured = sum(table.table_bytes for table in known)
+    texts: dict[str, float] = {key: sample.text for key, sample in samples.items()}
+    packed: dict[str, float] = {key: sample.compressed for key, sample in samples.items()}
+    measured = sum(table.table_bytes for table in tables if table.key in samples)
     text_ratio = sum(texts.values()) / measured if measured else UNKNOWN_TEXT
     packed_ratio = sum(packed.values()) / measured if measured else UNKNOWN_COMPRESSED
     for table in tables:
@@ -103,7 +109,7 @@ def estimate(tables: list[Table], samples: dict[str, Sample], seconds: float = 0
         text_bytes=int(sum(texts.values())),
         largest_text_bytes=int(max(texts.values(), default=0)),
         compressed_bytes=int(sum(packed.values())),
-        sampled_bytes=sum(sample.text for sample in samples.values()),
+        sampled_bytes=sum(sample.looked_at for sample in samples.values()),
         seconds=seconds,
     )
 
@@ -121,17 +127,50 @@ def _sample(session: Session, table: Table, blocks: int) -> Sample | None:
     if not blocks or not table.readable:
         return None
     percent = min(100.0, 100.0 * max(SAMPLE_BYTES / table.table_bytes, SAMPLE_BLOCKS / blocks))
-    # The same seed chooses the same blocks both times.
-    source = f"FROM ONLY {table.sql} TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (1)"
-    meter = _Meter()
+    columns = session.rows(_COLUMNS, [table.oid])
+    stored = " + ".join(f"coalesce(pg_catalog.pg_column_size({quote(row['name'])}), 0)" for row in columns) or "0"
+    # The same seed chooses the same blocks each time.
+    rows = f"FROM ONLY {table.sql} TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (1)"
     session.execute(f"SET statement_timeout = '{SAMPLE_SECONDS}s'")
     try:
-        seen = session.value(f"SELECT pg_catalog.count(DISTINCT (ctid::text::pg_catalog.point)[0]) {source}")
-        session.copy_out(f"COPY (SELECT * {source}) TO STDOUT", meter.write)
+        seen = session.row(
+            "SELECT pg_catalog.count(DISTINCT block) AS blocks, "
+            f"coalesce(pg_catalog.sum(stored) FILTER (WHERE stored > {WIDE}), 0)::pg_catalog.int8 AS wide_bytes "
+            f"FROM (SELECT (ctid::text::pg_catalog.point)[0] AS block, {stored} AS stored {rows}) AS sampled"
+        )
+        narrow, wide = _Meter(), _Meter()
+        session.copy_out(f"COPY (SELECT * {rows} WHERE {stored} <= {WIDE}) TO STDOUT", narrow.write)
+        session.copy_out(f"COPY (SELECT * {rows} WHERE {stored} > {WIDE}) TO STDOUT", wide.write)
     except MigrationError as error:
         if error.code != "sql":
             raise
         return None
     finally:
         session.execute("SET statement_timeout = 0")
-    return Sample(min(1.0, seen / blocks), meter.text, meter.compressed()) if seen else None
+    if not seen["blocks"]:
+        return None
+    return scale(
+        table,
+        seen["blocks"] / blocks,
+        (narrow.text, narrow.compressed()),
+        seen["wide_bytes"],
+        (wide.text, wide.compressed()),
+    )
+
+
+def scale(table: Table, fraction: float, narrow: tuple[int, int], wide_bytes: int, wide: tuple[int, int]) -> Sample:
+    """From the rows of ``fraction`` of the blocks to the whole table.
+
+    Narrow rows are alike: what some blocks hold, the others do too. The few wide ones may be thousands of times larger,
+    so that one of them more or less in the sample would matter: what they tell is how much text a byte of TOAST is.
+    """
+    toast = table.table_bytes - table.heap_bytes
+    if wide_bytes:
+        wide_text, wide_packed = wide[0] / wide_bytes * toast, wide[1] / wide_bytes * toast
+    else:
+        wide_text, wide_packed = UNKNOWN_TEXT * toast, UNKNOWN_COMPRESSED * toast
+    return Sample(
+        text=int(narrow[0] / fraction + wide_text),
+        compressed=int(narrow[1] / fraction + wide_packed),
+        looked_at=narrow[0] + wide[0],
+    )

@@ -19,6 +19,7 @@ from .database import find_database
 from .errors import MigrationError
 from .file_systems import FileSystem, folder_bytes, locate
 from .files import expand
+from .progress_line import amount
 from .relations import Tables
 from .server_folders import ServerFolders
 
@@ -114,8 +115,8 @@ def check(file_system: dict[str, Any]) -> None:
     if file_system["left_over"] < 0:
         raise MigrationError(
             f"The file system {place} is {-file_system['left_over']} bytes short: {file_system['needed']} "
-            f"({human(file_system['needed'])}) are needed for {uses}, {file_system['free']} "
-            f"({human(file_system['free'])}) are free. Free space there, choose another folder, or make it larger.",
+            f"({amount(file_system['needed'], 'bytes')}) are needed for {uses}, {file_system['free']} "
+            f"({amount(file_system['free'], 'bytes')}) are free. Free space there, choose another folder, or make it larger.",
             "disk_full",
             **file_system,
         )
@@ -125,15 +126,6 @@ def check(file_system: dict[str, Any]) -> None:
         "disk_full",
         **file_system,
     )
-
-
-def human(size: float) -> str:
-    """``size`` bytes as a person says it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit in ("bytes", "kB") else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TB"
 
 
 def measure(session: Session, tables: Tables) -> dict[str, Any]:

@@ -86,11 +86,7 @@ def run(context: JobContext) -> dict[str, Any]:
     parameters = context.parameters
     final = archive_folder(parameters["staging_dir"], parameters["migration_id"])
     if final.exists():
-        raise MigrationError(
-            f"{final} exists already, and is not the finished archive of this job. Move it away, then run again.",
-            "archive_exists",
-            path=str(final),
-        )
+        _refuse(final)
     partial = final.with_name(final.name + ".partial")
     _start_afresh(partial)
     started = time.time()
@@ -125,6 +121,15 @@ def run(context: JobContext) -> dict[str, Any]:
         "left_out": document["left_out"],
         "couchdb_progress": document["couchdb_progress"],
     }
+
+
+def _refuse(final: Path) -> None:
+    """Something bears the archive's name: an archive that was altered since, or a stranger. Neither is overwritten."""
+    changed = ""
+    if (final / manifest.MANIFEST).exists():
+        changed = manifest.compare(final, manifest.load(final), workers=1, hashes=False).sentence()
+    what = f"was altered since it was dumped: {changed}" if changed else "is not the finished archive of this job"
+    raise MigrationError(f"{final} {what}. Move it away, then run again.", "archive_exists", path=str(final))
 
 
 def _start_afresh(partial: Path) -> None:

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 from .errors import MigrationError
 
@@ -122,6 +124,18 @@ def read_json(path: Path) -> Any:
             "damaged_file",
             path=str(path),
         ) from error
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Held by one at a time, on this host; the others wait. The file stays."""
+    make_private_folder(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove_tree(path: Path) -> None:

@@ -24,14 +24,14 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 from . import job_runner, processes
 from .errors import MigrationError
-from .files import expand, make_private_folder, read_json, remove_tree, write_json, write_text
+from .files import expand, lock, make_private_folder, read_json, remove_tree, write_json, write_text
 
 PACKAGE = __package__ or ""
 START_SECONDS = 30.0
@@ -113,7 +113,8 @@ def start_or_join(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, 
     Raises MigrationError ``different_work`` when the folder holds other work.
     """
     make_private_folder(folder)
-    with _start_lock(folder):
+    # Two who start at once start one job.
+    with lock(folder / "start.lock"):
         state = look(folder)
         if state.status != "absent":
             _check_same_work(folder, spec, state)
@@ -266,14 +267,6 @@ def _private(path: str, flags: int) -> int:
 def _tail(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "it said nothing"
-
-
-@contextmanager
-def _start_lock(folder: Path) -> Iterator[None]:
-    """Held while one asks and starts, so that two who ask at once start one job."""
-    with open(folder / "start.lock", "ab", opener=_private) as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _is_locked(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import disk_plan, programs, promotion, target_database
 from .connection import ConnectionSettings, Session, check_no_pooler, server_identity
-from .database import find_database, other_sessions, server
+from .database import find_database, is_empty, other_sessions, server
 from .errors import MigrationError
 from .files import expand, read_json
 from .findings import Findings
@@ -120,7 +120,7 @@ class _Target:
             self.findings.ok("target database", f"there is no {name!r} yet")
             return
         with Session(self.settings) as session:
-            empty = target_database.is_empty(session)
+            empty = is_empty(session)
         if empty:
             self.findings.ok("target database", f"{name!r} is empty, and lends its owner, settings and grants")
         else:

@@ -8,15 +8,13 @@ Its schema is ``docs/record.schema.json``.
 
 from __future__ import annotations
 
-import fcntl
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 from .errors import MigrationError
 from .evidence import utc_now
-from .files import expand, make_private_folder, read_json, write_json
+from .files import expand, lock, read_json, write_json
 
 FORMAT = 1
 NAME = "record.json"
@@ -107,17 +105,9 @@ def add(
     if not write:
         before = load(path)
         return merge(before, migration_id, database, phase, entry, utc_now(clock)), before
-    make_private_folder(path.parent)
-    with _lock(path):
+    with lock(path.with_suffix(".lock")):
         before = load(path)
         after = merge(before, migration_id, database, phase, entry, utc_now(clock))
         if after != before:
             write_json(path, after)
     return after, before
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.with_suffix(".lock").open("ab") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

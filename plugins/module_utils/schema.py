@@ -94,9 +94,12 @@ _QUERIES = {
             'grants', {grants("p.proacl", "f", "p.proowner")}) AS properties
         FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
         WHERE {USER_SCHEMAS} AND {_not_member("pg_proc", "p.oid")}""",
+    # What is called is a function to servers from 11 on, a procedure to older ones.
     "triggers": f"""
         SELECT n.nspname || '.' || c.relname || ': ' || t.tgname AS identity,
-            jsonb_build_object('definition', pg_get_triggerdef(t.oid), 'enabled', t.tgenabled) AS properties
+            jsonb_build_object('definition',
+                replace(pg_get_triggerdef(t.oid), ' EXECUTE PROCEDURE ', ' EXECUTE FUNCTION '),
+                'enabled', t.tgenabled) AS properties
         FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE NOT t.tgisinternal AND {USER_SCHEMAS} AND {_not_member("pg_class", "c.oid")}""",
     "rules": f"""

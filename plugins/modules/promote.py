@@ -80,6 +80,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     run,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.files import lock
 
 OPTIONS = {
     "incoming": {"type": "str", "required": True},
@@ -117,7 +118,12 @@ def main() -> None:
         done = promotion.promote(settings, state, name, incoming, oid, existing)
         return dict(done, changed=True, diff=diff)
 
-    run(module, work)
+    def one_at_a_time() -> dict[str, Any]:
+        # What a second run finds is then what the first one did.
+        with lock(state / "promote.lock"):
+            return work()
+
+    run(module, work if module.check_mode else one_at_a_time)
 
 
 if __name__ == "__main__":

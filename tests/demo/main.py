@@ -1,0 +1,131 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the migration while a writer keeps changing the source as couch2pg does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Iterator
+
+from support import seed
+from support.binaries import clients
+from support.clusters import Cluster
+from support.places import CACHE, ROOT, SupportError
+
+from .folder import PRIVATE, alone
+from .inventory import INVENTORY, PASSFILE, write_inventory
+from .servers import DATABASE, Servers, servers
+
+DOCUMENTS = 50_000
+REFRESH_SECONDS = 15
+# A writer whose demo was killed ends by itself.
+WRITER_SECONDS = 600
+WRITER_END_SECONDS = 60
+
+
+def main(arguments: list[str]) -> int:
+    """The demo, with arguments for ansible-playbook; returns its exit code."""
+    documents = _documents()
+    with alone():
+        PRIVATE.mkdir(exist_ok=True)
+        both = servers(documents)
+        write_inventory(both)
+        started = time.monotonic()
+        with _writer(both.source):
+            status = _migrate(arguments)
+        print(f"The migration took {time.monotonic() - started:.0f} s.", flush=True)
+        written = _written()
+        _explain(both)
+    if not written:
+        sys.stderr.write(f"demo: the writer failed: see {PRIVATE / 'writer.log'}\n")
+    return status or (0 if written else 1)
+
+
+def _documents() -> int:
+    given = os.environ.get("DEMO_DOCS", str(DOCUMENTS))
+    if not given.isdecimal() or int(given) < seed.MINIMUM:
+        raise SupportError(f"DEMO_DOCS={given}: give a number of documents, {seed.MINIMUM} or more.")
+    return int(given)
+
+
+@contextlib.contextmanager
+def _writer(source: Cluster) -> Iterator[None]:
+    """A writer in the background; at the end it has finished its last batch, whatever happened."""
+    command = [sys.executable, "-m", "support.writer", "--dsn", source.dsn(DATABASE, seed.OWNER)]
+    command += ["--seconds", str(WRITER_SECONDS), "--refresh-every", str(REFRESH_SECONDS)]
+    with (PRIVATE / "writer.json").open("w", encoding="utf-8") as result, (PRIVATE / "writer.log").open("w") as log:
+        # In a session of its own: Ctrl-C is for Ansible, and this is stopped afterwards.
+        process = subprocess.Popen(command, stdout=result, stderr=log, start_new_session=True)
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(WRITER_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _migrate(arguments: list[str]) -> int:
+    """Run the playbook. A signal is Ansible's to answer; then the demo goes on to its end."""
+    command = [*_command(), *arguments]
+    print(f"\n$ {shlex.join(command)}\n", flush=True)
+    # Ansible refuses to run where the locale isn't UTF-8.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["LC_ALL"] = "C.UTF-8"
+    process = subprocess.Popen([str(Path(sys.executable).parent / command[0]), *command[1:]], cwd=ROOT, env=environment)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _command() -> list[str]:
+    return ["ansible-playbook", "playbooks/migrate.yml", "-i", str(INVENTORY.relative_to(ROOT))]
+
+
+def _written() -> bool:
+    """Print what the writer did, if it ended well."""
+    try:
+        written = json.loads((PRIVATE / "writer.json").read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    print(
+        f"All the while, a writer changed the source: {written['batches']} batches in {written['seconds']:.0f} s,"
+        f" {written['changed']:,} documents changed, {written['added']:,} added,"
+        f" refresh_matviews() called {written['refreshes']} times."
+    )
+    return (PRIVATE / "writer.log").stat().st_size == 0
+
+
+def _explain(both: Servers) -> None:
+    """Print how to look at both databases, run it again and remove it."""
+    psql = clients().program("psql")
+    print("\nLook at both databases:")
+    for side, cluster in both.items():
+        arguments = ["-h", cluster.host, "-p", str(cluster.port), "-U", cluster.superuser, DATABASE]
+        print(f"  PGPASSFILE={shlex.quote(str(PASSFILE))} {shlex.join([psql, *arguments])}   # {side}")
+    print("Run it again (make demo), or only the playbook; what is done is not repeated:")
+    programs = shlex.quote(str(Path(sys.executable).parent))
+    collections = shlex.quote(str(CACHE / "link"))
+    print(f"  PATH={programs}:$PATH ANSIBLE_COLLECTIONS_PATH={collections} {shlex.join(_command())}")
+    print("Stop the servers and remove everything:\n  make demo-clean")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except SupportError as error:
+        sys.exit(f"demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,286 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens when something breaks in the middle: a clear failure, nothing under the real name, and the next run completes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import processes
+from support.clusters import Cluster
+from support.migration import Migration, Run, column, environment
+
+WAIT_SECONDS = 90
+
+
+class Background:
+    """A run that goes on while the test breaks something."""
+
+    def __init__(self, migration: Migration) -> None:
+        self.output = migration.folder / f"output-{time.monotonic_ns()}"
+        with self.output.open("wb") as stream:
+            self.process = subprocess.Popen(
+                migration.command(),
+                cwd=migration.folder,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def end(self) -> Run:
+        """Wait for its end."""
+        code = self.process.wait(timeout=WAIT_SECONDS)
+        return Run(code, self.output.read_text(encoding="utf-8"))
+
+    def kill(self) -> None:
+        """As if the controller had lost its power."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def wait_for_program(migration: Migration, job: str, program: str) -> list[int]:
+    """The processes of a job that run ``program``, as soon as there are any."""
+    folder = migration.state / "jobs" / job
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
+        found = [pid for pid in processes.of_job(folder) if command(pid) == program]
+        if found:
+            return found
+        time.sleep(0.005)
+    raise AssertionError(f"{program} was not started")
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def kill(pids: list[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def check_nothing_is_there(migration: Migration) -> None:
+    """The real name is free, as it was before."""
+    assert migration.database not in migration.databases()
+
+
+def check_completes(migration: Migration) -> None:
+    """The next run gets there, and leaves nothing behind."""
+    migration.succeed()
+    assert migration.database in migration.databases()
+    jobs = list((migration.state / "jobs").iterdir())
+    assert not [pid for job in jobs for pid in processes.of_job(job)]
+    assert not [path for job in jobs for path in (job / "work",) if path.exists()]
+    assert not list(migration.folder.glob("staging/*.partial"))
+    for cluster in (migration.source, migration.target):
+        held = column(cluster, "SELECT pid FROM pg_stat_activity WHERE application_name = 'cht.couch2pg'")
+        assert held == []
+
+
+@pytest.fixture
+def large(make_migration: Callable[..., Migration], source_cluster: Cluster, target_cluster: Cluster) -> Migration:
+    """One whose phases last long enough to be hit."""
+    return make_migration(source_cluster, target_cluster, documents=40_000)
+
+
+@pytest.mark.parametrize(
+    ("job", "program", "sentence"),
+    [("dump", "pg_dump", "pg_dump was killed by signal 9"), ("restore", "pg_restore", "pg_restore (")],
+)
+def test_a_program_is_killed(large: Migration, job: str, program: str, sentence: str) -> None:
+    run = Background(large)
+    kill(wait_for_program(large, job, program))
+    ended = run.end()
+    assert ended.code
+    assert sentence in ended.message
+    assert "run again" in ended.message.lower()
+    check_nothing_is_there(large)
+    assert large.record["phases"][job]["status"] == "failed"
+    check_completes(large)
+
+
+@pytest.mark.parametrize(("job", "program"), [("dump", "pg_dump"), ("restore", "pg_restore")])
+def test_the_job_itself_is_killed(large: Migration, job: str, program: str) -> None:
+    run = Background(large)
+    programs = wait_for_program(large, job, program)
+    kill([pid for pid in processes.of_job(large.state / "jobs" / job) if pid not in programs])
+    ended = run.end()
+    assert "died without a result" in ended.message
+    check_nothing_is_there(large)
+    check_completes(large)
+
+
+@pytest.mark.parametrize(
+    ("job", "program", "side"), [("dump", "pg_dump", "source"), ("restore", "pg_restore", "target")]
+)
+def test_postgresql_stops(large: Migration, job: str, program: str, side: str) -> None:
+    cluster: Cluster = getattr(large, side)
+    run = Background(large)
+    wait_for_program(large, job, program)
+    cluster.stop("immediate")
+    ended = run.end()
+    assert ended.code
+    assert "Traceback" not in ended.output
+    assert "again" in ended.message
+    cluster.start()
+    check_nothing_is_there(large)
+    check_completes(large)
+
+
+def test_the_controller_is_killed(large: Migration) -> None:
+    """The job goes on without it; the next run joins it, or finds it done."""
+    run = Background(large)
+    wait_for_program(large, "restore", "pg_restore")
+    run.kill()
+    check_nothing_is_there(large)
+    check_completes(large)
+    (events,) = [[e for e in large.record["history"] if e["phase"] == "restore"]]
+    assert [event["status"] for event in events] == ["done"]
+
+
+def test_two_controllers_at_once(large: Migration) -> None:
+    """Both get there, and the work is done once."""
+    first = Background(large)
+    wait_for_program(large, "dump", "pg_dump")
+    second = Background(large)
+    assert [run.end().code for run in (first, second)] == [0, 0]
+    assert [name for name in large.databases() if name.startswith(large.database)] == [large.database]
+    check_completes(large)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_the_archive_is_altered(migration: Migration) -> None:
+    """One flipped byte stops the run before anything is restored."""
+    (migration.folder / "dump.yml").write_text(
+        "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n", encoding="utf-8"
+    )
+    run = migration.run(str(migration.folder / "dump"))
+    assert run.code == 0, run.output
+    victim = max(migration.archive.rglob("*.dat.gz"), key=lambda path: path.stat().st_size)
+    flip(victim)
+    assert "another SHA-256 than in the manifest" in migration.fail()
+    check_nothing_is_there(migration)
+    flip(victim)
+    check_completes(migration)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda archive: next(archive.rglob("*.dat.gz")).unlink(), "missing: archive/"),
+        (lambda archive: (archive / "archive" / "extra").touch(), "not in the manifest: archive/extra"),
+        (lambda archive: os.truncate(next(archive.rglob("toc.dat")), 100), "has 100 bytes instead of"),
+    ],
+    ids=["missing", "extra", "truncated"],
+)
+def test_the_archive_is_damaged(migration: Migration, damage: Callable[[Path], None], sentence: str) -> None:
+    """Before it is promoted, the archive must be as it was dumped; an altered one is refused, never overwritten."""
+    (migration.folder / "dump.yml").write_text(
+        "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n", encoding="utf-8"
+    )
+    assert migration.run(str(migration.folder / "dump")).code == 0
+    damage(migration.archive)
+    assert sentence in migration.fail()
+    check_nothing_is_there(migration)
+    migration.archive.rename(migration.folder / "moved away")
+    check_completes(migration)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a file system: run the tests as root, too")
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_the_disk_is_too_small_for_the_plan(large: Migration, small_disk: Path) -> None:
+    """Preflight says which file system, and how many bytes are short."""
+    large.variables["couch2pg_staging_dir"] = str(small_disk / "staging")
+    sentence = large.fail()
+    assert f"The file system {small_disk} is " in sentence
+    assert "bytes short" in sentence
+    assert not (large.state / "jobs").exists()
+
+
+def test_the_disk_gets_full_during_the_dump(large: Migration, small_disk: Path) -> None:
+    large.variables["couch2pg_staging_dir"] = str(small_disk / "staging")
+    (large.folder / "dump.yml").write_text(
+        "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n", encoding="utf-8"
+    )
+    sentence = large.fail(playbook=str(large.folder / "dump"))
+    assert "No space left on device" in sentence
+    assert not (small_disk / "staging" / large.name).exists()
+    subprocess.run(["mount", "-o", "remount,size=500m", str(small_disk)], check=True)
+    large.succeed()
+
+
+def test_the_disk_gets_full_during_the_restore(large: Migration, small_disk: Path) -> None:
+    """The target's server runs out of space; when it has more, the next run completes."""
+    target = large.target
+    subprocess.run(["mount", "-o", "remount,size=50m,mode=0755", str(small_disk)], check=True)
+    execute_as_server(target, small_disk)
+    try:
+        assert "Free disk space on the target" in large.fail(playbook=playbook_without_preflight(large))
+        check_nothing_is_there(large)
+        subprocess.run(["mount", "-o", "remount,size=900m", str(small_disk)], check=True)
+        large.succeed()
+    finally:
+        move_back(target, small_disk)
+
+
+def playbook_without_preflight(migration: Migration) -> str:
+    """As when the disk fills up after preflight has looked at it."""
+    path = migration.folder / "late.yml"
+    path.write_text(
+        "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n"
+        "- hosts: couch2pg_target\n  gather_facts: false\n  any_errors_fatal: true\n"
+        "  roles: [cht.couch2pg.transfer, cht.couch2pg.restore]\n",
+        encoding="utf-8",
+    )
+    return str(path.with_suffix(""))
+
+
+def execute_as_server(cluster: Cluster, disk: Path) -> None:
+    """Move the server's databases to the small disk, while it is stopped."""
+    cluster.stop()
+    base = cluster.data_directory / "base"
+    subprocess.run(["cp", "-a", str(base), str(disk / "base")], check=True)
+    base.rename(cluster.data_directory / "base.moved")
+    for folder in (disk, *disk.parents):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    base.symlink_to(disk / "base")
+    cluster.start()
+
+
+def move_back(cluster: Cluster, disk: Path) -> None:
+    cluster.stop("immediate")
+    base = cluster.data_directory / "base"
+    base.unlink()
+    subprocess.run(["cp", "-a", str(disk / "base"), str(base)], check=True)
+    subprocess.run(["rm", "-rf", str(cluster.data_directory / "base.moved")], check=True)
+    cluster.start()

@@ -1,0 +1,164 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole migration, as an operator runs it."""
+
+from __future__ import annotations
+
+import json
+from typing import Callable
+
+import jsonschema
+import pytest
+from support import seed
+from support.clusters import Cluster
+from support.migration import ROOT, Migration, column, execute
+from support.writer import BackgroundWriter, Writer
+
+OID = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+SCHEMA = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
+
+
+def count(cluster: Cluster, database: str, table: str = "couchdb") -> int:
+    (rows,) = column(cluster, f"SELECT count(*) FROM {table}", database)
+    return int(rows)
+
+
+def test_a_migration_while_couch2pg_writes(migration: Migration) -> None:
+    """The evidence matches exactly although the source never stands still; a second run changes nothing."""
+    database = migration.database
+    seed.create_database(migration.target, database)
+    writer = Writer(lambda: migration.source.connect(database))
+    with BackgroundWriter(writer) as background:
+        background.wait_for(1)
+        first = migration.succeed()
+        written = background.stop()
+    assert written.batches > 3
+    assert "DONE" in first.output
+    record = migration.record
+    jsonschema.validate(record, SCHEMA)
+    assert {phase: entry["status"] for phase, entry in record["phases"].items()} == dict.fromkeys(
+        ("preflight", "dump", "transfer", "restore", "refresh", "verify", "promote"), "done"
+    )
+    dumped = {row["table"]: (row["rows"], row["digest"]) for row in record["phases"]["dump"]["result"]["tables"]}
+    restored = {row["table"]: (row["rows"], row["digest"]) for row in record["phases"]["restore"]["result"]["tables"]}
+    assert dumped == restored
+    assert dumped["public.couchdb"][0] == count(migration.target, database)
+    copy = json.loads((migration.folder / "records" / "test.json").read_text(encoding="utf-8"))
+    assert copy == record
+    second = migration.succeed()
+    assert second.changed == 0
+    checked = migration.succeed("--check")
+    assert checked.changed == 0
+
+
+def test_the_target_is_like_the_source(migration: Migration) -> None:
+    """Seen from outside: owner, settings, grants, matviews that couch2pg can refresh."""
+    migration.succeed()
+    database, target = migration.database, migration.target
+    owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{}'"
+    assert column(target, owner.format(database)) == ["couch2pg"]
+    for query in (
+        f"SELECT unnest(setconfig) FROM pg_db_role_setting WHERE setdatabase = {OID} ORDER BY 1",
+        f"SELECT acl::text FROM pg_database, unnest(datacl) AS acl WHERE datname = '{database}' ORDER BY 1",
+        "SELECT matviewname FROM pg_matviews WHERE ispopulated ORDER BY 1",
+        "SELECT has_table_privilege('superset', 'public.couchdb', 'SELECT')",
+        "SELECT has_table_privilege('superset', 'public.couchdb', 'DELETE')",
+    ):
+        assert column(target, query, database) == column(migration.source, query, database), query
+    execute(target, "SET ROLE couch2pg; SELECT public.refresh_matviews()", database)
+
+
+def test_an_empty_database_lends_its_owner_and_is_kept(migration: Migration) -> None:
+    database = migration.database
+    seed.create_role(migration.target, "lender")
+    seed.create_database(migration.target, database, "lender")
+    execute(migration.target, f"ALTER DATABASE {database} SET statement_timeout = '7min'")
+    migration.succeed()
+    found = column(
+        migration.target,
+        "SELECT pg_get_userbyid(datdba) || ' ' || setconfig::text FROM pg_database d JOIN pg_db_role_setting s "
+        f"ON s.setdatabase = d.oid WHERE datname = '{database}'",
+    )
+    assert found == ["lender {statement_timeout=7min}"]
+    kept = migration.record["phases"]["promote"]["result"]["kept_as"]
+    assert kept in migration.databases()
+
+
+def test_from_the_oldest_server(
+    make_migration: Callable[[Cluster, Cluster], Migration], old_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    """PostgreSQL 10 to 18: other text of floats, no extended hashes, other words for the same views."""
+    migration = make_migration(old_cluster, target_cluster)
+    migration.succeed()
+    assert migration.record["phases"]["verify"]["result"]["digest_method"] == "md5"
+    assert migration.succeed().changed == 0
+
+
+@pytest.mark.parametrize("archive_format", ["custom", "tar"])
+def test_other_formats_of_archive(migration: Migration, archive_format: str) -> None:
+    migration.variables["couch2pg_format"] = archive_format
+    migration.succeed()
+    assert migration.record["phases"]["dump"]["result"]["format"] == archive_format
+    assert count(migration.source, migration.database) == count(migration.target, migration.database)
+
+
+@pytest.mark.parametrize("method", ["hash128", "md5", "semantic"])
+def test_other_digests(migration: Migration, method: str) -> None:
+    migration.variables["couch2pg_digest_method"] = method
+    migration.succeed()
+    assert migration.record["phases"]["verify"]["result"]["digest_method"] == method
+
+
+def test_check_mode_changes_nothing_and_shows_every_finding(migration: Migration) -> None:
+    before = migration.databases()
+    run = migration.succeed("--check", "--diff")
+    assert "disk /" in run.output
+    assert "ok       rights" in run.output
+    assert migration.databases() == before
+    assert not (migration.folder / "state").exists()
+    assert not (migration.folder / "staging").exists()
+
+
+def test_one_worker(migration: Migration) -> None:
+    migration.variables["couch2pg_jobs"] = 1
+    migration.succeed()
+
+
+def test_a_database_with_an_odd_name(migration: Migration) -> None:
+    """A space, a quote, an equals sign: none of them ends a name."""
+    plain = migration.database
+    migration.database = f'{plain} it\'s="odd"'
+    odd = migration.database.replace('"', '""')
+    execute(migration.source, f'ALTER DATABASE {plain} RENAME TO "{odd}"')
+    migration.name = "odd"
+    migration.succeed()
+    assert migration.database in migration.databases()
+
+
+def test_an_existing_database_is_kept_when_that_is_allowed(migration: Migration) -> None:
+    database, target = migration.database, migration.target
+    seed.create_database(target, database)
+    execute(target, "CREATE TABLE precious AS SELECT 1 AS x", database)
+    migration.variables["couch2pg_replace_existing"] = True
+    migration.succeed()
+    kept = migration.record["phases"]["promote"]["result"]["kept_as"]
+    assert count(target, kept, "precious") == 1
+
+
+def test_a_second_migration_of_the_same_database(migration: Migration) -> None:
+    """After a rehearsal, under another name, what was there before is kept again."""
+    migration.succeed()
+    migration.name = "second"
+    migration.variables["couch2pg_replace_existing"] = True
+    migration.succeed()
+    assert len([name for name in migration.databases() if name.startswith(migration.database)]) == 2
+
+
+def test_progress_is_shown_while_long_work_goes_on(
+    make_migration: Callable[..., Migration], source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    migration = make_migration(source_cluster, target_cluster, documents=60_000)
+    run = migration.succeed()
+    assert "target | restore | " in run.output
+    assert migration.record["phases"]["restore"]["result"]["rows"] > 60_000

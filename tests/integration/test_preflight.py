@@ -1,0 +1,511 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input gets one clear sentence, and every finding is there whatever the others say."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import psycopg2
+import pytest
+from support import binaries, seed
+from support.clusters import Cluster
+from support.migration import Migration, execute
+from support.modules import login, run_module
+from support.places import server_account, work_folder
+
+DATABASE = "checked"
+Fresh = Callable[[Cluster], str]
+
+
+@pytest.fixture(scope="module")
+def seeded(source_cluster: Cluster) -> Iterator[Cluster]:
+    seed.seed(source_cluster, DATABASE, documents=seed.MINIMUM, huge=False)
+    yield source_cluster
+    seed.drop_database(source_cluster, DATABASE)
+
+
+@pytest.fixture
+def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
+    """Options of both sides."""
+    return {
+        "migration_id": "m",
+        "state_dir": str(tmp_path / "state"),
+        "staging_dir": str(tmp_path / "staging"),
+        "bin_dir": str(client_dir),
+    }
+
+
+@pytest.fixture
+def facts(seeded: Cluster, place: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = look(place, seeded, DATABASE)["facts"]
+    return found
+
+
+def look(place: dict[str, Any], cluster: Cluster, database: str, **options: Any) -> dict[str, Any]:
+    """The source's side."""
+    return run_module("preflight", {**login(cluster, database), **place, "side": "source", **options})
+
+
+def look_at_target(
+    place: dict[str, Any], cluster: Cluster, database: str, facts: dict[str, Any], **options: Any
+) -> dict[str, Any]:
+    given = {**login(cluster, database), **place, "side": "target", "source": facts, "incoming": f"{database}_incoming"}
+    return run_module("preflight", {**given, **options})
+
+
+def finding(result: dict[str, Any], name: str) -> dict[str, Any]:
+    found = [entry for entry in result["findings"] if entry["name"] == name]
+    assert len(found) == 1, f"{name}: {result['findings']}"
+    return dict(found[0])
+
+
+def failures(result: dict[str, Any]) -> list[str]:
+    """Names of the findings that are failures."""
+    return [entry["name"] for entry in result["findings"] if entry["status"] == "failure"]
+
+
+def test_a_sound_source_has_no_failure(seeded: Cluster, place: dict[str, Any]) -> None:
+    found = look(place, seeded, DATABASE)
+    assert failures(found) == []
+    assert found["ready"] is True
+    assert found["changed"] is False
+    assert found["facts"]["database"]["name"] == DATABASE
+    assert not Path(place["state_dir"]).exists()
+    assert look(place, seeded, DATABASE, _ansible_check_mode=True)["ready"] is True
+
+
+def test_a_sound_target_has_no_failure(target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]) -> None:
+    found = look_at_target(place, target_cluster, "not_there_yet", facts)
+    assert failures(found) == []
+    assert found["ready"] is True
+    assert "there is no 'not_there_yet' yet" in finding(found, "target database")["message"]
+
+
+def test_the_source_is_unreachable(seeded: Cluster, place: dict[str, Any]) -> None:
+    found = look(place, seeded, DATABASE, login_port=1)
+    assert failures(found) == ["connection"]
+    message = finding(found, "connection")["message"]
+    assert message.startswith("PostgreSQL at 127.0.0.1:1 can't be reached: ")
+    assert message.endswith("Check host, port and that the server runs.")
+    # Other checks were made all the same.
+    assert finding(found, "pg_dump")["status"] == "ok"
+    assert finding(found, "staging folder")["status"] == "ok"
+
+
+def test_the_password_is_wrong(seeded: Cluster, place: dict[str, Any]) -> None:
+    found = look(place, seeded, DATABASE, login_password="not-the-password")
+    assert finding(found, "connection")["message"] == (
+        f"PostgreSQL at 127.0.0.1:{seeded.port} refused the login of 'postgres': check login_user and login_password."
+    )
+
+
+def test_the_role_is_unknown(seeded: Cluster, place: dict[str, Any]) -> None:
+    found = look(place, seeded, DATABASE, login_user="nobody_knows")
+    # PostgreSQL doesn't tell an unknown role from a wrong password.
+    assert "refused the login of 'nobody_knows'" in finding(found, "connection")["message"]
+
+
+def test_the_database_is_missing(seeded: Cluster, place: dict[str, Any]) -> None:
+    found = look(place, seeded, "chtt")
+    assert finding(found, "connection")["message"] == (
+        f"There is no database 'chtt' at 127.0.0.1:{seeded.port}: check the name."
+    )
+
+
+def test_the_table_couchdb_is_missing(source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]) -> None:
+    found = look(place, source_cluster, fresh_database(source_cluster))
+    assert failures(found) == ["couch2pg"]
+    assert finding(found, "couch2pg")["message"] == (
+        "There is no table 'couchdb' here, so this is not a couch2pg database. Check the database's name."
+    )
+
+
+def test_a_table_may_not_be_read(seeded: Cluster, place: dict[str, Any]) -> None:
+    password = seed.create_role(seeded, seed.READER)
+    found = look(place, seeded, DATABASE, login_user=seed.READER, login_password=password)
+    message = finding(found, "rights")["message"]
+    assert "The role 'superset' may not read " in message
+    assert "dashboards.alerts" in message
+    assert "Run as 'postgres' (login_user), or grant SELECT." in message
+    # An ordinary role hides nothing of the rest.
+    assert finding(found, "encoding")["status"] == "ok"
+    assert {entry["name"] for entry in found["findings"]} >= {"server version", "pg_dump", "roles", "tables"}
+
+
+def test_the_owner_may_dump_its_own_database(seeded: Cluster, place: dict[str, Any]) -> None:
+    password = seed.create_role(seeded, seed.OWNER)
+    found = look(place, seeded, DATABASE, login_user=seed.OWNER, login_password=password)
+    assert failures(found) == []
+
+
+def test_psycopg2_is_missing(seeded: Cluster, place: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "psycopg2.py").write_text("raise ImportError('No module named psycopg2')\n", encoding="utf-8")
+    found = run_module(
+        "preflight",
+        {**login(seeded, DATABASE), **place, "side": "source"},
+        environment={"PYTHONPATH": f"{tmp_path}:{os.environ['PYTHONPATH']}"},
+    )
+    assert found["code"] == "psycopg2_missing"
+    assert "python3-psycopg2" in found["msg"]
+
+
+@pytest.fixture
+def pooler(seeded: Cluster, tmp_path: Path) -> Iterator[int]:
+    """The port of a pgbouncer in front of the source."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program, "pgbouncer is needed: run tests/tools/system, or apt-get install pgbouncer"
+    port = seeded.port + 1000
+    folder = work_folder(f"pgbouncer-{os.getpid()}")
+    settings = folder / "pgbouncer.ini"
+    settings.touch(mode=0o600)
+    settings.write_text(
+        f"[databases]\n* = host=127.0.0.1 port={seeded.port} user=postgres password={seeded.password}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+        "pool_mode = transaction\nignore_startup_parameters = extra_float_digits\n",
+        encoding="utf-8",
+    )
+    server_account().give(settings)
+    server_account().give(folder)
+    with (tmp_path / "pgbouncer.log").open("wb") as log:
+        process = subprocess.Popen(
+            [program, str(settings)], stdout=log, stderr=log, cwd=folder, **server_account().run_as()
+        )
+    try:
+        wait_for_port(port, process, tmp_path / "pgbouncer.log")
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            psycopg2.connect(host="127.0.0.1", port=port, dbname=DATABASE, user="postgres").close()
+        except psycopg2.OperationalError as error:
+            assert process.poll() is None, log.read_text(encoding="utf-8")
+            assert time.monotonic() < deadline, f"{error} {log.read_text(encoding='utf-8')}"
+            time.sleep(0.1)
+        else:
+            return
+
+
+def test_a_pooler_answers_in_place_of_the_server(pooler: int, seeded: Cluster, place: dict[str, Any]) -> None:
+    sentence = f"A connection pooler answers at 127.0.0.1:{pooler}: connect to PostgreSQL itself, past the pooler."
+    found = look(place, seeded, DATABASE, login_port=pooler)
+    assert finding(found, "pooler")["message"] == sentence
+    target = look_at_target(place, seeded, "other", {}, login_port=pooler)
+    assert finding(target, "pooler")["message"] == sentence
+
+
+@pytest.mark.parametrize(("side", "program"), [("source", "pg_dump"), ("target", "pg_restore")])
+def test_a_program_is_missing(side: str, program: str, seeded: Cluster, place: dict[str, Any], tmp_path: Path) -> None:
+    options = {**login(seeded, DATABASE), **place, "side": side, "incoming": "x", "bin_dir": str(tmp_path)}
+    found = run_module("preflight", options)
+    assert finding(found, program)["message"] == (
+        f"{program} was not found in {tmp_path}. Install PostgreSQL's client programs (Debian: postgresql-client), "
+        "or set bin_dir to their folder."
+    )
+
+
+def test_pg_dump_is_older_than_the_server(
+    target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    old = str(binaries.packaged()[16].bin_dir)
+    found = look(place, target_cluster, fresh_database(target_cluster), bin_dir=old)
+    assert finding(found, "pg_dump")["message"].startswith(
+        f"{old}/pg_dump is version 16, older than the server (18), and would refuse to dump it."
+    )
+
+
+def test_pg_restore_is_older_than_pg_dump(
+    target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    old = str(binaries.packaged()[16].bin_dir)
+    found = look_at_target(place, target_cluster, "x", facts, bin_dir=old)
+    assert facts["pg_dump_major"] == 18
+    assert finding(found, "pg_restore")["message"].startswith(
+        f"{old}/pg_restore is version 16, older than the pg_dump that writes the archive (18)"
+    )
+
+
+def test_the_target_is_older_than_the_source(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    newer = look(place, target_cluster, fresh_database(target_cluster))["facts"]
+    found = look_at_target(place, source_cluster, "x", newer)
+    assert "server version" in failures(found)
+    assert finding(found, "server version")["message"].startswith(
+        "The target is PostgreSQL 16, older than the source (18)"
+    )
+
+
+def test_the_oldest_source_and_a_target_that_is_too_old(old_cluster: Cluster, place: dict[str, Any]) -> None:
+    name = "oldest"
+    seed.seed(old_cluster, name, documents=seed.MINIMUM, huge=False)
+    try:
+        assert failures(look(place, old_cluster, name)) == []
+        found = look_at_target(place, old_cluster, "x", {})
+        assert "13 or newer is needed" in finding(found, "server version")["message"]
+    finally:
+        seed.drop_database(old_cluster, name)
+
+
+def test_there_is_not_enough_disk(target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]) -> None:
+    for name in ("tables", "indexes", "database"):
+        facts["sizes"][name] = 10**15
+    found = look_at_target(place, target_cluster, "x", facts)
+    (name,) = failures(found)
+    short = finding(found, name)
+    assert name.startswith("disk ")
+    assert short["details"]["left_over"] < -(10**15)
+    assert f"is {-short['details']['left_over']} bytes short" in short["message"]
+    assert short["details"]["mount_point"] in short["message"]
+
+
+def test_the_guides_rule_asks_for_three_times_the_database(seeded: Cluster, place: dict[str, Any]) -> None:
+    found = look(place, seeded, DATABASE, rule="guide")
+    disk = next(entry for entry in found["findings"] if entry["name"].startswith("disk "))
+    assert disk["details"]["needed"] == 3 * found["facts"]["sizes"]["database"]
+
+
+def test_the_target_database_is_empty_or_not(
+    target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    name = fresh_database(target_cluster)
+    empty = look_at_target(place, target_cluster, name, facts)
+    assert failures(empty) == []
+    assert f"'{name}' is empty" in finding(empty, "target database")["message"]
+    execute(target_cluster, "CREATE TABLE somebodys (a int)", name)
+    full = look_at_target(place, target_cluster, name, facts)
+    assert failures(full) == ["target database"]
+    assert finding(full, "target database")["message"] == (
+        f"The target already has a database '{name}' that is not empty. Nothing was changed. Check that this is the "
+        "right server; to keep it aside under another name, set replace_existing to true."
+    )
+    allowed = look_at_target(place, target_cluster, name, facts, replace_existing=True)
+    assert failures(allowed) == []
+    assert f"will be kept as {name}_replaced_" in finding(allowed, "target database")["message"]
+
+
+def test_somebody_uses_the_target_database(
+    target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    name = fresh_database(target_cluster)
+    connection = target_cluster.connect(name, application_name="a dashboard")
+    try:
+        found = look_at_target(place, target_cluster, name, facts)
+        assert failures(found) == []
+        assert "used by postgres" in finding(found, "open sessions")["message"]
+        # Nor is it hidden from a role that may not see what others do.
+        password = seed.create_role(target_cluster, "target_guest")
+        execute(target_cluster, "ALTER ROLE target_guest CREATEDB")
+        guest = {"login_user": "target_guest", "login_password": password}
+        assert finding(look_at_target(place, target_cluster, name, facts, **guest), "open sessions")
+    finally:
+        connection.close()
+
+
+def test_an_incoming_database_of_somebody_else(
+    target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    name = fresh_database(target_cluster)
+    found = look_at_target(place, target_cluster, "x", facts, incoming=name)
+    assert failures(found) == ["incoming database"]
+    assert finding(found, "incoming database")["message"].startswith(
+        f"The target already has a database '{name}', and this migration didn't make it."
+    )
+
+
+def test_a_role_is_missing_and_may_not_be_created(
+    target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    facts["roles"].append({"name": "nowhere", "inherit": True, "member_of": []})
+    created = look_at_target(place, target_cluster, "x", facts)
+    assert failures(created) == []
+    assert "nowhere" in finding(created, "roles")["message"]
+    refused = look_at_target(place, target_cluster, "x", facts, missing_roles="fail")
+    assert "The target lacks the role" in finding(refused, "roles")["message"]
+    password = seed.create_role(target_cluster, "target_guest")
+    execute(target_cluster, "ALTER ROLE target_guest CREATEDB NOCREATEROLE")
+    guest = {"login_user": "target_guest", "login_password": password}
+    powerless = look_at_target(place, target_cluster, "x", facts, **guest)
+    assert "'nowhere', and 'target_guest' may not create it." in finding(powerless, "roles")["message"]
+
+
+def test_a_role_that_may_not_create_databases(
+    target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    password = seed.create_role(target_cluster, "target_guest")
+    seed.create_role(target_cluster, seed.OWNER)
+    guest = {"login_user": "target_guest", "login_password": password}
+    execute(target_cluster, "ALTER ROLE target_guest NOCREATEDB")
+    assert (
+        "may not create databases"
+        in finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")["message"]
+    )
+    execute(target_cluster, "ALTER ROLE target_guest CREATEDB")
+    stranger = finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")
+    assert "may not give objects to couch2pg" in stranger["message"]
+    execute(target_cluster, f"GRANT {seed.OWNER} TO target_guest")
+    assert finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")["status"] == "ok"
+    execute(target_cluster, f"REVOKE {seed.OWNER} FROM target_guest")
+
+
+@pytest.mark.parametrize("option", ["staging_dir", "state_dir"])
+def test_a_folder_can_not_be_written(option: str, seeded: Cluster, place: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    place[option] = str(tmp_path / "file" / "below")
+    found = look(place, seeded, DATABASE)
+    name = option.replace("_dir", " folder")
+    assert failures(found) == [name]
+    assert finding(found, name)["message"] == (
+        f"{tmp_path}/file is not a folder. Choose another path than {tmp_path}/file/below."
+    )
+
+
+def test_a_folder_of_somebody_else(seeded: Cluster, place: dict[str, Any]) -> None:
+    """Where even root may not write: sysfs knows no new files, and says so."""
+    if os.geteuid() == 0:
+        place["staging_dir"] = "/proc/self/task/archives"
+    else:
+        place["staging_dir"] = "/usr/archives"
+    found = look(place, seeded, DATABASE)
+    assert (
+        "is not writable for this user. Change its owner, or choose another path"
+        in finding(found, "staging folder")["message"]
+    )
+
+
+def test_sql_ascii_is_refused(source_cluster: Cluster, place: dict[str, Any], database_name: str) -> None:
+    execute(source_cluster, f"CREATE DATABASE {database_name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    try:
+        found = look(place, source_cluster, database_name)
+        assert "encoding" in failures(found)
+        assert "has the encoding SQL_ASCII" in finding(found, "encoding")["message"]
+    finally:
+        seed.drop_database(source_cluster, database_name)
+
+
+def test_an_empty_target_database_of_another_encoding(
+    target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any], database_name: str
+) -> None:
+    execute(target_cluster, f"CREATE DATABASE {database_name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    try:
+        found = look_at_target(place, target_cluster, database_name, facts)
+        assert failures(found) == ["locale"]
+        assert f"'{database_name}' has the encoding LATIN1, the source's UTF8." in finding(found, "locale")["message"]
+    finally:
+        seed.drop_database(target_cluster, database_name)
+
+
+def test_locale_and_extensions_of_the_source_are_missing(
+    target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    facts["database"].update(lc_collate="xx_XX.UTF-8", lc_ctype="xx_XX.UTF-8")
+    facts["extensions"]["timescale"] = "2.0"
+    found = look_at_target(place, target_cluster, "x", facts)
+    assert failures(found) == ["locale", "extensions"]
+    assert "doesn't have the locale 'xx_XX.UTF-8' of the source" in finding(found, "locale")["message"]
+    assert "lacks the extension timescale" in finding(found, "extensions")["message"]
+
+
+def test_a_name_is_too_long(target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]) -> None:
+    name = "n" * 50
+    found = look_at_target(place, target_cluster, name, facts)
+    assert failures(found) == ["names"]
+    assert "PostgreSQL keeps only 63. Choose a shorter name." in finding(found, "names")["message"]
+
+
+def test_matviews_that_couch2pg_can_not_refresh(
+    source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(
+        source_cluster,
+        "CREATE TABLE couchdb (doc jsonb); CREATE SCHEMA other;"
+        "CREATE MATERIALIZED VIEW empty AS SELECT 1 AS a WITH NO DATA;"
+        "CREATE MATERIALIZED VIEW no_index AS SELECT 1 AS a;"
+        "CREATE MATERIALIZED VIEW other.place AS SELECT 1 AS a; CREATE UNIQUE INDEX ON other.place (a);"
+        "ALTER TABLE couchdb OWNER TO couch2pg",
+        name,
+    )
+    found = finding(look(place, source_cluster, name), "materialized views")
+    assert found["status"] == "warning"
+    for word in (
+        "public.empty (not populated)",
+        "public.no_index (no unique index)",
+        "other.place (not in schema public)",
+    ):
+        assert word in found["message"]
+
+
+def test_a_matview_whose_function_needs_a_search_path(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(
+        source_cluster,
+        "CREATE TABLE couchdb (doc jsonb); INSERT INTO couchdb VALUES ('{}');"
+        "CREATE FUNCTION counted() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM couchdb';"
+        "CREATE MATERIALIZED VIEW hazard AS SELECT counted() AS n; CREATE UNIQUE INDEX ON hazard (n)",
+        name,
+    )
+    facts = look(place, source_cluster, name)["facts"]
+    assert [hazard["matview"] for hazard in facts["hazards"]] == ["public.hazard"]
+    found = look_at_target(place, target_cluster, "x", facts)
+    assert failures(found) == ["materialized views"]
+    assert "can't refresh public.hazard" in finding(found, "materialized views")["message"]
+    assert "Set search_path on that function" in finding(found, "materialized views")["message"]
+
+
+def test_the_playbook_shows_all_of_both_sides_and_fails_in_the_end(
+    seeded: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
+) -> None:
+    bad = {"source": {"couch2pg_login_port": 1}, "target": {"couch2pg_staging_dir": "/proc/self/task/x"}}
+    migration = Migration(seeded, target_cluster, client_dir, tmp_path, DATABASE, host_variables=bad)
+    run = migration.run("preflight")
+    assert run.code != 0
+    assert "PostgreSQL at 127.0.0.1:1 can't be reached" in run.message
+    assert "is not writable for this user" in run.message or "can't be created" in run.message
+    assert "there is no 'checked' yet" in run.output
+    assert run.changed == 0
+    assert run.warnings == []
+    migration.check_secrets(run.output)
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"couch2pg_databse": "cht"}, "The variable couch2pg_databse is unknown: did you mean couch2pg_database?"),
+        ({"dump_compresion": "none"}, "The variable dump_compresion is unknown: did you mean dump_compression?"),
+    ],
+)
+def test_a_misspelt_variable(
+    variables: dict[str, str], sentence: str, seeded: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
+) -> None:
+    migration = Migration(seeded, target_cluster, client_dir, tmp_path, DATABASE, variables=variables)
+    assert migration.fail(playbook="preflight") == sentence
+    assert not (tmp_path / "state").exists()
+
+
+def test_no_host_in_a_group(seeded: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path) -> None:
+    migration = Migration(seeded, target_cluster, client_dir, tmp_path, DATABASE)
+    (tmp_path / "empty").write_text("localhost ansible_connection=local\n", encoding="utf-8")
+    command = migration.command("preflight")
+    command[command.index("-i") + 1] = str(tmp_path / "empty")
+    from support.migration import environment
+
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "couch2pg_source" in done.stdout
+    assert "couch2pg_target" in done.stdout
