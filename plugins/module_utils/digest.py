@@ -50,13 +50,14 @@ WITH RECURSIVE part(root, type) AS (
     ) AS inner_type(oid) ON inner_type.oid <> 0
 )
 SELECT a.attname AS name, a.atttypid::bigint AS type, s.proname AS send,
-       EXISTS (
+       pg_catalog.format_type(b.oid, NULL) AS base, b.oid < 16384 AND EXISTS (
            SELECT FROM part WHERE part.root = a.atttypid
            AND part.type IN (700, 701, 600, 601, 602, 603, 604, 628, 718)
-       ) AS has_floats
+       ) AS hashed_as_bytes
 FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
-LEFT JOIN pg_catalog.pg_proc AS s ON s.oid = t.typsend
+JOIN pg_catalog.pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+LEFT JOIN pg_catalog.pg_proc AS s ON s.oid = b.typsend
 WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
@@ -176,9 +177,10 @@ def _text(column: dict[str, Any], method: str) -> str:
     name = quote(column["name"])
     if method == "semantic" and column["type"] == _JSONB:
         return name
-    if column["has_floats"]:
-        # The text of floats differs before and from PostgreSQL 12; their bytes don't.
-        return f"pg_catalog.encode(pg_catalog.{quote(column['send'])}({name}), 'hex')"
+    if column["hashed_as_bytes"]:
+        # The text of floats differs before and from PostgreSQL 12; their bytes don't. Types that somebody made are
+        # left as text: their bytes name types by numbers, which are other ones on every server.
+        return f"pg_catalog.encode(pg_catalog.{quote(column['send'])}({name}::{column['base']}), 'hex')"
     if column["type"] == _BYTEA:
         # Twice its size as text could pass the 1 GB that a value may have.
         return f"pg_catalog.md5({name})"

@@ -51,7 +51,7 @@ class Findings:
         try:
             answer = check()
         except MigrationError as error:
-            self.failure(name, error.message, code=error.code, **error.details)
+            self._refused(name, error)
             return None
         self.ok(name, say(answer))
         return answer
@@ -61,7 +61,10 @@ class Findings:
         try:
             check()
         except MigrationError as error:
-            self.failure(name, error.message, code=error.code, **error.details)
+            self._refused(name, error)
+
+    def _refused(self, name: str, error: MigrationError) -> None:
+        self.found.append(Finding(name, FAILURE, error.message, dict(error.details, code=error.code)))
 
     @property
     def failed(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from functools import partial
 from typing import Any
 
 from . import digest, disk_plan, pg_dump, programs
@@ -15,8 +16,11 @@ from .database import database_size, find_database, roles, server
 from .errors import MigrationError
 from .files import check_writable, expand
 from .findings import Findings
+from .identifiers import qualified
+from .job import look
 from .matview_graph import Matview, read_graph
-from .relations import Tables, check_couchdb, check_readable, list_tables
+from .progress_line import amount, duration
+from .relations import USER_SCHEMAS, Tables, check_couchdb, check_readable, list_tables
 from .schema import extension_versions, grantee, read_schema, roles_named
 
 OLDEST = 10
@@ -24,6 +28,23 @@ HAZARD_SECONDS = 5
 HAZARDS_SHOWN = 200
 # Undefined table, function, column, type or schema: what an empty search_path leads to.
 UNDEFINED = ("42P01", "42883", "42703", "42704", "3F000")
+# Bytes of tables in a second, of the whole way: what two cores with a good disk did, and a third of it.
+FAST, SLOW = 45e6, 15e6
+
+_INDEX_EXPRESSIONS = f"""
+SELECT n.nspname || '.' || c.relname AS name, tn.nspname AS table_schema, t.relname AS table_name,
+       pg_catalog.concat_ws(', ', pg_catalog.pg_get_expr(i.indexprs, i.indrelid),
+                            pg_catalog.pg_get_expr(i.indpred, i.indrelid)) AS expressions
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid AND t.relkind IN ('r', 'm')
+JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
+WHERE {USER_SCHEMAS} AND EXISTS (
+    SELECT FROM pg_catalog.pg_depend AS d
+    WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
+      AND d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384)
+ORDER BY 1
+"""
 
 
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
@@ -76,6 +97,7 @@ class _Source:
             self._tables(tables)
         find.attempt("roles", self._roles)
         find.attempt("materialized views", self._matviews)
+        find.attempt("indexes", self._indexes)
 
     def _server(self) -> None:
         facts = server(self.session)
@@ -133,12 +155,18 @@ class _Source:
     def _disk(self, tables: Tables) -> None:
         sizes = disk_plan.measure(self.session, tables)
         self.facts["sizes"] = sizes
-        report_disk(
-            self.findings,
-            disk_plan.examine(
-                self.session,
-                dict(self.options, side="source", sizes=sizes),
-            ),
+        report = disk_plan.examine(self.session, dict(self.options, side="source", sizes=sizes))
+        # For a target on this very machine, whose disks must hold both.
+        self.facts["needs"] = report["needs"]
+        report_disk(self.findings, report)
+        archive = next((need["bytes"] for need in report["needs"] if need["use"] == "archive"), 0)
+        self.findings.ok(
+            "estimate",
+            f"{amount(sizes['tables'], 'bytes')} in tables make an archive of at most about {amount(archive, 'bytes')}; "
+            f"dump, restore and verification together take between {duration(sizes['tables'] / FAST)} "
+            f"and {duration(sizes['tables'] / SLOW)}, plus the transfer. A rehearsal tells more.",
+            archive_bytes=archive,
+            table_bytes=sizes["tables"],
         )
 
     def _roles(self) -> None:
@@ -161,7 +189,9 @@ class _Source:
     def _matviews(self) -> None:
         matviews = read_graph(self.session)
         self.facts["matviews"] = [matview.key for matview in matviews]
-        sick = [f"{matview.key} ({_sickness(matview)})" for matview in matviews if _sickness(matview)]
+        refresher = self._refresher()
+        reasons = {matview.key: _sickness(matview, refresher) for matview in matviews}
+        sick = [f"{key} ({reason})" for key, reason in reasons.items() if reason]
         if sick:
             self.findings.warning(
                 "materialized views",
@@ -175,25 +205,58 @@ class _Source:
             hazard for hazard in (self._hazard(matview) for matview in matviews[:HAZARDS_SHOWN]) if hazard
         ]
 
+    def _refresher(self) -> str:
+        """Who owns ``refresh_matviews()``, and so must own every materialized view; empty where there is no such function."""
+        owners = self.session.rows(
+            "SELECT pg_catalog.pg_get_userbyid(proowner) AS owner FROM pg_catalog.pg_proc "
+            "WHERE proname = 'refresh_matviews' AND pronargs = 0"
+        )
+        return str(owners[0]["owner"]) if len(owners) == 1 else ""
+
     def _hazard(self, matview: Matview) -> dict[str, str] | None:
         """What goes wrong when the view's query runs with the search_path that a safe REFRESH has: none."""
+        error = self._try(f"SELECT * FROM ({matview.definition.rstrip().rstrip(';')}) AS tried LIMIT 1")
+        if error is None:
+            return None
+        return {"matview": matview.key, "reason": error.message, "context": error.details.get("context") or ""}
+
+    def _indexes(self) -> None:
+        """Expressions of indexes that call functions: pg_restore builds indexes with an empty search_path."""
+        found = self.session.rows(_INDEX_EXPRESSIONS)
+        for row in found[:HAZARDS_SHOWN]:
+            table = qualified(row["table_schema"], row["table_name"])
+            error = self._try(f"SELECT {row['expressions']} FROM ONLY {table} LIMIT 1")
+            if error is not None:
+                self.findings.failure(
+                    f"index {row['name']}",
+                    f"The index {row['name']} can't be restored: {error.message} Set search_path on the function that it "
+                    "calls (ALTER FUNCTION ... SET search_path = public, pg_temp) on the source.",
+                    **error.details,
+                )
+
+    def _try(self, query: str) -> MigrationError | None:
+        """The error of a query that fails for want of a search_path; None for every other end, and after some seconds."""
         self.session.execute("BEGIN TRANSACTION READ ONLY")
         try:
             self.session.execute(f"SET LOCAL statement_timeout = '{HAZARD_SECONDS}s'")
-            self.session.execute(f"SELECT * FROM ({matview.definition.rstrip().rstrip(';')}) AS tried LIMIT 1")
+            self.session.execute(query)
         except MigrationError as error:
             if error.details.get("sqlstate") in UNDEFINED:
-                return {"matview": matview.key, "reason": error.message, "context": error.details.get("context") or ""}
+                return error
+            if error.code != "sql":
+                raise
         finally:
             self.session.execute("ROLLBACK")
         return None
 
 
-def _sickness(matview: Matview) -> str:
+def _sickness(matview: Matview, refresher: str) -> str:
     if not matview.populated:
         return "not populated"
     if not matview.has_unique_index:
         return "no unique index"
+    if refresher and matview.owner != refresher:
+        return f"owned by {matview.owner}, not by {refresher}"
     return "" if matview.schema == "public" else "not in schema public"
 
 
@@ -201,20 +264,15 @@ def report_disk(findings: Findings, report: dict[str, Any]) -> None:
     """The disk plan as findings: one for each file system, one for what can't be seen."""
     for place in report["file_systems"]:
         name = f"disk {place['mount_point']}"
-        text = (
-            f"{place['needed']} bytes needed for {', '.join(place['uses'])}, {place['free']} free, "
-            f"{place['left_over']} left over"
-        )
-        if place["ok"]:
-            findings.ok(name, text, **place)
-        else:
-            findings.failure(
-                name,
-                f"The file system {place['mount_point']} is {max(0, -place['left_over'])} bytes short: {text}. "
-                "Free space there, choose another folder, or make the disk larger.",
-                **place,
-            )
+        findings.attempt(name, partial(_report_place, findings, name, place))
     for name in report["unknown"]:
         findings.warning(
-            f"disk of {name}", f"The file system of the {name} can't be seen from here: look at its free space."
+            f"disk of {name}",
+            f"The file system of the {name} can't be seen from here: {report['unknown_reason']}. Look at its free space.",
         )
+
+
+def _report_place(findings: Findings, name: str, place: dict[str, Any]) -> None:
+    disk_plan.check(place)
+    needed, free, left = (amount(place[key], "bytes") for key in ("needed", "free", "left_over"))
+    findings.ok(name, f"{needed} needed for {', '.join(place['uses'])}, {free} free, {left} left over", **place)

@@ -69,12 +69,9 @@ class _Target:
         find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
         find.attempt("server version", self._server)
         find.attempt("names", self._names)
-        promoted = promotion.already_promoted(self.settings, self.state, self.settings.database)
-        self.facts["promoted"] = promoted is not None
-        if promoted is not None:
-            find.ok("target database", f"{promoted['name']!r} was promoted by this migration already")
-            return
         find.attempt("target database", self._real)
+        if self.facts.get("promoted"):
+            return
         find.attempt("incoming database", self._incoming)
         if self.source:
             for name, check in (
@@ -83,6 +80,7 @@ class _Target:
                 ("roles", self._roles),
                 ("rights", self._rights),
                 ("materialized views", self._hazards),
+                ("tablespaces", self._tablespaces),
                 ("disk", self._disk),
             ):
                 find.attempt(name, check)
@@ -115,6 +113,11 @@ class _Target:
 
     def _real(self) -> None:
         name = self.settings.database
+        promoted = promotion.already_promoted(self.settings, self.state, name)
+        self.facts["promoted"] = promoted is not None
+        if promoted is not None:
+            self.findings.ok("target database", f"{name!r} was promoted by this migration already")
+            return
         found = target_database.check_real_database(self.settings, name, self.options["replace_existing"])
         if found is None:
             self.findings.ok("target database", f"there is no {name!r} yet")
@@ -261,7 +264,20 @@ class _Target:
                 hazards=hazards,
             )
 
+    def _tablespaces(self) -> None:
+        there = {row["name"] for row in self.session.rows("SELECT spcname AS name FROM pg_catalog.pg_tablespace")}
+        missing = sorted(set(self.source.get("sizes", {}).get("tablespaces", {})) - there)
+        if missing:
+            raise MigrationError(
+                f"The target's server lacks the tablespace {', '.join(missing)}, where the source keeps tables or indexes. "
+                "Create it there (CREATE TABLESPACE ... LOCATION ...).",
+                "tablespace_missing",
+                tablespaces=missing,
+            )
+
     def _disk(self) -> None:
         if "sizes" in self.source:
-            options = dict(self.options, side="target", sizes=self.source["sizes"])
+            options = dict(
+                self.options, side="target", sizes=self.source["sizes"], neighbour_needs=self.source.get("needs", [])
+            )
             report_disk(self.findings, disk_plan.examine(self.session, options))

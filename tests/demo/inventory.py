@@ -48,7 +48,7 @@ def write_inventory(servers: Servers) -> None:
     }
     inventory = yaml.safe_dump({"all": {"vars": common, "children": groups}}, sort_keys=False)
     _write(INVENTORY, f"# Made by tests/demo/run at each run.\n---\n{inventory}")
-    _write(PASSFILE, "".join(cluster.passfile.read_text(encoding="utf-8") for _, cluster in servers.items()))
+    _write(PASSFILE, "".join(cluster.passfile.read_text(encoding="utf-8") for _side, cluster in servers.items()))
 
 
 def _write(path: Path, text: str) -> None:

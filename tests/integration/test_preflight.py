@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -16,8 +17,8 @@ import psycopg2
 import pytest
 from support import binaries, seed
 from support.clusters import Cluster
-from support.migration import Migration, execute
-from support.modules import login, run_module
+from support.migration import Migration, environment, execute
+from support.modules import login, run_module, with_mount
 from support.places import server_account, work_folder
 
 DATABASE = "checked"
@@ -188,15 +189,14 @@ def pooler(seeded: Cluster, tmp_path: Path) -> Iterator[int]:
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 20
-    while True:
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             psycopg2.connect(host="127.0.0.1", port=port, dbname=DATABASE, user="postgres").close()
-        except psycopg2.OperationalError as error:
-            assert process.poll() is None, log.read_text(encoding="utf-8")
-            assert time.monotonic() < deadline, f"{error} {log.read_text(encoding='utf-8')}"
+        except psycopg2.OperationalError:
             time.sleep(0.1)
         else:
             return
+    pytest.fail(log.read_text(encoding="utf-8"))
 
 
 def test_a_pooler_answers_in_place_of_the_server(pooler: int, seeded: Cluster, place: dict[str, Any]) -> None:
@@ -339,7 +339,7 @@ def test_a_role_is_missing_and_may_not_be_created(
     execute(target_cluster, "ALTER ROLE target_guest CREATEDB NOCREATEROLE")
     guest = {"login_user": "target_guest", "login_password": password}
     powerless = look_at_target(place, target_cluster, "x", facts, **guest)
-    assert "'nowhere', and 'target_guest' may not create it." in finding(powerless, "roles")["message"]
+    assert "'nowhere', 'superset', and 'target_guest' may not create it." in finding(powerless, "roles")["message"]
 
 
 def test_a_role_that_may_not_create_databases(
@@ -373,16 +373,14 @@ def test_a_folder_can_not_be_written(option: str, seeded: Cluster, place: dict[s
     )
 
 
-def test_a_folder_of_somebody_else(seeded: Cluster, place: dict[str, Any]) -> None:
-    """Where even root may not write: sysfs knows no new files, and says so."""
-    if os.geteuid() == 0:
-        place["staging_dir"] = "/proc/self/task/archives"
-    else:
-        place["staging_dir"] = "/usr/archives"
-    found = look(place, seeded, DATABASE)
-    assert (
-        "is not writable for this user. Change its owner, or choose another path"
-        in finding(found, "staging folder")["message"]
+def test_a_folder_on_a_file_system_that_is_read_only(seeded: Cluster, place: dict[str, Any], tmp_path: Path) -> None:
+    mount = tmp_path / "read-only"
+    place["staging_dir"] = str(mount / "archives")
+    options = {**login(seeded, DATABASE), **place, "side": "source"}
+    found = run_module("preflight", options, through=with_mount(mount, "ro"))
+    assert failures(found) == ["staging folder"]
+    assert finding(found, "staging folder")["message"] == (
+        f"The folder {mount} is not writable for this user. Change its owner, or choose another path than {mount}/archives."
     )
 
 
@@ -468,15 +466,98 @@ def test_a_matview_whose_function_needs_a_search_path(
     assert "Set search_path on that function" in finding(found, "materialized views")["message"]
 
 
+def test_an_index_whose_function_needs_a_search_path(
+    source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(
+        source_cluster,
+        "CREATE TABLE couchdb (doc jsonb); INSERT INTO couchdb VALUES ('{}');"
+        "CREATE FUNCTION inner_part(doc jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT doc::text';"
+        "CREATE FUNCTION outer_part(doc jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT inner_part(doc)';"
+        "CREATE INDEX sound ON couchdb (inner_part(doc)); CREATE INDEX hazard ON couchdb (outer_part(doc), (doc ->> 'a'))",
+        name,
+    )
+    found = look(place, source_cluster, name)
+    assert failures(found) == ["index public.hazard"]
+    assert "function inner_part(jsonb) does not exist" in finding(found, "index public.hazard")["message"]
+
+
+def test_a_matview_of_another_owner(source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]) -> None:
+    name = fresh_database(source_cluster)
+    execute(
+        source_cluster,
+        "CREATE TABLE couchdb (doc jsonb);"
+        "CREATE FUNCTION refresh_matviews() RETURNS int LANGUAGE sql AS 'SELECT 1';"
+        "ALTER FUNCTION refresh_matviews() OWNER TO couch2pg;"
+        "CREATE MATERIALIZED VIEW strange AS SELECT 1 AS a; CREATE UNIQUE INDEX ON strange (a)",
+        name,
+    )
+    found = finding(look(place, source_cluster, name), "materialized views")
+    assert "public.strange (owned by postgres, not by couch2pg)" in found["message"]
+
+
+def test_a_tablespace_of_the_source_is_missing(
+    target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    facts["sizes"]["tablespaces"] = {"fast_disk": 1000}
+    found = look_at_target(place, target_cluster, "x", facts)
+    assert failures(found) == ["tablespaces"]
+    assert "The target's server lacks the tablespace fast_disk" in finding(found, "tablespaces")["message"]
+
+
+def test_source_and_target_on_one_machine_share_its_disks(
+    target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any], tmp_path: Path
+) -> None:
+    other = {**place, "staging_dir": str(tmp_path / "elsewhere")}
+    for options, archives in ((place, 1), (other, 2)):
+        found = look_at_target(options, target_cluster, "x", facts)
+        needs = [
+            need["path"]
+            for entry in found["findings"]
+            if entry["name"].startswith("disk ")
+            for need in entry["details"]["needs"]
+            if need["use"] == "archive"
+        ]
+        assert len(needs) == len(set(needs)) == archives
+
+
+def test_what_an_earlier_run_left_is_told(
+    target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    state = Path(place["state_dir"]) / "m"
+    state.mkdir(parents=True)
+    (state / "promoted.json").write_text("{damaged", encoding="utf-8")
+    found = look_at_target(place, target_cluster, "x", facts)
+    assert failures(found) == ["target database"]
+    assert "promoted.json is damaged" in finding(found, "target database")["message"]
+
+
+def test_a_job_of_another_migration_is_told(seeded: Cluster, place: dict[str, Any]) -> None:
+    folder = Path(place["state_dir"]) / "another" / "jobs" / "dump"
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_text("{}", encoding="utf-8")
+    with (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = look(place, seeded, DATABASE)
+    assert "On this host run another (dump)" in finding(found, "other migrations")["message"]
+
+
+def test_the_estimate_is_told(seeded: Cluster, place: dict[str, Any]) -> None:
+    found = finding(look(place, seeded, DATABASE), "estimate")
+    assert found["status"] == "ok"
+    assert found["details"]["archive_bytes"] < found["details"]["table_bytes"]
+
+
 def test_the_playbook_shows_all_of_both_sides_and_fails_in_the_end(
     seeded: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
 ) -> None:
-    bad = {"source": {"couch2pg_login_port": 1}, "target": {"couch2pg_staging_dir": "/proc/self/task/x"}}
+    bad = {"source": {"couch2pg_login_port": 1}, "target": {"couch2pg_staging_dir": "/etc/passwd/archives"}}
     migration = Migration(seeded, target_cluster, client_dir, tmp_path, DATABASE, host_variables=bad)
     run = migration.run("preflight")
     assert run.code != 0
     assert "PostgreSQL at 127.0.0.1:1 can't be reached" in run.message
-    assert "is not writable for this user" in run.message or "can't be created" in run.message
+    assert "/etc/passwd is not a folder." in run.message
     assert "there is no 'checked' yet" in run.output
     assert run.changed == 0
     assert run.warnings == []
@@ -503,8 +584,6 @@ def test_no_host_in_a_group(seeded: Cluster, target_cluster: Cluster, client_dir
     (tmp_path / "empty").write_text("localhost ansible_connection=local\n", encoding="utf-8")
     command = migration.command("preflight")
     command[command.index("-i") + 1] = str(tmp_path / "empty")
-    from support.migration import environment
-
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "couch2pg_source" in done.stdout

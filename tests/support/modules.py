@@ -9,7 +9,8 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 if TYPE_CHECKING:
     from .clusters import Cluster
@@ -29,12 +30,20 @@ def login(cluster: Cluster, database: str, user: str = "postgres", password: str
 
 
 def run_module(
-    name: str, options: Mapping[str, Any], *, check: bool = False, environment: Mapping[str, str] | None = None
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    check: bool = False,
+    environment: Mapping[str, str] | None = None,
+    through: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The module's result. Fails the test when it isn't JSON, or shows the password that it was given."""
+    """The module's result. Fails the test when it isn't JSON, or shows the password that it was given.
+
+    ``through`` is a command that runs the one after it, such as ``with_mount`` returns.
+    """
     arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check}}
     done = subprocess.run(
-        [sys.executable, "-m", f"{PACKAGE}.{name}"],
+        [*through, sys.executable, "-m", f"{PACKAGE}.{name}"],
         input=json.dumps(arguments),
         capture_output=True,
         text=True,
@@ -51,3 +60,17 @@ def run_module(
     # The options as they were given say nothing about the result.
     result.pop("invocation", None)
     return result
+
+
+def with_mount(folder: Path, options: str, fill: int = 0) -> list[str]:
+    """A command that runs another one where a tmpfs with these options, with ``fill`` bytes in it, is at ``folder``.
+
+    Only that command sees it, and nothing is left of it.
+    """
+    folder.mkdir(exist_ok=True)
+    script = 'mount -t tmpfs -o "$1" none "$0" && head -c "$2" /dev/zero >"$0/fill"; shift 2; exec "$@"'
+    if "ro" in options.split(","):
+        script = 'mount -t tmpfs -o "$1" none "$0"; shift 2; exec "$@"'
+    # An ordinary user may mount in a name space of its own.
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    return [*unshare, "sh", "-ec", script, str(folder), options, str(fill)]

@@ -99,7 +99,7 @@ class Writer:
             else:
                 cursor.execute("SELECT doc ->> '_id', doc::text FROM couchdb_users_meta LIMIT %s", [size])
             found = cursor.fetchall()
-            added = [self._new(chance) for _ in range(self.added_each if table == "couchdb" else 1)]
+            added = [self._new(chance) for _number in range(self.added_each if table == "couchdb" else 1)]
             cursor.execute(
                 f"DELETE FROM {table} WHERE doc ->> '_id' = ANY(%s)",
                 [[row[0] for row in found] + [document["_id"] for document in added]],
