@@ -113,6 +113,7 @@ def other_sessions(session: Session, database: str) -> list[dict[str, Any]]:
     return session.rows(
         "SELECT pid, usename AS role, application_name, coalesce(client_addr::text, 'local') AS client, state "
         "FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid() "
-        "AND backend_type = 'client backend' ORDER BY pid",
+        # Hidden, as all but the role is, from one who may not see what others do.
+        "AND coalesce(backend_type, 'client backend') = 'client backend' ORDER BY pid",
         [database],
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from functools import partial
 from typing import Any
 
 from . import digest, disk_plan, pg_dump, programs
@@ -65,6 +64,21 @@ def check_folders(findings: Findings, options: dict[str, Any]) -> None:
     """The folders that this host will write into."""
     for name, option in (("state folder", "state_dir"), ("staging folder", "staging_dir")):
         findings.ask(name, partial(_writable, options[option]), lambda path: f"{path} can be written")
+    findings.attempt("other migrations", lambda: _other_migrations(findings, options))
+
+
+def _other_migrations(findings: Findings, options: dict[str, Any]) -> None:
+    """Jobs of other migrations that run on this host take their part of it."""
+    running = [
+        f"{folder.parents[1].name} ({folder.name})"
+        for folder in sorted(expand(options["state_dir"]).glob("*/jobs/*"))
+        if folder.parents[1].name != options["migration_id"] and look(folder).status == "running"
+    ]
+    if running:
+        findings.warning(
+            "other migrations",
+            f"On this host run {', '.join(running)}: both will be slower, and need disk space of their own.",
+        )
 
 
 def _writable(folder: str) -> Path:
@@ -221,18 +235,29 @@ class _Source:
         return {"matview": matview.key, "reason": error.message, "context": error.details.get("context") or ""}
 
     def _indexes(self) -> None:
-        """Expressions of indexes that call functions: pg_restore builds indexes with an empty search_path."""
-        found = self.session.rows(_INDEX_EXPRESSIONS)
-        for row in found[:HAZARDS_SHOWN]:
-            table = qualified(row["table_schema"], row["table_name"])
-            error = self._try(f"SELECT {row['expressions']} FROM ONLY {table} LIMIT 1")
-            if error is not None:
-                self.findings.failure(
-                    f"index {row['name']}",
-                    f"The index {row['name']} can't be restored: {error.message} Set search_path on the function that it "
-                    "calls (ALTER FUNCTION ... SET search_path = public, pg_temp) on the source.",
-                    **error.details,
-                )
+        """Expressions of indexes that call functions: with an empty search_path, pg_restore builds the indexes, and
+        digests are taken.
+        """
+        found = self.session.rows(_INDEX_EXPRESSIONS)[:HAZARDS_SHOWN]
+        blamed: set[str] = set()
+        # To plan a query of a table is to plan the expressions of all its indexes; so each is tried on its own at first.
+        for source in ("(SELECT (NULL::{}).* OFFSET 0) AS nothing", "ONLY {} LIMIT 1"):
+            known = set(blamed)
+            for row in found:
+                table = qualified(row["table_schema"], row["table_name"])
+                query = f"SELECT {row['expressions']} FROM {source.format(table)}"
+                error = None if table in known else self._try(query)
+                if error is not None:
+                    self._index_refused(row["name"], error)
+                    blamed.add(table)
+
+    def _index_refused(self, name: str, error: MigrationError) -> None:
+        self.findings.failure(
+            f"index {name}",
+            f"The index {name} can't be restored: {error.message} Set search_path on the function that it calls "
+            "(ALTER FUNCTION ... SET search_path = public, pg_temp) on the source.",
+            **error.details,
+        )
 
     def _try(self, query: str) -> MigrationError | None:
         """The error of a query that fails for want of a search_path; None for every other end, and after some seconds."""

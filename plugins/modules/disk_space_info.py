@@ -51,6 +51,7 @@ options:
   database:
     description: Name of the database; needed with O(side), unless O(database_bytes) is given.
     type: str
+    required: false
   sizes:
     description: RV(sizes) of the source; needed with O(side=target), unless O(database_bytes) is given.
     type: dict

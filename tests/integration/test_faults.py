@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import processes
+from support import places
 from support.clusters import Cluster
 from support.migration import Migration, Run, column, environment
 
@@ -171,11 +174,7 @@ def flip(path: Path) -> None:
 
 def test_the_archive_is_altered(migration: Migration) -> None:
     """One flipped byte stops the run before anything is restored."""
-    (migration.folder / "dump.yml").write_text(
-        "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n", encoding="utf-8"
-    )
-    run = migration.run(str(migration.folder / "dump"))
-    assert run.code == 0, run.output
+    assert migration.run(dump_alone(migration)).code == 0
     victim = max(migration.archive.rglob("*.dat.gz"), key=lambda path: path.stat().st_size)
     flip(victim)
     assert "another SHA-256 than in the manifest" in migration.fail()
@@ -195,10 +194,7 @@ def test_the_archive_is_altered(migration: Migration) -> None:
 )
 def test_the_archive_is_damaged(migration: Migration, damage: Callable[[Path], None], sentence: str) -> None:
     """Before it is promoted, the archive must be as it was dumped; an altered one is refused, never overwritten."""
-    (migration.folder / "dump.yml").write_text(
-        "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n", encoding="utf-8"
-    )
-    assert migration.run(str(migration.folder / "dump")).code == 0
+    assert migration.run(dump_alone(migration)).code == 0
     damage(migration.archive)
     assert sentence in migration.fail()
     check_nothing_is_there(migration)
@@ -207,15 +203,19 @@ def test_the_archive_is_damaged(migration: Migration, damage: Callable[[Path], N
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB."""
+def small_disk() -> Iterator[Path]:
+    """A file system of 3 MB that a server can reach."""
     if os.getuid() != 0:
         pytest.skip("only root can mount a file system: run the tests as root, too")
-    folder = tmp_path / "small disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], check=True)
+    folder = Path(tempfile.mkdtemp(prefix="small disk ", dir=places.work_folder("disks")))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=0755", "tmpfs", str(folder)], check=True)
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    folder.rmdir()
+
+
+def resize(disk: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
 
 
 def test_the_disk_is_too_small_for_the_plan(large: Migration, small_disk: Path) -> None:
@@ -229,50 +229,49 @@ def test_the_disk_is_too_small_for_the_plan(large: Migration, small_disk: Path) 
 
 def test_the_disk_gets_full_during_the_dump(large: Migration, small_disk: Path) -> None:
     large.variables["couch2pg_staging_dir"] = str(small_disk / "staging")
-    (large.folder / "dump.yml").write_text(
-        "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n", encoding="utf-8"
-    )
-    sentence = large.fail(playbook=str(large.folder / "dump"))
+    sentence = large.fail(playbook=dump_alone(large))
     assert "No space left on device" in sentence
     assert not (small_disk / "staging" / large.name).exists()
-    subprocess.run(["mount", "-o", "remount,size=500m", str(small_disk)], check=True)
+    resize(small_disk, "500m")
     large.succeed()
 
 
 def test_the_disk_gets_full_during_the_restore(large: Migration, small_disk: Path) -> None:
     """The target's server runs out of space; when it has more, the next run completes."""
     target = large.target
-    subprocess.run(["mount", "-o", "remount,size=50m,mode=0755", str(small_disk)], check=True)
-    execute_as_server(target, small_disk)
+    resize(small_disk, "50m")
+    move_databases(target, small_disk)
     try:
-        assert "Free disk space on the target" in large.fail(playbook=playbook_without_preflight(large))
+        assert "Free disk space on the target" in large.fail(playbook=without_preflight(large))
         check_nothing_is_there(large)
-        subprocess.run(["mount", "-o", "remount,size=900m", str(small_disk)], check=True)
+        resize(small_disk, "900m")
         large.succeed()
     finally:
         move_back(target, small_disk)
 
 
-def playbook_without_preflight(migration: Migration) -> str:
+DUMP = "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n"
+RESTORE = "- hosts: couch2pg_target\n  gather_facts: false\n  roles: [cht.couch2pg.transfer, cht.couch2pg.restore]\n"
+
+
+def dump_alone(migration: Migration) -> str:
+    """A playbook of somebody who uses the role alone."""
+    (migration.folder / "dump.yml").write_text(DUMP, encoding="utf-8")
+    return str(migration.folder / "dump")
+
+
+def without_preflight(migration: Migration) -> str:
     """As when the disk fills up after preflight has looked at it."""
-    path = migration.folder / "late.yml"
-    path.write_text(
-        "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n"
-        "- hosts: couch2pg_target\n  gather_facts: false\n  any_errors_fatal: true\n"
-        "  roles: [cht.couch2pg.transfer, cht.couch2pg.restore]\n",
-        encoding="utf-8",
-    )
-    return str(path.with_suffix(""))
+    (migration.folder / "late.yml").write_text(DUMP + RESTORE, encoding="utf-8")
+    return str(migration.folder / "late")
 
 
-def execute_as_server(cluster: Cluster, disk: Path) -> None:
-    """Move the server's databases to the small disk, while it is stopped."""
+def move_databases(cluster: Cluster, disk: Path) -> None:
+    """Move the server's databases to the disk, while it is stopped."""
     cluster.stop()
     base = cluster.data_directory / "base"
     subprocess.run(["cp", "-a", str(base), str(disk / "base")], check=True)
-    base.rename(cluster.data_directory / "base.moved")
-    for folder in (disk, *disk.parents):
-        folder.chmod(folder.stat().st_mode | 0o055)
+    shutil.rmtree(base)
     base.symlink_to(disk / "base")
     cluster.start()
 
@@ -282,5 +281,4 @@ def move_back(cluster: Cluster, disk: Path) -> None:
     base = cluster.data_directory / "base"
     base.unlink()
     subprocess.run(["cp", "-a", str(disk / "base"), str(base)], check=True)
-    subprocess.run(["rm", "-rf", str(cluster.data_directory / "base.moved")], check=True)
     cluster.start()
