@@ -32,11 +32,15 @@ def of_job(folder: Path) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process is there and not a zombie."""
+    """Whether anything of the process still runs: a killed one is a zombie before its last thread is gone.
+
+    Only then are its files closed and its locks free (proc(5): field 3 is the state, field 20 the threads).
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return False
+    return fields[0] not in "ZX" or int(fields[17]) > 1
 
 
 def kill_all(pids: list[int]) -> None:

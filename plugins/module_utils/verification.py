@@ -153,8 +153,10 @@ def compare_sequences(source: dict[str, Any], target: dict[str, Any]) -> list[di
             continue
         forward = found["increment"] > 0
         low, high = bounds["before"], bounds.get("after", bounds["before"])
-        positions = [_position(value, forward) for value in (low, found, high)]
-        if not positions[0] <= positions[1] <= positions[2]:
+        first, position, last = (_position(value, forward) for value in (low, found, high))
+        # One that starts over at its end may have done so in between.
+        within = first <= position <= last if first <= last else position >= first or position <= last
+        if not within:
             values = [value["last_value"] for value in (low, high)]
             text = f"{values[0]} to {values[1]}"
             differences.append(_difference(name, "stands elsewhere", text, found["last_value"], "sequence value"))

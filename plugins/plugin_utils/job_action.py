@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import chain, repeat
+from typing import Any, Iterator
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import describe
@@ -27,14 +28,18 @@ class JobAction(ActionBase):
         variables = task_vars or {}
         if self._task.async_val or self._task.check_mode or "job_wait" in self._task.args:
             return self._execute_module(task_vars=variables, wrap_async=self._task.async_val)
-        arguments = dict(self._task.args, job_wait=INTERVALS[0])
+        intervals = self._intervals(variables)
+        arguments = dict(self._task.args, job_wait=next(intervals))
         result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
-        polls = 0
         while _is_running(result):
             self._show(result["job"], variables)
-            polls += 1
-            result = self._poll(result["job"]["kind"], INTERVALS[min(polls, len(INTERVALS) - 1)], variables)
+            result = self._poll(result["job"]["kind"], next(intervals), variables)
         return result
+
+    def _intervals(self, variables: dict[str, Any]) -> Iterator[float]:
+        """Seconds between one line and the next, without an end."""
+        fixed = float(self._templar.template(variables.get("couch2pg_progress_seconds", 0)))
+        return repeat(fixed) if fixed > 0 else chain(INTERVALS, repeat(INTERVALS[-1]))
 
     def _poll(self, kind: str, seconds: float, variables: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self._execute_module(

@@ -339,7 +339,10 @@ def test_a_role_is_missing_and_may_not_be_created(
     execute(target_cluster, "ALTER ROLE target_guest CREATEDB NOCREATEROLE")
     guest = {"login_user": "target_guest", "login_password": password}
     powerless = look_at_target(place, target_cluster, "x", facts, **guest)
-    assert "'nowhere', 'superset', and 'target_guest' may not create it." in finding(powerless, "roles")["message"]
+    message = finding(powerless, "roles")["message"]
+    # Other tests may have made the other roles on this server.
+    assert "'nowhere'" in message
+    assert "'target_guest' may not create it." in message
 
 
 def test_a_role_that_may_not_create_databases(

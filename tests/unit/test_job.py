@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Iterator
@@ -21,6 +24,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.errors import Migrati
 from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
 
 LONG = 20_000_000_000
+# exit(2) as a system call, which libc has for the whole process only.
+EXIT_OF_ONE_THREAD = {"x86_64": 60, "aarch64": 93}
 
 
 def never(_result: object) -> bool:
@@ -121,6 +126,20 @@ def test_a_killed_job_is_known_at_once_and_redone(running: tuple[Path, job.JobSp
     with pytest.raises(MigrationError, match="died without a result"):
         job.look(folder).raise_if_failed()
     assert job.start_or_join(folder, spec, always).started
+
+
+def test_a_process_is_alive_until_its_last_thread_is_gone() -> None:
+    # The main thread ends by itself, as the kernel has it for a moment when a process is killed.
+    program = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); "
+    program += f"ctypes.CDLL(None).syscall({EXIT_OF_ONE_THREAD[platform.machine()]}, 0)"
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
+        stat = Path(f"/proc/{process.pid}/stat")
+        while stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z":
+            time.sleep(0.01)
+        assert processes.is_alive(process.pid)
+        process.kill()
+        while processes.is_alive(process.pid):
+            time.sleep(0.01)
 
 
 def test_a_job_that_is_asked_to_stop_says_so(running: tuple[Path, job.JobSpec]) -> None:

@@ -82,6 +82,13 @@ def test_a_sequence_that_counts_down() -> None:
     assert verification.compare_sequences(source, {"s": sequence(-4, increment=-1)})
 
 
+def test_a_sequence_that_started_over() -> None:
+    source = {"s": {"before": sequence(98), "after": sequence(3)}}
+    assert not verification.compare_sequences(source, {"s": sequence(99)})
+    assert not verification.compare_sequences(source, {"s": sequence(2)})
+    assert verification.compare_sequences(source, {"s": sequence(50)})
+
+
 def test_a_sequence_that_was_never_used() -> None:
     source = {"s": {"before": sequence(1, called=False), "after": sequence(1, called=False)}}
     assert not verification.compare_sequences(source, {"s": sequence(1, called=False)})

@@ -1,0 +1,93 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Verification finds every way in which a target can differ, and nothing is promoted then."""
+
+from __future__ import annotations
+
+from support.migration import Migration, column, execute
+
+PHASES = "- hosts: couch2pg_{}\n  gather_facts: false\n  any_errors_fatal: true\n  roles: [{}]\n"
+
+# What somebody did to the restored database; how it is undone; what the run must say.
+DIFFERENCES = {
+    "a lost row": (
+        "CREATE TABLE pg_temp.kept AS SELECT * FROM couchdb LIMIT 1; DELETE FROM couchdb WHERE doc = (SELECT doc FROM pg_temp.kept)",
+        None,
+        "rows: public.couchdb has another number of rows",
+    ),
+    "a doubled row": (
+        "INSERT INTO couchdb_users_meta SELECT * FROM couchdb_users_meta LIMIT 1",
+        "DELETE FROM couchdb_users_meta WHERE ctid = (SELECT max(ctid) FROM couchdb_users_meta)",
+        "rows: public.couchdb_users_meta has another number of rows",
+    ),
+    "a changed place": (
+        "UPDATE couchdb_progress SET seq = seq || ' '",
+        "UPDATE couchdb_progress SET seq = rtrim(seq)",
+        "rows: public.couchdb_progress has other content",
+    ),
+    "another owner": (
+        "ALTER TABLE couchdb_progress OWNER TO postgres",
+        "ALTER TABLE couchdb_progress OWNER TO couch2pg",
+        "public.couchdb_progress has another grants",
+    ),
+    "a lost grant": (
+        "REVOKE SELECT ON couchdb FROM superset",
+        "SET ROLE couch2pg; GRANT SELECT ON couchdb TO superset; RESET ROLE",
+        "tables: public.couchdb has another grants",
+    ),
+    "a lost index": (
+        "ALTER INDEX couchdb_doc_uuid RENAME TO elsewhere",
+        "ALTER INDEX elsewhere RENAME TO couchdb_doc_uuid",
+        "indexes: public.couchdb_doc_uuid is missing on the target",
+    ),
+    "another function": (
+        "ALTER FUNCTION refresh_matviews() SET work_mem = '5MB'",
+        "ALTER FUNCTION refresh_matviews() RESET work_mem",
+        "functions: public.refresh_matviews() has another settings",
+    ),
+    "one table more": (
+        "CREATE TABLE stranger (x int)",
+        "DROP TABLE stranger",
+        "rows: public.stranger is on the target only",
+    ),
+    "a sequence elsewhere": (
+        "SELECT setval('export_number', 999)",
+        None,
+        "sequence value: public.export_number stands elsewhere",
+    ),
+}
+
+
+def test_every_difference_stops_the_run(migration: Migration) -> None:
+    incoming = f"{migration.database}_incoming"
+    playbook = migration.folder / "restored.yml"
+    roles = "cht.couch2pg.transfer, cht.couch2pg.restore, cht.couch2pg.refresh"
+    playbook.write_text(PHASES.format("source", "cht.couch2pg.dump") + PHASES.format("target", roles), encoding="utf-8")
+    assert migration.run(str(playbook.with_suffix(""))).code == 0
+    (migration.folder / "promote.yml").write_text(
+        PHASES.format("target", "cht.couch2pg.verify, cht.couch2pg.promote"), encoding="utf-8"
+    )
+    migration.variables["couch2pg_recount"] = True
+    cases = sorted(DIFFERENCES.items(), key=lambda case: case[1][1] is None)
+    found = {}
+    for name, (harm, undo, sentence) in cases:
+        execute(migration.target, harm, incoming)
+        found[name] = (sentence, migration.fail(playbook=str(migration.folder / "promote")))
+        assert sentence in found[name][1], found
+        if undo:
+            execute(migration.target, undo, incoming)
+    assert migration.database not in migration.databases()
+
+
+def test_a_matview_that_was_not_populated_is_named(migration: Migration) -> None:
+    incoming = f"{migration.database}_incoming"
+    playbook = migration.folder / "restored.yml"
+    playbook.write_text(
+        PHASES.format("source", "cht.couch2pg.dump")
+        + PHASES.format("target", "cht.couch2pg.transfer, cht.couch2pg.restore, cht.couch2pg.verify"),
+        encoding="utf-8",
+    )
+    assert "is not populated" in migration.fail(playbook=str(playbook.with_suffix("")))
+    assert column(migration.target, "SELECT count(*) FROM pg_matviews WHERE ispopulated", incoming) == [0]
+    migration.succeed()
