@@ -1,6 +1,6 @@
 # Everything that these targets need they put into .cache themselves: see tests/tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test lint sanity unit integration artifact clean
+.PHONY: help demo demo-clean test lint sanity unit integration artifact rehearsal clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -11,7 +11,7 @@ demo: ## Migrate a couch2pg database between two throw-away PostgreSQL servers
 demo-clean: ## Stop the demo's servers and remove what it made
 	tests/demo/clean
 
-test: lint unit integration artifact ## Run every gate and every test
+test: lint unit integration artifact rehearsal ## Run every gate and every test
 
 lint: ## Run every gate
 	tests/tools/lint
@@ -30,6 +30,10 @@ integration: ## Test modules, roles and playbooks against real PostgreSQL server
 artifact: ## Build the collection and test it installed
 	tests/tools/run pytest tests/artifact
 
+rehearsal: ## Run Molecule's scenarios: the migration from outside, check mode first, twice
+	tests/tools/rehearsal
+
 clean: ## Remove everything that was made here, the demo included
-	test ! -x tests/demo/clean || tests/demo/clean
+	tests/demo/clean
+	DEMO_FOLDER=molecule tests/demo/clean
 	rm -rf .cache .ansible tests/output

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from typing import Iterator
 
 from support.places import CACHE, SupportError
 
-FOLDER = "demo"
+# Another one (Molecule's) has servers of its own.
+FOLDER = os.environ.get("DEMO_FOLDER", "demo")
 PRIVATE = CACHE / FOLDER
-LOCK = CACHE / "demo.lock"
+LOCK = CACHE / f"{FOLDER}.lock"
 
 # The servers, and the inventory's hosts, by name.
 SIDES = ("source", "target")

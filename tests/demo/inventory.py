@@ -19,8 +19,8 @@ INVENTORY = PRIVATE / "inventory.yml"
 PASSFILE = PRIVATE / "pgpass"
 
 
-def write_inventory(servers: Servers) -> None:
-    """Write both files (0600); passwords are in them and nowhere else."""
+def write_inventory(servers: Servers, path: Path) -> None:
+    """Write the inventory into ``path``, and the password file (both 0600); passwords are in them and nowhere else."""
     staging = str(PRIVATE / "staging")
     hosts: dict[str, dict[str, Any]] = {
         side: {
@@ -47,7 +47,7 @@ def write_inventory(servers: Servers) -> None:
         "couch2pg_records_dir": str(PRIVATE / "records"),
     }
     inventory = yaml.safe_dump({"all": {"vars": common, "children": groups}}, sort_keys=False)
-    _write(INVENTORY, f"# Made by tests/demo/run at each run.\n---\n{inventory}")
+    _write(path, f"# Made by tests/demo/run at each run.\n---\n{inventory}")
     _write(PASSFILE, "".join(cluster.passfile.read_text(encoding="utf-8") for _side, cluster in servers.items()))
 
 

@@ -22,10 +22,10 @@ from support.clusters import Cluster
 from support.places import CACHE, ROOT, SupportError
 
 from .folder import PRIVATE, alone
-from .inventory import INVENTORY, PASSFILE, write_inventory
-from .servers import DATABASE, Servers, servers
+from .inventory import INVENTORY, PASSFILE
+from .prepare import prepare
+from .servers import DATABASE, Servers
 
-DOCUMENTS = 50_000
 REFRESH_SECONDS = 15
 # A writer whose demo was killed ends by itself.
 WRITER_SECONDS = 600
@@ -34,11 +34,8 @@ WRITER_END_SECONDS = 60
 
 def main(arguments: list[str]) -> int:
     """The demo, with arguments for ansible-playbook; returns its exit code."""
-    documents = _documents()
     with alone():
-        PRIVATE.mkdir(exist_ok=True)
-        both = servers(documents)
-        write_inventory(both)
+        both = prepare(INVENTORY)
         started = time.monotonic()
         with _writer(both.source):
             status = _migrate(arguments)
@@ -48,13 +45,6 @@ def main(arguments: list[str]) -> int:
     if not written:
         sys.stderr.write(f"demo: the writer failed: see {PRIVATE / 'writer.log'}\n")
     return status or (0 if written else 1)
-
-
-def _documents() -> int:
-    given = os.environ.get("DEMO_DOCS", str(DOCUMENTS))
-    if not given.isdecimal() or int(given) < seed.MINIMUM:
-        raise SupportError(f"DEMO_DOCS={given}: give a number of documents, {seed.MINIMUM} or more.")
-    return int(given)
 
 
 @contextlib.contextmanager
