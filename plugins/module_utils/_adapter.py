@@ -15,6 +15,7 @@ from . import job
 from .connection import PSYCOPG2_IMPORT_ERROR, ConnectionSettings
 from .errors import MigrationError
 from .files import expand
+from .limits import IO_CLASSES, Limits
 
 CONNECTION_OPTIONS: dict[str, Any] = {
     "database": {"type": "str", "required": True},
@@ -31,6 +32,11 @@ CONNECTION_OPTIONS: dict[str, Any] = {
     "ca_cert": {"type": "path", "default": ""},
 }
 PROGRAM_OPTIONS: dict[str, Any] = {"bin_dir": {"type": "path", "default": ""}}
+GENTLE_OPTIONS: dict[str, Any] = {
+    "nice": {"type": "int", "default": 0},
+    "io_class": {"type": "str", "default": "none", "choices": list(IO_CLASSES)},
+    "rate_limit": {"type": "int", "default": 0},
+}
 JOB_OPTIONS: dict[str, Any] = {
     "migration_id": {"type": "str", "required": True},
     "state_dir": {"type": "path", "required": True},
@@ -73,6 +79,11 @@ def connection_settings(module: AnsibleModule) -> ConnectionSettings:
         ssl_mode=options["ssl_mode"],
         ca_cert=options["ca_cert"],
     )
+
+
+def gentle(module: AnsibleModule) -> Limits:
+    """What the options of ``GENTLE_OPTIONS`` ask for; raises MigrationError ``limits``."""
+    return Limits(**{name: module.params[name] for name in GENTLE_OPTIONS})
 
 
 def fail(module: AnsibleModule, error: MigrationError, **extra: Any) -> NoReturn:

@@ -12,7 +12,8 @@ from . import manifest
 from .errors import MigrationError
 from .files import expand, read_json, write_json
 from .job import JobSpec
-from .job_context import JobContext, Progress
+from .job_context import JobContext
+from .progress import Progress
 
 ENTRY = "archive_check:run"
 STAMP = "archive_checked.json"

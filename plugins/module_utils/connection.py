@@ -284,7 +284,8 @@ def _connection_error(settings: ConnectionSettings, text: str) -> MigrationError
         if re.search(pattern, text):
             return MigrationError(message, code, **where)
     return MigrationError(
-        f"PostgreSQL at {settings.place} can't be reached: {reason}. Check host, port and that the server runs.",
+        f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.')}. "
+        "Check host, port and that the server runs, then run again.",
         "unreachable",
         **where,
     )

@@ -14,6 +14,7 @@ from .database import current_oid
 from .evidence import utc_now
 from .job import JobSpec
 from .job_context import JobContext
+from .limits import Limits
 from .relations import check_readable, list_tables, select
 from .snapshot import HeldSnapshot, open_reader
 
@@ -34,7 +35,7 @@ def examine(settings: ConnectionSettings, names: list[str], method: str) -> dict
         }
 
 
-def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], gentle: Limits) -> JobSpec:
     """The job for the module's ``options``, given what ``examine`` found."""
     fingerprint = {
         "server_identity": known["identity"],
@@ -44,7 +45,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
     }
     parameters = dict(fingerprint, connection=settings.public(), jobs=max(1, options["jobs"]))
     secrets = {"login_password": settings.password or ""}
-    return JobSpec("digest", ENTRY, parameters, fingerprint, secrets, once=False)
+    return JobSpec("digest", ENTRY, parameters, fingerprint, secrets, once=False, gentle=gentle)
 
 
 def run(context: JobContext) -> dict[str, Any]:
@@ -52,7 +53,11 @@ def run(context: JobContext) -> dict[str, Any]:
     parameters = context.parameters
 
     def on_step(total: int) -> None:
-        context.progress.step("count and digest", total, "bytes", estimated=True)
+        context.progress.step("count and digest", total, "bytes")
+
+    def on_progress(amount: int, table: str) -> None:
+        context.progress.advance(amount, table)
+        context.sparing.wait(amount)
 
     return take(
         context.connection(),
@@ -60,7 +65,7 @@ def run(context: JobContext) -> dict[str, Any]:
         parameters["digest_method"],
         parameters["jobs"],
         on_step,
-        context.progress.advance,
+        on_progress,
     )
 
 

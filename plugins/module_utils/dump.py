@@ -17,8 +17,11 @@ from .errors import MigrationError
 from .files import expand, fsync_path, fsync_tree, make_private_folder, remove_tree, write_json
 from .job import JobSpec
 from .job_context import JobContext
+from .limits import Limits
 from .relations import check_couchdb, check_readable, list_tables
+from .server_progress import CopyProgress
 from .snapshot import HeldSnapshot, open_reader
+from .snapshot_cost import HeldSnapshotCost
 from .together import run_together
 
 ENTRY = "dump:run"
@@ -49,7 +52,7 @@ def examine(
         }
 
 
-def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], gentle: Limits) -> JobSpec:
     """The job for a dump with the module's ``options``, given what ``examine`` found."""
     fingerprint = {
         "server_identity": known["identity"],
@@ -67,7 +70,8 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         jobs=max(1, options["jobs"]),
         pg_dump_major=known["pg_dump_major"],
     )
-    return JobSpec("dump", ENTRY, parameters, fingerprint, {"login_password": settings.password or ""})
+    secrets = {"login_password": settings.password or ""}
+    return JobSpec("dump", ENTRY, parameters, fingerprint, secrets, gentle=gentle)
 
 
 def still_valid(result: dict[str, Any]) -> bool:
@@ -88,8 +92,12 @@ def run(context: JobContext) -> dict[str, Any]:
     if final.exists():
         _refuse(final)
     partial = final.with_name(final.name + ".partial")
+    if partial.exists():
+        context.log("An earlier dump was interrupted. Its snapshot is gone, so this one begins anew.")
+        context.progress.note("anew", lambda: "begun anew: the snapshot of the earlier one is gone")
     _start_afresh(partial)
     started = time.time()
+    context.progress.plan(2)
     with HeldSnapshot(context.connection()) as snapshot:
         document = evidence.collect(snapshot.session, parameters["migration_id"], snapshot.identifier, snapshot.tables)
         _dump_and_digest(context, snapshot, document, partial)
@@ -153,9 +161,19 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
     jobs = parameters["jobs"]
     tables = snapshot.tables
     settings = context.connection()
-    total = sum(table.table_bytes for table in tables.kept)
+    sizes = {table.key: table.table_bytes for table in tables.kept}
+    total = sum(sizes.values())
     stop = threading.Event()
-    context.progress.step("dump and digest", 2 * total, "bytes", estimated=True)
+    # The server's own estimate of rows: how many there are is only known when they are counted.
+    copied = CopyProgress(settings, sizes, {table.key: table.estimated_rows for table in tables.kept})
+    held = HeldSnapshotCost(settings, time.time())
+    context.progress.step("dump", total, "bytes", estimated=True, probe=copied)
+    context.progress.note("snapshot", held.tell)
+    digested = context.progress.beside("digests", total, "bytes")
+
+    def on_digest(amount: int, table: str) -> None:
+        digested.advance(amount, table)
+        context.sparing.wait(amount, stop)
 
     def take_digests() -> list[digest.TableDigest]:
         return digest.digest_tables(
@@ -163,19 +181,25 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
             parameters["digest_method"],
             max(1, jobs // 2),
             lambda: open_reader(settings, snapshot.identifier),
-            context.progress.advance,
+            on_digest,
             stop,
         )
 
     def dump() -> None:
-        _run_pg_dump(context, snapshot.identifier, max(1, jobs - jobs // 2), partial, stop)
-        context.progress.advance(total, "pg_dump")
+        _run_pg_dump(context, snapshot.identifier, max(1, jobs - jobs // 2), partial, copied, stop)
 
-    digests = run_together(dump, take_digests, stop, one_by_one=jobs == 1)
+    try:
+        digests = run_together(dump, take_digests, stop, one_by_one=jobs == 1)
+    finally:
+        context.progress.note("snapshot", None)
+        copied.close()
+        held.close()
     evidence.add_tables(document, tables, digests, parameters["digest_method"])
 
 
-def _run_pg_dump(context: JobContext, snapshot: str, jobs: int, partial: Path, stop: threading.Event) -> None:
+def _run_pg_dump(
+    context: JobContext, snapshot: str, jobs: int, partial: Path, copied: CopyProgress, stop: threading.Event
+) -> None:
     parameters = context.parameters
     command = pg_dump.build(
         programs.find("pg_dump", parameters["bin_dir"]),
@@ -189,12 +213,19 @@ def _run_pg_dump(context: JobContext, snapshot: str, jobs: int, partial: Path, s
 
     def listen(line: str) -> None:
         context.log(line)
+        copied.listen(line)
         # With --verbose it tells of every step; what is wrong bears one of these words.
         if any(word in line for word in ("error:", "ERROR:", "FATAL:", "detail:", "fatal", "No space", "gzip")):
             said.append(line)
 
     environment = dict(context.connection().environment(context.passfile()), TMPDIR=str(context.work))
-    code = programs.run(command.arguments, environment, listen, stop, command.output, command.through)
+
+    def done() -> int:
+        # What is written is less than what is read, but before PostgreSQL 14 nobody knows that while it is read.
+        return max(copied()[0], sum(stat.st_size for _path, stat in manifest.list_files(partial)))
+
+    with context.sparing.pacing("pg_dump", done):
+        code = programs.run(command.arguments, environment, listen, stop, command.output, command.through)
     if stop.is_set():
         raise MigrationError("pg_dump was stopped.", "stopped")
     if code != 0:
@@ -213,7 +244,12 @@ def _run_pg_dump(context: JobContext, snapshot: str, jobs: int, partial: Path, s
 def _write_manifest(context: JobContext, partial: Path, document: dict[str, Any]) -> dict[str, Any]:
     sizes = sum(stat.st_size for _path, stat in manifest.list_files(partial))
     context.progress.step("checksums", sizes, "bytes")
-    listing = manifest.create(partial, context.parameters["jobs"], context.progress.advance)
+
+    def on_bytes(amount: int, name: str) -> None:
+        context.progress.advance(amount, name)
+        context.sparing.wait(amount)
+
+    listing = manifest.create(partial, context.parameters["jobs"], on_bytes)
     listing.update(
         migration_id=document["migration_id"],
         database=document["database"]["name"],

@@ -16,7 +16,7 @@ from .connection import Session
 from .database import database_size, find_database, roles, server
 from .digest import TableDigest
 from .identifiers import qualified, quote
-from .relations import Tables
+from .relations import USER_SCHEMAS, Tables
 from .schema import extension_versions, grantee, read_schema, roles_named
 
 FORMAT = 1
@@ -33,6 +33,16 @@ SELECT n.nspname AS schema, c.relname AS name, c.relispopulated AS populated,
        pg_catalog.pg_table_size(c.oid) AS bytes, pg_catalog.pg_get_userbyid(c.relowner) AS owner
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind = 'm' ORDER BY 1, 2
+"""
+
+_INDEXES = f"""
+SELECT n.nspname || '.' || i.relname AS index, tn.nspname || '.' || t.relname AS table,
+       pg_catalog.pg_relation_size(i.oid) AS bytes
+FROM pg_catalog.pg_index AS x JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = i.relnamespace
+JOIN pg_catalog.pg_class AS t ON t.oid = x.indrelid AND t.relkind IN ('r', 'p')
+JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
+WHERE {USER_SCHEMAS} AND i.relpersistence <> 't' AND x.indisvalid ORDER BY 1
 """
 
 
@@ -102,6 +112,8 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
         "left_out": tables.left_out,
         "sequences": {name: {"before": value} for name, value in sequences.items()},
         "matviews": matviews(session),
+        # For the progress of the restore.
+        "indexes": session.rows(_INDEXES),
         "couchdb_progress": couchdb_progress(session),
     }
 

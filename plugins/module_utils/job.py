@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable
 
-from . import job_runner, processes
+from . import job_runner, limits, processes
 from .errors import MigrationError
 from .files import expand, lock, make_private_folder, read_json, remove_tree, write_json, write_text
 
@@ -48,6 +48,7 @@ class JobSpec:
     fingerprint: the part that makes it *this* work; a different one under the same migration is an error.
     secrets: never written anywhere.
     once: done once, it is not done again with other parameters; not so for work that only looks.
+    gentle: how gently it treats its host in the beginning.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class JobSpec:
     fingerprint: dict[str, Any]
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     once: bool = True
+    gentle: limits.Limits = field(default_factory=limits.Limits)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ class JobState:
 def job_folder(state_dir: str, migration_id: str, kind: str) -> Path:
     """Where the job of this kind keeps its files."""
     return expand(state_dir) / migration_id / "jobs" / kind
+
+
+def job_folders(state_dir: str, migration_id: str) -> list[Path]:
+    """The folders of all jobs that the migration has had on this host."""
+    jobs = expand(state_dir) / migration_id / "jobs"
+    return sorted(jobs.iterdir()) if jobs.is_dir() else []
 
 
 def look(folder: Path) -> JobState:
@@ -147,6 +155,25 @@ def check(folder: Path, spec: JobSpec) -> JobState:
     return state
 
 
+def cancel(folder: Path) -> JobState:
+    """Stop the job, if it runs, and let it clean up after itself; its state is then ``failed``, by ``cancelled``."""
+    with lock(folder / "start.lock"):
+        if look(folder).status == "running":
+            mine = processes.of_job(folder)
+            # The job first: it ends its programs itself, and says that it was asked to.
+            processes.kill_all([pid for pid in mine if str(pid) == _holder(folder)])
+            processes.kill_all(processes.of_job(folder))
+            wait(folder, START_SECONDS)
+        return look(folder)
+
+
+def _holder(folder: Path) -> str:
+    try:
+        return (folder / "lock").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
 def _progress(folder: Path) -> dict[str, Any]:
     """The progress file, which is only for the eye: a damaged one is no reason to stop."""
     try:
@@ -195,6 +222,7 @@ def _clear(folder: Path) -> None:
 
 def _prepare(folder: Path, spec: JobSpec) -> None:
     make_private_folder(folder / "work")
+    limits.save(folder, spec.gentle)
     _copy_code(folder / "code")
     write_json(
         folder / "spec.json",

@@ -6,76 +6,14 @@
 from __future__ import annotations
 
 import sys
-import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from .connection import ConnectionSettings
-from .files import FILE_MODE, write_json
-
-HEARTBEAT_SECONDS = 2.0
-
-
-class Progress:
-    """How far the job is, written for whoever watches; safe to call from several threads.
-
-    Every step names a unit (``bytes``, ``rows``, ``files`` ...) and, where one is known, a total.
-    """
-
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._path = path
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._state: dict[str, Any] = {"step": "starting", "started": clock(), "step_started": clock()}
-        self._probe: Callable[[], int] | None = None
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-
-    def __enter__(self) -> Progress:
-        self._write()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._write()
-
-    def step(
-        self,
-        name: str,
-        total: int | None = None,
-        unit: str = "",
-        estimated: bool = False,
-        probe: Callable[[], int] | None = None,
-    ) -> None:
-        """Begin a step. ``probe`` is asked for the amount done at every heartbeat; ``estimated`` labels the total."""
-        now = self._clock()
-        with self._lock:
-            self._probe = probe
-            self._state.update(
-                step=name, step_started=now, total=total, unit=unit, done=0, item="", estimated=estimated
-            )
-        self._write()
-
-    def advance(self, amount: int, item: str = "") -> None:
-        """``amount`` more is done, most recently on ``item``."""
-        with self._lock:
-            self._state["done"] = self._state.get("done", 0) + amount
-            self._state["item"] = item
-
-    def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
-            self._write()
-
-    def _write(self) -> None:
-        with self._lock:
-            if self._probe is not None:
-                self._state["done"] = self._probe()
-            self._state["heartbeat"] = self._clock()
-            write_json(self._path, self._state)
+from .files import FILE_MODE
+from .progress import Progress
+from .sparing import Sparing
 
 
 @dataclass
@@ -85,6 +23,7 @@ class JobContext:
     folder: Path
     parameters: dict[str, Any]
     progress: Progress
+    sparing: Sparing
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property

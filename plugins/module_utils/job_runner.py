@@ -19,9 +19,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from .connection import ConnectionSettings
 from .errors import MigrationError
 from .files import read_json, remove_tree, write_json
-from .job_context import JobContext, Progress
+from .job_context import JobContext
+from .progress import Progress
+from .sparing import Sparing
 
 
 class _Cancelled(BaseException):
@@ -38,9 +41,15 @@ def main(folder: Path) -> int:
     # The lock goes along to the child; whoever started this process sees it end and knows that the job runs.
     if os.fork():
         return 0
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     spec = read_json(folder / "spec.json")
-    with Progress(folder / "progress.json") as progress:
-        result = _run(JobContext(folder, spec["parameters"], progress, secrets), spec["entry"])
+    parameters = spec["parameters"]
+    place, settings = parameters.get("connection"), None
+    if place is not None:
+        settings = ConnectionSettings.restored(place, secrets.get("login_password"))
+    with Progress(folder / "progress.json") as progress, Sparing(folder, settings) as sparing:
+        result = _run(JobContext(folder, parameters, progress, sparing, secrets), spec["entry"])
     remove_tree(folder / "work")
     write_json(folder / "result.json", result)
     return 0 if result["status"] == "done" else 1

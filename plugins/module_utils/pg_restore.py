@@ -18,6 +18,9 @@ SECTIONS = ("pre-data", "data", "post-data")
 # Populated by the phase refresh, which knows the order; and what belongs to the database itself.
 _LEFT_OUT = re.compile(r"^\d+; \d+ \d+ (MATERIALIZED VIEW DATA|COMMENT - DATABASE|DATABASE|DATABASE PROPERTIES) ")
 
+_ENTRY = re.compile(r"^\d+; \d+ \d+ (.*)$")
+_LARGE_OBJECTS = re.compile(r"^\d+; \d+ \d+ (BLOBS?|BLOB METADATA) ")
+
 
 def unpacked(root: Path, archive_format: str, work: Path) -> Path:
     """The archive as pg_restore reads it; a compressed tar is unpacked into ``work`` first."""
@@ -39,20 +42,42 @@ def unpacked(root: Path, archive_format: str, work: Path) -> Path:
     return target
 
 
-def write_list(program: Program, archive: Path, target: Path) -> list[str]:
-    """Write the list of what to restore into ``target``; returns the entries left out."""
+def read_list(program: Program, archive: Path) -> list[str]:
+    """The lines of the archive's list that are to be restored."""
     answer = ask([program.path, "--list", str(archive)])
     if answer.code:
         raise MigrationError(
             f"{program.path} can't read {archive}: {answer.said}. Use a pg_restore as new as the pg_dump that made it.",
             "archive_unreadable",
         )
-    kept: list[str] = []
-    left_out: list[str] = []
-    for line in answer.output.splitlines(keepends=True):
-        (left_out if _LEFT_OUT.match(line) else kept).append(line)
-    target.write_text("".join(kept), encoding="utf-8", errors="surrogateescape")
-    return [line.strip() for line in left_out]
+    return [line for line in answer.output.splitlines(keepends=True) if not _LEFT_OUT.match(line)]
+
+
+def write_list(lines: list[str], target: Path) -> None:
+    """Write the list of what to restore into ``target``."""
+    target.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
+
+
+def entry_of_rows(schema: str, name: str, owner: str) -> str:
+    """How the list names the rows of a table: without quotes, each on one line."""
+    return re.sub(r"[\r\n]", " ", f"TABLE DATA {schema} {name} {owner}")
+
+
+def without(lines: list[str], entries: set[str]) -> tuple[list[str], set[str]]:
+    """The list without ``entries``; and those of them that it has not, or more than once, which are left in."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        entry = _ENTRY.match(line)
+        if entry is not None and entry.group(1) in entries:
+            found.setdefault(entry.group(1), []).append(line)
+    unclear = {entry for entry in entries if len(found.get(entry, ())) != 1}
+    left_out = {same[0] for entry, same in found.items() if entry not in unclear}
+    return [line for line in lines if line not in left_out], unclear
+
+
+def has_large_objects(lines: list[str]) -> bool:
+    """Whether the archive holds large objects, which can't be loaded a second time."""
+    return any(_LARGE_OBJECTS.match(line) for line in lines)
 
 
 def build(program: Program, section: str, archive: Path, listing: Path, database: str, jobs: int) -> list[str]:

@@ -43,12 +43,22 @@ def is_alive(pid: int) -> bool:
     return fields[0] not in "ZX" or int(fields[17]) > 1
 
 
+def name(pid: int) -> str:
+    """The program's name as the kernel has it (15 characters); empty when the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
 def kill_all(pids: list[int]) -> None:
     """End the processes: politely, then, after ten seconds, for good."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
+                # One that was halted must go on to end.
+                os.kill(pid, signal.SIGCONT)
         deadline = time.monotonic() + TERM_SECONDS
         while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
             time.sleep(0.05)

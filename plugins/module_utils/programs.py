@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from contextlib import ExitStack, suppress
@@ -169,6 +170,8 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         if process.poll() is None:
             process.terminate()
+            # One that was halted, for a limit of its rate, must go on to end.
+            process.send_signal(signal.SIGCONT)
     for process in processes:
         try:
             process.wait(timeout=10)

@@ -7,29 +7,56 @@ from __future__ import annotations
 
 from typing import Any
 
-# Before that, a rate says more about the start than about the work.
-SETTLED_SECONDS = 5.0
+STALE_SECONDS = 120.0
 
 
-def describe(progress: dict[str, Any]) -> str:
-    """Step, item, done of total, rate and time left; what isn't known is left out, what is estimated is called so."""
-    step = progress.get("step", "starting")
-    total, done = progress.get("total"), progress.get("done", 0)
-    elapsed = progress.get("heartbeat", 0) - progress.get("step_started", 0)
-    parts = [step]
-    if progress.get("item"):
-        parts.append(str(progress["item"]))
-    if not total:
-        return " | ".join([*parts, f"{duration(elapsed)} so far"])
-    unit = progress.get("unit", "")
-    about = "about " if progress.get("estimated") else ""
-    parts.append(f"{amount(done, unit)} of {about}{amount(total, unit)} ({min(100 * done // total, 100)} %)")
-    if elapsed >= SETTLED_SECONDS and done:
-        rate = done / elapsed
-        parts.append(f"{amount(int(rate), unit)}/s" if unit == "bytes" else f"{rate:.1f} {unit}/s")
-        if done < total:
-            parts.append(f"{about}{duration((total - done) / rate)} left")
+def describe(progress: dict[str, Any], now: float | None = None) -> str:
+    """Step, item, done of total, rate and time left; what isn't known is left out, what is estimated is called so.
+
+    ``now`` is the host's time: a heartbeat much older than that is said.
+    """
+    step = str(progress.get("step", "starting"))
+    if progress.get("steps"):
+        step = f"[{progress['number']}/{progress['steps']}] {step}"
+    tracks = [track for track in progress.get("tracks", ()) if track["total"]]
+    if not tracks:
+        elapsed = progress.get("heartbeat", 0) - progress.get("step_started", 0)
+        parts = [step, f"{duration(elapsed)} so far"]
+    else:
+        # The one that takes longest tells when the step will be over.
+        tracks.sort(key=_time_left, reverse=True)
+        slowest, *others = tracks
+        named = len(tracks) > 1 and slowest["name"] != progress.get("step")
+        parts = [step, *([slowest["name"]] if named else []), *_track(slowest)]
+        parts += [f"{other['name']} {_percent(other)}" for other in others]
+    parts += progress.get("notes", ())
+    if now is not None and now - progress.get("heartbeat", now) > STALE_SECONDS:
+        parts.append(f"no sign of life for {duration(now - progress['heartbeat'])}")
     return " | ".join(parts)
+
+
+def _time_left(track: dict[str, Any]) -> float:
+    if track["done"] >= track["total"]:
+        return 0
+    return float("inf") if track["left"] is None else float(track["left"])
+
+
+def _track(track: dict[str, Any]) -> list[str]:
+    done, total, unit = track["done"], track["total"], track["unit"]
+    about = "about " if track["estimated"] else ""
+    parts = [track["item"]] if track["item"] else []
+    parts.append(f"{amount(done, unit)} of {about}{amount(total, unit)} ({_percent(track)})")
+    rate = track["rate"]
+    if rate:
+        parts.append(f"{amount(int(rate), unit)}/s" if unit == "bytes" else f"{rate:.1f} {unit}/s")
+    if track["left"]:
+        parts.append(f"{about}{duration(track['left'])} left")
+    return parts
+
+
+def _percent(track: dict[str, Any]) -> str:
+    """Never 100 before the end: the last bytes take their time, and an estimate may have been too low."""
+    return f"{min(100 * track['done'] // track['total'], 99)} %" if track["done"] < track["total"] else "finishing"
 
 
 def amount(value: int, unit: str) -> str:
@@ -46,7 +73,7 @@ def amount(value: int, unit: str) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds as a person says them."""
-    whole = int(seconds)
+    whole = max(int(seconds), 0)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from .connection import ConnectionSettings, Session, server_identity
@@ -17,6 +18,8 @@ from .identifiers import qualified, quote
 from .job import JobSpec
 from .job_context import JobContext
 from .matview_graph import Matview, read_graph
+from .promotion import PROMOTED
+from .restore_steps import restored_oid
 
 ENTRY = "refresh:run"
 UNPOPULATED = "55000"
@@ -32,10 +35,16 @@ _ADVICE = {
 }
 
 
-def examine(settings: ConnectionSettings) -> dict[str, Any]:
-    """Identity of the server and the database, which stay the same when the database is renamed."""
+def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
+    """Identity of the server and the database, which stay the same when the database is renamed.
+
+    ``restored``: it is the one that this migration has restored and nobody else uses yet, so that a materialized view
+    that is populated was refreshed by an earlier attempt.
+    """
     with Session(settings) as session:
-        return {"identity": server_identity(session), "oid": current_oid(session)}
+        identity, oid = server_identity(session), current_oid(session)
+    restored = not (state / PROMOTED).exists() and restored_oid(state, identity) == oid
+    return {"identity": identity, "oid": oid, "restored": restored}
 
 
 def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
@@ -47,6 +56,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         jobs=max(1, options["jobs"]),
         maintenance_work_mem=options["maintenance_work_mem"],
         call_function=options["call_function"],
+        go_on=known["restored"],
     )
     return JobSpec("refresh", ENTRY, parameters, fingerprint, {"login_password": settings.password or ""})
 
@@ -96,6 +106,7 @@ class _Scheduler:
         self._changed = threading.Condition()
         self._sessions: list[Session] = []
         self._aborted = False
+        self._go_on = context.parameters["go_on"]
 
     def run(self) -> list[dict[str, Any]]:
         workers = max(1, min(self._context.parameters["jobs"], len(self._waiting)))
@@ -123,7 +134,7 @@ class _Scheduler:
                 session.execute("RESET search_path")
                 matview = self._take()
                 while matview is not None:
-                    self._finish(matview, _refresh(session, matview))
+                    self._finish(matview, _refresh(session, matview, self._go_on and matview.populated))
                     matview = self._take()
         except BaseException:
             self._abort()
@@ -162,13 +173,15 @@ class _Scheduler:
             self._changed.notify_all()
 
 
-def _refresh(session: Session, matview: Matview) -> dict[str, Any]:
+def _refresh(session: Session, matview: Matview, done_before: bool) -> dict[str, Any]:
     """Refresh one, plainly: the first time there is nothing to compare with, which CONCURRENTLY would do."""
     started = time.time()
     outcome: dict[str, Any] = {"matview": matview.key, "rows": None, "error": None, "sqlstate": None, "advice": None}
+    outcome["done_before"] = done_before
     name = qualified(matview.schema, matview.name)
     try:
-        session.execute(f"REFRESH MATERIALIZED VIEW {name}")
+        if not done_before:
+            session.execute(f"REFRESH MATERIALIZED VIEW {name}")
         session.execute(f"ANALYZE {name}")
         outcome["rows"] = session.value(f"SELECT pg_catalog.count(*) FROM {name}")
     except MigrationError as error:

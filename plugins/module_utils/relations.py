@@ -25,6 +25,8 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        pg_catalog.pg_relation_size(c.oid) AS heap_bytes,
        pg_catalog.pg_table_size(c.oid) AS table_bytes,
        pg_catalog.pg_indexes_size(c.oid) AS index_bytes,
+       pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+       c.reltuples::float AS estimated_rows,
        {EXTENSION_MEMBER.format(catalog="pg_class", oid="c.oid")} AS extension_member,
        pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -35,7 +37,7 @@ ORDER BY n.nspname, c.relname
 
 @dataclass(frozen=True)
 class Table:
-    """A table with rows of its own. Sizes are bytes; ``table_bytes`` includes TOAST."""
+    """A table with rows of its own. Sizes are bytes; ``table_bytes`` includes TOAST. ``estimated_rows`` is negative when unknown."""
 
     oid: int
     schema: str
@@ -44,6 +46,8 @@ class Table:
     table_bytes: int
     index_bytes: int
     readable: bool
+    estimated_rows: float = -1.0
+    owner: str = ""
 
     @property
     def sql(self) -> str:

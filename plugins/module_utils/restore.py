@@ -5,23 +5,21 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from . import digest, manifest, pg_restore, programs, target_database
+from . import manifest, programs, restore_steps, target_database
 from .archive_check import check_archive
 from .connection import ConnectionSettings, Session, check_no_pooler, server_identity
-from .database import find_database_by_oid
-from .errors import MigrationError
+from .database import find_database, find_database_by_oid
 from .files import expand, read_json
 from .identifiers import check_length
 from .job import JobSpec
 from .job_context import JobContext
-from .relations import Table, list_tables
-from .restore_messages import Listener
-from .together import run_together
+from .relations import list_tables
+from .restore_sections import Sections
+from .restore_steps import RestoreSteps
 from .workers import run_in_sessions
 
 ENTRY = "restore:run"
@@ -75,7 +73,10 @@ def still_valid(settings: ConnectionSettings, result: dict[str, Any]) -> bool:
 
 
 def run(context: JobContext) -> dict[str, Any]:
-    """Restore the archive; the work of the job ``restore``. A failed one leaves nothing under the real name."""
+    """Restore the archive; the work of the job ``restore``. A failed one leaves nothing under the real name.
+
+    What an earlier attempt has done is not done again: sections, tables with their rows, indexes, digests.
+    """
     parameters = context.parameters
     settings = context.connection()
     root = Path(parameters["archive"])
@@ -84,159 +85,63 @@ def run(context: JobContext) -> dict[str, Any]:
     check_archive(root, state, parameters["jobs"], context.progress)
     evidence = read_json(root / manifest.EVIDENCE)
     lender = target_database.check_real_database(settings, parameters["database"], parameters["replace_existing"])
-    with Session(settings.maintenance) as session:
-        target_database.start_incoming(session, state, parameters["server_identity"], parameters["incoming"])
-        created_roles = target_database.create_missing_roles(session, evidence, parameters["missing_roles"])
-        oid = target_database.create(session, parameters["incoming"], evidence["database"], lender)
+    steps = RestoreSteps(state, parameters["server_identity"], parameters["archive_snapshot"])
+    resumed = _database(settings, parameters, steps, evidence, lender)
     incoming = settings.to(parameters["incoming"])
-    messages, tables, seconds = _fill(context, incoming, root, evidence)
-    context.progress.step("analyze", len(tables), "tables")
-    seconds["analyze"] = _timed(lambda: _analyze(context, incoming))
-    _make_durable(incoming)
+    sections = Sections(context, incoming, root, evidence, steps)
+    sections.run()
+    context.progress.step("analyze", len(evidence["tables"]), "tables")
+    analyzing = time.time()
+    _analyze(context, incoming)
+    sections.seconds["analyze"] = time.time() - analyzing
+    restore_steps.make_durable(incoming)
     return {
         "incoming": parameters["incoming"],
-        "oid": oid,
+        "oid": steps.oid,
         "server_identity": parameters["server_identity"],
         "database": parameters["database"],
-        "created_roles": created_roles,
-        "harmless_messages": messages,
-        "tables": [table.as_dict() for table in tables],
-        "rows": sum(table.rows for table in tables),
+        "created_roles": steps.result("roles"),
+        "resumed_after": resumed,
+        "harmless_messages": sections.harmless,
+        "tables": steps.result("digests"),
+        "rows": sum(table["rows"] for table in steps.result("digests")),
         "seconds": round(time.time() - started, 1),
-        "section_seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "section_seconds": {name: round(value, 1) for name, value in sections.seconds.items()},
         "lender": lender is not None,
         "properties": lender or evidence["database"],
     }
 
 
-def _fill(
-    context: JobContext, incoming: ConnectionSettings, root: Path, evidence: dict[str, Any]
-) -> tuple[list[dict[str, Any]], list[digest.TableDigest], dict[str, float]]:
-    """The three sections; tables are counted and digested while their indexes are built."""
-    parameters = context.parameters
-    jobs = parameters["jobs"]
-    program = programs.find("pg_restore", parameters["bin_dir"])
-    context.progress.step("prepare")
-    archive = pg_restore.unpacked(root, evidence["dump"]["format"], context.work)
-    listing = context.work / "restore.list"
-    pg_restore.write_list(program, archive, listing)
-    total = sum(table["bytes"] for table in evidence["tables"])
-    harmless: list[dict[str, Any]] = []
-    seconds: dict[str, float] = {}
-    stop = threading.Event()
-
-    def section(name: str, workers: int) -> None:
-        started = time.time()
-        command = pg_restore.build(program, name, archive, listing, incoming.database, workers)
-        harmless.extend(_run_section(context, incoming, name, command, stop))
-        seconds[name] = time.time() - started
-
-    section("pre-data", 1)
-    context.progress.step("data", total, "bytes", estimated=True, probe=_database_bytes(incoming))
-    section("data", jobs)
-    context.progress.step("indexes and digests", total, "bytes", estimated=True)
-    tables = list_tables_of(incoming)
-
-    def digests() -> list[digest.TableDigest]:
-        return digest.digest_tables(
-            tables,
-            evidence["digest_method"],
-            max(1, jobs // 2),
-            lambda: Session(incoming),
-            context.progress.advance,
-            stop,
-        )
-
-    found = run_together(lambda: section("post-data", max(1, jobs - jobs // 2)), digests, stop, one_by_one=jobs == 1)
-    return harmless, found, seconds
-
-
-def list_tables_of(settings: ConnectionSettings) -> list[Table]:
-    """The tables of a database that are counted and digested."""
-    with Session(settings) as session:
-        return list_tables(session).kept
-
-
-def _run_section(
-    context: JobContext, incoming: ConnectionSettings, section: str, command: list[str], stop: threading.Event
-) -> list[dict[str, Any]]:
-    """One run of pg_restore; returns its harmless messages, raises for every other one and for a bad exit code."""
-    listener = Listener()
-
-    def listen(line: str) -> None:
-        context.log(line)
-        listener.line(line)
-
-    environment = incoming.environment(context.passfile())
-    environment["PGOPTIONS"] = pg_restore.session_options(
-        {
-            "maintenance_work_mem": context.parameters["maintenance_work_mem"],
-            "max_parallel_maintenance_workers": context.parameters["jobs"],
-            # Made up for by one synchronous commit at the end.
-            "synchronous_commit": "off",
-            "statement_timeout": 0,
-            "lock_timeout": 0,
-            "idle_in_transaction_session_timeout": 0,
-        }
-    )
-    code = programs.run(command, environment, listen, stop)
-    listener.flush()
-    if stop.is_set():
-        raise MigrationError("pg_restore was stopped.", "stopped")
-    failures = listener.failures
-    if failures:
-        first = failures[0]
-        more = f" ({len(failures) - 1} more messages are in the details)" if len(failures) > 1 else ""
-        raise MigrationError(
-            f"pg_restore ({section}) reported: {first['message'].splitlines()[0]}. {first['advice']}{more}",
-            "pg_restore_failed",
-            section=section,
-            exit_code=code,
-            messages=failures[:20],
-        )
-    # 1 is what it ends with when it went on after a message; those were all harmless here.
-    if code not in (0, 1) or (code == 1 and not listener.found):
-        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise MigrationError(
-            f"pg_restore ({section}) {ended} without a reason; its log is in {context.folder / 'log'}. Run again.",
-            "pg_restore_failed",
-            section=section,
-            exit_code=code,
-        )
-    return listener.found
-
-
-def _database_bytes(settings: ConnectionSettings) -> Any:
-    """A probe for the bytes that the database has grown to; an answer of 0 when the server doesn't say."""
-
-    def probe() -> int:
-        try:
-            with Session(settings) as session:
-                return int(session.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())"))
-        except MigrationError:
-            return 0
-
-    return probe
+def _database(
+    settings: ConnectionSettings,
+    parameters: dict[str, Any],
+    steps: RestoreSteps,
+    evidence: dict[str, Any],
+    lender: dict[str, Any] | None,
+) -> list[str]:
+    """The database to restore into, made or found half-done; returns the sections that are done in it."""
+    name = parameters["incoming"]
+    with Session(settings.maintenance) as session:
+        found = find_database(session, name)
+        if found is not None and found["oid"] == steps.oid and steps.result("pre-data"):
+            restore_steps.end_sessions(session, name)
+            return [section for section in ("pre-data", "data", "post-data") if steps.result(section)]
+        state = Path(parameters["state_dir"]) / parameters["migration_id"]
+        target_database.start_incoming(session, state, parameters["server_identity"], name)
+        # Those that an earlier attempt made are still waiting for their passwords.
+        before = steps.result("roles") or []
+        created = target_database.create_missing_roles(session, evidence, parameters["missing_roles"])
+        steps.start(target_database.create(session, name, evidence["database"], lender))
+        steps.mark("roles", sorted({*before, *created}))
+        return []
 
 
 def _analyze(context: JobContext, incoming: ConnectionSettings) -> None:
-    names = [table.sql for table in list_tables_of(incoming)]
+    with Session(incoming) as session:
+        names = [table.sql for table in list_tables(session).kept]
 
     def analyze(session: Session, name: str) -> None:
         session.execute(f"ANALYZE {name}")
         context.progress.advance(1, name)
 
     run_in_sessions(names, context.parameters["jobs"], lambda: Session(incoming), analyze)
-
-
-def _make_durable(settings: ConnectionSettings) -> None:
-    """One synchronous commit flushes the log of all the asynchronous ones before it."""
-    with Session(settings) as session:
-        session.execute("SET synchronous_commit = on")
-        session.value("SELECT pg_catalog.txid_current()")
-
-
-def _timed(work: Any) -> float:
-    started = time.time()
-    work()
-    return time.time() - started

@@ -91,6 +91,16 @@ RULES = (
     ),
 )
 
+# Where an earlier attempt was interrupted, what it has built is there; whether it is the right thing, verification says.
+RESUMED_RULES = (
+    Rule(
+        "built_before",
+        r"already exists$|multiple primary keys for table .* are not allowed$",
+        True,
+        "An earlier attempt of this restore has built it.",
+    ),
+)
+
 UNKNOWN = Rule(
     "unknown", "", False, "This message isn't known to be harmless; look at it before you trust this database."
 )
@@ -108,7 +118,8 @@ _BESIDE = re.compile(
 class Listener:
     """Reads pg_restore's standard error line by line and keeps what it found wrong."""
 
-    def __init__(self) -> None:
+    def __init__(self, resumed: bool = False) -> None:
+        self._rules = (RESUMED_RULES if resumed else ()) + RULES
         self.found: list[dict[str, Any]] = []
         self._message: list[str] = []
         self._statement: list[str] = []
@@ -135,7 +146,7 @@ class Listener:
     def flush(self) -> None:
         """The message before is complete."""
         if self._message:
-            self.found.append(classify("\n".join(self._message), "\n".join(self._statement)))
+            self.found.append(classify("\n".join(self._message), "\n".join(self._statement), self._rules))
         self._message, self._statement, self._in_statement = [], [], False
 
     @property
@@ -144,12 +155,12 @@ class Listener:
         return [message for message in self.found if not message["harmless"]]
 
 
-def classify(message: str, statement: str) -> dict[str, Any]:
+def classify(message: str, statement: str, rules: tuple[Rule, ...] = RULES) -> dict[str, Any]:
     """A message with its kind and what to do."""
     rule = next(
         (
             rule
-            for rule in RULES
+            for rule in rules
             if re.search(rule.message, message) and (not rule.statement or re.search(rule.statement, statement))
         ),
         UNKNOWN,

@@ -13,6 +13,7 @@ from .database import find_database, is_empty, roles
 from .errors import MigrationError
 from .files import read_json, write_json
 from .identifiers import check_length, literal, quote
+from .restore_steps import end_sessions
 from .schema import grantee
 
 INTENT = "incoming.json"
@@ -96,18 +97,9 @@ def start_incoming(session: Session, state: Path, identity: str, name: str) -> N
                 "incoming_exists",
                 database=name,
             )
-        _disconnect(session, name)
+        end_sessions(session, name)
         session.execute(f"DROP DATABASE {quote(name)}")
     write_json(state / INTENT, mine)
-
-
-def _disconnect(session: Session, name: str) -> None:
-    """End what a killed restore left connected to its own half-done database."""
-    session.execute(
-        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
-        "WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()",
-        [name],
-    )
 
 
 def create(session: Session, name: str, source: dict[str, Any], lender: dict[str, Any] | None) -> int:

@@ -95,7 +95,7 @@ def main() -> None:
     module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, OPTIONS)
     try:
         settings = promotion.current(connection_settings(module), migration_state(module))
-        known = refresh.examine(settings)
+        known = refresh.examine(settings, migration_state(module))
     except MigrationError as error:
         foresee_or_fail(module, error)
     run_job(

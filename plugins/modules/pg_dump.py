@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - cht.couch2pg.connection
   - cht.couch2pg.programs
   - cht.couch2pg.job
+  - cht.couch2pg.gentle
 options:
   staging_dir:
     description: Folder on the managed host for archives.
@@ -59,6 +60,8 @@ EXAMPLES = r"""
     state_dir: ~/couch2pg
     staging_dir: /srv/staging
     jobs: 4
+    nice: 10
+    rate_limit: "{{ '40 MB' | human_to_bytes }}"
 """
 
 RETURN = r"""
@@ -126,10 +129,12 @@ job:
 from ansible_collections.cht.couch2pg.plugins.module_utils import dump
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     CONNECTION_OPTIONS,
+    GENTLE_OPTIONS,
     JOB_OPTIONS,
     PROGRAM_OPTIONS,
     connection_settings,
     fail,
+    gentle,
     make_module,
     run_job,
 )
@@ -148,16 +153,16 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, GENTLE_OPTIONS, OPTIONS)
     options = module.params
     settings = connection_settings(module)
     try:
         known = dump.examine(
             settings, options["bin_dir"], options["format"], options["compression"], options["digest_method"]
         )
+        spec = dump.job_spec(settings, options, known, gentle(module))
     except MigrationError as error:
         fail(module, error)
-    spec = dump.job_spec(settings, options, known)
     archive = str(dump.archive_folder(options["staging_dir"], options["migration_id"]))
     run_job(module, spec, dump.still_valid, lambda: {"before": "", "after": f"archive: {archive}\n"})
 

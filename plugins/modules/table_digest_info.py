@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.connection
   - cht.couch2pg.job
+  - cht.couch2pg.gentle
 options:
   tables:
     description: Tables to digest, by C(schema.name) or just by name; C(couchdb) is always among them. Empty means all.
@@ -115,9 +116,11 @@ from typing import Any
 from ansible_collections.cht.couch2pg.plugins.module_utils import digest_job, job
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     CONNECTION_OPTIONS,
+    GENTLE_OPTIONS,
     JOB_OPTIONS,
     connection_settings,
     describe_job,
+    gentle,
     make_module,
     run,
 )
@@ -132,7 +135,7 @@ OPTIONS: dict[str, Any] = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, GENTLE_OPTIONS, OPTIONS)
     settings = connection_settings(module)
     options = module.params
 
@@ -141,7 +144,7 @@ def main() -> None:
         if module.check_mode:
             found = digest_job.take(settings, options["tables"], known["method"], max(1, options["jobs"]))
             return dict(found, changed=False)
-        spec = digest_job.job_spec(settings, options, known)
+        spec = digest_job.job_spec(settings, options, known, gentle(module))
         folder = job.job_folder(options["state_dir"], options["migration_id"], spec.kind)
         # What a finished job found is the past.
         state = job.start_or_join(folder, spec, lambda _result: False)

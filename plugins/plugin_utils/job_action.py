@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import time
 from itertools import chain, repeat
 from typing import Any, Iterator
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import describe
+from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import describe, duration
 
 # Often at first, so that a mistake shows at once; then seldom enough for a log that is read the next day.
 INTERVALS = (2.0, 3.0, 5.0, 10.0, 15.0, 30.0)
+UNREACHABLE_SECONDS = 900.0
+# A dead connection is noticed within a minute, where the operator's own options don't say otherwise (the first one counts).
+SSH_KEEPALIVE = "-o ServerAliveInterval=15 -o ServerAliveCountMax=3"
 
 
 class JobAction(ActionBase):
@@ -28,18 +33,50 @@ class JobAction(ActionBase):
         variables = task_vars or {}
         if self._task.async_val or self._task.check_mode or "job_wait" in self._task.args:
             return self._execute_module(task_vars=variables, wrap_async=self._task.async_val)
+        self._keep_alive()
         intervals = self._intervals(variables)
         arguments = dict(self._task.args, job_wait=next(intervals))
         result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
         while _is_running(result):
-            self._show(result["job"], variables)
-            result = self._poll(result["job"]["kind"], next(intervals), variables)
+            self._show(describe(result["job"]["progress"]), result["job"]["kind"], variables)
+            result = self._poll_patiently(result["job"]["kind"], next(intervals), variables)
         return result
 
-    def _intervals(self, variables: dict[str, Any]) -> Iterator[float]:
-        """Seconds between one line and the next, without an end."""
-        fixed = float(self._templar.template(variables.get("couch2pg_progress_seconds", 0)))
-        return repeat(fixed) if fixed > 0 else chain(INTERVALS, repeat(INTERVALS[-1]))
+    def _keep_alive(self) -> None:
+        """Have ssh notice a connection that was cut, on a connection of its own: the play's goes without."""
+        if self._connection.transport != "ssh":
+            return
+        given = self._connection.get_option("ssh_extra_args") or ""
+        self._connection.set_option("ssh_extra_args", f"{given} {SSH_KEEPALIVE}".strip())
+        path = self._connection.get_option("control_path")
+        if not path:
+            self._connection.set_option("control_path", "%(directory)s/couch2pg-%%C")
+
+    def _poll_patiently(self, kind: str, seconds: float, variables: dict[str, Any]) -> dict[str, Any]:
+        """Poll; where the host can't be reached, try again for a while. The job doesn't notice."""
+        patience = self._number("couch2pg_unreachable_seconds", UNREACHABLE_SECONDS, variables)
+        began = time.monotonic()
+        while True:
+            try:
+                return self._poll(kind, seconds, variables)
+            except AnsibleConnectionFailure as error:
+                away = time.monotonic() - began
+                if away >= patience:
+                    return self._stopped_watching(kind, away, error)
+                self._show(
+                    f"the host can't be reached for {duration(away)}; the job goes on without us", kind, variables
+                )
+                time.sleep(min(seconds, max(patience - away, 0)))
+
+    def _stopped_watching(self, kind: str, away: float, error: Exception) -> dict[str, Any]:
+        return {
+            "failed": True,
+            "changed": True,
+            "code": "stopped_watching",
+            "msg": f"The host could not be reached for {duration(away)}, so nobody watches its job {kind} any more, which goes on. "
+            "When the host is back, run the same playbook again to join it.",
+            "details": {"reason": str(error)},
+        }
 
     def _poll(self, kind: str, seconds: float, variables: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self._execute_module(
@@ -64,13 +101,27 @@ class JobAction(ActionBase):
                 "details": error["details"],
                 "job": answer["job"],
             }
+        if answer["result"] is None:
+            # Cleared between two looks: somebody has begun it anew.
+            return {
+                "failed": True,
+                "msg": f"The job {kind} is {answer['job']['status']}. Run the same playbook again.",
+                "code": "job_vanished",
+                "job": answer["job"],
+            }
         return dict(answer["result"], changed=True, job=answer["job"])
 
-    def _show(self, job: dict[str, Any], variables: dict[str, Any]) -> None:
+    def _intervals(self, variables: dict[str, Any]) -> Iterator[float]:
+        """Seconds between one line and the next, without an end."""
+        fixed = self._number("couch2pg_progress_seconds", 0.0, variables)
+        return repeat(fixed) if fixed > 0 else chain(INTERVALS, repeat(INTERVALS[-1]))
+
+    def _number(self, name: str, default: float, variables: dict[str, Any]) -> float:
+        return float(self._templar.template(variables.get(name, default)))
+
+    def _show(self, line: str, kind: str, variables: dict[str, Any]) -> None:
         if self._templar.template(variables.get("couch2pg_show_progress", True)):
-            self._display.display(
-                f"  {variables.get('inventory_hostname', '')} | {job['kind']} | {describe(job['progress'])}"
-            )
+            self._display.display(f"  {variables.get('inventory_hostname', '')} | {kind} | {line}")
 
 
 def _is_running(result: dict[str, Any]) -> bool:

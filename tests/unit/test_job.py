@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import archive_check, job, manifest, processes
+from ansible_collections.cht.couch2pg.plugins.module_utils import (
+    archive_check,
+    job,
+    limits,
+    manifest,
+    overview,
+    processes,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
 
@@ -149,6 +156,27 @@ def test_a_job_that_is_asked_to_stop_says_so(running: tuple[Path, job.JobSpec]) 
     assert (state.status, state.result["error"]["code"]) == ("failed", "cancelled")
 
 
+def test_a_cancelled_job_ends_cleanly_and_can_be_done_again(running: tuple[Path, job.JobSpec]) -> None:
+    folder, spec = running
+    state = job.cancel(folder)
+    assert (state.status, state.result["error"]["code"]) == ("failed", "cancelled")
+    assert processes.of_job(folder) == []
+    assert not (folder / "work").exists()
+    assert job.cancel(folder).status == "failed"
+    assert job.start_or_join(folder, spec, always).started
+
+
+def test_limits_are_followed_while_it_runs(running: tuple[Path, job.JobSpec]) -> None:
+    folder, _spec = running
+    (pid,) = processes.of_job(folder)
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 0
+    limits.save(folder, limits.Limits(nice=7))
+    deadline = time.monotonic() + 20
+    while os.getpriority(os.PRIO_PROCESS, pid) != 7 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 7
+
+
 def test_other_work_under_the_same_name_is_refused(running: tuple[Path, job.JobSpec]) -> None:
     folder, spec = running
     other = job.JobSpec(spec.kind, spec.entry, spec.parameters, {"archive": "/elsewhere"})
@@ -159,11 +187,14 @@ def test_other_work_under_the_same_name_is_refused(running: tuple[Path, job.JobS
 def test_progress_has_a_heartbeat_and_a_position(running: tuple[Path, job.JobSpec]) -> None:
     folder, _spec = running
     deadline = time.monotonic() + 20
-    while not job.look(folder).progress.get("done") and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        progress = job.look(folder).progress
+        if progress.get("tracks") and progress["tracks"][0]["done"]:
+            break
         time.sleep(0.1)
-    progress = job.look(folder).progress
     assert progress["step"] == "checksums"
-    assert 0 < progress["done"] < progress["total"] == LONG
+    (track,) = progress["tracks"]
+    assert 0 < track["done"] < track["total"] == LONG
 
 
 def test_no_secret_is_in_any_file_or_argument(running: tuple[Path, job.JobSpec]) -> None:
@@ -223,3 +254,40 @@ def test_the_spec_says_what_the_job_is(running: tuple[Path, job.JobSpec]) -> Non
     folder, spec = running
     stored = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     assert (stored["kind"], stored["fingerprint"]) == ("archive_check", spec.fingerprint)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"kind": 1}', "\x00"])
+@pytest.mark.parametrize("name", ["spec.json", "result.json", "progress.json", "limits.json"])
+def test_a_file_of_somebody_else_in_the_folder(archive: Path, name: str, content: str) -> None:
+    """One clear sentence, or no harm at all; never a traceback, and never a wrong result."""
+    folder, spec = spec_for(archive)
+    job.start_or_join(folder, spec, always)
+    job.wait(folder, 30)
+    (folder / name).write_text(content, encoding="utf-8")
+    told = "\n".join(overview.lines(overview.overview(str(archive.parent / "state"), "m")))
+    assert told.startswith("Migration m\n")
+    sentence = ""
+    try:
+        job.start_or_join(folder, spec, always)
+    except MigrationError as error:
+        sentence = error.message
+    assert job.wait(folder, 30).status == "done" if not sentence else name in sentence
+    assert not sentence or "run again" in sentence
+
+
+def test_limits_that_are_not_possible() -> None:
+    for wrong in ({"nice": 20}, {"nice": -1}, {"io_class": "realtime"}, {"rate_limit": -5}):
+        with pytest.raises(MigrationError):
+            limits.Limits(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_overview_tells_of_running_and_of_nothing(running: tuple[Path, job.JobSpec]) -> None:
+    folder, _spec = running
+    state_dir = str(folder.parents[2])
+    assert overview.migration_ids(state_dir) == ["m"]
+    lines = overview.lines(overview.overview(state_dir, "m"))
+    assert lines[1].startswith("  running  archive_check: ")
+    assert overview.lines(overview.overview(state_dir, "other")) == [
+        "Migration other",
+        "  nothing has been done here yet",
+    ]

@@ -14,7 +14,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils import manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive_check import check_archive, is_untouched
 from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
-from ansible_collections.cht.couch2pg.plugins.module_utils.job_context import Progress
+from ansible_collections.cht.couch2pg.plugins.module_utils.progress import Progress
 
 
 @pytest.fixture

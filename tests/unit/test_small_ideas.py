@@ -13,7 +13,6 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.digest import choose_
 from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.findings import Findings
 from ansible_collections.cht.couch2pg.plugins.module_utils.matview_graph import reached
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import describe
 from ansible_collections.cht.couch2pg.plugins.module_utils.schema import grantee, roles_named
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt
 
@@ -149,20 +148,3 @@ def test_a_phase_that_says_the_same_again_changes_nothing() -> None:
     failed = record.make_entry("old", {"failed": True, "msg": "No.", "code": "no"})
     second = record.merge(first, "m", "cht", "dump", failed, "2026-01-02T00:00:00Z")
     assert [event["status"] for event in second["history"]] == ["done", "failed"]
-
-
-def test_progress_is_a_line() -> None:
-    progress = {
-        "step": "data",
-        "item": "public.couchdb",
-        "total": 4_000_000_000,
-        "done": 1_000_000_000,
-        "unit": "bytes",
-        "estimated": True,
-        "step_started": 100.0,
-        "heartbeat": 200.0,
-    }
-    assert describe(progress) == (
-        "data | public.couchdb | 1.0 GB of about 4.0 GB (25 %) | 10.0 MB/s | about 5 min 0 s left"
-    )
-    assert describe({"step": "schema", "step_started": 0, "heartbeat": 4000}) == "schema | 1 h 6 min so far"

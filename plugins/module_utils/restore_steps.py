@@ -1,0 +1,104 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of a restore is done and safe on the disk, so that the next attempt goes on from there."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from . import pg_restore
+from .connection import ConnectionSettings, Session
+from .errors import MigrationError
+from .files import read_json, write_json
+from .relations import list_tables
+
+FILE = "restore_steps.json"
+END_SECONDS = 60.0
+
+
+class RestoreSteps:
+    """The steps of one restore: of this archive, into the database with this oid of this server."""
+
+    def __init__(self, state: Path, identity: str, archive_snapshot: str) -> None:
+        self._path = state / FILE
+        self._identity = {"server_identity": identity, "archive_snapshot": archive_snapshot}
+        stored = read_json(self._path)
+        same = isinstance(stored, dict) and stored.get("of") == self._identity
+        # Anything else than what was written here means that nothing is known to be done.
+        done, oid = (stored.get("done"), stored.get("oid")) if same else (None, None)
+        self.oid: int | None = oid if isinstance(oid, int) else None
+        self._done: dict[str, Any] = done if isinstance(done, dict) and self.oid is not None else {}
+
+    def start(self, oid: int) -> None:
+        """A new database, in which nothing is done."""
+        self.oid, self._done = oid, {}
+        self._write()
+
+    def result(self, step: str) -> Any:
+        """What ``mark`` was given, or None when the step isn't done."""
+        return self._done.get(step)
+
+    def mark(self, step: str, result: Any = True) -> None:
+        """The step is done, and what it wrote is on the disk."""
+        self._done[step] = result
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self._path, {"of": self._identity, "oid": self.oid, "done": self._done})
+
+
+def restored_oid(state: Path, identity: str) -> int | None:
+    """The oid of the database on this server that the migration restores into, or None."""
+    stored = read_json(state / FILE)
+    if not isinstance(stored, dict) or (stored.get("of") or {}).get("server_identity") != identity:
+        return None
+    return stored.get("oid")
+
+
+def end_sessions(session: Session, database: str) -> None:
+    """End what a killed restore left at work in its own half-done database, and see that it has ended.
+
+    Raises MigrationError ``sessions_remain`` when something doesn't.
+    """
+    condition = "FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()"
+    deadline = time.monotonic() + END_SECONDS
+    while session.rows(f"SELECT pg_catalog.pg_terminate_backend(pid) {condition}", [database]):
+        if time.monotonic() > deadline:
+            raise MigrationError(
+                f"Sessions in {database!r} don't end. Look at pg_stat_activity on the target, end them, then run again.",
+                "sessions_remain",
+                database=database,
+            )
+        time.sleep(0.1)
+
+
+def leave_out_loaded(settings: ConnectionSettings, lines: list[str]) -> list[str]:
+    """The archive's list without the rows of tables that hold theirs: one COPY each, which committed all or none.
+
+    A table that the list doesn't name clearly is emptied and loaded again.
+    """
+    with Session(settings) as session:
+        loaded = {
+            pg_restore.entry_of_rows(table.schema, table.name, table.owner): table
+            for table in list_tables(session).kept
+            if session.value(f"SELECT EXISTS (SELECT FROM ONLY {table.sql})")
+        }
+        left, unclear = pg_restore.without(lines, set(loaded))
+        for entry in unclear:
+            session.execute(f"TRUNCATE ONLY {loaded[entry].sql}")
+    return left
+
+
+def make_durable(settings: ConnectionSettings) -> None:
+    """Have the server write its log to the disk, with all the asynchronous commits before.
+
+    A synchronous commit does that, but only one that has written something: a temporary table costs least.
+    """
+    with Session(settings) as session:
+        session.execute("BEGIN")
+        session.execute("SET LOCAL synchronous_commit = on")
+        session.execute("CREATE TEMPORARY TABLE couch2pg_flush () ON COMMIT DROP")
+        session.execute("COMMIT")

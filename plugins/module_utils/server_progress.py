@@ -1,0 +1,158 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What PostgreSQL itself says of the commands that pg_dump and pg_restore run: the probes behind their progress."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any, Mapping
+
+from .connection import APPLICATION_NAME, ConnectionSettings, Session
+
+COPY_SINCE = 140000
+
+_COPIES = """
+SELECT n.nspname || '.' || c.relname AS table, pg_catalog.max(p.tuples_processed) AS rows
+FROM pg_catalog.pg_stat_progress_copy AS p
+JOIN pg_catalog.pg_stat_activity AS a USING (pid)
+JOIN pg_catalog.pg_class AS c ON c.oid = p.relid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE p.datname = pg_catalog.current_database() AND a.application_name = %s GROUP BY 1
+"""
+
+_INDEXES = """
+SELECT n.nspname || '.' || c.relname AS index
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE i.indisvalid
+"""
+
+_BUILDS = """
+SELECT n.nspname || '.' || c.relname AS table, p.phase,
+       p.blocks_done::float / NULLIF(p.blocks_total, 0) AS scanned,
+       p.tuples_done::float / NULLIF(p.tuples_total, 0) AS loaded
+FROM pg_catalog.pg_stat_progress_create_index AS p
+JOIN pg_catalog.pg_class AS c ON c.oid = p.relid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE p.datname = pg_catalog.current_database()
+"""
+BUILDS_SINCE = 120000
+# Of the time that a btree takes, about so much goes into reading and sorting, the rest into writing it.
+SCAN_SHARE = 0.7
+
+# As pg_dump and pg_restore say it, with --verbose.
+_BEGINS = re.compile(r'(?:dumping contents of|processing data for) table "(.+)"$')
+_FINISHED = re.compile(r"finished item \d+ TABLE DATA (.+)$")
+
+
+class _Prober:
+    """A session that is opened when it is first needed, and opened anew when it was lost."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
+        self._session: Session | None = None
+        self._probing = threading.Lock()
+
+    def __call__(self) -> tuple[int, str]:
+        with self._probing:
+            try:
+                if self._session is None:
+                    self._session = Session(self._settings)
+                return self._look(self._session)
+            except BaseException:
+                self._drop()
+                raise
+
+    def close(self) -> None:
+        """End the session; a probe after that opens another."""
+        with self._probing:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _look(self, session: Session) -> tuple[int, str]:
+        raise NotImplementedError
+
+
+class CopyProgress(_Prober):
+    """Bytes of the tables that were copied, out of or into a database.
+
+    sizes: bytes of each table (``schema.name``).
+    rows: rows of each table; exact ones make an exact share of a table that is being copied.
+
+    Before PostgreSQL 14 a server doesn't tell of a COPY that runs: then a table counts when it is done.
+    """
+
+    def __init__(self, settings: ConnectionSettings, sizes: Mapping[str, int], rows: Mapping[str, float]) -> None:
+        super().__init__(settings)
+        self._sizes = sizes
+        self._rows = rows
+        self._begun: dict[str, int] = {}
+        self._finished: set[str] = set()
+        self._lines = threading.Lock()
+
+    def listen(self, line: str) -> None:
+        """Take note of what the program said."""
+        begins, finished = _BEGINS.search(line), _FINISHED.search(line)
+        with self._lines:
+            if begins:
+                self._begun.setdefault(begins.group(1), 0)
+            elif finished:
+                self._finished.update(key for key in self._begun if key.split(".", 1)[1] == finished.group(1))
+
+    def _look(self, session: Session) -> tuple[int, str]:
+        running = {}
+        if session.version >= COPY_SINCE:
+            running = {row["table"]: row["rows"] for row in session.rows(_COPIES, [APPLICATION_NAME])}
+        with self._lines:
+            if session.version >= COPY_SINCE:
+                self._note_ended(running)
+            done = sum(self._sizes.get(key, 0) for key in self._finished)
+            current = [key for key in self._begun if key not in self._finished]
+        shares = {key: min(rows / max(self._rows.get(key, 0), rows, 1), 1) for key, rows in running.items()}
+        done += sum(int(self._sizes.get(key, 0) * share) for key, share in shares.items() if key in current)
+        current.sort(key=lambda key: self._sizes.get(key, 0))
+        return done, current[-1] if current else ""
+
+    def _note_ended(self, running: Mapping[str, Any]) -> None:
+        """A table that was begun at the look before, and isn't copied now, is done: without workers nobody says so."""
+        for key in self._begun:
+            if key in running:
+                self._begun[key] = 1
+            elif self._begun[key]:
+                self._finished.add(key)
+            else:
+                self._begun[key] = 1
+
+
+class IndexProgress(_Prober):
+    """Bytes of the indexes that were built, by their sizes on the source; with the table that is worked on."""
+
+    def __init__(self, settings: ConnectionSettings, indexes: list[dict[str, Any]]) -> None:
+        super().__init__(settings)
+        self._indexes = indexes
+
+    def _look(self, session: Session) -> tuple[int, str]:
+        there = {row["index"] for row in session.rows(_INDEXES)}
+        done = sum(index["bytes"] for index in self._indexes if index["index"] in there)
+        builds = session.rows(_BUILDS) if session.version >= BUILDS_SINCE else []
+        for build in builds:
+            # Which one it is can't be seen before its transaction ends.
+            missing = [
+                index["bytes"]
+                for index in self._indexes
+                if index["table"] == build["table"] and index["index"] not in there
+            ]
+            share = SCAN_SHARE * (build["scanned"] or 0) + (1 - SCAN_SHARE) * (build["loaded"] or 0)
+            done += int(share * sum(missing) / len(missing)) if missing else 0
+        return done, "; ".join(f"index on {build['table']}, {build['phase']}" for build in builds[:1])
+
+
+class DatabaseSize(_Prober):
+    """Bytes that a database has grown to, where its server tells nothing better."""
+
+    def _look(self, session: Session) -> tuple[int, str]:
+        size = session.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())")
+        return int(size), ""

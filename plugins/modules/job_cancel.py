@@ -1,0 +1,79 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stop the jobs of a migration."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: job_cancel
+short_description: Stop the jobs of a migration
+version_added: 0.1.0
+description:
+  - Asks every job of the migration that runs on this host to stop, and waits until it has ended with all its programs and sessions.
+  - Nothing is lost by it. What was half-done is used or cleaned up by the next run.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+options:
+  kind:
+    description: Only this job; without it, all of them.
+    type: str
+  migration_id:
+    description: Name of the migration.
+    type: str
+    required: true
+  state_dir:
+    description: Folder on the managed host for the state of migrations.
+    type: path
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Stop whatever runs
+  cht.couch2pg.job_cancel:
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+"""
+
+RETURN = r"""
+cancelled:
+  description: The jobs that ran and were stopped.
+  returned: success
+  type: list
+  elements: str
+  sample: [restore]
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import job
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
+
+OPTIONS: dict[str, Any] = {
+    "kind": {"type": "str"},
+    "migration_id": {"type": "str", "required": True},
+    "state_dir": {"type": "path", "required": True},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(OPTIONS)
+    options = module.params
+
+    def work() -> dict[str, Any]:
+        folders = job.job_folders(options["state_dir"], options["migration_id"])
+        wanted = [folder for folder in folders if options["kind"] in (None, folder.name)]
+        running = [folder for folder in wanted if job.look(folder).status == "running"]
+        if not module.check_mode:
+            for folder in running:
+                job.cancel(folder)
+        return {"changed": bool(running), "cancelled": [folder.name for folder in running]}
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Change how gently a running job treats its host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: job_limits
+short_description: Change how gently a running job treats its host
+version_added: 0.1.0
+description:
+  - Sets niceness, class of disk access and rate limit of a job that runs; it follows within seconds.
+  - The number of workers can't be changed while C(pg_dump) runs.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+options:
+  kind:
+    description: Which job, such as V(dump) or V(digest).
+    type: str
+    default: dump
+  migration_id:
+    description: Name of the migration.
+    type: str
+    required: true
+  state_dir:
+    description: Folder on the managed host for the state of migrations.
+    type: path
+    required: true
+  nice:
+    description: Niceness, from V(0) to V(19); without it, it stays as it is. Only root can make a process less nice again.
+    type: int
+  io_class:
+    description: Class of disk access; without it, it stays as it is.
+    type: str
+    choices: [none, best-effort, idle]
+  rate_limit:
+    description: Most bytes of tables to read in a second, V(0) for no limit; without it, it stays as it is.
+    type: int
+"""
+
+EXAMPLES = r"""
+- name: Slow the dump down while people work
+  cht.couch2pg.job_limits:
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    rate_limit: "{{ '10 MB' | human_to_bytes }}"
+"""
+
+RETURN = r"""
+limits:
+  description: The limits of the job from now on.
+  returned: success
+  type: dict
+  sample: {nice: 10, io_class: none, rate_limit: 10485760}
+running:
+  description: Whether such a job runs; without one nothing is changed.
+  returned: success
+  type: bool
+  sample: true
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import job, limits
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
+
+OPTIONS: dict[str, Any] = {
+    "kind": {"type": "str", "default": "dump"},
+    "migration_id": {"type": "str", "required": True},
+    "state_dir": {"type": "path", "required": True},
+    "nice": {"type": "int"},
+    "io_class": {"type": "str", "choices": list(limits.IO_CLASSES)},
+    "rate_limit": {"type": "int"},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(OPTIONS)
+    options = module.params
+    folder = job.job_folder(options["state_dir"], options["migration_id"], options["kind"])
+
+    def work() -> dict[str, Any]:
+        running = job.look(folder).status == "running"
+        before = limits.load(folder)
+        given = {name: options[name] for name in before.as_dict() if options[name] is not None}
+        after = replace(before, **given)
+        changed = running and after != before
+        if changed and not module.check_mode:
+            limits.save(folder, after)
+        shown = after if running else before
+        diff = {"before": before.as_dict(), "after": shown.as_dict()}
+        return {"changed": changed, "running": running, "limits": shown.as_dict(), "diff": diff}
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Long work that was interrupted: the next run goes on from what is done, and the evidence still matches.
+
+A function that is slow in the database that is restored into, and nowhere else, holds the work at one point.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import processes, restore_steps
+from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
+from support.background import (
+    Background,
+    check_completes,
+    check_nothing_is_left,
+    check_nothing_is_there,
+    kill,
+    running,
+    wait_until,
+)
+from support.clusters import Cluster
+from support.migration import Migration, column, execute
+
+SLOW = """
+SET ROLE couch2pg;
+CREATE FUNCTION public.slow(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+    PERFORM CASE WHEN pg_catalog.current_database() LIKE '%_incoming' THEN pg_catalog.pg_sleep(0.02) END;
+    RETURN $1;
+END $$;
+CREATE TABLE public.zz_slow (name text NOT NULL);
+INSERT INTO public.zz_slow SELECT 'row ' || n FROM generate_series(1, 300) AS n;
+"""
+WRONG_CLOCK = Path(__file__).parents[1] / "support" / "wrong_clock"
+HOLDS = {
+    # What is slow, the job, and the statement in which it is held.
+    "data": ("ALTER TABLE public.zz_slow ADD CHECK (public.slow(name) <> '')", "restore", "COPY%zz_slow%"),
+    "indexes": ("CREATE INDEX zz_slow_index ON public.zz_slow (public.slow(name))", "restore", "CREATE INDEX%zz_slow%"),
+    "matviews": (
+        """CREATE MATERIALIZED VIEW public.zz_slow_view AS SELECT public.slow(name) AS name FROM public.zz_slow;
+        CREATE UNIQUE INDEX ON public.zz_slow_view (name)""",
+        "refresh",
+        "REFRESH%zz_slow%",
+    ),
+}
+
+
+ACTIVE = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE '{query}'"
+
+
+def held(migration: Migration, part: str) -> tuple[Background, str]:
+    """A run that is held in a part of its work; returns it with the kind of its job."""
+    statement, kind, query = HOLDS[part]
+    execute(migration.source, SLOW + statement, migration.database)
+    # One worker: what comes before in the archive's order is done when the slow one is held.
+    migration.variables["couch2pg_jobs"] = 1
+    run = Background(migration)
+    active = ACTIVE.format(query=query)
+    wait_until(f"held in {part}", lambda: column(migration.target, active) or run.process.poll() is not None)
+    assert run.process.poll() is None, run.output
+    return run, kind
+
+
+def end_statement(migration: Migration, part: str) -> None:
+    """End what the server does for the killed job: it has been told everything, and would complete it."""
+    active = ACTIVE.format(query=HOLDS[part][2])
+    column(migration.target, active.replace("SELECT pid", "SELECT pg_terminate_backend(pid)"))
+
+
+def log(migration: Migration, kind: str) -> str:
+    return (migration.state / "jobs" / kind / "log").read_text(encoding="utf-8")
+
+
+def result(migration: Migration, phase: str) -> dict[str, Any]:
+    found: dict[str, Any] = migration.record["phases"][phase]["result"]
+    return found
+
+
+def test_tables_that_are_loaded_are_not_loaded_again(migration: Migration) -> None:
+    run, kind = held(migration, "data")
+    kill(processes.of_job(migration.state / "jobs" / kind))
+    end_statement(migration, "data")
+    assert "died without a result" in run.end().message
+    check_nothing_is_there(migration)
+    check_completes(migration)
+    assert result(migration, "restore")["resumed_after"] == ["pre-data"]
+    assert 'processing data for table "public.zz_slow"' in log(migration, "restore")
+    assert 'processing data for table "public.couchdb"' not in log(migration, "restore")
+
+
+def test_what_counts_as_done_survives_a_crash(
+    target_cluster: Cluster, fresh_database: Callable[[Cluster], str]
+) -> None:
+    """However shortly before the crash it was done."""
+    settings = ConnectionSettings(
+        fresh_database(target_cluster), target_cluster.host, target_cluster.port, password=target_cluster.password
+    )
+    with Session(settings) as session:
+        session.execute("SET synchronous_commit = off")
+        session.execute("CREATE TABLE public.t AS SELECT n FROM pg_catalog.generate_series(1, 100) AS n")
+        restore_steps.make_durable(settings)
+        target_cluster.stop("immediate")
+    target_cluster.start()
+    with Session(settings) as session:
+        assert session.value("SELECT pg_catalog.count(*) FROM public.t") == 100
+
+
+@pytest.mark.parametrize("broken", ["job", "pg_restore", "postgresql"])
+def test_indexes_are_built_without_loading_again(migration: Migration, broken: str) -> None:
+    run, kind = held(migration, "indexes")
+    mine = processes.of_job(migration.state / "jobs" / kind)
+    if broken == "postgresql":
+        migration.target.stop("immediate")
+    else:
+        kill([pid for pid in mine if broken == "job" or processes.name(pid) == broken])
+    ended = run.end()
+    assert ended.code
+    assert "again" in ended.message
+    if broken == "postgresql":
+        migration.target.start()
+    check_nothing_is_there(migration)
+    check_completes(migration)
+    assert result(migration, "restore")["resumed_after"] == ["pre-data", "data"]
+    assert "processing data for table" not in log(migration, "restore")
+    # Those that were built before are known, and nothing else is accepted.
+    kinds = {message["kind"] for message in result(migration, "restore")["harmless_messages"]}
+    assert "built_before" in kinds
+
+
+def test_materialized_views_that_are_populated_are_kept(migration: Migration) -> None:
+    run, kind = held(migration, "matviews")
+    kill(processes.of_job(migration.state / "jobs" / kind))
+    end_statement(migration, "matviews")
+    assert "died without a result" in run.end().message
+    check_nothing_is_there(migration)
+    check_completes(migration)
+    done_before = {entry["matview"]: entry["done_before"] for entry in result(migration, "refresh")["matviews"]}
+    assert done_before.pop("public.zz_slow_view") is False
+    assert any(done_before.values())
+
+
+def test_a_dump_that_was_interrupted_says_that_it_begins_anew(migration: Migration) -> None:
+    migration.variables["couch2pg_rate_limit"] = "10KB"
+    run = Background(migration)
+    wait_until("the dump runs", lambda: running(migration, "dump") and list(migration.folder.glob("staging/*.partial")))
+    kill(processes.of_job(migration.state / "jobs" / "dump"))
+    assert "died without a result" in run.end().message
+    migration.variables["couch2pg_rate_limit"] = "0"
+    check_completes(migration)
+    assert "Its snapshot is gone, so this one begins anew." in log(migration, "dump")
+
+
+def test_another_database_of_that_name_is_not_gone_on_with(migration: Migration) -> None:
+    """Only the very database that was begun counts; one that somebody made in its place is made anew."""
+    run, kind = held(migration, "indexes")
+    kill(processes.of_job(migration.state / "jobs" / kind))
+    run.end()
+    name = f"{migration.database}_incoming"
+    execute(migration.target, f"DROP DATABASE {name} WITH (FORCE)")
+    execute(migration.target, f"CREATE DATABASE {name}")
+    check_completes(migration)
+    assert result(migration, "restore")["resumed_after"] == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"of": 1}', '{"done": {"data": true}}'])
+def test_a_damaged_list_of_steps(migration: Migration, content: str) -> None:
+    """It is said, or the restore begins anew; it never counts as done what isn't."""
+    run, kind = held(migration, "indexes")
+    kill(processes.of_job(migration.state / "jobs" / kind))
+    run.end()
+    steps = migration.state / "restore_steps.json"
+    known = json.loads(steps.read_text(encoding="utf-8"))
+    steps.write_text(content if content != '{"of": 1}' else json.dumps({"of": known["of"]}), encoding="utf-8")
+    if content == "{":
+        assert "restore_steps.json is damaged" in migration.fail()
+        steps.unlink()
+    check_completes(migration)
+
+
+@pytest.mark.parametrize("kind", ["dump", "archive_check", "restore", "refresh", "verify"])
+def test_the_controller_is_killed(migration: Migration, kind: str) -> None:
+    """The job goes on without it; the next run joins it, or finds it done."""
+    run = Background(migration)
+    wait_until(f"{kind} has begun", (migration.state / "jobs" / kind / "spec.json").exists)
+    run.kill()
+    check_nothing_is_there(migration)
+    check_completes(migration)
+    begun = [event for event in migration.record["history"] if event["phase"] == kind]
+    assert [event["status"] for event in begun] in (["done"], [])
+
+
+def test_ctrl_c(migration: Migration) -> None:
+    run, kind = held(migration, "indexes")
+    run.kill(signal.SIGINT)
+    assert running(migration, kind)
+    assert "running  restore: " in migration.run("status").output
+    check_completes(migration)
+    assert result(migration, "restore")["resumed_after"] == []
+
+
+def test_cancel(migration: Migration) -> None:
+    """What runs is stopped at once and cleanly; a second time there is nothing to stop."""
+    run, _kind = held(migration, "indexes")
+    foreseen = migration.run("cancel", "--check")
+    assert (foreseen.changed > 0, run.process.poll()) == (True, None)
+    cancelled = migration.run("cancel")
+    assert cancelled.changed > 0
+    assert "Stopped: restore" in cancelled.output
+    assert "stopped by a signal" in run.end().message
+    check_nothing_is_left(migration)
+    check_nothing_is_there(migration)
+    assert "failed   restore on target" in migration.run("status").output
+    again = migration.run("cancel")
+    assert again.changed == 0
+    assert "Nothing ran here." in again.output
+    check_completes(migration)
+    assert "promoted " in migration.run("status").output
+
+
+@pytest.mark.parametrize("days", [-2, 2])
+def test_a_clock_that_is_wrong(migration: Migration, days: int) -> None:
+    """Interrupted under one clock, completed under another, which stands days before or after it."""
+    run, kind = held(migration, "indexes")
+    kill(processes.of_job(migration.state / "jobs" / kind))
+    run.end()
+    clock = ["env", f"PYTHONPATH={WRONG_CLOCK}", f"COUCH2PG_CLOCK_SHIFT={days * 86400}"]
+    completed = Background(migration, through=clock).end()
+    assert completed.code == 0, completed.output
+    check_nothing_is_left(migration)
+    assert migration.run().changed == 0
+
+
+def test_two_hosts_show_their_progress_side_by_side(migration: Migration) -> None:
+    migration.succeed()
+    migration.variables["couch2pg_progress_seconds"] = 0.01
+    play = """
+- hosts: couch2pg_source:couch2pg_target
+  gather_facts: false
+  tasks:
+    - cht.couch2pg.table_digest_info: &options
+        database: "{{ couch2pg_database }}"
+        migration_id: digests
+        state_dir: "{{ couch2pg_state_dir }}/{{ inventory_hostname }}"
+        login_host: "{{ couch2pg_login_host }}"
+        login_port: "{{ couch2pg_login_port }}"
+        login_password: "{{ couch2pg_login_password }}"
+        rate_limit: 2000000
+    - cht.couch2pg.table_digest_info: *options
+      async: 120
+      poll: 1
+      register: later
+    - ansible.builtin.assert:
+        that: later.rows == hostvars.source.later.rows
+"""
+    (migration.folder / "digests.yml").write_text(play, encoding="utf-8")
+    run = migration.run(str(migration.folder / "digests"), "-v")
+    assert run.code == 0, run.output
+    assert not run.warnings
+    for host in ("source", "target"):
+        assert f"  {host} | digest | " in run.output

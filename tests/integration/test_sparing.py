@@ -1,0 +1,91 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sparing production: niceness, disk class and rate limit of what runs on the source, changed while it runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import processes
+from support.background import Background, check_nothing_is_left, wait_for_program, wait_until
+from support.clusters import Cluster
+from support.migration import Migration, column
+from support.modules import run_module
+
+BACKENDS = """
+SELECT pid FROM pg_stat_activity WHERE application_name = 'cht.couch2pg' AND datname = '{database}' AND state = 'active'
+AND query ~ 'COPY|hashtext'
+"""
+
+
+def job_limits(migration: Migration, check: bool = False, **options: Any) -> dict[str, Any]:
+    known = {"migration_id": migration.name, "state_dir": str(migration.folder / "state")}
+    return run_module("job_limits", {**known, **options}, check=check)
+
+
+@pytest.fixture
+def slow(make_migration: Callable[..., Migration], source_cluster: Cluster, target_cluster: Cluster) -> Migration:
+    """One whose dump lasts until its limit is lifted."""
+    migration = make_migration(source_cluster, target_cluster, documents=10_000)
+    migration.variables.update(couch2pg_rate_limit="50KB", couch2pg_progress_seconds=1)
+    return migration
+
+
+def test_the_server_is_as_nice_as_the_job(slow: Migration) -> None:
+    """The load is the server's: its processes that work for the dump are nice, and become nicer while it runs."""
+    run = Background(slow)
+    programs = wait_for_program(slow, "dump", "pg_dump")
+
+    def all_are(nice: int) -> bool:
+        backends = column(slow.source, BACKENDS.format(database=slow.database))
+        mine = [*programs, *processes.of_job(slow.state / "jobs" / "dump"), *backends]
+        found = {pid: os.getpriority(os.PRIO_PROCESS, pid) for pid in mine if processes.is_alive(pid)}
+        return bool(backends) and set(found.values()) == {nice}
+
+    wait_until("everything has the niceness 10", lambda: all_are(10) or run.process.poll() is not None)
+    assert run.process.poll() is None, run.output
+    assert job_limits(slow, check=True, nice=15)["changed"]
+    changed = job_limits(slow, nice=15, io_class="idle")
+    assert (changed["changed"], changed["limits"]["nice"], changed["limits"]["rate_limit"]) == (True, 15, 51200)
+    assert not job_limits(slow, nice=15)["changed"]
+    wait_until("everything has the niceness 15", lambda: all_are(15))
+    spared = slow.run("spare", "-e", "couch2pg_rate_limit=0")
+    assert (spared.code, spared.changed) == (0, 1), spared.output
+    assert run.end().code == 0
+    check_nothing_is_left(slow)
+    assert "No dump runs here." in slow.run("spare", "-e", "couch2pg_rate_limit=0").output
+
+
+def test_what_the_snapshot_costs_is_shown(slow: Migration) -> None:
+    run = Background(slow)
+    wait_until("the cost is shown", lambda: "| snapshot held for " in run.output or run.process.poll() is not None)
+    assert "| snapshot held for " in run.output
+    job_limits(slow, rate_limit=0)
+    assert run.end().code == 0
+
+
+@pytest.mark.parametrize("archive_format", ["directory", "tar"])
+def test_the_rate_is_kept(
+    make_migration: Callable[..., Migration],
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    archive_format: str,
+) -> None:
+    """A dump takes at least as long as the limit says, for the tables are read twice: by pg_dump and by the digests."""
+    migration = make_migration(source_cluster, target_cluster, documents=4_000)
+    migration.variables.update(couch2pg_rate_limit="2MB", couch2pg_format=archive_format)
+    migration.succeed()
+    dump = migration.record["phases"]["dump"]["result"]
+    read = 2 * sum(table["bytes"] for table in dump["tables"])
+    assert read > 3 * 2 * 1024 * 1024
+    # What is read before the first look, and the last piece, aren't waited for.
+    assert dump["seconds"] > 0.5 * read / (2 * 1024 * 1024)
+
+
+def test_a_wrong_limit_is_refused(migration: Migration) -> None:
+    migration.variables["couch2pg_nice"] = 40
+    assert "nice 40 is not possible" in migration.fail()
+    assert not (migration.state / "jobs" / "dump").exists()

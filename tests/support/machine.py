@@ -1,0 +1,136 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A managed host whose network can be cut and whose power can go, as seen by a controller with a network of its own.
+
+The host is this machine, reached by a real sshd whose processes live in a name space of their own: when that ends, all
+of them are gone at once, as when the power goes. The controller runs in a network name space with one cable to it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .places import SupportError
+
+ADDRESS = "10.213.213.1"
+CONTROLLER_ADDRESS = "10.213.213.2"
+PREFIX = 30
+PORT = 2213
+CABLE, FAR_END = "c2pg-host", "c2pg-ctl"
+NAMESPACE = "c2pg-controller"
+START_SECONDS = 20
+NAME_SPACE = ("unshare", "--pid", "--mount-proc", "--kill-child", "--fork")
+
+
+class Machine:
+    """The host and the controller's cable to it. Needs root; there is one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sshd: subprocess.Popen[bytes] | None = None
+        self._key = folder / "key"
+
+    def __enter__(self) -> Machine:
+        if os.geteuid() != 0:
+            raise SupportError("Only root can cut a network: run the tests as root, too.")
+        self._remove_network()
+        run("ip", "netns", "add", NAMESPACE)
+        run("ip", "link", "add", CABLE, "type", "veth", "peer", "name", FAR_END, "netns", NAMESPACE)
+        run("ip", "address", "add", f"{ADDRESS}/{PREFIX}", "dev", CABLE)
+        run("ip", "link", "set", CABLE, "up")
+        for command in (
+            ("ip", "address", "add", f"{CONTROLLER_ADDRESS}/{PREFIX}", "dev", FAR_END),
+            ("ip", "link", "set", FAR_END, "up"),
+            ("ip", "link", "set", "lo", "up"),
+        ):
+            run(*self.controller, *command)
+        for name in ("key", "host_key"):
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._folder / name))
+        self.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.power_off()
+        self._remove_network()
+
+    @property
+    def controller(self) -> list[str]:
+        """The command that runs another one as the controller."""
+        return ["ip", "netns", "exec", NAMESPACE]
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Ansible's variables that lead to the host."""
+        known = self._folder / "known_hosts"
+        return {
+            "ansible_connection": "ssh",
+            "ansible_host": ADDRESS,
+            "ansible_port": PORT,
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(self._key),
+            "ansible_ssh_common_args": f"-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={known}",
+            "ansible_python_interpreter": sys.executable,
+        }
+
+    def start(self) -> None:
+        """Switch the host on."""
+        options = {
+            "ListenAddress": f"{ADDRESS}:{PORT}",
+            "HostKey": self._folder / "host_key",
+            "AuthorizedKeysFile": self._folder / "key.pub",
+            "PidFile": "none",
+            "PermitRootLogin": "yes",
+            "StrictModes": "no",
+            "UsePAM": "no",
+            "Subsystem": "sftp internal-sftp",
+        }
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+        if sshd is None:
+            raise SupportError("There is no sshd: tests/tools/system should have brought it.")
+        arguments = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        with (self._folder / "sshd.log").open("ab") as log:
+            self._sshd = subprocess.Popen(
+                [*NAME_SPACE, sshd, "-D", "-e", "-f", "/dev/null", *arguments],
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while b"Server listening" not in (self._folder / "sshd.log").read_bytes():
+            if self._sshd.poll() is not None or time.monotonic() > deadline:
+                raise SupportError(f"sshd doesn't start: {(self._folder / 'sshd.log').read_text()}")
+            time.sleep(0.05)
+
+    def power_off(self) -> None:
+        """Everything that runs on the host is gone at once."""
+        if self._sshd is not None:
+            self._sshd.kill()
+            self._sshd.wait()
+            self._sshd = None
+            (self._folder / "sshd.log").unlink()
+
+    def cut(self) -> None:
+        """Pull the cable."""
+        run("ip", "link", "set", CABLE, "down")
+
+    def mend(self) -> None:
+        """Put it back."""
+        run("ip", "link", "set", CABLE, "up")
+
+    @staticmethod
+    def _remove_network() -> None:
+        # Also what a killed test left; the cable goes with its end in the name space.
+        subprocess.run(["ip", "link", "delete", CABLE], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["ip", "netns", "delete", NAMESPACE], stderr=subprocess.DEVNULL, check=False)
+
+
+def run(*command: str) -> None:
+    """Run a command that must succeed."""
+    subprocess.run(command, check=True)

@@ -1,0 +1,59 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rate limit: kept over time, without a burst after a pause, lifted at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import limits
+from ansible_collections.cht.couch2pg.plugins.module_utils.sparing import Sparing
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def sparing(folder: Path, rate: int) -> tuple[Sparing, Clock]:
+    limits.save(folder, limits.Limits(rate_limit=rate))
+    clock = Clock()
+    made = Sparing(folder, None, clock)
+    made.follow(look_for_new=False)
+    return made, clock
+
+
+@pytest.mark.parametrize("piece", [10, 100, 5000])
+def test_the_rate_is_kept(tmp_path: Path, piece: int) -> None:
+    """Whoever waits as long as told reads as fast as allowed, however large the pieces."""
+    made, clock = sparing(tmp_path, 100)
+    read = 0
+    while read < 20_000:
+        read += piece
+        clock.now += made.charge(piece)
+    assert clock.now == pytest.approx(read / 100, abs=1.5)
+
+
+def test_a_pause_is_not_made_up_for(tmp_path: Path) -> None:
+    made, clock = sparing(tmp_path, 100)
+    made.charge(100)
+    clock.now += 1000
+    assert made.charge(300) == pytest.approx(2)
+
+
+def test_no_limit_never_waits(tmp_path: Path) -> None:
+    made, _clock = sparing(tmp_path, 0)
+    assert made.charge(10**12) == 0
+
+
+def test_a_lifted_limit_is_forgotten(tmp_path: Path) -> None:
+    made, _clock = sparing(tmp_path, 100)
+    assert made.charge(10_000) > 90
+    limits.save(tmp_path, limits.Limits())
+    made.follow(look_for_new=False)
+    assert made.charge(0) == 0
