@@ -29,7 +29,7 @@ def job_limits(migration: Migration, check: bool = False, **options: Any) -> dic
 @pytest.fixture
 def slow(make_migration: Callable[..., Migration], source_cluster: Cluster, target_cluster: Cluster) -> Migration:
     """One whose dump lasts until its limit is lifted."""
-    migration = make_migration(source_cluster, target_cluster, documents=10_000)
+    migration = make_migration(source_cluster, target_cluster, documents=20_000)
     migration.variables.update(couch2pg_rate_limit="50KB", couch2pg_progress_seconds=1)
     return migration
 
