@@ -11,18 +11,6 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
-  migration_id:
-    description:
-      - Name of the migration. Work that is done under a name is not repeated under it.
-      - Letters, digits, dot, dash and underscore.
-    type: str
-    required: true
-  state_dir:
-    description:
-      - Folder on the managed host (made with mode 0700) for the state of migrations.
-      - C(~) is the home of the user who runs the module.
-    type: path
-    required: true
   job_wait:
     description:
       - Seconds to wait for the job. When it still runs then, the module returns C(job.status) V(running), and the same call again joins it.

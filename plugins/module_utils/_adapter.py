@@ -37,9 +37,12 @@ GENTLE_OPTIONS: dict[str, Any] = {
     "io_class": {"type": "str", "default": "none", "choices": list(IO_CLASSES)},
     "rate_limit": {"type": "int", "default": 0},
 }
-JOB_OPTIONS: dict[str, Any] = {
+MIGRATION_OPTIONS: dict[str, Any] = {
     "migration_id": {"type": "str", "required": True},
     "state_dir": {"type": "path", "required": True},
+}
+JOB_OPTIONS: dict[str, Any] = {
+    **MIGRATION_OPTIONS,
     "job_wait": {"type": "float"},
 }
 

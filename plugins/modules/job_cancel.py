@@ -16,18 +16,11 @@ description:
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
+  - cht.couch2pg.migration
 options:
   kind:
     description: Only this job; without it, all of them.
     type: str
-  migration_id:
-    description: Name of the migration.
-    type: str
-    required: true
-  state_dir:
-    description: Folder on the managed host for the state of migrations.
-    type: path
-    required: true
 """
 
 EXAMPLES = r"""
@@ -49,18 +42,16 @@ cancelled:
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils import job
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
 
 OPTIONS: dict[str, Any] = {
     "kind": {"type": "str"},
-    "migration_id": {"type": "str", "required": True},
-    "state_dir": {"type": "path", "required": True},
 }
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(OPTIONS)
+    module = make_module(MIGRATION_OPTIONS, OPTIONS)
     options = module.params
 
     def work() -> dict[str, Any]:

@@ -15,18 +15,11 @@ description:
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
+  - cht.couch2pg.migration
 options:
   kind:
     description: Which job, such as V(dump), V(archive_check), V(restore), V(refresh) or V(verify).
     type: str
-    required: true
-  migration_id:
-    description: Name of the migration.
-    type: str
-    required: true
-  state_dir:
-    description: Folder on the managed host for the state of migrations.
-    type: path
     required: true
   wait:
     description: Seconds to wait for the end of a job that runs.
@@ -68,21 +61,24 @@ error:
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils import job
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import describe_job, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    MIGRATION_OPTIONS,
+    describe_job,
+    make_module,
+    run,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import describe
 
 OPTIONS = {
     "kind": {"type": "str", "required": True},
-    "migration_id": {"type": "str", "required": True},
-    "state_dir": {"type": "path", "required": True},
     "wait": {"type": "float", "default": 0},
 }
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(OPTIONS)
+    module = make_module(MIGRATION_OPTIONS, OPTIONS)
     options = module.params
     folder = job.job_folder(options["state_dir"], options["migration_id"], options["kind"])
 

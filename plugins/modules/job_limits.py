@@ -16,19 +16,12 @@ description:
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
+  - cht.couch2pg.migration
 options:
   kind:
     description: Which job, such as V(dump) or V(digest).
     type: str
     default: dump
-  migration_id:
-    description: Name of the migration.
-    type: str
-    required: true
-  state_dir:
-    description: Folder on the managed host for the state of migrations.
-    type: path
-    required: true
   nice:
     description: Niceness, from V(0) to V(19); without it, it stays as it is. Only root can make a process less nice again.
     type: int
@@ -66,12 +59,10 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils import job, limits
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
 
 OPTIONS: dict[str, Any] = {
     "kind": {"type": "str", "default": "dump"},
-    "migration_id": {"type": "str", "required": True},
-    "state_dir": {"type": "path", "required": True},
     "nice": {"type": "int"},
     "io_class": {"type": "str", "choices": list(limits.IO_CLASSES)},
     "rate_limit": {"type": "int"},
@@ -80,7 +71,7 @@ OPTIONS: dict[str, Any] = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(OPTIONS)
+    module = make_module(MIGRATION_OPTIONS, OPTIONS)
     options = module.params
     folder = job.job_folder(options["state_dir"], options["migration_id"], options["kind"])
 

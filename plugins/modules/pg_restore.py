@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.connection
   - cht.couch2pg.programs
+  - cht.couch2pg.migration
   - cht.couch2pg.job
 options:
   database:

@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.connection
   - cht.couch2pg.programs
+  - cht.couch2pg.migration
 options:
   side:
     description: Which side of the migration this host is.
@@ -28,14 +29,6 @@ options:
     description: RV(facts) of the source, for the checks of the target that compare both.
     type: dict
     default: {}
-  migration_id:
-    description: Name of the migration.
-    type: str
-    required: true
-  state_dir:
-    description: Folder on the managed host for the state of migrations.
-    type: path
-    required: true
   staging_dir:
     description: Folder on the managed host for archives.
     type: path
@@ -123,6 +116,7 @@ from typing import Any
 from ansible_collections.cht.couch2pg.plugins.module_utils import preflight_source, preflight_target
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     CONNECTION_OPTIONS,
+    MIGRATION_OPTIONS,
     PROGRAM_OPTIONS,
     connection_settings,
     make_module,
@@ -134,8 +128,6 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.pg_dump import FORMAT
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
     "source": {"type": "dict", "default": {}},
-    "migration_id": {"type": "str", "required": True},
-    "state_dir": {"type": "path", "required": True},
     "staging_dir": {"type": "path", "required": True},
     "archive_here": {"type": "bool", "default": True},
     "incoming": {"type": "str", "default": ""},
@@ -150,7 +142,9 @@ OPTIONS: dict[str, Any] = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, OPTIONS, required_if=[("side", "target", ["incoming"])])
+    module = make_module(
+        CONNECTION_OPTIONS, PROGRAM_OPTIONS, MIGRATION_OPTIONS, OPTIONS, required_if=[("side", "target", ["incoming"])]
+    )
     settings = connection_settings(module)
     options = module.params
 

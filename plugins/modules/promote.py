@@ -18,6 +18,7 @@ author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.connection
+  - cht.couch2pg.migration
 options:
   database:
     description: Real name of the database.
@@ -26,14 +27,6 @@ options:
   incoming:
     description: Name of the database that was restored into.
     type: str
-    required: true
-  migration_id:
-    description: Name of the migration.
-    type: str
-    required: true
-  state_dir:
-    description: Folder on the managed host for the state of migrations.
-    type: path
     required: true
   replace_existing:
     description: Whether a database O(database) that is not empty may be kept aside. An empty one always is.
@@ -73,6 +66,7 @@ from typing import Any
 from ansible_collections.cht.couch2pg.plugins.module_utils import promotion
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     CONNECTION_OPTIONS,
+    MIGRATION_OPTIONS,
     connection_settings,
     foresee_or_fail,
     make_module,
@@ -84,15 +78,13 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.files import lock
 
 OPTIONS = {
     "incoming": {"type": "str", "required": True},
-    "migration_id": {"type": "str", "required": True},
-    "state_dir": {"type": "path", "required": True},
     "replace_existing": {"type": "bool", "default": False},
 }
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, MIGRATION_OPTIONS, OPTIONS)
     settings = connection_settings(module)
     state = migration_state(module)
     name, incoming = settings.database, module.params["incoming"]

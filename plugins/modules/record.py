@@ -16,15 +16,8 @@ description:
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
+  - cht.couch2pg.migration
 options:
-  migration_id:
-    description: Name of the migration.
-    type: str
-    required: true
-  state_dir:
-    description: Folder on the managed host for the state of migrations.
-    type: path
-    required: true
   database:
     description: Name of the database, for a record that is new.
     type: str
@@ -75,11 +68,9 @@ import json
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils import record
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
 
 OPTIONS = {
-    "migration_id": {"type": "str", "required": True},
-    "state_dir": {"type": "path", "required": True},
     "database": {"type": "str", "default": ""},
     "phase": {"type": "str", "choices": list(record.PHASES)},
     "host": {"type": "str", "default": ""},
@@ -89,7 +80,7 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(OPTIONS)
+    module = make_module(MIGRATION_OPTIONS, OPTIONS)
     options = module.params
     path = record.record_path(options["state_dir"], options["migration_id"])
 

@@ -19,6 +19,7 @@ author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.connection
+  - cht.couch2pg.migration
   - cht.couch2pg.job
   - cht.couch2pg.gentle
 options:

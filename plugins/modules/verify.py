@@ -18,6 +18,7 @@ author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.connection
+  - cht.couch2pg.migration
   - cht.couch2pg.job
 options:
   database:
