@@ -1,0 +1,150 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What may be shown of a line of somebody's log: no credentials, nothing of a patient.
+
+When in doubt, more is taken away than needed: a line is shown as a hint, the log itself stays where it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Sequence
+from urllib.parse import quote, quote_plus
+
+MASK = "***"
+# Shorter ones would be masked in the middle of words, and so be told by what is missing.
+SHORTEST_SECRET = 4
+READ_LIMIT = 4096
+SHOWN_LIMIT = 300
+
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2}"
+_DELIMITER = r"(?=\s*(?:[,;}\])]|$))"
+# A password that nobody encoded may hold @ : / and spaces: up to the last @ of the line.
+_CREDENTIALS = (
+    (re.compile(rf"({_SCHEME}).*@"), rf"\1{MASK}@"),
+    # A URL that ends before its @; what follows the colon is no port.
+    (re.compile(rf"({_SCHEME})[^\s/:@\[]+:(?!\d{{1,5}}(?![^\s/?#'\",;)\]}}])).*"), rf"\1{MASK}"),
+    (re.compile(r"(?<![\w/*])[\w.%+-]+:(?!//)[^\s@]+@(?=[\w.\[-])"), f"{MASK}@"),
+    (re.compile(r"(?i)\b(Basic|Bearer)\s+[\w+/=.~-]{8,}"), rf"\1 {MASK}"),
+    (re.compile(r"\bmd5[0-9a-f]{32}\b|\bSCRAM-SHA-256\$\S+"), MASK),
+)
+# In JSON and in what Node.js prints, a value has quotes and goes on behind them; elsewhere it is all that follows.
+_NAMED = re.compile(
+    r"(?i)([\w.-]*(?:passw(?:or)?d|pwd|passphrase|secret|token|api_?key|authorization|authsession|cookie)[\w.-]*"
+    r"[\"']?\s*)(?:(:\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`)" + _DELIMITER + r"|([=:]).*)"
+)
+
+_OPENING = re.compile(r"\{|\[(?=\s*[\"'{\[])")
+_PERSONAL = (
+    (re.compile(r"(?i)(JSON data, line \d+:).*"), r"\1 ..."),
+    (re.compile(r"(?i)\b(Failing row contains|VALUES|in) \(.*"), r"\1 (...)"),
+    (re.compile(r"\)=\(.*\)"), ")=(...)"),
+    (re.compile(r"(?i)\b(token )\"(?:[^\"\\]|\\.)*\""), r'\1"..."'),
+    # PostgreSQL quotes the names of things too, but a value always stands behind a colon.
+    (re.compile(r"(:\s*)\"(?:[^\"\\]|\\.)*(?:\"|$)"), r'\1"..."'),
+    (re.compile(r"(\b(?:org\.couchdb\.user:|telemetry-|feedback-))[^\s\"',)]+"), r"\1..."),
+    (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-f]{32}\b"), "<id>"),
+    (re.compile(r"(?<![\w.+*-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "<address>"),
+    (re.compile(r"(?<!GMT)(?<!UTC)\+\d[\d ().-]{6,}\d"), "<number>"),
+    (re.compile(r"(?<![\w:.-])\(?0\d{2,3}\)?[ .-]\d{3}[ .-]?\d{3,4}(?!\w)"), "<number>"),
+    # Not the number of a migration, which is a date.
+    (re.compile(r"(?<![\w.])(?!20\d\d(?:0[1-9]|1[0-2])[0-3]\d\d{4,6}(?!\d))\d{9,15}(?!\w)"), "<number>"),
+)
+_STRING = re.compile(r"\"(?:[^\"\\]|\\.)*(?:\"|$)|(?<=[{\[(,:=\s])(['`])(?:(?!\1)[^\\]|\\.)*(?:\1|$)")
+_PROPERTY = re.compile(r"^(\s+[\"']?[\w$.-]+[\"']?:\s+)(.*)$")
+# Of an error object that Node.js prints over many lines, what tells nothing of a document.
+_HARMLESS_NAMES = (
+    "code|severity|errno|status|syscall|type|port|length|position|schema|table|constraint|file|line|routine"
+)
+_HARMLESS = re.compile(rf"^\s+(?:{_HARMLESS_NAMES}): (?:'[\w. -]*'|\d{{1,6}}|undefined|null),?$")
+_JSON_FRAGMENT = re.compile(r"\"\s*:\s*[\"\d\[{tfn-]|\"\s*,\s*\"")
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*(?:\"|$)|(?<!\w)'(?:[^'\\]|\\.)*(?:'|$)")
+
+
+class Redactor:
+    """Redacts lines, and knows secrets that could stand anywhere in them."""
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        forms = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST_SECRET}
+        # The longest first: a part of it must not be what is left to be found.
+        ordered = sorted(forms, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def __call__(self, line: str | bytes, strict: bool = False) -> str:
+        """The line as it may be shown. ``strict`` is for a line of unknown kind: its quoted words go as well."""
+        text = line.decode("utf-8", errors="replace") if isinstance(line, bytes) else line
+        if self._known:
+            text = self._known.sub(MASK, text)
+        text = "".join(letter if letter.isprintable() else " " for letter in text[:READ_LIMIT]).rstrip()
+        text = remove_personal(remove_credentials(text), strict)
+        return text if len(text) <= SHOWN_LIMIT else text[:SHOWN_LIMIT] + " ..."
+
+
+def remove_credentials(text: str) -> str:
+    """The line without what looks like a password, in a URL or behind a name."""
+    for pattern, replacement in _CREDENTIALS:
+        text = pattern.sub(replacement, text)
+    return _NAMED.sub(lambda found: f"{found[1]}{found[2] or found[4]}{MASK}", text)
+
+
+def remove_personal(text: str, strict: bool = False) -> str:
+    """The line without documents, values of a query, identifiers, addresses and telephone numbers."""
+    text = _shapes(text)
+    if strict and _JSON_FRAGMENT.search(text):
+        return "(a part of a JSON document)"
+    if not _HARMLESS.match(text):
+        text = _PROPERTY.sub(r"\1...", text)
+    for pattern, replacement in _PERSONAL:
+        text = pattern.sub(replacement, text)
+    return _QUOTED.sub('"..."', text) if strict else text
+
+
+def _forms(secret: str) -> list[str]:
+    """A secret as programs write it, and the pieces that are left of it where a URL was taken apart wrongly."""
+    return [
+        secret,
+        quote(secret, safe=""),
+        quote(secret),
+        quote(secret, safe="!~*'()"),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        secret.replace("\\", "\\\\").replace("'", "\\'"),
+        *re.split(r"[@:/?#\s]+", secret),
+    ]
+
+
+def _shapes(text: str) -> str:
+    """The text with every object and list replaced by the number of its parts."""
+    shown = []
+    start = 0
+    for opening in _OPENING.finditer(text):
+        if opening.start() < start:
+            continue
+        end, parts, complete = _extent(text, opening.start())
+        # A bracket that ends the line opens an object that Node.js prints below it.
+        if not complete and not parts:
+            break
+        word = ("field" if opening[0] == "{" else "item") + ("" if parts == 1 else "s")
+        closing = "}" if opening[0] == "{" else "]"
+        shown.append(f"{text[start : opening.start()]}{opening[0]}... {parts}{'' if complete else '+'} {word}{closing}")
+        start = end
+    return "".join(shown) + text[start:]
+
+
+def _extent(text: str, start: int) -> tuple[int, int, bool]:
+    """Where the object or list at ``start`` ends, how many parts it has, and whether its end is in the text."""
+    depth = commas = 0
+    empty = True
+    for place, letter in enumerate(_STRING.sub(lambda found: "s" * len(found[0]), text[start:]), start):
+        if letter in "}]":
+            depth -= 1
+            if depth == 0:
+                return place + 1, 0 if empty else commas + 1, True
+        elif depth and not letter.isspace():
+            empty = False
+        depth += letter in "{["
+        commas += letter == "," and depth == 1
+    return len(text), 0 if empty else commas + 1, False
