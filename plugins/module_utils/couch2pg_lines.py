@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Lines that start a process, before its first run.
 BANNER, ADAPTER, MIGRATION, DRIVER_NOTICE = "banner", "adapter", "migration", "driver_notice"
@@ -24,8 +24,7 @@ DEBUG, INFO, WARNING, CONTINUATION, UNKNOWN = "debug", "info", "warning", "conti
 ANNOUNCEMENTS = (IMPORT_FAILED, XMLFORMS_FAILED, UNRECOVERABLE)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line: its kind, the time that it bears, what follows that, and its number (changes, restarts)."""
 
     kind: str
@@ -84,6 +83,10 @@ _FOREIGN = (
     (re.compile(rb"[\w@.:\\-]+\.service: Start request repeated too quickly"), SERVICE_GAVE_UP),
     (re.compile(rb"[\w@.:\\-]+\.service: "), SERVICE),
 )
+# Nearly all lines of nobody's fit none of these, which one look tells.
+_ANY_FOREIGN = re.compile(
+    b"|".join([*(re.escape(start) for start, _kind in _FOREIGN_STARTS), *(found.pattern for found, _kind in _FOREIGN)])
+)
 # What syslog, or `docker compose logs`, puts before a line when it goes to a file.
 _PREFIX = re.compile(
     rb"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*) \S+ [^\s:\[]+(?:\[\d+\])?: "
@@ -103,7 +106,7 @@ def classify(line: bytes) -> Line:
 
 
 def _own(line: bytes) -> Line | None:
-    found = _OWN.match(line)
+    found = _OWN.match(line) if line.startswith(b"[") else None
     if found is None:
         return None
     time, level, text = found.groups()
@@ -118,6 +121,8 @@ def _own(line: bytes) -> Line | None:
 def _foreign(line: bytes) -> Line | None:
     if not line.strip() or line.startswith(_CONTINUED):
         return Line(CONTINUATION, line)
+    if not _ANY_FOREIGN.match(line):
+        return None
     for start, kind in _FOREIGN_STARTS:
         if line.startswith(start):
             return Line(kind, line)

@@ -19,21 +19,21 @@ SHORTEST_SECRET = 4
 READ_LIMIT = 4096
 SHOWN_LIMIT = 300
 
-_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2}"
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{1,30}:(?:\\?/){2}"
 _DELIMITER = r"(?=\s*(?:[,;}\])]|$))"
 # A password that nobody encoded may hold @ : / and spaces: up to the last @ of the line.
 _CREDENTIALS = (
     (re.compile(rf"({_SCHEME}).*@"), rf"\1{MASK}@"),
     # A URL that ends before its @; what follows the colon is no port.
     (re.compile(rf"({_SCHEME})[^\s/:@\[]+:(?!\d{{1,5}}(?![^\s/?#'\",;)\]}}])).*"), rf"\1{MASK}"),
-    (re.compile(r"(?<![\w/*])[\w.%+-]+:(?!//)[^\s@]+@(?=[\w.\[-])"), f"{MASK}@"),
+    (re.compile(r"(?<![\w/*])[\w.%+-]{1,64}:(?!//)[^\s@]+@(?=[\w.\[-])"), f"{MASK}@"),
     (re.compile(r"(?i)\b(Basic|Bearer)\s+[\w+/=.~-]{8,}"), rf"\1 {MASK}"),
     (re.compile(r"\bmd5[0-9a-f]{32}\b|\bSCRAM-SHA-256\$\S+"), MASK),
 )
 # In JSON and in what Node.js prints, a value has quotes and goes on behind them; elsewhere it is all that follows.
 _NAMED = re.compile(
-    r"(?i)([\w.-]*(?:passw(?:or)?d|pwd|passphrase|secret|token|api_?key|authorization|authsession|cookie)[\w.-]*"
-    r"[\"']?\s*)(?:(:\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`)" + _DELIMITER + r"|([=:]).*)"
+    r"(?i)((?:passw(?:or)?d|pwd|passphrase|secret|token|api_?key|authorization|authsession|cookie)[\w.-]{0,40}"
+    r"[\"']?\s{0,9})(?:(:\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`)" + _DELIMITER + r"|([=:]).*)"
 )
 
 _OPENING = re.compile(r"\{|\[(?=\s*[\"'{\[])")
