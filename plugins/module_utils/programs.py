@@ -1,19 +1,22 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PostgreSQL's own programs: where they are, how old they are, and running them without a shell."""
+"""Other people's programs: where they are, how old PostgreSQL's are, and running them without a shell."""
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Iterator, Mapping, Sequence
 
 from .errors import MigrationError
 
@@ -21,6 +24,9 @@ from .errors import MigrationError
 # pylint: disable=ansible-bad-function
 
 ASK_SECONDS = 60
+# A program that streams says nothing for so long only when it hangs.
+SILENCE_SECONDS = 120
+OUTPUT_CHUNK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -32,19 +38,86 @@ class Answer:
     said: str
 
 
-def ask(command: Sequence[str]) -> Answer:
-    """Run ``command`` to its end, within a minute, with messages in English and without any ``PG*`` variable."""
+def ask(command: Sequence[str], inherit: bool = False, folder: Path | None = None) -> Answer:
+    """Run ``command`` to its end, within a minute, with messages in English and without any ``PG*`` variable.
+
+    With ``inherit`` it gets the rest of our environment; without ``folder`` it runs where we are.
+    """
     done = subprocess.run(
         list(command),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env={"LC_ALL": "C"},
+        env=environment() if inherit else {"LC_ALL": "C"},
+        cwd=folder,
         check=False,
         timeout=ASK_SECONDS,
     )
     # Names in an archive may be in any encoding; they are handed on byte for byte.
     output = done.stdout.decode(errors="surrogateescape")
     return Answer(done.returncode, output, done.stderr.decode(errors="replace").strip())
+
+
+def environment() -> dict[str, str]:
+    """Our own environment (home, proxies, where a daemon is), with messages in English and without any ``PG*``."""
+    return {**{name: value for name, value in os.environ.items() if not name.startswith("PG")}, "LC_ALL": "C"}
+
+
+def locate(name: str, remedy: str) -> str:
+    """The path of the program ``name``. Raises MigrationError ``program_missing``, with ``remedy``, when it isn't there."""
+    # An Ansible connection's PATH often lacks these.
+    path = shutil.which(name) or shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")
+    if path is None:
+        raise MigrationError(f"{name} was not found on this host. {remedy}", "program_missing", program=name)
+    return path
+
+
+class Output:
+    """What a program writes, in chunks while it runs. ``code`` and ``said`` are known when the iteration is over.
+
+    With ``merged``, what it says beside its output is a part of that. It ends with the iteration, whatever happens.
+    Raises MigrationError ``program_hangs`` when it is silent for too long.
+    """
+
+    def __init__(self, command: Sequence[str], merged: bool = False, silence: float = SILENCE_SECONDS) -> None:
+        self._command = list(command)
+        self._merged = merged
+        self._silence = silence
+        self.code = 0
+        self.said = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        with ExitStack() as stack:
+            # A file: nobody reads a second pipe while the first one is read.
+            beside = stack.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(
+                self._command,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if self._merged else beside,
+            )
+            stack.callback(_end, [process])
+            if process.stdout is None:
+                raise AssertionError("there is a pipe")
+            output = stack.enter_context(process.stdout)
+            while self._wait_for(output.fileno()):
+                chunk = os.read(output.fileno(), OUTPUT_CHUNK)
+                if not chunk:
+                    break
+                yield chunk
+            self.code = process.wait()
+            beside.seek(0)
+            self.said = beside.read(2000).decode(errors="replace").strip()
+
+    def _wait_for(self, descriptor: int) -> bool:
+        if select.select([descriptor], [], [], self._silence)[0]:
+            return True
+        raise MigrationError(
+            f"{self._command[0]} has said nothing for {self._silence:.0f} s and was ended. See whether its service hangs, "
+            "then run again.",
+            "program_hangs",
+            program=self._command[0],
+        )
 
 
 @dataclass(frozen=True)
