@@ -83,6 +83,7 @@ class _Reader:
         self._redact = redactor
         self._lines = 0
         self._debug = 0
+        self._indented = 0
         self._kinds: Counter[str] = Counter()
         self._samples: list[bytes] = []
         self._last: deque[tuple[bytes, bool]] = deque(maxlen=last_lines)
@@ -93,13 +94,17 @@ class _Reader:
 
     def add(self, line: bytes) -> None:
         self._lines += 1
-        # Nearly all of a large log: a debug line that ends nothing.
-        if line[25:33] == b" DEBUG]:" and not self._errors.open:
-            self._debug += 1
-            if not self._process.alive:
-                self._process.see(kinds.DEBUG)
-            self._last.append((line[:EVIDENCE_LIMIT], False))
-            return
+        # Nearly all of a large log: debug lines and what is indented below them, when no error is being told.
+        if not self._errors.open:
+            if line[25:33] == b" DEBUG]:":
+                self._debug += 1
+                if not self._process.alive:
+                    self._process.see(kinds.DEBUG)
+                self._last.append((line[:EVIDENCE_LIMIT], False))
+                return
+            if line.startswith(b"  "):
+                self._indented += 1
+                return
         seen = kinds.classify(line.rstrip(b"\r"))
         self._kinds[seen.kind] += 1
         if seen.kind == kinds.CONTINUATION:
@@ -123,8 +128,7 @@ class _Reader:
 
     def summary(self) -> LogSummary:
         self._closed(self._errors.close())
-        if self._debug:
-            self._kinds[kinds.DEBUG] += self._debug
+        self._kinds.update({kinds.DEBUG: self._debug, kinds.CONTINUATION: self._indented})
         runs = self._runs
         return LogSummary(
             lines=self._lines,
