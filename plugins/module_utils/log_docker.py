@@ -129,7 +129,7 @@ def _answered(answer: Answer, what: str) -> None:
     if answer.code != 0:
         said = answer.said.splitlines()[-1] if answer.said else f"exit code {answer.code}"
         raise MigrationError(
-            f"{what} can't be read: {Redactor()(said)}. See that Docker runs, that this user may use it, and that the name is "
+            f"{what} can't be read: {Redactor()(said).rstrip('.?')}. See that Docker runs, that this user may use it, and that the name is "
             "right.",
             "log_unreadable",
         )
