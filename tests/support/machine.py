@@ -19,12 +19,15 @@ from typing import Any
 
 from .places import SupportError
 
-ADDRESS = "10.213.213.1"
-CONTROLLER_ADDRESS = "10.213.213.2"
+# One for each process that tests, so that two may run at the same time.
+NUMBER = os.getpid()
+ADDRESS = f"10.213.{NUMBER % 250}.1"
+CONTROLLER_ADDRESS = f"10.213.{NUMBER % 250}.2"
 PREFIX = 30
 PORT = 2213
-CABLE, FAR_END = "c2pg-host", "c2pg-ctl"
-NAMESPACE = "c2pg-controller"
+CABLE, FAR_END = f"c2h-{NUMBER}", f"c2c-{NUMBER}"
+NAMESPACE_PREFIX = "couch2pg-controller-"
+NAMESPACE = f"{NAMESPACE_PREFIX}{NUMBER}"
 START_SECONDS = 20
 NAME_SPACE = ("unshare", "--pid", "--mount-proc", "--kill-child", "--fork")
 
@@ -40,7 +43,7 @@ class Machine:
     def __enter__(self) -> Machine:
         if os.geteuid() != 0:
             raise SupportError("Only root can cut a network: run the tests as root, too.")
-        self._remove_network()
+        self._sweep()
         run("ip", "netns", "add", NAMESPACE)
         run("ip", "link", "add", CABLE, "type", "veth", "peer", "name", FAR_END, "netns", NAMESPACE)
         run("ip", "address", "add", f"{ADDRESS}/{PREFIX}", "dev", CABLE)
@@ -58,7 +61,8 @@ class Machine:
 
     def __exit__(self, *_exc: object) -> None:
         self.power_off()
-        self._remove_network()
+        # The cable goes with its end in the name space.
+        run("ip", "netns", "delete", NAMESPACE)
 
     @property
     def controller(self) -> list[str]:
@@ -125,10 +129,13 @@ class Machine:
         run("ip", "link", "set", CABLE, "up")
 
     @staticmethod
-    def _remove_network() -> None:
-        # Also what a killed test left; the cable goes with its end in the name space.
-        subprocess.run(["ip", "link", "delete", CABLE], stderr=subprocess.DEVNULL, check=False)
-        subprocess.run(["ip", "netns", "delete", NAMESPACE], stderr=subprocess.DEVNULL, check=False)
+    def _sweep() -> None:
+        """Remove what killed tests left."""
+        listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+        for line in listed.splitlines():
+            name = line.split()[0]
+            if name.startswith(NAMESPACE_PREFIX) and not Path(f"/proc/{name[len(NAMESPACE_PREFIX) :]}").exists():
+                run("ip", "netns", "delete", name)
 
 
 def run(*command: str) -> None:

@@ -1,0 +1,130 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""See that couch2pg will go on from where it was, and repair a renamed server."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: couch2pg_place
+short_description: See that couch2pg will go on from where it was
+version_added: 0.1.0
+description:
+  - Compares the keys that couch2pg will make of its C(COUCHDB_URL) with the rows of C(couchdb_progress),
+    for every database that it follows.
+  - Where a row is missing, couch2pg would download everything again. Then the module fails, or renames the row when O(rename)
+    allows it.
+  - Host, port, path, a trailing slash and a query string are all part of the key.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.connection
+options:
+  couchdb_url:
+    description: The C(COUCHDB_URL) that couch2pg will have, with its credentials, which are not used.
+    type: str
+    required: true
+  sync:
+    description:
+      - Its variables C(SYNC_DB_MEDIC), C(SYNC_DB_SENTINEL), C(SYNC_DB_USER_META), C(SYNC_DB_LOGS) and C(SYNC_DB_USERS),
+        where they are set.
+    type: dict
+    default: {}
+  rename:
+    description:
+      - Whether to give a place that is there under another key (of the same database on another server) the key that couch2pg
+        will use.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: See that nothing would be downloaded again
+  cht.couch2pg.couch2pg_place:
+    database: cht
+    couchdb_url: "{{ vault_couchdb_url }}"
+
+- name: CouchDB has another name as seen from the new server
+  cht.couch2pg.couch2pg_place:
+    database: cht
+    couchdb_url: "{{ vault_couchdb_url }}"
+    sync:
+      SYNC_DB_LOGS: "false"
+    rename: true
+"""
+
+RETURN = r"""
+places:
+  description: Each followed database with its key and the number of its stored sequence; C(instead) is a key that was renamed, or could be.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{database: medic, key: couch.example.org/medic, seq: 1508, instead: null}]
+renamed:
+  description: The keys that were renamed, or would be.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{before: "couch.example.org:443/medic", after: couch.example.org/medic}]
+problems:
+  description: What makes the URL another place than it looks like, each with what to do.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import couchdb_url, resync_guard
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    CONNECTION_OPTIONS,
+    connection_settings,
+    make_module,
+    run,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.connection import Session
+
+OPTIONS: dict[str, Any] = {
+    # It bears a password.
+    "couchdb_url": {"type": "str", "required": True, "no_log": True},
+    "sync": {"type": "dict", "default": {}},
+    "rename": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, OPTIONS)
+    options = module.params
+    settings = connection_settings(module)
+
+    def work() -> dict[str, Any]:
+        url = couchdb_url.parse(options["couchdb_url"])
+        followed = url.followed({name: str(value) for name, value in options["sync"].items()})
+        with Session(settings) as session:
+            found = resync_guard.places(session, followed)
+            changes = resync_guard.renames(found) if options["rename"] else []
+            if changes and not module.check_mode:
+                resync_guard.rename(session, changes)
+                found = resync_guard.places(session, followed)
+        foreseen = {change["after"] for change in changes}
+        resync_guard.check([place for place in found if place.followed.key not in foreseen])
+        diff = {
+            "before": "".join(f"{change['before']}\n" for change in changes),
+            "after": "".join(f"{change['after']}\n" for change in changes),
+        }
+        return {
+            "changed": bool(changes),
+            "places": [place.as_dict() for place in found],
+            "renamed": changes,
+            "problems": url.problems,
+            "diff": diff,
+        }
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""couch2pg's place in the restored database, and whether it could log in there."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import login_probe, resync_guard
+from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb_url import parse
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from support.clusters import Cluster
+from support.migration import execute
+from support.modules import run_module
+
+STORED = {
+    "couch.example.org/medic": "1508-g1AAAAabc",
+    "couch.example.org/medic-sentinel": "77-g1AAAAdef",
+    "couch.example.org/medic-users-meta": "12-g1AAAA",
+    "couch.example.org/medic-logs": "3-g1AAAA",
+    "couch.example.org/_users": "9-g1AAAA",
+}
+
+
+@pytest.fixture
+def session(target_cluster: Cluster, fresh_database: Callable[[Cluster], str]) -> Iterator[Session]:
+    """A database with couch2pg's places in it."""
+    settings = ConnectionSettings(
+        fresh_database(target_cluster), target_cluster.host, target_cluster.port, password=target_cluster.password
+    )
+    with Session(settings) as opened:
+        opened.execute("CREATE TABLE public.couchdb_progress (seq varchar, source varchar)")
+        for source, seq in STORED.items():
+            opened.execute("INSERT INTO public.couchdb_progress VALUES (%s, %s)", [seq, source])
+        yield opened
+
+
+def places(session: Session, url: str) -> list[resync_guard.Place]:
+    return resync_guard.places(session, parse(url).followed({}))
+
+
+def test_the_same_url_goes_on_from_its_places(session: Session) -> None:
+    found = places(session, "https://u:p@couch.example.org/medic")
+    resync_guard.check(found)
+    assert [place.as_dict()["seq"] for place in found] == [1508, 77, 12, 3, 9]
+
+
+@pytest.mark.parametrize("url", ["https://u:p@couch.example.org:443/medic", "https://u:p@10.0.0.5:5984/medic"])
+def test_another_name_of_the_server_can_be_repaired(session: Session, url: str) -> None:
+    found = places(session, url)
+    with pytest.raises(MigrationError, match=r"would download everything again\. It seems to be a matter of names"):
+        resync_guard.check(found)
+    resync_guard.rename(session, resync_guard.renames(found))
+    again = places(session, url)
+    resync_guard.check(again)
+    assert [place.seq for place in again] == list(STORED.values())
+    assert session.value("SELECT count(*) FROM public.couchdb_progress") == 5
+
+
+def test_a_trailing_slash_and_a_wrong_name(session: Session) -> None:
+    with pytest.raises(MigrationError, match="Compare COUCHDB_URL with the source's letter by letter") as raised:
+        resync_guard.check(places(session, "https://u:p@couch.example.org/mediç"))
+    assert {entry["database"] for entry in raised.value.details["places"] if entry["seq"] is None} >= {"mediç"}
+    with pytest.raises(MigrationError, match="would download everything again"):
+        resync_guard.check(places(session, "https://u:p@couch.example.org/medic/"))
+
+
+def test_a_place_that_never_advanced_is_none(session: Session) -> None:
+    session.execute("UPDATE public.couchdb_progress SET seq = '0' WHERE source LIKE '%%-logs'")
+    with pytest.raises(MigrationError, match="no place for medic-logs"):
+        resync_guard.check(places(session, "https://u:p@couch.example.org/medic"))
+
+
+def test_two_places_of_one_name_are_not_guessed_at(session: Session) -> None:
+    session.execute("INSERT INTO public.couchdb_progress VALUES ('5', 'elsewhere/medic')")
+    found = places(session, "https://u:p@new.example.org/medic")
+    assert found[0].instead is None
+    assert found[1].instead == "couch.example.org/medic-sentinel"
+
+
+def couch2pg_place(session: Session, url: str, **options: Any) -> dict[str, Any]:
+    settings = session.settings
+    known = {
+        "database": settings.database,
+        "login_host": settings.host,
+        "login_port": settings.port,
+        "login_password": settings.password,
+        "couchdb_url": url,
+    }
+    check = options.pop("check", False)
+    result = run_module("couch2pg_place", {**known, **options}, check=check)
+    assert "s3cret" not in str(result)
+    return result
+
+
+def test_the_module_checks_and_repairs(session: Session) -> None:
+    moved = "https://u:s3cret@couch.example.org:6984/medic"
+    assert "would download everything again" in couch2pg_place(session, moved)["msg"]
+    foreseen = couch2pg_place(session, moved, rename=True, check=True)
+    assert (foreseen["changed"], len(foreseen["renamed"])) == (True, 5)
+    assert "would download everything again" in couch2pg_place(session, moved)["msg"]
+    renamed = couch2pg_place(session, moved, rename=True)
+    assert (renamed["changed"], renamed["places"][0]["seq"]) == (True, 1508)
+    assert not couch2pg_place(session, moved, rename=True)["changed"]
+    assert not couch2pg_place(session, moved)["changed"]
+
+
+def test_the_module_leaves_out_what_is_switched_off(session: Session) -> None:
+    session.execute("DELETE FROM public.couchdb_progress WHERE source LIKE '%%-logs'")
+    url = "https://u:s3cret@couch.example.org/medic"
+    assert "no place for medic-logs" in couch2pg_place(session, url)["msg"]
+    assert len(couch2pg_place(session, url, sync={"SYNC_DB_LOGS": "false"})["places"]) == 4
+    assert "Percent-encode" in couch2pg_place(session, "https://u:s3cret@x@y/medic")["msg"]
+
+
+_roles = itertools.count()
+
+
+def role(cluster: Cluster, encryption: str) -> str:
+    name = f"login_{next(_roles)}"
+    execute(cluster, f"SET password_encryption = '{encryption}'; CREATE ROLE {name} LOGIN PASSWORD 'a long secret'")
+    return name
+
+
+def asked(cluster: Cluster, user: str) -> login_probe.Asked:
+    return login_probe.probe(cluster.host, cluster.port, user, "postgres")
+
+
+def test_what_the_server_asks_for_depends_on_the_stored_password(source_cluster: Cluster) -> None:
+    """With md5 in pg_hba.conf, a role whose password is stored as SCRAM is asked for SCRAM."""
+    hba = source_cluster.data_directory / "pg_hba.conf"
+    before = hba.read_text(encoding="utf-8")
+    hba.write_text("host all all 127.0.0.1/32 md5\n", encoding="utf-8")
+    try:
+        execute(source_cluster, "SELECT pg_reload_conf()")
+        old, new = role(source_cluster, "md5"), role(source_cluster, "scram-sha-256")
+        wait_for(lambda: asked(source_cluster, old).method == "md5")
+        assert asked(source_cluster, new).method == "scram"
+    finally:
+        hba.write_text(before, encoding="utf-8")
+        execute(source_cluster, "SELECT pg_reload_conf()")
+    old_driver = login_probe.verdict(login_probe.Asked("scram", False), new, (6, 4, 2))
+    assert "SET password_encryption = 'md5'" in old_driver
+    assert login_probe.verdict(login_probe.Asked("scram", False), new, (8, 11, 0)) == ""
+    assert login_probe.verdict(login_probe.Asked("md5", False), old, None) == ""
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    for _attempt in range(100):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("the server didn't reload")
+
+
+def test_a_server_that_refuses_or_is_not_there(source_cluster: Cluster) -> None:
+    hba = source_cluster.data_directory / "pg_hba.conf"
+    before = hba.read_text(encoding="utf-8")
+    hba.write_text(f"host all banned 127.0.0.1/32 reject\n{before}", encoding="utf-8")
+    try:
+        execute(source_cluster, "SELECT pg_reload_conf()")
+        wait_for(lambda: asked(source_cluster, "banned").method == "refused")
+        refused = asked(source_cluster, "banned")
+        assert "pg_hba.conf rejects connection" in refused.reason
+        assert "Add a line for it to pg_hba.conf" in login_probe.verdict(refused, "banned", None)
+    finally:
+        hba.write_text(before, encoding="utf-8")
+        execute(source_cluster, "SELECT pg_reload_conf()")
+    with pytest.raises(MigrationError, match="can't be reached from this host"):
+        login_probe.probe("127.0.0.1", 1, "couch2pg", "cht")
+
+
+def test_tls_that_is_not_offered(source_cluster: Cluster) -> None:
+    found = login_probe.probe(source_cluster.host, source_cluster.port, "postgres", "postgres", encrypted=True)
+    assert (found.method, found.reason) == ("refused", "the server does not offer TLS")
+
+
+def test_the_driver_is_seen_in_its_folder(tmp_path: Path) -> None:
+    assert login_probe.driver_version(str(tmp_path)) is None
+    description = tmp_path / "node_modules" / "pg" / "package.json"
+    description.parent.mkdir(parents=True)
+    description.write_text('{"name": "pg", "version": "7.18.2"}', encoding="utf-8")
+    assert login_probe.driver_version(str(tmp_path)) == (7, 18, 2)
+    description.write_text("not JSON", encoding="utf-8")
+    assert login_probe.driver_version(str(tmp_path)) is None
+
+
+def test_the_module_tells_whether_couch2pg_could_log_in(source_cluster: Cluster) -> None:
+    where = {"host": source_cluster.host, "port": source_cluster.port, "database": "postgres"}
+    found = run_module("couch2pg_login_info", {**where, "user": "postgres"})
+    assert (found["method"], found["possible"], found["driver"]) == ("scram", False, None)
+    assert "couch2pg's driver knows only md5" in found["problem"]
+    assert "can't be reached" in run_module("couch2pg_login_info", {**where, "user": "x", "port": 1})["msg"]
