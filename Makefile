@@ -25,7 +25,7 @@ unit: ## Test the core without Ansible and without PostgreSQL
 
 integration: ## Test modules, roles and playbooks against real PostgreSQL servers
 	tests/tools/system
-	tests/tools/run pytest tests/integration
+	tests/tools/run pytest tests/integration -n 2 --dist loadfile --durations 8
 
 artifact: ## Build the collection and test it installed
 	tests/tools/run pytest tests/artifact

@@ -9,6 +9,7 @@ of them are gone at once, as when the power goes. The controller runs in a netwo
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -19,15 +20,15 @@ from typing import Any
 
 from .places import SupportError
 
-# One for each process that tests, so that two may run at the same time.
+# One network for each process that tests, so that two may run at the same time.
 NUMBER = os.getpid()
-ADDRESS = f"10.213.{NUMBER % 250}.1"
-CONTROLLER_ADDRESS = f"10.213.{NUMBER % 250}.2"
 PREFIX = 30
 PORT = 2213
 CABLE, FAR_END = f"c2h-{NUMBER}", f"c2c-{NUMBER}"
 NAMESPACE_PREFIX = "couch2pg-controller-"
 NAMESPACE = f"{NAMESPACE_PREFIX}{NUMBER}"
+# And an address for each machine: Ansible keeps connections open, and would use those of the one before.
+_machines = itertools.count()
 START_SECONDS = 20
 NAME_SPACE = ("unshare", "--pid", "--mount-proc", "--kill-child", "--fork")
 
@@ -39,6 +40,9 @@ class Machine:
         self._folder = folder
         self._sshd: subprocess.Popen[bytes] | None = None
         self._key = folder / "key"
+        network = f"10.213.{NUMBER % 250}."
+        last = next(_machines) * 4
+        self._address, self._controller_address = f"{network}{last + 1}", f"{network}{last + 2}"
 
     def __enter__(self) -> Machine:
         if os.geteuid() != 0:
@@ -46,10 +50,10 @@ class Machine:
         self._sweep()
         run("ip", "netns", "add", NAMESPACE)
         run("ip", "link", "add", CABLE, "type", "veth", "peer", "name", FAR_END, "netns", NAMESPACE)
-        run("ip", "address", "add", f"{ADDRESS}/{PREFIX}", "dev", CABLE)
+        run("ip", "address", "add", f"{self._address}/{PREFIX}", "dev", CABLE)
         run("ip", "link", "set", CABLE, "up")
         for command in (
-            ("ip", "address", "add", f"{CONTROLLER_ADDRESS}/{PREFIX}", "dev", FAR_END),
+            ("ip", "address", "add", f"{self._controller_address}/{PREFIX}", "dev", FAR_END),
             ("ip", "link", "set", FAR_END, "up"),
             ("ip", "link", "set", "lo", "up"),
         ):
@@ -75,7 +79,7 @@ class Machine:
         known = self._folder / "known_hosts"
         return {
             "ansible_connection": "ssh",
-            "ansible_host": ADDRESS,
+            "ansible_host": self._address,
             "ansible_port": PORT,
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(self._key),
@@ -86,7 +90,7 @@ class Machine:
     def start(self) -> None:
         """Switch the host on."""
         options = {
-            "ListenAddress": f"{ADDRESS}:{PORT}",
+            "ListenAddress": f"{self._address}:{PORT}",
             "HostKey": self._folder / "host_key",
             "AuthorizedKeysFile": self._folder / "key.pub",
             "PidFile": "none",
