@@ -18,6 +18,10 @@ from .errors import MigrationError
 
 _URL = re.compile(r"^(https?)://(?:([^/?#@]*)@)?([^/?#@]+)(/[^?#]*)?(\?[^#]*)?(#.*)?$", re.IGNORECASE)
 _HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(?::(\d{1,5}))?$")
+_NOT_ONE = (
+    "COUCHDB_URL is not a URL that couch2pg could use: it must look like https://user:password@host:port/medic. "
+    "Percent-encode special characters of user and password (@ is %40, / is %2F, # is %23)."
+)
 # The variable that switches a database off, what is appended to the URL, and the table that its documents go to.
 _FOLLOWED = (
     ("SYNC_DB_MEDIC", "", "couchdb"),
@@ -90,11 +94,7 @@ def parse(text: str) -> CouchdbUrl:
     url = _URL.match(text.strip())
     host = _HOST.match(url.group(3)) if url else None
     if url is None or host is None or url.group(6) or int(host.group(2) or 0) > 65535:
-        raise MigrationError(
-            "COUCHDB_URL is not a URL that couch2pg could use: it must look like https://user:password@host:port/medic. "
-            "Percent-encode special characters of user and password (@ is %40, / is %2F, # is %23).",
-            "couchdb_url",
-        )
+        raise MigrationError(_NOT_ONE, "couchdb_url")
     user, _colon, password = (url.group(2) or "").partition(":")
     return CouchdbUrl(
         url.group(1).lower(),
@@ -104,6 +104,18 @@ def parse(text: str) -> CouchdbUrl:
         unquote(user),
         unquote(password),
     )
+
+
+def seq_number(seq: object) -> int:
+    """The integer in front of a sequence; what follows it is another one at every request.
+
+    Raises MigrationError ``couchdb_seq`` when there is none.
+    """
+    text = str(seq)
+    number = text.split("-", 1)[0]
+    if not number.isdigit():
+        raise MigrationError(f"{text!r} is not a sequence of CouchDB.", "couchdb_seq")
+    return int(number)
 
 
 def _name(path: str) -> str:

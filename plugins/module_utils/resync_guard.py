@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .connection import Session
-from .couchdb import seq_number
-from .couchdb_url import Followed
+from .couchdb_url import Followed, seq_number
 from .errors import MigrationError
 
 # A place that was stored and never advanced is none.
