@@ -64,6 +64,10 @@ options:
     type: str
     default: create
     choices: [create, fail]
+  jobs:
+    description: Workers that the run will have on this host; each needs room for the temporary files of an index.
+    type: int
+    default: 2
   rule:
     description: How much disk space must be free; V(guide) is 3 times the database, as the manual guide asks for.
     type: str
@@ -136,6 +140,7 @@ OPTIONS: dict[str, Any] = {
     "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
     "replace_existing": {"type": "bool", "default": False},
     "missing_roles": {"type": "str", "default": "create", "choices": ["create", "fail"]},
+    "jobs": {"type": "int", "default": 2},
     "rule": {"type": "str", "default": "measured", "choices": ["measured", "guide"]},
 }
 
