@@ -45,6 +45,8 @@ def main(arguments: list[str]) -> None:
     """Run it and print the table."""
     documents = int(arguments[0]) if arguments else DOCUMENTS
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=places.work_folder("clusters")))
+    # The servers run as another user when this is root, and keep their own folders closed.
+    folder.chmod(0o711)
     with ExitStack() as stack:
         work = stack.enter_context(tempfile.TemporaryDirectory())
         source = stack.enter_context(Cluster.create(folder / "source", binaries.binaries(SOURCE)))

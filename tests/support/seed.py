@@ -26,6 +26,7 @@ OWNER = "couch2pg"
 READER = "superset"
 MINIMUM = 200
 SQL = Path(__file__).with_name("sql")
+MIGRATIONS = Path(__file__).parents[1] / "couch2pg" / "migrations"
 
 
 def seed(
@@ -62,7 +63,10 @@ def seed(
         cursor.executemany("INSERT INTO couchdb (doc) VALUES (%s)", [[text] for text in odd_documents()])
         if huge:
             _run(connection, "2-huge")
-        for name in ("3-documents", "4-reports", "5-dashboards", "6-oddities", "7-grants"):
+        for name in ("3-documents", "4-indexes"):
+            _run(connection, name)
+        _migrate(connection)
+        for name in ("5-dashboards", "6-oddities", "7-grants"):
             _run(connection, name)
         if unsafe_function:
             # Once the views are filled: from PostgreSQL 17 on they could not be.
@@ -124,6 +128,20 @@ def drop_database(cluster: Cluster, database: str) -> None:
 def _run(connection: Connection, name: str) -> None:
     """One file in one transaction. Per cent signs are SQL's own: without parameters, psycopg2 leaves them alone."""
     connection.cursor().execute((SQL / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+def _migrate(connection: Connection) -> None:
+    """The views and functions that couch2pg's daemon makes, remembered so that it takes them for its own."""
+    cursor = connection.cursor()
+    for table, folder in (("xmlforms_migrations", "xmlforms"), ("users_meta_migrations", "users-meta")):
+        for path in sorted((MIGRATIONS / folder).glob("*.sql")):
+            text = path.read_text(encoding="utf-8")
+            version, _action, name, _suffix = path.name.split(".")
+            cursor.execute(text)
+            cursor.execute(
+                f"INSERT INTO {table} VALUES (%s, %s, md5(%s), timestamptz '2024-01-15 08:01:00+00')",
+                [version, name, text],
+            )
 
 
 def _configure(cluster: Cluster, database: str) -> None:
