@@ -28,7 +28,7 @@ DOCUMENTS = 400_000
 SOURCE, TARGET = 16, 18
 LOOK_SECONDS = 0.5
 # A step shorter than that has nothing to predict.
-SHORTEST_SECONDS = 15.0
+SHORTEST_SECONDS = 5.0
 MOMENTS = (0.25, 0.5, 0.75, 0.9)
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,14 +19,13 @@ from typing import TYPE_CHECKING, Any, Mapping, TextIO
 
 from .binaries import Binaries
 from .places import SupportError, server_account
+from .ports import free_port
 
 if TYPE_CHECKING:
     import types
 
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# Below the range from which the kernel takes ports for outgoing connections.
-PORTS = range(20000, 32000)
 SOCKET_PATH_LIMIT = 107
 
 SETTINGS = {
@@ -72,7 +69,7 @@ class Cluster:
         if any(directory.iterdir()):
             raise SupportError(f"{directory} is not empty: no cluster is made there.")
         directory.chmod(0o755)
-        self = cls(directory, binaries, _free_port(), secrets.token_hex(16), directory / "socket")
+        self = cls(directory, binaries, free_port(), secrets.token_hex(16), directory / "socket")
         # A socket's path may have 107 bytes; a checkout's may be longer.
         if len(os.fsencode(self.socket_directory / ".s.PGSQL.65535.lock")) > SOCKET_PATH_LIMIT:
             self.socket_directory = Path(tempfile.mkdtemp(prefix="pg-"))
@@ -311,17 +308,6 @@ def _quoted(value: str) -> str:
 def _private(path: Path) -> TextIO:
     """Open a file for writing that only its owner may read, from its first moment on."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8")
-
-
-def _free_port() -> int:
-    for port in random.sample(PORTS, 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind((Cluster.host, port))
-            except OSError:
-                continue
-            return port
-    raise SupportError(f"No free port was found between {PORTS.start} and {PORTS.stop}.")
 
 
 def _locale() -> str:
