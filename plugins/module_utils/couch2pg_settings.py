@@ -1,0 +1,226 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""couch2pg's settings as one model, whatever deployment they come from or go to.
+
+A Node.js deployment names PostgreSQL by ``POSTGRESQL_URL``. The Docker image's entrypoint makes that URL of four variables,
+always with port 5432, and puts the password into it as it stands: one with special characters must be percent-encoded there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Mapping
+from urllib.parse import parse_qs, quote, unquote
+
+from . import couchdb_url
+from .couchdb_url import CouchdbUrl
+from .errors import MigrationError
+from .files import read_json, write_json
+
+FORMAT = 1
+URL, ENTRYPOINT = "url", "entrypoint"
+STYLES = (URL, ENTRYPOINT)
+DEFAULT_PORT = 5432
+# couch2pg's own default, in minutes.
+SLEEP_MINUTES = 60.0
+# In the order of the entrypoint's URL.
+ENTRYPOINT_VARIABLES = ("POSTGRES_USER_NAME", "POSTGRES_PASSWORD", "POSTGRES_SERVER_NAME", "POSTGRES_DB_NAME")
+MASK = "********"
+
+_URL = re.compile(
+    r"^(postgres(?:ql)?)://(?:([^/?#]*)@)?(\[[0-9a-fA-F:.]+\]|[^/?#@:]+)(?::(\d{1,5}))?/([^?#]+)(?:\?([^#]*))?$"
+)
+_NOT_ONE = (
+    "POSTGRESQL_URL is not a URL that couch2pg could use: it must look like postgres://user:password@host:5432/database. "
+    "Percent-encode special characters of user and password (@ is %40, / is %2F, # is %23)."
+)
+_SECRET = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY", re.IGNORECASE)
+# To the last @: one in a password may stand there unencoded.
+_CREDENTIALS = re.compile(r"(://[^:/@\s]*):\S*@")
+
+
+@dataclass(frozen=True)
+class PostgresPlace:
+    """Where couch2pg finds PostgreSQL, decoded. ``query`` is what follows the URL's question mark, such as ``ssl=true``."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str = field(default="", repr=False)
+    query: str = ""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether couch2pg's driver begins TLS."""
+        asked = parse_qs(self.query)
+        return asked.get("ssl", [""])[-1] in ("1", "true") or asked.get("sslmode", ["disable"])[-1] != "disable"
+
+    @property
+    def url(self) -> str:
+        """POSTGRESQL_URL, percent-encoded where it must be."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        query = f"?{self.query}" if self.query else ""
+        return f"postgresql://{_quoted(self.user)}:{_quoted(self.password)}@{host}:{self.port}/{_quoted(self.database)}{query}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For results and the record: everything but the password."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "database": self.database,
+            "user": self.user,
+            "encrypted": self.encrypted,
+        }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """couch2pg's environment. ``style`` says how it names PostgreSQL: ``url`` or ``entrypoint``."""
+
+    variables: Mapping[str, str] = field(repr=False)
+    style: str = URL
+
+    @property
+    def couchdb(self) -> CouchdbUrl:
+        """COUCHDB_URL, taken apart. Raises MigrationError ``couchdb_url``, or ``setting_missing``."""
+        return couchdb_url.parse(self._required("COUCHDB_URL"))
+
+    @property
+    def postgres(self) -> PostgresPlace:
+        """Where PostgreSQL is. Raises MigrationError ``postgresql_url``, or ``setting_missing``."""
+        if self.style == URL:
+            return parse_postgres(self._required("POSTGRESQL_URL"))
+        user, password, host, database = (self._required(name) for name in ENTRYPOINT_VARIABLES)
+        if any(character in user + password for character in "/?#"):
+            raise MigrationError(
+                "POSTGRES_PASSWORD (or POSTGRES_USER_NAME) holds a character that breaks the URL which couch2pg's entrypoint "
+                "makes of it. Percent-encode it there (/ is %2F, ? is %3F, # is %23).",
+                "postgresql_url",
+            )
+        return PostgresPlace(host, DEFAULT_PORT, database, unquote(user), unquote(password))
+
+    @property
+    def sleep_minutes(self) -> float:
+        """Minutes between two runs; couch2pg's default where none, or no number, is given."""
+        try:
+            minutes = float(self.variables.get("COUCH2PG_SLEEP_MINS", ""))
+        except ValueError:
+            return SLEEP_MINUTES
+        return minutes if minutes > 0 else SLEEP_MINUTES
+
+    def redacted(self) -> dict[str, str]:
+        """The variables as they may be shown: names whole, credentials and what looks like a secret masked."""
+        return {name: _masked(name, value) for name, value in sorted(self.variables.items())}
+
+    def secrets(self) -> list[str]:
+        """Every value that must not be shown, decoded and as it is written."""
+        found = {value for name, value in self.variables.items() if _SECRET.search(name)}
+        for name, value in self.variables.items():
+            if "URL" in name and "://" in value:
+                credentials = value.partition("://")[2].rpartition("@")[0]
+                password = credentials.partition(":")[2]
+                found |= {password, unquote(password)}
+        return sorted(found - {""}, key=len, reverse=True)
+
+    def problems(self) -> list[str]:
+        """What is odd about them though couch2pg may run, each with what to do."""
+        found = [f"COUCHDB_URL: {problem}" for problem in self.couchdb.problems]
+        port = self.variables.get("POSTGRES_PORT", "")
+        if self.style == ENTRYPOINT and port not in ("", str(DEFAULT_PORT)):
+            found.append(
+                f"POSTGRES_PORT is {port}, which couch2pg's entrypoint ignores: it always takes {DEFAULT_PORT}. Let PostgreSQL "
+                "listen there, or forward that port."
+            )
+        return found
+
+    def moved_to(self, place: PostgresPlace, style: str | None = None) -> Settings:
+        """The same settings with PostgreSQL at ``place``, in the words of ``style``.
+
+        Raises MigrationError ``entrypoint_port`` where that style can't say it.
+        """
+        style = style or self.style
+        kept = {
+            name: value
+            for name, value in self.variables.items()
+            if name not in ("POSTGRESQL_URL", *ENTRYPOINT_VARIABLES) and not (style == URL and name == "POSTGRES_PORT")
+        }
+        if style == URL:
+            return Settings({**kept, "POSTGRESQL_URL": place.url}, style)
+        if place.port != DEFAULT_PORT or place.query:
+            what = f"port {place.port}" if place.port != DEFAULT_PORT else f"?{place.query}"
+            raise MigrationError(
+                f"couch2pg's Docker entrypoint can't be told {what}: it always takes port {DEFAULT_PORT} and nothing behind the "
+                "database's name. Let PostgreSQL listen there, or forward that port.",
+                "entrypoint_port",
+                port=place.port,
+            )
+        # pg_isready gets all but the password as they stand; the password is only ever a part of the URL.
+        values = (place.user, _quoted(place.password), place.host, place.database)
+        return Settings({**kept, **dict(zip(ENTRYPOINT_VARIABLES, values))}, style)
+
+    def save(self, path: Path) -> None:
+        """Write them, secrets included, into ``path`` (0600)."""
+        write_json(path, {"format": FORMAT, "style": self.style, "variables": dict(self.variables)})
+
+    def _required(self, name: str) -> str:
+        value = self.variables.get(name, "").strip()
+        if not value:
+            raise MigrationError(
+                f"couch2pg's settings have no {name}. See that the deployment is the right one, and that this user may read it.",
+                "setting_missing",
+                variable=name,
+            )
+        return value
+
+
+def load(path: Path) -> Settings:
+    """The settings that ``save`` wrote. Raises MigrationError ``settings_missing`` or ``damaged_file``."""
+    stored = read_json(path)
+    if stored is None:
+        raise MigrationError(
+            f"couch2pg's settings are not in {path}. Capture them first: run the playbook from its beginning.",
+            "settings_missing",
+            path=str(path),
+        )
+    variables = stored.get("variables") if isinstance(stored, dict) and stored.get("format") == FORMAT else None
+    if not isinstance(variables, dict) or stored.get("style") not in STYLES:
+        raise MigrationError(
+            f"{path} does not hold couch2pg's settings. Look at it, then move it away and run again.",
+            "damaged_file",
+            path=str(path),
+        )
+    return Settings({str(name): str(value) for name, value in variables.items()}, stored["style"])
+
+
+def parse_postgres(text: str) -> PostgresPlace:
+    """Take a POSTGRESQL_URL apart.
+
+    Raises MigrationError ``postgresql_url``, which shows nothing of the credentials.
+    """
+    url = _URL.match(text.strip())
+    if url is None or int(url.group(4) or 0) > 65535:
+        raise MigrationError(_NOT_ONE, "postgresql_url")
+    _scheme, credentials, host, port, database, query = url.groups()
+    user, _colon, password = (credentials or "").partition(":")
+    return PostgresPlace(
+        host.strip("[]"),
+        int(port or DEFAULT_PORT),
+        unquote(database),
+        unquote(user),
+        unquote(password),
+        query or "",
+    )
+
+
+def _masked(name: str, value: str) -> str:
+    if _SECRET.search(name):
+        return MASK if value else ""
+    return _CREDENTIALS.sub(rf"\1:{MASK}@", value)
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")

@@ -1,0 +1,118 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""couch2pg's settings: the same place of PostgreSQL in the words of either deployment, and nothing secret shown."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_settings as model
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings import PostgresPlace, Settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+
+ODD = "p@s:s/w%40?#$ ü'\""
+PLACE = PostgresPlace("db.example.org", 5432, "cht analytics", "couch2pg@new", ODD)
+COUCHDB = {
+    "COUCHDB_URL": "https://medic:s3cr%2Ft@couch.example.org/medic",
+    "COUCH2PG_SLEEP_MINS": "360",
+    "OTHER": "kept",
+}
+
+
+@pytest.mark.parametrize("style", model.STYLES)
+def test_an_odd_password_goes_there_and_back(style: str, tmp_path: Path) -> None:
+    moved = Settings({**COUCHDB, "POSTGRESQL_URL": "postgres://a:b@old/cht"}).moved_to(
+        PLACE if style == model.URL else PostgresPlace("db", 5432, "cht", "couch2pg", ODD), style
+    )
+    moved.save(tmp_path / "settings.json")
+    assert stat.S_IMODE((tmp_path / "settings.json").stat().st_mode) == 0o600
+    again = model.load(tmp_path / "settings.json")
+    assert again == moved
+    assert again.postgres.password == ODD
+    assert {name: again.variables[name] for name in COUCHDB} == COUCHDB
+    assert ("POSTGRESQL_URL" in again.variables) == (style == model.URL)
+
+
+def test_the_entrypoint_gets_names_as_they_are_and_the_password_encoded() -> None:
+    moved = Settings(COUCHDB, model.ENTRYPOINT).moved_to(PostgresPlace("db", 5432, "cht", "couch2pg", "a/b c"))
+    assert moved.variables["POSTGRES_PASSWORD"] == "a%2Fb%20c"
+    assert moved.variables["POSTGRES_DB_NAME"] == "cht"
+
+
+@pytest.mark.parametrize(
+    "place", [PostgresPlace("db", 5433, "cht", "u"), PostgresPlace("db", 5432, "cht", "u", "", "ssl=true")]
+)
+def test_what_the_entrypoint_cannot_be_told(place: PostgresPlace) -> None:
+    with pytest.raises(MigrationError, match="always takes port 5432") as caught:
+        Settings(COUCHDB, model.ENTRYPOINT).moved_to(place)
+    assert caught.value.code == "entrypoint_port"
+
+
+def test_nothing_secret_is_shown() -> None:
+    settings = Settings(
+        {
+            "COUCHDB_URL": "https://medic:un@coded/s3cret@couch/medic",
+            "POSTGRES_PASSWORD": "s3cret",
+            "MY_TOKEN": "s3cret",
+            "EMPTY_SECRET": "",
+        }
+    )
+    assert "s3cret" not in str(settings.redacted()) + repr(settings) + repr(PLACE)
+    assert settings.redacted()["COUCHDB_URL"] == "https://medic:********@couch/medic"
+    assert settings.secrets() == ["un@coded/s3cret", "s3cret"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "mysql://u:p@h/d",
+        "postgres://u:p/w@h/d",
+        "postgres://u:p#w@h/d",
+        "postgres://u:p@h:99999/d",
+        "postgres://u:p@h",
+    ],
+)
+def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(MigrationError) as caught:
+        _place = Settings({"POSTGRESQL_URL": url}).postgres
+    assert caught.value.code == ("postgresql_url" if url else "setting_missing")
+    assert "p/w" not in caught.value.message
+
+
+def test_a_raw_character_that_breaks_the_entrypoints_url() -> None:
+    with pytest.raises(MigrationError, match="Percent-encode"):
+        _place = Settings(dict(zip(model.ENTRYPOINT_VARIABLES, ("u", "a/b", "h", "d"))), model.ENTRYPOINT).postgres
+
+
+def test_the_port_that_the_entrypoint_ignores_is_named() -> None:
+    assert Settings({**COUCHDB, "POSTGRES_PORT": "5432"}, model.ENTRYPOINT).problems() == []
+    (problem,) = Settings({**COUCHDB, "POSTGRES_PORT": "5433"}, model.ENTRYPOINT).problems()
+    assert "ignores" in problem
+
+
+@pytest.mark.parametrize(
+    ("query", "encrypted"), [("", False), ("ssl=true", True), ("ssl=false", False), ("sslmode=require", True)]
+)
+def test_whether_tls_is_used(query: str, encrypted: bool) -> None:
+    assert model.parse_postgres(f"postgres://u:p@h/d?{query}".rstrip("?")).encrypted is encrypted
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("360", 360), ("0.1", 0.1), ("", 60), ("often", 60), ("0", 60), ("-1", 60)]
+)
+def test_minutes_between_runs(text: str, minutes: float) -> None:
+    assert Settings({"COUCH2PG_SLEEP_MINS": text}).sleep_minutes == minutes
+
+
+def test_a_file_that_is_something_else(tmp_path: Path) -> None:
+    with pytest.raises(MigrationError) as missing:
+        model.load(tmp_path / "none.json")
+    assert missing.value.code == "settings_missing"
+    (tmp_path / "other.json").write_text('{"format": 1, "variables": {}}')
+    with pytest.raises(MigrationError) as damaged:
+        model.load(tmp_path / "other.json")
+    assert damaged.value.code == "damaged_file"
