@@ -62,8 +62,8 @@ def make_module(*option_sets: dict[str, Any], **arguments: Any) -> AnsibleModule
     return module
 
 
-def connection_settings(module: AnsibleModule) -> ConnectionSettings:
-    """Where the options of ``CONNECTION_OPTIONS`` point; fails the module when psycopg2 is missing."""
+def require_psycopg2(module: AnsibleModule) -> None:
+    """Fail the module with the name of the package when psycopg2 is missing."""
     if PSYCOPG2_IMPORT_ERROR is not None:
         module.fail_json(
             msg=missing_required_lib("psycopg2")
@@ -71,6 +71,11 @@ def connection_settings(module: AnsibleModule) -> ConnectionSettings:
             code="psycopg2_missing",
             exception=PSYCOPG2_IMPORT_ERROR,
         )
+
+
+def connection_settings(module: AnsibleModule) -> ConnectionSettings:
+    """Where the options of ``CONNECTION_OPTIONS`` point; fails the module when psycopg2 is missing."""
+    require_psycopg2(module)
     options = module.params
     return ConnectionSettings(
         database=options["database"],

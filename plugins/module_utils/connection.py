@@ -260,6 +260,11 @@ def _connection_error(settings: ConnectionSettings, text: str) -> MigrationError
             f"There is no database {settings.database!r} at {settings.place}: check the name.",
         ),
         (
+            r"is not permitted to log in",
+            "authentication",
+            f"The role {settings.user!r} may not log in at {settings.place}: ALTER ROLE ... LOGIN there.",
+        ),
+        (
             r'role ".*" does not exist',
             "authentication",
             f"There is no role {settings.user!r} at {settings.place}: check login_user.",

@@ -162,9 +162,13 @@ class Settings:
         values = (place.user, _quoted(place.password), place.host, place.database)
         return Settings({**kept, **dict(zip(ENTRYPOINT_VARIABLES, values))}, style)
 
+    def stored(self) -> dict[str, Any]:
+        """As ``restored`` takes them, secrets included."""
+        return {"format": FORMAT, "style": self.style, "variables": dict(self.variables)}
+
     def save(self, path: Path) -> None:
         """Write them, secrets included, into ``path`` (0600)."""
-        write_json(path, {"format": FORMAT, "style": self.style, "variables": dict(self.variables)})
+        write_json(path, self.stored())
 
     def _required(self, name: str) -> str:
         value = self.variables.get(name, "").strip()
@@ -186,12 +190,17 @@ def load(path: Path) -> Settings:
             "settings_missing",
             path=str(path),
         )
+    return restored(stored, str(path))
+
+
+def restored(stored: Any, where: str) -> Settings:
+    """The settings that ``Settings.stored`` described. Raises MigrationError ``damaged_file``."""
     variables = stored.get("variables") if isinstance(stored, dict) and stored.get("format") == FORMAT else None
     if not isinstance(variables, dict) or stored.get("style") not in STYLES:
         raise MigrationError(
-            f"{path} does not hold couch2pg's settings. Look at it, then move it away and run again.",
+            f"{where} does not hold couch2pg's settings. Look at it, then move it away and run again.",
             "damaged_file",
-            path=str(path),
+            path=where,
         )
     return Settings({str(name): str(value) for name, value in variables.items()}, stored["style"])
 

@@ -94,8 +94,21 @@ def _message(body: bytes) -> str:
 
 
 def driver_version(folder: str) -> tuple[int, ...] | None:
-    """The version of the PostgreSQL driver in couch2pg's folder; None where it can't be seen."""
-    description = Path(folder) / "node_modules" / "pg" / "package.json"
+    """The oldest version of the PostgreSQL driver in couch2pg's folder, which has several; None where none can be seen.
+
+    couch2pg logs in with its migrator's driver first, then with its own: the oldest one decides.
+    """
+    packages = Path(folder) / "node_modules"
+    found = [
+        _version(description)
+        # A package's own packages, and theirs.
+        for depth in range(3)
+        for description in packages.glob("*/node_modules/" * depth + "pg/package.json")
+    ]
+    return min((version for version in found if version), default=None)
+
+
+def _version(description: Path) -> tuple[int, ...] | None:
     try:
         known = read_json(description)
     except (MigrationError, OSError):

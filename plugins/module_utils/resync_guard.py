@@ -8,15 +8,16 @@ Without that row it begins at 0: everything is downloaded again, and every docum
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Iterable, Mapping
 
 from .connection import Session
 from .couchdb_url import Followed, seq_number
 from .errors import MigrationError
 
-# A place that was stored and never advanced is none.
-NO_PLACE = ("", "0", "None", "null")
+# A seq that was stored and never advanced: of a database that was empty, or under a key that was just begun with.
+_BEGINNING = re.compile(r"(?:0(?:-.*)?|None|null)?$")
 
 
 @dataclass(frozen=True)
@@ -42,26 +43,36 @@ class Place:
         }
 
 
+def stored(session: Session) -> dict[str, str]:
+    """Every key of ``public.couchdb_progress`` with its seq."""
+    rows = session.rows("SELECT source::text AS source, seq::text AS seq FROM public.couchdb_progress ORDER BY 1")
+    return {row["source"]: row["seq"] or "" for row in rows if row["source"] is not None}
+
+
 def places(session: Session, followed: list[Followed]) -> list[Place]:
     """The place of each followed database in ``public.couchdb_progress``."""
-    stored = {
-        row["source"]: row["seq"]
-        for row in session.rows(
-            "SELECT source::text AS source, seq::text AS seq FROM public.couchdb_progress ORDER BY 1"
-        )
-        if row["seq"] is not None and row["seq"] not in NO_PLACE
-    }
-    used = {entry.key for entry in followed}
-    return [
-        Place(entry, stored.get(entry.key), None if entry.key in stored else _likely(entry, set(stored) - used))
-        for entry in followed
-    ]
+    return match(stored(session), followed)
 
 
-def _likely(entry: Followed, keys: set[str]) -> str | None:
-    """The one key that leads to a database of the same name, where there is just one."""
-    found = [key for key in sorted(keys) if database_of(key) == entry.database.strip("/")]
-    return found[0] if len(found) == 1 else None
+def match(known: Mapping[str, str], followed: list[Followed]) -> list[Place]:
+    """The place of each followed database among those that ``stored`` returned, perhaps on another server."""
+    advanced = {key: seq for key, seq in known.items() if not _BEGINNING.match(seq)}
+    unused = set(advanced) - {entry.key for entry in followed}
+    return [_place(entry, known, advanced, unused) for entry in followed]
+
+
+def _place(entry: Followed, known: Mapping[str, str], advanced: Mapping[str, str], unused: set[str]) -> Place:
+    if entry.key in advanced:
+        return Place(entry, advanced[entry.key], None)
+    others = _of_same_name(entry, unused)
+    if others:
+        return Place(entry, None, others[0] if len(others) == 1 else None)
+    # At the beginning, under whatever name: the database was empty, and nothing is fetched again.
+    return Place(entry, "0" if _of_same_name(entry, known) else None, None)
+
+
+def _of_same_name(entry: Followed, keys: Iterable[str]) -> list[str]:
+    return [key for key in sorted(keys) if database_of(key) == entry.database.strip("/")]
 
 
 def database_of(key: str) -> str:
@@ -100,8 +111,8 @@ def rename(session: Session, changes: list[dict[str, str]]) -> None:
     for change in changes:
         # A row of the new key that holds no place would be a second one.
         session.execute(
-            "DELETE FROM public.couchdb_progress WHERE source = %s AND (seq IS NULL OR seq::text = ANY (%s))",
-            [change["after"], list(NO_PLACE)],
+            "DELETE FROM public.couchdb_progress WHERE source = %s AND coalesce(seq::text, '') ~ %s",
+            [change["after"], f"^{_BEGINNING.pattern}"],
         )
         session.execute(
             "UPDATE public.couchdb_progress SET source = %s WHERE source = %s", [change["after"], change["before"]]

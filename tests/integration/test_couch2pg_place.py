@@ -71,10 +71,24 @@ def test_a_trailing_slash_and_a_wrong_name(session: Session) -> None:
         resync_guard.check(places(session, "https://u:p@couch.example.org/medic/"))
 
 
-def test_a_place_that_never_advanced_is_none(session: Session) -> None:
-    session.execute("UPDATE public.couchdb_progress SET seq = '0' WHERE source LIKE '%%-logs'")
+def test_the_place_of_an_empty_database_is_its_beginning(session: Session) -> None:
+    session.execute("UPDATE public.couchdb_progress SET seq = '0-g1AAAA' WHERE source LIKE '%%-logs'")
+    for url in ("https://u:p@couch.example.org/medic", "https://u:p@couch.example.org:443/medic"):
+        found = places(session, url)
+        assert found[3].as_dict()["seq"] == 0
+    session.execute("DELETE FROM public.couchdb_progress WHERE source LIKE '%%-logs'")
     with pytest.raises(MigrationError, match="no place for medic-logs"):
         resync_guard.check(places(session, "https://u:p@couch.example.org/medic"))
+
+
+def test_a_beginning_is_no_place_where_another_key_is_further(session: Session) -> None:
+    """couch2pg was started under another name, and stored its beginning there."""
+    session.execute("INSERT INTO public.couchdb_progress VALUES ('0', 'new.example.org/medic')")
+    (change, *_others) = resync_guard.renames(places(session, "https://u:p@new.example.org/medic"))
+    assert change == {"before": "couch.example.org/medic", "after": "new.example.org/medic"}
+    session.execute("INSERT INTO public.couchdb_progress VALUES ('7', 'elsewhere/medic')")
+    with pytest.raises(MigrationError, match="no place for medic"):
+        resync_guard.check(places(session, "https://u:p@new.example.org/medic")[:1])
 
 
 def test_two_places_of_one_name_are_not_guessed_at(session: Session) -> None:

@@ -1,0 +1,203 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight of couch2pg: what would stop it on the target is found by name, before anything is changed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from typing import Any, Iterator
+
+import pytest
+from support import node, ports, seed
+from support.clusters import Cluster
+from support.couch2pg import Couch2pg, settings
+from support.couchdb import CouchDB
+from support.migration import execute
+from support.modules import run_module
+
+PASSWORD = "p@s:s/w%40 $?#"
+_names = itertools.count()
+
+
+@dataclass
+class Deployment:
+    """A couch2pg that ran once from a CouchDB into a database of its own on the source."""
+
+    couchdb: CouchDB
+    cluster: Cluster
+    database: str
+    variables: dict[str, str]
+
+    def check(self, side: str, changes: dict[str, str] | None = None, **options: Any) -> dict[str, dict[str, Any]]:
+        """The findings by name; those of one name by its worst."""
+        stored = {"format": 1, "style": "url", "variables": {**self.variables, **(changes or {})}}
+        result = run_module("couch2pg_preflight", {"side": side, "settings": json.dumps(stored), **options})
+        assert not result.get("failed"), result
+        assert PASSWORD not in str(result)
+        worst = ["ok", "warning", "failure"]
+        found: dict[str, dict[str, Any]] = {"facts": result["facts"]}
+        for finding in result["findings"]:
+            known = found.get(finding["name"], {"status": "ok"})
+            if finding["name"] not in found or worst.index(finding["status"]) > worst.index(known["status"]):
+                found[finding["name"]] = finding
+        assert result["ready"] == all(entry.get("status") != "failure" for entry in found.values())
+        return found
+
+
+@pytest.fixture(scope="module")
+def couchdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CouchDB]:
+    with CouchDB(tmp_path_factory.mktemp("couchdb")) as server:
+        server.put("medic", [{"_id": f"report {number}", "type": "data_record"} for number in range(20)])
+        yield server
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    couchdb: CouchDB, source_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    database = "couch2pg_preflight"
+    seed.create_role(source_cluster, seed.OWNER, PASSWORD)
+    seed.create_database(source_cluster, database)
+    variables = settings(couchdb, source_cluster, database, PASSWORD)
+    Couch2pg(tmp_path_factory.mktemp("couch2pg"), variables).run_once()
+    yield Deployment(couchdb, source_cluster, database, variables)
+    seed.drop_database(source_cluster, database)
+
+
+@pytest.fixture
+def place(target_cluster: Cluster) -> dict[str, Any]:
+    """Where it will find PostgreSQL: the role is there, the database isn't."""
+    seed.create_role(target_cluster, seed.OWNER, PASSWORD)
+    return {"host": target_cluster.host, "port": target_cluster.port, "database": f"not_yet_{next(_names)}"}
+
+
+def test_where_it_runs(deployment: Deployment, couchdb: CouchDB) -> None:
+    found = deployment.check("source")
+    assert {name for name in found if found[name].get("status") == "ok"} == {"couch2pg settings", "couch2pg sync"}
+    assert "medic 0" in found["couch2pg sync"]["message"]
+    assert found["facts"]["progress"][couchdb.key()].split("-")[0] == str(couchdb.update_seq())
+
+
+def test_it_is_far_behind(deployment: Deployment) -> None:
+    """A place that is missing is one where everything is yet to be fetched."""
+    found = deployment.check(
+        "source",
+        {"COUCHDB_URL": deployment.couchdb.url().replace("127.0.0.1", "localhost"), "COUCH2PG_CHANGES_LIMIT": "19"},
+    )
+    assert found["couch2pg sync"]["status"] == "warning"
+    assert "medic 20" in found["couch2pg sync"]["message"]
+
+
+def test_where_it_will_run(deployment: Deployment, place: dict[str, Any]) -> None:
+    progress = deployment.check("source")["facts"]["progress"]
+    installed = node.new()
+    found = deployment.check(
+        "target",
+        postgres=place,
+        progress=progress,
+        node=[str(installed.program)],
+        app_dir=str(installed.packages.parent),
+    )
+    assert {name: entry["status"] for name, entry in found.items() if name != "facts"} == dict.fromkeys(
+        ("couch2pg settings", "couchdb", "node.js", "couch2pg login", "couch2pg place"), "ok"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"COUCHDB_URL": "http://medic:wrong@127.0.0.1:{port}/medic"}, "refuses the user 'medic'"),
+        ({"COUCHDB_URL": "http://medic:{password}@127.0.0.1:{port}/medik"}, "SYNC_DB_MEDIC=false"),
+        ({"COUCHDB_URL": "http://medic:{password}@127.0.0.1:{free}/medic"}, "can't be reached from this host"),
+    ],
+)
+def test_couchdb(deployment: Deployment, place: dict[str, Any], change: dict[str, str], words: str) -> None:
+    values = {"port": deployment.couchdb.port, "password": deployment.couchdb.password, "free": ports.free_port()}
+    found = deployment.check("target", {name: text.format(**values) for name, text in change.items()}, postgres=place)
+    assert found["couchdb"]["status"] == "failure"
+    assert words in found["couchdb"]["message"]
+    assert not deployment.couchdb.exists("medik")
+
+
+def test_it_would_download_everything_again(deployment: Deployment, place: dict[str, Any]) -> None:
+    progress = deployment.check("source")["facts"]["progress"]
+    other = {"COUCHDB_URL": deployment.couchdb.url().replace("127.0.0.1", "localhost")}
+    found = deployment.check("target", other, postgres=place, progress=progress)
+    assert found["couch2pg place"]["status"] == "failure"
+    assert "would download everything again" in found["couch2pg place"]["message"]
+    found = deployment.check("target", other, postgres=place, progress=progress, rename=True)
+    assert found["couch2pg place"]["status"] == "warning"
+    assert found["couch2pg place"]["details"]["renames"]
+
+
+def test_its_own_driver_knows_no_scram(deployment: Deployment, place: dict[str, Any]) -> None:
+    stock = node.stock()
+    found = deployment.check("target", postgres=place, node=[str(stock.program)], app_dir=str(stock.packages.parent))
+    assert found["node.js"]["status"] == "ok"
+    assert found["couch2pg login"]["status"] == "failure"
+    assert "password_encryption = 'md5'" in found["couch2pg login"]["message"]
+
+
+def test_a_node_on_which_it_does_nothing(deployment: Deployment, place: dict[str, Any]) -> None:
+    found = deployment.check(
+        "target", postgres=place, node=[str(node.new().program)], app_dir=str(node.stock().packages.parent)
+    )
+    assert found["node.js"]["status"] == "failure"
+    assert "exit code 0" in found["node.js"]["message"]
+
+
+@pytest.mark.parametrize("broken", ["password", "missing", "nologin"])
+def test_a_role_that_can_not_log_in(
+    deployment: Deployment, place: dict[str, Any], target_cluster: Cluster, broken: str
+) -> None:
+    role = f"couch2pg_{broken}"
+    if broken != "missing":
+        seed.create_role(target_cluster, role, "another" if broken == "password" else PASSWORD)
+    if broken == "nologin":
+        execute(target_cluster, f"ALTER ROLE {role} NOLOGIN")
+    found = deployment.check("target", postgres={**place, "user": role}, app_dir=str(node.new().packages.parent))
+    assert found["couch2pg login"]["status"] == "failure"
+    assert "ALTER ROLE" in found["couch2pg login"]["message"]
+
+
+TAKE_CREATE = """
+    REVOKE CREATE ON SCHEMA public FROM PUBLIC, couch2pg; ALTER SCHEMA public OWNER TO postgres;
+    ALTER DATABASE {database} OWNER TO postgres
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "name", "words"),
+    [
+        ("SELECT", "couch2pg rights", ""),
+        (TAKE_CREATE, "couch2pg rights", "GRANT USAGE, CREATE ON SCHEMA public TO couch2pg"),
+        ("ALTER MATERIALIZED VIEW form_metadata OWNER TO postgres", "couch2pg rights", "public.form_metadata (of postgres)"),
+        ("UPDATE couchdb_progress SET source = 'elsewhere/' || source", "couch2pg place", "would download everything again"),
+    ],
+)  # fmt: skip
+def test_what_it_needs_in_the_database(
+    deployment: Deployment, source_cluster: Cluster, statement: str, name: str, words: str
+) -> None:
+    database = f"{deployment.database}_{next(_names)}"
+    execute(source_cluster, f"CREATE DATABASE {database} TEMPLATE {deployment.database} OWNER couch2pg")
+    try:
+        execute(source_cluster, statement.format(database=database), database)
+        found = deployment.check(
+            "target", postgres={"database": database}, app_dir=str(node.new().packages.parent), started=True
+        )
+        assert (found[name]["status"] == "failure") == bool(words)
+        assert words in found[name]["message"]
+    finally:
+        seed.drop_database(source_cluster, database)
+
+
+def test_settings_that_are_none(deployment: Deployment) -> None:
+    result = run_module("couch2pg_preflight", {"side": "source", "settings": '{"format": 1}'})
+    assert result["code"] == "damaged_file"
+    result = run_module("couch2pg_preflight", {"side": "source", "settings_file": "/no/such/file"})
+    assert result["code"] == "settings_missing"
+    found = deployment.check("source", {"POSTGRESQL_URL": "postgres://couch2pg:a/b@h/d"})
+    assert found["couch2pg settings"]["status"] == "failure"
