@@ -211,6 +211,10 @@ class Session:
         (value,) = self.row(sql, parameters).values()
         return value
 
+    def hashed(self, password: str, role: str, algorithm: str) -> str:
+        """The password as the server stores it (``md5`` or ``scram-sha-256``), so that no statement has to bear it."""
+        return str(psycopg2.extensions.encrypt_password(password, role, self._connection, algorithm))
+
     def copy_out(self, sql: str, write: Callable[[bytes], None]) -> None:
         """Run a ``COPY ... TO STDOUT`` and hand what it says to ``write``, piece by piece."""
         try:

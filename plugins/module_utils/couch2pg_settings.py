@@ -9,6 +9,7 @@ always with port 5432, and puts the password into it as it stands: one with spec
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,6 +192,15 @@ def load(path: Path) -> Settings:
             path=str(path),
         )
     return restored(stored, str(path))
+
+
+def parse_json(text: str) -> Settings:
+    """The settings in the JSON of ``Settings.stored``, as a task hands them on. Raises MigrationError ``damaged_file``."""
+    try:
+        stored = json.loads(text)
+    except ValueError:
+        stored = None
+    return restored(stored, "The option settings")
 
 
 def restored(stored: Any, where: str) -> Settings:

@@ -110,7 +110,6 @@ facts:
   sample: {progress: {couch.example.org/medic: 1508-g1AAAA}}
 """
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -172,11 +171,7 @@ def main() -> None:
 def _settings(options: dict[str, Any]) -> Settings:
     if options["settings_file"]:
         return couch2pg_settings.load(expand(options["settings_file"]))
-    try:
-        stored = json.loads(options["settings"])
-    except ValueError:
-        stored = None
-    return couch2pg_settings.restored(stored, "The option settings")
+    return couch2pg_settings.parse_json(options["settings"])
 
 
 if __name__ == "__main__":
