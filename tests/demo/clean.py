@@ -11,6 +11,7 @@ import time
 from support.clusters import Cluster
 from support.places import CACHE, SupportError, outside_folder, remove_work_folder, work_folder
 
+from . import processes
 from .folder import FOLDER, LOCK, PRIVATE, SIDES, alone
 
 PATIENCE = 10.0
@@ -19,6 +20,7 @@ PATIENCE = 10.0
 def clean() -> None:
     """Stop the servers and remove every file. Raises ``SupportError`` when something can't be."""
     with alone():
+        processes.end()
         destroy_clusters()
         # A job of the migration that lost its server may still write down that it did.
         end = time.monotonic() + PATIENCE

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from . import field
 from .folder import PRIVATE
 from .servers import DATABASE, Servers, client_programs
 
@@ -32,16 +33,21 @@ def write_inventory(servers: Servers, path: Path) -> None:
             "couch2pg_state_dir": str(PRIVATE / "state" / side),
             # The same folder on both: one machine needs no transfer.
             "couch2pg_staging_dir": staging,
+            **({"couch2pg_app": field.deployment(side)} if field.has_node() else {}),
         }
         for side, cluster in servers.items()
     }
     groups = {f"couch2pg_{side}": {"hosts": {side: variables}} for side, variables in hosts.items()}
+    if field.has_node():
+        target = servers.target
+        hosts["target"]["couch2pg_app_postgres"] = {"host": target.host, "port": target.port}
     common = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
         # Nothing is left in anybody's home.
         "ansible_remote_tmp": str(PRIVATE / "tmp"),
         "couch2pg_become": False,
+        "couch2pg_app_become": False,
         "couch2pg_database": DATABASE,
         "couch2pg_migration_id": "demo",
         "couch2pg_records_dir": str(PRIVATE / "records"),

@@ -21,6 +21,7 @@ from support.binaries import clients
 from support.clusters import Cluster
 from support.places import CACHE, ROOT, SupportError
 
+from . import field
 from .folder import PRIVATE, alone
 from .inventory import INVENTORY, PASSFILE
 from .prepare import prepare
@@ -49,9 +50,14 @@ def main(arguments: list[str]) -> int:
 
 @contextlib.contextmanager
 def _writer(source: Cluster) -> Iterator[None]:
-    """A writer in the background; at the end it has finished its last batch, whatever happened."""
-    command = [sys.executable, "-m", "support.writer", "--dsn", source.dsn(DATABASE, seed.OWNER)]
-    command += ["--seconds", str(WRITER_SECONDS), "--refresh-every", str(REFRESH_SECONDS)]
+    """A writer in the background; at the end it has finished its last batch, whatever happened.
+
+    It writes into CouchDB, from which couch2pg copies; without couch2pg, into the source, as couch2pg would.
+    """
+    command = [sys.executable, "-m", "demo.field", str(WRITER_SECONDS)]
+    if not field.has_node():
+        command = [sys.executable, "-m", "support.writer", "--dsn", source.dsn(DATABASE, seed.OWNER)]
+        command += ["--seconds", str(WRITER_SECONDS), "--refresh-every", str(REFRESH_SECONDS)]
     with (PRIVATE / "writer.json").open("w", encoding="utf-8") as result, (PRIVATE / "writer.log").open("w") as log:
         # In a session of its own: Ctrl-C is for Ansible, and this is stopped afterwards.
         process = subprocess.Popen(command, stdout=result, stderr=log, start_new_session=True)
@@ -90,10 +96,10 @@ def _written() -> bool:
         written = json.loads((PRIVATE / "writer.json").read_text(encoding="utf-8"))
     except ValueError:
         return False
+    where = "CouchDB, and couch2pg the source" if field.has_node() else "the source as couch2pg does"
     print(
-        f"All the while, a writer changed the source: {written['batches']} batches in {written['seconds']:.0f} s,"
-        f" {written['changed']:,} documents changed, {written['added']:,} added,"
-        f" refresh_matviews() called {written['refreshes']} times."
+        f"All the while, a writer changed {where}: {written['changed']:,} documents changed,"
+        f" {written['added']:,} added in {written['seconds']:.0f} s."
     )
     return (PRIVATE / "writer.log").stat().st_size == 0
 

@@ -12,18 +12,23 @@ from pathlib import Path
 from support import seed
 from support.places import SupportError
 
+from . import field
 from .folder import PRIVATE, alone
 from .inventory import write_inventory
-from .servers import Servers, servers
+from .servers import DATABASE, Servers, servers
 
 DOCUMENTS = 50_000
 
 
 def prepare(inventory: Path) -> Servers:
-    """Make the servers, or start those of the last run, and write the ``inventory``."""
+    """Make the servers, or start those of the last run, with couch2pg on the source, and write the ``inventory``."""
     documents = _documents()
     PRIVATE.mkdir(exist_ok=True)
     both = servers(documents)
+    if field.has_node():
+        field.begin(both.source, DATABASE)
+    else:
+        print("Node.js is missing (node and npm): the demo goes on without couch2pg itself.", flush=True)
     write_inventory(both, inventory)
     return both
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -129,6 +130,14 @@ class Cluster:
         with _private(self.passfile) as passfile:
             for line in (*(line for line in known if not line.startswith(entry)), entry + escaped):
                 passfile.write(f"{line}\n")
+
+    def password_of(self, user: str) -> str:
+        """The password that was ``remember``-ed for a role. Raises ``SupportError`` for a role that wasn't."""
+        start = f"*:{self.port}:*:{user}:"
+        for line in self.passfile.read_text(encoding="utf-8").splitlines():
+            if line.startswith(start):
+                return re.sub(r"\\(.)", r"\1", line[len(start) :])
+        raise SupportError(f"{self.passfile} has no password for {user}.")
 
     def dsn(self, database: str = "postgres", user: str = superuser, *, by_socket: bool = False) -> str:
         """A libpq connection string, with a password file in place of a password."""

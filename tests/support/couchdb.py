@@ -86,7 +86,7 @@ class CouchDB:
             self.process = None
 
     def put(self, database: str, documents: Iterable[dict[str, Any]]) -> list[str]:
-        """Write documents; returns their revisions."""
+        """Write documents, all with an ``_id``; returns their revisions."""
         revisions = []
         waiting = list(documents)
         while waiting:
@@ -95,7 +95,9 @@ class CouchDB:
             failed = [row for row in answer if "rev" not in row]
             if failed:
                 raise SupportError(f"CouchDB refused {failed[0]}")
-            revisions += [row["rev"] for row in answer]
+            # The answers come in no order.
+            found = {row["id"]: row["rev"] for row in answer}
+            revisions += [found[document["_id"]] for document in batch]
         return revisions
 
     def update_seq(self, database: str = "medic") -> int:
