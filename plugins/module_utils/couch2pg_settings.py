@@ -20,6 +20,7 @@ from . import couchdb_url
 from .couchdb_url import CouchdbUrl
 from .errors import MigrationError
 from .files import read_json, write_json
+from .redaction import SHORTEST_SECRET
 
 FORMAT = 1
 # In the state of a migration: as captured on the source, and as they are on the target.
@@ -44,7 +45,7 @@ _NOT_ONE = (
 _ITS_OWN = re.compile(
     r"POSTGRESQL_URL|POSTGRES_(USER_NAME|PASSWORD|SERVER_NAME|DB_NAME)|COUCHDB_URL|COUCH2PG_\w+|SYNC_DB_\w+"
 )
-_SECRET = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY", re.IGNORECASE)
+_SECRET = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY|_KEY$", re.IGNORECASE)
 # To the last @: one in a password may stand there unencoded.
 _CREDENTIALS = re.compile(r"(://[^:/@\s]*):\S*@")
 
@@ -130,7 +131,10 @@ class Settings:
 
     def redacted(self) -> dict[str, str]:
         """The variables as they may be shown: names whole, credentials and what looks like a secret masked."""
-        return {name: _masked(name, value) for name, value in sorted(self.variables.items())}
+        known = [secret for secret in self.secrets() if len(secret) >= SHORTEST_SECRET]
+        shown = {name: _masked(name, value) for name, value in sorted(self.variables.items())}
+        # The same password may stand in a variable of any name.
+        return {name: MASK if any(secret in value for secret in known) else value for name, value in shown.items()}
 
     def secrets(self) -> list[str]:
         """Every value that must not be shown, decoded and as it is written."""

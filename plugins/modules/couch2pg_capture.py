@@ -50,7 +50,7 @@ deployment:
   returned: success
   type: dict
   sample: {kind: systemd, unit: couch2pg, app_dir: /opt/couch2pg, log: {kind: journald, unit: couch2pg}}
-path:
+settings_file:
   description: The file with the settings.
   returned: success
   type: str
@@ -134,7 +134,7 @@ def main() -> None:
             "changed": changed,
             "found": True,
             "deployment": deployment.as_dict(),
-            "path": str(path),
+            "settings_file": str(path),
             **found.settings.as_dict(),
             "running": found.running,
             "node": found.node,

@@ -78,7 +78,7 @@ files:
   type: list
   elements: str
   sample: [/etc/couch2pg/couch2pg.env, /etc/systemd/system/couch2pg.service.d/50-couch2pg-migration.conf]
-path:
+settings_file:
   description: The file with the settings that couch2pg has from now on, for the watch over its start.
   returned: success
   type: str
@@ -202,7 +202,7 @@ def main() -> None:
         return {
             "changed": changed,
             "files": [str(change.path) for change in planned.needed],
-            "path": str(path),
+            "settings_file": str(path),
             **settings.as_dict(),
             "deployment": deployment.as_dict(),
             "log": deployment.where_its_log_is(),
