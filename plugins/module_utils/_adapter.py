@@ -41,6 +41,39 @@ MIGRATION_OPTIONS: dict[str, Any] = {
     "migration_id": {"type": "str", "required": True},
     "state_dir": {"type": "path", "required": True},
 }
+LOG_OPTION: dict[str, Any] = {
+    "type": "dict",
+    "options": {
+        "kind": {"type": "str", "required": True, "choices": ["journald", "docker", "compose", "file"]},
+        "unit": {"type": "str"},
+        "journal_dir": {"type": "path"},
+        "container": {"type": "str"},
+        "project_dir": {"type": "path"},
+        "service": {"type": "str"},
+        "path": {"type": "path"},
+    },
+}
+DEPLOYMENT_OPTIONS: dict[str, Any] = {
+    "deployment": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "kind": {"type": "str", "default": "auto", "choices": ["auto", "systemd", "compose", "env_file", "none"]},
+            "unit": {"type": "str"},
+            "env_file": {"type": "path"},
+            "project_dir": {"type": "path"},
+            "service": {"type": "str"},
+            "compose_files": {"type": "list", "elements": "str"},
+            "env_files": {"type": "list", "elements": "str"},
+            "container": {"type": "str"},
+            "app_dir": {"type": "path"},
+            "start_command": {"type": "list", "elements": "str"},
+            "stop_command": {"type": "list", "elements": "str"},
+            "status_command": {"type": "list", "elements": "str"},
+            "log": LOG_OPTION,
+        },
+    },
+}
 JOB_OPTIONS: dict[str, Any] = {
     **MIGRATION_OPTIONS,
     "job_wait": {"type": "float"},

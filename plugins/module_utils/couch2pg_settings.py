@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping
@@ -20,8 +21,11 @@ from . import couchdb_url
 from .couchdb_url import CouchdbUrl
 from .errors import MigrationError
 from .files import read_json, write_json
+from .redaction import SHORTEST_SECRET
 
 FORMAT = 1
+# In the state of a migration: as captured on the source, and as they are on the target.
+CAPTURED, EFFECTIVE = "couch2pg.json", "couch2pg_target.json"
 URL, ENTRYPOINT = "url", "entrypoint"
 STYLES = (URL, ENTRYPOINT)
 DEFAULT_PORT = 5432
@@ -38,7 +42,11 @@ _NOT_ONE = (
     "POSTGRESQL_URL is not a URL that couch2pg could use: it must look like postgres://user:password@host:5432/database. "
     "Percent-encode special characters of user and password (@ is %40, / is %2F, # is %23)."
 )
-_SECRET = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY", re.IGNORECASE)
+# What couch2pg itself reads; where it isn't wanted, it must not be set.
+_ITS_OWN = re.compile(
+    r"POSTGRESQL_URL|POSTGRES_(USER_NAME|PASSWORD|SERVER_NAME|DB_NAME)|COUCHDB_URL|COUCH2PG_\w+|SYNC_DB_\w+"
+)
+_SECRET = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY|_KEY$", re.IGNORECASE)
 # To the last @: one in a password may stand there unencoded.
 _CREDENTIALS = re.compile(r"(://[^:/@\s]*):\S*@")
 
@@ -113,9 +121,21 @@ class Settings:
             return SLEEP_MINUTES
         return minutes if minutes > 0 else SLEEP_MINUTES
 
+    def as_dict(self) -> dict[str, Any]:
+        """For results and the record: nothing secret, and null or nothing where a URL is none."""
+        postgres, couchdb = None, ""
+        with suppress(MigrationError):
+            postgres = self.postgres.as_dict()
+        with suppress(MigrationError):
+            couchdb = f"{self.couchdb.scheme}://{self.couchdb.key}"
+        return {"settings": self.redacted(), "style": self.style, "postgres": postgres, "couchdb": couchdb}
+
     def redacted(self) -> dict[str, str]:
         """The variables as they may be shown: names whole, credentials and what looks like a secret masked."""
-        return {name: _masked(name, value) for name, value in sorted(self.variables.items())}
+        known = [secret for secret in self.secrets() if len(secret) >= SHORTEST_SECRET]
+        shown = {name: _masked(name, value) for name, value in sorted(self.variables.items())}
+        # The same password may stand in a variable of any name.
+        return {name: MASK if any(secret in value for secret in known) else value for name, value in shown.items()}
 
     def secrets(self) -> list[str]:
         """Every value that must not be shown, decoded and as it is written."""
@@ -129,7 +149,17 @@ class Settings:
 
     def problems(self) -> list[str]:
         """What is odd about them though couch2pg may run, each with what to do."""
-        found = [f"COUCHDB_URL: {problem}" for problem in self.couchdb.problems]
+        found = []
+        try:
+            found += [f"COUCHDB_URL: {problem}" for problem in self.couchdb.problems]
+            found += _unencoded("COUCHDB_URL", _credentials(self.variables["COUCHDB_URL"]))
+        except MigrationError as error:
+            found.append(error.message)
+        try:
+            _place = self.postgres
+            found += self._unencoded_postgres()
+        except MigrationError as error:
+            found.append(error.message)
         port = self.variables.get("POSTGRES_PORT", "")
         if self.style == ENTRYPOINT and port not in ("", str(DEFAULT_PORT)):
             found.append(
@@ -144,6 +174,9 @@ class Settings:
         Raises MigrationError ``entrypoint_port`` where that style can't say it.
         """
         style = style or self.style
+        if style == self.style and self._is_at(place):
+            # As it was written.
+            return self
         kept = {
             name: value
             for name, value in self.variables.items()
@@ -163,6 +196,17 @@ class Settings:
         values = (place.user, _quoted(place.password), place.host, place.database)
         return Settings({**kept, **dict(zip(ENTRYPOINT_VARIABLES, values))}, style)
 
+    def with_couchdb(self, url: str) -> Settings:
+        """The same settings with CouchDB at ``url``; without credentials of its own, it gets those that there are.
+
+        Raises MigrationError ``couchdb_url``.
+        """
+        if not couchdb_url.parse(url).user:
+            scheme, _colon, rest = url.strip().partition("://")
+            credentials = _credentials(self._required("COUCHDB_URL"))
+            url = f"{scheme}://{credentials}@{rest.rpartition('@')[2]}" if credentials else url
+        return Settings({**self.variables, "COUCHDB_URL": url}, self.style)
+
     def stored(self) -> dict[str, Any]:
         """As ``restored`` takes them, secrets included."""
         return {"format": FORMAT, "style": self.style, "variables": dict(self.variables)}
@@ -170,6 +214,19 @@ class Settings:
     def save(self, path: Path) -> None:
         """Write them, secrets included, into ``path`` (0600)."""
         write_json(path, self.stored())
+
+    def _is_at(self, place: PostgresPlace) -> bool:
+        try:
+            return self.postgres == place
+        except MigrationError:
+            return False
+
+    def _unencoded_postgres(self) -> list[str]:
+        if self.style == URL:
+            return _unencoded("POSTGRESQL_URL", _credentials(self.variables["POSTGRESQL_URL"]))
+        user, password = (self.variables[name] for name in ENTRYPOINT_VARIABLES[:2])
+        # pg_isready gets the user as it stands, and nothing of the password.
+        return _unencoded("POSTGRES_USER_NAME", user) + _unencoded("POSTGRES_PASSWORD", f":{password}")
 
     def _required(self, name: str) -> str:
         value = self.variables.get(name, "").strip()
@@ -180,6 +237,23 @@ class Settings:
                 variable=name,
             )
         return value
+
+
+def style_of(variables: Mapping[str, str], otherwise: str = URL) -> str:
+    """How these variables name PostgreSQL; ``otherwise`` where they don't."""
+    if variables.get("POSTGRESQL_URL"):
+        return URL
+    return ENTRYPOINT if any(variables.get(name) for name in ENTRYPOINT_VARIABLES) else otherwise
+
+
+def is_its_own(name: str) -> bool:
+    """Whether couch2pg itself, or its entrypoint, reads this variable."""
+    return _ITS_OWN.fullmatch(name) is not None
+
+
+def unwanted(have: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """Which of ``have`` couch2pg would read though they are not ``wanted``."""
+    return sorted(name for name in have if is_its_own(name) and name not in wanted)
 
 
 def load(path: Path) -> Settings:
@@ -215,6 +289,11 @@ def restored(stored: Any, where: str) -> Settings:
     return Settings({str(name): str(value) for name, value in variables.items()}, stored["style"])
 
 
+def load_if_there(path: Path) -> Settings:
+    """Those in ``path``; none at all where there is no such file."""
+    return load(path) if path.exists() else Settings({})
+
+
 def parse_postgres(text: str) -> PostgresPlace:
     """Take a POSTGRESQL_URL apart.
 
@@ -233,6 +312,22 @@ def parse_postgres(text: str) -> PostgresPlace:
         unquote(password),
         query or "",
     )
+
+
+def _credentials(url: str) -> str:
+    """What stands before the last @ of the URL, as it is written."""
+    return url.partition("://")[2].rpartition("@")[0].strip()
+
+
+def _unencoded(what: str, credentials: str) -> list[str]:
+    """What to say of special characters that should be percent-encoded in ``user:password``."""
+    user, _colon, password = credentials.partition(":")
+    text = re.sub(r"%[0-9a-fA-F]{2}", "", user + password)
+    odd = sorted({letter for letter in text if letter in '@:/?#%[]\\"<>^`{|} ' or not letter.isprintable()})
+    if not odd:
+        return []
+    shown = ", ".join(f"{'space' if letter == ' ' else letter} is {_quoted(letter)}" for letter in odd)
+    return [f"{what}: user or password has a special character that should be percent-encoded there ({shown})."]
 
 
 def _masked(name: str, value: str) -> str:

@@ -38,19 +38,26 @@ class Answer:
     said: str
 
 
-def ask(command: Sequence[str], inherit: bool = False, folder: Path | None = None) -> Answer:
+def ask(
+    command: Sequence[str],
+    inherit: bool = False,
+    folder: Path | None = None,
+    given: Mapping[str, str] | None = None,
+    seconds: float = ASK_SECONDS,
+) -> Answer:
     """Run ``command`` to its end, within a minute, with messages in English and without any ``PG*`` variable.
 
-    With ``inherit`` it gets the rest of our environment; without ``folder`` it runs where we are.
+    With ``inherit`` it gets the rest of our environment, with ``given`` that; without ``folder`` it runs where we are.
     """
+    variables = environment() if inherit else {**(given or {}), "LC_ALL": "C"}
     done = subprocess.run(
         list(command),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env=environment() if inherit else {"LC_ALL": "C"},
+        env=variables,
         cwd=folder,
         check=False,
-        timeout=ASK_SECONDS,
+        timeout=seconds,
     )
     # Names in an archive may be in any encoding; they are handed on byte for byte.
     output = done.stdout.decode(errors="surrogateescape")

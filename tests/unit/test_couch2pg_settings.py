@@ -89,8 +89,9 @@ def test_a_raw_character_that_breaks_the_entrypoints_url() -> None:
 
 
 def test_the_port_that_the_entrypoint_ignores_is_named() -> None:
-    assert Settings({**COUCHDB, "POSTGRES_PORT": "5432"}, model.ENTRYPOINT).problems() == []
-    (problem,) = Settings({**COUCHDB, "POSTGRES_PORT": "5433"}, model.ENTRYPOINT).problems()
+    there = {**COUCHDB, **dict(zip(model.ENTRYPOINT_VARIABLES, ("u", "p", "h", "d")))}
+    assert Settings({**there, "POSTGRES_PORT": "5432"}, model.ENTRYPOINT).problems() == []
+    (problem,) = Settings({**there, "POSTGRES_PORT": "5433"}, model.ENTRYPOINT).problems()
     assert "ignores" in problem
 
 
@@ -116,3 +117,48 @@ def test_a_file_that_is_something_else(tmp_path: Path) -> None:
     with pytest.raises(MigrationError) as damaged:
         model.load(tmp_path / "other.json")
     assert damaged.value.code == "damaged_file"
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"COUCHDB_URL": "https://u:p@h/medic/"}, ["COUCHDB_URL: It ends with a slash"]),
+        ({"COUCHDB_URL": "https://u:p@x@h/medic"}, ["COUCHDB_URL is not a URL"]),
+        ({"COUCHDB_URL": "https://u:50%off@h/medic"}, ["COUCHDB_URL: user or password", "(% is %25)"]),
+        ({"POSTGRESQL_URL": "postgres://u:p/w@h/d"}, ["POSTGRESQL_URL is not a URL"]),
+        ({"POSTGRESQL_URL": "postgres://u:p@w x@h/d"}, ["POSTGRESQL_URL: user", "(space is %20, @ is %40)"]),
+        ({"POSTGRESQL_URL": ""}, ["have no POSTGRESQL_URL"]),
+    ],
+)
+def test_what_is_odd_is_said_without_the_password(variables: dict[str, str], said: list[str]) -> None:
+    (problem,) = Settings({**COUCHDB, "POSTGRESQL_URL": "postgres://u:p@h/d", **variables}).problems()
+    assert all(text in problem for text in said)
+    assert "off" not in problem
+
+
+def test_the_entrypoints_password_should_be_encoded() -> None:
+    there = {**COUCHDB, **dict(zip(model.ENTRYPOINT_VARIABLES, ("u", "p@s:s", "h", "d")))}
+    (problem,) = Settings(there, model.ENTRYPOINT).problems()
+    assert problem.startswith("POSTGRES_PASSWORD: user or password has a special character")
+    assert "(: is %3A, @ is %40)" in problem
+
+
+def test_what_stays_where_it_is_stays_as_it_is_written() -> None:
+    settings = Settings({**COUCHDB, "POSTGRESQL_URL": "postgres://u:p@w@h/d"})
+    assert settings.moved_to(PostgresPlace("h", 5432, "d", "u", "p@w")) is settings
+
+
+def test_another_name_of_couchdb_keeps_the_credentials() -> None:
+    settings = Settings(COUCHDB)
+    moved = settings.with_couchdb("http://couch.internal:5984/medic")
+    assert moved.variables["COUCHDB_URL"] == "http://medic:s3cr%2Ft@couch.internal:5984/medic"
+    assert settings.with_couchdb("http://a:b@c/medic").variables["COUCHDB_URL"] == "http://a:b@c/medic"
+    with pytest.raises(MigrationError, match="COUCHDB_URL is not a URL"):
+        settings.with_couchdb("couch.internal/medic")
+
+
+def test_what_couch2pg_would_read_and_must_not() -> None:
+    have = {"POSTGRESQL_URL": "x", "SYNC_DB_LOGS": "false", "COUCH2PG_DEBUG": "true", "PATH": "/bin", "OTHER": ""}
+    assert model.unwanted(have, {"COUCH2PG_DEBUG": ""}) == ["POSTGRESQL_URL", "SYNC_DB_LOGS"]
+    assert (model.style_of(have), model.style_of({"POSTGRES_DB_NAME": "cht"})) == (model.URL, model.ENTRYPOINT)
+    assert model.style_of({}, model.ENTRYPOINT) == model.ENTRYPOINT

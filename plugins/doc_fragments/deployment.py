@@ -1,0 +1,92 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The option that says where and how couch2pg is deployed on the managed host."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Documentation fragment C(cht.couch2pg.deployment)."""
+
+    DOCUMENTATION = r"""
+options:
+  deployment:
+    description: Where and how couch2pg is deployed on the managed host.
+    type: dict
+    default: {}
+    suboptions:
+      kind:
+        description:
+          - Who starts couch2pg, and so where its settings are.
+          - V(auto) looks for a systemd unit named C(couch2pg) or C(cht-couch2pg), then for a container of an image with C(couch2pg)
+            in its name. Without either it is V(none).
+        type: str
+        default: auto
+        choices: [auto, systemd, compose, env_file, none]
+      unit:
+        description: The systemd unit, C(couch2pg) by default.
+        type: str
+      env_file:
+        description: The file with the settings that a shell reads before it starts couch2pg. Required for V(env_file).
+        type: path
+      project_dir:
+        description: Folder of the Compose project. Required for V(compose), unless O(deployment.container) is only to be read.
+        type: path
+      service:
+        description: The service in the Compose project, C(cht-couch2pg) or the one whose image has C(couch2pg) in its name by default.
+        type: str
+      compose_files:
+        description: The compose files, where they aren't those that Compose takes by itself.
+        type: list
+        elements: str
+      env_files:
+        description: The files that Compose is given by C(--env-file), where it isn't the project's C(.env).
+        type: list
+        elements: str
+      container:
+        description: couch2pg's container, where it isn't the service's only one.
+        type: str
+      app_dir:
+        description: Folder with couch2pg's C(node_modules), where the unit doesn't show it.
+        type: path
+      start_command:
+        description: The operator's own command that starts couch2pg, for V(env_file); it must return within a minute.
+        type: list
+        elements: str
+      stop_command:
+        description: The operator's own command that stops couch2pg, for V(env_file).
+        type: list
+        elements: str
+      status_command:
+        description: A command that ends with code 0 while couch2pg runs, for V(env_file).
+        type: list
+        elements: str
+      log:
+        description: Where couch2pg's log is, where it is neither the unit's journal nor what its container wrote.
+        type: dict
+        suboptions:
+          kind:
+            description: What keeps the log.
+            type: str
+            required: true
+            choices: [journald, docker, compose, file]
+          unit:
+            description: The systemd unit, for V(journald).
+            type: str
+          journal_dir:
+            description: Folder of the journal, for V(journald), when it isn't the host's own.
+            type: path
+          container:
+            description: Name or id of the container, for V(docker).
+            type: str
+          project_dir:
+            description: Folder of the Compose project, for V(compose).
+            type: path
+          service:
+            description: The service in the Compose project, for V(compose).
+            type: str
+          path:
+            description: The file, for V(file).
+            type: path
+"""

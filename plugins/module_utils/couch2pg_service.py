@@ -1,0 +1,90 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""couch2pg started and stopped, the way its deployment wants it."""
+
+from __future__ import annotations
+
+from . import deployment as kinds
+from . import deployment_compose, deployment_env_file, deployment_systemd, deployments
+from .deployment import Deployment
+from .docker_compose import docker, inspect
+from .errors import MigrationError
+from .programs import Answer
+from .redaction import Redactor
+
+STARTED, STOPPED, INFO = "started", "stopped", "info"
+STATES = (STARTED, STOPPED, INFO)
+
+
+def is_running(deployment: Deployment) -> bool:
+    """Whether its process is there."""
+    if deployment.kind == kinds.SYSTEMD:
+        return deployment_systemd.show(deployment.unit).running
+    if deployment.kind == kinds.COMPOSE:
+        container = deployment_compose.container_of(deployment)
+        return bool(container) and bool(inspect(container)["State"]["Running"])
+    return deployment.kind == kinds.ENV_FILE and deployment_env_file.is_running(deployment)
+
+
+def needed(deployment: Deployment, state: str) -> bool:
+    """Whether something must be done: also where it runs, but with settings that have changed since."""
+    if state == INFO:
+        return False
+    if deployment.kind == kinds.ENV_FILE and not deployment.status_command:
+        raise MigrationError(
+            "Nothing says whether couch2pg runs. Set status_command in couch2pg_app: a command that ends with 0 while it does.",
+            "commands_missing",
+        )
+    running = is_running(deployment)
+    if state == STOPPED:
+        return running
+    if deployment.kind == kinds.NONE:
+        raise kinds.missing()
+    return not running or bool(deployments.read(deployment).stale)
+
+
+def bring(deployment: Deployment, state: str) -> None:
+    """Start or stop it; call it only where that is ``needed``. Raises MigrationError with what was said."""
+    if deployment.kind == kinds.SYSTEMD:
+        # One that runs has old settings.
+        _by_systemd(deployment, "restart" if state == STARTED else "stop")
+    elif deployment.kind == kinds.COMPOSE:
+        _by_compose(deployment, state)
+    elif state == STARTED:
+        deployment_env_file.command(deployment.start_command, "start_command")
+    else:
+        deployment_env_file.command(deployment.stop_command, "stop_command")
+    if is_running(deployment) != (state == STARTED):
+        raise MigrationError(f"couch2pg was to be {state}, and isn't. Look at its log.", "service_failed", state=state)
+
+
+def _by_systemd(deployment: Deployment, verb: str) -> None:
+    unit = deployment_systemd.service(deployment.unit)
+    if verb == "restart":
+        # After too many starts in a row systemd refuses one more.
+        deployment_systemd.systemctl("reset-failed", unit)
+    answer = deployment_systemd.systemctl(verb, unit)
+    if answer.code != 0:
+        raise _failed(f"systemctl {verb} {unit}", answer)
+
+
+def _by_compose(deployment: Deployment, state: str) -> None:
+    if not deployment.project_dir:
+        verb = "start" if state == STARTED else "stop"
+        answer = docker(verb, deployment.container)
+        if answer.code != 0:
+            raise _failed(f"docker {verb}", answer)
+        return
+    compose = deployment_compose.project(deployment)
+    name = deployment_compose.service_name(compose.config(), deployment)
+    # A container whose settings have changed is made anew; the services beside it stay as they are.
+    words = ("up", "--detach", "--no-deps", name) if state == STARTED else ("stop", name)
+    answer = compose.run(*words)
+    if answer.code != 0:
+        raise _failed(f"Compose's {words[0]} of {name}", answer)
+
+
+def _failed(what: str, answer: Answer) -> MigrationError:
+    said = Redactor()(answer.said.splitlines()[-1]).rstrip(".") if answer.said else f"exit code {answer.code}"
+    return MigrationError(f"{what} failed: {said}. Run it by hand to see why.", "service_failed")

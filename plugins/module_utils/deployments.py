@@ -1,0 +1,153 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""couch2pg's deployment, of whatever kind: found on a host, read, and given other settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Mapping
+
+from . import deployment as kinds
+from . import deployment_compose, deployment_env_file, deployment_systemd, docker_compose
+from .couch2pg_settings import ENTRYPOINT, URL, Settings
+from .deployment import Deployment, Found, Plan
+from .errors import MigrationError
+
+UNITS = ("couch2pg", "cht-couch2pg")
+_LABEL = "com.docker.compose."
+
+
+def find(options: Mapping[str, Any]) -> Deployment:
+    """The deployment that the option ``deployment`` names; ``auto`` is looked for on this host.
+
+    Raises MigrationError ``ambiguous`` where there are two, ``deployment`` where the option lacks something.
+    """
+    named = kinds.from_options(options)
+    if named.kind != kinds.AUTO:
+        return named
+    if named.project_dir or named.container:
+        return replace(named, kind=kinds.COMPOSE)
+    if named.env_file:
+        return replace(named, kind=kinds.ENV_FILE)
+    return _unit(named, options) or _container(named) or replace(named, kind=kinds.NONE)
+
+
+def _unit(named: Deployment, options: Mapping[str, Any]) -> Deployment | None:
+    if shutil.which("systemctl") is None and shutil.which("systemctl", path="/usr/bin:/bin") is None:
+        return None
+    try:
+        shown = [deployment_systemd.show(name) for name in ([options["unit"]] if options.get("unit") else UNITS)]
+    except MigrationError:
+        # systemd is installed, and not in charge.
+        return None
+    units = [unit for unit in shown if unit.loaded]
+    units = [unit for unit in units if unit.running] or units
+    if len(units) > 1:
+        raise MigrationError(
+            f"There is more than one unit of couch2pg on this host: {', '.join(unit.name for unit in units)}. Say which one it is: "
+            "kind systemd, and unit, in couch2pg_app.",
+            "ambiguous",
+        )
+    return replace(named, kind=kinds.SYSTEMD, unit=units[0].name) if units else None
+
+
+def _container(named: Deployment) -> Deployment | None:
+    try:
+        listed = docker_compose.docker("ps", "--all", "--quiet", "--no-trunc")
+        found = [docker_compose.inspect(container) for container in listed.output.split()] if listed.code == 0 else []
+    except MigrationError:
+        return None
+    ours = [one for one in found if "couch2pg" in str(one["Config"].get("Image") or "")]
+    ours = [one for one in ours if one["State"]["Running"]] or ours
+    if len(ours) > 1:
+        raise MigrationError(
+            f"There is more than one container of couch2pg on this host: {', '.join(one['Name'].lstrip('/') for one in ours)}. Say which "
+            "one it is: kind compose, project_dir and service, in couch2pg_app.",
+            "ambiguous",
+        )
+    return _of_labels(named, ours[0]) if ours else None
+
+
+def _of_labels(named: Deployment, inspected: Mapping[str, Any]) -> Deployment:
+    """Compose writes onto a container where it comes from."""
+    labels = inspected["Config"].get("Labels") or {}
+    folder = labels.get(f"{_LABEL}project.working_dir", "")
+    if not folder or not Path(folder).is_dir():
+        return replace(named, kind=kinds.COMPOSE, container=str(inspected["Name"]).lstrip("/"))
+    files = [name for name in labels.get(f"{_LABEL}project.config_files", "").split(",") if name]
+    usual = {"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
+    usual |= {name.replace("compose.", "compose.override.") for name in usual}
+    unusual = any(Path(folder, name).parent != Path(folder) or Path(name).name not in usual for name in files)
+    env_files = [name for name in labels.get(f"{_LABEL}project.environment_file", "").split(",") if name]
+    return replace(
+        named,
+        kind=kinds.COMPOSE,
+        project_dir=folder,
+        service=labels.get(f"{_LABEL}service", named.service),
+        compose_files=named.compose_files or (tuple(files) if unusual else ()),
+        env_files=named.env_files or (() if env_files == [f"{folder}/.env"] else tuple(env_files)),
+    )
+
+
+def read(deployment: Deployment) -> Found:
+    """What it tells of couch2pg. Raises MigrationError ``deployment_missing`` where there is none."""
+    if deployment.kind == kinds.SYSTEMD:
+        return deployment_systemd.read(deployment)
+    if deployment.kind == kinds.COMPOSE:
+        return deployment_compose.read(deployment)
+    if deployment.kind == kinds.ENV_FILE:
+        return deployment_env_file.read(deployment)
+    raise kinds.missing()
+
+
+def style(deployment: Deployment) -> str:
+    """How a deployment of this kind names PostgreSQL where it doesn't show."""
+    return ENTRYPOINT if deployment.kind == kinds.COMPOSE else URL
+
+
+def read_or_nothing(deployment: Deployment) -> Found:
+    """What a target has, which may have no settings yet."""
+    try:
+        return read(deployment)
+    except MigrationError as error:
+        if deployment.kind != kinds.ENV_FILE or error.code != "settings_missing":
+            raise
+        return Found(Settings({}, style(deployment)), deployment_env_file.is_running(deployment))
+
+
+def plan(deployment: Deployment, settings: Settings) -> Plan:
+    """What must be written for it to have these settings; nothing is written yet."""
+    if deployment.kind == kinds.SYSTEMD:
+        return deployment_systemd.plan(deployment, settings)
+    if deployment.kind == kinds.COMPOSE:
+        return deployment_compose.plan(deployment, settings)
+    if deployment.kind == kinds.ENV_FILE:
+        return deployment_env_file.plan(deployment, settings)
+    raise kinds.missing()
+
+
+def apply(deployment: Deployment, planned: Plan, migration_id: str) -> None:
+    """Write what differs, and see that the deployment takes it. Raises MigrationError ``settings_not_taken``."""
+    for change in planned.needed:
+        change.apply(migration_id)
+    if deployment.kind == kinds.SYSTEMD:
+        deployment_systemd.verify(deployment, planned.settings)
+    elif deployment.kind == kinds.COMPOSE:
+        deployment_compose.verify(deployment, planned.settings, planned)
+
+
+def redacted_diff(before: Settings, after: Settings) -> dict[str, str]:
+    """The variables before and after, as they may be shown; of a masked one that differs, that it does."""
+    shown = after.redacted()
+    for name, value in before.redacted().items():
+        if shown.get(name) == value and before.variables[name] != after.variables[name]:
+            shown[name] += " (another one)"
+    return {"before": _lines(before.redacted()), "after": _lines(shown)}
+
+
+def _lines(variables: Mapping[str, str]) -> str:
+    return "".join(f"{name}={json.dumps(value, ensure_ascii=False)}\n" for name, value in variables.items())

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start and stop couch2pg."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: couch2pg_service
+short_description: Start or stop couch2pg, or tell which process of it runs
+version_added: 0.1.0
+description:
+  - Starts and stops couch2pg by systemd, by Docker Compose, or by the operator's own commands.
+  - Started means that it runs with the settings that its deployment has now. One that was started with others is started again,
+    a container with others is made anew.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.deployment
+options:
+  state:
+    description: What couch2pg shall be; V(info) only looks.
+    type: str
+    required: true
+    choices: [started, stopped, info]
+"""
+
+EXAMPLES = r"""
+- name: Stop couch2pg while its database is restored
+  cht.couch2pg.couch2pg_service:
+    state: stopped
+
+- name: Start couch2pg by commands of our own
+  cht.couch2pg.couch2pg_service:
+    state: started
+    deployment:
+      kind: env_file
+      env_file: /opt/couch2pg/couch2pg.env
+      start_command: [/opt/couch2pg/start]
+      stop_command: [/opt/couch2pg/stop]
+      status_command: [pgrep, -u, couch2pg, node]
+"""
+
+RETURN = r"""
+found:
+  description: Whether there is a couch2pg on this host.
+  returned: success
+  type: bool
+  sample: true
+running:
+  description: Whether it runs; in check mode, whether it would.
+  returned: success
+  type: bool
+  sample: true
+process:
+  description:
+    - Which process runs, C(pid), C(started_at), C(restarts) (by systemd's or Docker's own doing) and C(container). What a
+      deployment doesn't tell is null.
+    - Two that are equal are of the same process.
+  returned: success
+  type: dict
+  sample: {kind: systemd, running: true, pid: 4711, started_at: "123456789", restarts: 0, container: null}
+deployment:
+  description: The deployment as it was found, for the same option of other modules.
+  returned: success
+  type: dict
+  sample: {kind: systemd, unit: couch2pg, log: {kind: journald, unit: couch2pg}}
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_service, deployments
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import DEPLOYMENT_OPTIONS, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_process_identity import identity
+from ansible_collections.cht.couch2pg.plugins.module_utils.deployment import NONE
+
+OPTIONS: dict[str, Any] = {
+    "state": {"type": "str", "required": True, "choices": list(couch2pg_service.STATES)},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(DEPLOYMENT_OPTIONS, OPTIONS)
+    state = module.params["state"]
+
+    def work() -> dict[str, Any]:
+        deployment = deployments.find(module.params["deployment"])
+        before = identity(deployment)
+        changed = couch2pg_service.needed(deployment, state)
+        if changed and not module.check_mode:
+            couch2pg_service.bring(deployment, state)
+        process = identity(deployment)
+        foreseen = process["running"] if state == couch2pg_service.INFO else state == couch2pg_service.STARTED
+        return {
+            "changed": changed,
+            "found": deployment.kind != NONE,
+            "running": foreseen,
+            "process": process,
+            "deployment": deployment.as_dict(),
+            "diff": {
+                "before": f"running: {before['running']}\n",
+                "after": f"running: {foreseen}\n",
+            },
+        }
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""couch2pg's settings are taken from, and given to, units of a real systemd; what its process gets is what counts."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from support.modules import run_module
+from support.systemd import SystemdHost
+
+ODD = "p@s:s/w %40$HOME${X}\\\"'#;`!é"
+ENCODED = "p%40s%3As%2Fw%20%2540%24HOME%24%7BX%7D%5C%22%27%23%3B%60%21%C3%A9"
+COUCHDB = "https://medic:s3cr%2Ft@couch.example.org/medic"
+SLEEP = "ExecStart=/usr/bin/sleep 1000\n"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdHost]:
+    with SystemdHost(tmp_path_factory.mktemp("systemd")) as started:
+        yield started
+
+
+@pytest.fixture
+def clean(host: SystemdHost) -> Iterator[SystemdHost]:
+    """Without any unit of couch2pg, before and after."""
+    yield host
+    host.run(
+        "sh", "-c", "systemctl stop '*couch2pg*'; rm -rf /etc/systemd/system/* /etc/couch2pg /etc/default/couch2pg*"
+    )
+    host.run("systemctl", "daemon-reload")
+
+
+class Migration:
+    """The modules, run on the host; none of them may show a secret."""
+
+    def __init__(self, host: SystemdHost, folder: Path) -> None:
+        self._host = host
+        self.folder = folder / "m1"
+        self._options = {"migration_id": "m1", "state_dir": str(folder)}
+
+    def capture(self, check: bool = False, **deployment: Any) -> dict[str, Any]:
+        return self._run("couch2pg_capture", {**self._options, "deployment": deployment}, check)
+
+    def settings(self, check: bool = False, **options: Any) -> dict[str, Any]:
+        return self._run("couch2pg_settings", {**self._options, **options}, check)
+
+    def service(self, state: str, check: bool = False, **deployment: Any) -> dict[str, Any]:
+        return self._run("couch2pg_service", {"state": state, "deployment": deployment}, check)
+
+    def stored(self, name: str = "couch2pg") -> dict[str, str]:
+        path = self.folder / f"{name}.json"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        variables: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["variables"]
+        return variables
+
+    def store(self, variables: dict[str, str], style: str = "url") -> None:
+        self.folder.mkdir(mode=0o700)
+        text = json.dumps({"format": 1, "style": style, "variables": variables})
+        (self.folder / "couch2pg.json").write_text(text, encoding="utf-8")
+        (self.folder / "couch2pg.json").chmod(0o600)
+
+    def _run(self, name: str, options: dict[str, Any], check: bool) -> dict[str, Any]:
+        result = run_module(name, options, check=check, through=self._host.through)
+        shown = json.dumps(result, ensure_ascii=False)
+        assert not any(secret in shown for secret in ("s3cr", "p@s:s", "p%40s", "old-secret"))
+        return result
+
+
+@pytest.fixture
+def migration(clean: SystemdHost, tmp_path: Path) -> Migration:
+    return Migration(clean, tmp_path)
+
+
+# Every way to say it: quotes of either kind, escapes, specifiers, continuation, order, a glob, a missing file, and unset.
+UNIT = rf"""[Service]
+{SLEEP}WorkingDirectory=/opt
+Environment="COUCHDB_URL={COUCHDB.replace("%", "%%")}" COUCH2PG_SLEEP_MINS=1 'ONE=single "double" \' end'
+Environment="TWO=q\"uote back\\slash $HOME %%h \x41\tü" UNIT=%n LATE=unit \
+    CONTINUED=yes
+EnvironmentFile=/etc/default/couch2pg
+EnvironmentFile=-/etc/default/couch2pg-none
+EnvironmentFile=/etc/default/couch2pg-glob-*.env
+UnsetEnvironment=GONE GONE_TOO=x KEPT=other
+"""
+FILE = rf"""# COMMENT=no
+POSTGRESQL_URL="postgresql://couch2pg:{ENCODED}@old/cht"
+ODD="p@s:s/w %40\$HOME\${{X}}\\\"'#;\`!é"
+BARE=a b \$c \# $d   
+LATE=file
+GONE=1
+GONE_TOO=x
+KEPT=this
+export IGNORED=1
+SINGLE='it is \ "so" $x' \
+  and so on
+"""
+
+
+def test_what_is_captured_is_what_the_process_gets(clean: SystemdHost, migration: Migration) -> None:
+    (clean.etc / "default" / "couch2pg").write_text(FILE, encoding="utf-8")
+    (clean.etc / "default" / "couch2pg-glob-1.env").write_text("LATE=glob\nFROM_GLOB=1", encoding="utf-8")
+    (clean.etc / "default" / "couch2pg-glob-2.env").write_text("FROM_GLOB=2\n", encoding="utf-8")
+    clean.unit("cht-couch2pg.service", UNIT)
+    clean.unit("cht-couch2pg.service.d/10-more.conf", "[Service]\nEnvironment=COUCH2PG_SLEEP_MINS=360 DROP_IN=1\n")
+    clean.run("systemctl", "start", "cht-couch2pg")
+    foreseen = migration.capture(check=True)
+    assert not migration.folder.exists()
+    result = migration.capture()
+    assert (result["changed"], foreseen["changed"], result["found"], result["running"]) == (True, True, True, True)
+    given = clean.environment("cht-couch2pg")
+    assert migration.stored() == {
+        name: value
+        for name, value in given.items()
+        if name not in ("LANG", "PATH", "INVOCATION_ID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM")
+    }
+    assert given["ODD"] == ODD
+    assert (given["LATE"], given["FROM_GLOB"], given["COUCH2PG_SLEEP_MINS"]) == ("glob", "2", "360")
+    assert result["settings"]["COUCHDB_URL"] == "https://medic:********@couch.example.org/medic"
+    assert (result["postgres"]["host"], result["couchdb"]) == ("old", "https://couch.example.org/medic")
+    assert (result["deployment"]["kind"], result["deployment"]["unit"]) == ("systemd", "cht-couch2pg")
+    assert result["deployment"]["log"] == {"kind": "journald", "unit": "cht-couch2pg"}
+    # The files of this test are open to all, which is said of both that are.
+    assert ["readable for every user" in problem for problem in result["problems"]] == [True] * 3
+    assert not migration.capture()["changed"]
+    (clean.etc / "default" / "couch2pg-glob-2.env").write_text("FROM_GLOB=3\n", encoding="utf-8")
+    again = migration.capture()
+    assert again["changed"]
+    assert any("still has the old value of FROM_GLOB" in problem for problem in again["problems"])
+
+
+SOURCE = {
+    "COUCHDB_URL": COUCHDB,
+    "POSTGRESQL_URL": "postgres://couch2pg:old-secret@old/cht",
+    "COUCH2PG_SLEEP_MINS": "360",
+    "UNKNOWN": f" {ODD}\ttwo\nlines ",
+    "EMPTY": "",
+}
+PLACE = {"host": "new.example.org", "password": ODD}
+
+
+def test_a_unit_without_a_file_gets_one_and_its_process_the_settings(clean: SystemdHost, migration: Migration) -> None:
+    clean.unit(
+        "couch2pg.service", f'[Service]\n{SLEEP}Environment="SYNC_DB_LOGS=false" "OWN=1" COUCH2PG_SLEEP_MINS=5\n'
+    )
+    clean.run("systemctl", "start", "couch2pg")
+    migration.store(SOURCE)
+    before = clean.run("systemctl", "cat", "couch2pg")
+    foreseen = migration.settings(check=True, postgres=PLACE)
+    assert clean.run("systemctl", "cat", "couch2pg") == before
+    assert not (clean.etc / "couch2pg").exists()
+    result = migration.settings(postgres=PLACE)
+    assert foreseen == result
+    assert result["files"] == [
+        "/etc/couch2pg/couch2pg.env",
+        "/etc/systemd/system/couch2pg.service.d/50-couch2pg-migration.conf",
+    ]
+    assert result["reload_needed"]
+    expected = {**SOURCE, "POSTGRESQL_URL": f"postgresql://couch2pg:{ENCODED}@new.example.org:5432/cht"}
+    assert migration.stored("couch2pg_target") == expected
+    # What everybody may see of the unit has no secret in it.
+    assert "p%40s" not in clean.run("systemctl", "show", "couch2pg") + clean.run("systemctl", "cat", "couch2pg")
+    assert stat.S_IMODE((clean.etc / "couch2pg" / "couch2pg.env").stat().st_mode) == 0o600
+    started = migration.service("started")
+    assert started["changed"]
+    given = clean.environment("couch2pg")
+    assert {name: given.get(name) for name in expected} == expected
+    assert ("SYNC_DB_LOGS" in given, given["OWN"]) == (False, "1")
+    assert not migration.service("started")["changed"]
+    again = migration.settings(postgres=PLACE)
+    assert (again["changed"], again["reload_needed"], again["files"]) == (False, False, [])
+    # Once the source has it, it is no longer unset.
+    migration.folder.joinpath("couch2pg.json").unlink()
+    migration.folder.joinpath("couch2pg_target.json").unlink()
+    migration.folder.rmdir()
+    migration.store({**SOURCE, "SYNC_DB_LOGS": "false"})
+    assert len(migration.settings(postgres=PLACE)["files"]) == 1
+    assert migration.service("started")["changed"]
+    assert clean.environment("couch2pg")["SYNC_DB_LOGS"] == "false"
+
+
+def test_a_units_file_is_changed_where_it_must_be(clean: SystemdHost, migration: Migration) -> None:
+    file = clean.etc / "default" / "couch2pg"
+    text = "# ours\nPOSTGRESQL_URL=postgres://a:old-secret@there/cht\n\nSYNC_DB_LOGS=false\n# theirs\nOTHER='kept'\n"
+    file.write_text(text, encoding="utf-8")
+    file.chmod(0o640)
+    clean.unit("couch2pg.service", f"[Service]\n{SLEEP}EnvironmentFile=-/etc/default/couch2pg\n")
+    migration.store(SOURCE)
+    result = migration.settings(postgres=PLACE, couchdb_url="https://couch.internal:6984/medic")
+    assert result["files"] == ["/etc/default/couch2pg"]
+    after = file.read_text(encoding="utf-8")
+    assert after.startswith(
+        f'# ours\nPOSTGRESQL_URL="postgresql://couch2pg:{ENCODED}@new.example.org:5432/cht"\n\n# theirs\n'
+    )
+    assert "OTHER='kept'\n" in after
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert file.with_name("couch2pg.before-m1").read_text(encoding="utf-8") == text
+    migration.service("started")
+    given = clean.environment("couch2pg")
+    assert given["COUCHDB_URL"] == "https://medic:s3cr%2Ft@couch.internal:6984/medic"
+    assert given["UNKNOWN"] == SOURCE["UNKNOWN"]
+    assert not migration.settings(postgres=PLACE, couchdb_url="https://couch.internal:6984/medic")["changed"]
+    # A drop-in that comes later has the last word, and is named.
+    clean.unit("couch2pg.service.d/90-late.conf", "[Service]\nEnvironmentFile=/etc/default/couch2pg-late\n")
+    (clean.etc / "default" / "couch2pg-late").write_text("UNKNOWN=\n", encoding="utf-8")
+    clean.unit("couch2pg.service.d/91-late.conf", "[Service]\nUnsetEnvironment=UNKNOWN\n")
+    refused = migration.settings(postgres=PLACE)
+    assert (refused["code"], refused["details"]["variables"]) == ("settings_not_taken", ["UNKNOWN"])
+
+
+def test_started_stopped_and_the_same_process(clean: SystemdHost, migration: Migration) -> None:
+    assert migration.service("info")["found"] is False
+    assert migration.service("stopped")["changed"] is False
+    assert migration.service("started")["code"] == "deployment_missing"
+    assert migration.capture() == {
+        "changed": False,
+        "found": False,
+        "deployment": migration.service("info")["deployment"],
+    }
+    clean.unit("couch2pg.service", f"[Service]\n{SLEEP}Restart=always\nRestartSec=0\n")
+    assert migration.service("started", check=True)["running"] is True
+    assert migration.service("info")["running"] is False
+    process = migration.service("started")["process"]
+    assert (process["running"], process["restarts"]) == (True, 0)
+    assert process == migration.service("info")["process"] == migration.service("started")["process"]
+    clean.run("kill", "-9", str(process["pid"]))
+    clean.run("sh", "-c", "until [ $(systemctl show -p NRestarts --value couch2pg) = 1 ]; do sleep 0.05; done")
+    again = migration.service("info")["process"]
+    assert again["restarts"] == 1
+    assert again["pid"] != process["pid"]
+    assert migration.service("stopped", check=True)["changed"]
+    assert migration.service("stopped")["process"]["pid"] is None
+    assert not migration.service("stopped")["changed"]
+    clean.unit("cht-couch2pg.service", f"[Service]\n{SLEEP}")
+    assert migration.service("info")["code"] == "ambiguous"
+    assert migration.service("info", kind="systemd", unit="couch2pg")["found"]
+    assert "no systemd unit other" in migration.capture(kind="systemd", unit="other")["msg"]
