@@ -41,6 +41,28 @@ MIGRATION_OPTIONS: dict[str, Any] = {
     "migration_id": {"type": "str", "required": True},
     "state_dir": {"type": "path", "required": True},
 }
+LOG_OPTIONS: dict[str, Any] = {
+    "log": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "kind": {"type": "str", "required": True, "choices": ["journald", "docker", "compose", "file"]},
+            "unit": {"type": "str"},
+            "journal_dir": {"type": "path"},
+            "container": {"type": "str"},
+            "project_dir": {"type": "path"},
+            "service": {"type": "str", "default": "couch2pg"},
+            "path": {"type": "path"},
+        },
+        "required_if": [
+            ["kind", "journald", ["unit"]],
+            ["kind", "docker", ["container"]],
+            ["kind", "compose", ["project_dir"]],
+            ["kind", "file", ["path"]],
+        ],
+    },
+    "since": {"type": "dict"},
+}
 JOB_OPTIONS: dict[str, Any] = {
     **MIGRATION_OPTIONS,
     "job_wait": {"type": "float"},
@@ -62,8 +84,8 @@ def make_module(*option_sets: dict[str, Any], **arguments: Any) -> AnsibleModule
     return module
 
 
-def connection_settings(module: AnsibleModule) -> ConnectionSettings:
-    """Where the options of ``CONNECTION_OPTIONS`` point; fails the module when psycopg2 is missing."""
+def check_psycopg2(module: AnsibleModule) -> None:
+    """Fail the module when psycopg2 is missing on this host."""
     if PSYCOPG2_IMPORT_ERROR is not None:
         module.fail_json(
             msg=missing_required_lib("psycopg2")
@@ -71,6 +93,11 @@ def connection_settings(module: AnsibleModule) -> ConnectionSettings:
             code="psycopg2_missing",
             exception=PSYCOPG2_IMPORT_ERROR,
         )
+
+
+def connection_settings(module: AnsibleModule) -> ConnectionSettings:
+    """Where the options of ``CONNECTION_OPTIONS`` point; fails the module when psycopg2 is missing."""
+    check_psycopg2(module)
     options = module.params
     return ConnectionSettings(
         database=options["database"],

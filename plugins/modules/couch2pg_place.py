@@ -37,6 +37,12 @@ options:
         will use.
     type: bool
     default: false
+  marks:
+    description:
+      - The number of the newest change of each database by its key, as RV(cht.couch2pg.couchdb_info#module:marks) has them.
+      - With them, RV(sync) tells how far couch2pg is behind CouchDB.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -52,6 +58,17 @@ EXAMPLES = r"""
     sync:
       SYNC_DB_LOGS: "false"
     rename: true
+
+- name: Ask CouchDB where it is, on the host of couch2pg
+  cht.couch2pg.couchdb_info:
+    couchdb_url: "{{ vault_couchdb_url }}"
+  register: couchdb
+
+- name: See how far couch2pg is behind
+  cht.couch2pg.couch2pg_place:
+    database: cht
+    couchdb_url: "{{ vault_couchdb_url }}"
+    marks: "{{ couchdb.marks }}"
 """
 
 RETURN = r"""
@@ -67,6 +84,17 @@ renamed:
   type: list
   elements: dict
   sample: [{before: "couch.example.org:443/medic", after: couch.example.org/medic}]
+sync:
+  description: Each followed database that has a mark, with the number of the stored sequence and how far it is behind.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{database: medic, key: couch.example.org/medic, mark: 1508, stored: 1480, behind: 28, current: false}]
+behind:
+  description: Changes that couch2pg has yet to fetch, all databases together.
+  returned: success
+  type: int
+  sample: 28
 problems:
   description: What makes the URL another place than it looks like, each with what to do.
   returned: success
@@ -77,7 +105,7 @@ problems:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couchdb_url, resync_guard
+from ansible_collections.cht.couch2pg.plugins.module_utils import couchdb_sync, couchdb_url, resync_guard
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     CONNECTION_OPTIONS,
     connection_settings,
@@ -91,6 +119,7 @@ OPTIONS: dict[str, Any] = {
     "couchdb_url": {"type": "str", "required": True, "no_log": True},
     "sync": {"type": "dict", "default": {}},
     "rename": {"type": "bool", "default": False},
+    "marks": {"type": "dict", "default": {}},
 }
 
 
@@ -109,6 +138,8 @@ def main() -> None:
             if changes and not module.check_mode:
                 resync_guard.rename(session, changes)
                 found = resync_guard.places(session, followed)
+        marks = {key: couchdb_url.seq_number(mark) for key, mark in options["marks"].items()}
+        sync = [entry.as_dict() for entry in couchdb_sync.compare(found, marks)]
         foreseen = {change["after"] for change in changes}
         resync_guard.check([place for place in found if place.followed.key not in foreseen])
         diff = {
@@ -119,6 +150,8 @@ def main() -> None:
             "changed": bool(changes),
             "places": [place.as_dict() for place in found],
             "renamed": changes,
+            "sync": sync,
+            "behind": sum(entry["behind"] for entry in sync),
             "problems": url.problems,
             "diff": diff,
         }
