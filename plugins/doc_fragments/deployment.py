@@ -50,6 +50,9 @@ options:
       app_dir:
         description: Folder with couch2pg's C(node_modules), where the unit doesn't show it.
         type: path
+      node:
+        description: The Node.js program that runs couch2pg, where neither the unit nor the image shows it.
+        type: path
       start_command:
         description: The operator's own command that starts couch2pg, for V(env_file); it must return within a minute.
         type: list
@@ -86,6 +89,7 @@ options:
           service:
             description: The service in the Compose project, for V(compose).
             type: str
+            default: cht-couch2pg
           path:
             description: The file, for V(file).
             type: path

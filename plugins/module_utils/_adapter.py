@@ -41,7 +41,7 @@ MIGRATION_OPTIONS: dict[str, Any] = {
     "migration_id": {"type": "str", "required": True},
     "state_dir": {"type": "path", "required": True},
 }
-LOG_OPTION: dict[str, Any] = {
+_LOG: dict[str, Any] = {
     "type": "dict",
     "options": {
         "kind": {"type": "str", "required": True, "choices": ["journald", "docker", "compose", "file"]},
@@ -49,8 +49,27 @@ LOG_OPTION: dict[str, Any] = {
         "journal_dir": {"type": "path"},
         "container": {"type": "str"},
         "project_dir": {"type": "path"},
-        "service": {"type": "str"},
+        "service": {"type": "str", "default": "cht-couch2pg"},
         "path": {"type": "path"},
+    },
+    "required_if": [
+        ["kind", "journald", ["unit"]],
+        ["kind", "docker", ["container"]],
+        ["kind", "compose", ["project_dir"]],
+        ["kind", "file", ["path"]],
+    ],
+}
+LOG_OPTIONS: dict[str, Any] = {"log": dict(_LOG, required=True), "since": {"type": "dict"}}
+POSTGRES_OPTION: dict[str, Any] = {
+    "type": "dict",
+    "default": {},
+    "options": {
+        "host": {"type": "str"},
+        "port": {"type": "int"},
+        "database": {"type": "str"},
+        "user": {"type": "str"},
+        "password": {"type": "str", "no_log": True},
+        "query": {"type": "str"},
     },
 }
 DEPLOYMENT_OPTIONS: dict[str, Any] = {
@@ -67,10 +86,11 @@ DEPLOYMENT_OPTIONS: dict[str, Any] = {
             "env_files": {"type": "list", "elements": "str"},
             "container": {"type": "str"},
             "app_dir": {"type": "path"},
+            "node": {"type": "path"},
             "start_command": {"type": "list", "elements": "str"},
             "stop_command": {"type": "list", "elements": "str"},
             "status_command": {"type": "list", "elements": "str"},
-            "log": LOG_OPTION,
+            "log": _LOG,
         },
     },
 }

@@ -8,6 +8,7 @@ A log without errors proves nothing: see ``refresh_in_doubt``.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter, deque
 from dataclasses import asdict, dataclass
@@ -70,16 +71,16 @@ class LogSummary:
 
 def summarise(lines: Iterable[bytes], redactor: Redactor, last_lines: int = 10) -> LogSummary:
     """Read ``lines`` (without their ends) to the end."""
-    reader = _Reader(redactor, last_lines)
+    reader = Reader(redactor, last_lines)
     for line in lines:
         reader.add(line)
     return reader.summary()
 
 
-class _Reader:
+class Reader:
     """Reads line by line; keeps only counts, the last runs, one entry for each kind of error, and a few lines."""
 
-    def __init__(self, redactor: Redactor, last_lines: int) -> None:
+    def __init__(self, redactor: Redactor, last_lines: int = 10) -> None:
         self._redact = redactor
         self._lines = 0
         self._debug = 0
@@ -93,6 +94,7 @@ class _Reader:
         self._restart_counter = 0
 
     def add(self, line: bytes) -> None:
+        """The next line, without its end."""
         self._lines += 1
         # Nearly all of a large log: debug lines and what is indented below them, when no error is being told.
         if not self._errors.open:
@@ -126,7 +128,12 @@ class _Reader:
         if error is not None and error.of_refresh:
             self._runs.refresh_failed = True
 
+    def so_far(self) -> LogSummary:
+        """What was told until now, as if nothing came after it; more lines may follow."""
+        return copy.deepcopy(self).summary()
+
     def summary(self) -> LogSummary:
+        """What was told; nothing may be added any more."""
         self._closed(self._errors.close())
         self._kinds.update({kinds.DEBUG: self._debug, kinds.CONTINUATION: self._indented})
         runs = self._runs

@@ -25,14 +25,20 @@ def problems(found: Found, app_dir: str) -> list[str]:
             f"The couch2pg that runs still has the old value of {', '.join(found.stale)}: it was not restarted, or its container not "
             "recreated, since the settings changed. What is written counts here."
         )
+    silent = node_problem(found, app_dir)
+    return [*listed, silent] if silent else listed
+
+
+def node_problem(found: Found, app_dir: str) -> str:
+    """Why couch2pg would do nothing on its Node.js, with the remedy; empty when it wouldn't, or when that can't be known."""
     version = node_version(found)
     driver = driver_version(app_dir) if app_dir else None
     if version and version[0] >= SILENT_NODE and (driver is None or driver < SOUND_DRIVER):
-        listed.append(
+        return (
             f"couch2pg runs on Node.js {'.'.join(map(str, version))}: on {SILENT_NODE} and later it ends with code 0, having done "
             "nothing, unless its PostgreSQL driver (pg) is 8.0.3 or later. Give it Node.js 12."
         )
-    return listed
+    return ""
 
 
 def node_version(found: Found) -> tuple[int, ...]:

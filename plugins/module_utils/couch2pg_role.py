@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from . import login_probe
 from .connection import Session
+from .couch2pg_access import connection
 from .couch2pg_settings import PostgresPlace
 from .errors import MigrationError
 from .identifiers import literal, quote
-from .preflight_couch2pg import connection
 
 MD5, SCRAM = "md5", "scram-sha-256"
 HASHES = (MD5, SCRAM)

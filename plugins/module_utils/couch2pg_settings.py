@@ -211,6 +211,10 @@ class Settings:
         """As ``restored`` takes them, secrets included."""
         return {"format": FORMAT, "style": self.style, "variables": dict(self.variables)}
 
+    def as_json(self) -> str:
+        """As ``parse_json`` takes them, secrets included."""
+        return json.dumps(self.stored())
+
     def save(self, path: Path) -> None:
         """Write them, secrets included, into ``path`` (0600)."""
         write_json(path, self.stored())

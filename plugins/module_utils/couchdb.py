@@ -11,6 +11,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from typing import Any, Sequence
 from urllib.parse import quote
 
@@ -18,6 +19,14 @@ from .couchdb_url import CouchdbUrl, seq_number
 from .errors import MigrationError
 
 TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class DatabaseState:
+    """The number of a database's newest change, and how many documents it has."""
+
+    update_seq: int
+    documents: int
 
 
 class CouchDB:
@@ -56,7 +65,23 @@ class CouchDB:
 
     def documents(self, database: str) -> int:
         """How many documents there are, without deleted ones."""
-        return int(self._described(database).get("doc_count", 0))
+        return self.state(database).documents
+
+    def state(self, database: str) -> DatabaseState:
+        """Both of them. Raises MigrationError ``couchdb_no_database``."""
+        found = self._described(database)
+        return DatabaseState(seq_number(found["update_seq"]), int(found.get("doc_count", 0)))
+
+    def quiet_since(self, database: str, seq: str) -> bool:
+        """Whether nothing has changed since ``seq``, which is one that this server gave."""
+        answer = self._ask(database, f"/_changes?limit=1&since={quote(seq, safe='')}")
+        return not answer.get("results")
+
+    def changed_since(self, database: str, seq: str, ids: Sequence[str]) -> set[str]:
+        """Those of the documents that have changed, or were deleted, since ``seq``."""
+        answer = self._ask(database, f"/_changes?filter=_doc_ids&since={quote(seq, safe='')}", {"doc_ids": list(ids)})
+        # A server that knows no such filter answers with every change.
+        return {row["id"] for row in answer.get("results", []) if "id" in row} & set(ids)
 
     def revisions(self, database: str, ids: Sequence[str]) -> dict[str, str | None]:
         """The current revision of each document; None for one that is deleted or was never there."""

@@ -32,6 +32,7 @@ class Deployment:
     env_files: tuple[str, ...] = ()
     container: str = ""
     app_dir: str = ""
+    node: str = ""
     start_command: tuple[str, ...] = ()
     stop_command: tuple[str, ...] = ()
     status_command: tuple[str, ...] = ()
@@ -92,7 +93,7 @@ class Plan:
 def from_options(options: Mapping[str, Any]) -> Deployment:
     """The deployment that the option names; its kind may be ``auto`` still. Raises MigrationError ``deployment``."""
     given = {name: value for name, value in options.items() if value not in (None, "", [])}
-    for name in ("env_file", "project_dir", "app_dir"):
+    for name in ("env_file", "project_dir", "app_dir", "node"):
         if name in given:
             given[name] = str(expand(given[name]))
     for name in ("compose_files", "env_files", "start_command", "stop_command", "status_command"):

@@ -95,13 +95,19 @@ def _of_labels(named: Deployment, inspected: Mapping[str, Any]) -> Deployment:
 
 def read(deployment: Deployment) -> Found:
     """What it tells of couch2pg. Raises MigrationError ``deployment_missing`` where there is none."""
-    if deployment.kind == kinds.SYSTEMD:
-        return deployment_systemd.read(deployment)
-    if deployment.kind == kinds.COMPOSE:
-        return deployment_compose.read(deployment)
-    if deployment.kind == kinds.ENV_FILE:
-        return deployment_env_file.read(deployment)
-    raise kinds.missing()
+    readers = {
+        kinds.SYSTEMD: deployment_systemd.read,
+        kinds.COMPOSE: deployment_compose.read,
+        kinds.ENV_FILE: deployment_env_file.read,
+    }
+    if deployment.kind not in readers:
+        raise kinds.missing()
+    return _with_node(deployment, readers[deployment.kind](deployment))
+
+
+def _with_node(deployment: Deployment, found: Found) -> Found:
+    """Where the operator says what runs it, that is so."""
+    return replace(found, node=deployment.node) if deployment.node else found
 
 
 def style(deployment: Deployment) -> str:
@@ -116,7 +122,9 @@ def read_or_nothing(deployment: Deployment) -> Found:
     except MigrationError as error:
         if deployment.kind != kinds.ENV_FILE or error.code != "settings_missing":
             raise
-        return Found(Settings({}, style(deployment)), deployment_env_file.is_running(deployment))
+        return _with_node(
+            deployment, Found(Settings({}, style(deployment)), deployment_env_file.is_running(deployment))
+        )
 
 
 def plan(deployment: Deployment, settings: Settings) -> Plan:

@@ -9,72 +9,59 @@ Both sides are asked in couch2pg's own name, from the host where it runs: with i
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
-from . import login_probe, node_trust, resync_guard
-from .connection import ConnectionSettings, Session
+from . import couchdb_sync, login_probe, node_trust, resync_guard
+from .connection import Session
+from .couch2pg_access import connection, couchdb, followed
+from .couch2pg_problems import node_problem, node_version, problems
 from .couch2pg_settings import PostgresPlace, Settings
-from .couchdb import CouchDB
-from .couchdb_url import seq_number
+from .deployment import Deployment, Found
 from .errors import MigrationError
 from .findings import Findings
-from .programs import ask
 
 # What couch2pg takes from CouchDB at once when COUCH2PG_CHANGES_LIMIT doesn't say otherwise.
 CHANGES_LIMIT = 10000
-# From this Node.js on, a PostgreSQL driver older than this one ends the process with exit code 0, and without a word.
-SILENT_NODE, SILENT_UNTIL = 14, (8, 0, 3)
 
 
-def connection(place: PostgresPlace) -> ConnectionSettings:
-    """The connection that couch2pg will make: its role, over the network, with or without TLS as its URL says."""
-    return ConnectionSettings(
-        place.database,
-        place.host,
-        place.port,
-        place.user,
-        place.password,
-        ssl_mode="require" if place.encrypted else "disable",
-    )
-
-
-def couchdb(settings: Settings) -> CouchDB:
-    """CouchDB with couch2pg's own trust: NODE_EXTRA_CA_CERTS, and NODE_TLS_REJECT_UNAUTHORIZED=0 where somebody set that."""
-    variables = settings.variables
-    verify = variables.get("NODE_TLS_REJECT_UNAUTHORIZED", "") != "0"
-    return CouchDB(settings.couchdb, variables.get("NODE_EXTRA_CA_CERTS", "") if verify else "", verify)
-
-
-def examine_source(settings: Settings) -> tuple[Findings, dict[str, Any]]:
-    """Findings of the host where couch2pg runs now; facts: ``progress`` (its places) and ``followed``."""
+def examine_source(deployment: Deployment, found: Found) -> tuple[Findings, dict[str, Any]]:
+    """Findings of the host where couch2pg runs now; facts: ``progress``, its places."""
     findings = Findings()
     facts: dict[str, Any] = {}
-    findings.attempt("couch2pg settings", lambda: _settings(findings, settings))
-    findings.attempt("couch2pg sync", lambda: _sync(findings, settings, facts))
+    for problem in problems(found, deployment.app_dir):
+        findings.warning("couch2pg", problem)
+    if found.running:
+        findings.ok("couch2pg", f"runs here ({deployment.kind})")
+    else:
+        findings.warning(
+            "couch2pg", f"is here ({deployment.kind}), and doesn't run: nothing new reaches the source. See its log."
+        )
+    findings.attempt("couch2pg settings", lambda: _settings(findings, found.settings))
+    findings.attempt("couch2pg sync", lambda: _sync(findings, found.settings, facts))
     return findings, facts
 
 
 def examine_target(
+    deployment: Deployment,
+    found: Found,
     settings: Settings,
     progress: Mapping[str, str],
-    node: Sequence[str] = (),
-    app_dir: str = "",
     rename: bool = False,
     started: bool = False,
 ) -> Findings:
-    """Findings of the host where couch2pg will run, with the ``settings`` that it will have.
+    """Findings of the host where couch2pg will run, ``found`` as it is there, with the ``settings`` that it will have.
 
-    progress: the source's places, as ``examine_source`` found them. node: the command of couch2pg's Node.js.
-    rename: whether places may be renamed. started: just before its start, when the database stands under its real name.
+    progress: the source's places, as ``examine_source`` found them. rename: whether places may be renamed.
+    started: just before its start, when the database stands under its real name.
     """
     findings = Findings()
+    app_dir = deployment.app_dir
     findings.attempt("couch2pg settings", lambda: _settings(findings, settings))
     findings.attempt("couchdb", lambda: _couchdb(findings, settings))
-    if node:
-        findings.attempt("couchdb certificate", lambda: _trust(findings, settings, node))
-        findings.attempt("node.js", lambda: _node(findings, node, app_dir))
-    place = settings.postgres
-    findings.attempt("couch2pg login", lambda: _login(findings, place, app_dir))
+    if found.node:
+        findings.attempt("couchdb certificate", lambda: _trust(findings, settings, found.node))
+    findings.attempt("node.js", lambda: _node(findings, found, app_dir))
+    findings.attempt("couch2pg login", lambda: _login(findings, settings.postgres, app_dir))
     if started:
         findings.attempt("couch2pg rights", lambda: _rights(findings, settings, rename))
     else:
@@ -86,7 +73,7 @@ def _settings(findings: Findings, settings: Settings) -> None:
     place = settings.postgres
     for problem in settings.problems():
         findings.warning("couch2pg settings", problem)
-    names = ", ".join(entry.database for entry in settings.couchdb.followed(settings.variables))
+    names = ", ".join(entry.database for entry in followed(settings))
     findings.ok(
         "couch2pg settings",
         f"from {settings.couchdb.server} ({names}) to {place.database!r} at {place.host}:{place.port} as {place.user!r}",
@@ -95,8 +82,8 @@ def _settings(findings: Findings, settings: Settings) -> None:
 
 def _couchdb(findings: Findings, settings: Settings) -> None:
     server = couchdb(settings)
-    followed = settings.couchdb.followed(settings.variables)
-    for entry in followed:
+    databases = followed(settings)
+    for entry in databases:
         try:
             server.update_seq(entry.database)
         except MigrationError as error:
@@ -108,31 +95,19 @@ def _couchdb(findings: Findings, settings: Settings) -> None:
     findings.ok("couchdb", f"{settings.couchdb.server} answers from here, with couch2pg's credentials")
 
 
-def _trust(findings: Findings, settings: Settings, node: Sequence[str]) -> None:
-    node_trust.check(node, settings.couchdb, settings.variables)
+def _trust(findings: Findings, settings: Settings, node: str) -> None:
+    node_trust.check([node], settings.couchdb, settings.variables)
     if settings.couchdb.scheme == "https":
         findings.ok("couchdb certificate", f"couch2pg's Node.js trusts {settings.couchdb.server}")
 
 
-def _node(findings: Findings, node: Sequence[str], app_dir: str) -> None:
-    try:
-        said = ask([*node, "--version"], inherit=True).output.strip()
-        major = int(said.lstrip("v").partition(".")[0])
-    except (OSError, ValueError) as error:
-        raise MigrationError(
-            f"{' '.join(node)} doesn't tell its version: install the Node.js that couch2pg runs on (8, 10 or 12).",
-            "node_missing",
-        ) from error
-    driver = login_probe.driver_version(app_dir) if app_dir else None
-    if major >= SILENT_NODE and (driver is None or driver < SILENT_UNTIL):
-        findings.failure(
-            "node.js",
-            f"couch2pg would run on Node.js {said}, where it ends at once with exit code 0, having done nothing. Install "
-            "Node.js 8, 10 or 12 for it.",
-            version=said,
-        )
-        return
-    findings.ok("node.js", f"{said} at {node[-1]}")
+def _node(findings: Findings, found: Found, app_dir: str) -> None:
+    problem = node_problem(found, app_dir)
+    version = ".".join(map(str, node_version(found)))
+    if problem:
+        findings.failure("node.js", problem, version=version)
+    elif version:
+        findings.ok("node.js", f"{version} runs couch2pg here")
 
 
 def _login(findings: Findings, place: PostgresPlace, app_dir: str) -> None:
@@ -169,7 +144,7 @@ def _no_login(place: PostgresPlace, error: MigrationError) -> MigrationError:
 
 def _place(findings: Findings, settings: Settings, progress: Mapping[str, str], rename: bool) -> None:
     """Would it go on from where the source's couch2pg is?"""
-    found = resync_guard.match(progress, settings.couchdb.followed(settings.variables))
+    found = resync_guard.match(progress, followed(settings))
     changes = resync_guard.renames(found) if rename else []
     foreseen = {change["after"] for change in changes}
     resync_guard.check([entry for entry in found if entry.followed.key not in foreseen])
@@ -209,15 +184,12 @@ def _rights(findings: Findings, settings: Settings, rename: bool) -> None:
 
 def _sync(findings: Findings, settings: Settings, facts: dict[str, Any]) -> None:
     """How far the source's couch2pg is behind CouchDB: what it lacks, the target will lack until it has caught up."""
-    followed = settings.couchdb.followed(settings.variables)
     with Session(connection(settings.postgres)) as session:
-        progress = resync_guard.stored(session)
-    facts["progress"] = progress
-    server = couchdb(settings)
-    behind = {}
-    for entry in followed:
-        stored = seq_number(progress[entry.key]) if entry.key in progress else 0
-        behind[entry.database] = max(0, server.update_seq(entry.database) - stored)
+        facts["progress"] = resync_guard.stored(session)
+    client, databases = couchdb(settings), followed(settings)
+    marks = {key: state.update_seq for key, state in couchdb_sync.take_marks(client, databases).items()}
+    found = couchdb_sync.settle(client, couchdb_sync.compare(resync_guard.match(facts["progress"], databases), marks))
+    behind = {entry.place.followed.database: entry.as_dict()["behind"] for entry in found}
     words = ", ".join(f"{name} {count}" for name, count in behind.items())
     if any(count > _changes_limit(settings) for count in behind.values()):
         findings.warning(

@@ -20,6 +20,11 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.deployment
   - cht.couch2pg.migration
+options:
+  with_secrets:
+    description: Return the settings as they are, too, for other modules. The task needs C(no_log).
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -60,6 +65,11 @@ settings:
   returned: success
   type: dict
   sample: {COUCHDB_URL: "https://medic:********@couch.example.org/medic", COUCH2PG_SLEEP_MINS: "60"}
+settings_json:
+  description: The settings as they are, for the option C(settings) of other modules.
+  returned: with O(with_secrets)
+  type: str
+  sample: '{"format": 1, ...}'
 style:
   description: How they name PostgreSQL, V(url) or V(entrypoint).
   returned: success
@@ -113,10 +123,12 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings imp
 from ansible_collections.cht.couch2pg.plugins.module_utils.deployment import NONE
 from ansible_collections.cht.couch2pg.plugins.module_utils.files import make_private_folder
 
+OPTIONS: dict[str, Any] = {"with_secrets": {"type": "bool", "default": False, "no_log": False}}
+
 
 def main() -> None:
     """Entry point."""
-    module = make_module(DEPLOYMENT_OPTIONS, MIGRATION_OPTIONS)
+    module = make_module(DEPLOYMENT_OPTIONS, MIGRATION_OPTIONS, OPTIONS)
     path = migration_state(module) / CAPTURED
 
     def work() -> dict[str, Any]:
@@ -136,6 +148,7 @@ def main() -> None:
             "deployment": deployment.as_dict(),
             "settings_file": str(path),
             **found.settings.as_dict(),
+            **({"settings_json": found.settings.as_json()} if module.params["with_secrets"] else {}),
             "running": found.running,
             "node": found.node,
             "image": found.image,

@@ -18,39 +18,8 @@ description:
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
+  - cht.couch2pg.log
 options:
-  log:
-    description: Where the log is, on the managed host.
-    type: dict
-    required: true
-    suboptions:
-      kind:
-        description: What keeps the log.
-        type: str
-        required: true
-        choices: [journald, docker, compose, file]
-      unit:
-        description: The systemd unit. Required for V(journald).
-        type: str
-      journal_dir:
-        description: Folder of the journal, for V(journald), when it isn't the host's own.
-        type: path
-      container:
-        description: Name or id of the container. Required for V(docker).
-        type: str
-      project_dir:
-        description: Folder of the Compose project. Required for V(compose).
-        type: path
-      service:
-        description: The service in the Compose project, for V(compose).
-        type: str
-        default: couch2pg
-      path:
-        description: The file. Required for V(file).
-        type: path
-  since:
-    description: RV(position) of an earlier call for the same log; only what was logged after that is read.
-    type: dict
   secrets:
     description: Passwords that could stand in the log. They are masked wherever they do, however they are encoded.
     type: list
@@ -190,32 +159,12 @@ summary:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import LOG_OPTIONS, make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_log import summarise
 from ansible_collections.cht.couch2pg.plugins.module_utils.log_source import open_source
 from ansible_collections.cht.couch2pg.plugins.module_utils.redaction import Redactor
 
 OPTIONS: dict[str, Any] = {
-    "log": {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "kind": {"type": "str", "required": True, "choices": ["journald", "docker", "compose", "file"]},
-            "unit": {"type": "str"},
-            "journal_dir": {"type": "path"},
-            "container": {"type": "str"},
-            "project_dir": {"type": "path"},
-            "service": {"type": "str", "default": "couch2pg"},
-            "path": {"type": "path"},
-        },
-        "required_if": [
-            ["kind", "journald", ["unit"]],
-            ["kind", "docker", ["container"]],
-            ["kind", "compose", ["project_dir"]],
-            ["kind", "file", ["path"]],
-        ],
-    },
-    "since": {"type": "dict"},
     "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "position_only": {"type": "bool", "default": False},
     "last_lines": {"type": "int", "default": 10},
@@ -224,7 +173,7 @@ OPTIONS: dict[str, Any] = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(OPTIONS)
+    module = make_module(LOG_OPTIONS, OPTIONS)
     options = module.params
 
     def work() -> dict[str, Any]:

@@ -21,14 +21,16 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.connection
 options:
-  couchdb_url:
-    description: The C(COUCHDB_URL) that couch2pg will have, with its credentials, which are not used.
+  settings:
+    description: couch2pg's settings, as M(cht.couch2pg.couch2pg_capture) returns them with O(ignore:with_secrets).
     type: str
-    required: true
+  couchdb_url:
+    description: The C(COUCHDB_URL) that couch2pg will have, where it isn't that of O(settings). Its credentials are not used.
+    type: str
   sync:
     description:
       - Its variables C(SYNC_DB_MEDIC), C(SYNC_DB_SENTINEL), C(SYNC_DB_USER_META), C(SYNC_DB_LOGS) and C(SYNC_DB_USERS),
-        where they are set.
+        where they are set. By default they are those of O(settings).
     type: dict
     default: {}
   rename:
@@ -37,6 +39,12 @@ options:
         will use.
     type: bool
     default: false
+  marks:
+    description:
+      - The number of the newest change of each database by its key, as RV(cht.couch2pg.couchdb_info#module:marks) has them.
+      - With them, RV(sync) tells how far couch2pg is behind CouchDB.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -52,6 +60,17 @@ EXAMPLES = r"""
     sync:
       SYNC_DB_LOGS: "false"
     rename: true
+
+- name: Ask CouchDB where it is, on the host of couch2pg
+  cht.couch2pg.couchdb_info:
+    couchdb_url: "{{ vault_couchdb_url }}"
+  register: couchdb
+
+- name: See how far couch2pg is behind
+  cht.couch2pg.couch2pg_place:
+    database: cht
+    couchdb_url: "{{ vault_couchdb_url }}"
+    marks: "{{ couchdb.marks }}"
 """
 
 RETURN = r"""
@@ -67,6 +86,17 @@ renamed:
   type: list
   elements: dict
   sample: [{before: "couch.example.org:443/medic", after: couch.example.org/medic}]
+sync:
+  description: Each followed database that has a mark, with the number of the stored sequence and how far it is behind.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{database: medic, key: couch.example.org/medic, mark: 1508, stored: 1480, behind: 28, current: false}]
+behind:
+  description: Changes that couch2pg has yet to fetch, all databases together.
+  returned: success
+  type: int
+  sample: 28
 problems:
   description: What makes the URL another place than it looks like, each with what to do.
   returned: success
@@ -77,7 +107,12 @@ problems:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couchdb_url, resync_guard
+from ansible_collections.cht.couch2pg.plugins.module_utils import (
+    couch2pg_settings,
+    couchdb_sync,
+    couchdb_url,
+    resync_guard,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     CONNECTION_OPTIONS,
     connection_settings,
@@ -87,28 +122,38 @@ from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
 from ansible_collections.cht.couch2pg.plugins.module_utils.connection import Session
 
 OPTIONS: dict[str, Any] = {
-    # It bears a password.
-    "couchdb_url": {"type": "str", "required": True, "no_log": True},
+    # They bear passwords.
+    "settings": {"type": "str", "no_log": True},
+    "couchdb_url": {"type": "str", "no_log": True},
     "sync": {"type": "dict", "default": {}},
     "rename": {"type": "bool", "default": False},
+    "marks": {"type": "dict", "default": {}},
 }
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, OPTIONS, required_one_of=[("settings", "couchdb_url")])
     options = module.params
     settings = connection_settings(module)
 
     def work() -> dict[str, Any]:
-        url = couchdb_url.parse(options["couchdb_url"])
-        followed = url.followed({name: str(value) for name, value in options["sync"].items()})
+        captured = couch2pg_settings.parse_json(options["settings"]) if options["settings"] else None
+        url = (
+            couchdb_url.parse(options["couchdb_url"])
+            if captured is None or options["couchdb_url"]
+            else captured.couchdb
+        )
+        switches = {name: str(value) for name, value in options["sync"].items()}
+        followed = url.followed(switches if captured is None or switches else captured.variables)
         with Session(settings) as session:
             found = resync_guard.places(session, followed)
             changes = resync_guard.renames(found) if options["rename"] else []
             if changes and not module.check_mode:
                 resync_guard.rename(session, changes)
                 found = resync_guard.places(session, followed)
+        marks = {key: couchdb_url.seq_number(mark) for key, mark in options["marks"].items()}
+        sync = [entry.as_dict() for entry in couchdb_sync.compare(found, marks)]
         foreseen = {change["after"] for change in changes}
         resync_guard.check([place for place in found if place.followed.key not in foreseen])
         diff = {
@@ -119,6 +164,8 @@ def main() -> None:
             "changed": bool(changes),
             "places": [place.as_dict() for place in found],
             "renamed": changes,
+            "sync": sync,
+            "behind": sum(entry["behind"] for entry in sync),
             "problems": url.problems,
             "diff": diff,
         }

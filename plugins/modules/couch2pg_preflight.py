@@ -17,6 +17,7 @@ description:
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
+  - cht.couch2pg.deployment
 options:
   side:
     description: Whether couch2pg runs here now, or will.
@@ -24,10 +25,12 @@ options:
     required: true
     choices: [source, target]
   settings:
-    description: couch2pg's settings, as JSON text, as M(cht.couch2pg.couch2pg_capture) returns them with O(ignore:with_secrets).
+    description:
+      - On the target, couch2pg's settings on the source, as M(cht.couch2pg.couch2pg_capture) returns them with O(ignore:with_secrets).
+      - Without any, the target is taken as it is deployed.
     type: str
   settings_file:
-    description: A file on this host with couch2pg's settings, as M(cht.couch2pg.couch2pg_capture) stores them.
+    description: In place of O(settings), a file on this host with the settings that couch2pg will have.
     type: path
   postgres:
     description: Where couch2pg will find PostgreSQL; what is not given stays as in the settings.
@@ -56,15 +59,6 @@ options:
     description: The source's places in CouchDB, C(facts.progress) of the source's side.
     type: dict
     default: {}
-  node:
-    description: The command that runs couch2pg's Node.js here. Without it, nothing is said about Node.js.
-    type: list
-    elements: str
-    default: []
-  app_dir:
-    description: couch2pg's folder on this host, where the version of its PostgreSQL driver is looked up.
-    type: path
-    default: ""
   rename:
     description: Whether places in couchdb_progress may get the keys that couch2pg will use.
     type: bool
@@ -79,19 +73,21 @@ EXAMPLES = r"""
 - name: Check couch2pg where it runs
   cht.couch2pg.couch2pg_preflight:
     side: source
-    settings_file: ~/couch2pg-migration/cht/couch2pg.json
   register: source
 
 - name: Check it where it will run, just before its start
   cht.couch2pg.couch2pg_preflight:
     side: target
     settings_file: ~/couch2pg-migration/cht/couch2pg_target.json
-    node: [/opt/node-12/bin/node]
-    app_dir: /opt/cht-couch2pg
     started: true
 """
 
 RETURN = r"""
+found:
+  description: Whether there is a couch2pg on this host.
+  returned: success
+  type: bool
+  sample: true
 ready:
   description: Whether no finding is a failure.
   returned: success
@@ -113,30 +109,27 @@ facts:
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_settings, preflight_couch2pg
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, require_psycopg2, run
+from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_settings, deployments, preflight_couch2pg
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    DEPLOYMENT_OPTIONS,
+    POSTGRES_OPTION,
+    make_module,
+    require_psycopg2,
+    run,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings import Settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.deployment import NONE, Deployment, Found
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.files import expand
+from ansible_collections.cht.couch2pg.plugins.module_utils.findings import Findings
 
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
+    # It bears passwords.
     "settings": {"type": "str", "no_log": True},
     "settings_file": {"type": "path"},
-    "postgres": {
-        "type": "dict",
-        "default": {},
-        "options": {
-            "host": {"type": "str"},
-            "port": {"type": "int"},
-            "database": {"type": "str"},
-            "user": {"type": "str"},
-            "password": {"type": "str", "no_log": True},
-            "query": {"type": "str"},
-        },
-    },
+    "postgres": POSTGRES_OPTION,
     "progress": {"type": "dict", "default": {}},
-    "node": {"type": "list", "elements": "str", "default": []},
-    "app_dir": {"type": "path", "default": ""},
     "rename": {"type": "bool", "default": False},
     "started": {"type": "bool", "default": False},
 }
@@ -144,34 +137,72 @@ OPTIONS: dict[str, Any] = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(
-        OPTIONS,
-        required_one_of=[("settings", "settings_file")],
-        mutually_exclusive=[("settings", "settings_file")],
-    )
+    module = make_module(DEPLOYMENT_OPTIONS, OPTIONS, mutually_exclusive=[("settings", "settings_file")])
     require_psycopg2(module)
     options = module.params
 
     def work() -> dict[str, Any]:
-        settings = _settings(options)
+        findings, deployment = Findings(), None
         facts: dict[str, Any] = {}
-        if options["side"] == "source":
-            findings, facts = preflight_couch2pg.examine_source(settings)
-        else:
-            given = {name: value for name, value in options["postgres"].items() if value is not None}
-            moved = settings.moved_to(replace(settings.postgres, **given)) if given else settings
-            findings = preflight_couch2pg.examine_target(
-                moved, options["progress"], options["node"], options["app_dir"], options["rename"], options["started"]
-            )
-        return {"changed": False, "ready": not findings.failed, "findings": findings.as_list(), "facts": facts}
+        try:
+            deployment = deployments.find(options["deployment"])
+            findings, facts = _examine(deployment, options)
+        except MigrationError as error:
+            findings.failure("couch2pg", error.message, **error.details, code=error.code)
+        return {
+            "changed": False,
+            "found": deployment is None or deployment.kind != NONE,
+            "ready": not findings.failed,
+            "findings": findings.as_list(),
+            "facts": facts,
+        }
 
     run(module, work)
 
 
-def _settings(options: dict[str, Any]) -> Settings:
+def _examine(deployment: Deployment, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
+    if deployment.kind == NONE:
+        return _nothing_here(options["side"]), {}
+    if options["side"] == "source":
+        found = deployments.read(deployment)
+        return preflight_couch2pg.examine_source(deployment.with_app_dir(found.app_dir), found)
+    found = deployments.read_or_nothing(deployment)
+    findings = preflight_couch2pg.examine_target(
+        deployment.with_app_dir(found.app_dir),
+        found,
+        _settings(options, found),
+        options["progress"],
+        options["rename"],
+        options["started"],
+    )
+    return findings, {}
+
+
+def _nothing_here(side: str) -> Findings:
+    findings = Findings()
+    where = "Say where it is in couch2pg_app (kind systemd, compose or env_file)"
+    if side == "source":
+        findings.warning(
+            "couch2pg", f"There is no couch2pg on this host: only the database moves. {where}, if that is not so."
+        )
+    else:
+        findings.failure(
+            "couch2pg",
+            f"There is no couch2pg on this host, where it shall run from now on. Install it as on the source. {where}; or set "
+            "couch2pg_handover to false to move only the database.",
+        )
+    return findings
+
+
+def _settings(options: dict[str, Any], found: Found) -> Settings:
+    """Those that couch2pg will have here."""
     if options["settings_file"]:
         return couch2pg_settings.load(expand(options["settings_file"]))
-    return couch2pg_settings.parse_json(options["settings"])
+    if not options["settings"]:
+        return found.settings
+    captured = couch2pg_settings.parse_json(options["settings"])
+    given = {name: value for name, value in options["postgres"].items() if value is not None}
+    return captured.moved_to(replace(captured.postgres, **given), found.settings.style)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,12 @@ extends_documentation_fragment:
   - cht.couch2pg.deployment
   - cht.couch2pg.migration
 options:
+  settings:
+    description: couch2pg's settings on the source, as M(cht.couch2pg.couch2pg_capture) returns them with O(ignore:with_secrets).
+    type: str
   settings_file:
     description:
-      - The captured settings, copied to this host.
+      - In place of O(settings), a file on this host with what was captured.
       - C(<state_dir>/<migration_id>/couch2pg.json) by default.
     type: path
     default: ""
@@ -64,6 +67,7 @@ options:
 EXAMPLES = r"""
 - name: couch2pg on this host gets the settings of the source
   cht.couch2pg.couch2pg_settings:
+    settings: "{{ captured.settings_json }}"
     migration_id: cht-2026
     state_dir: ~/couch2pg
     postgres:
@@ -142,34 +146,27 @@ problems:
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_settings, deployments
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     DEPLOYMENT_OPTIONS,
     MIGRATION_OPTIONS,
+    POSTGRES_OPTION,
     make_module,
     migration_state,
     run,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_problems import problems
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings import CAPTURED, EFFECTIVE
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings import CAPTURED, EFFECTIVE, Settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.files import expand, make_private_folder
 
 OPTIONS: dict[str, Any] = {
+    # It bears passwords.
+    "settings": {"type": "str", "no_log": True},
     "settings_file": {"type": "path", "default": ""},
-    "postgres": {
-        "type": "dict",
-        "default": {},
-        "options": {
-            "host": {"type": "str"},
-            "port": {"type": "int"},
-            "database": {"type": "str"},
-            "user": {"type": "str"},
-            "password": {"type": "str", "no_log": True},
-            "query": {"type": "str"},
-        },
-    },
+    "postgres": POSTGRES_OPTION,
     # It may bear a password.
     "couchdb_url": {"type": "str", "no_log": True},
 }
@@ -182,9 +179,7 @@ def main() -> None:
     folder = migration_state(module)
 
     def work() -> dict[str, Any]:
-        captured = couch2pg_settings.load(
-            expand(options["settings_file"]) if options["settings_file"] else folder / CAPTURED
-        )
+        captured = _captured(options, folder)
         deployment = deployments.find(options["deployment"])
         found = deployments.read_or_nothing(deployment)
         deployment = deployment.with_app_dir(found.app_dir)
@@ -215,6 +210,12 @@ def main() -> None:
         }
 
     run(module, work)
+
+
+def _captured(options: dict[str, Any], folder: Path) -> Settings:
+    if options["settings"]:
+        return couch2pg_settings.parse_json(options["settings"])
+    return couch2pg_settings.load(expand(options["settings_file"]) if options["settings_file"] else folder / CAPTURED)
 
 
 if __name__ == "__main__":

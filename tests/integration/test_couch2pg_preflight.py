@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
@@ -30,11 +32,20 @@ class Deployment:
     cluster: Cluster
     database: str
     variables: dict[str, str]
+    folder: Path
 
-    def check(self, side: str, changes: dict[str, str] | None = None, **options: Any) -> dict[str, dict[str, Any]]:
-        """The findings by name; those of one name by its worst."""
-        stored = {"format": 1, "style": "url", "variables": {**self.variables, **(changes or {})}}
-        result = run_module("couch2pg_preflight", {"side": side, "settings": json.dumps(stored), **options})
+    def check(
+        self, side: str, changes: dict[str, str] | None = None, installed: node.Node | None = None, **options: Any
+    ) -> dict[str, dict[str, Any]]:
+        """The findings by name; those of one name by its worst. On the target there is no file with settings yet."""
+        variables = {**self.variables, **(changes or {})}
+        deployment = self.deployment(side, installed or node.new())
+        if side == "source":
+            lines = (f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+            Path(deployment["env_file"]).write_text("".join(lines))
+        else:
+            options["settings"] = json.dumps({"format": 1, "style": "url", "variables": variables})
+        result = run_module("couch2pg_preflight", {"side": side, "deployment": deployment, **options})
         assert not result.get("failed"), result
         assert PASSWORD not in str(result)
         worst = ["ok", "warning", "failure"]
@@ -45,6 +56,16 @@ class Deployment:
                 found[finding["name"]] = finding
         assert result["ready"] == all(entry.get("status") != "failure" for entry in found.values())
         return found
+
+    def deployment(self, side: str, installed: node.Node) -> dict[str, Any]:
+        """Kept by commands of the operator's own."""
+        return {
+            "kind": "env_file",
+            "env_file": str(self.folder / f"{side}.env"),
+            "app_dir": str(installed.packages.parent),
+            "node": str(installed.program),
+            "status_command": ["true"],
+        }
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +83,9 @@ def deployment(
     seed.create_role(source_cluster, seed.OWNER, PASSWORD)
     seed.create_database(source_cluster, database)
     variables = settings(couchdb, source_cluster, database, PASSWORD)
-    Couch2pg(tmp_path_factory.mktemp("couch2pg"), variables).run_once()
-    yield Deployment(couchdb, source_cluster, database, variables)
+    folder = tmp_path_factory.mktemp("couch2pg")
+    Couch2pg(folder, variables).run_once()
+    yield Deployment(couchdb, source_cluster, database, variables, folder)
     seed.drop_database(source_cluster, database)
 
 
@@ -76,7 +98,9 @@ def place(target_cluster: Cluster) -> dict[str, Any]:
 
 def test_where_it_runs(deployment: Deployment, couchdb: CouchDB) -> None:
     found = deployment.check("source")
-    assert {name for name in found if found[name].get("status") == "ok"} == {"couch2pg settings", "couch2pg sync"}
+    assert {name: entry["status"] for name, entry in found.items() if name != "facts"} == dict.fromkeys(
+        ("couch2pg", "couch2pg settings", "couch2pg sync"), "ok"
+    )
     assert "medic 0" in found["couch2pg sync"]["message"]
     assert found["facts"]["progress"][couchdb.key()].split("-")[0] == str(couchdb.update_seq())
 
@@ -134,19 +158,17 @@ def test_it_would_download_everything_again(deployment: Deployment, place: dict[
 
 
 def test_its_own_driver_knows_no_scram(deployment: Deployment, place: dict[str, Any]) -> None:
-    stock = node.stock()
-    found = deployment.check("target", postgres=place, node=[str(stock.program)], app_dir=str(stock.packages.parent))
+    found = deployment.check("target", installed=node.stock(), postgres=place)
     assert found["node.js"]["status"] == "ok"
     assert found["couch2pg login"]["status"] == "failure"
     assert "password_encryption = 'md5'" in found["couch2pg login"]["message"]
 
 
 def test_a_node_on_which_it_does_nothing(deployment: Deployment, place: dict[str, Any]) -> None:
-    found = deployment.check(
-        "target", postgres=place, node=[str(node.new().program)], app_dir=str(node.stock().packages.parent)
-    )
+    mixed = node.Node(node.new().program, node.stock().packages)
+    found = deployment.check("target", installed=mixed, postgres=place)
     assert found["node.js"]["status"] == "failure"
-    assert "exit code 0" in found["node.js"]["message"]
+    assert "code 0" in found["node.js"]["message"]
 
 
 @pytest.mark.parametrize("broken", ["password", "missing", "nologin"])
@@ -158,7 +180,7 @@ def test_a_role_that_can_not_log_in(
         seed.create_role(target_cluster, role, "another" if broken == "password" else PASSWORD)
     if broken == "nologin":
         execute(target_cluster, f"ALTER ROLE {role} NOLOGIN")
-    found = deployment.check("target", postgres={**place, "user": role}, app_dir=str(node.new().packages.parent))
+    found = deployment.check("target", postgres={**place, "user": role})
     assert found["couch2pg login"]["status"] == "failure"
     assert "ALTER ROLE" in found["couch2pg login"]["message"]
 
@@ -185,9 +207,7 @@ def test_what_it_needs_in_the_database(
     execute(source_cluster, f"CREATE DATABASE {database} TEMPLATE {deployment.database} OWNER couch2pg")
     try:
         execute(source_cluster, statement.format(database=database), database)
-        found = deployment.check(
-            "target", postgres={"database": database}, app_dir=str(node.new().packages.parent), started=True
-        )
+        found = deployment.check("target", postgres={"database": database}, started=True)
         assert (found[name]["status"] == "failure") == bool(words)
         assert words in found[name]["message"]
     finally:
@@ -195,9 +215,16 @@ def test_what_it_needs_in_the_database(
 
 
 def test_settings_that_are_none(deployment: Deployment) -> None:
-    result = run_module("couch2pg_preflight", {"side": "source", "settings": '{"format": 1}'})
-    assert result["code"] == "damaged_file"
-    result = run_module("couch2pg_preflight", {"side": "source", "settings_file": "/no/such/file"})
-    assert result["code"] == "settings_missing"
+    options = {"side": "target", "deployment": deployment.deployment("target", node.new())}
+    for given, code in (({"settings": "{}"}, "damaged_file"), ({"settings_file": "/no/such"}, "settings_missing")):
+        (finding,) = run_module("couch2pg_preflight", {**options, **given})["findings"]
+        assert (finding["status"], finding["details"]["code"]) == ("failure", code)
     found = deployment.check("source", {"POSTGRESQL_URL": "postgres://couch2pg:a/b@h/d"})
     assert found["couch2pg settings"]["status"] == "failure"
+
+
+@pytest.mark.parametrize(("side", "status"), [("source", "warning"), ("target", "failure")])
+def test_there_is_no_couch2pg(side: str, status: str) -> None:
+    result = run_module("couch2pg_preflight", {"side": side, "deployment": {"kind": "none"}})
+    assert [(finding["name"], finding["status"]) for finding in result["findings"]] == [("couch2pg", status)]
+    assert not result["found"]

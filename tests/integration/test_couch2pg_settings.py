@@ -77,6 +77,7 @@ def migration(clean: SystemdHost, tmp_path: Path) -> Migration:
     return Migration(clean, tmp_path)
 
 
+SPACES = "   "
 # Every way to say it: quotes of either kind, escapes, specifiers, continuation, order, a glob, a missing file, and unset.
 UNIT = rf"""[Service]
 {SLEEP}WorkingDirectory=/opt
@@ -91,7 +92,7 @@ UnsetEnvironment=GONE GONE_TOO=x KEPT=other
 FILE = rf"""# COMMENT=no
 POSTGRESQL_URL="postgresql://couch2pg:{ENCODED}@old/cht"
 ODD="p@s:s/w %40\$HOME\${{X}}\\\"'#;\`!é"
-BARE=a b \$c \# $d   
+BARE=a b \$c \# $d{SPACES}
 LATE=file
 GONE=1
 GONE_TOO=x

@@ -1,0 +1,64 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The buckets in which two databases hold different documents."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.cht.couch2pg.plugins.module_utils import document_buckets
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+
+DOCUMENTATION = r"""
+name: differing_buckets
+short_description: Find the buckets in which two databases hold different documents
+version_added: 0.1.0
+author: cht.couch2pg maintainers (@medic)
+description:
+  - Compares the digests that M(cht.couch2pg.document_buckets_info) made of source and target.
+positional: target
+options:
+  _input:
+    description: What the module returned as C(packed) for the source.
+    type: dict
+    required: true
+  target:
+    description: What the module returned as C(packed) for the target.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show in which buckets they differ
+  ansible.builtin.debug:
+    msg: "{{ source.packed | cht.couch2pg.differing_buckets(target.packed) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The numbers of the differing buckets by table; empty when both hold the same documents.
+  type: dict
+  sample: {couchdb: [17, 2048]}
+"""
+
+
+def differing_buckets(source: dict[str, Any], target: dict[str, Any]) -> dict[str, list[int]]:
+    """The differing buckets by table."""
+    try:
+        return document_buckets.differing(source, target)
+    except MigrationError as error:
+        raise AnsibleFilterError(error.message) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise AnsibleFilterError(
+            "differing_buckets needs what document_buckets_info returned as packed, on both sides."
+        ) from error
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Names and functions."""
+        return {"differing_buckets": differing_buckets}

@@ -1,0 +1,123 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The job ``health``: couch2pg is watched after its start. Its settings, with their secrets, stay in their file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Mapping
+
+from . import couch2pg_access, couch2pg_settings, matview_proof
+from .connection import Session
+from .couch2pg_health import Wanted, Watch, error_as_dict
+from .couch2pg_log import summarise
+from .errors import MigrationError
+from .evidence import utc_now
+from .job import JobSpec
+from .job_context import JobContext
+from .log_source import open_source
+from .redaction import Redactor
+from .same_process import GONE, SameProcess
+
+ENTRY = "health_job:run"
+# A first run may have days of changes to fetch in one batch, and a refresh of everything behind it.
+ALLOWANCE_SECONDS = 3600.0
+PAUSES = (0.5, 15.0)
+
+
+def job_spec(options: Mapping[str, Any]) -> JobSpec:
+    """The job for the module's ``options``. Raises MigrationError for settings that couldn't be used."""
+    settings = couch2pg_settings.load(Path(options["settings_file"]))
+    place = settings.postgres
+    fingerprint = {
+        "postgres": f"{place.host}:{place.port}/{place.database}",
+        "couchdb": [entry.key for entry in couch2pg_access.followed(settings)],
+    }
+    names = ("settings_file", "log", "since", "process", "matviews", "runs", "call_refresh", "ca_cert", "login_host")
+    parameters = dict(
+        {name: options[name] for name in names},
+        login_port=options["login_port"] or 0,
+        timeout=options["timeout"] or default_timeout(settings.sleep_minutes, options["runs"]),
+        pause=min(PAUSES[1], max(PAUSES[0], settings.sleep_minutes * 60 / 20)),
+    )
+    return JobSpec("health", ENTRY, parameters, fingerprint, once=False)
+
+
+def default_timeout(sleep_minutes: float, runs: int) -> float:
+    """Seconds without a step forward after which couch2pg is given up."""
+    return (runs + 1) * sleep_minutes * 60 + ALLOWANCE_SECONDS
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """The work of the job ``health``."""
+    parameters = context.parameters
+    settings = couch2pg_settings.load(Path(parameters["settings_file"]))
+    followed = couch2pg_access.followed(settings)
+    watch = Watch(
+        couch2pg_access.postgres(settings, parameters["login_host"], parameters["login_port"]),
+        couch2pg_access.couchdb(settings, parameters["ca_cert"]),
+        followed,
+        open_source(parameters["log"]),
+        parameters["since"],
+        SameProcess(parameters["process"]),
+        Wanted(
+            max(1, parameters["runs"]),
+            tuple(parameters["matviews"]),
+            parameters["call_refresh"],
+            parameters["timeout"],
+            parameters["pause"],
+        ),
+        Redactor(settings.secrets()),
+    )
+    started = time.time()
+    context.progress.step("waiting for couch2pg")
+    context.progress.note("couch2pg", watch.tell)
+    watch.wait(lambda total: _track(context, watch, total))
+    proof = watch.prove(lambda step: _next_step(context, step))
+    log = watch.log
+    return {
+        "runs_completed": log.runs_completed,
+        "runs_errored": log.runs_errored,
+        "changes": log.changes,
+        "refreshes": log.refreshes,
+        "errors": [error_as_dict(seen) for seen in log.errors],
+        "last_completed": log.last_completed,
+        "next_run": log.next_run,
+        "sync": [entry.as_dict() for entry in watch.sync],
+        **proof,
+        "process": parameters["process"],
+        "notices": watch.notices(proof),
+        "position": watch.position,
+        "checked_at": utc_now(),
+        "seconds": round(time.time() - started, 1),
+    }
+
+
+def _track(context: JobContext, watch: Watch, total: int) -> None:
+    context.progress.beside(
+        "changes", total, "changes", estimated=True, probe=lambda: (max(total - watch.remaining, 0), "")
+    )
+
+
+def _next_step(context: JobContext, step: str) -> None:
+    context.progress.step(step)
+
+
+def still_valid(options: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
+    """Whether what was proven is still so: the same process, nothing wrong in the log since, every view populated.
+
+    Whoever changes the settings starts couch2pg again, which makes it another process.
+    """
+    if (options["process"] or {}) != (result["process"] or {}) or SameProcess(options["process"]).look() == GONE:
+        return False
+    settings = couch2pg_settings.load(Path(options["settings_file"]))
+    try:
+        log = summarise(open_source(options["log"]).lines(result["position"]), Redactor())
+        with Session(couch2pg_access.postgres(settings, options["login_host"], options["login_port"] or 0)) as session:
+            matview_proof.check(session, options["matviews"])
+    except MigrationError:
+        # The job will tell what is wrong, or that it is mended.
+        return False
+    return not (log.errors or log.exits or log.starts)

@@ -1,0 +1,231 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watch couch2pg after its start until it is proven to be well, or not to be."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: couch2pg_health
+short_description: Watch couch2pg until it is proven to be healthy
+version_added: 0.1.0
+description:
+  - Runs on the host where couch2pg runs, after couch2pg was started, and connects to CouchDB and PostgreSQL as couch2pg does,
+    with its own settings and role.
+  - Waits until couch2pg has completed its runs and has fetched everything that CouchDB had when the module began.
+    A busy CHT never stands still, so that couch2pg is current when it is past that mark.
+  - Then every materialized view must be there and populated, C(refresh_matviews()) must succeed as couch2pg's role, and the
+    process must still be the one that was started. C(Run completed) in the log is never enough by itself.
+  - Fails at once when couch2pg has ended, was restarted, or can't go on, with the error and what to do.
+    What couch2pg itself tries again, as when CouchDB is away, is shown and waited for.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.log
+  - cht.couch2pg.migration
+  - cht.couch2pg.job
+options:
+  settings_file:
+    description: couch2pg's settings as they are in effect, stored on this host with mode 0600.
+    type: path
+    required: true
+  process:
+    description:
+      - The process that was started, with C(pid) (as this host numbers it, also for a container) and anything else that tells it
+        from another one, such as C(started_at) and C(restarts).
+      - Without it only the log shows a restart.
+    type: dict
+  matviews:
+    description:
+      - Materialized views that must be there, by C(schema.name) or just by name.
+      - All that are there must be populated in any case.
+    type: list
+    elements: str
+    default: []
+  runs:
+    description: How many runs must have been completed since O(since).
+    type: int
+    default: 1
+  timeout:
+    description:
+      - Seconds without a step forward (a completed run, or changes that arrived) after which couch2pg is given up.
+      - The default is one hour more than it takes for one run more than O(runs) to come, by C(COUCH2PG_SLEEP_MINS).
+    type: float
+  call_refresh:
+    description: Whether C(refresh_matviews()) is called in the end.
+    type: bool
+    default: true
+  ca_cert:
+    description:
+      - File on this host with the certificates that are trusted for CouchDB, beside the system's.
+      - The default is that of C(NODE_EXTRA_CA_CERTS) in the settings, where this host has it.
+    type: path
+    default: ""
+  login_host:
+    description: Address of PostgreSQL, where this host knows it by another one than couch2pg, as with a network of containers.
+    type: str
+    default: ""
+  login_port:
+    description: Port of PostgreSQL, where it is another one for this host than for couch2pg.
+    type: int
+requirements:
+  - psycopg2 (Debian and Ubuntu python3-psycopg2) on the managed host
+notes:
+  - A later call returns what was found, as long as the process is the same, its log shows no error since, and every
+    materialized view is populated. Else it is watched again.
+"""
+
+EXAMPLES = r"""
+- name: Remember where the log ends
+  cht.couch2pg.couch2pg_log_info:
+    log:
+      kind: journald
+      unit: couch2pg
+    position_only: true
+  register: before
+
+- name: Start couch2pg
+  ansible.builtin.service:
+    name: couch2pg
+    state: started
+
+- name: Wait until it is proven to be healthy
+  cht.couch2pg.couch2pg_health:
+    settings_file: ~/couch2pg-migration/cht/couch2pg.json
+    log:
+      kind: journald
+      unit: couch2pg
+    since: "{{ before.position }}"
+    matviews: [contactview_metadata, form_metadata]
+    migration_id: cht
+    state_dir: ~/couch2pg-migration
+"""
+
+RETURN = r"""
+runs_completed:
+  description: Runs that were completed since then.
+  returned: when couch2pg is healthy
+  type: int
+  sample: 1
+runs_errored:
+  description: Runs that failed since then.
+  returned: when couch2pg is healthy
+  type: int
+  sample: 0
+changes:
+  description: Changes that all of them processed.
+  returned: when couch2pg is healthy
+  type: int
+  sample: 12
+refreshes:
+  description: Refreshes that couch2pg itself has begun.
+  returned: when couch2pg is healthy
+  type: int
+  sample: 1
+errors:
+  description: Errors by kind, each with its first line (redacted), count, meaning, remedy, what it is about, and its first and last time.
+  returned: when couch2pg is healthy
+  type: list
+  elements: dict
+  sample: []
+last_completed:
+  description: When the last completed run ended, as couch2pg wrote it.
+  returned: when couch2pg is healthy
+  type: str
+  sample: "2026-11-23T20:54:10.182Z"
+next_run:
+  description: When couch2pg said that it would run again.
+  returned: when couch2pg is healthy
+  type: str
+  sample: Mon Nov 23 2026 21:54:10 GMT+0000
+sync:
+  description: Each followed database with the mark that CouchDB had in the beginning, and the number of couch2pg's stored sequence.
+  returned: when couch2pg is healthy
+  type: list
+  elements: dict
+  sample: [{database: medic, key: couch.example.org/medic, mark: 1508, stored: 1512, behind: 0, current: true}]
+matviews:
+  description: Every materialized view.
+  returned: when couch2pg is healthy
+  type: list
+  elements: dict
+  sample: [{matview: public.contactview_metadata, populated: true}]
+refresh:
+  description: The call of C(refresh_matviews()) as couch2pg's role, with its seconds; null where it wasn't called, or isn't there.
+  returned: when couch2pg is healthy
+  type: dict
+  sample: {role: couch2pg, seconds: 2.5}
+process:
+  description: The process, as it was given.
+  returned: when couch2pg is healthy
+  type: dict
+  sample: {pid: 1234, started_at: "2026-11-23T20:53:58Z", restarts: 0}
+notices:
+  description: What to know though couch2pg is healthy.
+  returned: when couch2pg is healthy
+  type: list
+  elements: str
+  sample: []
+position:
+  description: Behind the last line of the log that was read.
+  returned: when couch2pg is healthy
+  type: dict
+  sample: {kind: journald, unit: couch2pg, cursor: "s=1f"}
+checked_at:
+  description: When this was so.
+  returned: when couch2pg is healthy
+  type: str
+  sample: "2026-11-23T20:54:30Z"
+seconds:
+  description: How long it took.
+  returned: when couch2pg is healthy
+  type: float
+  sample: 32.5
+job:
+  description: The job behind this result; see M(cht.couch2pg.pg_dump).
+  returned: success
+  type: dict
+  sample: {kind: health, status: done, started: true, folder: /srv/state/cht/jobs/health, progress: {}}
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import health_job
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    JOB_OPTIONS,
+    LOG_OPTIONS,
+    fail,
+    make_module,
+    require_psycopg2,
+    run_job,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+
+OPTIONS: dict[str, Any] = {
+    "settings_file": {"type": "path", "required": True},
+    "process": {"type": "dict"},
+    "matviews": {"type": "list", "elements": "str", "default": []},
+    "runs": {"type": "int", "default": 1},
+    "timeout": {"type": "float"},
+    "call_refresh": {"type": "bool", "default": True},
+    "ca_cert": {"type": "path", "default": ""},
+    "login_host": {"type": "str", "default": ""},
+    "login_port": {"type": "int"},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(JOB_OPTIONS, LOG_OPTIONS, OPTIONS)
+    require_psycopg2(module)
+    options = module.params
+    try:
+        spec = health_job.job_spec(options)
+    except MigrationError as error:
+        fail(module, error)
+    run_job(module, spec, lambda result: health_job.still_valid(options, result))
+
+
+if __name__ == "__main__":
+    main()
