@@ -56,18 +56,18 @@ def places(session: Session, followed: list[Followed]) -> list[Place]:
 
 def match(known: Mapping[str, str], followed: list[Followed]) -> list[Place]:
     """The place of each followed database among those that ``stored`` returned, perhaps on another server."""
-    advanced = {key: seq for key, seq in known.items() if not _BEGINNING.match(seq)}
-    unused = set(advanced) - {entry.key for entry in followed}
-    return [_place(entry, known, advanced, unused) for entry in followed]
+    used = {entry.key for entry in followed}
+    unused = {key for key, seq in known.items() if not _BEGINNING.match(seq) and key not in used}
+    return [_place(entry, known, unused) for entry in followed]
 
 
-def _place(entry: Followed, known: Mapping[str, str], advanced: Mapping[str, str], unused: set[str]) -> Place:
-    if entry.key in advanced:
-        return Place(entry, advanced[entry.key], None)
+def _place(entry: Followed, known: Mapping[str, str], unused: set[str]) -> Place:
+    if known.get(entry.key):
+        return Place(entry, known[entry.key], None)
     others = _of_same_name(entry, unused)
     if others:
         return Place(entry, None, others[0] if len(others) == 1 else None)
-    # At the beginning, under whatever name: the database was empty, and nothing is fetched again.
+    # At the beginning under another name: the database was empty, and nothing is fetched again.
     return Place(entry, "0" if _of_same_name(entry, known) else None, None)
 
 
@@ -111,8 +111,7 @@ def rename(session: Session, changes: list[dict[str, str]]) -> None:
     for change in changes:
         # A row of the new key that holds no place would be a second one.
         session.execute(
-            "DELETE FROM public.couchdb_progress WHERE source = %s AND coalesce(seq::text, '') ~ %s",
-            [change["after"], f"^{_BEGINNING.pattern}"],
+            "DELETE FROM public.couchdb_progress WHERE source = %s AND coalesce(seq::text, '') = ''", [change["after"]]
         )
         session.execute(
             "UPDATE public.couchdb_progress SET source = %s WHERE source = %s", [change["after"], change["before"]]

@@ -21,6 +21,7 @@ from typing import Any
 from support import couch2pg, node, seed
 from support.clusters import Cluster
 from support.couchdb import CouchDB
+from support.migration import column, execute
 
 from .processes import COUCHDB, SAVED, SERVICE, folder, runs, service
 
@@ -50,6 +51,8 @@ def begin(source: Cluster, database: str) -> CouchDB:
     here = folder("source")
     if not (here / "couch2pg.env").exists():
         here.mkdir(parents=True, exist_ok=True)
+        # The seed has the places of a couch2pg in some other CouchDB.
+        execute(source, "DELETE FROM couchdb_progress", database)
         # The role's password is known to the file that psql gets it from.
         variables = couch2pg.settings(server, source, database, source.password_of(seed.OWNER))
         _save_text(here / "couch2pg.env", "".join(f"export {name}='{value}'\n" for name, value in variables.items()))
@@ -104,14 +107,8 @@ def _wait_until_copied(source: Cluster, database: str, server: CouchDB) -> None:
     """The demo begins where a real migration does: with a source that is up to date."""
     log = couch2pg.Couch2pg(folder("source"), {})
     log.wait_for(couch2pg.COMPLETED)
-    connection = source.connect(database)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT seq FROM couchdb_progress WHERE source = %s", [server.key()])
-            found = cursor.fetchone()
-    finally:
-        connection.close()
-    print(f"couch2pg runs on the source, and has copied CouchDB's medic up to {found and found[0]}", flush=True)
+    (seq,) = column(source, f"SELECT seq FROM couchdb_progress WHERE source = '{server.key()}'", database)
+    print(f"couch2pg runs on the source, and has copied CouchDB's medic up to {seq}", flush=True)
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:
