@@ -131,10 +131,10 @@ def test_a_good_handover_goes_on_from_its_place(target: Target) -> None:
         target.change()
     couch2pg = target.make()
     with couch2pg:
-        done = target.health(matviews=["contactview_metadata", "public.form_metadata"])
+        done = target.health(matviews=["contactview_metadata", "public.form_metadata"], runs=2)
         assert not done.get("failed"), done
         assert (done["changed"], done["changes"], done["errors"], done["notices"]) == (True, 3, [], [])
-        assert done["runs_completed"] >= 1
+        assert done["runs_completed"] >= 2
         assert {entry["database"]: entry["current"] for entry in done["sync"]} == dict.fromkeys(
             ("medic", "medic-sentinel", "medic-users-meta", "medic-logs", "_users"), True
         )
@@ -150,6 +150,16 @@ def test_a_good_handover_goes_on_from_its_place(target: Target) -> None:
         assert "public.contactview_metadata" in broken["msg"]
         target.execute("REFRESH MATERIALIZED VIEW contactview_metadata")
         assert target.health()["changed"]
+        pid = couch2pg.process.pid if couch2pg.process else 0
+    # It ended without a word, and the runs that its log tells of are not all that CouchDB has.
+    silent = target.health(process={"pid": pid})
+    assert (silent["code"], silent["details"]["errors"]) == ("couch2pg_ended", [])
+    assert "Node.js 14" in silent["msg"]
+    mark = target.stored("medic")
+    target.change()
+    stale = target.health(process=None, timeout=0.1)
+    assert stale["code"] == "couch2pg_not_current"
+    assert f"medic {mark} of {mark + 1}" in stale["msg"]
     with couch2pg:
         # Another process is another couch2pg.
         assert target.health(since=target.position())["changed"]
