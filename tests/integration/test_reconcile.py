@@ -72,7 +72,7 @@ class Sides:
 
     def take(self, side: str, **options: Any) -> dict[str, Any]:
         """What the module's job does."""
-        return document_job.look(self.place(side), {"buckets": 4096, "only": {}, "jobs": 2, "most": 1000, **options})
+        return document_job.look(self.place(side), {"buckets": 16384, "only": {}, "jobs": 2, "most": 1000, **options})
 
     def reconcile(self) -> dict[str, Any]:
         """What the three steps find."""
