@@ -8,19 +8,27 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from . import couchdb_url
 from .connection import ConnectionSettings
 from .couch2pg_settings import PostgresPlace, Settings
 from .couchdb import CouchDB
 from .couchdb_url import Followed
 
 
-def couchdb(settings: Settings, ca_cert: str = "") -> CouchDB:
-    """CouchDB, with the certificates that couch2pg trusts where this host has them. ``ca_cert`` replaces those."""
+def couchdb(settings: Settings, ca_cert: str = "", server: str = "") -> CouchDB:
+    """CouchDB, with the certificates that couch2pg trusts where this host has them. ``ca_cert`` replaces those.
+
+    server: where it is for this host, as ``scheme://host:port``; couch2pg in a container may know it by another name.
+    """
+    url = settings.couchdb
+    if server:
+        there = couchdb_url.parse(server)
+        url = replace(url, scheme=there.scheme, host=there.host)
     own = settings.variables.get("NODE_EXTRA_CA_CERTS", "")
     # couch2pg in a container names a file in there.
     trusted = ca_cert or (own if own and Path(own).is_file() else "")
     verify = settings.variables.get("NODE_TLS_REJECT_UNAUTHORIZED", "") != "0"
-    return CouchDB(settings.couchdb, trusted, verify)
+    return CouchDB(url, trusted, verify)
 
 
 def connection(place: PostgresPlace) -> ConnectionSettings:

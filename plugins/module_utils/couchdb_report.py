@@ -15,12 +15,12 @@ from .errors import MigrationError
 _OF_DATABASE = ("couchdb_no_database", "couchdb_unauthorized")
 
 
-def look(settings: Settings, ca_cert: str = "", node: Sequence[str] = ()) -> dict[str, Any]:
+def look(settings: Settings, ca_cert: str = "", server: str = "", node: Sequence[str] = ()) -> dict[str, Any]:
     """The report. ``node`` is the command that runs couch2pg's Node.js, which is not asked when it is empty.
 
     Raises MigrationError for settings, or a file of certificates, that can't be used.
     """
-    client = couch2pg_access.couchdb(settings, ca_cert)
+    client = couch2pg_access.couchdb(settings, ca_cert, server)
     databases: list[dict[str, Any]] = []
     problems: list[dict[str, Any]] = []
     for entry in couch2pg_access.followed(settings):

@@ -21,7 +21,7 @@ from .relations import Table
 from .workers import run_in_sessions
 
 TABLES = ("couchdb", "couchdb_users_meta", "couchdb_medic_logs", "couchdb_medic_users")
-BUCKETS = 4096
+LEAST_BUCKETS = 4096
 MOST_BUCKETS = 65536
 CHUNK_BYTES = 256 * 1024 * 1024
 _MASK = (1 << 64) - 1
@@ -72,9 +72,9 @@ class Buckets:
 
 def check_number(buckets: int) -> None:
     """Raise MigrationError ``buckets`` when there can't be so many."""
-    if not BUCKETS <= buckets <= MOST_BUCKETS or buckets & (buckets - 1):
+    if not LEAST_BUCKETS <= buckets <= MOST_BUCKETS or buckets & (buckets - 1):
         raise MigrationError(
-            f"There can't be {buckets} buckets: give a power of two from {BUCKETS} to {MOST_BUCKETS}.", "buckets"
+            f"There can't be {buckets} buckets: give a power of two from {LEAST_BUCKETS} to {MOST_BUCKETS}.", "buckets"
         )
 
 
@@ -134,7 +134,7 @@ def list_documents(
         number = sum(len(some) for some in chosen.values())
         raise MigrationError(
             f"Source and target differ in {number} buckets, with more than {most} documents in them: too many for changes that "
-            "came meanwhile. See whether one of the two couch2pg is far behind, or follows another CouchDB; else raise the limit.",
+            "came meanwhile. See whether one of the two couch2pg is far behind, or follows another CouchDB; else take more buckets.",
             "too_many_differences",
             buckets=number,
         )

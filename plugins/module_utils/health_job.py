@@ -25,6 +25,10 @@ ENTRY = "health_job:run"
 # A first run may have days of changes to fetch in one batch, and a refresh of everything behind it.
 ALLOWANCE_SECONDS = 3600.0
 PAUSES = (0.5, 15.0)
+_PASSED_ON = (
+    *("settings_file", "log", "since", "process", "matviews", "runs", "call_refresh"),
+    *("ca_cert", "couchdb_server", "login_host"),
+)
 
 
 def job_spec(options: Mapping[str, Any]) -> JobSpec:
@@ -35,9 +39,8 @@ def job_spec(options: Mapping[str, Any]) -> JobSpec:
         "postgres": f"{place.host}:{place.port}/{place.database}",
         "couchdb": [entry.key for entry in couch2pg_access.followed(settings)],
     }
-    names = ("settings_file", "log", "since", "process", "matviews", "runs", "call_refresh", "ca_cert", "login_host")
     parameters = dict(
-        {name: options[name] for name in names},
+        {name: options[name] for name in _PASSED_ON},
         login_port=options["login_port"] or 0,
         timeout=options["timeout"] or default_timeout(settings.sleep_minutes, options["runs"]),
         pause=min(PAUSES[1], max(PAUSES[0], settings.sleep_minutes * 60 / 20)),
@@ -57,7 +60,7 @@ def run(context: JobContext) -> dict[str, Any]:
     followed = couch2pg_access.followed(settings)
     watch = Watch(
         couch2pg_access.postgres(settings, parameters["login_host"], parameters["login_port"]),
-        couch2pg_access.couchdb(settings, parameters["ca_cert"]),
+        couch2pg_access.couchdb(settings, parameters["ca_cert"], parameters["couchdb_server"]),
         followed,
         open_source(parameters["log"]),
         parameters["since"],

@@ -14,7 +14,7 @@ SAME, GONE, UNKNOWN = "same", "gone", "unknown"
 
 
 class SameProcess:
-    """Looks at the process that ``identity`` names (``pid``, ``started_at``, ``restarts``), from this moment on.
+    """Looks at the process that ``identity`` names (``pid``; ``running`` false says that there is none), from this moment on.
 
     A container's process has a number on the host, too.
     """
@@ -26,6 +26,8 @@ class SameProcess:
 
     def look(self) -> str:
         """``same``, ``gone``, or ``unknown`` when it was not named, or this host hides what others run."""
+        if self.identity.get("running") is False:
+            return GONE
         if not self._pid or not Path("/proc/1").exists():
             return UNKNOWN
         return SAME if self._start and processes.is_alive(self._pid) and _start(self._pid) == self._start else GONE

@@ -62,6 +62,12 @@ options:
       - The default is that of C(NODE_EXTRA_CA_CERTS) in the settings, where this host has it.
     type: path
     default: ""
+  couchdb_server:
+    description:
+      - Where CouchDB is for this host, as C(scheme://host:port) without credentials, where couch2pg knows it by another name, as
+        in a network of containers.
+    type: str
+    default: ""
   login_host:
     description: Address of PostgreSQL, where this host knows it by another one than couch2pg, as with a network of containers.
     type: str
@@ -210,6 +216,7 @@ OPTIONS: dict[str, Any] = {
     "timeout": {"type": "float"},
     "call_refresh": {"type": "bool", "default": True},
     "ca_cert": {"type": "path", "default": ""},
+    "couchdb_server": {"type": "str", "default": ""},
     "login_host": {"type": "str", "default": ""},
     "login_port": {"type": "int"},
 }

@@ -46,6 +46,12 @@ options:
       - The default is that of C(NODE_EXTRA_CA_CERTS) in the settings, where this host has it.
     type: path
     default: ""
+  couchdb_server:
+    description:
+      - Where CouchDB is for this host, as C(scheme://host:port) without credentials, where couch2pg knows it by another name, as
+        in a network of containers.
+    type: str
+    default: ""
   login_host:
     description: Address of the target's PostgreSQL, where this host knows it by another one than couch2pg.
     type: str
@@ -125,6 +131,7 @@ OPTIONS: dict[str, Any] = {
     "progress": {"type": "dict", "default": {}},
     "listed": {"type": "int", "default": 20},
     "ca_cert": {"type": "path", "default": ""},
+    "couchdb_server": {"type": "str", "default": ""},
     "login_host": {"type": "str", "default": ""},
     "login_port": {"type": "int"},
 }
@@ -144,7 +151,7 @@ def main() -> None:
             for name in ("source", "target")
         )
         verdicts = reconciliation.reconcile(
-            couch2pg_access.couchdb(settings, options["ca_cert"]),
+            couch2pg_access.couchdb(settings, options["ca_cert"], options["couchdb_server"]),
             couch2pg_access.followed(settings),
             source,
             target,

@@ -38,6 +38,12 @@ options:
       - The default is that of C(NODE_EXTRA_CA_CERTS), where this host has it.
     type: path
     default: ""
+  couchdb_server:
+    description:
+      - Where CouchDB is for this host, as C(scheme://host:port) without credentials, where couch2pg knows it by another name, as
+        in a network of containers.
+    type: str
+    default: ""
   node:
     description: The command that runs couch2pg's Node.js here, to see whether it trusts CouchDB. Empty means not to see.
     type: list
@@ -110,6 +116,7 @@ OPTIONS: dict[str, Any] = {
     "couchdb_url": {"type": "str", "no_log": True},
     "variables": {"type": "dict", "default": {}},
     "ca_cert": {"type": "path", "default": ""},
+    "couchdb_server": {"type": "str", "default": ""},
     "node": {"type": "list", "elements": "str", "default": []},
 }
 
@@ -129,7 +136,9 @@ def main() -> None:
         else:
             variables = {name: str(value) for name, value in options["variables"].items()}
             settings = couch2pg_settings.Settings({**variables, "COUCHDB_URL": options["couchdb_url"]})
-        return dict(couchdb_report.look(settings, options["ca_cert"], options["node"]), changed=False)
+        return dict(
+            couchdb_report.look(settings, options["ca_cert"], options["couchdb_server"], options["node"]), changed=False
+        )
 
     run(module, work)
 

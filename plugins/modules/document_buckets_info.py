@@ -32,17 +32,17 @@ options:
   buckets:
     description:
       - Number of buckets of each table, the same on both sides; a power of two from 4096 to 65536.
-      - More of them make longer digests and shorter lists.
+      - More of them make longer digests (11 bytes each) and shorter lists. One for every 20 to 100 documents is about right.
     type: int
-    default: 4096
+    default: 16384
   only:
     description: The buckets to list, for each table, as P(cht.couch2pg.differing_buckets#filter) gives them. Empty means to digest all.
     type: dict
     default: {}
   most_documents:
-    description: More documents than these are not listed; then something else is wrong.
+    description: More documents than these are not listed; then something else is wrong, or more O(buckets) are needed.
     type: int
-    default: 200000
+    default: 100000
   jobs:
     description: Workers. Each has a connection and loads about one core of the server.
     type: int
@@ -129,9 +129,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
 
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
-    "buckets": {"type": "int", "default": 4096},
+    "buckets": {"type": "int", "default": 16384},
     "only": {"type": "dict", "default": {}},
-    "most_documents": {"type": "int", "default": 200000},
+    "most_documents": {"type": "int", "default": 100000},
     "jobs": {"type": "int", "default": 2},
 }
 

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_settings, processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.log_source import open_source
 from support import couch2pg, node, seed
+from support.background import wait_until
 from support.clusters import Cluster
-from support.couch2pg import Couch2pg
+from support.couch2pg import COMPLETED, Couch2pg
 from support.couchdb import CouchDB
+from support.couchdb_proxy import Proxy
 from support.migration import column, execute
-from support.modules import run_module
+from support.modules import login, run_module
 
 PASSWORD = "p@ss / of:it %"
 DOCUMENTS = 40
@@ -53,8 +57,10 @@ class Target:
         self.cluster, self.database, self.folder = cluster, database, folder
         self.couchdb = couchdb
         self.variables = couch2pg.settings(couchdb, cluster, database, PASSWORD)
+        self.variables["COUCH2PG_SLEEP_MINS"] = "0.05"
         self.settings_file = folder / "settings.json"
         self.state = folder / "state"
+        self.log = {"kind": "file", "path": str(folder / "couch2pg.log")}
         self.couch2pg: Couch2pg | None = None
 
     def make(self, installed: node.Node | None = None, **variables: str) -> Couch2pg:
@@ -65,15 +71,24 @@ class Target:
         return self.couch2pg
 
     def position(self) -> Any:
-        log = {"kind": "file", "path": str(self.folder / "couch2pg.log")}
-        return run_module("couch2pg_log_info", {"log": log, "position_only": True})["position"]
+        """Where the log ends now."""
+        return open_source(self.log).position()
+
+    def change(self) -> None:
+        """One more document in CouchDB."""
+        self.couchdb.put("medic", [{"_id": f"new-{next(_numbers)}", "type": "data_record"}])
+
+    def wait_for(self, text: str, times: int = 1) -> None:
+        """Until couch2pg has said it so often."""
+        assert self.couch2pg is not None
+        self.couch2pg.wait_for(text, times)
 
     def health(self, **options: Any) -> dict[str, Any]:
         """The module's result."""
         running = self.couch2pg and self.couch2pg.process
         known = {
             "settings_file": str(self.settings_file),
-            "log": {"kind": "file", "path": str(self.folder / "couch2pg.log")},
+            "log": self.log,
             "process": {"pid": running.pid} if running else None,
             "timeout": 40,
             "migration_id": "test",
@@ -88,11 +103,13 @@ class Target:
                 assert PASSWORD.encode() not in path.read_bytes(), path
         return result
 
-    def execute(self, sql: str, user: str = "postgres") -> None:
-        execute(self.cluster, sql, self.database, user)
+    def execute(self, sql: str) -> None:
+        execute(self.cluster, sql, self.database)
 
-    def count(self, sql: str) -> Any:
-        return column(self.cluster, sql, self.database)[0]
+    def stored(self, database: str) -> int:
+        """The number of couch2pg's stored seq."""
+        sql = f"SELECT split_part(seq, '-', 1)::int FROM couchdb_progress WHERE source LIKE '%/{database}'"
+        return int(column(self.cluster, sql, self.database)[0])
 
 
 @pytest.fixture
@@ -110,13 +127,14 @@ def target(
 
 def test_a_good_handover_goes_on_from_its_place(target: Target) -> None:
     """A handful of changes, not all; the proof lasts as long as nothing has changed."""
-    target.couchdb.put("medic", [{"_id": f"new-{next(_numbers)}", "type": "data_record"} for _ in range(3)])
+    for _number in range(3):
+        target.change()
     couch2pg = target.make()
     with couch2pg:
-        done = target.health(matviews=["contactview_metadata", "public.form_metadata"])
+        done = target.health(matviews=["contactview_metadata", "public.form_metadata"], runs=2)
         assert not done.get("failed"), done
         assert (done["changed"], done["changes"], done["errors"], done["notices"]) == (True, 3, [], [])
-        assert done["runs_completed"] >= 1
+        assert done["runs_completed"] >= 2
         assert {entry["database"]: entry["current"] for entry in done["sync"]} == dict.fromkeys(
             ("medic", "medic-sentinel", "medic-users-meta", "medic-logs", "_users"), True
         )
@@ -132,6 +150,210 @@ def test_a_good_handover_goes_on_from_its_place(target: Target) -> None:
         assert "public.contactview_metadata" in broken["msg"]
         target.execute("REFRESH MATERIALIZED VIEW contactview_metadata")
         assert target.health()["changed"]
+        pid = couch2pg.process.pid if couch2pg.process else 0
+    # It ended without a word, and the runs that its log tells of are not all that CouchDB has.
+    silent = target.health(process={"pid": pid})
+    assert (silent["code"], silent["details"]["errors"]) == ("couch2pg_ended", [])
+    assert "Node.js 14" in silent["msg"]
+    mark = target.stored("medic")
+    target.change()
+    stale = target.health(process=None, timeout=0.1)
+    assert stale["code"] == "couch2pg_not_current"
+    assert f"medic {mark} of {mark + 1}" in stale["msg"]
     with couch2pg:
         # Another process is another couch2pg.
         assert target.health(since=target.position())["changed"]
+
+
+def ended(result: dict[str, Any], *kinds: str) -> str:
+    """The sentence of a couch2pg that was proven not to be healthy, by these errors."""
+    assert result["code"] in ("couch2pg_ended", "couch2pg_restarted"), result
+    assert [seen["kind"] for seen in result["details"]["errors"]] == list(kinds)
+    return str(result["msg"])
+
+
+def meets(target: Target, installed: node.Node | None = None, **variables: str) -> dict[str, Any]:
+    """What is said of a couch2pg that is started with other variables, and ends."""
+    good, since = dict(target.variables), target.position()
+    with target.make(installed, **variables) as couch2pg:
+        result = target.health(since=since)
+        assert couch2pg.wait_for_end(20) == 1
+    target.variables = good
+    return result
+
+
+def test_it_ends_for_a_reason_that_is_named(target: Target) -> None:
+    """Each with a real couch2pg that meets it, one after the other."""
+    wrong = target.couchdb.url().replace("medic:", "medic:wrong", 1)
+    assert "COUCHDB_URL" in ended(meets(target, COUCHDB_URL=wrong), "couchdb_unauthorized")
+    wrong = target.variables["POSTGRESQL_URL"].replace("couch2pg:", "couch2pg:wrong", 1)
+    assert "ALTER ROLE" in ended(meets(target, POSTGRESQL_URL=wrong), "bad_password")
+    # The server keeps the password as SCRAM, which the driver that couch2pg brings doesn't know.
+    assert "password_encryption = 'md5'" in ended(meets(target, node.stock()), "scram")
+    target.execute("UPDATE users_meta_migrations SET md5 = 'other' || md5")
+    assert "same version of couch2pg" in ended(meets(target), "migration_checksum")
+    target.execute("UPDATE users_meta_migrations SET md5 = replace(md5, 'other', '')")
+    target.execute(
+        f"ALTER DATABASE {target.database} OWNER TO postgres; ALTER TABLE xmlforms_migrations RENAME TO kept"
+    )
+    assert "GRANT USAGE, CREATE ON SCHEMA public" in ended(meets(target), "no_create_on_public")
+
+
+class Supervisor:
+    """Starts couch2pg again whenever it ends."""
+
+    def __init__(self, couch2pg: Couch2pg) -> None:
+        self._couch2pg = couch2pg
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Supervisor:
+        self._couch2pg.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._couch2pg.stop()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            process = self._couch2pg.process
+            if process is not None and process.poll() is not None:
+                self._couch2pg.start()
+
+
+def test_a_clean_log_proves_nothing(target: Target) -> None:
+    """A refresh fails, couch2pg dies, is started again, sees 0 changes and completes its run with the view still broken."""
+    target.execute("REFRESH MATERIALIZED VIEW contactview_metadata WITH NO DATA")
+    target.change()
+    couch2pg = target.make()
+    with Supervisor(couch2pg):
+        said = ended(target.health(), "matview_unpopulated")
+        assert "contactview_metadata" in said
+        couch2pg.wait_for(COMPLETED)
+        since = target.position()
+        fooled = target.health(since=since)
+        assert fooled["code"] == "matviews_unpopulated"
+        assert "public.contactview_metadata" in fooled["msg"]
+        couch2pg.wait_for(COMPLETED, 2)
+        summary = run_module("couch2pg_log_info", {"log": target.log, "since": since})["summary"]
+        assert (summary["errors"], summary["starts"], summary["exits"]) == ([], 0, 0)
+
+
+def test_a_restart_loop_and_a_view_that_is_missing(target: Target) -> None:
+    target.execute("UPDATE xmlforms_migrations SET md5 = 'other' || md5")
+    with Supervisor(target.make()):
+        ended(target.health(), "migration_checksum")
+        # Of the whole log, without knowing the process.
+        target.wait_for("exiting", 2)
+        assert target.health(process=None)["code"] == "couch2pg_restarted"
+    target.execute("UPDATE xmlforms_migrations SET md5 = replace(md5, 'other', '')")
+    target.execute("DROP MATERIALIZED VIEW useview_feedback")
+    since = target.position()
+    with target.make():
+        missing = target.health(since=since, matviews=["public.useview_feedback"])
+        assert (missing["code"], missing["details"]["matviews"]) == ("matviews_missing", ["public.useview_feedback"])
+        # Not asked for it, the proof is the refresh; and where that can't be, it is said.
+        target.execute("DROP INDEX form_metadata_uuid")
+        refused = target.health(since=since)
+        assert (refused["code"], refused["details"]["kind"]) == ("couch2pg_refresh_failed", "matview_no_unique_index")
+        assert "form_metadata" in refused["msg"]
+        target.execute("CREATE UNIQUE INDEX form_metadata_uuid ON form_metadata (uuid)")
+        target.execute("ALTER FUNCTION refresh_matviews() RENAME TO other")
+        (notice,) = target.health(since=since)["notices"]
+        assert "no function refresh_matviews()" in notice
+
+
+def test_what_couch2pg_waits_for_is_waited_for(target: Target) -> None:
+    """CouchDB is away and comes back; one that stays away is given up."""
+    progress = target.state / "test" / "jobs" / "health" / "progress.json"
+    target.couchdb.stop()
+    try:
+        # It never gives up by itself, however slow this machine is.
+        with target.make(COUCH2PG_RETRY_COUNT="0"):
+            gone = target.health(timeout=1)
+            assert gone["code"] == "couch2pg_not_current"
+            assert "127.0.0.1" in gone["msg"]
+            running = target.health(job_wait=0)
+            assert running["job"]["status"] == "running"
+            wait_until("its error is shown", lambda: progress.exists() and "couchdb_away" in progress.read_text())
+            target.couchdb.start()
+            done = target.health()
+            assert not done.get("failed"), done
+            assert [seen["kind"] for seen in done["errors"]] == ["couchdb_away"]
+            assert done["runs_errored"] >= 1
+    finally:
+        target.couchdb.stop()
+        target.couchdb.start()
+
+
+def test_a_busy_couchdb_over_tls_with_opaque_sequences(target: Target, tmp_path: Path) -> None:
+    """Current is past the mark: a writer that never stops is never caught up with."""
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.wait(0.3):
+            target.change()
+
+    with Proxy(target.couchdb, tmp_path) as proxy:
+        target.execute(
+            f"UPDATE couchdb_progress SET source = replace(source, '{target.couchdb.port}/', '{proxy.port}/')"
+        )
+        trusted = {"COUCHDB_URL": proxy.url(), "NODE_EXTRA_CA_CERTS": str(proxy.certificate)}
+        with target.make(**{**trusted, "NODE_EXTRA_CA_CERTS": ""}):
+            assert target.health()["code"] == "couchdb_certificate"
+            vain = target.health(ca_cert=str(proxy.certificate))
+            assert (vain["code"], vain["details"]["errors"][0]["kind"]) == ("couch2pg_error", "couchdb_certificate")
+        since, stored = target.position(), target.stored("medic")
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        try:
+            with target.make(**trusted):
+                done = target.health(since=since)
+                assert not done.get("failed"), done
+                medic = done["sync"][0]
+                assert target.couchdb.update_seq() > medic["mark"]
+                assert medic["stored"] >= medic["mark"]
+                assert 0 < done["changes"] <= target.couchdb.update_seq() - stored
+        finally:
+            stop.set()
+            writer.join()
+
+
+def test_couchdb_is_seen_as_couch2pg_sees_it(target: Target, tmp_path: Path) -> None:
+    target.make()
+    seen = run_module("couchdb_info", {"settings_file": str(target.settings_file)})
+    assert (seen["problems"], seen["notices"], seen["node_trusts"]) == ([], [], None)
+    assert seen["databases"][0] == {
+        "database": "medic",
+        "key": target.couchdb.key(),
+        "exists": True,
+        "update_seq": target.couchdb.update_seq(),
+        "documents": target.couchdb.ask("GET", "/medic")["doc_count"],
+    }
+    target.change()
+    marks = run_module("couchdb_info", {"settings_file": str(target.settings_file)})["marks"]
+    known = {**login(target.cluster, target.database), "couchdb_url": target.couchdb.url(), "marks": marks}
+    place = run_module("couch2pg_place", known)
+    assert place["behind"] == sum(entry["behind"] for entry in place["sync"]) >= 1
+    assert place["sync"][0]["mark"] == target.couchdb.update_seq()
+    # A container's name for CouchDB is unknown outside.
+    inside = {"couchdb_url": "http://medic:pw@haproxy.invalid:5984/medic", "couchdb_server": "http://127.0.0.1:1"}
+    assert "127.0.0.1:1 can't be reached" in run_module("couchdb_info", inside)["problems"][0]["message"]
+    misspelt = run_module("couchdb_info", {"couchdb_url": target.couchdb.url("medik")})
+    assert [problem["code"] for problem in misspelt["problems"]] == ["couchdb_no_database"] * 4
+    assert [entry["exists"] for entry in misspelt["databases"]] == [False] * 4 + [True]
+    assert not target.couchdb.exists("medik")
+    with Proxy(target.couchdb, tmp_path) as proxy:
+        options = {"couchdb_url": proxy.url(), "node": [str(node.new().program)], "variables": {"SYNC_DB_LOGS": False}}
+        untrusted = run_module("couchdb_info", options)
+        assert [problem["code"] for problem in untrusted["problems"]] == ["couchdb_certificate", "node_trust"]
+        assert (untrusted["node_trusts"], len(untrusted["databases"])) == (False, 4)
+        options["variables"] = {"NODE_EXTRA_CA_CERTS": str(proxy.certificate)}
+        trusted = run_module("couchdb_info", options)
+        assert (trusted["problems"], trusted["node_trusts"]) == ([], True)
+        assert {request.split()[0] for request in proxy.requests} == {"GET"}
+    for result in (seen, place, misspelt, untrusted, trusted):
+        assert target.couchdb.password not in json.dumps(result)

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -28,8 +31,8 @@ from support.clusters import Cluster
 from support.couch2pg import Couch2pg
 from support.couchdb import CouchDB
 from support.couchdb_proxy import Proxy
-from support.migration import execute
-from support.modules import login, run_module
+from support.migration import environment, execute
+from support.modules import login
 
 PASSWORD = "reconcile / secret"
 
@@ -69,7 +72,7 @@ class Sides:
 
     def take(self, side: str, **options: Any) -> dict[str, Any]:
         """What the module's job does."""
-        return document_job.look(self.place(side), {"buckets": 4096, "only": {}, "jobs": 2, "most": 1000, **options})
+        return document_job.look(self.place(side), {"buckets": 16384, "only": {}, "jobs": 2, "most": 1000, **options})
 
     def reconcile(self) -> dict[str, Any]:
         """What the three steps find."""
@@ -90,13 +93,52 @@ class Sides:
         )
         return reconciliation.summary(verdicts, 20)
 
-    def module(self, side: str, check: bool = False, **options: Any) -> dict[str, Any]:
-        """The module's result."""
-        known = {**login(self.clusters[side], self.database), "side": side, "migration_id": "test"}
-        state = str(self.folder / "state")
-        result = run_module("document_buckets_info", {**known, "state_dir": state, **options}, check=check)
-        assert not result.get("changed")
-        return result
+    def play(self) -> dict[str, Any]:
+        """The three steps as a role takes them; returns what each of its tasks returned."""
+        state = {"migration_id": "test", "state_dir": str(self.folder / "state")}
+        tasks = []
+        for step, more in (
+            ("all", {}),
+            ("some", {"only": "{{ source_all.packed | cht.couch2pg.differing_buckets(target_all.packed) }}"}),
+        ):
+            for side, cluster in self.clusters.items():
+                options = {**login(cluster, self.database), "side": side, **state, **more}
+                tasks.append({"cht.couch2pg.document_buckets_info": options, "register": f"{side}_{step}"})
+        last = {
+            "settings_file": str(self.settings_file),
+            "source": "{{ source_some.documents }}",
+            "target": "{{ target_some.documents }}",
+            "progress": "{{ target_some.progress }}",
+            "listed": 2,
+        }
+        tasks.append({"cht.couch2pg.couch2pg_reconcile": last, "register": "found", "ignore_errors": True})
+        names = ["source_all", "target_all", "source_some", "target_some", "found"]
+        results = "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} }}"
+        tasks.append(
+            {"ansible.builtin.copy": {"content": results, "dest": str(self.folder / "results.json"), "mode": "0600"}}
+        )
+        path = self.folder / "play.json"
+        path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+        done = subprocess.run(
+            [
+                "ansible-playbook",
+                path,
+                "-i",
+                "localhost,",
+                "-c",
+                "local",
+                "-e",
+                f"ansible_python_interpreter={sys.executable}",
+            ],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert PASSWORD not in done.stdout + done.stderr
+        results_found: dict[str, Any] = json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
+        return results_found
 
     def change(self, database: str, *names: str, deleted: bool = False) -> None:
         """Change documents, or delete them."""
@@ -171,21 +213,12 @@ def test_what_is_lost_fails_and_is_named(sides: Sides) -> None:
     sides.change("medic-users-meta", "medic-users-meta-1é")
     expected = {"changed_since": before.get("changed_since", 0) + 1, "lost": 2, "doubled": 1}
     expected = {**{name: count for name, count in before.items() if name not in expected}, **expected}
-    packed = [sides.module(side, check=side == "source")["packed"] for side in ("source", "target")]
-    only = differing_buckets(*packed)
-    one, other = (sides.module(side, only=only) for side in ("source", "target"))
-    result = run_module(
-        "couch2pg_reconcile",
-        {
-            "settings_file": str(sides.settings_file),
-            "source": one["documents"],
-            "target": other["documents"],
-            "progress": other["progress"],
-            "listed": 2,
-        },
-    )
+    played = sides.play()
+    result = played.pop("found")
+    assert [step["changed"] for step in played.values()] == [False] * 4
+    only = differing_buckets(played["source_all"]["packed"], played["target_all"]["packed"])
+    assert sum(len(numbers) for numbers in only.values()) == sum(expected.values())
     assert result["code"] == "documents_lost"
-    assert PASSWORD not in str(result)
     assert counts(result["details"]) == expected
     assert [(entry["id"], entry["verdict"]) for entry in result["details"]["documents"]] == [
         ("medic-3é", "lost"),
