@@ -91,7 +91,7 @@ UnsetEnvironment=GONE GONE_TOO=x KEPT=other
 FILE = rf"""# COMMENT=no
 POSTGRESQL_URL="postgresql://couch2pg:{ENCODED}@old/cht"
 ODD="p@s:s/w %40\$HOME\${{X}}\\\"'#;\`!é"
-BARE=a b \$c \# $d   
+BARE=a b \$c \# $d{" "}
 LATE=file
 GONE=1
 GONE_TOO=x
