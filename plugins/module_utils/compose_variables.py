@@ -19,7 +19,8 @@ from .docker_compose import Compose
 from .errors import MigrationError
 
 _NAMES = re.compile(r"(?<!\$)(?:\$\$)*\$\{?([A-Za-z_][A-Za-z0-9_]*)")
-_MARK = "chtcouch2pg{}mark"
+# Numbers pass where Compose wants one, such as a port.
+_FIRST_MARK = 41017
 
 
 def environment(config: Mapping[str, Any], service: str) -> dict[str, str]:
@@ -40,25 +41,22 @@ def _text(value: object) -> str:
 def sources(compose: Compose, service: str, text: str) -> dict[str, str]:
     """For each of the service's variables that is just one of ``.env``'s: that one's name."""
     names = sorted(_mentioned(compose))
-    marks = {_MARK.format(number): name for number, name in enumerate(names)}
-    try:
-        return _leads(compose, service, text, marks)
-    except MigrationError:
-        # A mark stands where Compose wants a number, such as a port: one after the other, then.
-        found: dict[str, str] = {}
-        for mark, name in marks.items():
-            try:
-                found.update(_leads(compose, service, text, {mark: name}))
-            except MigrationError as error:
-                if error.code != "compose_refuses":
-                    raise
-        return found
+    marks = {str(_FIRST_MARK + number): name for number, name in enumerate(names)}
+    return _leads(compose, service, text, marks)
 
 
 def _leads(compose: Compose, service: str, text: str, marks: Mapping[str, str]) -> dict[str, str]:
     marked = env_text.changed(text, dotenv.parse, {name: mark for mark, name in marks.items()})
-    with _beside(marked) as path:
-        resolved = environment(compose.config(path), service)
+    try:
+        with _beside(marked) as path:
+            resolved = environment(compose.config(path), service)
+    except MigrationError as error:
+        if error.code != "compose_refuses":
+            raise
+        # A mark stands where only certain words do: without that one the others are found.
+        half = len(marks) // 2
+        parts = [dict(list(marks.items())[:half]), dict(list(marks.items())[half:])] if half else []
+        return {name: lead for part in parts for name, lead in _leads(compose, service, text, part).items()}
     return {name: marks[value] for name, value in resolved.items() if value in marks}
 
 

@@ -260,7 +260,7 @@ def _stale(pid: int, variables: Mapping[str, str]) -> tuple[str, ...]:
 def _app_dir(folder: str, command: list[str]) -> str:
     """The closest folder with node_modules, of where it runs and of what it runs."""
     starts = [Path(folder)] if folder.startswith("/") else []
-    starts += [Path(folder or "/", word) for word in command[1:] if not word.startswith("-")]
+    starts += [Path(folder or "/", word) for word in command if not word.startswith("-")]
     for start in starts:
         for place in (start, *start.parents):
             if place != Path("/") and (place / "node_modules").is_dir():

@@ -45,7 +45,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 found:
-  description: Whether there is a couch2pg on this host. Without one, only this, RV(deployment) and RV(changed) say something.
+  description: Whether there is a couch2pg on this host. Without one, only this and RV(deployment) say something.
   returned: success
   type: bool
   sample: true

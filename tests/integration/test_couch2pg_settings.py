@@ -5,12 +5,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import select
+import shutil
+import socket
+import socketserver
 import stat
+import threading
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
+from urllib.parse import quote
 
 import pytest
+from support import couch2pg, node, seed
+from support.clusters import Cluster
+from support.couchdb import CouchDB
 from support.modules import run_module
 from support.systemd import SystemdHost
 
@@ -30,9 +40,13 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdHost]:
 def clean(host: SystemdHost) -> Iterator[SystemdHost]:
     """Without any unit of couch2pg, before and after."""
     yield host
-    host.run(
-        "sh", "-c", "systemctl stop '*couch2pg*'; rm -rf /etc/systemd/system/* /etc/couch2pg /etc/default/couch2pg*"
-    )
+    reset(host)
+
+
+def reset(host: SystemdHost) -> None:
+    """Without any unit and settings of couch2pg."""
+    files = "/etc/systemd/system/* /etc/couch2pg /etc/default/couch2pg*"
+    host.run("sh", "-c", f"systemctl stop '*couch2pg*'; rm -rf {files}")
     host.run("systemctl", "daemon-reload")
 
 
@@ -77,7 +91,6 @@ def migration(clean: SystemdHost, tmp_path: Path) -> Migration:
     return Migration(clean, tmp_path)
 
 
-SPACES = "   "
 # Every way to say it: quotes of either kind, escapes, specifiers, continuation, order, a glob, a missing file, and unset.
 UNIT = rf"""[Service]
 {SLEEP}WorkingDirectory=/opt
@@ -92,7 +105,7 @@ UnsetEnvironment=GONE GONE_TOO=x KEPT=other
 FILE = rf"""# COMMENT=no
 POSTGRESQL_URL="postgresql://couch2pg:{ENCODED}@old/cht"
 ODD="p@s:s/w %40\$HOME\${{X}}\\\"'#;\`!é"
-BARE=a b \$c \# $d{SPACES}
+BARE=a b \$c \# $d{" "}
 LATE=file
 GONE=1
 GONE_TOO=x
@@ -241,3 +254,68 @@ def test_started_stopped_and_the_same_process(clean: SystemdHost, migration: Mig
     assert migration.service("info")["code"] == "ambiguous"
     assert migration.service("info", kind="systemd", unit="couch2pg")["found"]
     assert "no systemd unit other" in migration.capture(kind="systemd", unit="other")["msg"]
+
+
+@contextlib.contextmanager
+def forwarded(host: str, port: int, to: tuple[str, int]) -> Iterator[None]:
+    """What connects to ``host:port`` reaches ``to``."""
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(to) as far:
+                while True:
+                    for ready in select.select([self.request, far], [], [])[0]:
+                        data = ready.recv(1 << 16)
+                        if not data:
+                            return
+                        (far if ready is self.request else self.request).sendall(data)
+
+    with socketserver.ThreadingTCPServer((host, port), Forward) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_real_thing_logs_in_with_an_odd_password_in_both_styles(
+    clean: SystemdHost,
+    migration: Migration,
+    target_cluster: Cluster,
+    fresh_database: Callable[[Cluster], str],
+    tmp_path: Path,
+) -> None:
+    database = fresh_database(target_cluster)
+    seed.create_role(target_cluster, seed.OWNER, ODD)
+    installed = node.new()
+    shutil.copytree(node.DAEMON.parent, tmp_path / "app", ignore=shutil.ignore_patterns("node_modules"))
+    (tmp_path / "app" / "node_modules").symlink_to(installed.packages)
+    # Beyond 127.0.0.1, where the machine may have a server of its own.
+    place = {"host": "127.0.31.7", "port": 5432, "database": database, "user": seed.OWNER, "password": ODD}
+    with CouchDB(tmp_path / "couchdb", password=ODD) as couchdb, forwarded(
+        "127.0.31.7", 5432, (target_cluster.host, target_cluster.port)
+    ):
+        couchdb.put("medic", [{"_id": "one", "type": "person"}])
+        migration.store(couch2pg.settings(couchdb, target_cluster, database, "old-secret"))
+        for style, program in {
+            "url": f"{installed.program} {tmp_path}/app/daemon.js",
+            "entrypoint": f"{tmp_path}/app/entrypoint",
+        }.items():
+            own = f"Environment=NODE={installed.program}" + (" POSTGRES_DB_NAME=x" if style == "entrypoint" else "")
+            log = tmp_path / f"{style}.log"
+            unit = f"[Service]\nExecStart={program}\n{own}\nStandardOutput=append:{log}\nStandardError=inherit\n"
+            clean.unit("couch2pg.service", unit)
+            result = migration.settings(postgres=place)
+            assert (result["style"], result["app_dir"]) == (style, f"{tmp_path}/app")
+            process = migration.service("started")["process"]
+            seen = couch2pg.Couch2pg(tmp_path / "seen", {}, installed)
+            seen.log = log
+            seen.wait_for(couch2pg.COMPLETED)
+            assert migration.service("info")["process"] == process
+            migration.service("stopped")
+            reset(clean)
+        assert quote(ODD, safe="") in log.read_text(encoding="utf-8")
+        # The key is the same in both, so that nothing was downloaded twice.
+        assert "There are 0 changes" in log.read_text(encoding="utf-8")
