@@ -1,6 +1,6 @@
 # Everything that these targets need they put into .cache themselves: see tests/tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test lint sanity unit integration artifact rehearsal clean
+.PHONY: help demo demo-clean test lint sanity unit integration artifact rehearsal rehearsal-quick clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -11,7 +11,7 @@ demo: ## Migrate a couch2pg database between two throw-away PostgreSQL servers
 demo-clean: ## Stop the demo's servers and remove what it made
 	tests/demo/clean
 
-test: lint unit integration artifact rehearsal ## Run every gate and every test
+test: lint unit integration artifact rehearsal-quick ## Run every gate and every test, of the rehearsals those of every change
 
 lint: ## Run every gate
 	tests/tools/lint
@@ -30,10 +30,14 @@ integration: ## Test modules, roles and playbooks against real PostgreSQL server
 artifact: ## Build the collection and test it installed
 	tests/tools/run pytest tests/artifact
 
-rehearsal: ## Run Molecule's scenarios: the migration from outside, check mode first, twice
+rehearsal: ## Run every scenario of Molecule: real hosts, check mode first, the migration twice, a look from outside
 	tests/tools/rehearsal
+
+rehearsal-quick: ## Run the scenarios of every change: local, without hosts, and default, with them
+	tests/tools/rehearsal quick
 
 clean: ## Remove everything that was made here, the demo included
 	tests/demo/clean
 	DEMO_FOLDER=molecule tests/demo/clean
+	tests/tools/docker
 	rm -rf .cache .ansible tests/output

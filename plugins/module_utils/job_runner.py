@@ -34,6 +34,8 @@ class _Cancelled(BaseException):
 def main(folder: Path) -> int:
     """Run the job that ``folder`` describes and leave its result there; 0 when it succeeded."""
     secrets = json.load(sys.stdin)
+    # What pg_dump writes is for nobody else, either.
+    os.umask(0o077)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     for number in (signal.SIGTERM, signal.SIGINT):

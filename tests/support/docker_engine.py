@@ -26,7 +26,7 @@ from typing import IO, Iterator
 
 from .places import CACHE, ROOT, SupportError
 
-INSTALLER = ROOT / "tests" / "tools" / "docker"
+INSTALLER = (ROOT / "tests" / "tools" / "system", "hosts")
 # Socket paths are short, and those of a checkout may not be.
 RUN = Path("/run") / f"cht-couch2pg-{hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:12]}"
 SOCKET = RUN / "docker.sock"
@@ -59,8 +59,9 @@ class Engine:
             **given,  # type: ignore[call-overload]
         )
         if done.returncode:
-            said = (done.stderr or done.stdout).decode(errors="replace").strip()
-            raise SupportError(f"docker {' '.join(arguments[:2])} failed: {said[-2000:]}")
+            # What a build did is in the one, that it failed in the other.
+            said = (done.stdout[-2000:] + b"\n" + done.stderr).decode(errors="replace").strip()
+            raise SupportError(f"docker {' '.join(arguments[:2])} failed: {said[-4000:]}")
         text: str = done.stdout.decode(errors="replace").strip()
         return text
 
@@ -70,7 +71,8 @@ def engine() -> Iterator[Engine]:
     """A daemon that answers, for as long as the block lasts. Raises ``SupportError`` where there can be none."""
     program = shutil.which("docker", path=PROGRAM_PATH)
     if program and _answers(program, os.environ):
-        yield Engine(program, dict(os.environ), ours=False)
+        # Ours, where a command that was started below asks: who started it holds the lock.
+        yield Engine(program, dict(os.environ), ours=os.environ.get("DOCKER_HOST") == f"unix://{SOCKET}")
         return
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "docker.lock").open("w", encoding="utf-8") as users, (CACHE / "docker-start.lock").open("w") as gate:
@@ -162,7 +164,7 @@ def _environment() -> dict[str, str]:
 def _program(name: str) -> str:
     found = shutil.which(name, path=PROGRAM_PATH)
     if found is None:
-        subprocess.run([INSTALLER, "--install"], check=True)
+        subprocess.run(INSTALLER, check=True)
         found = shutil.which(name, path=PROGRAM_PATH)
     if found is None:
         raise SupportError(f"There is no {name}: install Docker (on Debian and Ubuntu, sudo apt install docker.io).")

@@ -7,10 +7,11 @@
         hosts["source"].run("systemctl", "cat", "ssh")
         inventory_of_a_host = hosts["target"].variables      # over SSH, as the user ``operator``, who has sudo
 
-As a program, for Molecule, whose steps are processes of their own: ``up`` makes what a file asks for, a list of
-``Spec`` in JSON with the groups of each, and writes the inventory; ``down`` removes it all, also what is half-made.
+As a program, for Molecule, whose steps are processes of their own: ``up`` makes what a file asks for and writes the inventory;
+``down`` removes it all, also what is half-made. The file is JSON: ``hosts``, each with the names of ``Spec``, its ``groups`` and
+its ``variables``, and ``variables`` for all.
 
-    python -m support.hosts up NAME FOLDER SPECS.json INVENTORY
+    python -m support.hosts up NAME FOLDER WANTED.json INVENTORY
     python -m support.hosts down NAME FOLDER
 """
 
@@ -34,7 +35,7 @@ from .places import SupportError
 
 LABEL = "cht.couch2pg.hosts"
 USER = "operator"
-BOOT_SECONDS = 120
+BOOT_SECONDS = 300
 TEST_PREFIX = "test-"
 # What systemd needs; more than these would be the machine's.
 RIGHTS = (
@@ -237,32 +238,34 @@ def _close_connections(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _up(name: str, folder: Path, wanted: list[dict[str, Any]], inventory: Path) -> None:
-    groups: dict[str, Any] = {}
-    specs = []
-    for given in wanted:
-        known = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in given.items() if key != "groups"
-        }
-        specs.append(Spec(**known))
+def _up(name: str, folder: Path, wanted: dict[str, Any], inventory: Path) -> None:
     with engine() as docker:
-        hosts = Hosts(docker, folder, specs, name)
+        hosts = Hosts(docker, folder, [_spec(given) for given in wanted["hosts"]], name)
         hosts.stop()
         hosts.start()
-    for given in wanted:
+    groups: dict[str, Any] = {}
+    for given in wanted["hosts"]:
+        # What leads to the host is ours, whatever somebody's inventory says.
+        variables = {**given.get("variables", {}), **hosts[given["name"]].variables}
         for group in given.get("groups", ["ungrouped"]):
-            members = groups.setdefault(group, {"hosts": {}})["hosts"]
-            members[given["name"]] = hosts[given["name"]].variables
+            groups.setdefault(group, {"hosts": {}})["hosts"][given["name"]] = variables
     inventory.parent.mkdir(parents=True, exist_ok=True)
-    inventory.write_text(json.dumps({"all": {"children": groups}}, indent=1), encoding="utf-8")
+    inventory.touch(mode=0o600)
+    content = {"all": {"vars": wanted.get("variables", {}), "children": groups}}
+    inventory.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _spec(given: dict[str, Any]) -> Spec:
+    known = {name: value for name, value in given.items() if name not in ("groups", "variables")}
+    return Spec(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
 
 
 def main(arguments: list[str]) -> int:
     """``up`` or ``down``."""
     verb, name, folder, *rest = arguments
     if verb == "up":
-        specs, inventory = map(Path, rest)
-        _up(name, Path(folder), json.loads(specs.read_text(encoding="utf-8")), inventory)
+        wanted, inventory = map(Path, rest)
+        _up(name, Path(folder), json.loads(wanted.read_text(encoding="utf-8")), inventory)
     else:
         with engine() as docker:
             Hosts(docker, Path(folder), name=name).stop()

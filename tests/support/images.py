@@ -78,7 +78,7 @@ def _base(docker: Engine, suite: str) -> str:
     if _is(docker, name, stamp := _stamp([suite], [])):
         return name
     if shutil.which("mmdebstrap") is None:
-        subprocess.run([INSTALLER, "--install"], check=True)
+        subprocess.run(INSTALLER, check=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder, (Path(folder) / "log").open("w+", encoding="utf-8") as log:
         tree = Path(folder) / "base.tar"
         made = subprocess.run(
