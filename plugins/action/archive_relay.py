@@ -85,7 +85,7 @@ class ActionModule(ActionBase):
         for segment in answer["segments"]:
             offset = segment["offset"]
             while offset < segment["bytes"]:
-                size = min(PIECE, segment["bytes"] - offset)
+                size = min(self._piece(), segment["bytes"] - offset)
                 self._write(f"{answer['partial']}/{segment['path']}", offset, self._read(segment["path"], offset, size))
                 offset += size
                 done += size
@@ -116,13 +116,21 @@ class ActionModule(ActionBase):
         # Bytes that aren't text survive the way to text and back.
         result = self._low_level_execute_command(command, in_data=data, encoding_errors="surrogate_or_strict")
         if result["rc"]:
-            raise AnsibleError(result["stderr"].strip().splitlines()[-1] if result["stderr"].strip() else "a command failed")
+            raise AnsibleError(
+                result["stderr"].strip().splitlines()[-1] if result["stderr"].strip() else "a command failed"
+            )
         return str(result["stdout"]).encode("utf-8", "surrogateescape")
 
+    def _limit(self) -> int:
+        return int(self._task.args.get("bandwidth_limit") or 0)
+
+    def _piece(self) -> int:
+        """Not more at once than a second's worth."""
+        return min(PIECE, self._limit()) or PIECE
+
     def _keep_pace(self) -> None:
-        limit = int(self._task.args.get("bandwidth_limit") or 0)
-        if limit:
-            time.sleep(max(self._carried / limit - (time.monotonic() - self._began), 0))
+        if self._limit():
+            time.sleep(max(self._carried / self._limit() - (time.monotonic() - self._began), 0))
 
     def _show(self, path: str, done: int, total: int, variables: dict[str, Any]) -> None:
         now = time.monotonic()

@@ -15,7 +15,16 @@ from typing import Any
 
 from . import archive_check, manifest
 from .errors import MigrationError
-from .files import FILE_MODE, check_writable, fsync_path, fsync_tree, make_private_folder, nearest_existing, read_json, remove_tree
+from .files import (
+    FILE_MODE,
+    check_writable,
+    fsync_path,
+    fsync_tree,
+    make_private_folder,
+    nearest_existing,
+    read_json,
+    remove_tree,
+)
 from .progress_line import amount
 
 
@@ -56,7 +65,9 @@ def check_place(final: Path, source: dict[str, Any], migration_id: str) -> bool:
             "other_archive",
             path=str(final),
         )
-    what = "an earlier archive of this migration than the source has now" if owner else "not an archive of this migration"
+    what = (
+        "an earlier archive of this migration than the source has now" if owner else "not an archive of this migration"
+    )
     raise MigrationError(f"{final} is {what}. Move it away, then run again.", "archive_exists", path=str(final))
 
 

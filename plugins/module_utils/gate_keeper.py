@@ -83,9 +83,7 @@ def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any
     try:
         keys.parent.mkdir(mode=0o700, exist_ok=True)
         with gate.locked(keys.parent):
-            gate.replace(
-                keys, gate.with_line(gate.without_ours(gate.read(keys), options["migration_id"], now), line)
-            )
+            gate.replace(keys, gate.with_line(gate.without_ours(gate.read(keys), options["migration_id"], now), line))
     except OSError as error:
         raise MigrationError(
             f"The key can't be written into {keys}: {error.strerror}. Let {account.pw_name} write there, "
@@ -121,21 +119,25 @@ def authorized_keys(account: pwd.struct_passwd) -> Path:
 def obstacles(account: pwd.struct_passwd, configuration: Path = Path("/etc/ssh/sshd_config")) -> list[str]:
     """What would keep sshd from taking the key of ``account``, as far as an ordinary user can see it."""
     found = []
+    name, home = account.pw_name, Path(account.pw_dir)
     if Path(account.pw_shell).name in ("nologin", "false"):
-        found.append(f"The shell of {account.pw_name} is {account.pw_shell}, so that nobody can log in as that user.")
-    for folder in (Path(account.pw_dir), Path(account.pw_dir) / ".ssh"):
-        if folder.is_dir() and folder.stat().st_mode & 0o022:
-            found.append(f"{folder} is writable for others, for which sshd refuses every key there (StrictModes).")
+        found.append(f"The shell of {name} is {account.pw_shell}, so that nobody can log in as that user.")
+    found += [
+        f"{folder} is writable for others, for which sshd refuses every key there (StrictModes)."
+        for folder in (home, home / ".ssh")
+        if folder.is_dir() and folder.stat().st_mode & 0o022
+    ]
     settings = _sshd_settings(configuration)
     if settings.get("pubkeyauthentication", "yes").lower() == "no":
         found.append("sshd takes no keys (PubkeyAuthentication no).")
     places = settings.get("authorizedkeysfile", ".ssh/authorized_keys")
     if not re.search(r"(^|[\s/])\.ssh/authorized_keys(\s|$)", places):
         found.append(f"sshd looks for keys elsewhere (AuthorizedKeysFile {places}).")
-    names = {account.pw_name, *(group.gr_name for group in grp.getgrall() if account.pw_name in group.gr_mem)}
-    for setting in ("allowusers", "allowgroups"):
-        if setting in settings and not names & set(settings[setting].split()):
-            found.append(f"sshd lets only some in ({setting} {settings[setting]}).")
+    groups = {group.gr_name for group in grp.getgrall() if name in group.gr_mem or group.gr_gid == account.pw_gid}
+    for setting, mine in (("AllowUsers", {name}), ("AllowGroups", groups)):
+        allowed = settings.get(setting.lower())
+        if allowed is not None and not mine & set(allowed.split()):
+            found.append(f"sshd lets only some in ({setting} {allowed}).")
     return found
 
 
@@ -154,12 +156,19 @@ def _sshd_settings(path: Path) -> dict[str, str]:
         if name == "match":
             break
         if name == "include":
-            for pattern in value.split():
-                for included in sorted(path.parent.glob(pattern) if not pattern.startswith("/") else Path("/").glob(pattern[1:])):
-                    for key, known in _sshd_settings(included).items():
-                        found.setdefault(key, known)
+            for included in _included(path.parent, value):
+                found = {**_sshd_settings(included), **found}
         else:
             found.setdefault(name, value)
+    return found
+
+
+def _included(folder: Path, patterns: str) -> list[Path]:
+    """The files that an ``Include`` means, in their order."""
+    found = []
+    for pattern in patterns.split():
+        root = Path("/") if pattern.startswith("/") else folder
+        found += sorted(root.glob(pattern.lstrip("/")))
     return found
 
 

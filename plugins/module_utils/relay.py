@@ -9,7 +9,7 @@ from typing import Any
 
 from . import arrival, job, manifest, transfer_key
 from .errors import MigrationError
-from .files import expand
+from .files import expand, make_private_folder
 
 
 def missing(options: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def missing(options: dict[str, Any]) -> dict[str, Any]:
         offset = there.get(entry["path"], -1)
         if offset < entry["bytes"]:
             target = partial / entry["path"]
-            arrival.make_private_folder(target.parent)
+            make_private_folder(target.parent)
             target.touch(mode=0o600)
             if entry["bytes"]:
                 segments.append({"path": entry["path"], "offset": max(offset, 0), "bytes": entry["bytes"]})

@@ -181,7 +181,9 @@ class Transfer:
 
     def _fetch(self, partial: Path, listing: dict[str, Any], there: dict[str, int]) -> None:
         """Fetch what is missing. Whole files aren't looked at again; the others are what is to be done."""
-        wanted = {entry["path"]: entry["bytes"] for entry in listing["files"] if there.get(entry["path"]) != entry["bytes"]}
+        wanted = {
+            entry["path"]: entry["bytes"] for entry in listing["files"] if there.get(entry["path"]) != entry["bytes"]
+        }
         if not wanted:
             return
         listener = rsync.Listener()

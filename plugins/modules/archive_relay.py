@@ -14,7 +14,8 @@ description:
   - Reads the archive on the source and writes it on the target, over Ansible's own connections to both. Whatever these need
     (a bastion, a port, a password, another user) they have already. The hosts need not reach each other, and no program beside a shell.
   - The bytes pass through the controller's memory, some megabytes at a time. Nothing is written to its disk.
-  - What has arrived is not sent again, down to the middle of a file. M(cht.couch2pg.archive_transfer) with C(way=relay) then proves every byte.
+  - What has arrived is not sent again, down to the middle of a file.
+    M(cht.couch2pg.archive_transfer) with C(way=relay) then proves every byte.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes

@@ -14,7 +14,8 @@ description:
   - With O(way=direct), fetches the archive from the source with rsync over SSH. A file that was cut off in the middle is gone on with.
     With O(way=relay), takes over what M(cht.couch2pg.archive_relay) has brought.
   - Then compares bytes and SHA-256 of every file with the manifest. A file that differs is fetched again whole.
-  - The archive is in O(archive) with C(.partial) until it is proven and on the disk. An archive that was altered since is mended the same way.
+  - The archive is in O(archive) with C(.partial) until it is proven and on the disk.
+    An archive that was altered since is mended the same way.
   - Needs C(rsync) and OpenSSH's client on this host for O(way=direct), the key of M(cht.couch2pg.transfer_key), and an open
     M(cht.couch2pg.transfer_gate) on the source. The job closes it and removes the key when it ends.
 author: cht.couch2pg maintainers (@medic)
@@ -75,7 +76,9 @@ options:
     type: int
     default: 2
   bandwidth_limit:
-    description: Most bytes to fetch in a second, V(0) for no limit. M(cht.couch2pg.job_limits) changes it (as its C(rate_limit)) while the job runs.
+    description:
+      - Most bytes to fetch in a second, V(0) for no limit.
+      - M(cht.couch2pg.job_limits) changes it (as its C(rate_limit)) while the job runs.
     type: int
     default: 0
 """

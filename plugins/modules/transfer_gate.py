@@ -11,7 +11,8 @@ module: transfer_gate
 short_description: Let a key read one archive on the source, for a while
 version_added: 0.2.0
 description:
-  - Opens the gate, a line in the C(authorized_keys) of the user that runs this, with C(restrict), a forced command, an expiry, and a mark of the migration.
+  - Opens the gate, a line in the C(authorized_keys) of the user that runs this, with C(restrict), a forced command, an expiry,
+    and a mark of the migration.
     The forced command is a script of this collection. It serves that one folder, read-only, and nothing else.
   - Closes it again with O(state=closed), and ends what it still serves. Opening and closing take away lines of this migration
     that an earlier run left, and expired ones of any migration. Nothing else in C(authorized_keys) is touched.

@@ -73,7 +73,7 @@ source:
       description: What sshd has against serving it, as far as this user can see.
       type: list
       elements: str
-  sample: {archive: /srv/staging/cht-2026, bytes: 430000000, files: 31, compressible: false, user: postgres, rsync: /usr/bin/rsync, obstacles: []}
+  sample: {archive: /srv/staging/cht-2026, bytes: 430000000, files: 31, compressible: false, user: postgres, obstacles: []}
 """
 
 from typing import Any

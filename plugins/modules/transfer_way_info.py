@@ -29,7 +29,8 @@ options:
   way:
     description:
       - V(direct), this host fetches it with rsync over SSH. V(relay), it goes through the controller.
-        V(local), both hosts see the same folder. V(auto) takes V(local) where that is so, else V(direct) where that is possible, else V(relay).
+        V(local), both hosts see the same folder.
+      - V(auto) takes V(local) where that is so, else V(direct) where that is possible, else V(relay).
     type: str
     default: auto
     choices: [auto, direct, relay, local]

@@ -22,7 +22,7 @@ def connect(
     context = play.copy()
     context.remote_addr = its.get("ansible_host", host)
     context.port = context.remote_user = None
-    transport = its.get("ansible_connection") or constants.DEFAULT_TRANSPORT
+    transport = its.get("ansible_connection") or constants.config.get_config_value("DEFAULT_TRANSPORT")
     connection = connection_loader.get(transport, context, task_uuid=None, ansible_playbook_pid=None)
     # The task's keywords are those for its own host.
     keys = {name: value for name, value in keys.items() if name not in ("retries", "timeout", "port", "remote_user")}
@@ -33,7 +33,11 @@ def connect(
         keys["become_pass"] = play.become_pass
     wanted = its.get("ansible_become")
     if become if wanted is None else wanted:
-        method = its.get("ansible_become_method") or keys.get("become_method") or constants.DEFAULT_BECOME_METHOD
+        method = (
+            its.get("ansible_become_method")
+            or keys.get("become_method")
+            or constants.config.get_config_value("DEFAULT_BECOME_METHOD")
+        )
         connection.set_become_plugin(become_loader.get(method))
         _configure("become", connection.become, its, keys, templar)
     _configure("connection", connection, its, keys, templar)
