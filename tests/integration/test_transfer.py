@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -16,7 +17,7 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import gate, limits, processes
 from support.background import kill, wait_until
 from support.hosts import PORT, Network
-from support.moving import FILES, Moving, Running, contents
+from support.moving import FILES, NAME, Moving, Running, contents
 from support.places import SupportError
 
 LARGE = FILES["archive/3001.dat.gz"]
@@ -109,7 +110,8 @@ def test_the_key_opens_nothing_else(moving: Moving, network: Network, tmp_path: 
     rsync = ["rsync", "-r", "-e", f"ssh -F '{config}'"]
 
     def attempt(*command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*network.target.inside, *command], capture_output=True, text=True, check=False)
+        inside = [*network.target.inside, *command]
+        return subprocess.run(inside, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
 
     secret = network.source.home / "secret"
     secret.write_text("s3cret")
@@ -131,9 +133,18 @@ def test_the_key_opens_nothing_else(moving: Moving, network: Network, tmp_path: 
         assert answer.returncode, command
         assert "uid=" not in answer.stdout + answer.stderr, command
         assert "root:x" not in answer.stdout + answer.stderr, command
-    assert attempt(*ssh, "-N", "-L", f"127.0.0.1:1:127.0.0.1:{PORT}", "-o", "ExitOnForwardFailure=yes").returncode
+    assert attempt(*ssh[:3], "-W", f"127.0.0.1:{PORT}", ssh[3]).returncode
     assert "s3cret" not in "".join(path.read_text() for path in Path(place).rglob("*") if path.is_file())
     assert contents(moving.sent) == before
+    # Neither sshd nor the gate takes a key that has expired.
+    keys, settings = network.source.keys, moving.sent.parents[1] / "state of migrations" / NAME / "gate" / gate.SETTINGS
+    good = keys.read_text()
+    keys.write_text(re.sub(r'expiry-time="\d{4}', 'expiry-time="2001', good))
+    assert "Permission denied" in attempt(*ssh, gate.KNOCK).stderr
+    keys.write_text(good)
+    assert gate.WELCOME in attempt(*ssh, gate.KNOCK).stdout
+    settings.write_text(re.sub(r'"expires": \d+', '"expires": 1', settings.read_text()))
+    assert "this key has expired" in attempt(*ssh, gate.KNOCK).stderr
     # The job is killed: the run that watches says so, and takes the key back.
     kill(processes.of_job(moving.job))
     assert "died without a result" in run.end().message
