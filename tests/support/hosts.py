@@ -138,7 +138,7 @@ class Network:
 
     def __init__(self) -> None:
         # Users of the system go through it.
-        self.folder = Path(tempfile.mkdtemp(prefix="hosts-", dir=places.work_folder("hosts")))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"hosts-{NUMBER}-", dir=places.work_folder("hosts")))
         base = f"10.{214 + next(_networks) % 20}.{NUMBER % 250}."
         self._cables = {
             ("controller", "source"): (f"{base}1", f"{base}2"),
@@ -213,7 +213,7 @@ def _namespaces() -> list[str]:
 
 
 def _sweep() -> None:
-    """Remove what killed tests left: networks, and users."""
+    """Remove what killed tests left: networks, users, folders and what is mounted there."""
     for name in _namespaces():
         if name.startswith(PREFIX) and not Path("/proc", name.rpartition("-")[2]).exists():
             run("ip", "netns", "delete", name)
@@ -221,3 +221,8 @@ def _sweep() -> None:
         number = account.pw_name[5:]
         if account.pw_name[:5] in ("c2sou", "c2tar") and number.isdigit() and not Path("/proc", number).exists():
             run("userdel", "--force", account.pw_name)
+    for folder in places.work_folder("hosts").iterdir():
+        if not Path("/proc", folder.name.split("-")[1]).exists():
+            for disk in (path for path in folder.glob("*/*") if path.is_mount()):
+                run("umount", "--lazy", str(disk))
+            shutil.rmtree(folder)
