@@ -66,6 +66,8 @@ class Host:
             "ansible_ssh_common_args": f"-o StrictHostKeyChecking=accept-new -o UserKnownHostsFile={known}",
             "ansible_python_interpreter": PYTHON,
             "ansible_pipelining": True,
+            # A machine that is busy with other tests is slow to answer.
+            "ansible_timeout": 60,
             "couch2pg_become": True,
             "couch2pg_become_user": self.user,
             "couch2pg_state_dir": str(self.folder / "state of migrations"),
