@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import gate, limits, processes
 from support.background import kill, wait_until
 from support.hosts import PORT, Network
+from support.migration import RUN_SECONDS
 from support.moving import FILES, NAME, Moving, Running, contents
 from support.places import SupportError
 
@@ -44,7 +45,9 @@ def halfway(moving: Moving, *arguments: str) -> Running:
     """A run whose large file is in the middle, and creeps."""
     moving.variables["couch2pg_bandwidth_limit"] = "150KB"
     run = moving.start(*arguments)
-    wait_until("some of it arrives", lambda: moving.bytes_there() > 200_000 or run.process.poll() is not None)
+    wait_until(
+        "some of it arrives", lambda: moving.bytes_there() > 200_000 or run.process.poll() is not None, RUN_SECONDS
+    )
     assert run.process.poll() is None, run.output
     assert moving.bytes_there() < LARGE
     return run
