@@ -35,8 +35,13 @@ def check_archive(root: Path, state: Path, jobs: int, progress: Progress) -> dic
         progress.step("checksums", listing["bytes"], "bytes")
         differences = manifest.compare(root, listing, jobs, on_bytes=progress.advance)
         manifest.raise_if_different(root, differences)
-        write_json(state / STAMP, {"root": str(root), "files": manifest.stamp(root)})
+        remember(root, state)
     return listing
+
+
+def remember(root: Path, state: Path) -> None:
+    """Note that every file of ``root`` was just found to be as it was dumped."""
+    write_json(state / STAMP, {"root": str(root), "files": manifest.stamp(root)})
 
 
 def is_untouched(root: Path, state: Path) -> bool:

@@ -40,6 +40,7 @@ def test_a_migration_while_couch2pg_writes(migration: Migration) -> None:
     assert {phase: entry["status"] for phase, entry in record["phases"].items()} == dict.fromkeys(
         ("preflight", "dump", "transfer", "restore", "refresh", "verify", "promote"), "done"
     )
+    assert record["phases"]["transfer"]["result"]["way"] == "local"
     dumped = {row["table"]: (row["rows"], row["digest"]) for row in record["phases"]["dump"]["result"]["tables"]}
     restored = {row["table"]: (row["rows"], row["digest"]) for row in record["phases"]["restore"]["result"]["tables"]}
     assert dumped == restored

@@ -1,0 +1,46 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end of a relay on the target: which bytes are still missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import arrival, job, manifest, transfer_key
+from .errors import MigrationError
+from .files import expand, make_private_folder
+
+
+def missing(options: dict[str, Any]) -> dict[str, Any]:
+    """Make the place for the archive, and tell what isn't there yet: the manifest first, then all of it.
+
+    Raises MigrationError ``running``, or what ``arrival`` refuses.
+    """
+    source = options["source"]
+    final = expand(options["archive"])
+    folder = job.job_folder(options["state_dir"], options["migration_id"], transfer_key.KIND)
+    if job.look(folder).status == "running":
+        return {"partial": "", "segments": [], "present": 0, "complete": True}
+    if arrival.check_place(final, source, options["migration_id"]):
+        return {"partial": "", "segments": [], "present": source["bytes"], "complete": True}
+    partial = arrival.prepare(final, source, options["migration_id"])
+    try:
+        listing = arrival.load_manifest(partial, source)
+    except MigrationError as error:
+        if error.code != "manifest_missing":
+            raise
+        (partial / manifest.MANIFEST).touch(mode=0o600)
+        first = {"path": manifest.MANIFEST, "offset": 0, "bytes": source["manifest_bytes"]}
+        return {"partial": str(partial), "segments": [first], "present": 0, "complete": False}
+    there = arrival.sizes(partial, listing)
+    segments = []
+    for entry in listing["files"]:
+        offset = there.get(entry["path"], -1)
+        if offset < entry["bytes"]:
+            target = partial / entry["path"]
+            make_private_folder(target.parent)
+            target.touch(mode=0o600)
+            if entry["bytes"]:
+                segments.append({"path": entry["path"], "offset": max(offset, 0), "bytes": entry["bytes"]})
+    return {"partial": str(partial), "segments": segments, "present": sum(there.values()), "complete": not segments}

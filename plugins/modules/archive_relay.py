@@ -1,0 +1,94 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An archive that goes through the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: archive_relay
+short_description: Carry an archive from host to host through the controller
+version_added: 0.2.0
+description:
+  - Reads the archive on the source and writes it on the target, over Ansible's own connections to both. Whatever these need
+    (a bastion, a port, a password, another user) they have already. The hosts need not reach each other, and no program beside a shell.
+  - The bytes pass through the controller's memory, some megabytes at a time. Nothing is written to its disk.
+  - What has arrived is not sent again, down to the middle of a file.
+    M(cht.couch2pg.archive_transfer) with C(way=relay) then proves every byte.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.migration
+options:
+  archive:
+    description: Folder of the archive on the target.
+    type: path
+    required: true
+  source:
+    description: RV(cht.couch2pg.transfer_source_info#module:source) of the source.
+    type: dict
+    required: true
+  source_host:
+    description: Inventory name of the source.
+    type: str
+    required: true
+  source_become:
+    description: Whether to become another user there.
+    type: bool
+    default: false
+  source_become_user:
+    description: Which one.
+    type: str
+    default: ""
+  bandwidth_limit:
+    description: Most bytes to carry in a second, V(0) for no limit.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Carry the archive through the controller
+  cht.couch2pg.archive_relay:
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    source: "{{ source.source }}"
+    source_host: old.example.org
+    source_become: true
+    source_become_user: postgres
+"""
+
+RETURN = r"""
+carried_bytes:
+  description: Bytes that were carried.
+  returned: success
+  type: int
+  sample: 430000000
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import relay
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
+
+OPTIONS: dict[str, Any] = {
+    "archive": {"type": "path", "required": True},
+    "source": {"type": "dict", "required": True},
+    "source_host": {"type": "str", "required": True},
+    "source_become": {"type": "bool", "default": False},
+    "source_become_user": {"type": "str", "default": ""},
+    "bandwidth_limit": {"type": "int", "default": 0},
+}
+
+
+def main() -> None:
+    """Entry point: what the target lacks. The action plugin of this name carries it."""
+    module = make_module(MIGRATION_OPTIONS, OPTIONS)
+    if module.check_mode:
+        module.exit_json(changed=True)
+    run(module, lambda: dict(relay.missing(module.params), changed=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An archive that arrives on the target."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: archive_transfer
+short_description: Bring an archive to the target, and prove every byte
+version_added: 0.2.0
+description:
+  - With O(way=direct), fetches the archive from the source with rsync over SSH. A file that was cut off in the middle is gone on with.
+    With O(way=relay), takes over what M(cht.couch2pg.archive_relay) has brought.
+  - Then compares bytes and SHA-256 of every file with the manifest. A file that differs is fetched again whole.
+  - The archive is in O(archive) with C(.partial) until it is proven and on the disk.
+    An archive that was altered since is mended the same way.
+  - Needs C(rsync) and OpenSSH's client on this host for O(way=direct), the key of M(cht.couch2pg.transfer_key), and an open
+    M(cht.couch2pg.transfer_gate) on the source. The job closes it and removes the key when it ends.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.migration
+  - cht.couch2pg.job
+options:
+  archive:
+    description: Folder of the archive on this host.
+    type: path
+    required: true
+  way:
+    description: How it comes.
+    type: str
+    default: direct
+    choices: [direct, relay]
+  reason:
+    description: Why that way; for the record.
+    type: str
+    default: ""
+  source:
+    description: RV(cht.couch2pg.transfer_source_info#module:source) of the source.
+    type: dict
+    required: true
+  address:
+    description: Address of the source as this host sees it.
+    type: str
+    default: ""
+  port:
+    description: Port of the source's sshd.
+    type: int
+    default: 22
+  user:
+    description: The user that serves the archive on the source.
+    type: str
+    default: ""
+  host_keys:
+    description: The source's host keys, as RV(cht.couch2pg.transfer_gate#module:host_keys); no other host is talked to.
+    type: list
+    elements: str
+    default: []
+  obstacles:
+    description: What the source's sshd may have against the key, for the error when it does.
+    type: list
+    elements: str
+    default: []
+  silence:
+    description: Seconds without a byte after which a connection is given up and tried again.
+    type: int
+    default: 60
+  full:
+    description: Whether every file is hashed again although none was touched since the last check.
+    type: bool
+    default: false
+  jobs:
+    description: How many files are hashed at a time.
+    type: int
+    default: 2
+  bandwidth_limit:
+    description:
+      - Most bytes to fetch in a second, V(0) for no limit.
+      - M(cht.couch2pg.job_limits) changes it (as its C(rate_limit)) while the job runs.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Fetch the archive
+  cht.couch2pg.archive_transfer:
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    source: "{{ source.source }}"
+    address: old.example.org
+    user: "{{ gate.user }}"
+    host_keys: "{{ gate.host_keys }}"
+    bandwidth_limit: "{{ '20 MB' | human_to_bytes }}"
+"""
+
+RETURN = r"""
+archive:
+  description: Folder of the archive.
+  returned: when the transfer is done
+  type: str
+  sample: /srv/staging/cht-2026
+bytes:
+  description: Bytes of all its files.
+  returned: when the transfer is done
+  type: int
+  sample: 430000000
+files:
+  description: Number of its files.
+  returned: when the transfer is done
+  type: int
+  sample: 31
+manifest_sha256:
+  description: SHA-256 of its manifest.
+  returned: when the transfer is done
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+way:
+  description: How it came.
+  returned: when the transfer is done
+  type: str
+  sample: direct
+reason:
+  description: Why that way.
+  returned: when the transfer is done
+  type: str
+  sample: the target reaches the source's sshd
+seconds:
+  description: Time of the job that completed it, in seconds.
+  returned: when the transfer is done
+  type: float
+  sample: 61.5
+received_bytes:
+  description: Bytes that rsync has received in its last run, its own talk included.
+  returned: when the transfer is done
+  type: int
+  sample: 430001234
+resumed_bytes:
+  description: Bytes that were there already when the job began.
+  returned: when the transfer is done
+  type: int
+  sample: 0
+refetched:
+  description: Files that were fetched again because their content differed.
+  returned: when the transfer is done
+  type: list
+  elements: str
+  sample: []
+job:
+  description: The job behind this result; see M(cht.couch2pg.pg_dump).
+  returned: success
+  type: dict
+  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/transfer}
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import transfer
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    JOB_OPTIONS,
+    fail,
+    make_module,
+    run_job,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.limits import Limits
+
+OPTIONS: dict[str, Any] = {
+    "archive": {"type": "path", "required": True},
+    "way": {"type": "str", "default": "direct", "choices": list(transfer.WAYS)},
+    "reason": {"type": "str", "default": ""},
+    "source": {"type": "dict", "required": True},
+    "address": {"type": "str", "default": ""},
+    "port": {"type": "int", "default": 22},
+    "user": {"type": "str", "default": ""},
+    "host_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "obstacles": {"type": "list", "elements": "str", "default": []},
+    "silence": {"type": "int", "default": 60},
+    "full": {"type": "bool", "default": False},
+    "jobs": {"type": "int", "default": 2},
+    "bandwidth_limit": {"type": "int", "default": 0},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(JOB_OPTIONS, OPTIONS)
+    options = module.params
+    if module.check_mode and "manifest_sha256" not in options["source"]:
+        module.exit_json(changed=True, msg="The archive has to be dumped first.")
+    try:
+        spec = transfer.job_spec(options, Limits(rate_limit=options["bandwidth_limit"]))
+    except MigrationError as error:
+        fail(module, error)
+    run_job(
+        module,
+        spec,
+        lambda result: transfer.still_valid(options, result),
+        lambda: {"before": "", "after": f"archive: {options['archive']}\n"},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A connection to another host than the task's, as Ansible would make it for a task that is delegated there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleError
+from ansible.plugins.loader import become_loader, connection_loader
+
+
+def connect(
+    host: str, become: bool, become_user: str, variables: dict[str, Any], keys: dict[str, Any], play: Any, templar: Any
+) -> Any:
+    """A connection to ``host`` with its own variables; ``keys`` are the task's keywords, ``play`` its context."""
+    if host not in variables["hostvars"]:
+        raise AnsibleError(f"The host {host} is not in the inventory. Check transfer_source_host.")
+    its = variables["hostvars"][host]
+    context = play.copy()
+    context.remote_addr = its.get("ansible_host", host)
+    context.port = context.remote_user = None
+    transport = its.get("ansible_connection") or constants.config.get_config_value("DEFAULT_TRANSPORT")
+    connection = connection_loader.get(transport, context, task_uuid=None, ansible_playbook_pid=None)
+    # The task's keywords are those for its own host.
+    keys = {name: value for name, value in keys.items() if name not in ("retries", "timeout", "port", "remote_user")}
+    keys.update(become=become, become_user=become_user)
+    if play.password:
+        keys["password"] = play.password
+    if play.become_pass:
+        keys["become_pass"] = play.become_pass
+    wanted = its.get("ansible_become")
+    if become if wanted is None else wanted:
+        method = (
+            its.get("ansible_become_method")
+            or keys.get("become_method")
+            or constants.config.get_config_value("DEFAULT_BECOME_METHOD")
+        )
+        connection.set_become_plugin(become_loader.get(method))
+        _configure("become", connection.become, its, keys, templar)
+    _configure("connection", connection, its, keys, templar)
+    _configure("shell", connection._shell, its, keys, templar)  # noqa: SLF001 - it has no other name
+    return connection
+
+
+def _configure(kind: str, plugin: Any, variables: Any, keys: dict[str, Any], templar: Any) -> None:
+    names = constants.config.get_plugin_vars(kind, plugin._load_name)  # noqa: SLF001 - it has no other name
+    options = {name: templar.template(variables[name]) for name in names if name in variables}
+    # A name that plugins look up themselves.
+    options["_extras"] = {}
+    plugin.set_options(task_keys=keys, var_options=options)

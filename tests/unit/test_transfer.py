@@ -1,0 +1,110 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules of the transfer that need no network: whose lines are whose, what rsync says, what may be written over."""
+
+from __future__ import annotations
+
+import json
+import pwd
+from pathlib import Path
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import arrival, gate, gate_keeper, manifest, rsync
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+
+NOW = 1_000_000
+LINE = f'restrict,command="x" ssh-ed25519 AAAA {gate.mark("cht", NOW + 1)}'
+
+
+@pytest.mark.parametrize(
+    "before", ["", "a b c\n", "a b c", "# one\n\nssh-rsa A me\n# cht.couch2pg:transfer:no\n", "x\r\ny"]
+)
+def test_our_line_comes_and_goes_without_a_trace(before: str) -> None:
+    with_ours = gate.with_line(before, LINE)
+    assert LINE in with_ours.splitlines()
+    assert gate.without_ours(with_ours, "cht", NOW) == before
+    # Another migration's line is swept only when it has expired.
+    assert gate.without_ours(with_ours, "other", NOW) == with_ours
+    assert gate.without_ours(with_ours, "other", NOW + 2) == before
+
+
+def test_a_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_bytes(b"\xff\n")
+    keys.chmod(0o640)
+    gate.replace(keys, gate.read(keys) + "more\n")
+    assert keys.read_bytes() == b"\xff\nmore\n"
+    assert keys.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [keys]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("PubkeyAuthentication no", "PubkeyAuthentication no"),
+        ("AuthorizedKeysFile /etc/keys/%u", "elsewhere (AuthorizedKeysFile /etc/keys/%u)"),
+        ("Include more/*.conf\nAllowUsers postgres", "AllowUsers admin"),
+        ("AllowGroups admins", "AllowGroups admins"),
+    ],
+)
+def test_what_sshd_has_against_us(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "a.conf").write_text("AllowUsers admin\n")
+    path = tmp_path / "sshd_config"
+    path.write_text(f"# a comment\n{text}\nMatch User other\nPubkeyAuthentication no\n")
+    account = pwd.struct_passwd(("postgres", "x", 4242, 4242, "", str(tmp_path), "/bin/bash"))
+    (found,) = gate_keeper.obstacles(account, path)
+    assert sentence in found
+
+
+def test_rsync_is_understood() -> None:
+    listener = rsync.Listener()
+    for chunk in (b"archive/3001", b".dat.gz\n      1,048,576  17%  1.00MB/s    0:00:04 \r      6,000", b",000 100%\r"):
+        listener.feed(chunk)
+    assert (listener.done, listener.file) == (6_000_000, "archive/3001.dat.gz")
+    listener.feed(
+        b"\nTotal bytes received: 6,001,234\n\nrsync: [receiver] write failed: No space left on device (28)\n"
+    )
+    assert listener.received == 6_001_234
+    assert rsync.failure(11, listener.complaints, 0, Path("/x")).code == "disk_full"
+    listener.start_again(7)
+    assert (listener.done, listener.moving) == (7, False)
+    assert rsync.failure(12, [], 0, Path("/x")).code == "interrupted"
+    assert rsync.failure(23, ["rsync: odd"], 0, Path("/x")).code == "rsync_failed"
+
+
+def make(root: Path, migration_id: str) -> dict[str, object]:
+    """An archive, and what the source would say of it."""
+    root.mkdir()
+    (root / "file").write_text(migration_id)
+    listing = dict(manifest.create(root, 1), migration_id=migration_id)
+    (root / manifest.MANIFEST).write_text(json.dumps(listing))
+    return {"manifest_sha256": arrival.manifest_sha256(root), "bytes": listing["bytes"]}
+
+
+def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
+    mine = make(tmp_path / "mine", "cht")
+    final = tmp_path / "final"
+    assert not arrival.check_place(final, mine, "cht")
+    make(final, "another")
+    with pytest.raises(MigrationError, match="belongs to the migration 'another'"):
+        arrival.check_place(final, mine, "cht")
+    final.rename(tmp_path / "final.partial")
+    with pytest.raises(MigrationError, match="was not made by a transfer"):
+        arrival.prepare(final, mine, "cht")
+    (tmp_path / "final.partial" / manifest.HALF_DONE).touch()
+    # Ours, of an older archive: begun anew.
+    assert [path.name for path in arrival.prepare(final, mine, "cht").iterdir()] == [manifest.HALF_DONE]
+    with pytest.raises(MigrationError, match="Make room"):
+        arrival.prepare(final, dict(mine, bytes=1 << 60), "cht")
+
+
+def test_a_manifest_stays_inside_its_archive(tmp_path: Path) -> None:
+    source = make(tmp_path / "a", "cht")
+    listing = json.loads((tmp_path / "a" / manifest.MANIFEST).read_text())
+    listing["files"][0]["path"] = "archive/../../outside"
+    (tmp_path / "a" / manifest.MANIFEST).write_text(json.dumps(listing))
+    source["manifest_sha256"] = arrival.manifest_sha256(tmp_path / "a")
+    with pytest.raises(MigrationError, match="outside of the archive"):
+        arrival.load_manifest(tmp_path / "a", source)
