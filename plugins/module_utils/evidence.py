@@ -12,12 +12,14 @@ from __future__ import annotations
 import time
 from typing import Any, Callable
 
+from . import large_objects
+from .acl import grantee
 from .connection import Session
 from .database import database_size, find_database, roles, server
 from .digest import TableDigest
 from .identifiers import qualified, quote
 from .relations import USER_SCHEMAS, Tables
-from .schema import extension_versions, grantee, read_schema, roles_named
+from .schema import extension_versions, read_schema, roles_named
 
 FORMAT = 1
 
@@ -114,6 +116,7 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
         "matviews": matviews(session),
         # For the progress of the restore.
         "indexes": session.rows(_INDEXES),
+        "large_objects": large_objects.digest(session),
         "couchdb_progress": couchdb_progress(session),
     }
 

@@ -15,8 +15,11 @@ from .pg_dump import ARCHIVE_NAMES
 from .programs import Program, ask, run
 
 SECTIONS = ("pre-data", "data", "post-data")
-# Populated by the phase refresh, which knows the order; and what belongs to the database itself.
-_LEFT_OUT = re.compile(r"^\d+; \d+ \d+ (MATERIALIZED VIEW DATA|COMMENT - DATABASE|DATABASE|DATABASE PROPERTIES) ")
+# Populated by the phase refresh, which knows the order; what belongs to the database itself; and subscriptions.
+_LEFT_OUT = re.compile(
+    r"^\d+; \d+ \d+ (MATERIALIZED VIEW DATA|COMMENT - DATABASE|DATABASE|DATABASE PROPERTIES|SUBSCRIPTION|"
+    r"(COMMENT|SECURITY LABEL|ACL) - SUBSCRIPTION) "
+)
 
 _ENTRY = re.compile(r"^\d+; \d+ \d+ (.*)$")
 _LARGE_OBJECTS = re.compile(r"^\d+; \d+ \d+ (BLOBS?|BLOB METADATA) ")

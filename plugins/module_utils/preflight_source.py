@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import digest, disk_plan, pg_dump, programs
+from .acl import grantee
 from .connection import ConnectionSettings, Session, check_no_pooler
 from .database import database_size, find_database, roles, server
 from .errors import MigrationError
@@ -20,7 +21,7 @@ from .job import look
 from .matview_graph import Matview, read_graph
 from .progress_line import amount, duration
 from .relations import USER_SCHEMAS, Tables, check_couchdb, check_readable, list_tables
-from .schema import extension_versions, grantee, read_schema, roles_named
+from .schema import extension_versions, read_schema, roles_named
 
 OLDEST = 10
 HAZARD_SECONDS = 5

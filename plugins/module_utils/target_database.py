@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .acl import GRANTABLE, grantee, privilege
 from .connection import ConnectionSettings, Session
 from .database import find_database, is_empty, roles
 from .errors import MigrationError
 from .files import read_json, write_json
 from .identifiers import check_length, literal, quote
 from .restore_steps import end_sessions
-from .schema import grantee
 
 INTENT = "incoming.json"
 
@@ -155,8 +155,7 @@ def _grant_statements(name: str, model: dict[str, Any]) -> list[str]:
         role = grantee(text)
         if role == model["owner"]:
             continue
-        option = " WITH GRANT OPTION" if text.endswith(" WITH GRANT OPTION") else ""
-        privilege = text.replace(" WITH GRANT OPTION", "").rsplit(" ", 1)[1]
+        option = GRANTABLE if text.endswith(GRANTABLE) else ""
         to = "PUBLIC" if role == "PUBLIC" else quote(role)
-        statements.append(f"GRANT {privilege} ON DATABASE {quote(name)} TO {to}{option}")
+        statements.append(f"GRANT {privilege(text)} ON DATABASE {quote(name)} TO {to}{option}")
     return statements
