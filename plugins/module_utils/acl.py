@@ -30,6 +30,14 @@ def not_member(catalog: str, oid: str) -> str:
     return f"NOT {EXTENSION_MEMBER.format(catalog=catalog, oid=oid)}"
 
 
+def not_part(catalog: str, oid: str) -> str:
+    """SQL that is true for an object that isn't a part of another one: a range has a multirange from 14 on, and its functions."""
+    return (
+        f"NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = '{catalog}'::regclass "
+        f"AND d.objid = {oid} AND d.deptype = 'i')"
+    )
+
+
 def grantee(text: str) -> str:
     """The role in a text that ``grants`` made; privileges are one word each, role names may have spaces."""
     return text.replace(GRANTABLE, "").rsplit(" ", 1)[0]

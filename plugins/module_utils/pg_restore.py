@@ -78,6 +78,11 @@ def without(lines: list[str], entries: set[str]) -> tuple[list[str], set[str]]:
     return [line for line in lines if line not in left_out], unclear
 
 
+def schemas(lines: list[str], names: set[str]) -> list[str]:
+    """The lines that create these schemas."""
+    return [line for line in lines if any(f" SCHEMA - {name} " in line for name in names)]
+
+
 def has_large_objects(lines: list[str]) -> bool:
     """Whether the archive holds large objects, which can't be loaded a second time."""
     return any(_LARGE_OBJECTS.match(line) for line in lines)

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .acl import grantee, grants, in_order, not_member
+from .acl import grantee, grants, in_order, not_member, not_part
 from .connection import Session
 from .relations import USER_SCHEMAS
 from .schema_rarer import QUERIES, SINCE
-
 
 _QUERIES = {
     "schemas": f"""
         SELECT n.nspname AS identity, jsonb_build_object(
             'owner', pg_get_userbyid(n.nspowner), 'grants', {grants("n.nspacl", "n", "n.nspowner")}) AS properties
         FROM pg_namespace AS n WHERE {USER_SCHEMAS} AND {not_member("pg_namespace", "n.oid")}""",
-    # From 17 on, partitions have their parent's identity columns.
+    # From 17 on, partitions have their parent's identity columns; from 12 on, columns of type name have a collation.
     "tables": f"""
         SELECT n.nspname || '.' || c.relname AS identity, jsonb_build_object(
             'kind', c.relkind, 'owner', pg_get_userbyid(c.relowner), 'persistence', c.relpersistence,
@@ -39,8 +38,10 @@ _QUERIES = {
                     'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
                     'default', (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
                                 WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum),
-                    'identity', CASE WHEN c.relispartition THEN '' ELSE a.attidentity END, 'generated', coalesce(to_jsonb(a) ->> 'attgenerated', ''),
-                    'collation', (SELECT o.collname FROM pg_collation AS o WHERE o.oid = a.attcollation),
+                    'identity', CASE WHEN c.relispartition THEN '' ELSE a.attidentity END,
+                    'generated', coalesce(to_jsonb(a) ->> 'attgenerated', ''),
+                    'collation', (SELECT o.collname FROM pg_collation AS o
+                                  WHERE o.oid = a.attcollation AND a.atttypid NOT IN (19, 1003)),
                     'grants', (SELECT jsonb_agg(x.grantee || ' ' || x.privilege_type
                                                    ORDER BY x.grantee COLLATE "C", x.privilege_type COLLATE "C") FROM (
                         SELECT CASE e.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grantee)::text END AS grantee,
@@ -88,7 +89,7 @@ _QUERIES = {
             'leakproof', p.proleakproof, 'parallel', p.proparallel, 'settings', p.proconfig,
             'grants', {grants("p.proacl", "f", "p.proowner")}) AS properties
         FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
-        WHERE {USER_SCHEMAS} AND {not_member("pg_proc", "p.oid")}""",
+        WHERE {USER_SCHEMAS} AND {not_member("pg_proc", "p.oid")} AND {not_part("pg_proc", "p.oid")}""",
     # What is called is a function to servers from 11 on, a procedure to older ones.
     "triggers": f"""
         SELECT n.nspname || '.' || c.relname || ': ' || t.tgname AS identity,

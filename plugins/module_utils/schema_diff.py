@@ -49,7 +49,12 @@ def _properties(
         ours, theirs = source.get(name), target.get(name)
         if ours == theirs:
             continue
-        if (kind, name) in _READ_AGAIN and ours and theirs and _same_text(session, (kind, name), identity, ours, theirs):
+        if (
+            (kind, name) in _READ_AGAIN
+            and ours
+            and theirs
+            and _same_text(session, (kind, name), identity, ours, theirs)
+        ):
             continue
         yield _difference(kind, identity, f"has another {name.replace('_', ' ')}", ours, theirs)
 

@@ -8,7 +8,7 @@ They are of the same form as those in ``schema``, and work on PostgreSQL 10 and 
 
 from __future__ import annotations
 
-from .acl import grants, in_order, not_member
+from .acl import grants, in_order, not_member, not_part
 from .relations import USER_SCHEMAS
 
 # Publications of whole schemas.
@@ -26,7 +26,7 @@ QUERIES = {
                 SELECT jsonb_agg(jsonb_build_object(
                     'table', n.nspname || '.' || c.relname, 'filter', to_jsonb(t) ->> 'rowfilter',
                     'columns', CASE WHEN to_jsonb(r) ->> 'prattrs' IS NOT NULL THEN to_jsonb(t) -> 'attnames' END
-                ) ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C")
+                ) ORDER BY n.nspname::text COLLATE "C", c.relname::text COLLATE "C")
                 FROM pg_publication_rel AS r JOIN pg_class AS c ON c.oid = r.prrelid
                 JOIN pg_namespace AS n ON n.oid = c.relnamespace
                 LEFT JOIN pg_publication_tables AS t
@@ -81,7 +81,7 @@ QUERIES = {
         SELECT format_type(c.castsource, NULL) || ' as ' || format_type(c.casttarget, NULL) AS identity,
             jsonb_build_object('function', nullif(c.castfunc, 0)::regprocedure::text, 'context', c.castcontext,
             'method', c.castmethod) AS properties
-        FROM pg_cast AS c WHERE c.oid >= 16384 AND {not_member("pg_cast", "c.oid")}""",
+        FROM pg_cast AS c WHERE c.oid >= 16384 AND {not_member("pg_cast", "c.oid")} AND {not_part("pg_cast", "c.oid")}""",
     # That they are there, and whose they are.
     "others": " UNION ALL ".join(
         f"""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import digest, job, large_objects, manifest, schema_diff
+from . import digest, function_paths, job, large_objects, manifest, role_names, schema_diff
 from .connection import ConnectionSettings, Session, server_identity
 from .database import current_oid, find_database_by_oid, server
 from .errors import MigrationError
@@ -71,7 +71,7 @@ def run(context: JobContext) -> dict[str, Any]:
         differences = compare_tables(evidence["tables"], found)
         target_schema = read_schema(session)
         majors = (evidence["server"]["major"], server(session)["major"])
-        differences += schema_diff.compare(evidence["schema"], target_schema, majors, session)
+        differences += schema_diff.compare(_expected(evidence["schema"], parameters), target_schema, majors, session)
         differences += compare_large_objects(evidence.get("large_objects"), large_objects.digest(session))
         differences += compare_sequences(evidence["sequences"], sequence_values(session))
         refreshed = matviews(session)
@@ -102,23 +102,34 @@ def run(context: JobContext) -> dict[str, Any]:
     }
 
 
+def _expected(schema: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """The source's schema, but for what the operator had the restore change on the target."""
+    restored = _restored(parameters) or {}
+    moved = role_names.moved(schema, restored.get("moved_roles") or {})
+    return function_paths.expected(moved, restored.get("function_settings") or {})
+
+
+def _restored(parameters: dict[str, Any]) -> dict[str, Any] | None:
+    """The result of the restore that made this very database, or None."""
+    restored = job.look(Path(parameters["restore_folder"]))
+    if restored.status != "done":
+        return None
+    value: dict[str, Any] = restored.result["value"]
+    same = value["oid"] == parameters["database_oid"] and value["server_identity"] == parameters["server_identity"]
+    return value if same else None
+
+
 def _tables(
     context: JobContext, settings: ConnectionSettings, evidence: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], str]:
     """Counts and digests of the target: those of the restore, which took them as soon as the data was in, or new ones."""
-    parameters = context.parameters
-    restored = job.look(Path(parameters["restore_folder"]))
-    if (
-        not parameters["recount"]
-        and restored.status == "done"
-        and restored.result["value"]["oid"] == parameters["database_oid"]
-        and restored.result["value"]["server_identity"] == parameters["server_identity"]
-    ):
+    restored = None if context.parameters["recount"] else _restored(context.parameters)
+    if restored is not None:
         with Session(settings) as session:
             # A crash of the server since then has emptied them.
             tables = [table for table in list_tables(session).kept if table.unlogged]
         again = {row["table"]: row for row in _digests(context, settings, evidence, tables)} if tables else {}
-        return [again.get(row["table"], row) for row in restored.result["value"]["tables"]], "while restoring"
+        return [again.get(row["table"], row) for row in restored["tables"]], "while restoring"
     with Session(settings) as session:
         tables = list_tables(session).kept
     return _digests(context, settings, evidence, tables), "now"
@@ -129,7 +140,11 @@ def _digests(
 ) -> list[dict[str, Any]]:
     context.progress.step("digests", sum(table.table_bytes for table in tables), "bytes")
     found = digest.digest_tables(
-        tables, evidence["digest_method"], context.parameters["jobs"], lambda: Session(settings), context.progress.advance
+        tables,
+        evidence["digest_method"],
+        context.parameters["jobs"],
+        lambda: Session(settings),
+        context.progress.advance,
     )
     return [table.as_dict() for table in found]
 
