@@ -146,7 +146,8 @@ class _Target:
 
     def _disk(self) -> None:
         if "sizes" in self.source:
-            options = dict(
-                self.options, side="target", sizes=self.source["sizes"], neighbour_needs=self.source.get("needs", [])
-            )
+            sizes = self.source["sizes"]
+            if self.options["tablespaces"] == "default":
+                sizes = dict(sizes, tablespaces={})
+            options = dict(self.options, side="target", sizes=sizes, neighbour_needs=self.source.get("needs", []))
             report_disk(self.findings, disk_plan.examine(self.session, options))

@@ -8,13 +8,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import large_objects, schema_diff, verification
+from ansible_collections.cht.couch2pg.plugins.module_utils import digest, large_objects, schema_diff, verification
 from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.relations import list_tables
 from ansible_collections.cht.couch2pg.plugins.module_utils.schema import read_schema
 from support import binaries, seed
 from support.binaries import Binaries
@@ -30,6 +32,7 @@ SUBSCRIBE = (
 )
 
 Make = Callable[..., Migration]
+OwnExtension = Callable[[str, str, list[str]], None]
 
 
 def add_rarities(cluster: Cluster, database: str) -> None:
@@ -65,6 +68,23 @@ class Comparison:
             self.target.execute("ROLLBACK")
         found += schema_diff.compare(self.schema, schema, self.majors, self.target)
         return [schema_diff.sentence(difference) for difference in found]
+
+
+@pytest.fixture
+def own_extensions(target_cluster: Cluster) -> Iterator[OwnExtension]:
+    """Call it with name, default version and all versions: an extension of that name for the target's sessions."""
+    folder = target_cluster.directory / "own"
+    (folder / "extension").mkdir(parents=True)
+
+    def make(name: str, default: str, versions: list[str]) -> None:
+        (folder / "extension" / f"{name}.control").write_text(f"default_version = '{default}'\n", encoding="utf-8")
+        for version in versions:
+            (folder / "extension" / f"{name}--{version}.sql").write_text("", encoding="utf-8")
+
+    execute(target_cluster, f"ALTER ROLE postgres SET extension_control_path = '{folder}:$system'")
+    yield make
+    execute(target_cluster, "ALTER ROLE postgres RESET extension_control_path")
+    shutil.rmtree(folder)
 
 
 # What somebody does to the target, and what the comparison must say.
@@ -170,13 +190,15 @@ def named(findings: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def test_roles_with_other_names_and_functions_that_need_a_search_path(
-    make_migration: Make, old_cluster: Cluster, target_cluster: Cluster
+    make_migration: Make, old_cluster: Cluster, target_cluster: Cluster, own_extensions: OwnExtension
 ) -> None:
     """From 10 to 18 without a change of the source: one role renamed, one revoked, functions mended on the target only."""
     migration = make_migration(old_cluster, target_cluster, documents=seed.MINIMUM)
     database, target = migration.database, migration.target
     add_rarities(migration.source, database)
-    execute(migration.source, UNQUALIFIED, database)
+    execute(migration.source, f"{UNQUALIFIED}; CREATE SCHEMA ext; CREATE EXTENSION hstore SCHEMA ext", database)
+    own_extensions("hstore", "1.8", ["1.4", "1.8"])
+    seed.create_role(target, seed.READER)
     for statement in (
         f"ALTER DATABASE {database} SET operator_precedence_warning = on",
         f"ALTER ROLE couch2pg IN DATABASE {database} SET search_path = public, rare",
@@ -195,6 +217,7 @@ def test_roles_with_other_names_and_functions_that_need_a_search_path(
         "couch2pg_function_search_path": PATHS,
         "couch2pg_role_map": {"couch2pg": "moved_app"},
         "couch2pg_missing_roles": "revoke",
+        "couch2pg_extension_versions": {"hstore": "1.4"},
     }
     try:
         migration.succeed()
@@ -216,6 +239,10 @@ def test_roles_with_other_names_and_functions_that_need_a_search_path(
             target, "SELECT datname FROM pg_database WHERE datdba = 'couch2pg'::regrole AND datname = 'elsewhere'"
         )
         assert column(target, f"SELECT rolname FROM pg_roles WHERE rolname = '{ODD_READER}'") == []
+        extension = (
+            "SELECT extversion || ' in ' || extnamespace::regnamespace FROM pg_extension WHERE extname = 'hstore'"
+        )
+        assert column(target, extension, database) == ["1.4 in ext"]
         assert column(target, "SELECT population.n > 0 FROM population", database) == [True]
         owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'p', 'm', 'S') ORDER BY 1"
         assert column(target, owners, database) == ["moved_app"]
@@ -378,28 +405,11 @@ CREATE VIEW fine AS SELECT c.relname, s.n_live_tup, calls FROM pg_class c, pg_st
 """
 
 
-@pytest.fixture
-def own_extensions(target_cluster: Cluster) -> Iterator[Callable[[str, str, list[str]], None]]:
-    """Call it with name, default version and all versions: an extension of that name for the target's sessions."""
-    folder = target_cluster.directory / "own"
-    (folder / "extension").mkdir(parents=True)
-
-    def make(name: str, default: str, versions: list[str]) -> None:
-        (folder / "extension" / f"{name}.control").write_text(f"default_version = '{default}'\n", encoding="utf-8")
-        for version in versions:
-            (folder / "extension" / f"{name}--{version}.sql").write_text("", encoding="utf-8")
-
-    execute(target_cluster, f"ALTER ROLE postgres SET extension_control_path = '{folder}:$system'")
-    yield make
-    execute(target_cluster, "ALTER ROLE postgres RESET extension_control_path")
-    shutil.rmtree(folder)
-
-
 def test_extensions_and_catalogs_of_other_versions(
     fresh_database: Callable[[Cluster], str],
     old_cluster: Cluster,
     target_cluster: Cluster,
-    own_extensions: Callable[[str, str, list[str]], None],
+    own_extensions: OwnExtension,
     place: dict[str, Any],
 ) -> None:
     name = fresh_database(old_cluster)
@@ -473,3 +483,55 @@ def test_collations_of_another_version(place: dict[str, Any]) -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(locale.parent)
+
+
+TABLES = 5_000
+MANY = """
+DO $$
+BEGIN
+    FOR n IN {}..{} LOOP
+        EXECUTE format('CREATE TABLE "table %s" AS SELECT %s AS n', n, n);
+    END LOOP;
+END
+$$;
+"""
+PLAY = """
+- hosts: couch2pg_source
+  gather_facts: false
+  roles:
+    - {role: cht.couch2pg.preflight, preflight_side: source}
+    - cht.couch2pg.dump
+    - {role: cht.couch2pg.verify, verify_database: "{{ couch2pg_database }}", verify_recount: true}
+"""
+
+
+def test_very_many_tables(
+    fresh_database: Callable[[Cluster], str], source_cluster: Cluster, client_dir: Path, tmp_path: Path
+) -> None:
+    """Nothing takes a time that grows with the square of their number, and there is room for all their locks."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    seconds = []
+    for first in range(1, TABLES, 1_000):
+        execute(source_cluster, MANY.format(first, first + 999), name)
+        if first in (1, TABLES - 999):
+            seconds.append(time_to_look(source_cluster, name))
+    # Five times the tables; with something quadratic in it, it would be 25 times.
+    assert seconds[1] < 12 * seconds[0] + 1, seconds
+    migration = Migration(source_cluster, source_cluster, client_dir, tmp_path, name)
+    (tmp_path / "many.yml").write_text(PLAY, encoding="utf-8")
+    run = migration.run(str(tmp_path / "many"))
+    assert run.code == 0, run.output
+    verified = migration.record["phases"]["verify"]["result"]
+    assert verified["tables"] == verified["rows"] + 1 == TABLES + 1
+
+
+def time_to_look(cluster: Cluster, database: str) -> float:
+    """Seconds for what is done with every table: list, read, digest and compare."""
+    started = time.monotonic()
+    with session(cluster, database) as one:
+        tables = list_tables(one).kept
+        schema = read_schema(one)
+        digest.digest_tables(tables, "hash64", 2, lambda: session(cluster, database))
+        assert schema_diff.compare(schema, read_schema(one), (16, 16), one) == []
+    return time.monotonic() - started
