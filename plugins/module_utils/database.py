@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .acl import grants
 from .connection import Session, server_identity
 from .programs import major
-from .schema import grants
 
 _DATABASE = f"""
 SELECT d.oid::bigint AS oid, d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner,

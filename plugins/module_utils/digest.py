@@ -38,7 +38,7 @@ _BYTEA = 17
 _COLUMNS = """
 WITH RECURSIVE part(root, type) AS (
     SELECT oid, oid FROM pg_catalog.pg_type
-    WHERE oid IN (SELECT atttypid FROM pg_catalog.pg_attribute WHERE attrelid = %(oid)s AND attnum > 0)
+    WHERE oid IN (SELECT atttypid FROM pg_catalog.pg_attribute WHERE attrelid = ANY(%(oids)s::oid[]) AND attnum > 0)
   UNION
     SELECT part.root, inner_type.oid
     FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.type
@@ -49,17 +49,18 @@ WITH RECURSIVE part(root, type) AS (
         UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range AS r WHERE r.rngtypid = t.oid
     ) AS inner_type(oid) ON inner_type.oid <> 0
 )
-SELECT a.attname AS name, a.atttypid::bigint AS type, s.proname AS send,
-       pg_catalog.format_type(b.oid, NULL) AS base, b.oid < 16384 AND EXISTS (
-           SELECT FROM part WHERE part.root = a.atttypid
-           AND part.type IN (700, 701, 600, 601, 602, 603, 604, 628, 718)
+SELECT a.attrelid::bigint AS table, a.attname AS name, a.atttypid::bigint AS type, s.proname AS send,
+       pg_catalog.format_type(b.oid, NULL) AS base, b.oid < 16384 AND a.atttypid IN (
+           SELECT root FROM part WHERE type IN (700, 701, 600, 601, 602, 603, 604, 628, 718)
+       ) OR b.typtype = 'r' AND EXISTS (
+           SELECT FROM pg_catalog.pg_range AS r WHERE r.rngtypid = b.oid AND r.rngsubtype IN (700, 701)
        ) AS hashed_as_bytes
 FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_catalog.pg_proc AS s ON s.oid = b.typsend
-WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
+WHERE a.attrelid = ANY(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
 """
 
 
@@ -117,13 +118,14 @@ def digest_tables(
     """
 
     def work(session: Session, chunk: _Chunk) -> tuple[int, list[int]]:
-        row = session.row(_query(session, chunk, method))
+        row = session.row(_query(columns.get(chunk.table.oid, []), chunk, method))
         on_progress(chunk.weight, chunk.table.key)
         return row.pop("count"), [int(part) for part in row.values()]
 
     with open_session() as session:
         block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
         version = session.version
+        columns = _columns(session, tables)
     chunks = [chunk for table in tables for chunk in _split(table, block_size, workers, version)]
     counts = {table.key: 0 for table in tables}
     sums: dict[str, list[int]] = {}
@@ -150,8 +152,15 @@ def _split(table: Table, block_size: int, workers: int, version: int) -> list[_C
     ]
 
 
-def _query(session: Session, chunk: _Chunk, method: str) -> str:
-    columns = session.rows(_COLUMNS, {"oid": chunk.table.oid})  # type: ignore[arg-type]
+def _columns(session: Session, tables: list[Table]) -> dict[int, list[dict[str, Any]]]:
+    """The columns of all tables, asked at once: there may be thousands."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in session.rows(_COLUMNS, {"oids": [table.oid for table in tables]}):  # type: ignore[arg-type]
+        found.setdefault(row["table"], []).append(row)
+    return found
+
+
+def _query(columns: list[dict[str, Any]], chunk: _Chunk, method: str) -> str:
     seeds = (0, 1) if method in ("hash128", "semantic") else (0,)
     names = [f"c{number}" for number in range(len(columns))]
     texts = ", ".join(f"{_text(column, method)} AS {name}" for column, name in zip(columns, names))
@@ -179,7 +188,7 @@ def _text(column: dict[str, Any], method: str) -> str:
         return name
     if column["hashed_as_bytes"]:
         # The text of floats differs before and from PostgreSQL 12; their bytes don't. Types that somebody made are
-        # left as text: their bytes name types by numbers, which are other ones on every server.
+        # left as text, but for ranges: their bytes name types by numbers, which are other ones on every server.
         return f"pg_catalog.encode(pg_catalog.{quote(column['send'])}({name}::{column['base']}), 'hex')"
     if column["type"] == _BYTEA:
         # Twice its size as text could pass the 1 GB that a value may have.

@@ -18,7 +18,7 @@ from .files import expand, fsync_path, fsync_tree, make_private_folder, remove_t
 from .job import JobSpec
 from .job_context import JobContext
 from .limits import Limits
-from .relations import check_couchdb, check_readable, list_tables
+from .relations import check_couchdb, check_readable, check_row_security, list_tables
 from .server_progress import CopyProgress
 from .snapshot import HeldSnapshot, open_reader
 from .snapshot_cost import HeldSnapshotCost
@@ -43,6 +43,7 @@ def examine(
         tables = list_tables(session).kept
         check_couchdb(tables)
         check_readable(tables, settings.user)
+        check_row_security(tables, settings.user)
         return {
             "identity": server_identity(session),
             "pg_dump": program.path,

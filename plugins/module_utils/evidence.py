@@ -12,12 +12,13 @@ from __future__ import annotations
 import time
 from typing import Any, Callable
 
+from . import large_objects, role_plan
 from .connection import Session
-from .database import database_size, find_database, roles, server
+from .database import database_size, find_database, server
 from .digest import TableDigest
 from .identifiers import qualified, quote
 from .relations import USER_SCHEMAS, Tables
-from .schema import extension_versions, grantee, read_schema, roles_named
+from .schema import extension_versions, read_schema
 
 FORMAT = 1
 
@@ -95,9 +96,6 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
     if properties is None:
         raise AssertionError(f"connected to {database!r}, which pg_database doesn't list")
     schema = read_schema(session)
-    wanted = roles_named(schema) | {properties["owner"]}
-    wanted.update(grantee(text) for text in properties["grants"])
-    wanted.update(properties["role_settings"] or {})
     sequences = sequence_values(session)
     return {
         "format": FORMAT,
@@ -106,7 +104,7 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
         "snapshot": snapshot,
         "server": server(session),
         "database": dict(properties, bytes=database_size(session, database)),
-        "roles": roles(session, {name for name in wanted if not name.startswith("pg_")}),
+        "roles": role_plan.needed(session, schema, properties),
         "extensions": extension_versions(session),
         "schema": schema,
         "left_out": tables.left_out,
@@ -114,6 +112,7 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
         "matviews": matviews(session),
         # For the progress of the restore.
         "indexes": session.rows(_INDEXES),
+        "large_objects": large_objects.digest(session),
         "couchdb_progress": couchdb_progress(session),
     }
 

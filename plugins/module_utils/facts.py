@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from . import matview_graph
+from .acl import grantee
 from .connection import Session
 from .database import database_size, databases, find_database, roles, server
 from .errors import MigrationError
 from .relations import EXTENSION_MEMBER, USER_SCHEMAS, list_tables
-from .schema import grantee, read_schema, roles_named
+from .schema import read_schema, roles_named
 
 # What decides how fast and how safely a database is dumped or restored, and what a new server should have too.
 SETTINGS = (

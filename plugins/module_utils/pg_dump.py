@@ -39,6 +39,8 @@ def build(program: Program, archive_format: str, folder: Path, snapshot: str, jo
         f"--snapshot={snapshot}",
         "--no-password",
         "--quote-all-identifiers",
+        # Their slots belong to this server, and their connection strings hold passwords.
+        "--no-subscriptions",
         "--verbose",
     ]
     if archive_format == "tar":

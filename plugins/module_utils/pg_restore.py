@@ -15,8 +15,11 @@ from .pg_dump import ARCHIVE_NAMES
 from .programs import Program, ask, run
 
 SECTIONS = ("pre-data", "data", "post-data")
-# Populated by the phase refresh, which knows the order; and what belongs to the database itself.
-_LEFT_OUT = re.compile(r"^\d+; \d+ \d+ (MATERIALIZED VIEW DATA|COMMENT - DATABASE|DATABASE|DATABASE PROPERTIES) ")
+# Populated by the phase refresh, which knows the order; what belongs to the database itself; and subscriptions.
+_LEFT_OUT = re.compile(
+    r"^\d+; \d+ \d+ (MATERIALIZED VIEW DATA|COMMENT - DATABASE|DATABASE|DATABASE PROPERTIES|SUBSCRIPTION|"
+    r"(COMMENT|SECURITY LABEL|ACL) - SUBSCRIPTION) "
+)
 
 _ENTRY = re.compile(r"^\d+; \d+ \d+ (.*)$")
 _LARGE_OBJECTS = re.compile(r"^\d+; \d+ \d+ (BLOBS?|BLOB METADATA) ")
@@ -73,6 +76,11 @@ def without(lines: list[str], entries: set[str]) -> tuple[list[str], set[str]]:
     unclear = {entry for entry in entries if len(found.get(entry, ())) != 1}
     left_out = {same[0] for entry, same in found.items() if entry not in unclear}
     return [line for line in lines if line not in left_out], unclear
+
+
+def schemas(lines: list[str], names: set[str]) -> list[str]:
+    """The lines that create these schemas."""
+    return [line for line in lines if any(f" SCHEMA - {name} " in line for name in names)]
 
 
 def has_large_objects(lines: list[str]) -> bool:

@@ -9,41 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import digest, disk_plan, pg_dump, programs
+from . import digest, disk_plan, hazards, pg_dump, preflight_contents, programs, role_plan
 from .connection import ConnectionSettings, Session, check_no_pooler
-from .database import database_size, find_database, roles, server
+from .database import database_size, find_database, server
 from .errors import MigrationError
 from .files import check_writable, expand
 from .findings import Findings
-from .identifiers import qualified
 from .job import look
 from .matview_graph import Matview, read_graph
 from .progress_line import amount, duration
-from .relations import USER_SCHEMAS, Tables, check_couchdb, check_readable, list_tables
-from .schema import extension_versions, grantee, read_schema, roles_named
+from .relations import Tables, check_couchdb, check_readable, list_tables
+from .schema import extension_versions, read_schema
 
 OLDEST = 10
-HAZARD_SECONDS = 5
-HAZARDS_SHOWN = 200
-# Undefined table, function, column, type or schema: what an empty search_path leads to.
-UNDEFINED = ("42P01", "42883", "42703", "42704", "3F000")
 # Bytes of tables in a second, of the whole way: what two cores with a good disk did, and a third of it.
 FAST, SLOW = 45e6, 15e6
-
-_INDEX_EXPRESSIONS = f"""
-SELECT n.nspname || '.' || c.relname AS name, tn.nspname AS table_schema, t.relname AS table_name,
-       pg_catalog.concat_ws(', ', pg_catalog.pg_get_expr(i.indexprs, i.indrelid),
-                            pg_catalog.pg_get_expr(i.indpred, i.indrelid)) AS expressions
-FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid AND t.relkind IN ('r', 'm')
-JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
-WHERE {USER_SCHEMAS} AND EXISTS (
-    SELECT FROM pg_catalog.pg_depend AS d
-    WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
-      AND d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384)
-ORDER BY 1
-"""
 
 
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
@@ -97,6 +77,7 @@ class _Source:
         self.findings = findings
         self.facts = facts
         self.options = options
+        self.schema: dict[str, dict[str, Any]] = {}
 
     def examine(self) -> None:
         find = self.findings
@@ -107,11 +88,12 @@ class _Source:
         tables = find.ask(
             "tables", lambda: list_tables(self.session), lambda found: f"{len(found.kept)} tables to carry over"
         )
+        find.attempt("schema", self._schema)
         if tables is not None:
             self._tables(tables)
         find.attempt("roles", self._roles)
         find.attempt("materialized views", self._matviews)
-        find.attempt("indexes", self._indexes)
+        find.attempt("indexes", self._expressions)
 
     def _server(self) -> None:
         facts = server(self.session)
@@ -166,6 +148,12 @@ class _Source:
             find.warning("left out", f"Not carried over: {names}", tables=tables.left_out)
         find.attempt("disk", lambda: self._disk(tables))
 
+        if self.schema:
+            preflight_contents.examine(self.session, find, self.facts, self.schema, tables)
+
+    def _schema(self) -> None:
+        self.schema = read_schema(self.session)
+
     def _disk(self, tables: Tables) -> None:
         sizes = disk_plan.measure(self.session, tables)
         self.facts["sizes"] = sizes
@@ -184,21 +172,24 @@ class _Source:
         )
 
     def _roles(self) -> None:
-        schema = read_schema(self.session)
-        properties = self.facts.get("database") or {}
-        names = roles_named(schema) | ({properties["owner"]} if properties else set())
-        names.update(grantee(text) for text in properties.get("grants", []))
-        wanted = {name for name in names if not name.startswith("pg_")} - {"PUBLIC"}
-        self.facts["roles"] = roles(self.session, wanted)
-        self.facts["owners"] = sorted(
-            {
-                found["owner"]
-                for kind in schema.values()
-                for found in kind.values()
-                if isinstance(found, dict) and "owner" in found and not found["owner"].startswith("pg_")
-            }
-        )
-        self.findings.ok("roles", f"{len(wanted)} roles own or may use something: {', '.join(sorted(wanted))}")
+        properties = self.facts.get("database")
+        schema = self.schema
+        if properties is None or not schema:
+            return
+        wanted = role_plan.needed(self.session, schema, properties)
+        names = [role["name"] for role in wanted]
+        self.facts["roles"] = wanted
+        self.facts["owners"] = sorted(role_plan.owners(schema))
+        self.findings.ok("roles", f"{len(names)} roles own or may use something: {', '.join(names)}")
+        members = role_plan.members(self.session, names)
+        if members:
+            who = "; ".join(f"{', '.join(found[:5])} (of {group})" for group, found in sorted(members.items()))
+            self.findings.warning(
+                "members of roles",
+                f"Not carried over, because nothing here names them: the members {who}. Create them on the target "
+                "where they are needed, and grant them their groups.",
+                members=members,
+            )
 
     def _matviews(self) -> None:
         matviews = read_graph(self.session)
@@ -215,9 +206,8 @@ class _Source:
             )
         else:
             self.findings.ok("materialized views", f"{len(matviews)}, all populated, each with a unique index")
-        self.facts["hazards"] = [
-            hazard for hazard in (self._hazard(matview) for matview in matviews[:HAZARDS_SHOWN]) if hazard
-        ]
+        found = hazards.of_matviews(self.session, matviews, self.options["function_search_path"])
+        self.facts["hazards"] = [hazard.as_dict() for hazard in found]
 
     def _refresher(self) -> str:
         """Who owns ``refresh_matviews()``, and so must own every materialized view; empty where there is no such function."""
@@ -227,52 +217,20 @@ class _Source:
         )
         return str(owners[0]["owner"]) if len(owners) == 1 else ""
 
-    def _hazard(self, matview: Matview) -> dict[str, str] | None:
-        """What goes wrong when the view's query runs with the search_path that a safe REFRESH has: none."""
-        error = self._try(f"SELECT * FROM ({matview.definition.rstrip().rstrip(';')}) AS tried LIMIT 1")
-        if error is None:
-            return None
-        return {"matview": matview.key, "reason": error.message, "context": error.details.get("context") or ""}
-
-    def _indexes(self) -> None:
-        """Expressions of indexes that call functions: with an empty search_path, pg_restore builds the indexes, and
-        digests are taken.
-        """
-        found = self.session.rows(_INDEX_EXPRESSIONS)[:HAZARDS_SHOWN]
-        blamed: set[str] = set()
-        # To plan a query of a table is to plan the expressions of all its indexes; so each is tried on its own at first.
-        for source in ("(SELECT (NULL::{}).* OFFSET 0) AS nothing", "ONLY {} LIMIT 1"):
-            known = set(blamed)
-            for row in found:
-                table = qualified(row["table_schema"], row["table_name"])
-                query = f"SELECT {row['expressions']} FROM {source.format(table)}"
-                error = None if table in known else self._try(query)
-                if error is not None:
-                    self._index_refused(row["name"], error)
-                    blamed.add(table)
-
-    def _index_refused(self, name: str, error: MigrationError) -> None:
-        self.findings.failure(
-            f"index {name}",
-            f"The index {name} can't be restored: {error.message} Set search_path on the function that it calls "
-            "(ALTER FUNCTION ... SET search_path = public, pg_temp) on the source.",
-            **error.details,
-        )
-
-    def _try(self, query: str) -> MigrationError | None:
-        """The error of a query that fails for want of a search_path; None for every other end, and after some seconds."""
-        self.session.execute("BEGIN TRANSACTION READ ONLY")
-        try:
-            self.session.execute(f"SET LOCAL statement_timeout = '{HAZARD_SECONDS}s'")
-            self.session.execute(query)
-        except MigrationError as error:
-            if error.details.get("sqlstate") in UNDEFINED:
-                return error
-            if error.code != "sql":
-                raise
-        finally:
-            self.session.execute("ROLLBACK")
-        return None
+    def _expressions(self) -> None:
+        for hazard in hazards.of_tables(self.session, self.options["function_search_path"]):
+            name = f"{hazard.kind} {hazard.name}"
+            if hazard.mended:
+                self.findings.warning(
+                    name,
+                    f"The {name} needs a search_path, which the restore gives to {', '.join(hazard.functions)} "
+                    "on the target only.",
+                    **hazard.as_dict(),
+                )
+            else:
+                self.findings.failure(
+                    name, f"The {name} can't be restored: {hazard.reason} {hazard.remedy}", **hazard.as_dict()
+                )
 
 
 def _sickness(matview: Matview, refresher: str) -> str:

@@ -14,11 +14,11 @@ from .database import find_database, is_empty, other_sessions, server
 from .errors import MigrationError
 from .files import expand, read_json
 from .findings import Findings
-from .identifiers import check_length, literal
+from .identifiers import check_length
+from .preflight_differences import Differences
 from .preflight_source import check_folders, report_disk
 
 OLDEST = 13
-SAFE_SEARCH_PATH_SINCE = 17
 
 
 def examine(
@@ -74,16 +74,8 @@ class _Target:
             return
         find.attempt("incoming database", self._incoming)
         if self.source:
-            for name, check in (
-                ("locale", self._locale),
-                ("extensions", self._extensions),
-                ("roles", self._roles),
-                ("rights", self._rights),
-                ("materialized views", self._hazards),
-                ("tablespaces", self._tablespaces),
-                ("disk", self._disk),
-            ):
-                find.attempt(name, check)
+            Differences(self.session, self.settings, self.findings, self.facts, self.options, self.source).examine()
+            find.attempt("disk", self._disk)
 
     def _server(self) -> None:
         facts = server(self.session)
@@ -152,132 +144,10 @@ class _Target:
             "incoming_exists",
         )
 
-    def _locale(self) -> None:
-        wanted = self.source["database"]
-        existing = find_database(self.session, self.settings.database)
-        if existing is not None and existing["encoding"] != wanted["encoding"]:
-            raise MigrationError(
-                f"The target's database {existing['name']!r} has the encoding {existing['encoding']}, the source's "
-                f"{wanted['encoding']}. Drop the empty one, or create it with the source's encoding.",
-                "encoding",
-            )
-        if wanted["locale_provider"] != "c":
-            self.findings.ok("locale", f"{wanted['locale']} of provider {wanted['locale_provider']!r}")
-            return
-        for locale in sorted({wanted["lc_collate"], wanted["lc_ctype"]} - {"C", "POSIX"}):
-            self._check_locale(locale)
-        self.findings.ok("locale", f"{wanted['encoding']}, {wanted['lc_collate']} is there")
-
-    def _check_locale(self, locale: str) -> None:
-        """Have the server load the locale, in a transaction that is rolled back: it keeps no list that is complete."""
-        self.session.execute("BEGIN")
-        try:
-            self.session.execute(f"CREATE COLLATION pg_temp.couch2pg_tried (LOCALE = {literal(locale)})")
-        except MigrationError as error:
-            # No right to try is no proof that it isn't there; CREATE DATABASE will tell.
-            if error.details.get("sqlstate") == "42501":
-                return
-            raise MigrationError(
-                f"The target's server doesn't have the locale {locale!r} of the source: install it on that host "
-                "(Debian: dpkg-reconfigure locales), and restart PostgreSQL.",
-                "locale_missing",
-            ) from error
-        finally:
-            self.session.execute("ROLLBACK")
-
-    def _extensions(self) -> None:
-        available = {
-            row["name"]: row["version"]
-            for row in self.session.rows(
-                "SELECT name, default_version AS version FROM pg_catalog.pg_available_extensions"
-            )
-        }
-        wanted = self.source.get("extensions", {})
-        missing = sorted(set(wanted) - set(available))
-        if missing:
-            raise MigrationError(
-                f"The target's server lacks the extension {', '.join(missing)}: install its package there.",
-                "extension_missing",
-                extensions=missing,
-            )
-        self.findings.ok("extensions", f"available: {', '.join(sorted(wanted)) or 'none needed'}")
-
-    def _roles(self) -> None:
-        missing = [role["name"] for role in target_database.missing_roles(self.session, self.source)]
-        if not missing:
-            self.findings.ok("roles", "every role of the source is there")
-            return
-        target_database.check_may_create_roles(self.session, missing, self.options["missing_roles"])
-        self.findings.warning(
-            "roles",
-            f"The target lacks {', '.join(missing)}: created without login by the restore. "
-            "Give them login and password before somebody needs them.",
-            roles=missing,
-        )
-
-    def _rights(self) -> None:
-        facts = self.facts["server"]
-        user = self.session.settings.user
-        if facts["superuser"]:
-            self.findings.ok("rights", f"{user!r} is a superuser")
-            return
-        if not facts["create_database"]:
-            raise MigrationError(
-                f"{user!r} may not create databases on the target. Use 'postgres' (login_user), or grant it CREATEDB.",
-                "rights",
-            )
-        there = self.session.rows(
-            "SELECT rolname AS name, pg_catalog.pg_has_role(current_user, oid, 'MEMBER') AS member "
-            "FROM pg_catalog.pg_roles WHERE rolname = ANY(%s)",
-            [self.source.get("owners", [])],
-        )
-        strangers = [row["name"] for row in there if not row["member"]]
-        if strangers:
-            raise MigrationError(
-                f"{user!r} may not give objects to {', '.join(strangers)} on the target. Use 'postgres' (login_user), "
-                f"or make it a member (GRANT {strangers[0]} TO {user}).",
-                "rights",
-                roles=strangers,
-            )
-        self.findings.ok("rights", f"{user!r} may create databases and is a member of every owner")
-
-    def _hazards(self) -> None:
-        hazards = self.source.get("hazards", [])
-        if not hazards:
-            self.findings.ok("materialized views", "none depends on the search_path")
-            return
-        names = ", ".join(hazard["matview"] for hazard in hazards[:5])
-        text = (
-            f"{names}: a function in it names an object without its schema. Set search_path on that function on the source "
-            "(ALTER FUNCTION ... SET search_path = public, pg_temp)."
-        )
-        if self.facts["server"]["major"] >= SAFE_SEARCH_PATH_SINCE:
-            self.findings.failure(
-                "materialized views",
-                f"PostgreSQL {SAFE_SEARCH_PATH_SINCE} and later can't refresh {text}",
-                hazards=hazards,
-            )
-        else:
-            self.findings.warning(
-                "materialized views",
-                f"PostgreSQL {SAFE_SEARCH_PATH_SINCE} and later could not refresh {text}",
-                hazards=hazards,
-            )
-
-    def _tablespaces(self) -> None:
-        there = {row["name"] for row in self.session.rows("SELECT spcname AS name FROM pg_catalog.pg_tablespace")}
-        missing = sorted(set(self.source.get("sizes", {}).get("tablespaces", {})) - there)
-        if missing:
-            raise MigrationError(
-                f"The target's server lacks the tablespace {', '.join(missing)}, where the source keeps tables or indexes. "
-                "Create it there (CREATE TABLESPACE ... LOCATION ...).",
-                "tablespace_missing",
-                tablespaces=missing,
-            )
-
     def _disk(self) -> None:
         if "sizes" in self.source:
-            options = dict(
-                self.options, side="target", sizes=self.source["sizes"], neighbour_needs=self.source.get("needs", [])
-            )
+            sizes = self.source["sizes"]
+            if self.options["tablespaces"] == "default":
+                sizes = dict(sizes, tablespaces={})
+            options = dict(self.options, side="target", sizes=sizes, neighbour_needs=self.source.get("needs", []))
             report_disk(self.findings, disk_plan.examine(self.session, options))

@@ -26,7 +26,8 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        pg_catalog.pg_table_size(c.oid) AS table_bytes,
        pg_catalog.pg_indexes_size(c.oid) AS index_bytes,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,
-       c.reltuples::float AS estimated_rows,
+       c.reltuples::float AS estimated_rows, c.relpersistence = 'u' AS unlogged,
+       pg_catalog.row_security_active(c.oid) AS row_security,
        {EXTENSION_MEMBER.format(catalog="pg_class", oid="c.oid")} AS extension_member,
        pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -37,7 +38,10 @@ ORDER BY n.nspname, c.relname
 
 @dataclass(frozen=True)
 class Table:
-    """A table with rows of its own. Sizes are bytes; ``table_bytes`` includes TOAST. ``estimated_rows`` is negative when unknown."""
+    """A table with rows of its own. Sizes are bytes; ``table_bytes`` includes TOAST. ``estimated_rows`` is negative when unknown.
+
+    ``row_security``: the session's role would not see all its rows.
+    """
 
     oid: int
     schema: str
@@ -48,6 +52,8 @@ class Table:
     readable: bool
     estimated_rows: float = -1.0
     owner: str = ""
+    unlogged: bool = False
+    row_security: bool = False
 
     @property
     def sql(self) -> str:
@@ -98,6 +104,19 @@ def check_readable(tables: list[Table], user: str) -> None:
         raise MigrationError(
             f"The role {user!r} may not read {shown}. Run as 'postgres' (login_user), or grant SELECT.",
             "not_readable",
+            tables=names,
+        )
+
+
+def check_row_security(tables: list[Table], user: str) -> None:
+    """Raise MigrationError ``row_security`` that names the tables of which ``user`` would see some rows only."""
+    names = [table.key for table in tables if table.row_security]
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise MigrationError(
+            f"Row-level security hides rows of {shown} from the role {user!r}, so pg_dump would refuse. "
+            "Run as 'postgres' (login_user), or give it BYPASSRLS.",
+            "row_security",
             tables=names,
         )
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import manifest, programs, restore_steps, target_database
+from . import function_paths, manifest, programs, restore_roles, restore_steps, target_database
 from .archive_check import check_archive
 from .connection import ConnectionSettings, Session, check_no_pooler, server_identity
 from .database import find_database, find_database_by_oid
@@ -32,6 +32,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
     """
     program = programs.find("pg_restore", options["bin_dir"])
     check_length(options["incoming"])
+    function_paths.check(options["function_search_path"])
     with Session(settings.maintenance) as session:
         check_no_pooler(session)
         identity = server_identity(session)
@@ -60,6 +61,10 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         bin_dir=options["bin_dir"],
         jobs=max(1, options["jobs"]),
         missing_roles=options["missing_roles"],
+        role_map=options["role_map"],
+        function_search_path=options["function_search_path"],
+        tablespaces=options["tablespaces"],
+        extension_versions=options["extension_versions"],
         replace_existing=options["replace_existing"],
         maintenance_work_mem=options["maintenance_work_mem"],
     )
@@ -90,6 +95,7 @@ def run(context: JobContext) -> dict[str, Any]:
     incoming = settings.to(parameters["incoming"])
     sections = Sections(context, incoming, root, evidence, steps)
     sections.run()
+    moved = restore_roles.finish(incoming, state, steps, parameters["server_identity"])
     context.progress.step("analyze", len(evidence["tables"]), "tables")
     analyzing = time.time()
     _analyze(context, incoming)
@@ -101,6 +107,9 @@ def run(context: JobContext) -> dict[str, Any]:
         "server_identity": parameters["server_identity"],
         "database": parameters["database"],
         "created_roles": steps.result("roles"),
+        "moved_roles": moved,
+        "function_settings": steps.result("functions") or {},
+        "settings_left_out": steps.result("settings") or [],
         "resumed_after": resumed,
         "harmless_messages": sections.harmless,
         "tables": steps.result("digests"),
@@ -130,9 +139,12 @@ def _database(
         target_database.start_incoming(session, state, parameters["server_identity"], name)
         # Those that an earlier attempt made are still waiting for their passwords.
         before = steps.result("roles") or []
-        created = target_database.create_missing_roles(session, evidence, parameters["missing_roles"])
-        steps.start(target_database.create(session, name, evidence["database"], lender))
-        steps.mark("roles", sorted({*before, *created}))
+        planned = restore_roles.make(session, state, parameters, evidence)
+        oid, left_out = target_database.create(session, name, evidence["database"], lender, planned.moves)
+        steps.start(oid)
+        steps.mark("roles", sorted({*before, *planned.kept}))
+        steps.mark("moves", planned.moves)
+        steps.mark("settings", left_out)
         return []
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from . import digest, pg_restore, programs, restore_steps
+from . import digest, extension_versions, function_paths, pg_restore, programs, restore_steps
 from .connection import ConnectionSettings, Session
 from .errors import MigrationError
 from .job_context import JobContext
@@ -59,13 +59,31 @@ class Sections:
             self._archive = pg_restore.unpacked(self._root, self._evidence["dump"]["format"], self._context.work)
             self._lines = pg_restore.read_list(self._program, self._archive)
         if not self._steps.result("pre-data"):
+            self._extensions()
             self._restore("pre-data", 1)
             # Large objects can't be loaded a second time: then the next attempt starts afresh.
             if not pg_restore.has_large_objects(self._lines):
                 self._done("pre-data")
+        paths = self._context.parameters["function_search_path"]
+        if paths and not self._steps.result("post-data"):
+            with Session(self._incoming) as session:
+                self._steps.mark("functions", function_paths.apply(session, paths))
         if not self._steps.result("data"):
             self._data()
         self._post_data_and_digests()
+
+    def _extensions(self) -> None:
+        """Those whose version the operator chose, after the schemas that they need."""
+        versions = self._context.parameters["extension_versions"]
+        needed = set(extension_versions.schemas(versions, self._evidence).values()) - {"public", "pg_catalog"}
+        if needed:
+            first = pg_restore.schemas(self._lines, needed)
+            rest = [line for line in self._lines if line not in first]
+            self._lines = first
+            self._restore("pre-data", 1)
+            self._lines = rest
+        with Session(self._incoming) as session:
+            extension_versions.create(session, versions, self._evidence)
 
     def _data(self) -> None:
         sizes = {table["table"]: table["bytes"] for table in self._evidence["tables"]}
@@ -131,6 +149,8 @@ class Sections:
         listing = self._context.work / f"{section}.list"
         pg_restore.write_list(self._lines, listing)
         command = pg_restore.build(self._program, section, self._archive, listing, self._incoming.database, workers)
+        if self._context.parameters["tablespaces"] == "default":
+            command.insert(1, "--no-tablespaces")
         listener = Listener(resumed=self._resumed and section == "post-data")
         self.harmless += _run_pg_restore(self._context, self._incoming, section, command, listener, on_line, self._stop)
         self.seconds[section] = time.time() - started

@@ -11,35 +11,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from .acl import grantee, grants, in_order, not_member, not_part
 from .connection import Session
-from .relations import EXTENSION_MEMBER, USER_SCHEMAS
-
-
-def grants(acl: str, kind: str, owner: str) -> str:
-    """SQL for the privileges in ``acl`` (or the default ones) as a sorted jsonb list of texts."""
-    return f"""(
-        SELECT coalesce(pg_catalog.jsonb_agg(g ORDER BY g COLLATE "C"), '[]') FROM (
-            SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END
-                   || ' ' || x.privilege_type || CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END AS g
-            FROM pg_catalog.aclexplode(coalesce({acl}, pg_catalog.acldefault('{kind}', {owner}))) AS x
-        ) AS listed)"""
-
-
-def _not_member(catalog: str, oid: str) -> str:
-    return f"NOT {EXTENSION_MEMBER.format(catalog=catalog, oid=oid)}"
-
+from .relations import USER_SCHEMAS
+from .schema_rarer import QUERIES, SINCE
 
 _QUERIES = {
     "schemas": f"""
         SELECT n.nspname AS identity, jsonb_build_object(
             'owner', pg_get_userbyid(n.nspowner), 'grants', {grants("n.nspacl", "n", "n.nspowner")}) AS properties
-        FROM pg_namespace AS n WHERE {USER_SCHEMAS} AND {_not_member("pg_namespace", "n.oid")}""",
+        FROM pg_namespace AS n WHERE {USER_SCHEMAS} AND {not_member("pg_namespace", "n.oid")}""",
+    # From 17 on, partitions have their parent's identity columns; from 12 on, columns of type name have a collation.
     "tables": f"""
         SELECT n.nspname || '.' || c.relname AS identity, jsonb_build_object(
             'kind', c.relkind, 'owner', pg_get_userbyid(c.relowner), 'persistence', c.relpersistence,
-            'options', c.reloptions, 'row_security', c.relrowsecurity, 'force_row_security', c.relforcerowsecurity,
+            'options', {in_order("c.reloptions")}, 'row_security', c.relrowsecurity, 'force_row_security', c.relforcerowsecurity,
             'replica_identity', c.relreplident, 'partition_key', pg_get_partkeydef(c.oid),
             'partition_bound', pg_get_expr(c.relpartbound, c.oid),
+            'foreign', (SELECT jsonb_build_object('server', v.srvname, 'options', {in_order("f.ftoptions")})
+                        FROM pg_foreign_table AS f JOIN pg_foreign_server AS v ON v.oid = f.ftserver WHERE f.ftrelid = c.oid),
             'inherits', (SELECT jsonb_agg(i.inhparent::regclass::text ORDER BY i.inhseqno)
                          FROM pg_inherits AS i WHERE i.inhrelid = c.oid),
             'grants', {grants("c.relacl", "r", "c.relowner")},
@@ -48,41 +38,44 @@ _QUERIES = {
                     'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'not_null', a.attnotnull,
                     'default', (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
                                 WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum),
-                    'identity', a.attidentity, 'generated', coalesce(to_jsonb(a) ->> 'attgenerated', ''),
-                    'collation', (SELECT o.collname FROM pg_collation AS o WHERE o.oid = a.attcollation),
-                    'grants', (SELECT jsonb_agg(x.grantee || ' ' || x.privilege_type) FROM (
+                    'identity', CASE WHEN c.relispartition THEN '' ELSE a.attidentity END,
+                    'generated', coalesce(to_jsonb(a) ->> 'attgenerated', ''),
+                    'collation', (SELECT o.collname FROM pg_collation AS o
+                                  WHERE o.oid = a.attcollation AND a.atttypid NOT IN (19, 1003)),
+                    'grants', (SELECT jsonb_agg(x.grantee || ' ' || x.privilege_type
+                                                   ORDER BY x.grantee COLLATE "C", x.privilege_type COLLATE "C") FROM (
                         SELECT CASE e.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(e.grantee)::text END AS grantee,
-                               e.privilege_type FROM aclexplode(a.attacl) AS e ORDER BY 1, 2) AS x)
+                               e.privilege_type FROM aclexplode(a.attacl) AS e) AS x)
                 ) ORDER BY a.attnum)
                 FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
             ) AS properties
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't' AND {USER_SCHEMAS}
-          AND {_not_member("pg_class", "c.oid")}""",
+          AND {not_member("pg_class", "c.oid")}""",
     "views": f"""
         SELECT n.nspname || '.' || c.relname AS identity, jsonb_build_object(
-            'kind', c.relkind, 'owner', pg_get_userbyid(c.relowner), 'options', c.reloptions,
+            'kind', c.relkind, 'owner', pg_get_userbyid(c.relowner), 'options', {in_order("c.reloptions")},
             'definition', pg_get_viewdef(c.oid), 'grants', {grants("c.relacl", "r", "c.relowner")},
             'columns', (SELECT jsonb_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum)
                         FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
             ) AS properties
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('v', 'm') AND c.relpersistence <> 't' AND {USER_SCHEMAS}
-          AND {_not_member("pg_class", "c.oid")}""",
+          AND {not_member("pg_class", "c.oid")}""",
     "indexes": f"""
         SELECT n.nspname || '.' || c.relname AS identity, jsonb_build_object(
             'definition', pg_get_indexdef(i.indexrelid), 'clustered', i.indisclustered,
             'replica_identity', i.indisreplident) AS properties
         FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
         JOIN pg_class AS t ON t.oid = i.indrelid
-        WHERE {USER_SCHEMAS} AND i.indisvalid AND t.relpersistence <> 't' AND {_not_member("pg_class", "i.indrelid")}""",
+        WHERE {USER_SCHEMAS} AND i.indisvalid AND t.relpersistence <> 't' AND {not_member("pg_class", "i.indrelid")}""",
     # Not-null constraints have had names of their own only since PostgreSQL 18; they are compared with the columns.
     "constraints": f"""
         SELECT n.nspname || '.' || c.relname || ': ' || k.conname AS identity,
             jsonb_build_object('definition', pg_get_constraintdef(k.oid), 'validated', k.convalidated) AS properties
         FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE k.contype NOT IN ('n', 't') AND {USER_SCHEMAS} AND c.relpersistence <> 't'
-          AND {_not_member("pg_class", "c.oid")}""",
+          AND {not_member("pg_class", "c.oid")}""",
     "functions": f"""
         SELECT n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS identity,
             jsonb_build_object(
@@ -90,10 +83,13 @@ _QUERIES = {
             'arguments', pg_get_function_arguments(p.oid), 'returns', pg_get_function_result(p.oid),
             'volatility', p.provolatile, 'strict', p.proisstrict, 'security_definer', p.prosecdef,
             'body', CASE WHEN to_jsonb(p) ->> 'prosqlbody' IS NOT NULL THEN pg_get_functiondef(p.oid) END,
+            'aggregate', (SELECT jsonb_build_object('kind', g.aggkind, 'step', g.aggtransfn::text, 'end', g.aggfinalfn::text,
+                              'state', format_type(g.aggtranstype, NULL), 'start', g.agginitval)
+                          FROM pg_aggregate AS g WHERE g.aggfnoid = p.oid),
             'leakproof', p.proleakproof, 'parallel', p.proparallel, 'settings', p.proconfig,
             'grants', {grants("p.proacl", "f", "p.proowner")}) AS properties
         FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_language AS l ON l.oid = p.prolang
-        WHERE {USER_SCHEMAS} AND {_not_member("pg_proc", "p.oid")}""",
+        WHERE {USER_SCHEMAS} AND {not_member("pg_proc", "p.oid")} AND {not_part("pg_proc", "p.oid")}""",
     # What is called is a function to servers from 11 on, a procedure to older ones.
     "triggers": f"""
         SELECT n.nspname || '.' || c.relname || ': ' || t.tgname AS identity,
@@ -101,27 +97,29 @@ _QUERIES = {
                 replace(pg_get_triggerdef(t.oid), ' EXECUTE PROCEDURE ', ' EXECUTE FUNCTION '),
                 'enabled', t.tgenabled) AS properties
         FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE NOT t.tgisinternal AND {USER_SCHEMAS} AND {_not_member("pg_class", "c.oid")}""",
+        WHERE NOT t.tgisinternal AND {USER_SCHEMAS} AND {not_member("pg_class", "c.oid")}""",
     "rules": f"""
         SELECT n.nspname || '.' || c.relname || ': ' || r.rulename AS identity,
             jsonb_build_object('definition', pg_get_ruledef(r.oid), 'enabled', r.ev_enabled) AS properties
         FROM pg_rewrite AS r JOIN pg_class AS c ON c.oid = r.ev_class JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE r.rulename <> '_RETURN' AND {USER_SCHEMAS} AND {_not_member("pg_class", "c.oid")}""",
+        WHERE r.rulename <> '_RETURN' AND {USER_SCHEMAS} AND {not_member("pg_class", "c.oid")}""",
     "policies": f"""
         SELECT n.nspname || '.' || c.relname || ': ' || p.polname AS identity, jsonb_build_object(
             'command', p.polcmd, 'using', pg_get_expr(p.polqual, p.polrelid),
             'check', pg_get_expr(p.polwithcheck, p.polrelid),
-            'roles', (SELECT jsonb_agg(pg_get_userbyid(r) ORDER BY pg_get_userbyid(r)) FROM unnest(p.polroles) AS r)
+            'permissive', p.polpermissive,
+            'roles', (SELECT jsonb_agg(CASE r WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(r)::text END
+                                       ORDER BY pg_get_userbyid(r)::text COLLATE "C") FROM unnest(p.polroles) AS r)
             ) AS properties
         FROM pg_policy AS p JOIN pg_class AS c ON c.oid = p.polrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE {USER_SCHEMAS} AND {_not_member("pg_class", "c.oid")}""",
+        WHERE {USER_SCHEMAS} AND {not_member("pg_class", "c.oid")}""",
     "sequences": f"""
         SELECT n.nspname || '.' || c.relname AS identity, jsonb_build_object(
             'owner', pg_get_userbyid(c.relowner), 'type', format_type(s.seqtypid, NULL), 'start', s.seqstart,
             'increment', s.seqincrement, 'minimum', s.seqmin, 'maximum', s.seqmax, 'cycle', s.seqcycle,
             'cache', s.seqcache, 'grants', {grants("c.relacl", "s", "c.relowner")}) AS properties
         FROM pg_sequence AS s JOIN pg_class AS c ON c.oid = s.seqrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE {USER_SCHEMAS} AND c.relpersistence <> 't' AND {_not_member("pg_class", "c.oid")}""",
+        WHERE {USER_SCHEMAS} AND c.relpersistence <> 't' AND {not_member("pg_class", "c.oid")}""",
     "types": f"""
         SELECT n.nspname || '.' || t.typname AS identity, jsonb_build_object(
             'kind', t.typtype, 'owner', pg_get_userbyid(t.typowner), 'base', format_type(nullif(t.typbasetype, 0), t.typtypmod),
@@ -133,7 +131,7 @@ _QUERIES = {
                         FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped),
             'grants', {grants("t.typacl", "T", "t.typowner")}) AS properties
         FROM pg_type AS t JOIN pg_namespace AS n ON n.oid = t.typnamespace LEFT JOIN pg_class AS c ON c.oid = t.typrelid
-        WHERE {USER_SCHEMAS} AND (c.relkind = 'c' OR t.typtype IN ('e', 'd', 'r')) AND {_not_member("pg_type", "t.oid")}""",
+        WHERE {USER_SCHEMAS} AND (c.relkind = 'c' OR t.typtype IN ('e', 'd', 'r')) AND {not_member("pg_type", "t.oid")}""",
     "comments": """
         SELECT o.type || ' ' || o.identity AS identity, to_jsonb(d.description) AS properties
         FROM pg_description AS d CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) AS o
@@ -143,10 +141,6 @@ _QUERIES = {
     "extensions": """
         SELECT e.extname AS identity, jsonb_build_object('schema', n.nspname) AS properties
         FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace""",
-    "event_triggers": f"""
-        SELECT e.evtname AS identity, jsonb_build_object('event', e.evtevent, 'enabled', e.evtenabled,
-            'function', e.evtfoid::regprocedure::text, 'tags', e.evttags) AS properties
-        FROM pg_event_trigger AS e WHERE {_not_member("pg_event_trigger", "e.oid")}""",
     "default_privileges": """
         SELECT pg_get_userbyid(a.defaclrole) || ' ' || coalesce(n.nspname, '*') || ' ' || a.defaclobjtype::text AS identity,
             jsonb_build_object('grants', (SELECT jsonb_agg(g ORDER BY g COLLATE "C") FROM (
@@ -157,7 +151,7 @@ _QUERIES = {
         SELECT n.nspname || '.' || s.stxname AS identity,
             jsonb_build_object('definition', pg_get_statisticsobjdef(s.oid), 'owner', pg_get_userbyid(s.stxowner)) AS properties
         FROM pg_statistic_ext AS s JOIN pg_namespace AS n ON n.oid = s.stxnamespace WHERE {USER_SCHEMAS}""",
-    "publications": "SELECT pubname AS identity, jsonb_build_object('all_tables', puballtables) AS properties FROM pg_publication",
+    **QUERIES,
 }
 
 _EXTENSION_VERSIONS = "SELECT extname AS name, extversion AS version FROM pg_catalog.pg_extension ORDER BY extname"
@@ -166,7 +160,9 @@ _EXTENSION_VERSIONS = "SELECT extname AS name, extversion AS version FROM pg_cat
 def read_schema(session: Session) -> dict[str, dict[str, Any]]:
     """``{kind: {identity: properties}}`` for the session's database."""
     return {
-        kind: {row["identity"]: row["properties"] for row in session.rows(query)} for kind, query in _QUERIES.items()
+        kind: {row["identity"]: row["properties"] for row in session.rows(query)}
+        for kind, query in _QUERIES.items()
+        if session.version >= SINCE.get(kind, 0)
     }
 
 
@@ -196,8 +192,3 @@ def _roles_of(properties: dict[str, Any]) -> set[str]:
     names.update(grantee(text) for text in listed)
     names.update(properties.get("roles") or [])
     return names
-
-
-def grantee(text: str) -> str:
-    """The role in a text that ``grants`` made; privileges are one word each, role names may have spaces."""
-    return text.replace(" WITH GRANT OPTION", "").rsplit(" ", 1)[0]

@@ -49,7 +49,12 @@ def _properties(
         ours, theirs = source.get(name), target.get(name)
         if ours == theirs:
             continue
-        if kind == "views" and name == "definition" and _same_view(session, ours, theirs):
+        if (
+            (kind, name) in _READ_AGAIN
+            and ours
+            and theirs
+            and _same_text(session, (kind, name), identity, ours, theirs)
+        ):
             continue
         yield _difference(kind, identity, f"has another {name.replace('_', ' ')}", ours, theirs)
 
@@ -66,23 +71,58 @@ def _comparable(properties: Any, majors: tuple[int, int]) -> Any:
     return dict(properties, grants=kept)
 
 
-def _same_view(session: Session, source: Any, target: Any) -> bool:
-    """Whether the target's server reads both texts as the same query.
+# How a text of the source is read by the target, and printed again; {table} is the policy's.
+_POLICY = "CREATE POLICY couch2pg_compared ON {table} %s ({text})"
+_POLICY_TABLE = """
+SELECT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_policy AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname || '.' || c.relname || ': ' || p.polname = %s
+"""
+_PRINTED_POLICY = """
+SELECT pg_catalog.pg_get_expr(coalesce(polqual, polwithcheck), polrelid) FROM pg_catalog.pg_policy
+WHERE polname = 'couch2pg_compared'
+"""
+_PRINTED_RULE = """
+SELECT pg_catalog.pg_get_ruledef(r.oid) FROM pg_catalog.pg_rewrite AS r JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname || '.' || c.relname || ': ' || r.rulename = %s
+"""
+_PRINTED_FUNCTION = """
+SELECT pg_catalog.pg_get_functiondef(p.oid) FROM pg_catalog.pg_proc AS p
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+WHERE n.nspname || '.' || p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')' = %s
+"""
+_READ_AGAIN = {
+    ("views", "definition"): (
+        "CREATE TEMPORARY VIEW couch2pg_compared AS {text}",
+        "SELECT pg_catalog.pg_get_viewdef('pg_temp.couch2pg_compared'::pg_catalog.regclass)",
+    ),
+    ("policies", "using"): (_POLICY % "FOR SELECT USING", _PRINTED_POLICY),
+    ("policies", "check"): (_POLICY % "FOR INSERT WITH CHECK", _PRINTED_POLICY),
+    ("rules", "definition"): ("{text}", _PRINTED_RULE),
+    ("functions", "body"): ("{text}", _PRINTED_FUNCTION),
+}
 
-    Servers print a view in their own words (from 16 on, with fewer qualified columns), so the source's text is made a
-    temporary view on the target and printed again. The transaction is rolled back.
+
+def _same_text(session: Session, what: tuple[str, str], identity: str, source: str, target: str) -> bool:
+    """Whether the target's server reads both texts as the same.
+
+    Servers print a query in their own words (from 16 on, with fewer qualified columns), so the source's text is made
+    something on the target and printed again. The transaction is rolled back.
     """
+    make, printed = _READ_AGAIN[what]
+    text = source.replace("CREATE RULE ", "CREATE OR REPLACE RULE ", 1) if what[0] == "rules" else source
     session.execute("BEGIN")
     try:
-        session.execute(f"CREATE TEMPORARY VIEW couch2pg_compared AS {source}")
-        printed = session.value("SELECT pg_catalog.pg_get_viewdef('pg_temp.couch2pg_compared'::pg_catalog.regclass)")
+        table = session.value(_POLICY_TABLE, [identity]) if what[0] == "policies" else ""
+        session.execute(make.replace("{table}", table).replace("{text}", text))
+        return bool(session.value(printed, [identity] if "%s" in printed else None) == target)
     except MigrationError as error:
         if error.code != "sql":
             raise
         return False
     finally:
         session.execute("ROLLBACK")
-    return bool(printed == target)
 
 
 def sentence(difference: dict[str, Any]) -> str:

@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
+from .acl import GRANTABLE, grantee, privilege
 from .connection import ConnectionSettings, Session
-from .database import find_database, is_empty, roles
+from .database import find_database, is_empty
 from .errors import MigrationError
 from .files import read_json, write_json
 from .identifiers import check_length, literal, quote
 from .restore_steps import end_sessions
-from .schema import grantee
+from .role_names import Moves, moved_database
 
 INTENT = "incoming.json"
 
@@ -40,46 +41,6 @@ def check_real_database(settings: ConnectionSettings, name: str, replace_existin
     return found
 
 
-def missing_roles(session: Session, evidence: dict[str, Any]) -> list[dict[str, Any]]:
-    """Roles that the evidence names and this server lacks."""
-    wanted = {role["name"]: role for role in evidence["roles"]}
-    there = {role["name"] for role in roles(session, set(wanted))}
-    return [role for name, role in sorted(wanted.items()) if name not in there]
-
-
-def check_may_create_roles(session: Session, names: list[str], policy: str) -> None:
-    """Raise MigrationError ``role_missing`` when ``policy`` is ``fail``, or this user may not create roles."""
-    may = session.value("SELECT rolcreaterole OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
-    if policy == "fail" or not may:
-        why = "missing_roles is 'fail'" if policy == "fail" else f"{session.settings.user!r} may not create it"
-        shown = ", ".join(repr(name) for name in names)
-        raise MigrationError(
-            f"The target lacks the role {shown}, and {why}. Create it there (CREATE ROLE ...), or restore as 'postgres'.",
-            "role_missing",
-            roles=names,
-        )
-
-
-def create_missing_roles(session: Session, evidence: dict[str, Any], policy: str) -> list[str]:
-    """Create the roles that this server lacks, without login; returns their names.
-
-    A role gets its password and its login from a person. Raises as ``check_may_create_roles`` does.
-    """
-    missing = missing_roles(session, evidence)
-    names = [role["name"] for role in missing]
-    if names:
-        check_may_create_roles(session, names, policy)
-    for role in missing:
-        inherit = "INHERIT" if role["inherit"] else "NOINHERIT"
-        session.execute(f"CREATE ROLE {quote(role['name'])} NOLOGIN {inherit}")
-    there = {found["name"] for found in roles(session, {name for role in missing for name in role["member_of"]})}
-    for role in missing:
-        for group in role["member_of"]:
-            if group in there:
-                session.execute(f"GRANT {quote(group)} TO {quote(role['name'])}")
-    return names
-
-
 def start_incoming(session: Session, state: Path, identity: str, name: str) -> None:
     """Make sure that no database is called ``name``, dropping only what an earlier attempt of this migration left.
 
@@ -102,25 +63,61 @@ def start_incoming(session: Session, state: Path, identity: str, name: str) -> N
     write_json(state / INTENT, mine)
 
 
-def create(session: Session, name: str, source: dict[str, Any], lender: dict[str, Any] | None) -> int:
-    """Create the database ``name`` with the source's encoding and locale; returns its oid.
+def create(
+    session: Session, name: str, source: dict[str, Any], lender: dict[str, Any] | None, moves: Moves
+) -> tuple[int, list[str]]:
+    """Create the database ``name`` with the source's encoding and locale; returns its oid, and the settings that failed.
 
-    Owner, settings and grants come from ``lender`` (the empty database that the operator made), else from the source.
+    Owner, settings and grants come from ``lender`` (the empty database that the operator made), else from the source,
+    whose roles are moved.
     """
-    model = lender or source
+    model = lender or moved_database(source, moves)
     session.execute(_create_statement(session, name, model["owner"], source))
+    left_out = []
     for setting in model["settings"] or []:
-        session.execute(f"ALTER DATABASE {quote(name)} {_set(setting)}")
+        left_out += _try_setting(session, f"ALTER DATABASE {quote(name)}", setting)
     for role, settings in sorted((model["role_settings"] or {}).items()):
         for setting in settings:
-            session.execute(f"ALTER ROLE {quote(role)} IN DATABASE {quote(name)} {_set(setting)}")
+            left_out += _try_setting(session, f"ALTER ROLE {quote(role)} IN DATABASE {quote(name)}", setting)
     if model["connection_limit"] != -1:
         session.execute(f"ALTER DATABASE {quote(name)} CONNECTION LIMIT {int(model['connection_limit'])}")
     if model["comment"]:
         session.execute(f"COMMENT ON DATABASE {quote(name)} IS {literal(model['comment'])}")
     for statement in _grant_statements(name, model):
         session.execute(statement)
-    return int(session.value("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = %s", [name]))
+    oid = int(session.value("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = %s", [name]))
+    return oid, left_out
+
+
+def _try_setting(session: Session, start: str, setting: str) -> list[str]:
+    """Set it; a setting that this server doesn't have, or doesn't take, is returned. Preflight has named it."""
+    try:
+        session.execute(f"{start} {_set(setting)}")
+    except MigrationError as error:
+        if error.code != "sql":
+            raise
+        return [setting]
+    return []
+
+
+def refused_settings(session: Session, settings: Iterable[str]) -> dict[str, str]:
+    """Those of ``settings`` (``name=value``) that this server would not take, with its reason. Nothing is set."""
+    refused = {}
+    session.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        for setting in settings:
+            name, value = setting.split("=", 1)
+            session.execute("SAVEPOINT tried")
+            try:
+                session.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
+            except MigrationError as error:
+                # Some can be set for a database, and not in a session that has begun.
+                if error.details.get("sqlstate") != "55P02":
+                    refused[setting] = error.message.split(": ", 1)[-1]
+                session.execute("ROLLBACK TO SAVEPOINT tried")
+    finally:
+        session.execute("ROLLBACK")
+    return refused
 
 
 def _create_statement(session: Session, name: str, owner: str, source: dict[str, Any]) -> str:
@@ -155,8 +152,7 @@ def _grant_statements(name: str, model: dict[str, Any]) -> list[str]:
         role = grantee(text)
         if role == model["owner"]:
             continue
-        option = " WITH GRANT OPTION" if text.endswith(" WITH GRANT OPTION") else ""
-        privilege = text.replace(" WITH GRANT OPTION", "").rsplit(" ", 1)[1]
+        option = GRANTABLE if text.endswith(GRANTABLE) else ""
         to = "PUBLIC" if role == "PUBLIC" else quote(role)
-        statements.append(f"GRANT {privilege} ON DATABASE {quote(name)} TO {to}{option}")
+        statements.append(f"GRANT {privilege(text)} ON DATABASE {quote(name)} TO {to}{option}")
     return statements

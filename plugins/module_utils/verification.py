@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import digest, job, manifest, schema_diff
+from . import digest, function_paths, job, large_objects, manifest, role_names, schema_diff
 from .connection import ConnectionSettings, Session, server_identity
 from .database import current_oid, find_database_by_oid, server
 from .errors import MigrationError
@@ -17,7 +17,7 @@ from .evidence import matviews, sequence_values
 from .files import expand, read_json
 from .job import JobSpec
 from .job_context import JobContext
-from .relations import list_tables
+from .relations import Table, list_tables
 from .schema import extension_versions, read_schema
 
 ENTRY = "verification:run"
@@ -71,7 +71,8 @@ def run(context: JobContext) -> dict[str, Any]:
         differences = compare_tables(evidence["tables"], found)
         target_schema = read_schema(session)
         majors = (evidence["server"]["major"], server(session)["major"])
-        differences += schema_diff.compare(evidence["schema"], target_schema, majors, session)
+        differences += schema_diff.compare(_expected(evidence["schema"], parameters), target_schema, majors, session)
+        differences += compare_large_objects(evidence.get("large_objects"), large_objects.digest(session))
         differences += compare_sequences(evidence["sequences"], sequence_values(session))
         refreshed = matviews(session)
         differences += compare_populated(evidence["matviews"], refreshed)
@@ -101,26 +102,51 @@ def run(context: JobContext) -> dict[str, Any]:
     }
 
 
+def _expected(schema: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """The source's schema, but for what the operator had the restore change on the target."""
+    restored = _restored(parameters) or {}
+    moved = role_names.moved(schema, restored.get("moved_roles") or {})
+    return function_paths.expected(moved, restored.get("function_settings") or {})
+
+
+def _restored(parameters: dict[str, Any]) -> dict[str, Any] | None:
+    """The result of the restore that made this very database, or None."""
+    restored = job.look(Path(parameters["restore_folder"]))
+    if restored.status != "done":
+        return None
+    value: dict[str, Any] = restored.result["value"]
+    same = value["oid"] == parameters["database_oid"] and value["server_identity"] == parameters["server_identity"]
+    return value if same else None
+
+
 def _tables(
     context: JobContext, settings: ConnectionSettings, evidence: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], str]:
     """Counts and digests of the target: those of the restore, which took them as soon as the data was in, or new ones."""
-    parameters = context.parameters
-    restored = job.look(Path(parameters["restore_folder"]))
-    if (
-        not parameters["recount"]
-        and restored.status == "done"
-        and restored.result["value"]["oid"] == parameters["database_oid"]
-        and restored.result["value"]["server_identity"] == parameters["server_identity"]
-    ):
-        return restored.result["value"]["tables"], "while restoring"
+    restored = None if context.parameters["recount"] else _restored(context.parameters)
+    if restored is not None:
+        with Session(settings) as session:
+            # A crash of the server since then has emptied them.
+            tables = [table for table in list_tables(session).kept if table.unlogged]
+        again = {row["table"]: row for row in _digests(context, settings, evidence, tables)} if tables else {}
+        return [again.get(row["table"], row) for row in restored["tables"]], "while restoring"
     with Session(settings) as session:
         tables = list_tables(session).kept
+    return _digests(context, settings, evidence, tables), "now"
+
+
+def _digests(
+    context: JobContext, settings: ConnectionSettings, evidence: dict[str, Any], tables: list[Table]
+) -> list[dict[str, Any]]:
     context.progress.step("digests", sum(table.table_bytes for table in tables), "bytes")
     found = digest.digest_tables(
-        tables, evidence["digest_method"], parameters["jobs"], lambda: Session(settings), context.progress.advance
+        tables,
+        evidence["digest_method"],
+        context.parameters["jobs"],
+        lambda: Session(settings),
+        context.progress.advance,
     )
-    return [table.as_dict() for table in found], "now"
+    return [table.as_dict() for table in found]
 
 
 def compare_tables(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -142,6 +168,14 @@ def compare_tables(source: list[dict[str, Any]], target: list[dict[str, Any]]) -
 
 def _difference(name: str, problem: str, source: Any, target: Any, kind: str = "rows") -> dict[str, Any]:
     return {"kind": kind, "object": name, "problem": problem, "source": source, "target": target}
+
+
+def compare_large_objects(source: dict[str, Any] | None, target: dict[str, Any]) -> list[dict[str, Any]]:
+    """Whether there are as many with the same content; evidence of earlier versions doesn't tell."""
+    if source is None or source == target:
+        return []
+    problem = "are not as many" if source["count"] != target["count"] else "have other content"
+    return [_difference("all", problem, source["count"], target["count"], "large objects")]
 
 
 def compare_sequences(source: dict[str, Any], target: dict[str, Any]) -> list[dict[str, Any]]:

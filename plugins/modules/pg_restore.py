@@ -45,10 +45,38 @@ options:
     type: bool
     default: false
   missing_roles:
-    description: V(create) makes roles that the target lacks, without login and password. V(fail) refuses.
+    description:
+      - V(create) makes roles that the target lacks, without login and password.
+      - V(revoke) does so for roles that own something; others exist only while the restore runs, and what they were granted is revoked.
+      - V(fail) refuses.
     type: str
     default: create
-    choices: [create, fail]
+    choices: [create, revoke, fail]
+  role_map:
+    description:
+      - Roles that bear another name on the target, as C(old name) and C(new name). What the old one owns and may do in this database
+        the new one has on the target; other databases are left alone. A new one that isn't there is created without login.
+      - A password doesn't come along.
+    type: dict
+    default: {}
+  function_search_path:
+    description:
+      - Functions that get a C(search_path) of their own on the target, as C(schema.function(types)) and the path. It is for functions
+        that name something without its schema and that a materialized view, an index, a constraint or a generated column calls.
+      - M(cht.couch2pg.preflight) names them. The source stays as it is.
+    type: dict
+    default: {}
+  tablespaces:
+    description: V(keep) puts tables and indexes into tablespaces of the same names; V(default) puts all into the default one.
+    type: str
+    default: keep
+    choices: [keep, default]
+  extension_versions:
+    description:
+      - The version of an extension that the target gets, by the extension's name; others get the one that the target's server takes
+        by itself, which must not be older than the source's.
+    type: dict
+    default: {}
   maintenance_work_mem:
     description: Memory for each index build, as PostgreSQL writes it.
     type: str
@@ -87,6 +115,22 @@ created_roles:
   type: list
   elements: str
   sample: [superset]
+moved_roles:
+  description: The new name of each role that bears another one on the target; null where what it was granted is revoked.
+  returned: when the restore is done
+  type: dict
+  sample: {couch2pg: cht_app, klipfolio: null}
+function_settings:
+  description: Functions that got a C(search_path), with their settings.
+  returned: when the restore is done
+  type: dict
+  sample: {"public.area_population(area text)": ["search_path=public, pg_temp"]}
+settings_left_out:
+  description: Settings of the source's database that the target's server refused.
+  returned: when the restore is done
+  type: list
+  elements: str
+  sample: [operator_precedence_warning=on]
 rows:
   description: Rows of all tables.
   returned: when the restore is done
@@ -137,7 +181,11 @@ OPTIONS = {
     "archive": {"type": "path", "required": True},
     "incoming": {"type": "str", "required": True},
     "replace_existing": {"type": "bool", "default": False},
-    "missing_roles": {"type": "str", "default": "create", "choices": ["create", "fail"]},
+    "missing_roles": {"type": "str", "default": "create", "choices": ["create", "revoke", "fail"]},
+    "role_map": {"type": "dict", "default": {}},
+    "function_search_path": {"type": "dict", "default": {}},
+    "tablespaces": {"type": "str", "default": "keep", "choices": ["keep", "default"]},
+    "extension_versions": {"type": "dict", "default": {}},
     "maintenance_work_mem": {"type": "str", "default": "512MB"},
     "jobs": {"type": "int", "default": 2},
 }

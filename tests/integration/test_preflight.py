@@ -329,7 +329,7 @@ def test_an_incoming_database_of_somebody_else(
 def test_a_role_is_missing_and_may_not_be_created(
     target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]
 ) -> None:
-    facts["roles"].append({"name": "nowhere", "inherit": True, "member_of": []})
+    facts["roles"].append(dict(facts["roles"][0], name="nowhere", member_of=[]))
     created = look_at_target(place, target_cluster, "x", facts)
     assert failures(created) == []
     assert "nowhere" in finding(created, "roles")["message"]
@@ -400,7 +400,11 @@ def test_sql_ascii_is_refused(source_cluster: Cluster, place: dict[str, Any], da
 def test_an_empty_target_database_of_another_encoding(
     target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any], database_name: str
 ) -> None:
-    execute(target_cluster, f"CREATE DATABASE {database_name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    seed.create_role(target_cluster, seed.OWNER)
+    execute(
+        target_cluster,
+        f"CREATE DATABASE {database_name} OWNER {seed.OWNER} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'",
+    )
     try:
         found = look_at_target(place, target_cluster, database_name, facts)
         assert failures(found) == ["locale"]

@@ -25,7 +25,7 @@ class Server:
         if self.error and sql.startswith("CREATE"):
             raise self.error
 
-    def value(self, _sql: str) -> str:
+    def value(self, _sql: str, _parameters: Any = None) -> str:
         return self.printed
 
 

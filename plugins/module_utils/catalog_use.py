@@ -1,0 +1,82 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which columns of PostgreSQL's own catalogs and of extensions' views the operator's views read, and which are gone elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .connection import Session
+from .relations import EXTENSION_MEMBER, USER_SCHEMAS
+
+# Numbers of columns in a stored query are shifted, so that system columns have one, too.
+_SHIFT_SINCE = 120000
+
+# Nothing depends on a catalog's column for PostgreSQL, which never drops one; but the stored query tells what it may read.
+_READ = f"""
+WITH named AS (
+    SELECT v.oid, n.nspname || '.' || v.relname AS view,
+           regexp_matches(r.ev_action::text, ':relid (\\d+) [^{{}}]*?:selectedCols \\(b((?: \\d+)*)\\)', 'g') AS parts
+    FROM pg_catalog.pg_rewrite AS r JOIN pg_catalog.pg_class AS v ON v.oid = r.ev_class
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = v.relnamespace
+    WHERE r.rulename = '_RETURN' AND {USER_SCHEMAS} AND NOT {EXTENSION_MEMBER.format(catalog="pg_class", oid="v.oid")}
+), column_read AS (
+    SELECT view, parts[1]::oid AS relation, number::int + %(shift)s AS number
+    FROM named, unnest(string_to_array(btrim(parts[2]), ' ')) AS number
+)
+SELECT DISTINCT x.view, n.nspname AS schema, c.relname AS relation, a.attname AS column, e.extname AS extension
+FROM column_read AS x JOIN pg_catalog.pg_class AS c ON c.oid = x.relation
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = x.number AND a.attnum > 0
+LEFT JOIN pg_catalog.pg_depend AS d
+    ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+LEFT JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
+WHERE n.nspname IN ('pg_catalog', 'information_schema') OR e.oid IS NOT NULL
+ORDER BY 1, 2, 3, 4
+"""
+
+_HERE = """
+SELECT n.nspname AS schema, c.relname AS relation, a.attname AS column
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
+WHERE n.nspname IN ('pg_catalog', 'information_schema') AND c.relname = ANY(%s)
+"""
+
+# Columns of extensions' views that went, with the version of the extension that hasn't them any more.
+_GONE = {
+    ("pg_stat_statements", "pg_stat_statements"): {
+        **dict.fromkeys(("total_time", "min_time", "max_time", "mean_time", "stddev_time"), (1, 8)),
+        **dict.fromkeys(("blk_read_time", "blk_write_time"), (1, 11)),
+    },
+}
+
+
+def read(session: Session) -> list[dict[str, Any]]:
+    """``{view, schema, relation, column, extension}`` of every column that the operator's views read."""
+    shift = -7 if session.version >= _SHIFT_SINCE else -8
+    return session.rows(_READ, {"shift": shift})  # type: ignore[arg-type]
+
+
+def missing(session: Session, used: list[dict[str, Any]], extensions: dict[str, str]) -> list[dict[str, Any]]:
+    """Those of ``used`` that the session's server, with these versions of extensions, doesn't have."""
+    catalogs = [row for row in used if row["extension"] is None]
+    names = sorted({row["relation"] for row in catalogs})
+    here = {(row["schema"], row["relation"], row["column"]) for row in session.rows(_HERE, [names])}
+    found = [row for row in catalogs if (row["schema"], row["relation"], row["column"]) not in here]
+    for row in used:
+        since = _GONE.get((row["extension"], row["relation"]), {}).get(row["column"])
+        if since is not None and number(extensions.get(row["extension"], "")) >= since:
+            found.append(row)
+    return found
+
+
+def number(version: str) -> tuple[int, ...]:
+    """A version's numbers, for comparison: ``1.10`` is newer than ``1.9``."""
+    parts = []
+    for part in version.replace("-", ".").split("."):
+        digits = "".join(character for character in part if character.isdigit())
+        if not digits:
+            break
+        parts.append(int(digits))
+    return tuple(parts)
