@@ -215,6 +215,17 @@ class Session:
         """The password as the server stores it (``md5`` or ``scram-sha-256``), so that no statement has to bear it."""
         return str(psycopg2.extensions.encrypt_password(password, role, self._connection, algorithm))
 
+    def fetch(self, sql: str) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]]]:
+        """Name and type (oid) of each column, and the rows, whatever the columns are called."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql)
+                return [
+                    {"name": column.name, "type": column.type_code} for column in cursor.description
+                ], cursor.fetchall()
+        except psycopg2.Error as error:
+            raise _query_error(self.settings, error) from error
+
     def copy_out(self, sql: str, write: Callable[[bytes], None]) -> None:
         """Run a ``COPY ... TO STDOUT`` and hand what it says to ``write``, piece by piece."""
         try:

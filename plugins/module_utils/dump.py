@@ -25,6 +25,8 @@ from .snapshot_cost import HeldSnapshotCost
 from .together import run_together
 
 ENTRY = "dump:run"
+# An archive of thousands of tables has thousands of files. The manifest has them all, and its own digest pins them.
+FILES_TOLD = 1000
 
 
 def archive_folder(staging_dir: str, migration_id: str) -> Path:
@@ -119,14 +121,18 @@ def run(context: JobContext) -> dict[str, Any]:
         "archive": str(final),
         "bytes": listing["bytes"],
         "files": len(listing["files"]),
+        "file_list": manifest.largest(listing, FILES_TOLD),
+        "manifest_sha256": manifest.sha256(final / manifest.MANIFEST),
         "seconds": document["dump"]["seconds"],
         "format": parameters["format"],
         "compression": parameters["compression"],
         "digest_method": document["digest_method"],
         "snapshot": document["snapshot"],
+        "server_version": document["server"]["version"],
         "database_bytes": document["database"]["bytes"],
         "rows": sum(table["rows"] for table in document["tables"]),
         "tables": document["tables"],
+        "matviews": document["matviews"],
         "left_out": document["left_out"],
         "couchdb_progress": document["couchdb_progress"],
     }

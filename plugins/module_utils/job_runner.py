@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -21,6 +22,7 @@ from typing import Any
 
 from .connection import ConnectionSettings
 from .errors import MigrationError
+from .evidence import utc_now
 from .files import read_json, remove_tree, write_json
 from .job_context import JobContext
 from .progress import Progress
@@ -59,9 +61,11 @@ def main(folder: Path) -> int:
 
 def _run(context: JobContext, entry: str) -> dict[str, Any]:
     module, function = entry.split(":")
+    started = time.time()
     try:
         work = getattr(importlib.import_module(f"{__package__}.{module}"), function)
-        return {"status": "done", "value": work(context)}
+        times = {"started_at": utc_now(lambda: started)}
+        return {"status": "done", "value": {**work(context), **times, "ended_at": utc_now()}}
     except MigrationError as error:
         failure = error
     except _Cancelled:

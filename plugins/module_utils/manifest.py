@@ -215,6 +215,12 @@ def raise_if_different(root: Path, differences: Differences) -> None:
         )
 
 
+def largest(manifest: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """Path, bytes and SHA-256 of the largest ``count`` files, by path."""
+    kept = sorted(manifest["files"], key=lambda entry: (-entry["bytes"], entry["path"]))[:count]
+    return sorted(kept, key=lambda entry: str(entry["path"]))
+
+
 def stamp(root: Path) -> dict[str, list[int]]:
     """Size and time of change of every file: whether anything was touched since it was last hashed."""
     return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in list_files(root)}

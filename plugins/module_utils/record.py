@@ -27,10 +27,13 @@ PHASES = (
     "verify",
     "promote",
     "handover",
+    "dashboards",
     "cutover",
     "rollback",
     "cleanup",
 )
+# What of the details behind an error the report shows; the others may be anything.
+_KEPT_DETAILS = ("differences", "matviews")
 # What Ansible adds to a result, and what only matters while the job runs.
 _NOT_KEPT = ("changed", "failed", "job", "diff", "invocation", "warnings", "deprecations", "exception", "skipped")
 
@@ -87,6 +90,8 @@ def make_entry(host: str, result: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in result.items() if name not in _NOT_KEPT and not name.startswith("_ansible")}
     if result.get("failed"):
         failure = {name: kept.get(name) for name in ("msg", "code")}
+        details = kept.get("details") or {}
+        failure.update({name: details[name] for name in _KEPT_DETAILS if isinstance(details.get(name), list)})
         return {"status": "failed", "host": host, "error": failure, "result": {}}
     kept.pop("msg", None)
     return {"status": "done", "host": host, "error": None, "result": kept}

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import digest, function_paths, job, large_objects, manifest, role_names, schema_diff
 from .connection import ConnectionSettings, Session, server_identity
-from .database import current_oid, find_database_by_oid, server
+from .database import current_oid, database_size, find_database_by_oid, server
 from .errors import MigrationError
 from .evidence import matviews, sequence_values
 from .files import expand, read_json
@@ -77,6 +77,7 @@ def run(context: JobContext) -> dict[str, Any]:
         refreshed = matviews(session)
         differences += compare_populated(evidence["matviews"], refreshed)
         information = _information(evidence, refreshed, extension_versions(session))
+        target = {"version": server(session)["version"], "bytes": database_size(session, settings.database)}
     if differences:
         words = "; ".join(schema_diff.sentence(difference) for difference in differences[:3])
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
@@ -92,7 +93,10 @@ def run(context: JobContext) -> dict[str, Any]:
         "database": settings.database,
         "counted": counted,
         "digest_method": evidence["digest_method"],
+        "server_version": target["version"],
+        "database_bytes": target["bytes"],
         "tables": len(found),
+        "digests": found,
         "rows": sum(table["rows"] for table in found),
         "objects": {kind: len(objects) for kind, objects in target_schema.items()},
         "matviews": len(refreshed),

@@ -47,6 +47,15 @@ def test_a_migration_while_couch2pg_writes(migration: Migration) -> None:
     assert dumped["public.couchdb"][0] == count(migration.target, database)
     copy = json.loads((migration.folder / "records" / "test.json").read_text(encoding="utf-8"))
     assert copy == record
+    for ending, beginning in (("html", "<!DOCTYPE html>"), ("md", "# DONE: migration test")):
+        report = migration.folder / "records" / f"test.{ending}"
+        assert report.read_text(encoding="utf-8").lstrip().startswith(beginning)
+        assert report.stat().st_mode & 0o777 == 0o600
+    assert str(migration.folder / "records" / "test.html") in first.output
+    assert {row["sha256"] for row in record["phases"]["dump"]["result"]["file_list"]} <= {
+        file["sha256"]
+        for file in json.loads((migration.archive / "manifest.json").read_text(encoding="utf-8"))["files"]
+    }
     second = migration.succeed()
     assert second.changed == 0
     checked = migration.succeed("--check")

@@ -78,6 +78,10 @@ def test_every_difference_stops_the_run(migration: Migration) -> None:
         if undo:
             execute(migration.target, undo, incoming)
     assert migration.database not in migration.databases()
+    # What stopped is told in the report as well, though the run never came to its end.
+    report = (migration.folder / "records" / "test.md").read_text(encoding="utf-8")
+    assert report.startswith("# STOPPED in verify: migration test")
+    assert cases[-1][1][2].split(": ")[1].split(" ")[0] in report
 
 
 def test_a_matview_that_was_not_populated_is_named(migration: Migration) -> None:

@@ -1,0 +1,64 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Draws the report out of a record, on the controller; no host is asked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.files import (
+    FILE_MODE,
+    expand,
+    make_private_folder,
+    write_text,
+)
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_document import document
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_render import render
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_todo import Places
+
+DEFAULTS: dict[str, Any] = {"places": {}, "state_dir": "~/couch2pg-migration", "record_place": ""}
+TEMPLATES = Path(__file__).parents[2] / "roles" / "report" / "templates"
+
+
+class ActionModule(ActionBase):
+    """Action plugin of M(cht.couch2pg.report)."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Writes both files, where their content is another one."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        options = {**DEFAULTS, **self._task.args}
+        wrong = {"record", "folder", *DEFAULTS} ^ set(options)
+        if wrong:
+            return dict(result, failed=True, msg=f"Missing, or unknown to report: {', '.join(sorted(wrong))}.")
+        record, folder = options["record"], expand(options["folder"])
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", str(record.get("migration_id"))):
+            return dict(
+                result, failed=True, msg="This is not the record of a migration: its migration_id names no file."
+            )
+        shown = document(record, Places(options["places"]), options["state_dir"], options["record_place"])
+        changed, diffs = False, []
+        try:
+            for ending, text in render(TEMPLATES, shown).items():
+                path = folder / f"{record['migration_id']}.{ending}"
+                before = path.read_text(encoding="utf-8") if path.exists() else ""
+                private = path.exists() and path.stat().st_mode & 0o777 == FILE_MODE
+                result["html" if ending == "html" else "markdown"] = str(path)
+                if before == text and private:
+                    continue
+                changed = True
+                diffs.append({"before": before, "after": text, "before_header": str(path), "after_header": str(path)})
+                if not self._task.check_mode:
+                    make_private_folder(folder)
+                    write_text(path, text)
+        except MigrationError as error:
+            return dict(result, failed=True, msg=error.message, code=error.code)
+        return dict(result, changed=changed, diff=diffs if self._task.diff else [], verdict=shown["verdict"]["word"])

@@ -1,0 +1,103 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A plan as PostgreSQL explains it, without what may hold data; and why another server's is slower."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+from .connection import Session
+from .identifiers import qualified, quote
+
+_RELATIONS = """
+SELECT n.nspname AS schema, c.relname AS name, c.reltuples::bigint AS estimated_rows,
+       pg_catalog.pg_relation_size(c.oid) > 0 AS filled,
+       EXISTS (SELECT FROM pg_catalog.pg_stats AS t WHERE t.schemaname = n.nspname AND t.tablename = c.relname) AS statistics,
+       (SELECT greatest(s.last_analyze, s.last_autoanalyze)::text FROM pg_catalog.pg_stat_all_tables AS s
+        WHERE s.relid = c.oid) AS last_analyze,
+       coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                    'name', i.relname, 'valid', x.indisvalid, 'definition', pg_catalog.pg_get_indexdef(i.oid)) ORDER BY i.relname)
+                 FROM pg_catalog.pg_index AS x JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
+                 WHERE x.indrelid = c.oid), '[]') AS indexes
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE (n.nspname, c.relname) IN (SELECT * FROM ROWS FROM (pg_catalog.unnest(%s), pg_catalog.unnest(%s)) AS u(s, r))
+ORDER BY 1, 2
+"""
+
+
+def steps(plan: dict[str, Any], depth: int = 0) -> Iterator[dict[str, Any]]:
+    """The nodes of a plan, the outer ones first: what is done, to which relation, through which index. No condition."""
+    relation = plan.get("Relation Name")
+    yield {
+        "depth": depth,
+        "node": str(plan.get("Node Type", "")),
+        "schema": plan.get("Schema") if relation else None,
+        "relation": relation,
+        "index": plan.get("Index Name"),
+        "rows": plan.get("Actual Rows"),
+    }
+    for child in plan.get("Plans", []):
+        yield from steps(child, depth + 1)
+
+
+def relations(session: Session, plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Statistics and indexes of the relations that a plan reads."""
+    pairs = sorted({(step["schema"], step["relation"]) for step in plan if step["relation"] and step["schema"]})
+    if not pairs:
+        return []
+    return session.rows(_RELATIONS, [[schema for schema, _name in pairs], [name for _schema, name in pairs]])
+
+
+def advice(source: dict[str, Any], target: dict[str, Any]) -> list[str]:
+    """Why the target may be slower, as far as plans and catalogs tell; each with what to do."""
+    found = []
+    ours, theirs = _by_name(source), _by_name(target)
+    used = {step["index"] for step in source["plan"] if step["index"]}
+    for name, relation in sorted(theirs.items()):
+        if relation["estimated_rows"] < 0 or (relation["filled"] and not relation["statistics"]):
+            found.append(
+                f"{name} was never analyzed on the target, so that its planner guesses: run "
+                f"ANALYZE {qualified(relation['schema'], relation['name'])}; there."
+            )
+        found += [
+            f"The index {index['name']} of {name} is invalid on the target: run "
+            f"REINDEX INDEX {qualified(relation['schema'], index['name'])}; there."
+            for index in relation["indexes"]
+            if not index["valid"]
+        ]
+    for name, relation in sorted(ours.items()):
+        there = {index["name"] for index in theirs[name]["indexes"]} if name in theirs else None
+        found += [
+            f"The index {index['name']} of {name}, which the source uses, is missing on the target: run "
+            f"{index['definition']}; there."
+            for index in relation["indexes"]
+            if there is not None and index["name"] in used and index["name"] not in there
+        ]
+    return found or [_other_way(source["plan"], target["plan"])]
+
+
+def _by_name(side: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {f"{row['schema']}.{row['name']}": row for row in side["relations"]}
+
+
+def _other_way(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> str:
+    ours, theirs = _ways(source), _ways(target)
+    for name in sorted(set(ours) & set(theirs)):
+        if ours[name] != theirs[name]:
+            return (
+                f"The source reads {name} by {ours[name]}, the target by {theirs[name]}. "
+                "Compare random_page_cost, effective_cache_size and work_mem of both servers."
+            )
+    if ours != theirs or [step["node"] for step in source] != [step["node"] for step in target]:
+        return "Both servers plan it differently: compare work_mem, jit and max_parallel_workers_per_gather of both."
+    return "Both servers plan it alike: compare their memory (shared_buffers) and disks, and see what else the target does."
+
+
+def _ways(plan: list[dict[str, Any]]) -> dict[str, str]:
+    """How each relation is read."""
+    return {
+        f"{step['schema']}.{step['relation']}": step["node"] + (f" on {quote(step['index'])}" if step["index"] else "")
+        for step in plan
+        if step["relation"]
+    }

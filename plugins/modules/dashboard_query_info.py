@@ -1,0 +1,165 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Answers to the queries of dashboards, without their rows."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dashboard_query_info
+short_description: Run the queries of dashboards and tell what can be compared, but no row
+version_added: 0.1.0
+description:
+  - Runs each query in a transaction that can't write, as the dashboard's role, within a time-out.
+  - Returns columns, number of rows, and digests that M(cht.couch2pg.dashboard_compare) holds against those of the other side.
+    They are keyed by O(key), so that nobody who lacks it can find a value by trying. No row leaves the host.
+  - Then runs it again inside C(EXPLAIN (ANALYZE)) to measure its time and its plan, of which no condition is returned.
+  - A query that fails is reported with the others; it doesn't fail the module.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes.info
+  - cht.couch2pg.connection
+options:
+  queries:
+    description: The queries.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What the query is called in results.
+        type: str
+        required: true
+      sql:
+        description: One query that returns rows.
+        type: str
+        required: true
+      role:
+        description: Role that it runs as, which the login role must be able to become; empty means the login role itself.
+        type: str
+        default: ""
+      ordered:
+        description: Whether the order of its rows counts.
+        type: bool
+        default: false
+      tolerance:
+        description: How far two numbers may be apart and still be taken for equal (exact to a seventh of it). For 10,000 rows at most.
+        type: float
+        default: 0.0
+      ignore_columns:
+        description: Columns that may differ.
+        type: list
+        elements: str
+        default: []
+      newest:
+        description: Column with a time, whose newest value tells how fresh the result is. A time without a zone is taken for UTC.
+        type: str
+        default: ""
+      newest_within_hours:
+        description: How old that may be.
+        type: float
+        default: 24.0
+  key:
+    description: A secret, equal for both sides and new for every comparison; empty makes one, and then nothing can be compared.
+    type: str
+    default: ""
+  timeout:
+    description: Seconds that one run of a query may take.
+    type: float
+    default: 300.0
+  runs:
+    description: How many times each is run to measure its time; the median is taken. V(0) measures the first run only, without a plan.
+    type: int
+    default: 3
+  candidates:
+    description: How many of the most time-consuming queries to list from C(pg_stat_statements), with their constants removed.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Ask what the dashboard asks
+  cht.couch2pg.dashboard_query_info:
+    database: cht
+    key: "{{ one_time_secret }}"
+    queries:
+      - name: visits of the month
+        sql: SELECT month, sum(reports) AS reports, max(month) AS newest FROM dashboard_visits GROUP BY month ORDER BY month
+        role: superset
+        ordered: true
+        newest: newest
+        newest_within_hours: 800
+"""
+
+RETURN = r"""
+answers:
+  description: What each query answered, or the error it ended with.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{name: visits of the month, error: null, columns: [{name: month, type: date}], milliseconds: 12.5, newest_age_hours: 3.5}]
+candidates:
+  description: Queries that are asked often; null where C(pg_stat_statements) isn't installed in the database.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{role: superset, query: "SELECT count(*) FROM form_metadata WHERE reported > $1", calls: 420, milliseconds: 81.5}]
+"""
+
+import secrets
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import dashboard_query, statement_candidates
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    CONNECTION_OPTIONS,
+    connection_settings,
+    make_module,
+    run,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.connection import Session
+
+QUERY: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "sql": {"type": "str", "required": True},
+    "role": {"type": "str", "default": ""},
+    "ordered": {"type": "bool", "default": False},
+    "tolerance": {"type": "float", "default": 0.0},
+    "ignore_columns": {"type": "list", "elements": "str", "default": []},
+    "newest": {"type": "str", "default": ""},
+    "newest_within_hours": {"type": "float", "default": 24.0},
+}
+OPTIONS: dict[str, Any] = {
+    "queries": {"type": "list", "elements": "dict", "default": [], "options": QUERY},
+    "key": {"type": "str", "default": "", "no_log": True},
+    "timeout": {"type": "float", "default": 300.0},
+    "runs": {"type": "int", "default": 3},
+    "candidates": {"type": "int", "default": 0},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, OPTIONS)
+    settings = connection_settings(module)
+    options = module.params
+    key = (options["key"] or secrets.token_hex(32)).encode()[:64]
+
+    def work() -> dict[str, Any]:
+        with Session(settings) as session:
+            limit = options["candidates"]
+            candidates = statement_candidates.collect(session, limit) if limit > 0 else []
+        queries = [
+            dashboard_query.Query(**dict(query, ignore_columns=tuple(query["ignore_columns"])))
+            for query in options["queries"]
+        ]
+        answers = [
+            dashboard_query.answer(settings, query, key, options["timeout"], options["runs"]) for query in queries
+        ]
+        return {"changed": False, "answers": answers, "candidates": candidates}
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of a migration."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: report
+short_description: Draw the report of a migration out of its record
+version_added: 0.1.0
+description:
+  - Writes one HTML file that needs nothing else (no network, no script), and the same as Markdown for a ticket, both C(0600).
+  - "The verdict first, then what is left to do with its commands, the time of each phase, sizes, counts and digests of every table on
+    both sides, archive files, materialized views, findings, couch2pg's health and the dashboards."
+  - Only fields that are known are shown, and text without credentials and without what looks like a document or a person.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+options:
+  record:
+    description: The record, as M(cht.couch2pg.record) returns it.
+    type: dict
+    required: true
+  folder:
+    description: Folder on the controller for C(<migration_id>.html) and C(<migration_id>.md); made (0700) when it is missing.
+    type: str
+    required: true
+  places:
+    description:
+      - How commands get at PostgreSQL on each host, by inventory name.
+      - The keys are V(host), V(port), V(user), V(socket) and V(become_user).
+    type: dict
+    default: {}
+  state_dir:
+    description: Folder on the hosts for the state of migrations, to say where logs are.
+    type: str
+    default: ~/couch2pg-migration
+  record_place:
+    description: Where the record is, in words.
+    type: str
+    default: ""
+notes:
+  - It runs on the controller; the host need not be reachable.
+"""
+
+EXAMPLES = r"""
+- name: Draw the report
+  cht.couch2pg.report:
+    record: "{{ read.record }}"
+    folder: /home/me/couch2pg-records
+"""
+
+RETURN = r"""
+html:
+  description: The report.
+  returned: success
+  type: str
+  sample: /home/me/couch2pg-records/cht-2026.html
+markdown:
+  description: The same as Markdown.
+  returned: success
+  type: str
+  sample: /home/me/couch2pg-records/cht-2026.md
+verdict:
+  description: The first words of the report.
+  returned: success
+  type: str
+  sample: DONE
+"""
+
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(
+        {
+            "record": {"type": "dict", "required": True},
+            "folder": {"type": "str", "required": True},
+            "places": {"type": "dict", "default": {}},
+            "state_dir": {"type": "str", "default": "~/couch2pg-migration"},
+            "record_place": {"type": "str", "default": ""},
+        }
+    )
+    module.fail_json(msg="report is the work of its action plugin on the controller; call it as a task.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,455 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record as a report shows it: only what is known to be harmless is taken over, everything else stays behind."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Iterator
+
+from . import report_text as text
+from .report_todo import Places, checklist, shown
+
+# In the order of a run, with what each is for.
+PHASES = {
+    "preflight": "Checks of both servers",
+    "dump": "Archive and evidence from one snapshot",
+    "transfer": "The archive, byte by byte, on the target",
+    "restore": "Into a database beside the real one",
+    "refresh": "Materialized views",
+    "verify": "Target against evidence",
+    "promote": "The real name",
+    "handover": "couch2pg on the target",
+    "dashboards": "The dashboards' queries on both sides",
+    "cutover": "Dashboards pointed at the target",
+    "rollback": "Back to the source",
+    "cleanup": "What is no longer needed",
+}
+_NEEDED = ("preflight", "dump", "transfer", "restore", "refresh", "verify", "promote")
+_KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
+# Of a phase whose result this file doesn't know: numbers are shown, and text only under these names.
+_SPEAKING = {
+    *("status", "state", "health", "verdict", "deployment", "kind", "code", "unit", "source", "database", "host", "at"),
+    *("since", "until", "started_at", "ended_at", "message", "msg", "remedy", "problem", "reason", "advice", "name"),
+    *("matview", "role", "way", "counted"),
+}
+_ROWS = 50
+
+
+def document(record: dict[str, Any], places: Places, state_dir: str, record_place: str) -> dict[str, Any]:
+    """Everything that the templates show, as text and numbers."""
+    phases = {name: entry for name, entry in record["phases"].items() if name in PHASES}
+    done = {name: entry["result"] for name, entry in phases.items() if entry["status"] == "done"}
+    tables = _tables(done)
+    return {
+        "migration": text.name(record["migration_id"]),
+        "database": text.name(record["database"]),
+        "updated": {"iso": record["updated_at"], "text": text.clock(record["updated_at"])},
+        "created": text.clock(record["created_at"]),
+        "record_place": text.name(record_place),
+        "verdict": _verdict(record, phases, done, state_dir),
+        "servers": _servers(phases, done),
+        "evidence": _evidence(phases, done, tables),
+        "todo": shown(checklist(record, places)),
+        "timeline": _timeline(phases),
+        "sizes": _sizes(done),
+        "tables": tables,
+        "left_out": [
+            {"table": text.name(row.get("table")), "reason": text.sentence(row.get("reason"))}
+            for row in _rows(done.get("dump", {}), "left_out")
+        ],
+        "objects": [
+            {"kind": text.name(kind).replace("_", " "), "count": text.count(count)}
+            for kind, count in sorted((done.get("verify", {}).get("objects") or {}).items())
+            if count
+        ],
+        "information": [_difference(row) for row in _rows(done.get("verify", {}), "information")],
+        "archive": _archive(phases, done),
+        "matviews": _matviews(done),
+        "function": _function(done),
+        "findings": _findings(done),
+        "places": [
+            {"source": text.name(row.get("source")), "seq": text.name(str(row.get("seq", "")).split("-")[0])}
+            for row in _rows(done.get("dump", {}), "couchdb_progress")
+        ],
+        "couch2pg": _generic(done["handover"]) if "handover" in done else [],
+        "dashboards": [_dashboard(query) for query in _rows(done.get("dashboards", {}), "queries")],
+        "history": [
+            {
+                "at": text.clock(event.get("at")),
+                "phase": text.name(event.get("phase")),
+                "status": text.name(event.get("status")),
+                "host": text.name(event.get("host")),
+            }
+            for event in record["history"]
+        ],
+    }
+
+
+def _rows(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = result.get(name)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any], state_dir: str) -> dict[str, Any]:
+    """One word, one sentence; when it stopped: what was said, what differs, what is safe, what to do."""
+    failed = sorted(
+        (name for name, entry in phases.items() if entry["status"] == "failed"), key=lambda name: phases[name]["at"]
+    )
+    promoted = "promote" in done
+    verdict: dict[str, Any] = {
+        "state": "running",
+        "said": "",
+        "steps": [],
+        "commands": [],
+        "differences": [],
+        "matviews": [],
+    }
+    if failed:
+        name = failed[-1]
+        error = phases[name]["error"] or {}
+        host = text.name(phases[name]["host"])
+        verdict.update(
+            state="stopped",
+            word=f"STOPPED in {name}",
+            said=text.sentence(error.get("msg")) or "It gave no reason; its log has more.",
+            sentence=_safe_state(name, promoted, record),
+            steps=[
+                "Mend what is named above.",
+                "Run the same command again: what is done and verified is not repeated.",
+            ],
+            log=f"{text.name(state_dir)}/{text.name(record['migration_id'])}/jobs/{name}/log on {host}",
+            commands=["ansible-playbook cht.couch2pg.status -i inventory", _again(name)],
+            differences=[_difference(row) for row in _rows(error, "differences")],
+            matviews=[
+                {
+                    "matview": text.name(row.get("matview")),
+                    "error": text.sentence(row.get("error")),
+                    "advice": text.sentence(row.get("advice")),
+                }
+                for row in _rows(error, "matviews")
+            ],
+        )
+        return verdict
+    if "rollback" in done:
+        return dict(
+            verdict,
+            state="attention",
+            word="ROLLED BACK",
+            sentence="The source serves everything again; see what is left to do.",
+        )
+    if not promoted:
+        missing = next((name for name in _NEEDED if name not in done), "promote")
+        return dict(
+            verdict,
+            word="UNDER WAY",
+            sentence=f"Nothing went wrong so far. Next is {missing}; run the same command to go on.",
+        )
+    name, host = text.name(done["promote"].get("name")), text.name(phases["promote"]["host"])
+    sentence = f"The database {name} on {host} is complete and verified."
+    if done.get("dashboards", {}).get("passed") is False:
+        bad = [text.name(query.get("name")) for query in _rows(done["dashboards"], "queries") if query.get("problems")]
+        return dict(
+            verdict,
+            state="attention",
+            word="DONE, but dashboards differ",
+            sentence=f"{sentence} These queries do not give the same, or nothing fresh: {', '.join(bad)}. "
+            "The source serves the dashboards as before.",
+        )
+    return dict(verdict, state="done", word="DONE", sentence=sentence)
+
+
+def _safe_state(phase: str, promoted: bool, record: dict[str, Any]) -> str:
+    database = text.name(record["database"])
+    if promoted:
+        return f"The database {database} on the target is complete and verified; this step after it failed. The source is as it was."
+    return (
+        "Nothing is lost: the source was only read and couch2pg there goes on, "
+        f"and on the target nothing of this run bears the name {database}."
+        if phase != "preflight"
+        else "Nothing was changed on either server."
+    )
+
+
+def _again(phase: str) -> str:
+    playbook = phase if phase in ("dashboards", "cutover", "rollback", "cleanup") else "migrate"
+    return f"ansible-playbook cht.couch2pg.{playbook} -i inventory"
+
+
+def _servers(phases: dict[str, Any], done: dict[str, Any]) -> list[dict[str, str]]:
+    """Source and target: host and version."""
+    shown_ = []
+    for side, phase, version in (("Source", "dump", "dump"), ("Target", "restore", "verify")):
+        if phase in phases:
+            known = text.name(done.get(version, {}).get("server_version")).split(" ")[0]
+            shown_.append({"side": side, "host": text.name(phases[phase]["host"]), "version": known})
+    return shown_
+
+
+def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The proof in a few lines, each with how it stands."""
+    lines: list[dict[str, str]] = []
+
+    def add(state: str, what: str, detail: str) -> None:
+        lines.append({"state": state, "what": what, "detail": detail})
+
+    findings = _findings(done)
+    failures = sum(row["status"] == "failure" for row in findings)
+    warnings = sum(row["status"] == "warning" for row in findings)
+    if findings:
+        add(
+            "bad" if failures else "warn" if warnings else "ok",
+            "Preflight",
+            f"{len(findings)} checks: {_many(failures, 'failure')}, {_many(warnings, 'warning')}",
+        )
+    if "transfer" in done:
+        moved = done["transfer"]
+        add("ok", "Archive", f"every byte of {text.count(moved.get('files'))} files checked on the target")
+    if "verify" in done:
+        verified = done["verify"]
+        add(
+            "ok",
+            "Rows",
+            f"{text.count(verified.get('rows'))} in {text.count(verified.get('tables'))} tables, row by row the same "
+            f"({text.name(verified.get('digest_method'))})",
+        )
+        total = sum(value for value in (verified.get("objects") or {}).values() if text.number(value))
+        add("ok", "Schema", f"{text.count(total)} objects with owners and grants the same")
+    elif phases.get("verify", {}).get("status") == "failed":
+        differing = sum(row["state"] == "differs" for row in tables)
+        add("bad", "Rows and schema", f"not the same; {_many(differing, 'table')} with other rows")
+    if "refresh" in done:
+        count = len(_rows(done["refresh"], "matviews"))
+        add("ok", "Materialized views", f"{count} refreshed in {text.duration(done['refresh'].get('seconds'))}")
+    if "handover" in phases:
+        add(
+            "ok" if "handover" in done else "bad",
+            "couch2pg",
+            "healthy on the target" if "handover" in done else "not running there",
+        )
+    if "dashboards" in done:
+        queries = _rows(done["dashboards"], "queries")
+        good = sum(not query.get("problems") for query in queries)
+        slow = sum(query.get("status") == "slow" for query in queries)
+        state = "bad" if good < len(queries) else "warn" if slow else "ok"
+        add(
+            state,
+            "Dashboards",
+            f"{good} of {len(queries)} queries have the same result{f', {slow} slower' if slow else ''}",
+        )
+    return lines
+
+
+def _outcome(entry: dict[str, Any] | None) -> str:
+    if entry is None:
+        return "not yet"
+    return "done" if entry["status"] == "done" and (entry["result"] or {}).get("passed", True) else "failed"
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def _timeline(phases: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each phase with its share of the time; waiting in between is left out of the bars."""
+    rows: list[dict[str, Any]] = []
+    for phase, what in PHASES.items():
+        entry = phases.get(phase)
+        if entry is None and phase not in _NEEDED:
+            continue
+        result = (entry or {}).get("result") or {}
+        began, ended = text.moment(result.get("started_at")), text.moment(result.get("ended_at"))
+        seconds = text.number(result.get("seconds"))
+        if seconds is None and began is not None and ended is not None:
+            seconds = max(ended - began, 0.0)
+        rows.append(
+            {
+                "phase": phase,
+                "what": what,
+                "status": _outcome(entry),
+                "host": text.name((entry or {}).get("host")),
+                "ended": text.clock(result.get("ended_at") or (entry or {}).get("at")),
+                "seconds": seconds or 0.0,
+                "duration": text.duration(seconds),
+            }
+        )
+    total = sum(row["seconds"] for row in rows) or 1.0
+    before = 0.0
+    for row in rows:
+        row["left"] = round(100 * before / total, 2)
+        row["width"] = round(100 * row["seconds"] / total, 2)
+        row["share"] = f"{row['width']:.0f} %" if row["seconds"] else ""
+        before += row["seconds"]
+    return rows
+
+
+def _sizes(done: dict[str, Any]) -> list[dict[str, Any]]:
+    """Sizes with their ratio to the source's database."""
+    dump, verified = done.get("dump", {}), done.get("verify", {})
+    whole = text.number(dump.get("database_bytes")) or 0
+    tables = sum(text.number(row.get("bytes")) or 0 for row in _rows(dump, "tables"))
+    sizes = [
+        ("Database on the source", whole or None, ""),
+        ("of it in tables", tables or None, ""),
+        ("Archive", dump.get("bytes"), " ".join(text.name(dump.get(key)) for key in ("format", "compression"))),
+        ("Database on the target", verified.get("database_bytes"), "freshly written, without bloat"),
+    ]
+    known = [(label, size, note) for label, size, note in sizes if text.number(size) is not None]
+    most = max([float(size) for _label, size, _note in known if size is not None], default=1.0) or 1.0
+    return [
+        {
+            "label": label,
+            "size": text.size(size),
+            "bytes": text.count(size),
+            "ratio": f"{size / whole:.2f}" if whole and size is not None else text.NONE,
+            "width": round(100 * (size or 0) / most, 2),
+            "note": note,
+        }
+        for label, size, note in known
+    ]
+
+
+def _tables(done: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows and digests of each table on both sides; those that differ come first."""
+    source = {str(row.get("table")): row for row in _rows(done.get("dump", {}), "tables")}
+    found = _rows(done.get("verify", {}), "digests") or _rows(done.get("restore", {}), "tables")
+    target = {str(row.get("table")): row for row in found}
+    rows = []
+    for table in sorted(set(source) | set(target)):
+        ours, theirs = source.get(table, {}), target.get(table, {})
+        same = all(ours.get(key) == theirs.get(key) for key in ("rows", "digest"))
+        rows.append(
+            {
+                "table": text.name(table),
+                "state": "not yet" if not found else "same" if same else "differs",
+                "size": text.size(ours.get("bytes")),
+                "rows": [text.count(side.get("rows")) for side in (ours, theirs)],
+                "digests": [text.digest(side.get("digest")) for side in (ours, theirs)],
+            }
+        )
+    return sorted(rows, key=lambda row: row["state"] != "differs")
+
+
+def _difference(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "kind": text.name(row.get("kind")),
+        "object": text.name(row.get("object")),
+        "problem": text.name(row.get("problem")),
+        "source": _side(row.get("source")),
+        "target": _side(row.get("target")),
+    }
+
+
+def _side(value: Any) -> str:
+    """One side of a difference: a number or a digest as it is, words without what could be a secret, nothing else."""
+    if isinstance(value, str):
+        return text.digest(value) or text.sentence(value)[:200]
+    return text.count(value)
+
+
+def _archive(phases: dict[str, Any], done: dict[str, Any]) -> dict[str, Any] | None:
+    dump = done.get("dump")
+    if dump is None:
+        return None
+    files = [
+        {
+            "path": text.name(row.get("path")),
+            "bytes": text.count(row.get("bytes")),
+            "sha256": text.digest(row.get("sha256")),
+        }
+        for row in _rows(dump, "file_list")
+    ]
+    moved = done.get("transfer", {})
+    return {
+        "folder": text.name(dump.get("archive")),
+        "host": text.name(phases["dump"]["host"]),
+        "bytes": text.count(dump.get("bytes")),
+        "count": text.count(dump.get("files")),
+        "files": files,
+        "left_out": max(int(text.number(dump.get("files")) or 0) - len(files), 0) if files else 0,
+        "manifest": text.digest(dump.get("manifest_sha256")),
+        "checked": bool(moved) and all(moved.get(key) == dump.get(key) for key in ("bytes", "files")),
+    }
+
+
+def _matviews(done: dict[str, Any]) -> list[dict[str, Any]]:
+    source = {str(row.get("matview")): row for row in _rows(done.get("dump", {}), "matviews")}
+    return [
+        {
+            "matview": text.name(row.get("matview")),
+            "source_rows": text.count(source.get(str(row.get("matview")), {}).get("rows")),
+            "rows": text.count(row.get("rows")),
+            "duration": text.duration(row.get("seconds")),
+        }
+        for row in sorted(
+            _rows(done.get("refresh", {}), "matviews"), key=lambda row: -(text.number(row.get("seconds")) or 0)
+        )
+    ]
+
+
+def _function(done: dict[str, Any]) -> str:
+    function = done.get("refresh", {}).get("function")
+    if not isinstance(function, dict):
+        return ""
+    return f"{text.name(function.get('name'))} as {text.name(function.get('role'))}: {text.duration(function.get('seconds'))}"
+
+
+def _findings(done: dict[str, Any]) -> list[dict[str, str]]:
+    """Findings of preflight on both sides, what must be mended first."""
+    order = {"failure": 0, "warning": 1, "ok": 2}
+    rows = [
+        {
+            "side": side,
+            "status": str(row.get("status")) if row.get("status") in order else "failure",
+            "name": text.name(row.get("name")),
+            "message": text.sentence(row.get("message")),
+        }
+        for side in ("source", "target")
+        for row in _rows(done.get("preflight", {}), side)
+    ]
+    return sorted(rows, key=lambda row: order[row["status"]])
+
+
+def _dashboard(query: dict[str, Any]) -> dict[str, Any]:
+    found = (query.get("source"), query.get("target"))
+    sides: list[dict[str, Any]] = [side if isinstance(side, dict) else {} for side in found]
+    times = [text.number(side.get("milliseconds")) for side in sides]
+    status = query.get("status")
+    return {
+        "name": text.name(query.get("name")),
+        "status": status if status in ("same", "slow", "stale", "differs", "failed") else "failed",
+        "rows": [text.count(side.get("rows")) for side in sides],
+        "times": [text.NONE if value is None else f"{value:,.1f} ms" for value in times],
+        "age": _age(sides[1].get("newest_age_hours")),
+        "said": [text.sentence(line) for key in ("problems", "advice") for line in query.get(key) or []],
+    }
+
+
+def _age(hours: Any) -> str:
+    found = text.number(hours)
+    return text.NONE if found is None else f"{found:,.1f} h"
+
+
+def _generic(result: dict[str, Any]) -> list[dict[str, str]]:
+    """What a phase says, whatever its shape: numbers and yes or no under their names, text only under known names."""
+    return [{"what": what, "value": value} for what, value in _flatten(result, "")]
+
+
+def _flatten(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if _KEY.fullmatch(str(key)):
+                yield from _flatten(item, f"{path} {key}".strip())
+    elif isinstance(value, list):
+        if value and not isinstance(value[0], (dict, list)):
+            yield f"{path} (number)", str(len(value))
+            return
+        for place, item in enumerate(value[:_ROWS], 1):
+            yield from _flatten(item, f"{path} {place}")
+    elif isinstance(value, bool):
+        yield path.replace("_", " "), "yes" if value else "no"
+    elif text.number(value) is not None:
+        yield path.replace("_", " "), f"{value:,.6g}" if isinstance(value, float) else text.count(value)
+    elif isinstance(value, str) and path.rpartition(" ")[2] in _SPEAKING:
+        yield path.replace("_", " "), text.sentence(value)

@@ -1,0 +1,92 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a report may say of a record's values: names, numbers, times, digests; other text only without secrets and data."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.redaction import remove_credentials, remove_personal
+
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+# Stands where there is no value.
+NONE = "\N{EN DASH}"
+LONGEST_TEXT = 2000
+LONGEST_NAME = 300
+_HEX = re.compile(r"[0-9a-f]{16,64}(?::[0-9a-f]{16,64})?")
+
+
+def sentence(value: Any) -> str:
+    """Free text: an error, a finding, advice. Credentials and what looks like a document or a person are taken out."""
+    return " ".join(remove_personal(remove_credentials(line)) for line in _printable(value, LONGEST_TEXT).splitlines())
+
+
+def name(value: Any) -> str:
+    """A name of a table, a role, a host, a file."""
+    return remove_credentials(_printable(value, LONGEST_NAME))
+
+
+def digest(value: Any) -> str:
+    """A digest or a SHA-256, or nothing."""
+    return value if isinstance(value, str) and _HEX.fullmatch(value) else ""
+
+
+def number(value: Any) -> float | None:
+    """A number, or None."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def count(value: Any) -> str:
+    """A whole number with commas, or a dash where there is none."""
+    found = number(value)
+    return NONE if found is None else f"{found:,.0f}"
+
+
+def size(value: Any) -> str:
+    """Bytes in the unit that an operator would choose."""
+    found = number(value)
+    if found is None:
+        return NONE
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(found) < 1000:
+            return f"{found:.0f} B" if unit == "B" else f"{found:.1f} {unit}"
+        found /= 1000
+    return f"{found:.2f} TB"
+
+
+def duration(value: Any) -> str:
+    """Seconds as hours, minutes and seconds."""
+    found = number(value)
+    if found is None:
+        return NONE
+    if found < 60:
+        return f"{found:.1f} s"
+    minutes, seconds = divmod(round(found), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def moment(value: Any) -> float | None:
+    """Seconds since 1970 of a time in a record, or None."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return calendar.timegm(time.strptime(value, TIME_FORMAT))
+    except ValueError:
+        return None
+
+
+def clock(value: Any) -> str:
+    """A time in a record as a person writes it."""
+    found = moment(value)
+    return NONE if found is None else time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(found))
+
+
+def _printable(value: Any, longest: int) -> str:
+    text = "" if value is None else str(value)
+    text = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text[: longest + 1])
+    return text if len(text) <= longest else text[:longest] + " ..."

@@ -1,0 +1,218 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people have still to do after, or in the middle of, a migration: a checklist with the exact commands."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.identifiers import literal, quote
+
+from . import report_text as text
+
+_SESSIONS = "SELECT DISTINCT usename, application_name, client_addr FROM pg_stat_activity WHERE datname = {}"
+NOW, BEFORE, LATER = "Now", "Before the dashboards move", "Days later, when you are convinced"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to do: when, what, why, on which host, by which commands."""
+
+    when: str
+    title: str
+    why: str
+    host: str = ""
+    commands: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Places:
+    """How to get at each host's PostgreSQL, as the inventory has it."""
+
+    hosts: dict[str, dict[str, Any]]
+
+    def program(self, host: str, program: str) -> list[str]:
+        """The start of a command line, without a password: PostgreSQL's programs ask for it."""
+        place = self.hosts.get(host, {})
+        command = [program]
+        where = place.get("host") or place.get("socket")
+        if where:
+            command += ["-h", str(where)]
+        if str(place.get("port") or 5432) != "5432":
+            command += ["-p", str(place["port"])]
+        if place.get("user"):
+            command += ["-U", str(place["user"])]
+        account = place.get("become_user")
+        return [*(["sudo", "-u", str(account)] if account else []), *command]
+
+    def psql(self, host: str, *statements: str) -> str:
+        """A psql command line that runs the statements in one session."""
+        arguments = [part for statement in statements for part in ("-c", statement)]
+        return shlex.join([*self.program(host, "psql"), "-d", "postgres", *arguments])
+
+    def become(self, host: str, *command: str) -> str:
+        """A command line of the user who owns the migration's files there."""
+        account = self.hosts.get(host, {}).get("become_user")
+        return shlex.join([*(["sudo", "-u", str(account)] if account else []), *command])
+
+
+def checklist(record: dict[str, Any], places: Places) -> list[Item]:
+    """Everything that the record leaves to people, in the order in which it comes up."""
+    phases = record["phases"]
+    done = {name: entry for name, entry in phases.items() if entry["status"] == "done"}
+    items: list[Item] = []
+    if "restore" in done:
+        items += _roles(done, places)
+    if "promote" not in done:
+        return items
+    target = text.name(done["promote"]["host"])
+    source = text.name(done["dump"]["host"]) if "dump" in done else "the source"
+    if "handover" not in done:
+        items.append(
+            Item(
+                NOW,
+                "Start couch2pg on the target",
+                "With the very settings that it has on the source; only PostgreSQL's address and password are other ones. "
+                "COUCHDB_URL must stay the same to the byte up to its credentials, or everything is downloaded again. "
+                "The source's goes on running.",
+                target,
+                ["sudo systemctl enable --now couch2pg", "sudo journalctl -u couch2pg --since -5min -f"],
+            )
+        )
+    items += _dashboards(record, done, places, source, target)
+    if "cleanup" not in done:
+        items += _leftovers(record, done, places, source, target)
+    return items
+
+
+def _roles(done: dict[str, Any], places: Places) -> list[Item]:
+    restore = done["restore"]
+    owner = restore["result"].get("properties", {}).get("owner")
+    items = []
+    host = text.name(restore["host"])
+    for role in map(text.name, restore["result"].get("created_roles") or []):
+        statements = [f"ALTER ROLE {quote(role)} LOGIN", f"\\password {quote(role)}"]
+        why = "It was missing on the target, so the restore made it, without login and password. psql asks for the password."
+        if role == owner:
+            statements.insert(0, "SET password_encryption = 'md5'")
+            why += " couch2pg's own driver knows md5 passwords only: leave the first statement out if couch2pg's was updated."
+        items.append(
+            Item(NOW, f"Give the role {role} its login and password", why, host, [places.psql(host, *statements)])
+        )
+    return items
+
+
+def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, source: str, target: str) -> list[Item]:
+    items = []
+    if not (done.get("dashboards", {}).get("result") or {}).get("passed"):
+        items.append(
+            Item(
+                BEFORE,
+                "Compare what the dashboards ask on both sides",
+                "Set couch2pg_dashboard_queries to their queries, run this, and mend what it names.",
+                "the controller",
+                ["ansible-playbook cht.couch2pg.dashboards -i inventory"],
+            )
+        )
+    if "cutover" not in done:
+        items.append(
+            Item(
+                BEFORE,
+                "Point Superset, Klipfolio and everything else that reads the database at the target",
+                f"Let a few runs of couch2pg pass first. Until then they go on reading the source. The new address is that of {target}; "
+                "write down the old one: it is the way back.",
+            )
+        )
+        items.append(
+            Item(
+                BEFORE,
+                "Let them in",
+                "pg_hba.conf, the firewall, TLS certificates and poolers (pgbouncer.ini) of the target need an entry for each program "
+                "that connects to the source today. This lists them.",
+                source,
+                [places.psql(source, _SESSIONS.format(_text(text.name(record["database"]))))],
+            )
+        )
+    return items
+
+
+def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, source: str, target: str) -> list[Item]:
+    database = text.name(record["database"])
+    items = []
+    kept = done["promote"]["result"].get("kept_as")
+    if kept:
+        items.append(
+            Item(
+                LATER,
+                f"Drop {text.name(kept)}",
+                f"What bore the name {text.name(done['promote']['result'].get('name'))} on the target before was kept under this name.",
+                target,
+                [shlex.join([*places.program(target, "dropdb"), text.name(kept)])],
+            )
+        )
+    for host, phase in ((source, "dump"), (target, "transfer")):
+        folder = (done.get(phase, {}).get("result") or {}).get("archive")
+        if folder:
+            items.append(
+                Item(
+                    LATER,
+                    f"Remove the archive from {host}",
+                    "It holds every document. Where both hosts see the same folder, once is enough.",
+                    host,
+                    [places.become(host, "rm", "-r", "--", text.name(folder))],
+                )
+            )
+    items += [
+        Item(
+            LATER,
+            "Stop couch2pg on the source",
+            "Until then it keeps the source up to date, and with it the way back.",
+            source,
+            ["sudo systemctl disable --now couch2pg"],
+        ),
+        Item(
+            LATER,
+            f"Drop the database {database} on the source",
+            "Only when nobody needs it any more, and nobody is connected. There is no way back behind this.",
+            source,
+            [
+                places.psql(source, _SESSIONS.format(_text(database))),
+                shlex.join([*places.program(source, "dropdb"), database]),
+            ],
+        ),
+        Item(
+            LATER,
+            "Back the target up",
+            "Add it to whatever backs the source up today, and restore one backup to see that it works.",
+            target,
+        ),
+        Item(
+            LATER,
+            "Delete backups of the old server",
+            "They hold patient data, too: on its disks, in object storage, at the provider.",
+        ),
+        Item(
+            LATER,
+            "Monitoring, cron jobs and poolers",
+            "Whatever watches, vacuums, exports or pools on the source has to do so on the target, and stop there.",
+        ),
+    ]
+    return items
+
+
+def _text(value: str) -> str:
+    """A string constant that a shell's single quotes leave readable, where it can be one."""
+    return literal(value) if "$" in value or "'" in value else f"$${value}$$"
+
+
+def shown(items: list[Item]) -> list[dict[str, Any]]:
+    """The checklist by its three times, for a template."""
+    groups = []
+    for when in (NOW, BEFORE, LATER):
+        own = [item for item in items if item.when == when]
+        if own:
+            groups.append({"when": when, "todo": own})
+    return groups
