@@ -51,7 +51,10 @@ OLD_CGROUPS = ("/lib/systemd/systemd", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "
 
 @dataclass(frozen=True)
 class Spec:
-    """A host that is wanted. ``compose`` gives it Docker Compose, and the daemon that it runs in itself."""
+    """A host that is wanted. ``compose`` gives it Docker Compose, and the daemon that it runs in itself.
+
+    A volume is ``NAME:PATH``, which all hosts with this NAME see and which goes with them, or ``/PATH/HERE:PATH``.
+    """
 
     name: str
     suite: str = "bookworm"
@@ -137,7 +140,12 @@ class Hosts:
     def _start(self, spec: Spec, image_name: str) -> Host:
         container = self._full(spec.name)
         old = self._docker.run("info", "--format", "{{.CgroupVersion}}") == "1"
-        volumes = list(spec.volumes)
+        volumes = [volume if volume.startswith("/") else self._full(volume) for volume in spec.volumes]
+        for volume in spec.volumes:
+            if not volume.startswith("/"):
+                self._docker.run(
+                    "volume", "create", "--label", f"{LABEL}={self.name}", self._full(volume.split(":")[0])
+                )
         if spec.compose:
             volumes.append(f"{_socket(self._docker)}:/var/run/docker.sock")
         first, *others = spec.networks
@@ -200,6 +208,9 @@ def _remove(docker: Engine, name: str) -> None:
     networks = docker.run("network", "ls", "--quiet", "--filter", of_name).split()
     if networks:
         docker.run("network", "rm", *networks)
+    volumes = docker.run("volume", "ls", "--quiet", "--filter", of_name).split()
+    if volumes:
+        docker.run("volume", "rm", *volumes)
 
 
 def _sweep(docker: Engine) -> None:

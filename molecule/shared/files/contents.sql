@@ -23,6 +23,7 @@ JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'
 ORDER BY c.oid::regclass::text COLLATE "C";
 
-SELECT 'database ' || datname || ' owner ' || pg_get_userbyid(datdba) || ' '
-    || COALESCE((SELECT string_agg(a::text, ' ' ORDER BY a::text COLLATE "C") FROM unnest(datacl) AS a), '')
-FROM pg_database WHERE datname = current_database();
+-- Grants on the database itself are lent by the empty one that the operator made: what counts is who gets in.
+SELECT 'database ' || datname || ' owner ' || pg_get_userbyid(datdba)
+    || COALESCE((SELECT ' ' || rolname || ' ' || has_database_privilege(r.oid, d.oid, 'CONNECT') FROM pg_roles AS r WHERE rolname = 'superset'), '')
+FROM pg_database AS d WHERE datname = current_database();
