@@ -13,8 +13,8 @@ from .errors import MigrationError
 from .programs import Answer
 from .redaction import Redactor
 
-STARTED, STOPPED, INFO = "started", "stopped", "info"
-STATES = (STARTED, STOPPED, INFO)
+STARTED, STOPPED = "started", "stopped"
+STATES = (STARTED, STOPPED)
 
 
 def is_running(deployment: Deployment) -> bool:
@@ -29,8 +29,6 @@ def is_running(deployment: Deployment) -> bool:
 
 def needed(deployment: Deployment, state: str) -> bool:
     """Whether something must be done: also where it runs, but with settings that have changed since."""
-    if state == INFO:
-        return False
     if deployment.kind == kinds.ENV_FILE and not deployment.status_command:
         raise MigrationError(
             "Nothing says whether couch2pg runs. Set status_command in couch2pg_app: a command that ends with 0 while it does.",

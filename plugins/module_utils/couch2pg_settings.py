@@ -46,6 +46,10 @@ _NOT_ONE = (
 _ITS_OWN = re.compile(
     r"POSTGRESQL_URL|POSTGRES_(USER_NAME|PASSWORD|SERVER_NAME|DB_NAME)|COUCHDB_URL|COUCH2PG_\w+|SYNC_DB_\w+"
 )
+_BREAKS = (
+    "POSTGRES_PASSWORD (or POSTGRES_USER_NAME) holds a character that breaks the URL which couch2pg's entrypoint makes of it. "
+    "Percent-encode it there (/ is %2F, ? is %3F, # is %23)."
+)
 _SECRET = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY|_KEY$", re.IGNORECASE)
 # To the last @: one in a password may stand there unencoded.
 _CREDENTIALS = re.compile(r"(://[^:/@\s]*):\S*@")
@@ -106,8 +110,7 @@ class Settings:
         user, password, host, database = (self._required(name) for name in ENTRYPOINT_VARIABLES)
         if any(character in user + password for character in "/?#"):
             raise MigrationError(
-                "POSTGRES_PASSWORD (or POSTGRES_USER_NAME) holds a character that breaks the URL which couch2pg's entrypoint "
-                "makes of it. Percent-encode it there (/ is %2F, ? is %3F, # is %23).",
+                _BREAKS,
                 "postgresql_url",
             )
         return PostgresPlace(host, DEFAULT_PORT, database, unquote(user), unquote(password))

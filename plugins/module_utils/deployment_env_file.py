@@ -16,6 +16,9 @@ from .errors import MigrationError
 from .programs import ASK_SECONDS, environment
 from .redaction import Redactor
 
+# The core runs without Ansible, so that there is no run_command to call.
+# pylint: disable=ansible-bad-function
+
 
 def read(deployment: Deployment) -> Found:
     """Raises MigrationError ``settings_missing`` where the file isn't there."""

@@ -129,7 +129,7 @@ class _Reader:
 
     def _refused(self, what: str) -> MigrationError:
         number = self._text.count("\n", 0, self._place) + 1
-        raise MigrationError(
+        return MigrationError(
             f'Line {number} of {self._where} {what}. Write NAME="value" there, with a backslash before each " \\ $ and ` of '
             "the value.",
             "env_file",

@@ -20,10 +20,9 @@ extends_documentation_fragment:
   - cht.couch2pg.deployment
 options:
   state:
-    description: What couch2pg shall be; V(info) only looks.
+    description: What couch2pg shall be; without it, nothing is changed.
     type: str
-    required: true
-    choices: [started, stopped, info]
+    choices: [started, stopped]
 """
 
 EXAMPLES = r"""
@@ -76,7 +75,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_process_iden
 from ansible_collections.cht.couch2pg.plugins.module_utils.deployment import NONE
 
 OPTIONS: dict[str, Any] = {
-    "state": {"type": "str", "required": True, "choices": list(couch2pg_service.STATES)},
+    "state": {"type": "str", "choices": list(couch2pg_service.STATES)},
 }
 
 
@@ -88,11 +87,11 @@ def main() -> None:
     def work() -> dict[str, Any]:
         deployment = deployments.find(module.params["deployment"])
         before = identity(deployment)
-        changed = couch2pg_service.needed(deployment, state)
+        changed = bool(state) and couch2pg_service.needed(deployment, state)
         if changed and not module.check_mode:
             couch2pg_service.bring(deployment, state)
         process = identity(deployment)
-        foreseen = process["running"] if state == couch2pg_service.INFO else state == couch2pg_service.STARTED
+        foreseen = state == couch2pg_service.STARTED if state else process["running"]
         return {
             "changed": changed,
             "found": deployment.kind != NONE,

@@ -70,7 +70,10 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
         "function": _function(done),
         "findings": _findings(done),
         "places": [
-            {"source": text.name(row.get("source")), "seq": text.name(str(row.get("seq", "")).split("-")[0])}
+            {
+                "source": text.name(row.get("source")),
+                "seq": text.name(str(row.get("seq", "")).split("-", maxsplit=1)[0]),
+            }
             for row in _rows(done.get("dump", {}), "couchdb_progress")
         ],
         "couch2pg": _generic(done["handover"]) if "handover" in done else [],

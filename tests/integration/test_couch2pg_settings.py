@@ -64,8 +64,8 @@ class Migration:
     def settings(self, check: bool = False, **options: Any) -> dict[str, Any]:
         return self._run("couch2pg_settings", {**self._options, **options}, check)
 
-    def service(self, state: str, check: bool = False, **deployment: Any) -> dict[str, Any]:
-        return self._run("couch2pg_service", {"state": state, "deployment": deployment}, check)
+    def service(self, state: str | None = None, check: bool = False, **deployment: Any) -> dict[str, Any]:
+        return self._run("couch2pg_service", {**({"state": state} if state else {}), "deployment": deployment}, check)
 
     def stored(self, name: str = "couch2pg") -> dict[str, str]:
         path = self.folder / f"{name}.json"
@@ -228,31 +228,31 @@ def test_a_units_file_is_changed_where_it_must_be(clean: SystemdHost, migration:
 
 
 def test_started_stopped_and_the_same_process(clean: SystemdHost, migration: Migration) -> None:
-    assert migration.service("info")["found"] is False
+    assert migration.service()["found"] is False
     assert migration.service("stopped")["changed"] is False
     assert migration.service("started")["code"] == "deployment_missing"
     assert migration.capture() == {
         "changed": False,
         "found": False,
-        "deployment": migration.service("info")["deployment"],
+        "deployment": migration.service()["deployment"],
     }
     clean.unit("couch2pg.service", f"[Service]\n{SLEEP}Restart=always\nRestartSec=0\n")
     assert migration.service("started", check=True)["running"] is True
-    assert migration.service("info")["running"] is False
+    assert migration.service()["running"] is False
     process = migration.service("started")["process"]
     assert (process["running"], process["restarts"]) == (True, 0)
-    assert process == migration.service("info")["process"] == migration.service("started")["process"]
+    assert process == migration.service()["process"] == migration.service("started")["process"]
     clean.run("kill", "-9", str(process["pid"]))
     clean.run("sh", "-c", "until [ $(systemctl show -p NRestarts --value couch2pg) = 1 ]; do sleep 0.05; done")
-    again = migration.service("info")["process"]
+    again = migration.service()["process"]
     assert again["restarts"] == 1
     assert again["pid"] != process["pid"]
     assert migration.service("stopped", check=True)["changed"]
     assert migration.service("stopped")["process"]["pid"] is None
     assert not migration.service("stopped")["changed"]
     clean.unit("cht-couch2pg.service", f"[Service]\n{SLEEP}")
-    assert migration.service("info")["code"] == "ambiguous"
-    assert migration.service("info", kind="systemd", unit="couch2pg")["found"]
+    assert migration.service()["code"] == "ambiguous"
+    assert migration.service(None, kind="systemd", unit="couch2pg")["found"]
     assert "no systemd unit other" in migration.capture(kind="systemd", unit="other")["msg"]
 
 
@@ -313,7 +313,7 @@ def test_the_real_thing_logs_in_with_an_odd_password_in_both_styles(
             seen = couch2pg.Couch2pg(tmp_path / "seen", {}, installed)
             seen.log = log
             seen.wait_for(couch2pg.COMPLETED)
-            assert migration.service("info")["process"] == process
+            assert migration.service()["process"] == process
             migration.service("stopped")
             reset(clean)
         assert quote(ODD, safe="") in log.read_text(encoding="utf-8")
