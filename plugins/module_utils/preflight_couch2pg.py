@@ -47,11 +47,13 @@ def examine_target(
     settings: Settings,
     progress: Mapping[str, str],
     rename: bool = False,
+    give_login: bool = False,
     started: bool = False,
 ) -> Findings:
     """Findings of the host where couch2pg will run, ``found`` as it is there, with the ``settings`` that it will have.
 
     progress: the source's places, as ``examine_source`` found them. rename: whether places may be renamed.
+    give_login: whether the role will get its login before the start.
     started: just before its start, when the database stands under its real name.
     """
     findings = Findings()
@@ -61,7 +63,7 @@ def examine_target(
     if found.node:
         findings.attempt("couchdb certificate", lambda: _trust(findings, settings, found.node))
     findings.attempt("node.js", lambda: _node(findings, found, app_dir))
-    findings.attempt("couch2pg login", lambda: _login(findings, settings.postgres, app_dir))
+    findings.attempt("couch2pg login", lambda: _login(findings, settings.postgres, app_dir, give_login))
     if started:
         findings.attempt("couch2pg rights", lambda: _rights(findings, settings, rename))
     else:
@@ -110,11 +112,14 @@ def _node(findings: Findings, found: Found, app_dir: str) -> None:
         findings.ok("node.js", f"{version} runs couch2pg here")
 
 
-def _login(findings: Findings, place: PostgresPlace, app_dir: str) -> None:
+def _login(findings: Findings, place: PostgresPlace, app_dir: str, give_login: bool) -> None:
     """What the server asks for, judged against couch2pg's driver; then a login with couch2pg's own password."""
     asked = login_probe.probe(place.host, place.port, place.user, place.database, place.encrypted)
     driver = login_probe.driver_version(app_dir) if app_dir else None
     problem = login_probe.verdict(asked, place.user, driver)
+    if problem and asked.method == "scram" and give_login:
+        _will_be_given(findings, place)
+        return
     if problem:
         findings.failure("couch2pg login", problem, method=asked.method)
         return
@@ -126,8 +131,19 @@ def _login(findings: Findings, place: PostgresPlace, app_dir: str) -> None:
         if error.code == "database_missing" or "permission denied for database" in error.details.get("reason", ""):
             findings.ok("couch2pg login", f"{place.user!r} can log in at {place.host}:{place.port} ({asked.method})")
             return
+        if error.code == "authentication" and give_login:
+            _will_be_given(findings, place)
+            return
         raise _no_login(place, error) from error
     findings.ok("couch2pg login", f"{place.user!r} can log in at {place.host}:{place.port} ({asked.method})")
+
+
+def _will_be_given(findings: Findings, place: PostgresPlace) -> None:
+    findings.warning(
+        "couch2pg login",
+        f"{place.user!r} can't log in at {place.host}:{place.port} yet; before couch2pg is started it gets its login, with the "
+        "password of couch2pg's settings.",
+    )
 
 
 def _no_login(place: PostgresPlace, error: MigrationError) -> MigrationError:
@@ -136,7 +152,7 @@ def _no_login(place: PostgresPlace, error: MigrationError) -> MigrationError:
     return MigrationError(
         f"couch2pg can't log in to PostgreSQL at {place.host}:{place.port} as {place.user!r}: {error.details['reason']}. Give the "
         f"role its login and the password of couch2pg's settings there (ALTER ROLE ... LOGIN PASSWORD ...; CREATE ROLE if it "
-        "is missing; SET password_encryption = 'md5' before, for couch2pg's old driver).",
+        "is missing; SET password_encryption = 'md5' before, for couch2pg's old driver). Or let this be done: couch2pg_give_login.",
         "couch2pg_login",
         role=place.user,
     )

@@ -55,12 +55,19 @@ options:
       query:
         description: What follows the question mark of the URL, such as C(ssl=true).
         type: str
+  couchdb_url:
+    description: The C(COUCHDB_URL) where CouchDB has another name from here; without credentials it gets those of the settings.
+    type: str
   progress:
     description: The source's places in CouchDB, C(facts.progress) of the source's side.
     type: dict
     default: {}
   rename:
     description: Whether places in couchdb_progress may get the keys that couch2pg will use.
+    type: bool
+    default: false
+  give_login:
+    description: Whether couch2pg's role will get its login, by M(cht.couch2pg.couch2pg_role), before couch2pg is started.
     type: bool
     default: false
   started:
@@ -129,8 +136,11 @@ OPTIONS: dict[str, Any] = {
     "settings": {"type": "str", "no_log": True},
     "settings_file": {"type": "path"},
     "postgres": POSTGRES_OPTION,
+    # It may bear a password.
+    "couchdb_url": {"type": "str", "no_log": True},
     "progress": {"type": "dict", "default": {}},
     "rename": {"type": "bool", "default": False},
+    "give_login": {"type": "bool", "default": False},
     "started": {"type": "bool", "default": False},
 }
 
@@ -173,6 +183,7 @@ def _examine(deployment: Deployment, options: dict[str, Any]) -> tuple[Findings,
         _settings(options, found),
         options["progress"],
         options["rename"],
+        options["give_login"],
         options["started"],
     )
     return findings, {}
@@ -202,7 +213,8 @@ def _settings(options: dict[str, Any], found: Found) -> Settings:
         return found.settings
     captured = couch2pg_settings.parse_json(options["settings"])
     given = {name: value for name, value in options["postgres"].items() if value is not None}
-    return captured.moved_to(replace(captured.postgres, **given), found.settings.style)
+    moved = captured.moved_to(replace(captured.postgres, **given), found.settings.style)
+    return moved.with_couchdb(options["couchdb_url"]) if options["couchdb_url"] else moved
 
 
 if __name__ == "__main__":

@@ -1,0 +1,125 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole move of a real couch2pg: captured, carried over, started, healthy, and nothing lost; and what stops it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from jsonschema import Draft202012Validator
+from support import couch2pg, node, seed
+from support.couchdb import CouchDB
+from support.migration import ROOT, Migration, column, execute
+
+SUPERVISOR = ROOT / "tests" / "demo" / "couch2pg"
+PASSWORD = "p@s:s/w%40 $?#"
+
+
+@pytest.fixture
+def couchdb(tmp_path: Path) -> Iterator[CouchDB]:
+    with CouchDB(tmp_path / "couchdb") as server:
+        server.put("medic", [{"_id": f"report {number}", "type": "data_record"} for number in range(40)])
+        yield server
+
+
+@pytest.fixture
+def moving(migration: Migration, couchdb: CouchDB, tmp_path: Path) -> Iterator[Migration]:
+    """couch2pg runs on the source, from a CouchDB of its own; on the target its role has another password."""
+    seed.create_role(migration.source, seed.OWNER, PASSWORD)
+    seed.create_role(migration.target, seed.OWNER, "another")
+    execute(migration.source, "DELETE FROM couchdb_progress", migration.database)
+    folders = {side: tmp_path / "couch2pg" / side for side in ("source", "target")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    variables = couch2pg.settings(couchdb, migration.source, migration.database, PASSWORD)
+    env_file = folders["source"] / "couch2pg.env"
+    env_file.touch(mode=0o600)
+    env_file.write_text("".join(f"export {name}='{value}'\n" for name, value in variables.items()))
+    try:
+        supervise("start", folders["source"])
+        couch2pg.Couch2pg(folders["source"], {}).wait_for(couch2pg.COMPLETED)
+        migration.variables["couch2pg_app_become"] = False
+        for side, folder in folders.items():
+            migration.host_variables[side] = {"couch2pg_app": deployment(folder)}
+        place = {"host": migration.target.host, "port": migration.target.port}
+        migration.host_variables["target"]["couch2pg_app_postgres"] = place
+        yield migration
+    finally:
+        for folder in folders.values():
+            supervise("stop", folder)
+
+
+def supervise(verb: str, folder: Path) -> None:
+    subprocess.run([SUPERVISOR, verb, folder], check=True)
+
+
+def deployment(folder: Path) -> dict[str, Any]:
+    return {
+        "kind": "env_file",
+        "env_file": str(folder / "couch2pg.env"),
+        "app_dir": str(node.new().packages.parent),
+        "node": str(node.new().program),
+        "log": {"kind": "file", "path": str(folder / "couch2pg.log")},
+        **{f"{verb}_command": [str(SUPERVISOR), verb, str(folder)] for verb in ("start", "stop", "status")},
+    }
+
+
+def test_couch2pg_moves(moving: Migration) -> None:
+    # What would stop it is found before anything is changed.
+    sentence = moving.fail()
+    assert "Nothing was changed" in sentence
+    assert "couch2pg can't log in" in sentence
+    assert moving.database not in moving.databases()
+
+    moving.variables.update(couch2pg_give_login=True, couch2pg_password_hash="scram-sha-256")
+    run = moving.succeed()
+    assert PASSWORD not in run.output
+    assert "couch2pg runs on target and is healthy" in run.output
+    handover = moving.record["phases"]["handover"]["result"]
+    assert handover["health"]["runs_completed"] >= 1
+    # It went on from its place: nothing was downloaded again.
+    assert handover["health"]["changes"] == 0
+    assert all(entry["current"] for entry in handover["health"]["sync"])
+    assert handover["reconciliation"]["differences"] == 0
+    assert handover["settings"]["POSTGRESQL_URL"].endswith(
+        f"@{moving.target.host}:{moving.target.port}/{moving.database}"
+    )
+    assert PASSWORD not in json.dumps(moving.record)
+    schema = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
+    assert list(Draft202012Validator(schema).iter_errors(moving.record)) == []
+    target = Path(moving.host_variables["target"]["couch2pg_app"]["env_file"])
+    assert target.stat().st_mode & 0o077 == 0
+
+    again = moving.succeed()
+    assert again.changed == 0, again.output
+
+    # A document that is lost behind couch2pg's back fails, and is named.
+    execute(moving.target, "DELETE FROM couchdb WHERE doc ->> '_id' = 'report 7'", moving.database)
+    sentence = moving.fail()
+    assert "lost" in sentence
+    assert moving.record["phases"]["handover"]["status"] == "failed"
+
+
+def test_another_name_of_couchdb(moving: Migration, couchdb: CouchDB) -> None:
+    moving.variables.update(couch2pg_give_login=True, couch2pg_password_hash="scram-sha-256", couch2pg_reconcile=False)
+    other = f"http://localhost:{couchdb.port}/medic"
+    moving.host_variables["target"]["couch2pg_app_couchdb_url"] = other
+    sentence = moving.fail()
+    assert "would download everything again" in sentence
+    moving.variables["couch2pg_rename_places"] = True
+    moving.succeed()
+    assert moving.record["phases"]["handover"]["result"]["health"]["changes"] == 0
+    keys = column(moving.target, "SELECT source FROM couchdb_progress", moving.database)
+    assert f"localhost:{couchdb.port}/medic" in keys
+
+
+def test_only_the_database_moves(moving: Migration) -> None:
+    moving.variables["couch2pg_handover"] = False
+    run = moving.succeed()
+    assert "handover" not in moving.record["phases"]
+    assert "couch2pg was not moved" in run.output
