@@ -47,7 +47,6 @@ def write_inventory(servers: Servers, path: Path) -> None:
         # Nothing is left in anybody's home.
         "ansible_remote_tmp": str(PRIVATE / "tmp"),
         "couch2pg_become": False,
-        "couch2pg_app_become": False,
         "couch2pg_database": DATABASE,
         "couch2pg_migration_id": "demo",
         "couch2pg_records_dir": str(PRIVATE / "records"),

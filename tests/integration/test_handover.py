@@ -43,7 +43,6 @@ def moving(migration: Migration, couchdb: CouchDB, tmp_path: Path) -> Iterator[M
     try:
         supervise("start", folders["source"])
         couch2pg.Couch2pg(folders["source"], {}).wait_for(couch2pg.COMPLETED)
-        migration.variables["couch2pg_app_become"] = False
         for side, folder in folders.items():
             migration.host_variables[side] = {"couch2pg_app": deployment(folder)}
         place = {"host": migration.target.host, "port": migration.target.port}
