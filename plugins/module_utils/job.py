@@ -33,7 +33,8 @@ from . import job_runner, limits, processes
 from .errors import MigrationError
 from .files import expand, lock, make_private_folder, read_json, remove_tree, write_json, write_text
 
-PACKAGE = __package__ or ""
+# Python 3.9 and older gives a module in a zip, as Ansible's are, its __package__ only after it was loaded.
+PACKAGE = __name__.rpartition(".")[0]
 START_SECONDS = 30.0
 POLL_SECONDS = 0.2
 

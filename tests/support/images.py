@@ -35,6 +35,8 @@ APPLICATION = ROOT / "tests" / "couch2pg"
 MIRROR = "http://deb.debian.org/debian"
 # The suite whose packages of both versions of Compose can be had on one host.
 COMPOSE_SUITE = "bookworm"
+# Their Node.js can't run the new driver of PostgreSQL; their PostgreSQL stores passwords as the old one wants them.
+OLD_SUITES = ("bullseye",)
 BUILD_SECONDS = 1800
 
 
@@ -51,14 +53,15 @@ def _host(docker: Engine, suite: str) -> str:
     name = f"{REPOSITORY}-host:{suite}"
     base = os.environ.get("COUCH2PG_BASE_IMAGE", "").replace("{suite}", suite)
     postgresql = os.environ.get("COUCH2PG_POSTGRESQL", "postgresql")
-    lock = APPLICATION / "package-lock.json"
+    old = suite in OLD_SUITES
+    lock = (APPLICATION / "stock" if old else APPLICATION) / "package-lock.json"
     program = [*sorted(APPLICATION.glob("*.js")), *sorted((APPLICATION / "migrations").rglob("*.sql"))]
     recipe = [RECIPE / "Dockerfile", RECIPE / "provision"]
     stamp = _stamp([suite, base, postgresql], [*recipe, lock, *program])
     if _is(docker, name, stamp):
         return name
     with _saying(f"image {name}"):
-        packages = node.new().packages
+        packages = (node.stock() if old else node.new()).packages
         with tempfile.TemporaryDirectory(dir=CACHE) as context:
             for path in recipe:
                 shutil.copy(path, context)

@@ -20,6 +20,8 @@ from .places import SupportError
 GROUPS = ("couch2pg_source", "couch2pg_target", "couch2pg_app_source", "couch2pg_app_target")
 # Of Ansible's own variables only these are about what a host is; the others say how to get to it.
 KEPT = ("ansible_pipelining",)
+# And of ours, these lead to real servers, or say how a couch2pg is kept that isn't there.
+LEFT = ("ansible_", "couch2pg_app", "couch2pg_transfer_address", "couch2pg_transfer_port", "couch2pg_transfer_user")
 SUITES = {
     "couch2pg_source": os.environ.get("COUCH2PG_REHEARSAL_SOURCE_SUITE") or "bookworm",
     "couch2pg_target": os.environ.get("COUCH2PG_REHEARSAL_TARGET_SUITE") or "bookworm",
@@ -38,7 +40,7 @@ def stand_ins(inventory: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "name": name,
                     "groups": [],
                     "suite": SUITES.get(group, "bookworm"),
-                    "variables": {k: v for k, v in variables.items() if k in KEPT or not k.startswith("ansible_")},
+                    "variables": {k: v for k, v in variables.items() if k in KEPT or not k.startswith(LEFT)},
                 },
             )
             host["groups"].append(group)

@@ -18,6 +18,8 @@ REAL = {
     "ansible_ssh_common_args": "-J bastion.example.org",
     "ansible_become_password": "secret",
     "ansible_connection": "ssh",
+    "couch2pg_app_couchdb_url": "https://couch.example.org/medic",
+    "couch2pg_transfer_address": "192.0.2.7",
 }
 
 
