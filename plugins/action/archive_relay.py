@@ -5,22 +5,29 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from typing import Any, Iterator
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.cht.couch2pg.plugins.module_utils import relay
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import amount, duration
-from ansible_collections.cht.couch2pg.plugins.plugin_utils.job_action import INTERVALS
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.job_action import INTERVALS, keep_alive
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.other_host import connect
 
 # What is in memory at a time, a few times over.
 PIECE = 8 * 1024 * 1024
+# A connection that is lost is tried again: as often as it brings something, and so often when it doesn't.
+TRIES = 4
+PAUSE_SECONDS = 3.0
+SILENCE_SECONDS = 60
 # Whatever a login says comes before it.
 BEGIN = "cht.couch2pg begins here\n"
 # What is there is counted first: nobody else may have written meanwhile, and nothing may be doubled.
-WRITE = '[ "$(wc -c <{path})" -eq {offset} ] && cat >>{path} && wc -c <{path}'
+WRITE = 'if [ "$(wc -c <{path})" -eq {offset} ]; then cat >>{path}; else cat >/dev/null; fi && wc -c <{path}'
 READ = "printf '%s\\n' '{begin}' && tail -c +{first} {path} | head -c {size}"
 
 
@@ -35,29 +42,35 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = self._task.args
-        answer: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
-        if answer.get("failed") or self._task.check_mode:
-            return answer
         self._here = self._connection
         self._there: Any = None
+        self._parent = os.getppid()
         self._began = time.monotonic()
         self._carried = 0
         self._said = self._began
         self._intervals: Iterator[float] = iter(INTERVALS)
         self._pause = next(self._intervals)
-        while not answer["complete"]:
+        keep_alive(self._here, self._silence())
+        failures = 0
+        while True:
+            carried = self._carried
             try:
+                answer: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
+                if answer.get("failed") or self._task.check_mode:
+                    return answer
+                if answer["complete"]:
+                    return {"changed": self._carried > 0, "carried_bytes": self._carried}
                 self._carry(answer, variables)
             except AnsibleConnectionFailure as error:
-                return self._failure("interrupted", f"The connection to a host was lost ({error}).")
-            except AnsibleError as error:
+                failures = 1 if self._carried > carried else failures + 1
+                if failures >= TRIES:
+                    return self._failure("interrupted", f"The connection to a host was lost ({error}).")
+                self._say("relay | the connection was lost, and is tried again", variables)
+                time.sleep(PAUSE_SECONDS)
+            except (AnsibleError, MigrationError) as error:
                 return self._failure("relay_failed", f"The archive could not be carried further: {error}")
             finally:
                 self._connection = self._here
-            answer = self._execute_module(module_args=arguments, task_vars=variables)
-            if answer.get("failed"):
-                return answer
-        return {"changed": self._carried > 0, "carried_bytes": self._carried}
 
     def _failure(self, code: str, sentence: str) -> dict[str, Any]:
         return {
@@ -80,17 +93,21 @@ class ActionModule(ActionBase):
                 self._play_context,
                 self._templar,
             )
+            keep_alive(self._there, self._silence())
         total = answer["present"] + sum(segment["bytes"] - segment["offset"] for segment in answer["segments"])
         done = answer["present"]
-        for segment in answer["segments"]:
+        for segment in relay.checked(answer["segments"]):
             offset = segment["offset"]
             while offset < segment["bytes"]:
-                size = min(self._piece(), segment["bytes"] - offset)
+                # Ansible's workers outlive an ansible-playbook that was killed, and would get in the way of the next run.
+                if os.getppid() != self._parent:
+                    raise AnsibleError("ansible-playbook has ended.")
+                size, began = min(self._piece(), segment["bytes"] - offset), time.monotonic()
                 self._write(f"{answer['partial']}/{segment['path']}", offset, self._read(segment["path"], offset, size))
                 offset += size
                 done += size
                 self._carried += size
-                self._keep_pace()
+                self._keep_pace(size, began)
                 self._show(segment["path"], done, total, variables)
 
     def _read(self, path: str, offset: int, size: int) -> bytes:
@@ -110,16 +127,20 @@ class ActionModule(ActionBase):
         self._connection = self._here
         words = self._run(WRITE.format(path=shlex.quote(path), offset=offset), data).split()
         if not words or int(words[-1]) != offset + len(data):
-            raise AnsibleError(f"{path} on the target was written by somebody else, or not in full.")
+            raise AnsibleError(
+                f"{path} on the target has not grown as it should. Another run may carry the same archive: end it, or wait for it."
+            )
 
     def _run(self, command: str, data: bytes) -> bytes:
         # Bytes that aren't text survive the way to text and back.
         result = self._low_level_execute_command(command, in_data=data, encoding_errors="surrogate_or_strict")
         if result["rc"]:
-            raise AnsibleError(
-                result["stderr"].strip().splitlines()[-1] if result["stderr"].strip() else "a command failed"
-            )
+            said = str(result["stderr"]).strip().splitlines() or [f"a command failed with exit code {result['rc']}"]
+            raise AnsibleError(said[-1])
         return str(result["stdout"]).encode("utf-8", "surrogateescape")
+
+    def _silence(self) -> int:
+        return int(self._task.args.get("silence") or SILENCE_SECONDS)
 
     def _limit(self) -> int:
         return int(self._task.args.get("bandwidth_limit") or 0)
@@ -128,16 +149,15 @@ class ActionModule(ActionBase):
         """Not more at once than a second's worth."""
         return min(PIECE, self._limit()) or PIECE
 
-    def _keep_pace(self) -> None:
+    def _keep_pace(self, size: int, began: float) -> None:
+        # Piece by piece: what was lost while a connection was down isn't caught up with.
         if self._limit():
-            time.sleep(max(self._carried / self._limit() - (time.monotonic() - self._began), 0))
+            time.sleep(max(size / self._limit() - (time.monotonic() - began), 0))
 
     def _show(self, path: str, done: int, total: int, variables: dict[str, Any]) -> None:
         now = time.monotonic()
         fixed = float(self._templar.template(variables.get("couch2pg_progress_seconds", 0)))
-        if now - self._said < (fixed or self._pause) or not self._templar.template(
-            variables.get("couch2pg_show_progress", True)
-        ):
+        if now - self._said < (fixed or self._pause):
             return
         self._said, self._pause = now, next(self._intervals, INTERVALS[-1])
         rate = self._carried / (now - self._began)
@@ -145,4 +165,8 @@ class ActionModule(ActionBase):
             f"relay | {path} | {amount(done, 'bytes')} of {amount(total, 'bytes')} ({100 * done // total} %) | "
             f"{amount(int(rate), 'bytes')}/s | {duration((total - done) / rate)} left"
         )
-        self._display.display(f"  {variables.get('inventory_hostname', '')} | transfer | {line}")
+        self._say(line, variables)
+
+    def _say(self, line: str, variables: dict[str, Any]) -> None:
+        if self._templar.template(variables.get("couch2pg_show_progress", True)):
+            self._display.display(f"  {variables.get('inventory_hostname', '')} | transfer | {line}")

@@ -42,6 +42,11 @@ def identify(root: Path) -> dict[str, Any]:
     return {"inode": stat.st_ino, "modified": stat.st_mtime_ns}
 
 
+def is_inside(path: str) -> bool:
+    """Whether a path that the other side names stays inside of the archive."""
+    return bool(path) and not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
+
+
 def partial_folder(final: Path) -> Path:
     """Where an archive is while it arrives."""
     return final.with_name(final.name + ".partial")
@@ -125,7 +130,7 @@ def load_manifest(partial: Path, source: dict[str, Any]) -> dict[str, Any]:
             "other_archive",
         )
     for entry in listing["files"]:
-        if entry["path"].startswith("/") or ".." in entry["path"].split("/"):
+        if not is_inside(entry["path"]):
             raise MigrationError(
                 f"The manifest names {entry['path']}, which is outside of the archive. Look at the source.",
                 "manifest_damaged",

@@ -23,6 +23,8 @@ FOLDER = "gate"
 SILENCE_SECONDS = 300
 # From 7.7 on sshd itself refuses an expired key; before that, only the gate does.
 KNOWS_EXPIRY = (7, 7)
+# As ssh-keygen writes it, without a comment. The target says it: anything else could let in more than this one key.
+_PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}")
 # All that reads; writing is refused by the module anyway.
 REFUSED = "delete* remove-source-files backup* write-batch log-file* copy-links copy-unsafe-links"
 
@@ -46,8 +48,13 @@ def gate_folder(state_dir: str, migration_id: str) -> Path:
 def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any]:
     """Let the holder of ``public_key`` read the archive until it expires.
 
-    Raises MigrationError ``gate_not_opened`` or ``not_writable``.
+    Raises MigrationError ``bad_key``, ``gate_not_opened`` or ``not_writable``.
     """
+    if not _PUBLIC_KEY.fullmatch(options["public_key"]):
+        raise MigrationError(
+            "What the target sent is not a public key; nobody was let in. Look who has changed something on the target.",
+            "bad_key",
+        )
     account = pwd.getpwuid(os.geteuid())
     keys = authorized_keys(account)
     folder = gate_folder(options["state_dir"], options["migration_id"])

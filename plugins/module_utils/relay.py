@@ -44,3 +44,18 @@ def missing(options: dict[str, Any]) -> dict[str, Any]:
             if entry["bytes"]:
                 segments.append({"path": entry["path"], "offset": max(offset, 0), "bytes": entry["bytes"]})
     return {"partial": str(partial), "segments": segments, "present": sum(there.values()), "complete": not segments}
+
+
+def checked(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the target asks for, on the controller: a target that was taken over must not read other files on the source.
+
+    Raises MigrationError ``bad_segment``.
+    """
+    for segment in segments:
+        sizes = (segment["offset"], segment["bytes"])
+        if not arrival.is_inside(segment["path"]) or not all(isinstance(size, int) and size >= 0 for size in sizes):
+            raise MigrationError(
+                f"The target asks for {segment['path']!r}, which is not in the archive. Look who has changed something there.",
+                "bad_segment",
+            )
+    return segments

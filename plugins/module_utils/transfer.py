@@ -90,16 +90,17 @@ class Transfer:
         """Everything, from the first question to the archive's name."""
         progress = self._context.progress
         refetched: list[str] = []
+        progress.plan(3 if self._direct else 1)
         if arrival.check_place(self._final, self._source, self._state.name):
             listing = manifest.load(self._final)
             if self._is_intact(listing):
                 return self._result(listing, 0, refetched)
+            self._knock()
             partial = arrival.take_back(self._final)
         else:
-            partial = arrival.prepare(self._final, self._source, self._state.name)
-        progress.plan(3 if self._direct else 1)
-        if self._direct:
             self._knock()
+            partial = arrival.prepare(self._final, self._source, self._state.name)
+        if self._direct:
             self._fetch_manifest(partial)
         listing = arrival.load_manifest(partial, self._source)
         there = arrival.sizes(partial, listing)
@@ -149,7 +150,9 @@ class Transfer:
         return False
 
     def _knock(self) -> None:
-        """See that the source lets us in, before anything is fetched."""
+        """See that the source lets us in, before anything is made or fetched here."""
+        if not self._direct:
+            return
         parameters = self._parameters
         self._context.progress.step("connecting")
         configuration = transfer_key.configure(self._key, parameters)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,12 @@ KIND = "transfer"
 # The name under which ssh knows the source, whatever its address.
 SOURCE = "couch2pg-source"
 CONNECT_SECONDS = 10
+# The source says them, and they become lines of ssh's configuration, which can run commands.
+_WORDS = {
+    "address": re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:-]*(%[A-Za-z0-9_.-]+)?"),
+    "user": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?"),
+    "host_keys": re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}"),
+}
 
 
 def key_folder(job_folder: Path) -> Path:
@@ -50,12 +57,24 @@ def remove(job_folder: Path, write: bool = True) -> bool:
 
 
 def configure(folder: Path, parameters: dict[str, Any]) -> Path:
-    """Write what ssh needs to reach the source, and only that; returns the file to give with ``-F``."""
+    """Write what ssh needs to reach the source, and only that; returns the file to give with ``-F``.
+
+    Raises MigrationError ``bad_word``.
+    """
+    for name, allowed in _WORDS.items():
+        given = parameters[name]
+        for word in given if isinstance(given, list) else [given]:
+            if not allowed.fullmatch(word):
+                raise MigrationError(
+                    f"{word!r} can't be {name} of the source, and was not used. Check couch2pg_transfer_address, "
+                    "and look who has changed something on the source.",
+                    "bad_word",
+                )
     known = folder / "known_hosts"
     write_text(known, "".join(f"{SOURCE} {key}\n" for key in parameters["host_keys"]))
     path = folder / "ssh_config"
     options = {
-        "HostName": parameters["address"],
+        "HostName": parameters["address"].replace("%", "%%"),
         "Port": parameters["port"],
         "User": parameters["user"],
         "HostKeyAlias": SOURCE,

@@ -14,7 +14,7 @@ description:
   - Reads the archive on the source and writes it on the target, over Ansible's own connections to both. Whatever these need
     (a bastion, a port, a password, another user) they have already. The hosts need not reach each other, and no program beside a shell.
   - The bytes pass through the controller's memory, some megabytes at a time. Nothing is written to its disk.
-  - What has arrived is not sent again, down to the middle of a file.
+  - What has arrived is not sent again, down to the middle of a file. A connection that is lost is tried again.
     M(cht.couch2pg.archive_transfer) with C(way=relay) then proves every byte.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -45,6 +45,10 @@ options:
     description: Most bytes to carry in a second, V(0) for no limit.
     type: int
     default: 0
+  silence:
+    description: Seconds without an answer after which a connection is given up and tried again.
+    type: int
+    default: 60
 """
 
 EXAMPLES = r"""
@@ -79,6 +83,7 @@ OPTIONS: dict[str, Any] = {
     "source_become": {"type": "bool", "default": False},
     "source_become_user": {"type": "str", "default": ""},
     "bandwidth_limit": {"type": "int", "default": 0},
+    "silence": {"type": "int", "default": 60},
 }
 
 

@@ -17,7 +17,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import 
 INTERVALS = (2.0, 3.0, 5.0, 10.0, 15.0, 30.0)
 UNREACHABLE_SECONDS = 900.0
 # A dead connection is noticed within a minute, where the operator's own options don't say otherwise (the first one counts).
-SSH_KEEPALIVE = "-o ServerAliveInterval=15 -o ServerAliveCountMax=3"
+UNANSWERED_SECONDS = 45
+SSH_KEEPALIVE = "-o ServerAliveInterval={interval} -o ServerAliveCountMax=3"
 
 
 class JobAction(ActionBase):
@@ -33,7 +34,7 @@ class JobAction(ActionBase):
         variables = task_vars or {}
         if self._task.async_val or self._task.check_mode or "job_wait" in self._task.args:
             return self._execute_module(task_vars=variables, wrap_async=self._task.async_val)
-        self._keep_alive()
+        keep_alive(self._connection, UNANSWERED_SECONDS)
         intervals = self._intervals(variables)
         arguments = dict(self._task.args, job_wait=next(intervals))
         result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
@@ -41,16 +42,6 @@ class JobAction(ActionBase):
             self._show(describe(result["job"]["progress"]), result["job"]["kind"], variables)
             result = self._poll_patiently(result["job"]["kind"], next(intervals), variables)
         return result
-
-    def _keep_alive(self) -> None:
-        """Have ssh notice a connection that was cut, on a connection of its own: the play's goes without."""
-        if self._connection.transport != "ssh":
-            return
-        given = self._connection.get_option("ssh_extra_args") or ""
-        self._connection.set_option("ssh_extra_args", f"{given} {SSH_KEEPALIVE}".strip())
-        path = self._connection.get_option("control_path")
-        if not path:
-            self._connection.set_option("control_path", "%(directory)s/couch2pg-%%C")
 
     def _poll_patiently(self, kind: str, seconds: float, variables: dict[str, Any]) -> dict[str, Any]:
         """Poll; where the host can't be reached, try again for a while. The job doesn't notice."""
@@ -122,6 +113,17 @@ class JobAction(ActionBase):
     def _show(self, line: str, kind: str, variables: dict[str, Any]) -> None:
         if self._templar.template(variables.get("couch2pg_show_progress", True)):
             self._display.display(f"  {variables.get('inventory_hostname', '')} | {kind} | {line}")
+
+
+def keep_alive(connection: Any, seconds: int) -> None:
+    """Have ssh notice a connection that was cut, on a connection of its own: the play's goes without."""
+    if connection.transport != "ssh":
+        return
+    given = connection.get_option("ssh_extra_args") or ""
+    wanted = SSH_KEEPALIVE.format(interval=max(1, seconds // 3))
+    connection.set_option("ssh_extra_args", f"{given} {wanted}".strip())
+    if not connection.get_option("control_path"):
+        connection.set_option("control_path", "%(directory)s/couch2pg-%%C")
 
 
 def _is_running(result: dict[str, Any]) -> bool:

@@ -9,7 +9,11 @@ from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import become_loader, connection_loader
+
+_PASSWORDS = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
+_BECOME_PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass")
 
 
 def connect(
@@ -27,12 +31,17 @@ def connect(
     # The task's keywords are those for its own host.
     keys = {name: value for name, value in keys.items() if name not in ("retries", "timeout", "port", "remote_user")}
     keys.update(become=become, become_user=become_user)
-    if play.password:
-        keys["password"] = play.password
-    if play.become_pass:
-        keys["become_pass"] = play.become_pass
+    # What was typed for all hosts (-k, -K) counts here, too; a password from the task's own host's variables stays there.
+    for name, variable in (("password", _PASSWORDS), ("become_pass", _BECOME_PASSWORDS)):
+        if any(word in variables for word in variable):
+            setattr(context, name, None)
+        elif getattr(play, name):
+            keys[name] = getattr(play, name)
+    # The plugin has no such variable: Ansible hands it on.
+    if "ansible_timeout" in its:
+        keys["timeout"] = int(its["ansible_timeout"])
     wanted = its.get("ansible_become")
-    if become if wanted is None else wanted:
+    if become if wanted is None else boolean(wanted):
         method = (
             its.get("ansible_become_method")
             or keys.get("become_method")

@@ -16,13 +16,14 @@ from typing import Iterator
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import gate, limits, processes
 from support.background import kill, wait_until
-from support.cabled_hosts import PORT, Network
+from support.cabled_hosts import PORT, Network, set_password
 from support.migration import RUN_SECONDS
 from support.moving import FILES, NAME, Moving, Running, contents
 from support.places import SupportError
 
 LARGE = FILES["archive/3001.dat.gz"]
 TOTAL = sum(FILES.values())
+PASSWORD = "become me 7!"
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +43,13 @@ def moving(network: Network, tmp_path: Path) -> Moving:
 
 
 def halfway(moving: Moving, *arguments: str) -> Running:
-    """A run whose large file is in the middle, and creeps."""
-    moving.variables["couch2pg_bandwidth_limit"] = "150KB"
+    """A run whose large file is in the middle, and creeps. What an earlier run has brought doesn't count."""
+    # It lasts for a minute and a half: whatever is tried meanwhile may be slow.
+    moving.variables["couch2pg_bandwidth_limit"] = "60KB"
+    wanted = moving.bytes_there() + 100_000
     run = moving.start(*arguments)
     wait_until(
-        "some of it arrives", lambda: moving.bytes_there() > 200_000 or run.process.poll() is not None, RUN_SECONDS
+        "some of it arrives", lambda: moving.bytes_there() > wanted or run.process.poll() is not None, RUN_SECONDS
     )
     assert run.process.poll() is None, run.output
     assert moving.bytes_there() < LARGE
@@ -205,7 +208,7 @@ def test_the_disk_is_full(moving: Moving, network: Network) -> None:
         assert not moving.arrived.exists()
         (disk / "fill").unlink()
         moving.succeed()
-        assert moving.result["resumed_bytes"] > 200_000
+        assert moving.result["resumed_bytes"] > 100_000
     finally:
         network.target.power_off()
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
@@ -213,8 +216,10 @@ def test_the_disk_is_full(moving: Moving, network: Network) -> None:
 
 
 def test_through_the_controller(moving: Moving, network: Network) -> None:
-    """Where the hosts can't reach each other: over a bastion, and gone on with in the middle of a file."""
+    """Where the hosts can't reach each other: over a bastion, by a password, and gone on with in the middle of a file."""
     del moving.variables["couch2pg_transfer_address"]
+    # Somebody else logs in on the source, and becomes its user by a password. (Both users are this machine's.)
+    moving.source_variables.update(ansible_user=network.target.user, ansible_become_password=PASSWORD)
     # The source is reached by way of the target here, and only there.
     proxy = (
         f"ssh -i {network.folder}/key -p {PORT} -o StrictHostKeyChecking=accept-new "
@@ -224,23 +229,31 @@ def test_through_the_controller(moving: Moving, network: Network) -> None:
         f'{network.source.variables["ansible_ssh_common_args"]} -o ProxyCommand="{proxy}"'
     )
     moving.source_variables["ansible_host"] = "192.0.2.1"
-    run = halfway(moving)
-    run.kill()
-    begun = (moving.partial / "archive" / "3001.dat.gz").stat()
-    release(moving)
-    moving.succeed()
-    # It is the same file, to which only what was missing has come.
-    assert (moving.arrived / "archive" / "3001.dat.gz").stat().st_ino == begun.st_ino
-    assert 0 < begun.st_size < LARGE
-    assert moving.result["way"] == "relay"
-    assert "doesn't reach the source's sshd at 192.0.2.1" in moving.result["reason"]
-    assert moving.result["resumed_bytes"] == TOTAL
-    assert moving.succeed().changed == 0
+    with network.source.becoming(network.target.user, PASSWORD):
+        run = halfway(moving)
+        network.cut()
+        wait_until("the loss is noticed", lambda: "and is tried again" in run.output or run.process.poll() is not None)
+        arrived = moving.bytes_there()
+        network.mend()
+        wait_until("it goes on", lambda: moving.bytes_there() > arrived + 100_000 or run.process.poll() is not None)
+        assert run.process.poll() is None, run.output
+        run.kill()
+        assert PASSWORD not in run.output
+        begun = (moving.partial / "archive" / "3001.dat.gz").stat()
+        release(moving)
+        moving.succeed()
+        # It is the same file, to which only what was missing has come.
+        assert (moving.arrived / "archive" / "3001.dat.gz").stat().st_ino == begun.st_ino
+        assert 0 < begun.st_size < LARGE
+        assert moving.result["way"] == "relay"
+        assert "doesn't reach the source's sshd at 192.0.2.1" in moving.result["reason"]
+        assert moving.result["resumed_bytes"] == TOTAL
+        assert moving.succeed().changed == 0
 
 
 def test_the_source_lets_nobody_in(moving: Moving, network: Network) -> None:
     """Said clearly where the way was asked for; another way where it wasn't."""
-    subprocess.run(["usermod", "--password", "!", network.source.user], check=True)
+    set_password(network.source.user, "!", encrypted=True)
     try:
         moving.variables["couch2pg_transfer_way"] = "direct"
         sentence = moving.fail()
@@ -251,4 +264,4 @@ def test_the_source_lets_nobody_in(moving: Moving, network: Network) -> None:
         moving.succeed()
         assert moving.result["way"] == "relay"
     finally:
-        subprocess.run(["usermod", "--password", "*", network.source.user], check=True)
+        set_password(network.source.user, "*", encrypted=True)

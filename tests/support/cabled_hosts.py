@@ -13,11 +13,13 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 from . import places
 from .machine import NAME_SPACE, START_SECONDS, run
@@ -29,6 +31,8 @@ PORT = 2222
 NAMES = ("controller", "source", "target")
 # The system's: users of the system can run it, and it brings nothing that isn't there on a fresh server.
 PYTHON = "/usr/bin/python3"
+# sudo skips files with a dot in their name.
+SUDOERS = Path("/etc/sudoers.d", f"{PREFIX}{NUMBER}")
 _networks = itertools.count()
 
 
@@ -47,6 +51,10 @@ class Host:
     def inside(self) -> list[str]:
         """The command that runs another one on this host's network."""
         return ["ip", "netns", "exec", namespace(self.name)]
+
+    @property
+    def _root_home(self) -> Path:
+        return self.folder / "root"
 
     @property
     def keys(self) -> Path:
@@ -82,10 +90,12 @@ class Host:
         )
         self.folder.chmod(0o755)
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "host_key"))
-        # Ansible warns when it has to make its own.
-        for path in (self.folder / "state of migrations", self.folder / "staging area", self.home / ".ansible" / "tmp"):
-            path.mkdir(mode=0o700, parents=True)
+        for path in (self.folder / "state of migrations", self.folder / "staging area"):
+            path.mkdir(mode=0o700)
             self.give(path)
+        # Ansible warns when it has to make its own.
+        for home in (self.home, self._root_home):
+            (home / ".ansible" / "tmp").mkdir(mode=0o700, parents=True)
         self.give(self.home)
 
     def remove(self) -> None:
@@ -98,6 +108,20 @@ class Host:
         """Make its user the owner of a file or a folder with all that is in it."""
         run("chown", "-R", f"{self.user}:", str(path))
 
+    @contextmanager
+    def becoming(self, login: str, password: str) -> Iterator[None]:
+        """Meanwhile, ``login`` becomes the host's user with sudo, which asks for a password."""
+        SUDOERS.write_text(
+            f"Defaults:{login} timestamp_timeout=0, !lecture\n{login} ALL=({self.user}) ALL\n", encoding="utf-8"
+        )
+        SUDOERS.chmod(0o440)
+        try:
+            set_password(login, password)
+            yield
+        finally:
+            SUDOERS.unlink()
+            set_password(login, "*", encrypted=True)
+
     def start(self) -> None:
         """Switch it on."""
         options = {
@@ -108,16 +132,19 @@ class Host:
             "PermitRootLogin": "yes",
             "StrictModes": "no",
             "UsePAM": "no",
+            # What this machine's root runs at a login may take a minute, and leave locks when its host loses its power.
+            "Match": f"User root\nSetEnv HOME={self._root_home}",
         }
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
         if sshd is None:
             raise SupportError("There is no sshd: tests/tools/system should have brought it.")
-        arguments = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        configuration = self.folder / "sshd_config"
+        configuration.write_text("".join(f"{name} {value}\n" for name, value in options.items()), encoding="utf-8")
         log = self.folder / "sshd.log"
         with log.open("wb") as stream:
             self._sshd = subprocess.Popen(
-                [*self.inside, *NAME_SPACE, sshd, "-D", "-e", "-f", "/dev/null", *arguments],
+                [*self.inside, *NAME_SPACE, sshd, "-D", "-e", "-f", str(configuration)],
                 stdout=stream,
                 stderr=stream,
             )
@@ -182,9 +209,11 @@ class Network:
             host.start()
 
     def __exit__(self, *_exc: object) -> None:
+        existing = _namespaces()
+        if namespace("controller") in existing:
+            self.power_off_controller()
         for host in (self.source, self.target):
             host.remove()
-        existing = _namespaces()
         for name in NAMES:
             if namespace(name) in existing:
                 run("ip", "netns", "delete", namespace(name))
@@ -195,6 +224,15 @@ class Network:
         """The command that runs another one as the controller."""
         return ["ip", "netns", "exec", namespace("controller")]
 
+    def power_off_controller(self) -> None:
+        """Everything that runs on it is gone at once: Ansible's workers and its open connections, too."""
+        listed = subprocess.run(
+            ["ip", "netns", "pids", namespace("controller")], capture_output=True, text=True, check=True
+        ).stdout
+        for word in listed.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(word), signal.SIGKILL)
+
     def cut(self) -> None:
         """Pull the cable between source and target."""
         run("ip", "-n", namespace("source"), "link", "set", "target", "down")
@@ -202,6 +240,12 @@ class Network:
     def mend(self) -> None:
         """Put it back."""
         run("ip", "-n", namespace("source"), "link", "set", "target", "up")
+
+
+def set_password(user: str, password: str, *, encrypted: bool = False) -> None:
+    """Give a user a password, or what stands in its place."""
+    command = ["chpasswd", *(["--encrypted"] if encrypted else [])]
+    subprocess.run(command, input=f"{user}:{password}\n", text=True, check=True)
 
 
 def namespace(name: str) -> str:
@@ -223,6 +267,9 @@ def _sweep() -> None:
         number = account.pw_name[5:]
         if account.pw_name[:5] in ("c2sou", "c2tar") and number.isdigit() and not Path("/proc", number).exists():
             run("userdel", "--force", account.pw_name)
+    for path in SUDOERS.parent.glob(f"{PREFIX}*"):
+        if not Path("/proc", path.name.rpartition("-")[2]).exists():
+            path.unlink()
     for folder in places.work_folder("hosts").iterdir():
         if not Path("/proc", folder.name.split("-")[1]).exists():
             for disk in (path for path in folder.glob("*/*") if path.is_mount()):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -46,6 +45,7 @@ class Moving:
             "couch2pg_transfer_address": network.source_for_target,
             "couch2pg_transfer_silence_seconds": 3,
             "couch2pg_progress_seconds": 0.5,
+            "couch2pg_records_dir": str(folder / "records"),
         }
         self.source_variables: dict[str, Any] = {}
         for host in (network.source, network.target):
@@ -110,9 +110,7 @@ class Moving:
         }
         (self.folder / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
         (self.folder / "play.yml").write_text(PLAYBOOK, encoding="utf-8")
-        return Running(
-            [*self.network.controller, "ansible-playbook", "-i", "inventory.json", "play.yml", *arguments], self.folder
-        )
+        return Running(self.network, ["ansible-playbook", "-i", "inventory.json", "play.yml", *arguments], self.folder)
 
     def succeed(self, *arguments: str) -> Run:
         """A run that must end well, without a warning, and with every byte in its place."""
@@ -162,13 +160,14 @@ class Moving:
 
 
 class Running:
-    """A run of ansible-playbook in a process group of its own."""
+    """A run of ansible-playbook on the controller."""
 
-    def __init__(self, command: list[str], folder: Path) -> None:
+    def __init__(self, network: Network, command: list[str], folder: Path) -> None:
+        self._network = network
         self._output = folder / f"output-{time.monotonic_ns()}"
         with self._output.open("wb") as stream:
             self.process = subprocess.Popen(
-                command,
+                [*network.controller, *command],
                 cwd=folder,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
@@ -188,7 +187,7 @@ class Running:
 
     def kill(self) -> None:
         """As if the controller had lost its power."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self._network.power_off_controller()
         self.process.wait()
 
 

@@ -10,7 +10,15 @@ import pwd
 from pathlib import Path
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import arrival, gate, gate_keeper, manifest, rsync
+from ansible_collections.cht.couch2pg.plugins.module_utils import (
+    arrival,
+    gate,
+    gate_keeper,
+    manifest,
+    relay,
+    rsync,
+    transfer_key,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
 
 NOW = 1_000_000
@@ -108,3 +116,42 @@ def test_a_manifest_stays_inside_its_archive(tmp_path: Path) -> None:
     source["manifest_sha256"] = arrival.manifest_sha256(tmp_path / "a")
     with pytest.raises(MigrationError, match="outside of the archive"):
         arrival.load_manifest(tmp_path / "a", source)
+
+
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "..", "archive/../../outside", "archive/.."])
+def test_a_target_that_was_taken_over_reads_nothing_else(path: str) -> None:
+    good = {"path": "archive/..3001", "offset": 0, "bytes": 1}
+    assert relay.checked([good]) == [good]
+    for bad in ({"path": path}, {"offset": -1}, {"bytes": "1; id"}):
+        with pytest.raises(MigrationError, match="not in the archive"):
+            relay.checked([good, {**good, **bad}])
+
+
+@pytest.mark.parametrize("key", ["", "AAAA", "ssh-ed25519 AAAA\nssh-ed25519 BBBB", 'ssh-ed25519 AAAA" x', "a b c"])
+def test_a_target_that_was_taken_over_gets_no_other_key_in(tmp_path: Path, key: str) -> None:
+    options = {"public_key": key, "state_dir": str(tmp_path), "migration_id": "cht"}
+    with pytest.raises(MigrationError, match="not a public key") as caught:
+        gate_keeper.open_gate(options, "python3", NOW)
+    assert caught.value.code == "bad_key"
+    assert list(tmp_path.iterdir()) == []
+
+
+GOOD = {"address": "fe80::1%eth0", "port": 22, "user": "postgres", "host_keys": ["ssh-ed25519 AA+/=="], "silence": 60}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"user": "postgres\n    ProxyCommand id"},
+        {"user": "-oProxyCommand=id"},
+        {"address": "x\nProxyCommand id"},
+        {"address": ""},
+        {"host_keys": ["ssh-ed25519 AAAA\n@cert-authority * ssh-ed25519 BBBB"]},
+    ],
+)
+def test_a_source_that_was_taken_over_runs_nothing_on_the_target(tmp_path: Path, bad: dict[str, object]) -> None:
+    with pytest.raises(MigrationError) as caught:
+        transfer_key.configure(tmp_path, {**GOOD, **bad})
+    assert caught.value.code == "bad_word"
+    assert not list(tmp_path.iterdir())
+    assert "HostName fe80::1%%eth0\n" in transfer_key.configure(tmp_path, GOOD).read_text()
