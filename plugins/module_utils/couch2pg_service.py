@@ -28,25 +28,29 @@ def is_running(deployment: Deployment) -> bool:
 
 
 def needed(deployment: Deployment, state: str) -> bool:
-    """Whether something must be done: also where it runs, but with settings that have changed since."""
+    """Whether something must be done: also where it runs, but with old settings, or only until the host is booted again."""
     if deployment.kind == kinds.ENV_FILE and not deployment.status_command:
         raise MigrationError(
             "Nothing says whether couch2pg runs. Set status_command in couch2pg_app: a command that ends with 0 while it does.",
             "commands_missing",
         )
-    running = is_running(deployment)
     if state == STOPPED:
-        return running
+        return is_running(deployment)
     if deployment.kind == kinds.NONE:
         raise kinds.missing()
-    return not running or bool(deployments.read(deployment).stale)
+    return _start_needed(deployment) or _is_disabled(deployment)
 
 
 def bring(deployment: Deployment, state: str) -> None:
     """Start or stop it; call it only where that is ``needed``. Raises MigrationError with what was said."""
     if deployment.kind == kinds.SYSTEMD:
-        # One that runs has old settings.
-        _by_systemd(deployment, "restart" if state == STARTED else "stop")
+        if state == STOPPED:
+            _by_systemd(deployment, "stop")
+        elif _start_needed(deployment):
+            # One that runs has old settings.
+            _by_systemd(deployment, "restart")
+        if state == STARTED and _is_disabled(deployment):
+            _by_systemd(deployment, "enable")
     elif deployment.kind == kinds.COMPOSE:
         _by_compose(deployment, state)
     elif state == STARTED:
@@ -55,6 +59,19 @@ def bring(deployment: Deployment, state: str) -> None:
         deployment_env_file.command(deployment.stop_command, "stop_command")
     if is_running(deployment) != (state == STARTED):
         raise MigrationError(f"couch2pg was to be {state}, and isn't. Look at its log.", "service_failed", state=state)
+
+
+def _start_needed(deployment: Deployment) -> bool:
+    return not is_running(deployment) or bool(deployments.read(deployment).stale)
+
+
+def _is_disabled(deployment: Deployment) -> bool:
+    """Whether systemd could start it when the host boots, but was not told to."""
+    if deployment.kind != kinds.SYSTEMD:
+        return False
+    # It ends with an error for "disabled", and for others that are nothing to us.
+    answer = deployment_systemd.systemctl("is-enabled", deployment_systemd.service(deployment.unit))
+    return answer.output.strip() == "disabled"
 
 
 def _by_systemd(deployment: Deployment, verb: str) -> None:

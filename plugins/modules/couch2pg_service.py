@@ -14,6 +14,7 @@ description:
   - Starts and stops couch2pg by systemd, by Docker Compose, or by the operator's own commands.
   - Started means that it runs with the settings that its deployment has now. One that was started with others is started again,
     a container with others is made anew.
+  - A unit of systemd that is disabled is enabled, so that couch2pg also runs after the host was booted.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
