@@ -17,10 +17,20 @@ from .relations import USER_SCHEMAS
 from .schema_rarer import QUERIES, SINCE
 
 _QUERIES = {
+    # The superuser that initdb made (oid 10) owns public up to 14, pg_database_owner from 15 on, and an older pg_dump doesn't tell:
+    # both are named by the newer one.
     "schemas": f"""
         SELECT n.nspname AS identity, jsonb_build_object(
-            'owner', pg_get_userbyid(n.nspowner), 'grants', {grants("n.nspacl", "n", "n.nspowner")}) AS properties
-        FROM pg_namespace AS n WHERE {USER_SCHEMAS} AND {not_member("pg_namespace", "n.oid")}""",
+            'owner', o.owner, 'grants', (
+                SELECT coalesce(jsonb_agg(g ORDER BY g COLLATE "C"), '[]') FROM (
+                    SELECT CASE WHEN left(g, length(o.before) + 1) = o.before || ' '
+                                THEN o.owner || substr(g, length(o.before) + 1) ELSE g END AS g
+                    FROM jsonb_array_elements_text({grants("n.nspacl", "n", "n.nspowner")}) AS g) AS named)) AS properties
+        FROM pg_namespace AS n CROSS JOIN LATERAL (
+            SELECT pg_get_userbyid(n.nspowner)::text AS before,
+                   CASE WHEN n.nspname = 'public' AND n.nspowner = 10 THEN 'pg_database_owner'
+                        ELSE pg_get_userbyid(n.nspowner)::text END AS owner) AS o
+        WHERE {USER_SCHEMAS} AND {not_member("pg_namespace", "n.oid")}""",
     # From 17 on, partitions have their parent's identity columns; from 12 on, columns of type name have a collation.
     "tables": f"""
         SELECT n.nspname || '.' || c.relname AS identity, jsonb_build_object(

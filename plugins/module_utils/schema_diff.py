@@ -12,6 +12,8 @@ from .connection import Session
 from .errors import MigrationError
 
 MAINTAIN_SINCE = 17
+# From here on, a database begins without the right of everybody to create in its schema public.
+NARROW_PUBLIC_SINCE = 15
 
 
 def compare(
@@ -41,6 +43,8 @@ def _properties(
     kind: str, identity: str, source: Any, target: Any, majors: tuple[int, int], session: Session
 ) -> Iterator[dict[str, Any]]:
     source, target = _comparable(source, majors), _comparable(target, majors)
+    if (kind, identity) == ("schemas", "public") and majors[0] < NARROW_PUBLIC_SINCE <= majors[1]:
+        source = _without_default(source, target)
     if not isinstance(source, dict) or not isinstance(target, dict):
         if source != target:
             yield _difference(kind, identity, "differs", source, target)
@@ -61,6 +65,15 @@ def _properties(
 
 def _difference(kind: str, identity: str, problem: str, source: Any, target: Any) -> dict[str, Any]:
     return {"kind": kind, "object": identity, "problem": problem, "source": source, "target": target}
+
+
+def _without_default(source: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
+    """Without the right that came with every old database, where the new one hasn't got it.
+
+    pg_dump before 15 says nothing of it, as it would of a GRANT.
+    """
+    default = {"PUBLIC CREATE"} - set(target["grants"])
+    return dict(source, grants=[grant for grant in source["grants"] if grant not in default])
 
 
 def _comparable(properties: Any, majors: tuple[int, int]) -> Any:

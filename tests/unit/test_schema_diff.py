@@ -94,3 +94,22 @@ def test_a_view_that_the_target_can_not_read_differs() -> None:
     assert len(differences(source, target, server=Server(error=MigrationError("no", "sql")))) == 1
     with pytest.raises(MigrationError, match="lost"):
         differences(source, target, server=Server(error=MigrationError("lost", "connection_lost")))
+
+
+OLD_PUBLIC = ["PUBLIC CREATE", "PUBLIC USAGE", "pg_database_owner CREATE", "superset USAGE"]
+NEW_PUBLIC = ["PUBLIC USAGE", "pg_database_owner CREATE", "superset USAGE"]
+
+
+def public(*grants: str) -> dict[str, Any]:
+    return {"schemas": {"public": {"owner": "pg_database_owner", "grants": list(grants)}}}
+
+
+def test_what_an_old_database_began_with_is_no_difference() -> None:
+    """pg_dump before 15 says nothing of it, and from 15 on a database begins without."""
+    assert differences(public(*OLD_PUBLIC), public(*NEW_PUBLIC), (13, 17)) == []
+    assert differences(public(*OLD_PUBLIC), public(*OLD_PUBLIC), (13, 17)) == []
+    assert differences(public(*NEW_PUBLIC), public(*NEW_PUBLIC), (13, 17)) == []
+    # Where both begin alike, or somebody else lost a right, it is one.
+    assert len(differences(public(*OLD_PUBLIC), public(*NEW_PUBLIC), (15, 17))) == 1
+    assert len(differences(public(*OLD_PUBLIC), public(*NEW_PUBLIC), (13, 14))) == 1
+    assert len(differences(public(*OLD_PUBLIC), public(*NEW_PUBLIC[:-1]), (13, 17))) == 1
