@@ -38,6 +38,12 @@ _PROPERTIES = (
     "MainPID",
     "NRestarts",
     "ExecMainStartTimestampMonotonic",
+    "FragmentPath",
+    "DropInPaths",
+    "User",
+    "Group",
+    "SupplementaryGroups",
+    "DynamicUser",
 )
 _FILE = re.compile(r"^(.*) \(ignore_errors=(yes|no)\)$")
 _COMMAND = re.compile(r"^\{ path=(.*?) ; argv\[\]=(.*?) ; ignore_errors=")
@@ -180,12 +186,7 @@ def plan(deployment: Deployment, settings: Settings) -> Plan:
 
 def verify(deployment: Deployment, settings: Settings) -> None:
     """Let systemd read its files again, and ask it. Raises MigrationError ``settings_not_taken``."""
-    answer = systemctl("daemon-reload")
-    if answer.code != 0:
-        raise MigrationError(
-            f"systemctl daemon-reload failed: {answer.said or f'exit code {answer.code}'}. Become root, and run again.",
-            "systemctl_failed",
-        )
+    reload()
     unit = _loaded(deployment.unit)
     have = _effective(unit, _parts(unit))
     wrong = sorted(name for name, value in settings.variables.items() if have.get(name) != value)
@@ -196,6 +197,16 @@ def verify(deployment: Deployment, settings: Settings) -> None:
             f"it later. Look at systemctl cat {unit.name}, remove it there, and run again.",
             "settings_not_taken",
             variables=wrong,
+        )
+
+
+def reload() -> None:
+    """Let systemd read its files again. Raises MigrationError ``systemctl_failed``."""
+    answer = systemctl("daemon-reload")
+    if answer.code != 0:
+        raise MigrationError(
+            f"systemctl daemon-reload failed: {answer.said or f'exit code {answer.code}'}. Become root, and run again.",
+            "systemctl_failed",
         )
 
 

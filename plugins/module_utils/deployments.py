@@ -127,6 +127,17 @@ def read_or_nothing(deployment: Deployment) -> Found:
         )
 
 
+def is_there(deployment: Deployment) -> bool:
+    """Whether what it names is on this host."""
+    if deployment.kind == kinds.SYSTEMD:
+        return deployment_systemd.show(deployment.unit).loaded
+    if deployment.kind == kinds.COMPOSE and deployment.project_dir:
+        return any(Path(deployment.project_dir).glob("*.y*ml"))
+    if deployment.kind == kinds.ENV_FILE:
+        return any(name and Path(name).exists() for name in (deployment.env_file, deployment.app_dir))
+    return deployment.kind != kinds.NONE
+
+
 def plan(deployment: Deployment, settings: Settings) -> Plan:
     """What must be written for it to have these settings; nothing is written yet."""
     if deployment.kind == kinds.SYSTEMD:

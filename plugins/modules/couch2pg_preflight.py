@@ -74,6 +74,10 @@ options:
     description: Look into the database, too, where couch2pg is about to be started.
     type: bool
     default: false
+  install:
+    description: On the target, a couch2pg that is not here is no failure, since M(cht.couch2pg.couch2pg_install) will bring it.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -142,6 +146,7 @@ OPTIONS: dict[str, Any] = {
     "rename": {"type": "bool", "default": False},
     "give_login": {"type": "bool", "default": False},
     "started": {"type": "bool", "default": False},
+    "install": {"type": "bool", "default": False},
 }
 
 
@@ -156,6 +161,8 @@ def main() -> None:
         facts: dict[str, Any] = {}
         try:
             deployment = deployments.find(options["deployment"])
+            if options["install"] and options["side"] == "target" and not deployments.is_there(deployment):
+                deployment = replace(deployment, kind=NONE)
             findings, facts = _examine(deployment, options)
         except MigrationError as error:
             findings.failure("couch2pg", error.message, **error.details, code=error.code)
@@ -171,6 +178,8 @@ def main() -> None:
 
 
 def _examine(deployment: Deployment, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
+    if deployment.kind == NONE and options["install"] and options["side"] == "target":
+        return _to_be_installed(options), {}
     if deployment.kind == NONE:
         return _nothing_here(options["side"]), {}
     if options["side"] == "source":
@@ -199,9 +208,29 @@ def _nothing_here(side: str) -> Findings:
     else:
         findings.failure(
             "couch2pg",
-            f"There is no couch2pg on this host, where it shall run from now on. Install it as on the source. {where}; or set "
-            "couch2pg_handover to false to move only the database.",
+            f"There is no couch2pg on this host, where it shall run from now on. Install it as on the source, or set couch2pg_install "
+            f"to true to have that done. {where}; or set couch2pg_handover to false to move only the database.",
         )
+    return findings
+
+
+def _to_be_installed(options: dict[str, Any]) -> Findings:
+    """What doesn't hang on its files is seen all the same: CouchDB, the login, and its place."""
+    # Without settings of the source there is nothing more to see.
+    settings = couch2pg_settings.parse_json(options["settings"]) if options["settings"] else None
+    findings = Findings()
+    if settings is not None:
+        given = {name: value for name, value in options["postgres"].items() if value is not None}
+        settings = settings.moved_to(replace(settings.postgres, **given))
+        nothing = Found(Settings({}, settings.style), False)
+        findings = preflight_couch2pg.examine_target(
+            Deployment(NONE), nothing, settings, options["progress"], options["rename"]
+        )
+    findings.warning(
+        "couch2pg",
+        "There is no couch2pg on this host: it will be installed as it is on the source (couch2pg_install). Its Node.js, and whether "
+        "that trusts CouchDB, can be seen only then.",
+    )
     return findings
 
 
