@@ -1,6 +1,6 @@
 # Everything that these targets need they put into .cache themselves: see tests/tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test lint sanity unit integration artifact rehearsal rehearsal-quick clean
+.PHONY: help demo demo-clean test test-all lint sanity unit long integration artifact rehearsal rehearsal-local clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -11,7 +11,9 @@ demo: ## Migrate a couch2pg database between two throw-away PostgreSQL servers
 demo-clean: ## Stop the demo's servers and remove what it made
 	tests/demo/clean
 
-test: lint unit integration artifact rehearsal-quick ## Run every gate and every test, of the rehearsals those of every change
+test: lint unit integration artifact rehearsal-local ## Run every gate, and every test that does not take minutes
+
+test-all: test long rehearsal ## Run everything, which takes hours on a small machine
 
 lint: ## Run every gate
 	tests/tools/lint
@@ -25,7 +27,11 @@ unit: ## Test the core without Ansible and without PostgreSQL
 
 integration: ## Test modules, roles and playbooks against real PostgreSQL servers
 	tests/tools/system
-	tests/tools/run pytest tests/integration -n 2 --dist loadfile --durations 8
+	tests/tools/run pytest tests/integration -m "not long" -n 2 --dist loadfile --durations 8
+
+long: ## Run the tests that take minutes: cut networks, thousands of tables, hosts in containers
+	tests/tools/system
+	tests/tools/run pytest tests/integration -m long --durations 0
 
 artifact: ## Build the collection and test it installed
 	tests/tools/run pytest tests/artifact
@@ -33,8 +39,8 @@ artifact: ## Build the collection and test it installed
 rehearsal: ## Run every scenario of Molecule: real hosts, check mode first, the migration twice, a look from outside
 	tests/tools/rehearsal
 
-rehearsal-quick: ## Run the scenarios of every change: local, without hosts, and default, with them
-	tests/tools/rehearsal quick
+rehearsal-local: ## Run the one scenario that needs no container
+	tests/tools/rehearsal local
 
 clean: ## Remove everything that was made here, the demo included
 	tests/demo/clean

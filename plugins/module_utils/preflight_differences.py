@@ -286,17 +286,27 @@ class Differences:
         )
         lender = find_database(self.session, self.settings.database)
         owner = (lender or moved_database(self.source["database"], self.planned.moves))["owner"]
-        through_database = "pg_database_owner" in creators and owner == role
+        through_database = "pg_database_owner" in creators and self._acts_as(role, owner)
         if creators & {"PUBLIC", role, *groups} or through_database or self._is_superuser(role):
             self.findings.ok("schema public", f"{role!r} will be able to create in it")
             return
         raise MigrationError(
             f"{role!r} could not create in schema public on the target, and couch2pg stops there: since PostgreSQL 15 only "
             f"the database's owner may, and the empty database {self.settings.database!r} belongs to {owner!r}. "
-            f"ALTER DATABASE {self.settings.database} OWNER TO {role}, on the target.",
+            f"ALTER DATABASE {self.settings.database} OWNER TO {role}, or GRANT {owner} TO {role}, on the target.",
             "public_not_writable",
             role=role,
             owner=owner,
+        )
+
+    def _acts_as(self, role: str, owner: str) -> bool:
+        """Whether the role is the owner, or has the owner's rights on the target."""
+        return role == owner or bool(
+            self.session.rows(
+                "SELECT 1 FROM pg_catalog.pg_roles AS r, pg_catalog.pg_roles AS o WHERE r.rolname = %s AND o.rolname = %s "
+                "AND pg_catalog.pg_has_role(r.oid, o.oid, 'USAGE')",
+                [role, owner],
+            )
         )
 
     def _is_superuser(self, role: str) -> bool:

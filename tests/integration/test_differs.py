@@ -189,6 +189,7 @@ def named(findings: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_roles_with_other_names_and_functions_that_need_a_search_path(
     make_migration: Make, old_cluster: Cluster, target_cluster: Cluster, own_extensions: OwnExtension
 ) -> None:
@@ -505,6 +506,7 @@ PLAY = """
 """
 
 
+@pytest.mark.long
 def test_very_many_tables(
     fresh_database: Callable[[Cluster], str], source_cluster: Cluster, client_dir: Path, tmp_path: Path
 ) -> None:

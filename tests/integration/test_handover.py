@@ -43,6 +43,7 @@ def moving(migration: Migration, couchdb: CouchDB, tmp_path: Path) -> Iterator[M
     try:
         supervise("start", folders["source"])
         couch2pg.Couch2pg(folders["source"], {}).wait_for(couch2pg.COMPLETED)
+        migration.variables["couch2pg_handover"] = True
         for side, folder in folders.items():
             migration.host_variables[side] = {"couch2pg_app": deployment(folder)}
         place = {"host": migration.target.host, "port": migration.target.port}
@@ -100,7 +101,7 @@ def test_couch2pg_moves(moving: Migration) -> None:
     # A document that is lost behind couch2pg's back fails, and is named.
     execute(moving.target, "DELETE FROM couchdb WHERE doc ->> '_id' = 'report 7'", moving.database)
     sentence = moving.fail()
-    assert "lost" in sentence
+    assert "The target lacks 1 documents that CouchDB has" in sentence
     assert moving.record["phases"]["handover"]["status"] == "failed"
 
 

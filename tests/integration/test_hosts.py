@@ -14,6 +14,10 @@ from support.hosts import Hosts, Spec
 from support.places import SupportError
 
 
+# It builds images of hosts, which takes minutes.
+pytestmark = pytest.mark.long
+
+
 def over_ssh(hosts: Hosts, name: str, command: str) -> str:
     """As Ansible does it."""
     variables = hosts[name].variables

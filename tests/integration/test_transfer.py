@@ -109,6 +109,7 @@ def test_directly(moving: Moving) -> None:
     assert contents(moving.arrived) != contents(moving.sent)
 
 
+@pytest.mark.long
 def test_the_key_opens_nothing_else(moving: Moving, network: Network, tmp_path: Path) -> None:
     """Whoever steals it while it is good reads that one folder. A killed job and a killed controller leave it to the next run."""
     run = halfway(moving)
@@ -168,6 +169,7 @@ def test_the_key_opens_nothing_else(moving: Moving, network: Network, tmp_path: 
     assert not network.source.keys.parent.exists()
 
 
+@pytest.mark.long
 def test_the_network_is_cut(moving: Moving, network: Network) -> None:
     """For a moment: the job tries again. For good: it says so. Either way the next bytes are those that were missing."""
     run = halfway(moving)
@@ -190,6 +192,7 @@ def test_the_network_is_cut(moving: Moving, network: Network) -> None:
     assert moving.result["resumed_bytes"] >= arrived
 
 
+@pytest.mark.long
 def test_the_disk_is_full(moving: Moving, network: Network) -> None:
     """Before it begins, with what is short; in the middle, keeping what has arrived."""
     disk = network.target.folder / "staging area"
@@ -215,6 +218,7 @@ def test_the_disk_is_full(moving: Moving, network: Network) -> None:
         network.target.start()
 
 
+@pytest.mark.long
 def test_through_the_controller(moving: Moving, network: Network) -> None:
     """Where the hosts can't reach each other: over a bastion, by a password, and gone on with in the middle of a file."""
     del moving.variables["couch2pg_transfer_address"]
@@ -251,6 +255,7 @@ def test_through_the_controller(moving: Moving, network: Network) -> None:
         assert moving.succeed().changed == 0
 
 
+@pytest.mark.long
 def test_the_source_lets_nobody_in(moving: Moving, network: Network) -> None:
     """Said clearly where the way was asked for; another way where it wasn't."""
     set_password(network.source.user, "!", encrypted=True)

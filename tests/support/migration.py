@@ -83,6 +83,8 @@ class Migration:
                     "ansible_pipelining": True,
                     "ansible_python_interpreter": sys.executable,
                     "couch2pg_become": False,
+                    # The tests of couch2pg itself say otherwise.
+                    "couch2pg_handover": False,
                     "couch2pg_database": self.database,
                     "couch2pg_migration_id": self.name,
                     "couch2pg_bin_dir": str(self.bin_dir),
