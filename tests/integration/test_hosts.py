@@ -13,7 +13,6 @@ from support.docker_engine import engine
 from support.hosts import Hosts, Spec
 from support.places import SupportError
 
-
 # It builds images of hosts, which takes minutes.
 pytestmark = pytest.mark.long
 
