@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -349,13 +350,18 @@ def test_a_compose_project_goes_without_its_settings(tmp_path: Path) -> None:
     assert "built in" in side.run("bundle", deployment=deployment)["msg"]
 
 
-def test_the_role_brings_it_from_host_to_host(tmp_path: Path) -> None:
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for temporary files with a short path: Ansible makes a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="c2-") as folder:
+        yield Path(folder)
+
+
+def test_the_role_brings_it_from_host_to_host(tmp_path: Path, temporary: Path) -> None:
     here = tmp_path / "one" / "couch2pg"
     (here / "node_modules").mkdir(parents=True)
     (here / "index.js").write_text("run()", encoding="utf-8")
     (here / "couch2pg.env").write_text("export POSTGRESQL_URL=postgres://a:old-secret@b/cht\n", encoding="utf-8")
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     hosts = {
         name: {
             "couch2pg_app": {"kind": "env_file", "env_file": f"{folder}/couch2pg.env", "app_dir": str(folder)},
