@@ -66,6 +66,7 @@ def completes(migration: Migration, machine: Machine) -> None:
     check_completes(migration)
 
 
+@pytest.mark.long
 def test_a_cut_of_a_minute(remote: Migration, machine: Machine) -> None:
     """The run goes on watching, and ends as if nothing had been."""
     run = started(remote, machine)

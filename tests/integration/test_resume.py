@@ -225,6 +225,7 @@ def test_cancel(migration: Migration) -> None:
     assert "promoted " in migration.run("status").output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("days", [-2, 2])
 def test_a_clock_that_is_wrong(migration: Migration, days: int) -> None:
     """Interrupted under one clock, completed under another, which stands days before or after it."""
