@@ -65,6 +65,14 @@ def test_nothing_secret_is_shown() -> None:
     assert settings.secrets() == ["un@coded/s3cret", "s3cret"]
 
 
+def test_a_password_too_short_to_look_for_is_masked_by_its_name() -> None:
+    settings = Settings({"POSTGRES_PASSWORD": "pw", "COUCHDB_URL": "https://medic:pw@couch/medic"})
+    assert settings.redacted() == {
+        "POSTGRES_PASSWORD": "********",
+        "COUCHDB_URL": "https://medic:********@couch/medic",
+    }
+
+
 @pytest.mark.parametrize(
     "url",
     [
