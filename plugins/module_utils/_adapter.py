@@ -37,6 +37,13 @@ GENTLE_OPTIONS: dict[str, Any] = {
     "io_class": {"type": "str", "default": "none", "choices": list(IO_CLASSES)},
     "rate_limit": {"type": "int", "default": 0},
 }
+OTHER_SERVER_OPTIONS: dict[str, Any] = {
+    "missing_roles": {"type": "str", "default": "create", "choices": ["create", "revoke", "fail"]},
+    "role_map": {"type": "dict", "default": {}},
+    "function_search_path": {"type": "dict", "default": {}},
+    "tablespaces": {"type": "str", "default": "keep", "choices": ["keep", "default"]},
+    "extension_versions": {"type": "dict", "default": {}},
+}
 MIGRATION_OPTIONS: dict[str, Any] = {
     "migration_id": {"type": "str", "required": True},
     "state_dir": {"type": "path", "required": True},

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - cht.couch2pg.programs
   - cht.couch2pg.migration
   - cht.couch2pg.job
+  - cht.couch2pg.other_server
 options:
   database:
     description: Real name of the database. It must not exist, or be empty, or O(replace_existing) must be set.
@@ -44,39 +45,6 @@ options:
       - Nothing is ever dropped.
     type: bool
     default: false
-  missing_roles:
-    description:
-      - V(create) makes roles that the target lacks, without login and password.
-      - V(revoke) does so for roles that own something; others exist only while the restore runs, and what they were granted is revoked.
-      - V(fail) refuses.
-    type: str
-    default: create
-    choices: [create, revoke, fail]
-  role_map:
-    description:
-      - Roles that bear another name on the target, as C(old name) and C(new name). What the old one owns and may do in this database
-        the new one has on the target; other databases are left alone. A new one that isn't there is created without login.
-      - A password doesn't come along.
-    type: dict
-    default: {}
-  function_search_path:
-    description:
-      - Functions that get a C(search_path) of their own on the target, as C(schema.function(types)) and the path. It is for functions
-        that name something without its schema and that a materialized view, an index, a constraint or a generated column calls.
-      - M(cht.couch2pg.preflight) names them. The source stays as it is.
-    type: dict
-    default: {}
-  tablespaces:
-    description: V(keep) puts tables and indexes into tablespaces of the same names; V(default) puts all into the default one.
-    type: str
-    default: keep
-    choices: [keep, default]
-  extension_versions:
-    description:
-      - The version of an extension that the target gets, by the extension's name; others get the one that the target's server takes
-        by itself, which must not be older than the source's.
-    type: dict
-    default: {}
   maintenance_work_mem:
     description: Memory for each index build, as PostgreSQL writes it.
     type: str
@@ -169,6 +137,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils import restore
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     CONNECTION_OPTIONS,
     JOB_OPTIONS,
+    OTHER_SERVER_OPTIONS,
     PROGRAM_OPTIONS,
     connection_settings,
     fail,
@@ -181,11 +150,6 @@ OPTIONS = {
     "archive": {"type": "path", "required": True},
     "incoming": {"type": "str", "required": True},
     "replace_existing": {"type": "bool", "default": False},
-    "missing_roles": {"type": "str", "default": "create", "choices": ["create", "revoke", "fail"]},
-    "role_map": {"type": "dict", "default": {}},
-    "function_search_path": {"type": "dict", "default": {}},
-    "tablespaces": {"type": "str", "default": "keep", "choices": ["keep", "default"]},
-    "extension_versions": {"type": "dict", "default": {}},
     "maintenance_work_mem": {"type": "str", "default": "512MB"},
     "jobs": {"type": "int", "default": 2},
 }
@@ -193,7 +157,7 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, OTHER_SERVER_OPTIONS, OPTIONS)
     options = module.params
     settings = connection_settings(module)
     try:

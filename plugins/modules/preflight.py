@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - cht.couch2pg.connection
   - cht.couch2pg.programs
   - cht.couch2pg.migration
+  - cht.couch2pg.other_server
 options:
   side:
     description: Which side of the migration this host is.
@@ -59,39 +60,6 @@ options:
     description: Whether a database of the real name that is not empty may be kept aside.
     type: bool
     default: false
-  missing_roles:
-    description:
-      - V(create) makes roles that the target lacks, without login and password.
-      - V(revoke) does so for roles that own something; others exist only while the restore runs, and what they were granted is revoked.
-      - V(fail) refuses.
-    type: str
-    default: create
-    choices: [create, revoke, fail]
-  role_map:
-    description:
-      - Roles that bear another name on the target, as C(old name) and C(new name). What the old one owns and may do in this database
-        the new one has on the target; other databases are left alone. A new one that isn't there is created without login.
-      - A password doesn't come along.
-    type: dict
-    default: {}
-  function_search_path:
-    description:
-      - Functions that get a C(search_path) of their own on the target, as C(schema.function(types)) and the path. It is for functions
-        that name something without its schema and that a materialized view, an index, a constraint or a generated column calls.
-      - M(cht.couch2pg.preflight) names them. The source stays as it is.
-    type: dict
-    default: {}
-  tablespaces:
-    description: V(keep) puts tables and indexes into tablespaces of the same names; V(default) puts all into the default one.
-    type: str
-    default: keep
-    choices: [keep, default]
-  extension_versions:
-    description:
-      - The version of an extension that the target gets, by the extension's name; others get the one that the target's server takes
-        by itself, which must not be older than the source's.
-    type: dict
-    default: {}
   jobs:
     description: Workers that the run will have on this host; each needs room for the temporary files of an index.
     type: int
@@ -149,6 +117,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils import preflight_sour
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     CONNECTION_OPTIONS,
     MIGRATION_OPTIONS,
+    OTHER_SERVER_OPTIONS,
     PROGRAM_OPTIONS,
     connection_settings,
     make_module,
@@ -167,11 +136,6 @@ OPTIONS: dict[str, Any] = {
     "compression": {"type": "str", "default": "auto"},
     "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
     "replace_existing": {"type": "bool", "default": False},
-    "missing_roles": {"type": "str", "default": "create", "choices": ["create", "revoke", "fail"]},
-    "role_map": {"type": "dict", "default": {}},
-    "function_search_path": {"type": "dict", "default": {}},
-    "tablespaces": {"type": "str", "default": "keep", "choices": ["keep", "default"]},
-    "extension_versions": {"type": "dict", "default": {}},
     "jobs": {"type": "int", "default": 2},
     "rule": {"type": "str", "default": "measured", "choices": ["measured", "guide"]},
 }
@@ -180,7 +144,12 @@ OPTIONS: dict[str, Any] = {
 def main() -> None:
     """Entry point."""
     module = make_module(
-        CONNECTION_OPTIONS, PROGRAM_OPTIONS, MIGRATION_OPTIONS, OPTIONS, required_if=[("side", "target", ["incoming"])]
+        CONNECTION_OPTIONS,
+        PROGRAM_OPTIONS,
+        MIGRATION_OPTIONS,
+        OTHER_SERVER_OPTIONS,
+        OPTIONS,
+        required_if=[("side", "target", ["incoming"])],
     )
     settings = connection_settings(module)
     options = module.params
