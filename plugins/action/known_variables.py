@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares the host's variables with the names that this collection knows, on the controller."""
+"""Compares the host's variables with the names and values that this collection knows, on the controller."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt, is_ours
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.unfit import find_unfit, is_checked
 
 COLLECTION = Path(__file__).parents[2]
 
@@ -21,20 +23,33 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fails when a variable is unknown."""
+        """Fails when a variable is unknown, or has a value that can't work."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        shared = set(_load(COLLECTION / "docs" / "variables.yml"))
+        given = task_vars or {}
+        shared = _load(COLLECTION / "docs" / "variables.yml")
         roles = {
             path.parents[1].name: set(_load(path)["argument_specs"]["main"]["options"])
             for path in sorted(COLLECTION.glob("roles/*/meta/argument_specs.yml"))
         }
-        names = set(task_vars or {})
-        misspelt = find_misspelt(names, shared, roles)
-        if misspelt:
-            result.update(failed=True, code="unknown_variable", msg=" ".join(misspelt))
+        misspelt = find_misspelt(given, set(shared), roles)
+        unfit = find_unfit(self._values(given, shared), shared)
+        if misspelt or unfit:
+            code = "unknown_variable" if misspelt else "unfit_value"
+            result.update(failed=True, code=code, msg=" ".join(misspelt + unfit))
         else:
-            result.update(changed=False, checked=sum(is_ours(name, roles) for name in names))
+            result.update(changed=False, checked=sum(is_ours(name, roles) for name in given))
         return result
+
+    def _values(self, given: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+        values = {}
+        for name in given.keys() & shared.keys():
+            if is_checked(shared[name]):
+                try:
+                    values[name] = self._templar.template(given[name])
+                except AnsibleError:
+                    # The task that needs it says what is wrong, if one does.
+                    continue
+        return values
 
 
 def _load(path: Path) -> dict[str, Any]:

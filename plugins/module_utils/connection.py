@@ -304,7 +304,7 @@ def _connection_error(settings: ConnectionSettings, text: str) -> MigrationError
         if re.search(pattern, text):
             return MigrationError(message, code, **where)
     return MigrationError(
-        f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.')}. "
+        f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.?')}. "
         "Check host, port and that the server runs, then run again.",
         "unreachable",
         **where,
@@ -348,6 +348,18 @@ def check_no_pooler(session: Session) -> None:
             "pooler",
             place=session.settings.place,
         )
+
+
+def running_server(session: Session) -> str:
+    """What all sessions of one running server have in common, by whatever name, socket or port they came.
+
+    Unlike the system identifier it is another one for a copy of the server, and no service hides it.
+    """
+    return str(
+        session.value(
+            "SELECT pg_catalog.to_char(pg_catalog.pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS')"
+        )
+    )
 
 
 def server_identity(session: Session) -> str:

@@ -84,6 +84,10 @@ def lines(found: dict[str, Any]) -> list[str]:
     done = [name for name, phase in found["phases"].items() if phase["status"] == "done"]
     if done:
         shown.append(f"  done     {', '.join(done)}")
+    else:
+        # The record is on another host.
+        jobs = [entry["kind"] for entry in found["jobs"] if entry["status"] == "done"]
+        shown += [f"  done     {', '.join(jobs)}"] if jobs else []
     shown += [f"  running  {entry['kind']}: {entry['line']}" for entry in running]
     for name, phase in found["phases"].items():
         if phase["status"] == "failed" and name not in active:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import digest, disk_plan, hazards, pg_dump, preflight_contents, programs, role_plan
-from .connection import ConnectionSettings, Session, check_no_pooler
+from .connection import ConnectionSettings, Session, check_no_pooler, running_server
 from .database import database_size, find_database, server
 from .errors import MigrationError
 from .files import check_writable, expand
@@ -98,6 +98,7 @@ class _Source:
     def _server(self) -> None:
         facts = server(self.session)
         self.facts["server"] = facts
+        self.facts["running_server"] = running_server(self.session)
         if facts["major"] < OLDEST:
             self.findings.failure(
                 "server version",

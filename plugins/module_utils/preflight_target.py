@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import disk_plan, programs, promotion, target_database
-from .connection import ConnectionSettings, Session, check_no_pooler, server_identity
+from .connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
 from .database import find_database, is_empty, other_sessions, server
 from .errors import MigrationError
 from .files import expand, read_json
@@ -66,6 +66,13 @@ class _Target:
 
     def examine(self) -> None:
         find = self.findings
+        if self._is_the_source():
+            find.failure(
+                "other server",
+                f"Source and target are one and the same server ({self.settings.place}): the target would be built "
+                "over what it was made from. Correct couch2pg_login_host, _port and _unix_socket of each host.",
+            )
+            return
         find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
         find.attempt("server version", self._server)
         find.attempt("names", self._names)
@@ -76,6 +83,9 @@ class _Target:
         if self.source:
             Differences(self.session, self.settings, self.findings, self.facts, self.options, self.source).examine()
             find.attempt("disk", self._disk)
+
+    def _is_the_source(self) -> bool:
+        return running_server(self.session) == self.source.get("running_server")
 
     def _server(self) -> None:
         facts = server(self.session)

@@ -2,18 +2,19 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the variables of this collection are spelt right."""
+"""Whether the variables of this collection are spelt right, and can work."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: known_variables
-short_description: Refuse misspelt variables of this collection
+short_description: Refuse misspelt variables of this collection, and values that can't work
 version_added: 0.1.0
 description:
   - Compares every variable of the host that bears a prefix of this collection (C(couch2pg_), C(dump_) ...) with the known names.
   - An unknown C(couch2pg_*) variable fails the task, which names the nearest known one.
     A variable with the prefix of a role fails it only when it is close to a known name, for others use these words too.
+  - A C(couch2pg_*) variable whose value can't work fails it, too, with what the value should be.
   - Ansible checks the options that a role is called with, but not what stands in an inventory.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:

@@ -89,6 +89,15 @@ def test_a_sound_target_has_no_failure(target_cluster: Cluster, place: dict[str,
     assert "there is no 'not_there_yet' yet" in finding(found, "target database")["message"]
 
 
+def test_the_source_itself_is_no_target(seeded: Cluster, place: dict[str, Any], facts: dict[str, Any]) -> None:
+    """By another name, too; and nobody is told to replace it."""
+    options = {"replace_existing": True, "login_host": "localhost"}
+    found = look_at_target(place, seeded, DATABASE, facts, **options)
+    assert failures(found) == ["other server"]
+    assert finding(found, "other server")["message"].startswith("Source and target are one and the same server (")
+    assert "target database" not in {entry["name"] for entry in found["findings"]}
+
+
 def test_the_source_is_unreachable(seeded: Cluster, place: dict[str, Any]) -> None:
     found = look(place, seeded, DATABASE, login_port=1)
     assert failures(found) == ["connection"]
@@ -563,8 +572,8 @@ def test_the_playbook_shows_all_of_both_sides_and_fails_in_the_end(
     migration = Migration(seeded, target_cluster, client_dir, tmp_path, DATABASE, host_variables=bad)
     run = migration.run("preflight")
     assert run.code != 0
-    assert "PostgreSQL at 127.0.0.1:1 can't be reached" in run.message
-    assert "/etc/passwd is not a folder." in run.message
+    assert "on source: PostgreSQL at 127.0.0.1:1 can't be reached" in run.message
+    assert "on target: /etc/passwd is not a folder." in run.message
     assert "there is no 'checked' yet" in run.output
     assert run.changed == 0
     assert run.warnings == []
@@ -578,7 +587,7 @@ def test_a_host_that_can_not_be_reached_does_not_hide_the_other(
     migration = Migration(seeded, target_cluster, client_dir, tmp_path, DATABASE, host_variables={"source": nowhere})
     run = migration.run("preflight")
     assert run.code != 0
-    assert "To be mended first: " in run.message
+    assert "To be mended first on source: " in run.message
     assert "Make sure this host can be reached over ssh" in run.message or "Failed to connect" in run.message
     assert "there is no 'checked' yet" in run.output
 
@@ -604,9 +613,17 @@ def test_the_role_alone_shows_its_findings_and_fails(
     [
         ({"couch2pg_databse": "cht"}, "The variable couch2pg_databse is unknown: did you mean couch2pg_database?"),
         ({"dump_compresion": "none"}, "The variable dump_compresion is unknown: did you mean dump_compression?"),
+        (
+            {"couch2pg_format": "zip"},
+            "The variable couch2pg_format can't be 'zip': it is one of directory, custom, tar.",
+        ),
+        (
+            {"couch2pg_maintenance_work_mem": "lots"},
+            "The variable couch2pg_maintenance_work_mem can't be 'lots': it is an amount of memory, such as 2GB.",
+        ),
     ],
 )
-def test_a_misspelt_variable(
+def test_a_misspelt_variable_or_value(
     variables: dict[str, str], sentence: str, seeded: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
 ) -> None:
     migration = Migration(seeded, target_cluster, client_dir, tmp_path, DATABASE, variables=variables)

@@ -281,6 +281,14 @@ def test_limits_that_are_not_possible() -> None:
             limits.Limits(**wrong)  # type: ignore[arg-type]
 
 
+def test_the_overview_tells_of_jobs_where_there_is_no_record(archive: Path) -> None:
+    """As on the source."""
+    folder, spec = spec_for(archive)
+    job.start_or_join(folder, spec, always)
+    job.wait(folder, 30)
+    assert overview.lines(overview.overview(str(folder.parents[2]), "m")) == ["Migration m", "  done     archive_check"]
+
+
 def test_the_overview_tells_of_running_and_of_nothing(running: tuple[Path, job.JobSpec]) -> None:
     folder, _spec = running
     state_dir = str(folder.parents[2])

@@ -1,0 +1,83 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which variables have a value that can't work, before hours are spent on finding out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Mapping
+
+from ansible.module_utils.common.text.formatters import human_to_bytes
+from ansible.module_utils.common.validation import (
+    check_type_bool,
+    check_type_dict,
+    check_type_float,
+    check_type_int,
+    check_type_list,
+)
+
+_TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "int": (check_type_int, "a whole number"),
+    "float": (check_type_float, "a number"),
+    "bool": (check_type_bool, "true or false"),
+    "dict": (check_type_dict, "a mapping"),
+    "list": (check_type_list, "a list"),
+}
+# A limit below that was meant otherwise: "20" is 20 bytes in a second.
+_SMALLEST_RATE = 1000
+
+
+def _is_rate(text: str) -> bool:
+    try:
+        rate = human_to_bytes(text)
+    except ValueError:
+        return False
+    return bool(rate == 0 or rate >= _SMALLEST_RATE)
+
+
+def _is_memory(text: str) -> bool:
+    """As PostgreSQL takes it."""
+    return re.fullmatch(r"\d+ *(B|kB|MB|GB|TB)?", text) is not None
+
+
+_FORMS: dict[str, tuple[Callable[[str], bool], str]] = {
+    "rate": (_is_rate, "0 (no limit) or bytes in a second"),
+    "memory": (_is_memory, "an amount of memory"),
+}
+
+
+def is_checked(known: Mapping[str, Any]) -> bool:
+    """Whether a variable that is ``known`` like this (docs/variables.yml) can have a wrong value at all."""
+    return known["type"] in _TYPES or not {"choices", "form"}.isdisjoint(known)
+
+
+def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence for each of ``values`` that can't work; ``known`` is docs/variables.yml."""
+    sentences = []
+    for name in sorted(values):
+        wanted = None if values[name] is None else _wanted(values[name], known[name])
+        if wanted is not None:
+            sentences.append(f"The variable {name} can't be {values[name]!r}: it is {wanted}.")
+    return sentences
+
+
+def _wanted(value: Any, known: Mapping[str, Any]) -> str | None:
+    """What the value should have been; None when it is right."""
+    if "choices" in known:
+        return None if value in known["choices"] else f"one of {', '.join(known['choices'])}"
+    if "form" in known:
+        fits, wanted = _FORMS[known["form"]]
+        return None if fits(str(value)) else f"{wanted}, such as {known['example']}"
+    return _wanted_of_type(value, known) if known["type"] in _TYPES else None
+
+
+def _wanted_of_type(value: Any, known: Mapping[str, Any]) -> str | None:
+    convert, wanted = _TYPES[known["type"]]
+    try:
+        converted = convert(value)
+    except TypeError:
+        return wanted
+    if "minimum" in known and converted < known["minimum"]:
+        return f"{wanted} from {known['minimum']} on"
+    return f"{wanted} up to {known['maximum']}" if "maximum" in known and converted > known["maximum"] else None

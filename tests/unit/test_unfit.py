@@ -1,0 +1,62 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A value that can't work is refused before hours are spent on finding out; docs/variables.yml says what can."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.unfit import find_unfit, is_checked
+
+KNOWN: dict[str, dict[str, Any]] = yaml.safe_load(
+    (Path(__file__).parents[2] / "docs" / "variables.yml").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("couch2pg_jobs", "many", "a whole number"),
+        ("couch2pg_jobs", -3, "a whole number from 1 on"),
+        ("couch2pg_nice", 99, "a whole number up to 19"),
+        ("couch2pg_io_class", "turbo", "one of none, best-effort, idle"),
+        ("couch2pg_ssl_mode", True, "one of disable, allow, prefer, require, verify-ca, verify-full"),
+        ("couch2pg_rate_limit", "fast", "0 (no limit) or bytes in a second, such as 40 MB"),
+        # Twenty bytes in a second: nobody means that.
+        ("couch2pg_bandwidth_limit", 20, "0 (no limit) or bytes in a second, such as 20 MB"),
+        ("couch2pg_maintenance_work_mem", "lots", "an amount of memory, such as 2GB"),
+        ("couch2pg_replace_existing", "perhaps", "true or false"),
+        ("couch2pg_role_map", "old", "a mapping"),
+        ("couch2pg_health_timeout", "soon", "a number"),
+    ],
+)
+def test_a_value_that_can_not_work_is_refused_with_what_can(name: str, value: Any, wanted: str) -> None:
+    assert find_unfit({name: value, "couch2pg_database": "cht"}, KNOWN) == [
+        f"The variable {name} can't be {value!r}: it is {wanted}."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("couch2pg_jobs", "4"),
+        ("couch2pg_rate_limit", 0),
+        ("couch2pg_rate_limit", "10MB"),
+        ("couch2pg_maintenance_work_mem", 65536),
+        ("couch2pg_replace_existing", "yes"),
+        ("couch2pg_ca_cert", None),
+        ("couch2pg_jobs", None),
+    ],
+)
+def test_what_works_is_left_alone(name: str, value: Any) -> None:
+    assert find_unfit({name: value}, KNOWN) == []
+
+
+def test_every_example_is_one_that_works() -> None:
+    examples = {name: known["example"] for name, known in KNOWN.items() if is_checked(known)}
+    assert len(examples) > 30
+    assert find_unfit({name: value for name, value in examples.items() if "{{" not in str(value)}, KNOWN) == []
