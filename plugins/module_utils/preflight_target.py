@@ -120,7 +120,8 @@ class _Target:
         if promoted is not None:
             self.findings.ok("target database", f"{name!r} was promoted by this migration already")
             return
-        found = target_database.check_real_database(self.settings, name, self.options["replace_existing"])
+        rehearsal, replace = self.options["rehearsal"], self.options["replace_existing"]
+        found = target_database.check_real_database(self.settings, name, replace or rehearsal)
         if found is None:
             self.findings.ok("target database", f"there is no {name!r} yet")
             return
@@ -128,9 +129,15 @@ class _Target:
             empty = is_empty(session)
         if empty:
             self.findings.ok("target database", f"{name!r} is empty, and lends its owner, settings and grants")
-        else:
+        elif replace:
             self.findings.warning(
                 "target database", f"{name!r} is not empty and will be kept as {name}_replaced_<time>."
+            )
+        else:
+            self.findings.warning(
+                "target database",
+                f"{name!r} is not empty. The rehearsal leaves it alone; the migration itself will refuse it, unless "
+                "couch2pg_replace_existing allows to keep it aside under another name.",
             )
         connected = other_sessions(self.session, name)
         if connected:

@@ -31,6 +31,7 @@ PHASES = (
     "cutover",
     "rollback",
     "cleanup",
+    "rehearse",
 )
 # What of the details behind an error the report shows; the others may be anything.
 _KEPT_DETAILS = ("differences", "matviews")

@@ -64,6 +64,10 @@ options:
     description: Workers that the run will have on this host; each needs room for the temporary files of an index.
     type: int
     default: 2
+  rehearsal:
+    description: Whether this is a rehearsal, which leaves alone whatever bears the real name on the target.
+    type: bool
+    default: false
   rule:
     description: How much disk space must be free; V(guide) is 3 times the database, as the manual guide asks for.
     type: str
@@ -137,6 +141,7 @@ OPTIONS: dict[str, Any] = {
     "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
     "replace_existing": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},
+    "rehearsal": {"type": "bool", "default": False},
     "rule": {"type": "str", "default": "measured", "choices": ["measured", "guide"]},
 }
 

@@ -25,7 +25,7 @@ options:
   phase:
     description: The phase that adds to the record; without one, the record is only read.
     type: str
-    choices: [preflight, dump, transfer, restore, refresh, verify, promote, handover, dashboards, cutover, rollback, cleanup]
+    choices: [preflight, dump, transfer, restore, refresh, verify, promote, handover, dashboards, cutover, rollback, cleanup, rehearse]
   host:
     description: Inventory name of the host where the phase ran.
     type: str

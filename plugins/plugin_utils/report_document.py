@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator
 
+from ansible_collections.cht.couch2pg.plugins.module_utils import rehearsals
+
 from . import report_text as text
 from .report_todo import Places, checklist, shown
 
@@ -25,8 +27,11 @@ PHASES = {
     "cutover": "Dashboards pointed at the target",
     "rollback": "Back to the source",
     "cleanup": "What is no longer needed",
+    "rehearse": "The end of the rehearsal",
 }
 _NEEDED = ("preflight", "dump", "transfer", "restore", "refresh", "verify", "promote")
+# A rehearsal has all of it but the real name.
+_REHEARSED = (*_NEEDED[:-1], "rehearse")
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
 # Of a phase whose result this file doesn't know: numbers are shown, and text only under these names.
 _SPEAKING = {
@@ -52,7 +57,8 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
         "servers": _servers(phases, done),
         "evidence": _evidence(phases, done, tables),
         "todo": shown(checklist(record, places)),
-        "timeline": _timeline(phases),
+        "timeline": _timeline(phases, _needed(record)),
+        "rehearsals": _rehearsals(done),
         "sizes": _sizes(done),
         "tables": tables,
         "left_out": [
@@ -90,6 +96,10 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
     }
 
 
+def _needed(record: dict[str, Any]) -> tuple[str, ...]:
+    return _NEEDED if rehearsals.rehearses(record["migration_id"]) is None else _REHEARSED
+
+
 def _rows(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
     found = result.get(name)
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
@@ -123,7 +133,7 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
                 "Run the same command again: what is done and verified is not repeated.",
             ],
             log=f"{text.name(state_dir)}/{text.name(record['migration_id'])}/jobs/{name}/log on {host}",
-            commands=["ansible-playbook cht.couch2pg.status -i inventory", _again(name)],
+            commands=_commands(record, name),
             differences=[_difference(row) for row in _rows(error, "differences")],
             matviews=[
                 {
@@ -135,6 +145,8 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
             ],
         )
         return verdict
+    if "rehearse" in done:
+        return dict(verdict, **_rehearsed(done["rehearse"], text.name(phases["rehearse"]["host"])))
     if "rollback" in done:
         return dict(
             verdict,
@@ -143,7 +155,8 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
             sentence="The source serves everything again; see what is left to do.",
         )
     if not promoted:
-        missing = next((name for name in _NEEDED if name not in done), "promote")
+        needed = _needed(record)
+        missing = next((name for name in needed if name not in done), needed[-1])
         return dict(
             verdict,
             word="UNDER WAY",
@@ -175,9 +188,30 @@ def _safe_state(phase: str, promoted: bool, record: dict[str, Any]) -> str:
     )
 
 
-def _again(phase: str) -> str:
+def _rehearsed(result: dict[str, Any], host: str) -> dict[str, str]:
+    """What the verdict of a rehearsal that has ended says."""
+    if result.get("outcome") != "done":
+        return {"state": "attention", "word": "ABANDONED", "sentence": "What this rehearsal made is removed."}
+    copy = text.name(result.get("database"))
+    rest = f"The copy {copy} on {host} is kept." if result.get("kept") else "The copy and its archives are removed."
+    return {
+        "state": "done",
+        "word": "REHEARSED",
+        "sentence": f"The migration got as far as its last step: the copy was complete and verified. {rest}",
+    }
+
+
+def _commands(record: dict[str, Any], phase: str) -> list[str]:
+    """How to look, and how to go on."""
+    name = record["migration_id"]
+    if rehearsals.rehearses(name) is not None:
+        look = f"ansible-playbook cht.couch2pg.status -i inventory -e couch2pg_migration_id={text.name(name)}"
+        return [look, "ansible-playbook cht.couch2pg.rehearse -i inventory"]
     playbook = phase if phase in ("dashboards", "cutover", "rollback", "cleanup") else "migrate"
-    return f"ansible-playbook cht.couch2pg.{playbook} -i inventory"
+    return [
+        "ansible-playbook cht.couch2pg.status -i inventory",
+        f"ansible-playbook cht.couch2pg.{playbook} -i inventory",
+    ]
 
 
 def _servers(phases: dict[str, Any], done: dict[str, Any]) -> list[dict[str, str]]:
@@ -254,12 +288,12 @@ def _many(count: int, word: str) -> str:
     return f"{count} {word}{'' if count == 1 else 's'}"
 
 
-def _timeline(phases: dict[str, Any]) -> list[dict[str, Any]]:
+def _timeline(phases: dict[str, Any], needed: tuple[str, ...]) -> list[dict[str, Any]]:
     """Each phase with its share of the time; waiting in between is left out of the bars."""
     rows: list[dict[str, Any]] = []
     for phase, what in PHASES.items():
         entry = phases.get(phase)
-        if entry is None and phase not in _NEEDED:
+        if entry is None and phase not in needed:
             continue
         result = (entry or {}).get("result") or {}
         began, ended = text.moment(result.get("started_at")), text.moment(result.get("ended_at"))
@@ -412,6 +446,37 @@ def _findings(done: dict[str, Any]) -> list[dict[str, str]]:
         for row in _rows(done.get("preflight", {}), side)
     ]
     return sorted(rows, key=lambda row: order[row["status"]])
+
+
+def _rehearsals(done: dict[str, Any]) -> dict[str, Any] | None:
+    """The rehearsals side by side: as the record of one tells of them, or preflight of the migration itself."""
+    found = done.get("rehearse") or next(
+        (row.get("details") for row in _rows(done.get("preflight", {}), "target") if row.get("name") == "rehearsal"),
+        None,
+    )
+    rows = _rows(found or {}, "rehearsals")
+    if not found or not rows:
+        return None
+    said = []
+    if isinstance(found.get("comparison"), dict):
+        said.append(f"Since the one before: {rehearsals.changes(found['comparison'])}.")
+    if isinstance(found.get("forecast"), dict):
+        said.append(f"The migration itself: {rehearsals.expectation(found['forecast'])}.")
+    return {
+        "phases": list(rehearsals.TIMED),
+        "rows": [
+            {
+                "begun": text.clock(row.get("begun_at")),
+                "outcome": text.name(row.get("outcome")) + (" (interrupted)" if row.get("interrupted") else ""),
+                "host": text.name(row.get("host")),
+                "rows": text.count(row.get("rows")),
+                "durations": [text.duration((row.get("phases") or {}).get(phase)) for phase in rehearsals.TIMED],
+                "duration": text.duration(row.get("seconds")),
+            }
+            for row in rows
+        ],
+        "said": [text.sentence(line) for line in said],
+    }
 
 
 def _dashboard(query: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils import rehearsals
 from ansible_collections.cht.couch2pg.plugins.module_utils.identifiers import literal, quote
 
 from . import report_text as text
@@ -64,6 +65,8 @@ def checklist(record: dict[str, Any], places: Places) -> list[Item]:
     phases = record["phases"]
     done = {name: entry for name, entry in phases.items() if entry["status"] == "done"}
     items: list[Item] = []
+    if rehearsals.rehearses(record["migration_id"]) is not None:
+        return _copy(done, places)
     if "restore" in done:
         items += _roles(done, places)
     if "promote" not in done:
@@ -86,6 +89,16 @@ def checklist(record: dict[str, Any], places: Places) -> list[Item]:
     if "cleanup" not in done:
         items += _leftovers(record, done, places, source, target)
     return items
+
+
+def _copy(done: dict[str, Any], places: Places) -> list[Item]:
+    """Of a rehearsal only a copy that was kept is left."""
+    ended = done.get("rehearse", {"result": {}})
+    if not ended["result"].get("kept"):
+        return []
+    name, host = text.name(ended["result"].get("database")), text.name(ended["host"])
+    why = "It was kept, and holds every document. The next rehearsal needs its name."
+    return [Item(LATER, f"Drop the copy {name}", why, host, [shlex.join([*places.program(host, "dropdb"), name])])]
 
 
 def _roles(done: dict[str, Any], places: Places) -> list[Item]:

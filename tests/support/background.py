@@ -20,13 +20,15 @@ WAIT_SECONDS = 120
 
 
 class Background:
-    """``ansible-playbook migrate.yml`` in a process group of its own; ``through`` is a command that runs it."""
+    """A run of a playbook of ours in a process group of its own; ``through`` is a command that runs it."""
 
-    def __init__(self, migration: Migration, *arguments: str, through: Sequence[str] = ()) -> None:
+    def __init__(
+        self, migration: Migration, *arguments: str, through: Sequence[str] = (), playbook: str = "migrate"
+    ) -> None:
         self._output = migration.folder / f"output-{time.monotonic_ns()}"
         with self._output.open("wb") as stream:
             self.process = subprocess.Popen(
-                [*through, *migration.command("migrate", *arguments)],
+                [*through, *migration.command(playbook, *arguments)],
                 cwd=migration.folder,
                 env=environment(),
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,195 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rehearsal, as an operator runs it before the migration: looked at from outside, nothing of the migration itself is touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import processes
+from support import seed
+from support.background import Background, kill, wait_until
+from support.migration import ROOT, Migration, Run, column, execute
+from support.migration import login as migration_login
+from support.modules import login, run_module
+
+SCHEMA = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
+
+
+def rehearse(migration: Migration, *arguments: str) -> Run:
+    """One that ends well, without a warning."""
+    run = migration.run("rehearse", *arguments)
+    assert (run.code, run.warnings) == (0, []), run.output
+    migration.check_secrets(run.output)
+    return run
+
+
+def names(migration: Migration) -> list[str]:
+    """The rehearsals whose state is there, oldest first."""
+    return sorted(path.name for path in migration.state.parent.glob("*_rehearsal_*"))
+
+
+def record(migration: Migration, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((migration.state.parent / name / "record.json").read_text(encoding="utf-8"))
+    return found
+
+
+def copy(migration: Migration) -> str:
+    return f"{migration.database}_rehearsal"
+
+
+def finding(migration: Migration) -> dict[str, Any]:
+    """What preflight of the migration itself has written down about its rehearsals."""
+    target = migration.record["phases"]["preflight"]["result"]["target"]
+    (found,) = [entry for entry in target if entry["name"] == "rehearsal"]
+    return dict(found)
+
+
+def check_nothing_is_left(migration: Migration) -> None:
+    """On the server and in the staging folder it is as if there had been no rehearsal."""
+    assert copy(migration) not in migration.databases()
+    assert list((migration.folder / "staging").glob("*_rehearsal_*")) == []
+    assert column(migration.target, "SELECT rolname FROM pg_roles WHERE rolname IN ('superset', 'reader')") == []
+
+
+def test_two_rehearsals_and_then_the_migration(migration: Migration) -> None:
+    """The real name, an empty database that the operator made, and the migration's state stay as they are until it is its turn."""
+    database, target = migration.database, migration.target
+    for role in ("superset", "reader"):
+        execute(target, f"DROP ROLE IF EXISTS {role}")
+    seed.create_database(target, database)
+    before = column(target, f"SELECT oid FROM pg_database WHERE datname = '{database}'")
+    first = rehearse(migration)
+    assert "begins." in first.output
+    assert "the copy was complete and verified" in first.output
+    assert "rehearsal: The migration" not in first.output
+    check_nothing_is_left(migration)
+    assert not migration.state.exists()
+    execute(migration.source, "INSERT INTO couchdb_progress (source, seq) VALUES ('elsewhere/medic', '1-x')", database)
+    second = rehearse(migration)
+    assert "1 of " in second.output
+    assert "couchdb_progress +1 rows" in second.output
+    assert column(target, f"SELECT oid FROM pg_database WHERE datname = '{database}'") == before
+    done = [record(migration, name) for name in names(migration)]
+    assert len(done) == 2
+    for document in done:
+        jsonschema.validate(document, SCHEMA)
+        assert "promote" not in document["phases"]
+        assert document["phases"]["verify"]["status"] == "done"
+    ended = done[1]["phases"]["rehearse"]["result"]
+    assert [entry["outcome"] for entry in ended["rehearsals"]] == ["done", "done"]
+    assert ended["comparison"]["with"] == names(migration)[0]
+    assert ended["forecast"]["rehearsals"] == 2
+    report = migration.folder / "records" / f"{names(migration)[1]}.md"
+    assert report.read_text(encoding="utf-8").startswith("# REHEARSED: ")
+    assert "## Rehearsals" in report.read_text(encoding="utf-8")
+    migrated = migration.succeed()
+    assert "rehearsed 2 times; the migration takes about " in migrated.output
+    assert (finding(migration)["status"], len(finding(migration)["details"]["rehearsals"])) == ("ok", 2)
+    # As in the rehearsal: the roles that the restore makes wait for their passwords.
+    assert "superset" in migration.record["phases"]["restore"]["result"]["created_roles"]
+
+
+@pytest.mark.long
+def test_the_migrated_database_is_left_alone(migration: Migration) -> None:
+    """In check mode nothing is made, and a migration that is done stays done."""
+    migration.succeed()
+    before = sorted(path for path in migration.folder.rglob("*") if "output" not in path.name)
+    rehearse(migration, "--check")
+    assert sorted(path for path in migration.folder.rglob("*") if "output" not in path.name) == before
+    warned = rehearse(migration).output
+    assert "The rehearsal leaves it alone; the migration itself will refuse it" in warned
+    assert migration.succeed().changed == 0
+
+
+def stopped(migration: Migration) -> str:
+    """One whose dump was killed; returns its name."""
+    migration.variables["couch2pg_rate_limit"] = "10KB"
+    run = Background(migration, playbook="rehearse")
+    jobs = migration.state.parent
+    wait_until(
+        "the dump writes", lambda: list(migration.folder.glob("staging/*.partial")) or run.process.poll() is not None
+    )
+    (name,) = names(migration)
+    kill(processes.of_job(jobs / name / "jobs" / "dump"))
+    assert "died without a result" in run.end().message
+    migration.variables["couch2pg_rate_limit"] = "0"
+    return name
+
+
+def test_one_that_was_interrupted_is_gone_on_with(migration: Migration) -> None:
+    name = stopped(migration)
+    assert "has not ended well" in migration.run("preflight").output
+    ended = rehearse(migration)
+    assert f"{name} is gone on with." in ended.output
+    assert names(migration) == [name]
+    assert record(migration, name)["phases"]["rehearse"]["result"]["rehearsals"][0]["interrupted"]
+    check_nothing_is_left(migration)
+
+
+@pytest.mark.long
+def test_one_that_is_given_up_leaves_nothing(migration: Migration) -> None:
+    name = stopped(migration)
+    assert "ABANDONED" in rehearse(migration, "-e", "couch2pg_rehearsal_abandon=true").output
+    check_nothing_is_left(migration)
+    assert record(migration, name)["phases"]["rehearse"]["result"]["outcome"] == "abandoned"
+    assert "there is none to abandon" in migration.fail("-e", "couch2pg_rehearsal_abandon=true", playbook="rehearse")
+    rehearse(migration)
+    assert len(names(migration)) == 2
+
+
+def test_only_its_own_copy_is_dropped(migration: Migration) -> None:
+    """A stranger's database of that name is refused; so is a copy that was exchanged, and one that somebody uses."""
+    target, name = migration.target, copy(migration)
+    seed.create_database(target, name)
+    assert "this migration didn't make it" in migration.fail(playbook="rehearse")
+    seed.drop_database(target, name)
+    kept = rehearse(migration, "-e", "couch2pg_rehearsal_keep=true")
+    assert f"{name} on target is kept" in kept.output
+    assert column(target, "SELECT count(*) > 0 FROM couchdb", name) == [True]
+    options = {
+        **login(target, name),
+        "migration_id": names(migration)[0],
+        "state_dir": str(migration.state.parent),
+    }
+    session = target.connect(name)
+    try:
+        assert "is used by postgres" in run_module("rehearsal_drop", options)["msg"]
+    finally:
+        session.close()
+    assert "is not a rehearsal" in run_module("rehearsal_drop", {**options, "migration_id": "test"})["msg"]
+    assert run_module("rehearsal_drop", options, check=True)["database"] == name
+    execute(target, f"ALTER DATABASE {name} RENAME TO {name}_mine")
+    seed.create_database(target, name)
+    assert "was not made by the rehearsal" in run_module("rehearsal_drop", options)["msg"]
+    assert {name, f"{name}_mine"} <= migration.databases()
+    seed.drop_database(target, name)
+    execute(target, f"ALTER DATABASE {name}_mine RENAME TO {name}")
+    dropped = run_module("rehearsal_drop", options)
+    assert (dropped["changed"], dropped["database"]) == (True, name)
+    assert not run_module("rehearsal_drop", options)["changed"]
+
+
+@pytest.mark.long
+def test_on_a_third_host(migration: Migration, tmp_path: Path) -> None:
+    """The target is left alone altogether, and knows of it all the same when its turn comes."""
+    seed.create_database(migration.target, migration.database)
+    execute(migration.target, "CREATE TABLE precious AS SELECT 1 AS x", migration.database)
+    migration.variables["couch2pg_replace_existing"] = True
+    third = {"couch2pg_state_dir": str(tmp_path / "third"), "couch2pg_staging_dir": str(tmp_path / "staging of third")}
+    inventory = tmp_path / "third.json"
+    host = {**migration_login(migration.target), **third}
+    inventory.write_text(json.dumps({"couch2pg_rehearsal": {"hosts": {"third": host}}}), encoding="utf-8")
+    migration.variables["couch2pg_transfer_way"] = "relay"
+    rehearse(migration, "-i", str(inventory))
+    assert not migration.state.exists()
+    assert [path.name for path in (tmp_path / "third").glob("*_rehearsal_*")] != []
+    run = migration.run("preflight", "-i", str(inventory))
+    inventory.unlink()
+    assert "rehearsed once" in run.output
+    assert "has not been rehearsed" in migration.run("preflight").output
