@@ -19,8 +19,9 @@ from support.background import (
     running,
     wait_until,
 )
+from support.holding import held
 from support.machine import Machine
-from support.migration import Migration
+from support.migration import Migration, execute
 from support.places import SupportError
 
 
@@ -116,3 +117,21 @@ def test_the_host_restarts(remote: Migration, machine: Machine) -> None:
     assert "died without a result" in ended.message
     check_nothing_is_there(remote)
     completes(remote, machine)
+
+
+@pytest.mark.long
+def test_the_host_restarts_in_the_restore(migration: Migration, machine: Machine) -> None:
+    """The tables that were loaded are still there, and are not loaded again."""
+    migration.variables.update(machine.variables, couch2pg_progress_seconds=1)
+    run, kind = held(migration, "indexes", through=machine.controller)
+    # Commits don't wait for the disk here: without this, the crash could take the indexes built just before it.
+    execute(migration.target, "CHECKPOINT")
+    machine.power_off()
+    migration.target.stop("immediate")
+    assert not processes.of_job(migration.state / "jobs" / kind)
+    migration.target.start()
+    machine.start()
+    assert "died without a result" in run.end().message
+    check_nothing_is_there(migration)
+    completes(migration, machine)
+    assert migration.record["phases"]["restore"]["result"]["resumed_after"] == ["pre-data", "data"]

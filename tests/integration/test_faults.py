@@ -116,6 +116,26 @@ def test_the_archive_is_damaged(migration: Migration, damage: Callable[[Path], N
     check_completes(migration)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("spec.json", '{"kind": "rest', "spec.json is damaged"),
+        ("result.json", '{"status": "fine"}', "isn't a job's result"),
+    ],
+    ids=["truncated", "foreign"],
+)
+def test_the_folder_of_a_job_is_damaged(migration: Migration, name: str, content: str, sentence: str) -> None:
+    """It is named, nothing is concluded from it, and without it the work is done again."""
+    assert migration.run(without_preflight(migration)).code == 0
+    folder = migration.state / "jobs" / "restore"
+    (folder / name).write_text(content, encoding="utf-8")
+    assert sentence in migration.fail()
+    check_nothing_is_there(migration)
+    folder.rename(migration.folder / "moved away")
+    check_completes(migration)
+
+
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """A file system of 3 MB that a server can reach."""

@@ -56,7 +56,7 @@ def test_the_server_is_as_nice_as_the_job(slow: Migration) -> None:
     assert (spared.code, spared.changed) == (0, 1), spared.output
     assert run.end().code == 0
     check_nothing_is_left(slow)
-    assert "No dump runs here." in slow.run("spare", "-e", "couch2pg_rate_limit=0").output
+    assert "Nothing reads here." in slow.run("spare", "-e", "couch2pg_rate_limit=0").output
 
 
 def test_what_the_snapshot_costs_is_shown(slow: Migration) -> None:

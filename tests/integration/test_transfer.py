@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import gate, limits, processes
 from support.background import kill, wait_until
 from support.cabled_hosts import PORT, Network, set_password
-from support.migration import RUN_SECONDS
+from support.migration import ROOT, RUN_SECONDS
 from support.moving import FILES, NAME, Moving, Running, contents
 from support.places import SupportError
 
@@ -190,6 +191,35 @@ def test_the_network_is_cut(moving: Moving, network: Network) -> None:
     moving.succeed()
     assert moving.result["received_bytes"] < TOTAL - arrived + 20_000
     assert moving.result["resumed_bytes"] >= arrived
+
+
+@pytest.mark.long
+def test_the_target_restarts(moving: Moving, network: Network) -> None:
+    """The job is gone, and its key has nobody who takes it back; the next run does, and fetches what is missing."""
+    run = halfway(moving)
+    arrived = moving.bytes_there()
+    network.target.power_off()
+    assert not processes.of_job(moving.job)
+    network.target.start()
+    assert "died without a result" in run.end().message
+    release(moving)
+    moving.succeed()
+    assert moving.result["resumed_bytes"] >= arrived
+
+
+@pytest.mark.long
+def test_it_is_spared_while_it_runs(moving: Moving, network: Network) -> None:
+    """What the source sends is held back on the target, where the job is."""
+    run = halfway(moving)
+    groups = {f"couch2pg_{side}": {"hosts": {side: {}}} for side in ("source", "target")}
+    (moving.folder / "groups.json").write_text(json.dumps(groups), encoding="utf-8")
+    inventories = ["-i", "inventory.json", "-i", "groups.json", "-e", "couch2pg_bandwidth_limit=0"]
+    spared = Running(
+        network, ["ansible-playbook", *inventories, str(ROOT / "playbooks" / "spare.yml")], moving.folder
+    ).end()
+    assert (spared.code, spared.changed) == (0, 1), spared.output
+    assert run.end().code == 0
+    moving.check()
 
 
 @pytest.mark.long

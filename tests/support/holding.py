@@ -1,0 +1,56 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A restore or a refresh that is held in the middle of its work, so that a test can break it there.
+
+A function that is slow in the database that is restored into, and nowhere else, holds the work at one point.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from .background import Background, wait_until
+from .migration import Migration, column, execute
+
+SLOW = """
+SET ROLE couch2pg;
+CREATE FUNCTION public.slow(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+    PERFORM CASE WHEN pg_catalog.current_database() LIKE '%_incoming' THEN pg_catalog.pg_sleep(0.02) END;
+    RETURN $1;
+END $$;
+CREATE TABLE public.zz_slow (name text NOT NULL);
+INSERT INTO public.zz_slow SELECT 'row ' || n FROM generate_series(1, 300) AS n;
+"""
+HOLDS = {
+    # What is slow, the job, and the statement in which it is held.
+    "data": ("ALTER TABLE public.zz_slow ADD CHECK (public.slow(name) <> '')", "restore", "COPY%zz_slow%"),
+    "indexes": ("CREATE INDEX zz_slow_index ON public.zz_slow (public.slow(name))", "restore", "CREATE INDEX%zz_slow%"),
+    "matviews": (
+        """CREATE MATERIALIZED VIEW public.zz_slow_view AS SELECT public.slow(name) AS name FROM public.zz_slow;
+        CREATE UNIQUE INDEX ON public.zz_slow_view (name)""",
+        "refresh",
+        "REFRESH%zz_slow%",
+    ),
+}
+ACTIVE = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE '{query}'"
+
+
+def held(migration: Migration, part: str, through: Sequence[str] = ()) -> tuple[Background, str]:
+    """A run that is held in a part of its work; returns it with the kind of its job."""
+    statement, kind, query = HOLDS[part]
+    execute(migration.source, SLOW + statement, migration.database)
+    # One worker: what comes before in the archive's order is done when the slow one is held.
+    migration.variables["couch2pg_jobs"] = 1
+    run = Background(migration, through=through)
+    active = ACTIVE.format(query=query)
+    wait_until(f"held in {part}", lambda: column(migration.target, active) or run.process.poll() is not None)
+    if run.process.poll() is not None:
+        raise AssertionError(run.output)
+    return run, kind
+
+
+def end_statement(migration: Migration, part: str) -> None:
+    """End what the server does for the killed job: it has been told everything, and would complete it."""
+    active = ACTIVE.format(query=HOLDS[part][2])
+    column(migration.target, active.replace("SELECT pid", "SELECT pg_terminate_backend(pid)"))
