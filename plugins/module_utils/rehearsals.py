@@ -165,16 +165,19 @@ def last_comparison(records: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def lines(records: list[dict[str, Any]]) -> list[str]:
-    """All of it for a person."""
-    summaries = [summary(entry) for entry in records]
-    shown = [_line(entry) for entry in summaries]
-    comparison = last_comparison(records)
+    """A line for each, for a person."""
+    return [_line(summary(entry)) for entry in records]
+
+
+def said(records: list[dict[str, Any]]) -> list[str]:
+    """What all of them together tell: what changed since the one before, and how long the migration itself will take."""
+    sentences = []
+    comparison, expected = last_comparison(records), forecast([summary(entry) for entry in records])
     if comparison is not None:
-        shown.append(f"  since the one before: {changes(comparison)}")
-    expected = forecast(summaries)
+        sentences.append(f"Since the one before: {changes(comparison)}.")
     if expected is not None:
-        shown.append(f"  the migration itself: {expectation(expected)}")
-    return shown
+        sentences.append(f"The migration itself: {expectation(expected)}.")
+    return sentences
 
 
 def _line(entry: dict[str, Any]) -> str:
@@ -182,7 +185,7 @@ def _line(entry: dict[str, Any]) -> str:
     took = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in entry["phases"].items())
     rows = "" if entry["rows"] is None else f"; {entry['rows']} rows"
     note = " (with an interruption)" if entry["interrupted"] else ""
-    return f"  {entry['begun_at']} {state}: {duration(entry['seconds'])}{note}{f' ({took})' if took else ''}{rows}"
+    return f"{entry['begun_at']} {state}: {duration(entry['seconds'])}{note}{f' ({took})' if took else ''}{rows}"
 
 
 def changes(comparison: dict[str, Any]) -> str:
@@ -221,7 +224,12 @@ def finding(records: list[dict[str, Any]], migration_id: str) -> dict[str, Any]:
     """What preflight of the migration itself has to say about its rehearsals."""
     summaries = [summary(entry) for entry in records]
     expected = forecast(summaries)
-    details = {"rehearsals": summaries, "forecast": expected, "comparison": last_comparison(records)}
+    details = {
+        "rehearsals": summaries,
+        "comparison": last_comparison(records),
+        "forecast": expected,
+        "said": said(records),
+    }
     command = "ansible-playbook cht.couch2pg.rehearse -i inventory"
     if expected is not None:
         count = sum(entry["outcome"] == "done" for entry in summaries)

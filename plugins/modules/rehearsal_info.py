@@ -82,11 +82,17 @@ problems:
   elements: str
   sample: []
 lines:
-  description: All of it for a person.
+  description: A line for each rehearsal, for a person.
   returned: success
   type: list
   elements: str
-  sample: ["  2026-11-26T01:05:00Z done: 2 h 50 min; 15000000 rows"]
+  sample: ["2026-11-26T01:05:00Z done: 2 h 50 min; 15000000 rows"]
+said:
+  description: What changed since the one before, and how long the migration itself will take, as sentences.
+  returned: success
+  type: list
+  elements: str
+  sample: ["The migration itself: about 2 h 50 min, and then the handover of couch2pg; restore takes 53% of it."]
 """
 
 from typing import Any
@@ -119,6 +125,7 @@ def main() -> None:
             "finding": rehearsals.finding(records, migration_id),
             "problems": problems,
             "lines": rehearsals.lines(records),
+            "said": rehearsals.said(records),
         }
 
     run(module, work)

@@ -457,11 +457,6 @@ def _rehearsals(done: dict[str, Any]) -> dict[str, Any] | None:
     rows = _rows(found or {}, "rehearsals")
     if not found or not rows:
         return None
-    said = []
-    if isinstance(found.get("comparison"), dict):
-        said.append(f"Since the one before: {rehearsals.changes(found['comparison'])}.")
-    if isinstance(found.get("forecast"), dict):
-        said.append(f"The migration itself: {rehearsals.expectation(found['forecast'])}.")
     return {
         "phases": list(rehearsals.TIMED),
         "rows": [
@@ -475,7 +470,7 @@ def _rehearsals(done: dict[str, Any]) -> dict[str, Any] | None:
             }
             for row in rows
         ],
-        "said": [text.sentence(line) for line in said],
+        "said": [text.sentence(line) for line in found.get("said") or []],
     }
 
 

@@ -129,3 +129,21 @@ def test_only_the_database_moves(moving: Migration) -> None:
     run = moving.succeed()
     assert "handover" not in moving.record["phases"]
     assert "couch2pg was not moved" in run.output
+
+
+@pytest.mark.long
+def test_it_is_rehearsed_without_it(moving: Migration) -> None:
+    """couch2pg is checked on both sides, and neither started nor given its settings."""
+    moving.variables.update(couch2pg_give_login=True, couch2pg_password_hash="scram-sha-256")
+    run = moving.run("rehearse")
+    assert run.code == 0, run.output
+    moving.check_secrets(run.output)
+    assert PASSWORD not in run.output
+    (name,) = (path.name for path in moving.state.parent.glob("*_rehearsal_*"))
+    record = json.loads((moving.state.parent / name / "record.json").read_text(encoding="utf-8"))
+    assert record["phases"]["rehearse"]["result"]["outcome"] == "done"
+    findings = record["phases"]["preflight"]["result"]
+    assert all(any("CouchDB" in entry["name"] for entry in findings[side]) for side in ("source", "target")), findings
+    assert not Path(moving.host_variables["target"]["couch2pg_app"]["env_file"]).exists()
+    assert moving.database not in moving.databases()
+    moving.succeed()

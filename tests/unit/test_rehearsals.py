@@ -31,9 +31,11 @@ def rehearsal(number: int = 1, outcome: str = "done", failed: str = "", **dump: 
         results["rehearse"] = {"outcome": outcome}
     if failed:
         entry = record.make_entry("target", {"failed": True, "msg": "No.", "code": "no"})
-        made = record.merge(made, name, "cht", failed, entry, "2026-11-26T01:00:00Z")
+        made = record.merge(made, name, "cht", failed, entry, f"2026-11-2{number}T01:00:00Z")
     for phase, result in results.items():
-        made = record.merge(made, name, "cht", phase, record.make_entry("target", result), "2026-11-26T01:05:00Z")
+        made = record.merge(
+            made, name, "cht", phase, record.make_entry("target", result), f"2026-11-2{number}T01:05:00Z"
+        )
     assert made is not None
     return made
 
@@ -116,7 +118,7 @@ def test_a_relay_is_measured_from_outside() -> None:
     """Its carrying is the controller's work, of which the phase itself tells nothing."""
     made = rehearsal()
     made["phases"]["transfer"]["result"]["way"] = "relay"
-    made["phases"]["transfer"]["at"] = "2026-11-26T02:05:00Z"
+    made["phases"]["transfer"]["at"] = "2026-11-21T02:05:00Z"
     assert rehearsals.summary(made)["phases"]["transfer"] == 3600.0
 
 
@@ -139,7 +141,5 @@ def test_preflight_says_how_it_was_rehearsed(records: list[dict[str, Any]], stat
 def test_one_that_is_about_to_end_is_told_of_as_ended() -> None:
     records = rehearsals.ended([rehearsal(1), rehearsal(2, "")], "done")
     assert [rehearsals.summary(entry)["outcome"] for entry in records] == ["done", "done"]
-    assert any(
-        line.startswith("  since the one before: the same evidence in all 1 tables")
-        for line in rehearsals.lines(records)
-    )
+    assert rehearsals.said(records)[0] == "Since the one before: the same evidence in all 1 tables."
+    assert rehearsals.lines(records)[1].startswith("2026-11-22T01:05:00Z done: 3 min 20 s (dump 40 s, transfer 10 s, ")
