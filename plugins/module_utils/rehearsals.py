@@ -99,9 +99,12 @@ def summary(rehearsal: dict[str, Any]) -> dict[str, Any]:
 def _seconds(rehearsal: dict[str, Any], phase: str) -> float:
     """What the phase says; a relay, which is the controller's work, is measured by what stands before and after it."""
     entry, before = rehearsal["phases"][phase], rehearsal["phases"].get("dump")
-    if phase == "transfer" and entry["result"].get("way") == "relay" and before is not None:
+    result = entry["result"]
+    if phase == "transfer" and result.get("way") == "relay" and before is not None:
         return max(float(_moment(entry["at"]) - _moment(before["at"])), 0.0)
-    return float(entry["result"].get("seconds", 0.0))
+    if "seconds" not in result and "ended_at" in result:
+        return max(float(_moment(result["ended_at"]) - _moment(result["started_at"])), 0.0)
+    return float(result.get("seconds", 0.0))
 
 
 def _moment(text: str) -> int:
