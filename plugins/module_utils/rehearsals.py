@@ -211,11 +211,8 @@ def _rows(row: dict[str, Any]) -> str:
 
 def expectation(expected: dict[str, Any]) -> str:
     """A forecast as half a sentence."""
-    spread = (
-        f" ({duration(expected['least'])} to {duration(expected['most'])} in {expected['rehearsals']} rehearsals)"
-        if expected["rehearsals"] > 1
-        else ""
-    )
+    least, most = duration(expected["least"]), duration(expected["most"])
+    spread = f" ({least} to {most} in {expected['rehearsals']} rehearsals)" if least != most else ""
     more = "more than " if expected["interrupted"] else "about "
     return (
         f"{more}{duration(expected['seconds'])}{spread}, and then the handover of couch2pg; "
