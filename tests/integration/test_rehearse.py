@@ -122,6 +122,7 @@ def stopped(migration: Migration) -> str:
     return name
 
 
+@pytest.mark.long
 def test_one_that_was_interrupted_is_gone_on_with(migration: Migration) -> None:
     name = stopped(migration)
     assert "has not ended well" in migration.run("preflight").output
