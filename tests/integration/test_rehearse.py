@@ -183,7 +183,8 @@ def test_on_a_third_host(migration: Migration, tmp_path: Path) -> None:
     execute(migration.target, "CREATE TABLE precious AS SELECT 1 AS x", migration.database)
     migration.variables["couch2pg_replace_existing"] = True
     third = {"couch2pg_state_dir": str(tmp_path / "third"), "couch2pg_staging_dir": str(tmp_path / "staging of third")}
-    inventory = tmp_path / "third.json"
+    inventory = tmp_path / "more" / "inventory.json"
+    inventory.parent.mkdir()
     host = {**migration_login(migration.target), **third}
     inventory.write_text(json.dumps({"couch2pg_rehearsal": {"hosts": {"third": host}}}), encoding="utf-8")
     migration.variables["couch2pg_transfer_way"] = "relay"
