@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from .acl import grants
@@ -43,6 +44,15 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
                   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
+
+# Hidden, as all but the role is, from one who may not see what others do: backend_type.
+_SESSIONS = """
+SELECT pid, usename AS role, application_name, coalesce(client_addr::text, 'local') AS client, state
+FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()
+  AND coalesce(backend_type, 'client backend') = 'client backend' ORDER BY pid
+"""
+# As long as PostgreSQL itself waits for others before it renames a database.
+PATIENCE_SECONDS = 5.0
 
 
 def server(session: Session) -> dict[str, Any]:
@@ -108,12 +118,11 @@ def is_empty(session: Session) -> bool:
     return count_objects(session) == 0
 
 
-def other_sessions(session: Session, database: str) -> list[dict[str, Any]]:
-    """Who is connected to ``database`` besides this session."""
-    return session.rows(
-        "SELECT pid, usename AS role, application_name, coalesce(client_addr::text, 'local') AS client, state "
-        "FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid() "
-        # Hidden, as all but the role is, from one who may not see what others do.
-        "AND coalesce(backend_type, 'client backend') = 'client backend' ORDER BY pid",
-        [database],
-    )
+def other_sessions(session: Session, database: str, patience: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
+    """Who is connected to ``database`` besides this session, and stays for ``patience``: one that has ended is seen for a while."""
+    deadline = time.monotonic() + patience
+    while True:
+        found = session.rows(_SESSIONS, [database])
+        if not found or time.monotonic() >= deadline:
+            return found
+        time.sleep(0.1)

@@ -18,6 +18,7 @@ from .role_plan import RolePlan
 from .target_database import refused_settings
 
 SAFE_SEARCH_PATH_SINCE = 17
+SET_PRIVILEGE_SINCE = 160000
 SHOWN = 5
 
 _EXTENSIONS = """
@@ -224,22 +225,29 @@ class Differences:
                 f"{user!r} may not create databases on the target. Use 'postgres' (login_user), or grant it CREATEDB.",
                 "rights",
             )
-        owners = [self.planned.moves.get(name) or name for name in self.source.get("owners", [])]
+        # The empty database lends its owner, and is renamed.
+        database = find_database(self.session, self.settings.database) or self.source["database"]
+        acted = {*self.source["acted_for"], database["owner"]}
+        # Who has created a role is its administrator from PostgreSQL 16 on, and may still not act for it.
+        acts = "SET" if self.session.version >= SET_PRIVILEGE_SINCE else "MEMBER"
         there = self.session.rows(
-            "SELECT rolname AS name, pg_catalog.pg_has_role(current_user, oid, 'MEMBER') AS member "
-            "FROM pg_catalog.pg_roles WHERE rolname = ANY(%s)",
-            [owners],
+            "SELECT rolname AS name, pg_catalog.pg_has_role(current_user, oid, 'USAGE') "
+            "AND pg_catalog.pg_has_role(current_user, oid, %s) AS member "
+            "FROM pg_catalog.pg_roles WHERE rolname = ANY(%s) ORDER BY rolname",
+            [acts, [self.planned.moves.get(name) or name for name in acted]],
         )
         strangers = [row["name"] for row in there if not row["member"]]
         if strangers:
             raise MigrationError(
-                f"{user!r} may not give objects to {', '.join(strangers)} on the target. Use 'postgres' (login_user), "
-                f"or make it a member (GRANT {strangers[0]} TO {user}).",
+                f"{user!r} may not give objects to {', '.join(strangers)} on the target, or set its defaults. "
+                f"Use 'postgres' (login_user), or make it a member (GRANT {strangers[0]} TO {user}).",
                 "rights",
                 roles=strangers,
             )
         self._check_needs_no_superuser(user)
-        self.findings.ok("rights", f"{user!r} may create databases and is a member of every owner")
+        made = role_plan.made_of(self.planned, acted)
+        becomes = f"; the restore makes it one of {', '.join(made)}" if made else ""
+        self.findings.ok("rights", f"{user!r} may create databases and is a member of every owner{becomes}")
 
     def _check_needs_no_superuser(self, user: str) -> None:
         objects = [entry["object"] for entry in self.source.get("superuser_objects", [])]

@@ -181,6 +181,7 @@ class _Source:
         names = [role["name"] for role in wanted]
         self.facts["roles"] = wanted
         self.facts["owners"] = sorted(role_plan.owners(schema))
+        self.facts["acted_for"] = sorted(role_plan.acted_for(schema))
         self.findings.ok("roles", f"{len(names)} roles own or may use something: {', '.join(names)}")
         members = role_plan.members(self.session, names)
         if members:

@@ -30,7 +30,7 @@ def make(session: Session, state: Path, parameters: dict[str, Any], evidence: di
     )
     # Written before they are made: a killed attempt leaves none that nobody drops.
     write_json(state / FILE, {"identity": identity, "names": sorted({*before, *planned.temporary})})
-    role_plan.make(session, planned)
+    role_plan.make(session, planned, role_plan.acted_for(evidence["schema"], evidence["database"]))
     return planned
 
 

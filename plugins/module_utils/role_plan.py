@@ -86,6 +86,11 @@ def owners(schema: dict[str, dict[str, Any]], properties: dict[str, Any] | None 
     return _own(found | ({properties["owner"]} if properties else set()))
 
 
+def acted_for(schema: dict[str, dict[str, Any]], properties: dict[str, Any] | None = None) -> set[str]:
+    """Roles that only they themselves, a member or a superuser can restore something of: owners, and who has set defaults."""
+    return owners(schema, properties) | _own(identity.rsplit(" ", 2)[0] for identity in schema["default_privileges"])
+
+
 def plan(
     session: Session,
     wanted: list[dict[str, Any]],
@@ -148,8 +153,11 @@ def check_may_create(session: Session, names: list[str], policy: str) -> None:
         )
 
 
-def make(session: Session, planned: RolePlan) -> None:
-    """Create the roles, without login: a role gets its password and its login from a person."""
+def make(session: Session, planned: RolePlan, acted: AbstractSet[str]) -> None:
+    """Create the roles, without login: a role gets its password and its login from a person.
+
+    Who is no superuser must be a member of those of ``acted`` to act for them, and doesn't become one by creating them.
+    """
     before = {role["name"] for role in roles(session, {role["name"] for role in planned.make})}
     for role in planned.make:
         if role["name"] in before:
@@ -163,6 +171,15 @@ def make(session: Session, planned: RolePlan) -> None:
             name = _name(group, planned.moves)
             if name in there and role["name"] not in planned.temporary:
                 session.execute(f"GRANT {quote(str(name))} TO {quote(role['name'])}")
+    if not session.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
+        for name in made_of(planned, acted):
+            session.execute(f"GRANT {quote(name)} TO CURRENT_USER")
+
+
+def made_of(planned: RolePlan, names: AbstractSet[str]) -> list[str]:
+    """Which of the roles that are made, for a while or to stay, are those of ``names`` or take their place."""
+    names = names | {new for name in names if (new := _name(name, planned.moves))}
+    return sorted(role["name"] for role in planned.make if role["name"] in names)
 
 
 def _name(name: str, moves: Moves) -> str | None:

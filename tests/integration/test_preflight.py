@@ -9,12 +9,15 @@ import fcntl
 import os
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import psycopg2
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.database import other_sessions
 from support import binaries, seed
 from support.clusters import Cluster
 from support.migration import Migration, environment, execute
@@ -322,6 +325,17 @@ def test_somebody_uses_the_target_database(
         assert finding(look_at_target(place, target_cluster, name, facts, **guest), "open sessions")
     finally:
         connection.close()
+
+
+def test_a_session_that_is_about_to_end_uses_nothing(target_cluster: Cluster, fresh_database: Fresh) -> None:
+    """As our own does, which has just looked into the database: the server still lists it."""
+    name = fresh_database(target_cluster)
+    where = ConnectionSettings("postgres", target_cluster.host, target_cluster.port, password=target_cluster.password)
+    with Session(where) as session:
+        connection = target_cluster.connect(name)
+        threading.Timer(0.5, connection.close).start()
+        assert other_sessions(session, name, patience=0)
+        assert other_sessions(session, name) == []
 
 
 def test_an_incoming_database_of_somebody_else(

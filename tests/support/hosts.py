@@ -35,6 +35,7 @@ from .places import SupportError
 
 LABEL = "cht.couch2pg.hosts"
 USER = "operator"
+MAIN_NETWORK = "main"
 BOOT_SECONDS = 300
 TEST_PREFIX = "test-"
 # What systemd needs; more than these would be the machine's.
@@ -58,7 +59,7 @@ class Spec:
 
     name: str
     suite: str = "bookworm"
-    networks: tuple[str, ...] = ("main",)
+    networks: tuple[str, ...] = (MAIN_NETWORK,)
     compose: bool = False
     volumes: tuple[str, ...] = ()
 
@@ -267,8 +268,11 @@ def _up(name: str, folder: Path, wanted: dict[str, Any], inventory: Path) -> Non
 
 
 def _spec(given: dict[str, Any]) -> Spec:
-    known = {name: value for name, value in given.items() if name not in ("groups", "variables")}
-    return Spec(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+    known = {name: value for name, value in given.items() if name not in ("groups", "variables", "networks")}
+    # As Molecule wants them.
+    networks = tuple(network["name"] for network in given.get("networks", [{"name": MAIN_NETWORK}]))
+    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+    return Spec(networks=networks, **lists)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,84 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Servers as a managed service lends them: nobody is a superuser, and who created a role may still not act for it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from support import binaries, places, seed
+from support.clusters import Cluster
+from support.migration import Migration, column, execute
+
+SERVICE, KEEPER = "service_admin", "service_keeper"
+
+
+@pytest.fixture
+def service() -> Iterator[Cluster]:
+    """A target that knows only its administrator, who may create databases and roles."""
+    folder = Path(tempfile.mkdtemp(prefix="service-", dir=places.work_folder("clusters")))
+    with Cluster.create(folder, binaries.binaries(18)) as cluster:
+        seed.create_role(cluster, SERVICE)
+        execute(cluster, f"ALTER ROLE {SERVICE} CREATEDB CREATEROLE")
+        yield cluster
+
+
+@pytest.fixture
+def source(source_cluster: Cluster) -> Iterator[Cluster]:
+    """Its administrator may act for couch2pg; its former superuser has set defaults."""
+    seed.create_role(source_cluster, SERVICE)
+    seed.create_role(source_cluster, seed.OWNER)
+    execute(source_cluster, f"GRANT {seed.OWNER} TO {SERVICE}")
+    execute(source_cluster, f"CREATE ROLE {KEEPER}")
+    yield source_cluster
+    execute(source_cluster, f"DROP ROLE {SERVICE}, {KEEPER}")
+
+
+@pytest.fixture
+def migration(service: Cluster, source: Cluster, make_migration: Callable[..., Migration]) -> Migration:
+    made = make_migration(source, service)
+    defaults = f"ALTER DEFAULT PRIVILEGES FOR ROLE {KEEPER} IN SCHEMA public GRANT SELECT ON TABLES TO superset"
+    execute(source, defaults, made.database)
+    execute(service, f"DROP ROLE {seed.OWNER}")
+    for side in ("source", "target"):
+        made.host_variables[side] = {
+            "couch2pg_login_user": SERVICE,
+            "couch2pg_login_password": getattr(made, side).password_of(SERVICE),
+        }
+    return made
+
+
+def finding(migration: Migration, name: str) -> dict[str, Any]:
+    """Of the target's, as the record has it."""
+    found: list[dict[str, Any]] = migration.record["phases"]["preflight"]["result"]["target"]
+    return next(entry for entry in found if entry["name"] == name)
+
+
+@pytest.mark.long
+def test_nobody_is_a_superuser(migration: Migration) -> None:
+    """Roles that are missing are made, and may own what is restored; all is verified, and nothing is done twice."""
+    migration.succeed("--check")
+    migration.succeed()
+    assert finding(migration, "rights")["message"].endswith(f"; the restore makes it one of couch2pg, {KEEPER}")
+    owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'm')"
+    assert column(migration.target, owners, migration.database) == [seed.OWNER]
+    # What only reads isn't the administrator's to be.
+    assert column(migration.target, f"SELECT pg_has_role('{SERVICE}', 'superset', 'USAGE')") == [False]
+    assert migration.succeed().changed == 0
+
+
+def test_an_administrator_of_the_owner_who_may_not_act_for_it(migration: Migration) -> None:
+    """As after CREATE ROLE on PostgreSQL 16 and later. The database's owner counts, too."""
+    execute(migration.target, f"CREATE ROLE {seed.OWNER}", user=SERVICE)
+    assert f"GRANT {seed.OWNER} TO {SERVICE}" in migration.fail(playbook="preflight")
+    execute(migration.target, f"GRANT {seed.OWNER} TO {SERVICE}", user=SERVICE)
+    granted = migration.run("preflight")
+    assert granted.code == 0, granted.output
+    execute(migration.target, "CREATE ROLE somebody_else")
+    execute(migration.target, f"CREATE DATABASE {migration.database} OWNER somebody_else")
+    refused = migration.fail(playbook="preflight")
+    assert "may not give objects to somebody_else on the target" in refused
