@@ -182,7 +182,7 @@ def main() -> None:
         captured = _captured(options, folder)
         deployment = deployments.find(options["deployment"])
         found = deployments.read_or_nothing(deployment)
-        deployment = deployment.with_app_dir(found.app_dir)
+        deployment = deployment.as_found(found)
         given = {name: value for name, value in options["postgres"].items() if value is not None}
         settings = captured.moved_to(replace(captured.postgres, **given), found.settings.style)
         if options["couchdb_url"]:
