@@ -18,6 +18,7 @@ author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.deployment
+  - cht.couch2pg.postgres
 options:
   side:
     description: Whether couch2pg runs here now, or will.
@@ -32,29 +33,6 @@ options:
   settings_file:
     description: In place of O(settings), a file on this host with the settings that couch2pg will have.
     type: path
-  postgres:
-    description: Where couch2pg will find PostgreSQL; what is not given stays as in the settings.
-    type: dict
-    default: {}
-    suboptions:
-      host:
-        description: Address of the server.
-        type: str
-      port:
-        description: Its port.
-        type: int
-      database:
-        description: Name of the database.
-        type: str
-      user:
-        description: couch2pg's role.
-        type: str
-      password:
-        description: Its password.
-        type: str
-      query:
-        description: What follows the question mark of the URL, such as C(ssl=true).
-        type: str
   couchdb_url:
     description: The C(COUCHDB_URL) where CouchDB has another name from here; without credentials it gets those of the settings.
     type: str
