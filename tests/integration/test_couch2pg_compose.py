@@ -287,3 +287,26 @@ def test_what_a_compose_file_does_not_let_through_is_said(docker: Docker) -> Non
     broken = settings(PROJECT.replace("services:", "services: ["))
     assert broken["code"] == "compose_refuses"
     assert "docker" in broken["msg"]
+
+
+def test_a_project_is_installed_and_runs(docker: Docker) -> None:
+    """What goes is the compose file alone; the settings come after it."""
+    docker.host.put("/opt/one/docker-compose.yml", PROJECT)
+    docker.host.put("/opt/one/.env", SETTINGS, mode="0600")
+    captured = docker.module("capture", with_secrets=True, deployment={"project_dir": "/opt/one"})["settings_json"]
+    docker.module("bundle", deployment={"project_dir": "/opt/one"})
+    deployment = {"kind": "compose", "project_dir": "/opt/two"}
+    options = {"side": "target", "settings": captured, "deployment": deployment, "install": True}
+    foreseen = docker.module("preflight", stateless=True, **options)
+    assert (foreseen["found"], foreseen["findings"][-1]["status"]) == (False, "warning")
+    made = docker.module("install", deployment=deployment)
+    assert (made["files"], made["image"], made["ready"]) == (["/opt/two/docker-compose.yml"], IMAGE, True)
+    assert docker.text("/opt/two/docker-compose.yml") == PROJECT.strip()
+    assert docker.service(**deployment)["running"] is False
+    place = {"database": "new"}
+    carried = docker.module("settings", settings=captured, postgres=place, deployment=deployment)
+    assert (carried["files"], docker.host.run("stat", "--format=%a", "/opt/two/.env")) == (["/opt/two/.env"], "600")
+    process = docker.service("started", **carried["deployment"])["process"]
+    docker.wait(f"docker logs {process['container']} 2>&1 | grep --quiet '{COMPLETED}'")
+    assert sql(docker.host, "SELECT count(*) FROM couchdb", "new") == "1"
+    assert not docker.module("install", deployment=deployment)["changed"]
