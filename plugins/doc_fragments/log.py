@@ -37,6 +37,14 @@ options:
         description: The service in the Compose project, for V(compose).
         type: str
         default: cht-couch2pg
+      compose_files:
+        description: Its compose files, for V(compose), where they aren't those that Compose takes by itself.
+        type: list
+        elements: str
+      env_files:
+        description: The files that Compose is given by C(--env-file), for V(compose), where it isn't the project's C(.env).
+        type: list
+        elements: str
       path:
         description: The file. Required for V(file).
         type: path

@@ -57,6 +57,8 @@ _LOG: dict[str, Any] = {
         "container": {"type": "str"},
         "project_dir": {"type": "path"},
         "service": {"type": "str", "default": "cht-couch2pg"},
+        "compose_files": {"type": "list", "elements": "str"},
+        "env_files": {"type": "list", "elements": "str"},
         "path": {"type": "path"},
     },
     "required_if": [

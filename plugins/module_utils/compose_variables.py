@@ -77,13 +77,13 @@ def written(
                 config = compose.config(path)
             resolved = environment(config, service)
         except MigrationError as error:
-            if error.code != "compose_refuses":
+            odd = [name for name, key in leads.items() if not dotenv.is_plain(wanted[key])]
+            if error.code != "compose_refuses" or not odd:
                 raise
-            config, resolved = {}, {}
-        # One that is to be unset may get a value of the compose file's own.
-        wrong = [
-            name for name, key in leads.items() if not config or (wanted[key] and resolved.get(key) != wanted[key])
-        ]
+            config, wrong = {}, odd
+        else:
+            # One that is to be unset may get a value of the compose file's own.
+            wrong = [name for name, key in leads.items() if wanted[key] and resolved.get(key) != wanted[key]]
         if not wrong:
             return after, config
         movable = [name for name in wrong if tried[name] + 1 < len(ways[name])]

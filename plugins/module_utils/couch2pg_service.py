@@ -57,6 +57,8 @@ def bring(deployment: Deployment, state: str) -> None:
         deployment_env_file.command(deployment.start_command, "start_command")
     else:
         deployment_env_file.command(deployment.stop_command, "stop_command")
+    if deployment.kind == kinds.COMPOSE and state == STARTED:
+        _see_that_it_was_made_anew(deployment)
     if is_running(deployment) != (state == STARTED):
         raise MigrationError(f"couch2pg was to be {state}, and isn't. Look at its log.", "service_failed", state=state)
 
@@ -98,6 +100,20 @@ def _by_compose(deployment: Deployment, state: str) -> None:
     answer = compose.run(*words)
     if answer.code != 0:
         raise _failed(f"Compose's {words[0]} of {name}", answer)
+
+
+def _see_that_it_was_made_anew(deployment: Deployment) -> None:
+    """Compose leaves a container that it thinks to be up to date, and one that isn't the service's own."""
+    stale = deployments.read(deployment).stale
+    if stale:
+        container = deployment_compose.container_of(deployment)[:12]
+        raise MigrationError(
+            f"The container {container} still has old values of {', '.join(stale)} after Compose was told to start it. Remove it (docker "
+            f"rm --force {container}; its data is in PostgreSQL), correct container in couch2pg_app if it isn't the service's own, and run "
+            "again.",
+            "settings_not_taken",
+            variables=list(stale),
+        )
 
 
 def _failed(what: str, answer: Answer) -> MigrationError:

@@ -49,15 +49,16 @@ class Deployment:
             return dict(self.log)
         if self.kind == SYSTEMD:
             return {"kind": "journald", "unit": self.unit}
-        if self.kind == COMPOSE and self.project_dir and not self.compose_files:
-            return {"kind": "compose", "project_dir": self.project_dir, "service": self.service}
         if self.kind == COMPOSE and self.container:
             return {"kind": "docker", "container": self.container}
+        if self.kind == COMPOSE:
+            files = {"compose_files": list(self.compose_files), "env_files": list(self.env_files)}
+            return {"kind": "compose", "project_dir": self.project_dir, "service": self.service, **files}
         return {}
 
-    def with_app_dir(self, folder: str) -> Deployment:
-        """The same, its application in ``folder`` unless the operator has said where it is."""
-        return self if self.app_dir or not folder else replace(self, app_dir=folder)
+    def as_found(self, found: Found) -> Deployment:
+        """The same, with its application's folder, which the operator may have named, and its service's real name."""
+        return replace(self, app_dir=self.app_dir or found.app_dir, service=found.service or self.service)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Found:
     node_version: str = ""
     app_dir: str = ""
     image: str = ""
+    service: str = ""
     # The process that runs was started with other values of these.
     stale: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()

@@ -28,13 +28,13 @@ def project(deployment: Deployment) -> Compose:
 
 def read(deployment: Deployment) -> Found:
     """What Compose resolves; without a project, what the container was started with."""
-    container = container_of(deployment)
-    inspected = inspect(container) if container else {}
     if not deployment.project_dir:
-        return _of_container(inspected)
+        return _of_container(inspect(deployment.container))
     compose = project(deployment)
     config = compose.config()
     name = service_name(config, deployment)
+    container = deployment.container or _own_container(compose, name)
+    inspected = inspect(container) if container else {}
     variables = compose_variables.environment(config, name)
     has = variables_of(inspected)
     running = bool(inspected and inspected["State"]["Running"])
@@ -44,6 +44,7 @@ def read(deployment: Deployment) -> Found:
         running,
         node_version=has.get("NODE_VERSION", ""),
         image=str(config["services"][name].get("image") or ""),
+        service=name,
         stale=tuple(sorted(key for key, value in variables.items() if has.get(key) != value)) if running else (),
         problems=(problem,) if problem else (),
     )
@@ -54,11 +55,14 @@ def container_of(deployment: Deployment) -> str:
     if deployment.container or not deployment.project_dir:
         return deployment.container
     compose = project(deployment)
-    name = service_name(compose.config(), deployment)
+    return _own_container(compose, service_name(compose.config(), deployment))
+
+
+def _own_container(compose: Compose, name: str) -> str:
     found = compose.containers(name)
     if len(found) > 1:
         raise MigrationError(
-            f"The service {name} in {deployment.project_dir} has {len(found)} containers; couch2pg must run once. Remove the others, or "
+            f"The service {name} in {compose.folder} has {len(found)} containers; couch2pg must run once. Remove the others, or "
             "set container in couch2pg_app.",
             "ambiguous",
             containers=found,

@@ -150,13 +150,23 @@ def plan(deployment: Deployment, settings: Settings) -> Plan:
 
 
 def apply(deployment: Deployment, planned: Plan, migration_id: str) -> None:
-    """Write what differs, and see that the deployment takes it. Raises MigrationError ``settings_not_taken``."""
+    """Write what differs, and see that the deployment takes it.
+
+    Raises MigrationError ``settings_not_taken``; the files are then what they were.
+    """
     for change in planned.needed:
         change.apply(migration_id)
-    if deployment.kind == kinds.SYSTEMD:
-        deployment_systemd.verify(deployment, planned.settings)
-    elif deployment.kind == kinds.COMPOSE:
-        deployment_compose.verify(deployment, planned.settings, planned)
+    try:
+        if deployment.kind == kinds.SYSTEMD:
+            deployment_systemd.verify(deployment, planned.settings)
+        elif deployment.kind == kinds.COMPOSE:
+            deployment_compose.verify(deployment, planned.settings, planned)
+    except MigrationError:
+        for change in planned.needed:
+            change.undo()
+        if deployment.kind == kinds.SYSTEMD:
+            deployment_systemd.reload()
+        raise
 
 
 def redacted_diff(before: Settings, after: Settings) -> dict[str, str]:

@@ -9,6 +9,8 @@ import importlib
 import json
 import os
 import subprocess
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -75,8 +77,6 @@ class Compose:
         self.folder = folder
         self.files = list(files)
         self.env_files = list(env_files)
-        self._program: list[str] = []
-        self._old = False
 
     @property
     def env_file(self) -> Path:
@@ -88,8 +88,8 @@ class Compose:
 
         Raises MigrationError ``compose_refuses`` with what Compose says, ``yaml_missing`` where version 1 can't be understood.
         """
-        program = self._find()
-        answer = self._run(["config"] if self._old else ["config", "--format=json"], instead)
+        program, old = _program()
+        answer = self._run(["config"] if old else ["config", "--format=json"], instead)
         if answer.code != 0:
             raise MigrationError(
                 f"{' '.join([Path(program[0]).name, *program[1:]])} config fails in {self.folder}: {_last_line(answer)}. Correct the "
@@ -97,7 +97,7 @@ class Compose:
                 "compose_refuses",
                 path=str(self.folder),
             )
-        found = _yaml(answer.output) if self._old else json.loads(answer.output)
+        found = _yaml(answer.output) if old else json.loads(answer.output)
         return dict(found)
 
     def containers(self, service: str) -> list[str]:
@@ -112,25 +112,20 @@ class Compose:
     def _run(self, words: Sequence[str], instead: Path | None) -> Answer:
         env_files = [*self.env_files[:-1], str(instead)] if instead else self.env_files
         options = [f"--file={name}" for name in self.files] + [f"--env-file={name}" for name in env_files]
-        return _ask([*self._find(), *options, *words], self.folder)
-
-    def _find(self) -> list[str]:
-        if not self._program:
-            self._program = program()
-            version = _ask([*self._program, "version", "--short"], None).output.strip()
-            self._old = version.lstrip("v").startswith("1.")
-        return self._program
+        return _ask([*_program()[0], *options, *words], self.folder)
 
 
-def program() -> list[str]:
-    """Compose of version 2, a part of docker, or a program of its own, most likely of version 1."""
-    try:
-        found = locate("docker", _REMEDY)
-        if ask([found, "compose", "version"], given=environment()).code == 0:
-            return [found, "compose"]
-    except (MigrationError, subprocess.TimeoutExpired):
-        pass
-    return [locate("docker-compose", f"Docker has no compose command either. {_REMEDY}")]
+@lru_cache(maxsize=None)
+def _program() -> tuple[list[str], bool]:
+    """Compose of version 2, a part of docker, or a program of its own; and whether it is version 1, which takes a second to answer."""
+    found = []
+    with suppress(MigrationError, subprocess.TimeoutExpired):
+        docker_itself = locate("docker", _REMEDY)
+        if ask([docker_itself, "compose", "version"], given=environment()).code == 0:
+            found = [docker_itself, "compose"]
+    found = found or [locate("docker-compose", f"Docker has no compose command either. {_REMEDY}")]
+    version = _ask([*found, "version", "--short"], None).output.strip()
+    return found, version.lstrip("v").startswith("1.")
 
 
 def _ask(command: Sequence[str], folder: Path | None) -> Answer:

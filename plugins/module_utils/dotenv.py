@@ -72,6 +72,11 @@ def _double_dollar_doubled(name: str, value: str) -> str:
     return '{}="{}"'.format(name, value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$"))
 
 
+def _single_no_name(name: str, value: str) -> str:
+    """Version 1 looks for ${NAME} in quotes of either kind; the one without a name has its default."""
+    return _single_escaped(name, value).replace("${", "${:-$}{")
+
+
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]*")
 _WAYS: tuple[Callable[[str, str], str], ...] = (
     _single,
@@ -80,12 +85,18 @@ _WAYS: tuple[Callable[[str, str], str], ...] = (
     _single_escaped,
     _double_raw_dollar,
     _double_dollar_doubled,
+    _single_no_name,
     # Version 1 before 1.26 keeps quotes as a part of the value.
     _bare,
 )
 
 
+def is_plain(value: str) -> bool:
+    """Whether every version of Compose reads it as it stands."""
+    return _PLAIN.fullmatch(value) is not None
+
+
 def ways(name: str, value: str) -> list[str]:
     """The lines that may set ``name`` to ``value``, the most common first."""
-    order = (_bare, *_WAYS[:-1]) if _PLAIN.fullmatch(value) else _WAYS
+    order = (_bare, *_WAYS[:-1]) if is_plain(value) else _WAYS
     return list(dict.fromkeys(way(name, value) for way in order))

@@ -51,6 +51,14 @@ class Change:
                 path=str(self.path),
             ) from error
 
+    def undo(self) -> None:
+        """What was there before ``apply``, or nothing; the copy of it stays."""
+        path = self.path.resolve()
+        if self.before is None:
+            path.unlink()
+        else:
+            _write(path, self.before, path.stat(), self.mode)
+
 
 def plan(path: Path, after: str, mode: int = FILE_MODE) -> Change:
     """The change that gives ``path`` this text."""

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Iterator, Sequence
 
 from .byte_lines import Lines
+from .docker_compose import Compose
 from .errors import MigrationError
 from .log_position import LogSource, Position, check
 from .programs import Answer, Output, ask, locate
@@ -86,20 +86,25 @@ class ComposeLog(DockerLog):
 
     kind = "compose"
 
-    def __init__(self, project_dir: Path, service: str) -> None:
+    def __init__(
+        self, project_dir: Path, service: str, files: Sequence[str] = (), env_files: Sequence[str] = ()
+    ) -> None:
         super().__init__("")
         self._project_dir = project_dir
         self._service = service
+        self._files = files
+        self._env_files = env_files
 
     def container(self) -> str:
-        """Asked of the host's own Compose, version 2 or 1."""
+        """Asked of the host's own Compose, version 2 or 1, which takes a project's variables from its files alone."""
         if not self._project_dir.is_dir():
             raise MigrationError(
                 f"{self._project_dir} is not a folder on this host. Give the one that holds couch2pg's compose file.",
                 "log_missing",
                 path=str(self._project_dir),
             )
-        answer = ask([*compose_command(), "--all", "--quiet", self._service], inherit=True, folder=self._project_dir)
+        compose = Compose(self._project_dir, self._files, self._env_files)
+        answer = compose.run("ps", "--all", "--quiet", self._service)
         _answered(answer, str(self))
         found = answer.output.split()
         if len(found) > 1:
@@ -112,17 +117,6 @@ class ComposeLog(DockerLog):
 
     def __str__(self) -> str:
         return f"The service {self._service} in {self._project_dir}"
-
-
-def compose_command() -> list[str]:
-    """The command that lists containers, of Compose version 2 (a part of docker) or 1 (a program of its own)."""
-    try:
-        docker = locate("docker", _REMEDY)
-        if ask([docker, "compose", "version"], inherit=True).code == 0:
-            return [docker, "compose", "ps"]
-    except (MigrationError, subprocess.TimeoutExpired):
-        pass
-    return [locate("docker-compose", "Docker has no compose command either. " + _REMEDY), "ps"]
 
 
 def _answered(answer: Answer, what: str) -> None:

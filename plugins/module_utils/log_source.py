@@ -21,5 +21,7 @@ def open_source(log: Mapping[str, Any]) -> LogSource:
     if log["kind"] == "docker":
         return DockerLog(log["container"])
     if log["kind"] == "compose":
-        return ComposeLog(expand(log["project_dir"]), log["service"])
+        return ComposeLog(
+            expand(log["project_dir"]), log["service"], log.get("compose_files") or (), log.get("env_files") or ()
+        )
     return FileLog(expand(log["path"]))

@@ -117,13 +117,18 @@ def _version(description: Path) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts[:3] if part.isdigit()) or None
 
 
+def knows_scram(driver: tuple[int, ...] | None) -> bool:
+    """Whether the driver does; one that can't be seen is taken for couch2pg's own, an old one."""
+    return driver is not None and driver >= SCRAM_SINCE
+
+
 def verdict(asked: Asked, role: str, driver: tuple[int, ...] | None) -> str:
     """Why couch2pg could not log in, with the remedy; empty when it could. ``driver`` None is couch2pg's own, an old one."""
     if asked.method == "refused":
         return f"The server refuses {role!r}: {asked.reason}. Add a line for it to pg_hba.conf (method md5) and reload."
     if asked.method in ("gss", "sspi") or asked.method.startswith("method "):
         return f"The server asks {role!r} for {asked.method}, which couch2pg can't give: use md5 in pg_hba.conf."
-    if asked.method == "scram" and (driver is None or driver < SCRAM_SINCE):
+    if asked.method == "scram" and not knows_scram(driver):
         return (
             f"The server asks {role!r} for SCRAM, and couch2pg's driver knows only md5: SET password_encryption = 'md5', "
             f"give {role!r} its password again (ALTER ROLE ... PASSWORD ...), use md5 in its line of pg_hba.conf, and reload."

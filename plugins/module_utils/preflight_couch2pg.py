@@ -25,7 +25,7 @@ CHANGES_LIMIT = 10000
 
 
 def examine_source(deployment: Deployment, found: Found) -> tuple[Findings, dict[str, Any]]:
-    """Findings of the host where couch2pg runs now; facts: ``progress``, its places."""
+    """Findings of the host where couch2pg runs now; facts: ``progress``, its places, and ``knows_scram``."""
     findings = Findings()
     facts: dict[str, Any] = {}
     for problem in problems(found, deployment.app_dir):
@@ -38,6 +38,9 @@ def examine_source(deployment: Deployment, found: Found) -> tuple[Findings, dict
         )
     findings.attempt("couch2pg settings", lambda: _settings(findings, found.settings))
     findings.attempt("couch2pg sync", lambda: _sync(findings, found.settings, facts))
+    # Without an answer from PostgreSQL there is nothing more to be seen.
+    if "progress" in facts:
+        facts["knows_scram"] = _knows_scram(found, deployment.app_dir)
     return findings, facts
 
 
@@ -48,22 +51,27 @@ def examine_target(
     progress: Mapping[str, str],
     rename: bool = False,
     give_login: bool = False,
+    knows_scram: bool = False,
     started: bool = False,
 ) -> Findings:
     """Findings of the host where couch2pg will run, ``found`` as it is there, with the ``settings`` that it will have.
 
     progress: the source's places, as ``examine_source`` found them. rename: whether places may be renamed.
     give_login: whether the role will get its login before the start.
+    knows_scram: what ``examine_source`` found, for a driver that can't be seen here: in an image, or not yet installed.
     started: just before its start, when the database stands under its real name.
     """
     findings = Findings()
     app_dir = deployment.app_dir
+    driver = login_probe.driver_version(app_dir) if app_dir else None
+    if driver is None and knows_scram:
+        driver = login_probe.SCRAM_SINCE
     findings.attempt("couch2pg settings", lambda: _settings(findings, settings))
     findings.attempt("couchdb", lambda: _couchdb(findings, settings))
     if found.node:
         findings.attempt("couchdb certificate", lambda: _trust(findings, settings, found.node))
     findings.attempt("node.js", lambda: _node(findings, found, app_dir))
-    findings.attempt("couch2pg login", lambda: _login(findings, settings.postgres, app_dir, give_login))
+    findings.attempt("couch2pg login", lambda: _login(findings, settings.postgres, driver, give_login))
     if started:
         findings.attempt("couch2pg rights", lambda: _rights(findings, settings, rename))
     else:
@@ -112,10 +120,9 @@ def _node(findings: Findings, found: Found, app_dir: str) -> None:
         findings.ok("node.js", f"{version} runs couch2pg here")
 
 
-def _login(findings: Findings, place: PostgresPlace, app_dir: str, give_login: bool) -> None:
+def _login(findings: Findings, place: PostgresPlace, driver: tuple[int, ...] | None, give_login: bool) -> None:
     """What the server asks for, judged against couch2pg's driver; then a login with couch2pg's own password."""
     asked = login_probe.probe(place.host, place.port, place.user, place.database, place.encrypted)
-    driver = login_probe.driver_version(app_dir) if app_dir else None
     problem = login_probe.verdict(asked, place.user, driver)
     if problem and asked.method == "scram" and give_login:
         _will_be_given(findings, place)
@@ -216,6 +223,15 @@ def _sync(findings: Findings, settings: Settings, facts: dict[str, Any]) -> None
         )
     else:
         findings.ok("couch2pg sync", f"changes that couch2pg on the source has yet to fetch: {words}", behind=behind)
+
+
+def _knows_scram(found: Found, app_dir: str) -> bool:
+    """Whether the driver does. One that can't be seen, in an image, does when it runs and is asked for it."""
+    driver = login_probe.driver_version(app_dir) if app_dir else None
+    if driver is not None or not found.running:
+        return login_probe.knows_scram(driver)
+    place = found.settings.postgres
+    return login_probe.probe(place.host, place.port, place.user, place.database, place.encrypted).method == "scram"
 
 
 def _changes_limit(settings: Settings) -> int:

@@ -97,7 +97,7 @@ def main() -> None:
     def work() -> dict[str, Any]:
         deployment = deployments.find(module.params["deployment"])
         found = deployments.read(deployment)
-        packed = couch2pg_pack.look(deployment.with_app_dir(found.app_dir), found)
+        packed = couch2pg_pack.look(deployment.as_found(found), found)
         before = couch2pg_bundle.sha256(path)
         if module.check_mode:
             written = couch2pg_bundle.write(None, packed.description, packed.skip, packed.node)

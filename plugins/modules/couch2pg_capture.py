@@ -136,7 +136,7 @@ def main() -> None:
         if deployment.kind == NONE:
             return {"changed": False, "found": False, "deployment": deployment.as_dict()}
         found = deployments.read(deployment)
-        deployment = deployment.with_app_dir(found.app_dir)
+        deployment = deployment.as_found(found)
         before = couch2pg_settings.load_if_there(path)
         changed = before != found.settings
         if changed and not module.check_mode:

@@ -18,6 +18,7 @@ author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.deployment
+  - cht.couch2pg.postgres
 options:
   side:
     description: Whether couch2pg runs here now, or will.
@@ -32,29 +33,6 @@ options:
   settings_file:
     description: In place of O(settings), a file on this host with the settings that couch2pg will have.
     type: path
-  postgres:
-    description: Where couch2pg will find PostgreSQL; what is not given stays as in the settings.
-    type: dict
-    default: {}
-    suboptions:
-      host:
-        description: Address of the server.
-        type: str
-      port:
-        description: Its port.
-        type: int
-      database:
-        description: Name of the database.
-        type: str
-      user:
-        description: couch2pg's role.
-        type: str
-      password:
-        description: Its password.
-        type: str
-      query:
-        description: What follows the question mark of the URL, such as C(ssl=true).
-        type: str
   couchdb_url:
     description: The C(COUCHDB_URL) where CouchDB has another name from here; without credentials it gets those of the settings.
     type: str
@@ -68,6 +46,12 @@ options:
     default: false
   give_login:
     description: Whether couch2pg's role will get its login, by M(cht.couch2pg.couch2pg_role), before couch2pg is started.
+    type: bool
+    default: false
+  knows_scram:
+    description:
+      - Whether the source's couch2pg knows SCRAM, C(facts.knows_scram) of the source's side.
+      - It counts where this host doesn't show the driver, which is in an image or yet to be installed.
     type: bool
     default: false
   started:
@@ -114,7 +98,7 @@ facts:
   description: What the target's side needs to know of the source's; empty on the target.
   returned: success
   type: dict
-  sample: {progress: {couch.example.org/medic: 1508-g1AAAA}}
+  sample: {progress: {couch.example.org/medic: 1508-g1AAAA}, knows_scram: false}
 """
 
 from dataclasses import replace
@@ -145,6 +129,7 @@ OPTIONS: dict[str, Any] = {
     "progress": {"type": "dict", "default": {}},
     "rename": {"type": "bool", "default": False},
     "give_login": {"type": "bool", "default": False},
+    "knows_scram": {"type": "bool", "default": False},
     "started": {"type": "bool", "default": False},
     "install": {"type": "bool", "default": False},
 }
@@ -184,15 +169,16 @@ def _examine(deployment: Deployment, options: dict[str, Any]) -> tuple[Findings,
         return _nothing_here(options["side"]), {}
     if options["side"] == "source":
         found = deployments.read(deployment)
-        return preflight_couch2pg.examine_source(deployment.with_app_dir(found.app_dir), found)
+        return preflight_couch2pg.examine_source(deployment.as_found(found), found)
     found = deployments.read_or_nothing(deployment)
     findings = preflight_couch2pg.examine_target(
-        deployment.with_app_dir(found.app_dir),
+        deployment.as_found(found),
         found,
         _settings(options, found),
         options["progress"],
         options["rename"],
         options["give_login"],
+        options["knows_scram"],
         options["started"],
     )
     return findings, {}
@@ -220,16 +206,20 @@ def _to_be_installed(options: dict[str, Any]) -> Findings:
     settings = couch2pg_settings.parse_json(options["settings"]) if options["settings"] else None
     findings = Findings()
     if settings is not None:
-        given = {name: value for name, value in options["postgres"].items() if value is not None}
-        settings = settings.moved_to(replace(settings.postgres, **given))
         nothing = Found(Settings({}, settings.style), False)
         findings = preflight_couch2pg.examine_target(
-            Deployment(NONE), nothing, settings, options["progress"], options["rename"]
+            Deployment(NONE),
+            nothing,
+            _settings(options, nothing),
+            options["progress"],
+            options["rename"],
+            options["give_login"],
+            options["knows_scram"],
         )
     findings.warning(
         "couch2pg",
-        "There is no couch2pg on this host: it will be installed as it is on the source (couch2pg_install). Its Node.js, and whether "
-        "that trusts CouchDB, can be seen only then.",
+        "There is no couch2pg on this host: it will be installed as it is on the source (couch2pg_install). Its PostgreSQL driver "
+        "is taken for the source's; its Node.js, and whether that trusts CouchDB, can be seen only then.",
     )
     return findings
 

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.deployment
   - cht.couch2pg.migration
+  - cht.couch2pg.postgres
 options:
   settings:
     description: couch2pg's settings on the source, as M(cht.couch2pg.couch2pg_capture) returns them with O(ignore:with_secrets).
@@ -34,29 +35,6 @@ options:
       - C(<state_dir>/<migration_id>/couch2pg.json) by default.
     type: path
     default: ""
-  postgres:
-    description: Where PostgreSQL is from now on; what isn't given stays as it was on the source.
-    type: dict
-    default: {}
-    suboptions:
-      host:
-        description: Its address as couch2pg will use it.
-        type: str
-      port:
-        description: Its port. The Docker image's entrypoint takes no other than 5432.
-        type: int
-      database:
-        description: Name of the database.
-        type: str
-      user:
-        description: couch2pg's role.
-        type: str
-      password:
-        description: The role's password, as it is; it is percent-encoded where it must be.
-        type: str
-      query:
-        description: What follows the URL's question mark, such as V(ssl=true).
-        type: str
   couchdb_url:
     description:
       - The C(COUCHDB_URL) where CouchDB has another name from here. Credentials are kept when it has none.
@@ -182,7 +160,7 @@ def main() -> None:
         captured = _captured(options, folder)
         deployment = deployments.find(options["deployment"])
         found = deployments.read_or_nothing(deployment)
-        deployment = deployment.with_app_dir(found.app_dir)
+        deployment = deployment.as_found(found)
         given = {name: value for name, value in options["postgres"].items() if value is not None}
         settings = captured.moved_to(replace(captured.postgres, **given), found.settings.style)
         if options["couchdb_url"]:

@@ -159,6 +159,23 @@ def test_its_own_driver_knows_no_scram(deployment: Deployment, place: dict[str, 
     assert "password_encryption = 'md5'" in found["couch2pg login"]["message"]
 
 
+def test_a_driver_that_is_not_here_yet_is_taken_for_the_sources(deployment: Deployment, place: dict[str, Any]) -> None:
+    assert deployment.check("source")["facts"]["knows_scram"]
+    assert not deployment.check("source", installed=node.stock())["facts"]["knows_scram"]
+    settings = json.dumps({"format": 1, "style": "url", "variables": deployment.variables})
+    options = {"side": "target", "settings": settings, "postgres": place, "install": True}
+    for known, status in ((True, "ok"), (False, "failure")):
+        result = run_module("couch2pg_preflight", {**options, "deployment": {"kind": "none"}, "knows_scram": known})
+        found = {finding["name"]: finding for finding in result["findings"]}
+        assert (found["couch2pg login"]["status"], found["couch2pg"]["status"]) == (status, "warning")
+        assert "is taken for the source's" in found["couch2pg"]["message"]
+    # What only an image holds is seen from what it does.
+    unseen = {**deployment.deployment("source", node.new()), "app_dir": str(deployment.folder)}
+    assert run_module("couch2pg_preflight", {"side": "source", "deployment": unseen})["facts"]["knows_scram"]
+    away = {**unseen, "status_command": ["false"]}
+    assert not run_module("couch2pg_preflight", {"side": "source", "deployment": away})["facts"]["knows_scram"]
+
+
 def test_a_node_on_which_it_does_nothing(deployment: Deployment, place: dict[str, Any]) -> None:
     mixed = node.Node(node.new().program, node.stock().packages)
     found = deployment.check("target", installed=mixed, postgres=place)

@@ -223,8 +223,11 @@ def test_a_units_file_is_changed_where_it_must_be(clean: SystemdHost, migration:
     clean.unit("couch2pg.service.d/90-late.conf", "[Service]\nEnvironmentFile=/etc/default/couch2pg-late\n")
     (clean.etc / "default" / "couch2pg-late").write_text("UNKNOWN=\n", encoding="utf-8")
     clean.unit("couch2pg.service.d/91-late.conf", "[Service]\nUnsetEnvironment=UNKNOWN\n")
-    refused = migration.settings(postgres=PLACE)
+    before = file.read_text(encoding="utf-8")
+    refused = migration.settings(postgres={**PLACE, "host": "newer.example.org"})
     assert (refused["code"], refused["details"]["variables"]) == ("settings_not_taken", ["UNKNOWN"])
+    # What was written for nothing is taken back.
+    assert file.read_text(encoding="utf-8") == before
 
 
 def test_started_stopped_and_the_same_process(clean: SystemdHost, migration: Migration) -> None:

@@ -52,5 +52,7 @@ def test_hosts(tmp_path: Path) -> None:
 
             assert "1.29" in hosts["both"].run("docker-compose", "version", "--short")
             assert hosts["both"].run("docker", "compose", "version", "--short").startswith("2.")
-            assert hosts.name in hosts["both"].run("docker", "ps")
+            assert "cht-couch2pg" in hosts["both"].run("docker", "images")
+            # A daemon of its own doesn't know of the hosts.
+            assert hosts.name not in hosts["both"].run("docker", "ps", "--all")
         assert hosts.name not in docker.run("ps", "--all") + docker.run("network", "ls")

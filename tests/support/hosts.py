@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any, Iterable
 
 from .docker_engine import Engine, engine
-from .images import image
-from .places import SupportError
+from .images import application, image
+from .places import CACHE, SupportError
 
 LABEL = "cht.couch2pg.hosts"
 USER = "operator"
@@ -52,7 +52,7 @@ OLD_CGROUPS = ("/lib/systemd/systemd", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "
 
 @dataclass(frozen=True)
 class Spec:
-    """A host that is wanted. ``compose`` gives it Docker Compose, and the daemon that it runs in itself.
+    """A host that is wanted. ``compose`` gives it Docker Compose with a daemon of its own, which has couch2pg's image.
 
     A volume is ``NAME:PATH``, which all hosts with this NAME see and which goes with them, or ``/PATH/HERE:PATH``.
     """
@@ -128,12 +128,24 @@ class Hosts:
         # All boot at the same time.
         for host in self._hosts.values():
             self._let_in(host)
+        self._bring_couch2pg([self._hosts[spec.name] for spec in self._specs if spec.compose])
 
     def stop(self) -> None:
         """Remove all that bears this name, whoever started it; nothing there is fine."""
         _remove(self._docker, self.name)
         _close_connections(self._folder)
         self._hosts.clear()
+
+    def _bring_couch2pg(self, hosts: list[Host]) -> None:
+        """Its image, as if it had been pulled."""
+        if not hosts:
+            return
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            path = Path(folder) / "couch2pg.tar"
+            self._docker.run("save", "--output", str(path), application(self._docker))
+            for host in hosts:
+                with path.open("rb") as stream:
+                    self._docker.run("exec", "--interactive", host.container, "docker", "load", stdin=stream)
 
     def _full(self, name: str) -> str:
         return f"couch2pg-{self.name}-{name}"
@@ -148,7 +160,8 @@ class Hosts:
                     "volume", "create", "--label", f"{LABEL}={self.name}", self._full(volume.split(":")[0])
                 )
         if spec.compose:
-            volumes.append(f"{_socket(self._docker)}:/var/run/docker.sock")
+            # Images in layers can't lie on the host's own files, which are such layers themselves.
+            volumes.append("/var/lib/docker")
         first, *others = spec.networks
         self._docker.run(
             "create",
@@ -221,13 +234,6 @@ def _sweep(docker: Engine) -> None:
         process = name[len(TEST_PREFIX) :].split("-")[0]
         if name.startswith(TEST_PREFIX) and not Path(f"/proc/{process}").exists():
             _remove(docker, name)
-
-
-def _socket(docker: Engine) -> str:
-    place = docker.environment.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-    if not place.startswith("unix://"):
-        raise SupportError(f"Docker is at {place}: its socket can't be lent to a host.")
-    return place[len("unix://") :]
 
 
 def _connections(folder: Path) -> Path:

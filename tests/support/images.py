@@ -1,7 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images of throw-away hosts, one for each suite of a distribution; made once, and again when what they are made of changes.
+"""Images of throw-away hosts, one for each suite of a distribution, and of couch2pg as a container.
+
+Each is made once, and again when what it is made of changes.
 
 ``COUCH2PG_BASE_IMAGE`` names the image that they stand on, ``{suite}`` in it stands for the suite: ``debian:{suite}``.
 Without it a base is made of Debian's packages, so that no container registry is needed. ``COUCH2PG_POSTGRESQL`` names
@@ -22,7 +24,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Mapping
 
 from . import node
 from .docker_engine import INSTALLER, Engine, engine
@@ -49,9 +51,21 @@ def image(docker: Engine, suite: str, *, compose: bool = False) -> str:
         return _with_compose(docker, suite, made) if compose else made
 
 
+def application(docker: Engine) -> str:
+    """The name of couch2pg's own image, which is made first if need be. Raises ``SupportError`` when it can't be."""
+    host = image(docker, COMPOSE_SUITE)
+    with (CACHE / "images.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        name = f"{REPOSITORY}:{COMPOSE_SUITE}"
+        files = {"Dockerfile": RECIPE / "couch2pg", "entrypoint": APPLICATION / "entrypoint"}
+        arguments = {"HOST": host, "BASE": _ground(docker, COMPOSE_SUITE)}
+        _add(docker, name, host, files, arguments)
+    return name
+
+
 def _host(docker: Engine, suite: str) -> str:
     name = f"{REPOSITORY}-host:{suite}"
-    base = os.environ.get("COUCH2PG_BASE_IMAGE", "").replace("{suite}", suite)
+    base = _named_base(suite)
     postgresql = os.environ.get("COUCH2PG_POSTGRESQL", "postgresql")
     old = suite in OLD_SUITES
     lock = (APPLICATION / "stock" if old else APPLICATION) / "package-lock.json"
@@ -71,9 +85,16 @@ def _host(docker: Engine, suite: str) -> str:
                 place = Path(context) / "couch2pg" / "app" / path.relative_to(APPLICATION)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, place)
-            arguments = {"BASE": base or _base(docker, suite), "POSTGRESQL": postgresql}
-            _build(docker, Path(context), name, stamp, arguments)
+            _build(docker, Path(context), name, stamp, {"BASE": _ground(docker, suite), "POSTGRESQL": postgresql})
     return name
+
+
+def _named_base(suite: str) -> str:
+    return os.environ.get("COUCH2PG_BASE_IMAGE", "").replace("{suite}", suite)
+
+
+def _ground(docker: Engine, suite: str) -> str:
+    return _named_base(suite) or _base(docker, suite)
 
 
 def _base(docker: Engine, suite: str) -> str:
@@ -105,12 +126,19 @@ def _with_compose(docker: Engine, suite: str, host: str) -> str:
     if suite != COMPOSE_SUITE:
         raise SupportError(f"Docker Compose can be had for {COMPOSE_SUITE} only, not for {suite}.")
     name = f"{REPOSITORY}-compose:{suite}"
-    stamp = _stamp([docker.run("image", "inspect", "--format", "{{.Id}}", host)], [RECIPE / "compose"])
+    files = {"Dockerfile": RECIPE / "compose", "daemon.json": RECIPE / "daemon.json"}
+    _add(docker, name, host, files, {"BASE": host, "MIRROR": _mirror()})
+    return name
+
+
+def _add(docker: Engine, name: str, host: str, files: Mapping[str, Path], arguments: dict[str, str]) -> None:
+    """Make an image that stands on a host's, of these files."""
+    stamp = _stamp([docker.run("image", "inspect", "--format", "{{.Id}}", host)], files.values())
     if not _is(docker, name, stamp):
         with _saying(f"image {name}"), tempfile.TemporaryDirectory(dir=CACHE) as context:
-            shutil.copy(RECIPE / "compose", Path(context) / "Dockerfile")
-            _build(docker, Path(context), name, stamp, {"BASE": host, "MIRROR": _mirror()})
-    return name
+            for place, path in files.items():
+                shutil.copy(path, Path(context) / place)
+            _build(docker, Path(context), name, stamp, arguments)
 
 
 def _build(docker: Engine, context: Path, name: str, stamp: str, arguments: dict[str, str]) -> None:

@@ -36,14 +36,15 @@ def run_module(
     check: bool = False,
     environment: Mapping[str, str] | None = None,
     through: Sequence[str] = (),
+    python: str = sys.executable,
 ) -> dict[str, Any]:
     """The module's result. Fails the test when it isn't JSON, or shows the password that it was given.
 
-    ``through`` is a command that runs the one after it, such as ``with_mount`` returns.
+    ``through`` is a command that runs the one after it, such as ``with_mount`` returns; ``python`` the one that it finds there.
     """
     arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check}}
     done = subprocess.run(
-        [*through, sys.executable, "-m", f"{PACKAGE}.{name}"],
+        [*through, python, "-m", f"{PACKAGE}.{name}"],
         input=json.dumps(arguments),
         capture_output=True,
         text=True,
