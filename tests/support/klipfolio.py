@@ -92,19 +92,21 @@ class Klipfolio:
         if not found or found[2] not in self.sources:
             return _refusal(404, "not_found", "Data source not found")
         source = self.sources[found[2]]
-        kind, rest = found[1], found[3]
-        if (method, kind, rest) == ("GET", "datasource-instances", ""):
-            return _data({"refresh_fail_count": source["failures"], "date_last_refresh": source["at"]})
-        if (method, kind, rest) == ("GET", "datasources", "/properties"):
+        asked = (method, found[1], found[3])
+        if asked == ("GET", "datasource-instances", ""):
+            answer = _data({"refresh_fail_count": source["failures"], "date_last_refresh": source["at"]})
+        elif asked == ("GET", "datasources", "/properties"):
             shown = {name: value for name, value in source["properties"].items() if name != "password"}
-            return _data({"properties": shown or "The response here depends on the datasource type"})
-        if (method, kind, rest) == ("POST", "datasources", "/@/refresh"):
+            answer = _data({"properties": shown or "The response here depends on the datasource type"})
+        elif asked == ("POST", "datasources", "/@/refresh"):
             # It is done later, as the real one does.
             threading.Timer(0.3, self._refresh, [source]).start()
-            return _data({"op_requested": "refresh"})
-        if (method, kind, rest) == ("PUT", "datasources", "/properties"):
-            return self._change(found[2], source, json.loads(body))
-        return _refusal(405, "method_not_allowed", "Method not allowed")
+            answer = _data({"op_requested": "refresh"})
+        elif asked == ("PUT", "datasources", "/properties"):
+            answer = self._change(found[2], source, json.loads(body))
+        else:
+            answer = _refusal(405, "method_not_allowed", "Method not allowed")
+        return answer
 
     def _list(self, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
         offset, limit = int(query.get("offset", 0)), min(int(query.get("limit", 100)), 100)
