@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Callable, Protocol, Sequence
+from typing import Any, Callable, Dict, Protocol, Sequence
 
 from .errors import MigrationError
 
 # One connection before and after: ``tool``, ``url``, ``id``, ``name``, ``old``, ``new``. It holds no password.
-Change = Any
+Change = Dict[str, Any]
 
 
 class Tool(Protocol):

@@ -142,7 +142,7 @@ class FileStep(Step):
         return kept_file.read(self.path) or ""
 
     def _shown(self, text: str) -> str:
-        return "".join(f"{self.redact(line)}\n" for line in text.splitlines())
+        return "".join(f"{self.redact.credentials(line)}\n" for line in text.splitlines())
 
 
 class CommandStep(Step):

@@ -38,7 +38,7 @@ def check_sound(record: Record | None) -> Record:
     """The record; raises MigrationError ``record_missing`` or ``record_altered``."""
     if record is None:
         raise MigrationError(
-            "There is no record of this migration, so that nothing proves what was moved. Check couch2pg_migration_id and couch2pg_state_dir.",
+            "There is no record of this migration: nothing proves what was moved. Check couch2pg_migration_id and couch2pg_state_dir.",
             "record_missing",
         )
     problem = _contradiction(record)
@@ -85,7 +85,10 @@ def cut_over(record: Record) -> str | None:
     """Dashboards read the target."""
     if (done(record, "cutover") or {}).get("side") == "target":
         return None
-    return "the dashboards were not pointed at the target (run cht.couch2pg.cutover; where there are none, say couch2pg_no_dashboards: true)"
+    return (
+        "the dashboards were not pointed at the target (run cht.couch2pg.cutover; where there are none, say "
+        "couch2pg_no_dashboards: true)"
+    )
 
 
 def not_rolled_back(record: Record) -> str | None:

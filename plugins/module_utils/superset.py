@@ -21,6 +21,8 @@ from .http_api import HttpApi
 TOOL = "superset"
 MASK = "XXXXXXXXXX"
 PAGE = 100
+# What each is called, by which its list can be ordered so that its pages fit together.
+NAMES = {"database": "database_name", "dataset": "table_name", "chart": "slice_name"}
 
 
 class Superset:
@@ -190,7 +192,9 @@ class Superset:
         """Every row of a list that Superset gives by pages."""
         page = 0
         while True:
-            asked = f"(filters:!({filters}),order_column:changed_on,page:{page},page_size:{PAGE})"
+            asked = (
+                f"(filters:!({filters}),order_column:{NAMES[kind]},order_direction:asc,page:{page},page_size:{PAGE})"
+            )
             rows = self.api.ask("GET", f"/api/v1/{kind}/?q={quote(asked, safe='')}")["result"]
             yield from rows
             if len(rows) < PAGE:

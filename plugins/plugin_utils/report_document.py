@@ -278,12 +278,12 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
         )
     moved = _cutover(done)
     if moved is not None:
-        count = _many(len(moved["changes"]), "connection")
+        connections = _many(len(moved["changes"]), "connection")
         back = moved["side"] == "source"
         add(
             "warn" if back else "ok",
             "Cutover",
-            f"{count} pointed {'back at the source' if back else 'at the target'}",
+            f"{connections} pointed {'back at the source' if back else 'at the target'}",
         )
     return lines
 

@@ -15,11 +15,12 @@ from typing import Any, Iterator
 
 import jsonschema
 import pytest
-from support import seed
+from support import binaries, seed
 from support.clusters import Cluster
 from support.klipfolio import KEY, Klipfolio
 from support.migration import ROOT, Migration, environment, execute
 from support.modules import run_module
+from support.superset import Superset
 
 PASSWORD = "dashboards-" + secrets.token_hex(12)
 SCHEMA = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
@@ -30,8 +31,6 @@ def migrated(
     source_cluster: Cluster, target_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Migration]:
     """A migration that is done. Its tests put the dashboards back."""
-    from support import binaries  # noqa: PLC0415
-
     database = f"cutover_{os.getpid()}"
     seed.seed(source_cluster, database, documents=300, huge=False)
     seed.create_role(target_cluster, seed.OWNER)
@@ -183,6 +182,33 @@ def test_a_failure_puts_everything_back(dashboards: Dashboards) -> None:
     assert "put back, and the dashboards lead where they led" in sentence
     assert dashboards.state() == dashboards.before
     assert dashboards.migration.record["phases"]["cutover"]["error"]["msg"] == sentence
+
+
+@pytest.mark.long
+def test_superset_moves_with_the_others(dashboards: Dashboards) -> None:
+    """In one run of the playbook; put back when a step after it fails, and by the playbook for the way back."""
+    migration = dashboards.migration
+    with Superset(dashboards.folder) as superset:
+        place = f"{seed.READER}:{dashboards.source_password}@127.0.0.1:{migration.source.port}/{migration.database}"
+        number = superset.add_database("CHT", f"postgresql+psycopg2://{place}", "dashboard_areas", chart=True)
+        before = superset.uri(number)
+        credentials = {"url": superset.url, "user": "admin", "password": superset.password}
+        migration.variables["couch2pg_superset"] = credentials
+        step = migration.variables["couch2pg_cutover_steps"][1]["command"]
+        usual, step["to"] = step["to"], ["false"]
+        assert "The step 'name' failed: false ended with 1." in dashboards.fail()
+        assert superset.uri(number) == before
+        assert superset.works(number)
+        step["to"] = usual
+        run = dashboards.run("cutover", "--diff")
+        assert superset.password not in run.output
+        assert f"127.0.0.1:{migration.target.port}/{migration.database}" in superset.uri(number)
+        assert superset.works(number)
+        assert dashboards.run().changed == 0
+        dashboards.run("switch_back")
+        assert superset.uri(number) == before
+        assert superset.works(number)
+        assert dashboards.state() == dashboards.before
 
 
 @pytest.mark.long
