@@ -234,7 +234,8 @@ def test_back_twice_and_from_nowhere(dashboards: Dashboards) -> None:
 def test_back_after_a_kill_in_the_middle(dashboards: Dashboards) -> None:
     step = dashboards.migration.variables["couch2pg_cutover_steps"][1]["command"]
     usual = step["to"]
-    step["to"] = ["sleep", "600"]
+    pid = dashboards.folder / "pid"
+    step["to"] = ["sh", "-c", f"echo $$ >{pid}.new; mv {pid}.new {pid}; exec sleep 600"]
     run = subprocess.Popen(
         dashboards.migration.command("cutover"),
         cwd=dashboards.migration.folder,
@@ -245,11 +246,13 @@ def test_back_after_a_kill_in_the_middle(dashboards: Dashboards) -> None:
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while not dashboards.log.exists():
+    while not pid.exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
     os.killpg(run.pid, 9)
     run.wait()
+    # Ansible's workers have sessions of their own.
+    os.kill(int(pid.read_text(encoding="utf-8")), 9)
     assert dashboards.state() != dashboards.before
     step["to"] = usual
     dashboards.run("switch_back")
