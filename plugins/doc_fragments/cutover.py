@@ -70,6 +70,11 @@ options:
     description: Roles that bear another name on the target, as old and new name.
     type: dict
     default: {}
+  untested:
+    description: Roles on the target that don't have their login yet in check mode; no login is tried with them there.
+    type: list
+    elements: str
+    default: []
   ca_cert:
     description: File on the host with the certificates that are trusted for HTTPS; empty means those of the system.
     type: path

@@ -125,6 +125,7 @@ CUTOVER_OPTIONS: dict[str, Any] = {
     "passwords": {"type": "dict", "default": {}, "no_log": True},
     "source_passwords": {"type": "dict", "default": {}, "no_log": True},
     "role_map": {"type": "dict", "default": {}},
+    "untested": {"type": "list", "elements": "str", "default": []},
     "ca_cert": {"type": "path", "default": ""},
 }
 JOB_OPTIONS: dict[str, Any] = {

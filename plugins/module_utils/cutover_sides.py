@@ -31,7 +31,8 @@ class Sides:
 
     names: what the source is called by those who connect to it, each as ``host`` (at ``port``) or ``host:port``.
     passwords: on the target, by role. source_passwords: on the source, where they are others.
-    role_map: roles that have another name on the target.
+    role_map: roles that have another name on the target. untested: roles there that have no login
+    yet, while it is only looked at.
     """
 
     names: Sequence[str]
@@ -41,6 +42,7 @@ class Sides:
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     source_passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     role_map: Mapping[str, str] = field(default_factory=dict)
+    untested: Sequence[str] = ()
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Sides:
@@ -54,6 +56,7 @@ class Sides:
             options["passwords"],
             options["source_passwords"],
             options["role_map"],
+            tuple(options.get("untested", ())),
         )
         if sides.is_source(sides.target):
             raise MigrationError(
