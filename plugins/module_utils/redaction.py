@@ -81,6 +81,10 @@ class Redactor:
         text = remove_personal(remove_credentials(text), strict)
         return text if len(text) <= SHOWN_LIMIT else text[:SHOWN_LIMIT] + " ..."
 
+    def credentials(self, line: str) -> str:
+        """The line without credentials alone: for a file of settings, whose other values are to be seen."""
+        return remove_credentials(self._known.sub(MASK, line) if self._known else line)
+
 
 def remove_credentials(text: str) -> str:
     """The line without what looks like a password, in a URL or behind a name."""

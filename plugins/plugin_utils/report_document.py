@@ -83,6 +83,7 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
             for row in _rows(done.get("dump", {}), "couchdb_progress")
         ],
         "couch2pg": _generic(done["handover"]) if "handover" in done else [],
+        "cutover": _cutover(done),
         "dashboards": [_dashboard(query) for query in _rows(done.get("dashboards", {}), "queries")],
         "history": [
             {
@@ -275,7 +276,25 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
             "Dashboards",
             f"{good} of {len(queries)} queries have the same result{f', {slow} slower' if slow else ''}",
         )
+    moved = _cutover(done)
+    if moved is not None:
+        connections = _many(len(moved["changes"]), "connection")
+        back = moved["side"] == "source"
+        add(
+            "warn" if back else "ok",
+            "Cutover",
+            f"{connections} pointed {'back at the source' if back else 'at the target'}",
+        )
     return lines
+
+
+def _cutover(done: dict[str, Any]) -> dict[str, Any] | None:
+    """What was pointed where, each with its old and its new place."""
+    if "cutover" not in done:
+        return None
+    changes = _rows(done["cutover"], "changes")
+    shown_ = [{key: text.name(change.get(key)) for key in ("tool", "name", "old", "new")} for change in changes]
+    return {"side": "source" if done["cutover"].get("side") == "source" else "target", "changes": shown_}
 
 
 def _outcome(entry: dict[str, Any] | None) -> str:

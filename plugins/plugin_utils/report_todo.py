@@ -130,13 +130,19 @@ def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, so
                 ["ansible-playbook cht.couch2pg.dashboards -i inventory"],
             )
         )
-    if "cutover" not in done:
+    if (done.get("cutover") or {"result": {"side": "source"}})["result"].get("side") == "source":
         items.append(
             Item(
                 BEFORE,
                 "Point Superset, Klipfolio and everything else that reads the database at the target",
-                f"Let a few runs of couch2pg pass first. Until then they go on reading the source. The new address is that of {target}; "
-                "write down the old one: it is the way back.",
+                f"Let a few runs of couch2pg pass first. Until then they go on reading the source. The new address is that of {target}. "
+                "Set couch2pg_superset, couch2pg_klipfolio and couch2pg_cutover_steps; the first command shows what would be changed. "
+                "The way back is cht.couch2pg.switch_back.",
+                "the controller",
+                [
+                    "ansible-playbook cht.couch2pg.cutover -i inventory --check --diff",
+                    "ansible-playbook cht.couch2pg.cutover -i inventory",
+                ],
             )
         )
         items.append(

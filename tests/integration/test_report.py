@@ -62,6 +62,13 @@ def finished() -> dict[str, Any]:
         ),
     ]
     record["phases"]["dashboards"] = entry({"passed": False, "queries": queries})
+    moved = {
+        "tool": "superset",
+        "name": "CHT",
+        "old": "postgresql+psycopg2://superset:XXXXXXXXXX@old.example.org:5432/cht",
+        "new": "postgresql+psycopg2://superset:XXXXXXXXXX@new.example.org:5433/cht?sslmode=require",
+    }
+    record["phases"]["cutover"] = entry({"side": "target", "changes": [moved]})
     sync = [{"source": "couchdb.example.org:5984/medic", "behind": 0, "current": True}]
     record["phases"]["handover"] = entry({"healthy": True, "runs": 2, "errors": 0, "sync": sync, "seconds": 721.5})
     return record
@@ -160,6 +167,23 @@ def test_a_migration_that_has_stopped() -> None:
         assert f"STOPPED in {phase}" in draw(stopped(phase, "Something is wrong: mend it."))["html"]
     empty = {**RECORD, "phases": {}, "history": []}
     assert draw(empty)["md"].startswith("# UNDER WAY: migration demo")
+
+
+def test_a_cutover_and_its_way_back() -> None:
+    """What led where is shown without a user's credentials, and the checklist follows."""
+    record = finished()
+    for side, said in (
+        ("target", "1 connection pointed at the target"),
+        ("source", "1 connection pointed back at the source"),
+    ):
+        record["phases"]["cutover"]["result"]["side"] = side
+        jsonschema.validate(record, SCHEMA)
+        for ending, text in draw(record).items():
+            assert said in text
+            assert "old.example.org:5432/cht" in text
+            assert "new.example.org:5433/cht?sslmode=require" in text
+            assert "XXXXXXXXXX" not in text
+            assert ("cutover -i inventory --check --diff" in text) == (side == "source"), ending
 
 
 def plant(value: Any) -> Any:

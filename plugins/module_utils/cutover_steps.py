@@ -1,0 +1,202 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An operator's own step of a cutover: a file, a command or an HTTP request, and its way back."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from . import kept_file
+from .cutover_changes import Change
+from .errors import MigrationError
+from .http_api import HttpApi
+from .redaction import Redactor
+
+RUN_SECONDS = 600
+SHOWN_LINES = 5
+
+
+class Step:
+    """One step; ``name`` is what the operator calls it. ``secrets`` are not shown.
+
+    known: where it is as far as is remembered ("source" or "target"), for one that can't be looked at.
+    """
+
+    tool = ""
+
+    def __init__(self, name: str, migration_id: str, known: str, secrets: Sequence[str]) -> None:
+        self.name = name
+        self.migration_id = migration_id
+        self.known = known
+        self.redact = Redactor(secrets)
+        self.secrets = secrets
+
+    def side(self) -> str:
+        """Where it is now: "source" or "target"."""
+        return self.known
+
+    def needs(self, side: str) -> bool:
+        """Whether it has to be moved to that side."""
+        return self.side() != side
+
+    def move(self, side: str) -> None:
+        """Bring it to that side. Raises MigrationError."""
+        raise NotImplementedError
+
+    def diff(self, side: str) -> dict[str, str]:
+        """What ``move`` would change, without secrets."""
+        before = "source" if side == "target" else "target"
+        return {"before": f"{self.tool} {self.name}: {before}\n", "after": f"{self.tool} {self.name}: {side}\n"}
+
+    def change(self) -> Change:
+        """What is to be remembered of it."""
+        return {"tool": self.tool, "id": self.name, "name": self.name, "old": "source", "new": "target"}
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """Run a command; returns its exit code. Raises MigrationError ``step_failed`` where it can't be run."""
+        return self._run(arguments)[0]
+
+    def must_run(self, arguments: Sequence[str]) -> None:
+        """Run a command that has to succeed."""
+        code, said = self._run(arguments)
+        if code:
+            raise self.failed(f"{arguments[0]} ended with {code}{': ' + said if said else ''}")
+
+    def failed(self, why: str) -> MigrationError:
+        """What is said of a step that failed."""
+        return MigrationError(f"The step {self.name!r} failed: {why.rstrip('.')}.", "step_failed", step=self.name)
+
+    def _run(self, arguments: Sequence[str]) -> tuple[int, str]:
+        try:
+            done = subprocess.run(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=RUN_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise self.failed(f"{arguments[0]} had not ended after {RUN_SECONDS} s") from None
+        except OSError as error:
+            raise self.failed(f"{arguments[0]} can't be run: {error.strerror}") from None
+        lines = done.stdout.decode(errors="replace").splitlines()[-SHOWN_LINES:]
+        return done.returncode, " ".join(self.redact(line) for line in lines)
+
+
+class FileStep(Step):
+    """A file that says where the database is. What it was stays beside it; ``then`` is run after each change."""
+
+    tool = "file"
+
+    def __init__(self, options: Mapping[str, Any], *common: Any) -> None:
+        super().__init__(*common)
+        self.path = Path(options["path"])
+        self.content: str = options["content"]
+        self.then: Sequence[str] = options["then"] or ()
+        # A link stays what it is.
+        self._real = self.path.resolve()
+        self._copy = self._real.with_name(f"{self._real.name}.before-{self.migration_id}")
+
+    def move(self, side: str) -> None:
+        if side == "target":
+            kept_file.plan(self.path, self.content).apply(self.migration_id)
+        else:
+            self._restore()
+        if self.then:
+            self.must_run(self.then)
+
+    def needs(self, side: str) -> bool:
+        if side == "target":
+            if not self.path.exists():
+                raise self.failed(f"there is no file {self.path}: name the one that leads to the source today")
+            return self._current() != self.content
+        if self._copy.exists():
+            return True
+        if kept_file.read(self.path) == self.content:
+            raise self.failed(f"what {self.path} was before is not beside it any more ({self._copy.name})")
+        return False
+
+    def diff(self, side: str) -> dict[str, str]:
+        now, then = self._current(), self.content if side == "target" else kept_file.read(self._copy) or ""
+        return {
+            "before": self._shown(now),
+            "after": self._shown(then),
+            "before_header": str(self.path),
+            "after_header": str(self.path),
+        }
+
+    def _restore(self) -> None:
+        now, before = self._current(), kept_file.read(self._copy)
+        if now not in (self.content, before):
+            # Somebody's work since then is kept, too.
+            kept_file.Change(self._real.with_name(f"{self._real.name}.edited-{self.migration_id}"), None, now).apply("")
+        kept_file.plan(self.path, before or "").apply(self.migration_id)
+        self._copy.unlink()
+
+    def _current(self) -> str:
+        return kept_file.read(self.path) or ""
+
+    def _shown(self, text: str) -> str:
+        return "".join(f"{self.redact.credentials(line)}\n" for line in text.splitlines())
+
+
+class CommandStep(Step):
+    """Commands: ``to`` and ``back``; ``check`` succeeds when it leads to the target."""
+
+    tool = "command"
+
+    def __init__(self, options: Mapping[str, Any], *common: Any) -> None:
+        super().__init__(*common)
+        self.options = options
+
+    def side(self) -> str:
+        check = self.options["check"]
+        return self.known if not check else "source" if self.run(check) else "target"
+
+    def move(self, side: str) -> None:
+        self.must_run(self.options["to" if side == "target" else "back"])
+        if self.options["check"] and self.side() != side:
+            raise self.failed(f"it was run, but its check says that it still leads to the {self.side()}")
+
+
+class HttpStep(Step):
+    """Requests: ``to`` and ``back``; ``check`` is answered with the text ``contains`` when it leads to the target."""
+
+    tool = "http"
+
+    def __init__(self, options: Mapping[str, Any], *common: Any) -> None:
+        super().__init__(*common)
+        self.options = options
+
+    def side(self) -> str:
+        check = self.options["check"]
+        return self.known if not check else "target" if check["contains"] in self._ask(check) else "source"
+
+    def move(self, side: str) -> None:
+        self._ask(self.options["to" if side == "target" else "back"])
+        if self.options["check"] and self.side() != side:
+            raise self.failed(f"it was asked, but its check says that it still leads to the {self.side()}")
+
+    def _ask(self, request: Mapping[str, Any]) -> str:
+        headers = {str(name): str(value) for name, value in (request["headers"] or {}).items()}
+        parts = urlsplit(request["url"])
+        rest = request["url"][len(f"{parts.scheme}://{parts.netloc}") :]
+        try:
+            api = HttpApi(parts.netloc.rpartition("@")[2], f"{parts.scheme}://{parts.netloc}", headers, self.secrets)
+            body = request.get("body")
+            return api.send(request.get("method") or "GET", rest, None if body is None else body.encode())
+        except MigrationError as error:
+            raise self.failed(error.message) from None
+
+
+def make(options: Mapping[str, Any], migration_id: str, known: str, secrets: Sequence[str]) -> Step:
+    """The step that a module's options describe: ``name`` and one of ``file``, ``command`` and ``http``."""
+    kinds: dict[str, Any] = {"file": FileStep, "command": CommandStep, "http": HttpStep}
+    kind = next(kind for kind in kinds if options[kind])
+    step: Step = kinds[kind](options[kind], options["name"], migration_id, known, secrets)
+    return step

@@ -1,0 +1,258 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ideas of a cutover one by one: what leads to the source, what is remembered, what is put back, what may be shown."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import (
+    cutover_changes,
+    cutover_memory,
+    cutover_steps,
+    superset,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover_sides import Place, Sides
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.http_api import HttpApi
+from ansible_collections.cht.couch2pg.plugins.module_utils.klipfolio import PAUSE_SECONDS
+from ansible_collections.cht.couch2pg.plugins.module_utils.klipfolio import Klipfolio as Client
+from support.klipfolio import KEY, Klipfolio
+from support.ports import free_port
+
+OLD, NEW = "old-password", "new-password"
+OPTIONS: dict[str, Any] = {
+    "source": {
+        "names": ["old.example.org", "10.0.0.5:6432", "fd00::5", "[fd00::6]:5433"],
+        "port": 5432,
+        "database": "cht",
+    },
+    "target": {"host": "new.example.org", "port": 5432, "database": "cht"},
+    "passwords": {"reader": NEW},
+    "source_passwords": {"reader": OLD},
+    "role_map": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "leads"),
+    [
+        (Place("old.example.org", 5432, "cht"), True),
+        (Place("OLD.example.org", 5432, "cht"), True),
+        (Place("old.example.org", 5433, "cht"), False),
+        (Place("old.example.org", 5432, "other"), False),
+        (Place("10.0.0.5", 6432, "cht"), True),
+        (Place("10.0.0.5", 5432, "cht"), False),
+        (Place("fd00::5", 5432, "cht"), True),
+        (Place("fd00::6", 5433, "cht"), True),
+        (Place("old.example.org.evil", 5432, "cht"), False),
+    ],
+)
+def test_what_leads_to_the_source(place: Place, leads: bool) -> None:
+    assert Sides.of(OPTIONS).is_source(place) is leads
+
+
+def test_a_target_that_is_the_source_is_refused() -> None:
+    with pytest.raises(MigrationError, match="is one of the names of the source"):
+        Sides.of({**OPTIONS, "target": {"host": "10.0.0.5", "port": 6432, "database": "cht"}})
+
+
+@pytest.mark.parametrize("password", ["plain", "o/@:%p?#", "XXXXXXXXXX@", "ä ö"])
+def test_a_password_in_an_address(password: str) -> None:
+    """It is there as any program decodes it, and nothing else of the address changes."""
+    masked = "postgresql+psycopg2://reader:XXXXXXXXXX@old.example.org:5432/cht?sslmode=require"
+    full = superset.with_password(masked, password)
+    assert superset.place_of(full) == Place("old.example.org", 5432, "cht")
+    assert superset.user_of(full) == "reader"
+    assert superset.with_password(full, "XXXXXXXXXX") == masked
+    assert superset.with_password(masked, None) == masked
+    assert superset.with_password("postgresql://reader@h/cht", password) == "postgresql://reader@h/cht"
+    assert superset.place_of("mysql://reader@old.example.org/cht") is None
+
+
+def change(name: str, old: str = "a", new: str = "b") -> dict[str, Any]:
+    return {"tool": "klipfolio", "url": "u", "id": name, "name": name, "old": old, "new": new}
+
+
+def test_what_is_remembered_first_stays(tmp_path: Path) -> None:
+    path = tmp_path / "cht" / "cutover.json"
+    assert cutover_memory.remember(path, [], "target", write=True) == (None, None)
+    cutover_memory.remember(path, [change("one")], "between", write=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    # Gone on with after a kill: what is found now is no longer what it was.
+    cutover_memory.remember(path, [change("one", old="half"), change("two")], "between", write=True)
+    known = cutover_memory.load(path)
+    assert known is not None
+    assert [entry["old"] for entry in known["changes"]] == ["a", "a"]
+    before = path.read_bytes()
+    cutover_memory.remember(path, [change("three")], "target", write=False)
+    assert path.read_bytes() == before
+    cutover_memory.remember(path, [], "source", write=True)
+    # After the way back, another cutover begins anew.
+    after, _before = cutover_memory.remember(path, [change("one", old="c")], "between", write=True)
+    assert after is not None
+    assert [entry["old"] for entry in after["changes"]] == ["c"]
+    path.write_text('{"format": 1, "side": "nowhere"}', encoding="utf-8")
+    with pytest.raises(MigrationError, match="doesn't say what a cutover changed"):
+        cutover_memory.load(path)
+
+
+def test_what_is_packed_comes_back() -> None:
+    changes = [change("visits")]
+    assert cutover_changes.unpack(cutover_changes.pack(changes)) == changes
+    for wrong in ("{}", "bm8=", cutover_changes.pack([{"tool": "x"}])):
+        with pytest.raises(MigrationError, match="These are no changes of a cutover"):
+            cutover_changes.unpack(wrong)
+
+
+def test_all_or_none() -> None:
+    """The third fails: it and those before are put back, the last first; what can't be is named."""
+    done: list[str] = []
+
+    def forward(one: dict[str, Any]) -> None:
+        done.append(f"to {one['name']}")
+        if one["name"] == "3":
+            raise MigrationError("It broke.", "broken")
+
+    def back(one: dict[str, Any]) -> None:
+        done.append(f"back {one['name']}")
+        if one["name"] == "2":
+            raise MigrationError("It is gone.", "gone")
+
+    with pytest.raises(MigrationError, match=r"^It broke\. These could not be put back: 2: It is gone\.$"):
+        cutover_changes.apply_all([change(name) for name in "1234"], forward, back)
+    assert done == ["to 1", "to 2", "to 3", "back 3", "back 2", "back 1"]
+
+
+def step(kind: str, options: dict[str, Any], known: str = "source") -> Any:
+    kinds = dict.fromkeys(("file", "command", "http"))
+    return cutover_steps.make({"name": "grafana", **kinds, kind: options}, "cht", known, [NEW, OLD])
+
+
+def test_a_file_there_and_back(tmp_path: Path) -> None:
+    """Its text, mode and link stay what they were; its diff shows no password."""
+    real = tmp_path / "real.ini"
+    real.write_text(f'host = "old"\npassword = {OLD}\n', encoding="utf-8")
+    real.chmod(0o640)
+    path = tmp_path / "grafana.ini"
+    path.symlink_to(real)
+    one = step("file", {"path": str(path), "content": f"host = new\nkey {NEW}\n", "then": None})
+    assert one.needs("target")
+    assert one.diff("target")["before"] == 'host = "old"\npassword =***\n'
+    assert one.diff("target")["after"] == "host = new\nkey ***\n"
+    one.move("target")
+    assert not one.needs("target")
+    assert path.is_symlink()
+    assert one.needs("source")
+    one.move("source")
+    assert not one.needs("source")
+    assert real.read_text(encoding="utf-8") == f'host = "old"\npassword = {OLD}\n'
+    assert real.stat().st_mode & 0o777 == 0o640
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["grafana.ini", "real.ini"]
+    with pytest.raises(MigrationError, match="there is no file"):
+        step("file", {"path": str(tmp_path / "none"), "content": "", "then": None}).needs("target")
+
+
+def test_a_command_without_a_check_goes_by_what_is_remembered(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    options = {"to": ["touch", str(flag)], "back": ["rm", str(flag)], "check": None}
+    one = step("command", options)
+    assert one.needs("target")
+    one.move("target")
+    assert flag.exists()
+    assert not step("command", options, "target").needs("target")
+    checked = step("command", {**options, "to": ["true"], "check": ["test", "-e", str(tmp_path / "other")]})
+    with pytest.raises(MigrationError, match="its check says that it still leads to the source"):
+        checked.move("target")
+    for command, said in (
+        (["sh", "-c", f"echo token: {OLD} {NEW}; exit 3"], "sh ended with 3: token:"),
+        (["no-such"], "can't be run"),
+    ):
+        with pytest.raises(MigrationError, match=said) as failed:
+            step("command", {**options, "to": command}).move("target")
+        assert OLD not in failed.value.message
+        assert NEW not in failed.value.message
+
+
+@pytest.fixture
+def klipfolio() -> Iterator[Klipfolio]:
+    with Klipfolio() as running:
+        yield running
+
+
+def client(klipfolio: Klipfolio, **changed: Any) -> Client:
+    options = {
+        **OPTIONS,
+        "source": {"names": ["old.example.org"], "port": 5432, "database": "cht"},
+        "target": {"host": "127.0.0.1", "port": free_port(), "database": "cht"},
+    }
+    return Client(changed.pop("api_key", KEY), Sides.of(options), klipfolio.url, refresh_seconds=10, **changed)
+
+
+def source(klipfolio: Klipfolio, number: int = 1, **changed: Any) -> str:
+    place = {"host": "old.example.org", "port": "5432", "database": "cht", "user": "reader", "password": OLD}
+    return klipfolio.add(number, f"visits {number}", **{**place, **changed})
+
+
+def test_klipfolio_that_cant_refresh_is_put_back(klipfolio: Klipfolio) -> None:
+    """No server is at the target. Values keep their types, as the connector has them."""
+    key = source(klipfolio)
+    before = dict(klipfolio.properties(key))
+    one = client(klipfolio)
+    changes, ready = one.plan()
+    assert ready == []
+    assert changes[0]["new"]["port"] == str(one.sides.target.port)
+    assert OLD not in json.dumps(changes)
+    with pytest.raises(MigrationError, match="could not refresh its data source 'visits 1' from the target"):
+        cutover_changes.cut_over(one, write=True)
+    assert klipfolio.properties(key) == before
+    assert klipfolio.too_many == 0
+
+
+def test_klipfolio_is_asked_again_when_it_was_too_fast(klipfolio: Klipfolio) -> None:
+    for number in range(1, 8):
+        source(klipfolio, number)
+    # As if somebody else of the company asked as well.
+    one = client(klipfolio, sleep=lambda seconds: time.sleep(seconds if seconds > PAUSE_SECONDS else 0))
+    assert len(one.plan()[0]) == 7
+    assert klipfolio.too_many > 0
+
+
+def test_what_klipfolio_refuses_is_said(klipfolio: Klipfolio) -> None:
+    key = source(klipfolio)
+    with pytest.raises(MigrationError, match=r"answers 401 to GET /datasources: The API key \*\*\* is not valid"):
+        client(klipfolio, api_key="wrong-" + KEY).plan()
+    one = client(klipfolio, names={"password": "passphrase"})
+    changes, _ready = one.plan()
+    with pytest.raises(MigrationError, match=r"answers 400 to PUT .*: Unknown property passphrase"):
+        one.forward(changes[0])
+    klipfolio.fails_on.add(key)
+    with pytest.raises(MigrationError, match=r"answers 500 to PUT .*: It failed with \*\*\*"):
+        client(klipfolio).forward(changes[0])
+    # One that somebody has deleted needs no way back; one that leads elsewhere keeps it.
+    klipfolio.properties(key)["host"] = "third.example.org"
+    with pytest.raises(
+        MigrationError, match=r"was changed since the cutover; it is left as it is\. It was database=cht, host=old"
+    ):
+        one.back(changes[0])
+    del klipfolio.sources[key]
+    assert not one.back(changes[0])
+    with pytest.raises(
+        MigrationError, match="Add the name that it uses for the source to couch2pg_cutover_source_names"
+    ):
+        one.plan()
+
+
+def test_an_address_that_is_none() -> None:
+    for url in ("", "superset.example.org", "ftp://superset.example.org", f"https//admin:{OLD}@h"):
+        with pytest.raises(MigrationError, match="The address of Superset is no URL") as refused:
+            HttpApi("Superset", url, {}, [OLD])
+        assert OLD not in refused.value.message
+    api = HttpApi("Superset", f"http://127.0.0.1:{free_port()}", {}, [OLD], sleep=lambda _seconds: None)
+    with pytest.raises(MigrationError, match="can't be reached from this host"):
+        api.ask("GET", "/health")
