@@ -8,6 +8,8 @@ Its schema is ``docs/record.schema.json``.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -61,29 +63,41 @@ def load(path: Path) -> dict[str, Any] | None:
     return record
 
 
+def seal(record: dict[str, Any]) -> str:
+    """The SHA-256 of everything else in the record: whether somebody has edited it, which no proof survives."""
+    contents = {name: value for name, value in record.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+
+
 def merge(
     record: dict[str, Any] | None, migration_id: str, database: str, phase: str, entry: dict[str, Any], now: str
 ) -> dict[str, Any]:
     """The record with what ``phase`` has to say; equal to the old one when it says nothing new."""
-    record = record or {
-        "format": FORMAT,
-        "migration_id": migration_id,
-        "database": database,
-        "created_at": now,
-        "updated_at": now,
-        "phases": {},
-        "history": [],
-    }
+    if record is None:
+        record = {
+            "format": FORMAT,
+            "migration_id": migration_id,
+            "database": database,
+            "created_at": now,
+            "updated_at": now,
+            "phases": {},
+            "history": [],
+        }
+        record["seal"] = seal(record)
     old = record["phases"].get(phase, {})
     if {name: value for name, value in old.items() if name != "at"} == entry:
         return record
     event = {"at": now, "phase": phase, "status": entry["status"], "host": entry["host"]}
-    return dict(
+    merged = dict(
         record,
         updated_at=now,
         phases=dict(record["phases"], **{phase: dict(entry, at=now)}),
         history=[*record["history"], event],
     )
+    # A seal that was broken before is not mended by what comes after.
+    if record.get("seal") == seal(record):
+        merged["seal"] = seal(merged)
+    return merged
 
 
 def make_entry(host: str, result: dict[str, Any]) -> dict[str, Any]:
