@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+from . import couch2pg_boot, deployment_compose, deployment_env_file, deployment_systemd, deployments
 from . import deployment as kinds
-from . import deployment_compose, deployment_env_file, deployment_systemd, deployments
 from .deployment import Deployment
 from .docker_compose import docker, inspect
 from .errors import MigrationError
@@ -57,6 +57,8 @@ def bring(deployment: Deployment, state: str) -> None:
         deployment_env_file.command(deployment.start_command, "start_command")
     else:
         deployment_env_file.command(deployment.stop_command, "stop_command")
+    if state == STARTED:
+        couch2pg_boot.as_configured(deployment)
     if is_running(deployment) != (state == STARTED):
         raise MigrationError(f"couch2pg was to be {state}, and isn't. Look at its log.", "service_failed", state=state)
 
