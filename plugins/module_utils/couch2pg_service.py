@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+from . import couch2pg_boot, deployment_compose, deployment_env_file, deployment_systemd, deployments
 from . import deployment as kinds
-from . import deployment_compose, deployment_env_file, deployment_systemd, deployments
 from .deployment import Deployment
 from .docker_compose import docker, inspect
 from .errors import MigrationError
@@ -59,6 +59,8 @@ def bring(deployment: Deployment, state: str) -> None:
         deployment_env_file.command(deployment.stop_command, "stop_command")
     if deployment.kind == kinds.COMPOSE and state == STARTED:
         _see_that_it_was_made_anew(deployment)
+    if state == STARTED:
+        couch2pg_boot.as_configured(deployment)
     if is_running(deployment) != (state == STARTED):
         raise MigrationError(f"couch2pg was to be {state}, and isn't. Look at its log.", "service_failed", state=state)
 

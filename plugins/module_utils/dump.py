@@ -129,6 +129,8 @@ def run(context: JobContext) -> dict[str, Any]:
         "digest_method": document["digest_method"],
         "snapshot": document["snapshot"],
         "server_version": document["server"]["version"],
+        "server_identity": document["server"]["identity"],
+        "database_oid": document["database"]["oid"],
         "database_bytes": document["database"]["bytes"],
         "rows": sum(table["rows"] for table in document["tables"]),
         "tables": document["tables"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import disk_plan, programs, promotion, target_database
+from . import disk_plan, programs, promotion, reversal, target_database
 from .connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
 from .database import find_database, is_empty, other_sessions, server
 from .errors import MigrationError
@@ -115,6 +115,13 @@ class _Target:
 
     def _real(self) -> None:
         name = self.settings.database
+        reversed_ = reversal.already_reversed(self.settings, self.state)
+        if reversed_ is not None:
+            raise MigrationError(
+                f"The migration {self.state.name!r} was rolled back; what it had moved is kept as {reversed_['kept_as']!r}. To migrate "
+                "again, set couch2pg_migration_id to another name.",
+                "rolled_back",
+            )
         promoted = promotion.already_promoted(self.settings, self.state, name)
         self.facts["promoted"] = promoted is not None
         if promoted is not None:

@@ -93,12 +93,12 @@ def promote(
     """Rename, all or nothing; returns the names before and after."""
     kept_as = None
     with Session(settings.maintenance) as session:
-        _check_nobody_connected(session, [incoming] + ([name] if existing else []))
+        check_nobody_connected(session, [incoming] + ([name] if existing else []))
         session.execute("BEGIN")
         if existing:
             kept_as = check_length(f"{name}_replaced_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
-            _rename(session, name, kept_as)
-        _rename(session, incoming, name)
+            rename(session, name, kept_as)
+        rename(session, incoming, name)
         identity = server_identity(session)
         # Known before it is so: an interruption in between is recognised by the name that the oid then bears.
         stored = {"identity": identity, "oid": oid, "name": name, "kept_as": kept_as}
@@ -107,7 +107,8 @@ def promote(
     return stored
 
 
-def _rename(session: Session, old: str, new: str) -> None:
+def rename(session: Session, old: str, new: str) -> None:
+    """Give a database another name. Raises MigrationError ``database_in_use``."""
     try:
         session.execute(f"ALTER DATABASE {quote(old)} RENAME TO {quote(new)}")
     except MigrationError as error:
@@ -116,7 +117,8 @@ def _rename(session: Session, old: str, new: str) -> None:
         raise
 
 
-def _check_nobody_connected(session: Session, names: list[str]) -> None:
+def check_nobody_connected(session: Session, names: list[str]) -> None:
+    """Raise MigrationError ``database_in_use`` that says who uses one of ``names``."""
     for name in names:
         connected = other_sessions(session, name)
         if connected:

@@ -24,12 +24,24 @@ options:
     description: What couch2pg shall be; without it, nothing is changed.
     type: str
     choices: [started, stopped]
+  disabled:
+    description:
+      - With O(state=stopped), whether it is also kept from starting by itself when the host boots. Systemd's unit is disabled, a
+        container's restart policy becomes V(no).
+      - O(state=started) takes that back.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
 - name: Stop couch2pg while its database is restored
   cht.couch2pg.couch2pg_service:
     state: stopped
+
+- name: Stop couch2pg for good
+  cht.couch2pg.couch2pg_service:
+    state: stopped
+    disabled: true
 
 - name: Start couch2pg by commands of our own
   cht.couch2pg.couch2pg_service:
@@ -53,6 +65,11 @@ running:
   returned: success
   type: bool
   sample: true
+starts_itself:
+  description: Whether it starts by itself when the host boots, as far as that is known.
+  returned: success
+  type: bool
+  sample: true
 process:
   description:
     - Which process runs, C(pid), C(started_at), C(restarts) (by systemd's or Docker's own doing) and C(container). What a
@@ -70,37 +87,45 @@ deployment:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_service, deployments
+from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_boot, couch2pg_service, deployments
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import DEPLOYMENT_OPTIONS, make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_process_identity import identity
 from ansible_collections.cht.couch2pg.plugins.module_utils.deployment import NONE
 
 OPTIONS: dict[str, Any] = {
     "state": {"type": "str", "choices": list(couch2pg_service.STATES)},
+    "disabled": {"type": "bool", "default": False},
 }
 
 
 def main() -> None:
     """Entry point."""
     module = make_module(DEPLOYMENT_OPTIONS, OPTIONS)
+    if module.params["disabled"] and module.params["state"] != couch2pg_service.STOPPED:
+        module.fail_json(msg="disabled goes with state: stopped only.", code="options")
     state = module.params["state"]
 
     def work() -> dict[str, Any]:
         deployment = deployments.find(module.params["deployment"])
         before = identity(deployment)
-        changed = bool(state) and couch2pg_service.needed(deployment, state)
-        if changed and not module.check_mode:
+        to_bring = bool(state) and couch2pg_service.needed(deployment, state)
+        to_prevent = module.params["disabled"] and couch2pg_boot.starts_itself(deployment)
+        if to_bring and not module.check_mode:
             couch2pg_service.bring(deployment, state)
+        if to_prevent and not module.check_mode:
+            couch2pg_boot.prevent(deployment)
         process = identity(deployment)
+        starts_itself = couch2pg_boot.starts_itself(deployment)
         foreseen = state == couch2pg_service.STARTED if state else process["running"]
         return {
-            "changed": changed,
+            "changed": to_bring or to_prevent,
             "found": deployment.kind != NONE,
             "running": foreseen,
+            "starts_itself": starts_itself,
             "process": process,
             "deployment": deployment.as_dict(),
             "diff": {
-                "before": f"running: {before['running']}\n",
+                "before": f"running: {before['running']}\n" + ("starts with the host\n" if to_prevent else ""),
                 "after": f"running: {foreseen}\n",
             },
         }

@@ -120,6 +120,15 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
         "differences": [],
         "matviews": [],
     }
+    if "rollback" in done:
+        kept, where = text.name(done["rollback"].get("kept_as")), text.name(phases["rollback"]["host"])
+        return dict(
+            verdict,
+            state="attention",
+            word="ROLLED BACK",
+            sentence=f"The source serves everything again. What was moved is kept as {kept} on {where}; to migrate again, set "
+            "couch2pg_migration_id to another name.",
+        )
     if failed:
         name = failed[-1]
         error = phases[name]["error"] or {}
@@ -148,13 +157,6 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
         return verdict
     if "rehearse" in done:
         return dict(verdict, **_rehearsed(done["rehearse"], text.name(phases["rehearse"]["host"])))
-    if "rollback" in done:
-        return dict(
-            verdict,
-            state="attention",
-            word="ROLLED BACK",
-            sentence="The source serves everything again; see what is left to do.",
-        )
     if not promoted:
         needed = _needed(record)
         missing = next((name for name in needed if name not in done), needed[-1])

@@ -71,6 +71,8 @@ def checklist(record: dict[str, Any], places: Places) -> list[Item]:
         items += _roles(done, places)
     if "promote" not in done:
         return items
+    if "rollback" in done:
+        return _rolled_back(record, done, places)
     target = text.name(done["promote"]["host"])
     source = text.name(done["dump"]["host"]) if "dump" in done else "the source"
     if "handover" not in done:
@@ -86,9 +88,7 @@ def checklist(record: dict[str, Any], places: Places) -> list[Item]:
             )
         )
     items += _dashboards(record, done, places, source, target)
-    if "cleanup" not in done:
-        items += _leftovers(record, done, places, source, target)
-    return items
+    return items + _leftovers(record, done, places, source, target)
 
 
 def _copy(done: dict[str, Any], places: Places) -> list[Item]:
@@ -158,8 +158,48 @@ def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, so
     return items
 
 
+def _rolled_back(record: dict[str, Any], done: dict[str, Any], places: Places) -> list[Item]:
+    """The source serves again: the cause is mended, and the migration attempted anew."""
+    rollback = done["rollback"]
+    kept, host = text.name(rollback["result"].get("kept_as")), text.name(rollback["host"])
+    return [
+        Item(
+            NOW,
+            "Mend what made you go back, and migrate again",
+            f"Under another name than {text.name(record['migration_id'])}: what was done under that one is not repeated.",
+            "the controller",
+            ["ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=ANOTHER"],
+        ),
+        Item(
+            LATER,
+            f"Drop {kept}",
+            "It is what was moved, as it was when you went back. Nothing reads it any more.",
+            host,
+            [shlex.join([*places.program(host, "dropdb"), kept])],
+        ),
+        Item(LATER, "Remove the archives", _ARCHIVES, "the controller", [_cleanup("archives")]),
+    ]
+
+
+_ARCHIVES = "They hold every document. Only what this migration has made is removed; the record stays."
+
+
+def _cleanup(step: str, *words: str) -> str:
+    return shlex.join(
+        [
+            "ansible-playbook",
+            "cht.couch2pg.cleanup",
+            "-i",
+            "inventory",
+            "-e",
+            " ".join([f"couch2pg_cleanup={step}", *words]),
+        ]
+    )
+
+
 def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, source: str, target: str) -> list[Item]:
     database = text.name(record["database"])
+    cleaned = done.get("cleanup", {}).get("result") or {}
     items = []
     kept = done["promote"]["result"].get("kept_as")
     if kept:
@@ -172,36 +212,43 @@ def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, sou
                 [shlex.join([*places.program(target, "dropdb"), text.name(kept)])],
             )
         )
-    for host, phase in ((source, "dump"), (target, "transfer")):
-        folder = (done.get(phase, {}).get("result") or {}).get("archive")
-        if folder:
-            items.append(
-                Item(
-                    LATER,
-                    f"Remove the archive from {host}",
-                    "It holds every document. Where both hosts see the same folder, once is enough.",
-                    host,
-                    [places.become(host, "rm", "-r", "--", text.name(folder))],
-                )
+    if "archives" not in cleaned:
+        items.append(Item(LATER, "Remove the archives", _ARCHIVES, "the controller", [_cleanup("archives")]))
+    if "source_couch2pg" not in cleaned:
+        items.append(
+            Item(
+                LATER,
+                "Stop couch2pg on the source",
+                "Until then it keeps the source up to date, and with it the way back.",
+                "the controller",
+                [_cleanup("source_couch2pg")],
             )
-    items += [
-        Item(
-            LATER,
-            "Stop couch2pg on the source",
-            "Until then it keeps the source up to date, and with it the way back.",
-            source,
-            ["sudo systemctl disable --now couch2pg"],
-        ),
-        Item(
-            LATER,
-            f"Drop the database {database} on the source",
-            "Only when nobody needs it any more, and nobody is connected. There is no way back behind this.",
-            source,
-            [
-                places.psql(source, _SESSIONS.format(_text(database))),
-                shlex.join([*places.program(source, "dropdb"), database]),
-            ],
-        ),
+        )
+    if "source_database" not in cleaned:
+        items.append(
+            Item(
+                LATER,
+                f"Drop the database {database} on the source",
+                "Only when nobody needs it any more; the first command shows who is connected. There is no way back behind this.",
+                source,
+                [
+                    places.psql(source, _SESSIONS.format(_text(database))),
+                    _cleanup(
+                        "source_database",
+                        f"couch2pg_cleanup_database={database}",
+                        f"couch2pg_cleanup_host={source}",
+                        "couch2pg_cleanup_last_archive=true",
+                    ),
+                ],
+            )
+        )
+    items += _by_people(target)
+    return items
+
+
+def _by_people(target: str) -> list[Item]:
+    """What no playbook knows of."""
+    return [
         Item(
             LATER,
             "Back the target up",
@@ -219,7 +266,6 @@ def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, sou
             "Whatever watches, vacuums, exports or pools on the source has to do so on the target, and stop there.",
         ),
     ]
-    return items
 
 
 def _text(value: str) -> str:

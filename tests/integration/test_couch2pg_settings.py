@@ -67,6 +67,9 @@ class Migration:
     def service(self, state: str | None = None, check: bool = False, **deployment: Any) -> dict[str, Any]:
         return self._run("couch2pg_service", {**({"state": state} if state else {}), "deployment": deployment}, check)
 
+    def stop_for_good(self, check: bool = False) -> dict[str, Any]:
+        return self._run("couch2pg_service", {"state": "stopped", "disabled": True}, check)
+
     def stored(self, name: str = "couch2pg") -> dict[str, str]:
         path = self.folder / f"{name}.json"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -146,6 +149,26 @@ def test_what_is_captured_is_what_the_process_gets(clean: SystemdHost, migration
     again = migration.capture()
     assert again["changed"]
     assert any("still has the old value of FROM_GLOB" in problem for problem in again["problems"])
+
+
+def test_stopped_for_good_it_does_not_come_back_with_its_host(clean: SystemdHost, migration: Migration) -> None:
+    clean.unit("couch2pg.service", f"[Service]\n{SLEEP}[Install]\nWantedBy=multi-user.target\n")
+    wanted = clean.etc / "systemd" / "system" / "multi-user.target.wants" / "couch2pg.service"
+    assert migration.service("started")["starts_itself"]
+    assert wanted.is_symlink()
+    foreseen = migration.stop_for_good(check=True)
+    assert foreseen["changed"]
+    assert "starts with the host" in foreseen["diff"]["before"]
+    assert migration.service()["running"]
+    stopped = migration.stop_for_good()
+    assert (stopped["changed"], stopped["running"], stopped["starts_itself"]) == (True, False, False)
+    assert not wanted.exists()
+    assert not migration.stop_for_good()["changed"]
+    # Stopped already, it would still come back.
+    clean.run("systemctl", "enable", "couch2pg")
+    assert migration.stop_for_good()["changed"]
+    assert not wanted.exists()
+    assert migration.service("started")["starts_itself"]
 
 
 SOURCE = {

@@ -6,18 +6,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator
 
 import pytest
 from jsonschema import Draft202012Validator
-from support import couch2pg, node, seed
+from support import following
 from support.background import wait_until
 from support.couchdb import CouchDB
 from support.migration import ROOT, Migration, column, execute
 
-SUPERVISOR = ROOT / "tests" / "demo" / "couch2pg"
 PASSWORD = "p@s:s/w%40 $?#"
 
 
@@ -29,45 +27,9 @@ def couchdb(tmp_path: Path) -> Iterator[CouchDB]:
 
 
 @pytest.fixture
-def moving(migration: Migration, couchdb: CouchDB, tmp_path: Path) -> Iterator[Migration]:
-    """couch2pg runs on the source, from a CouchDB of its own; on the target its role has another password."""
-    seed.create_role(migration.source, seed.OWNER, PASSWORD)
-    seed.create_role(migration.target, seed.OWNER, "another")
-    execute(migration.source, "DELETE FROM couchdb_progress", migration.database)
-    folders = {side: tmp_path / "couch2pg" / side for side in ("source", "target")}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
-    variables = couch2pg.settings(couchdb, migration.source, migration.database, PASSWORD)
-    env_file = folders["source"] / "couch2pg.env"
-    env_file.touch(mode=0o600)
-    env_file.write_text("".join(f"export {name}='{value}'\n" for name, value in variables.items()))
-    try:
-        supervise("start", folders["source"])
-        couch2pg.Couch2pg(folders["source"], {}).wait_for(couch2pg.COMPLETED)
-        migration.variables["couch2pg_handover"] = True
-        for side, folder in folders.items():
-            migration.host_variables[side] = {"couch2pg_app": deployment(folder)}
-        place = {"host": migration.target.host, "port": migration.target.port}
-        migration.host_variables["target"]["couch2pg_app_postgres"] = place
-        yield migration
-    finally:
-        for folder in folders.values():
-            supervise("stop", folder)
-
-
-def supervise(verb: str, folder: Path) -> None:
-    subprocess.run([SUPERVISOR, verb, folder], check=True)
-
-
-def deployment(folder: Path) -> dict[str, Any]:
-    return {
-        "kind": "env_file",
-        "env_file": str(folder / "couch2pg.env"),
-        "app_dir": str(node.new().packages.parent),
-        "node": str(node.new().program),
-        "log": {"kind": "file", "path": str(folder / "couch2pg.log")},
-        **{f"{verb}_command": [str(SUPERVISOR), verb, str(folder)] for verb in ("start", "stop", "status")},
-    }
+def moving(migration: Migration, couchdb: CouchDB) -> Iterator[Migration]:
+    with following.following(migration, couchdb, PASSWORD) as moving:
+        yield moving
 
 
 def test_couch2pg_moves(moving: Migration, couchdb: CouchDB) -> None:

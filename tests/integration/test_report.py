@@ -112,17 +112,28 @@ def test_a_finished_migration() -> None:
     psql = ["psql", "-h", "10.0.0.7", "-p", "5433", "-U", "admin", "-d", "postgres"]
     assert [*psql, "-c", 'ALTER ROLE "superset" LOGIN', "-c", '\\password "superset"'] in commands
     assert ["dropdb", *psql[1:7], "cht_replaced_20261125T210716"] in commands
-    assert ["sudo", "-u", "postgres", "rm", "-r", "--", "/srv/staging/demo"] in commands
-    assert ["sudo", "-u", "postgres", "dropdb", "-U", "postgres", "cht"] in commands
+    cleanup = ["ansible-playbook", "cht.couch2pg.cleanup", "-i", "inventory", "-e"]
+    assert [*cleanup, "couch2pg_cleanup=archives"] in commands
+    confirmed = "couch2pg_cleanup_database=cht couch2pg_cleanup_host=old.example.org couch2pg_cleanup_last_archive=true"
+    assert [*cleanup, f"couch2pg_cleanup=source_database {confirmed}"] in commands
     assert ["ansible-playbook", "cht.couch2pg.dashboards", "-i", "inventory"] in commands
     # What is done is no longer to be done.
     later = copy.deepcopy(finished())
     later["phases"]["dashboards"]["result"]["passed"] = True
-    later["phases"] |= {"cutover": entry({}), "cleanup": entry({})}
+    cleaned = {step: {"old.example.org": {}} for step in ("archives", "source_couch2pg", "source_database")}
+    later["phases"] |= {"cutover": entry({"side": "target"}), "cleanup": entry(cleaned)}
     text = draw(later)["md"]
     assert text.startswith("# DONE: migration")
     assert "- [ ] **Give the role superset" in text
-    assert text.count("- [ ]") == 1
+    assert "couch2pg_cleanup" not in text
+    # What only people can do.
+    assert "- [ ] **Delete backups of the old server" in text
+    back = copy.deepcopy(later)
+    back["phases"]["rollback"] = entry({"kept_as": "cht_rolled_back_20261125T220000", "restored": None})
+    text = draw(back)["md"]
+    assert text.startswith("# ROLLED BACK: migration")
+    assert "dropdb -h 10.0.0.7 -p 5433 -U admin cht_rolled_back_20261125T220000" in text
+    assert "couch2pg_migration_id=ANOTHER" in text
 
 
 def test_a_migration_that_has_stopped() -> None:

@@ -1,0 +1,54 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether couch2pg starts by itself when its host boots, and keeping it from that."""
+
+from __future__ import annotations
+
+from . import deployment as kinds
+from . import deployment_compose, deployment_systemd
+from .deployment import Deployment
+from .docker_compose import docker, inspect
+from .errors import MigrationError
+
+
+def starts_itself(deployment: Deployment) -> bool:
+    """Whether systemd, or Docker when it starts, would start it. What an operator's own commands do isn't known: then no."""
+    if deployment.kind == kinds.SYSTEMD:
+        unit = deployment_systemd.service(deployment.unit)
+        # It ends with an error for "disabled", and for others that nothing can be done about.
+        return deployment_systemd.systemctl("is-enabled", unit).output.strip() in ("enabled", "enabled-runtime")
+    if deployment.kind == kinds.COMPOSE:
+        container = deployment_compose.container_of(deployment)
+        return bool(container) and _policy(container) not in ("", "no")
+    return False
+
+
+def prevent(deployment: Deployment) -> None:
+    """See to it that it doesn't; call it only where it does. Raises MigrationError ``service_failed``."""
+    if deployment.kind == kinds.SYSTEMD:
+        answer = deployment_systemd.systemctl("disable", deployment_systemd.service(deployment.unit))
+    else:
+        # A container with the policy "always" comes back with Docker, stopped or not.
+        answer = docker("update", "--restart=no", deployment_compose.container_of(deployment))
+    if answer.code != 0 or starts_itself(deployment):
+        raise MigrationError(
+            f"couch2pg would still start by itself with its host: {answer.said.strip() or 'nobody says why'}. Disable it by hand.",
+            "service_failed",
+        )
+
+
+def as_configured(deployment: Deployment) -> None:
+    """Give a container that was kept from it the restart policy of its compose file again."""
+    if deployment.kind != kinds.COMPOSE or not deployment.project_dir:
+        return
+    container = deployment_compose.container_of(deployment)
+    config = deployment_compose.project(deployment).config()
+    service = config["services"][deployment_compose.service_name(config, deployment)]
+    wanted = str(service.get("restart") or "no")
+    if container and _policy(container) in ("", "no") and wanted != "no":
+        docker("update", f"--restart={wanted}", container)
+
+
+def _policy(container: str) -> str:
+    return str((inspect(container)["HostConfig"].get("RestartPolicy") or {}).get("Name") or "")

@@ -1,0 +1,92 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Archive and job folders of a migration go."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: archive_cleanup
+short_description: Remove the archive and the job folders of a migration from a host
+version_added: 0.1.0
+description:
+  - Removes the files that the archive's manifest names, then the manifest, then the folders that are empty. Then what jobs of this
+    migration have left, which bears known names.
+  - Everything else stays, and is listed; so does a file of the archive that has another size than the manifest says. The record stays, too.
+  - Refuses while a job of this migration runs on this host, and an archive that is not the one that was recorded.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.migration
+options:
+  archive:
+    description: Folder of the archive; empty means that there is none on this host.
+    type: path
+    default: ""
+  manifest_sha256:
+    description: SHA-256 of its manifest, as the record says.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Remove the archive from this host
+  cht.couch2pg.archive_cleanup:
+    archive: /srv/staging/cht-2026
+    manifest_sha256: "{{ proof.permission.manifest_sha256 }}"
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+"""
+
+RETURN = r"""
+files:
+  description: Files that were removed.
+  returned: success
+  type: int
+  sample: 29
+bytes:
+  description: Their bytes.
+  returned: success
+  type: int
+  sample: 8720000
+left:
+  description: Files that are not known, and stay.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import removal
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.files import expand
+
+OPTIONS: dict[str, Any] = {
+    "archive": {"type": "path", "default": ""},
+    "manifest_sha256": {"type": "str", "default": ""},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(MIGRATION_OPTIONS, OPTIONS)
+    options = module.params
+    archive = expand(options["archive"]) if options["archive"] else None
+
+    def work() -> dict[str, Any]:
+        planned = removal.plan(archive, options["migration_id"], options["manifest_sha256"], options["state_dir"])
+        diff = {"before": "".join(f"{path}\n" for path in [*planned["files"], *planned["left"]]), "after": ""}
+        diff["after"] = "".join(f"{path}\n" for path in planned["left"])
+        changed = bool(planned["files"] or planned["folders"])
+        if module.check_mode:
+            return dict(removal.foreseen(planned), changed=changed, diff=diff)
+        return dict(removal.remove(planned), changed=changed, diff=diff)
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

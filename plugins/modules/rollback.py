@@ -1,0 +1,107 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reverse of a promotion."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollback
+short_description: Keep the migrated database under another name, and give its name back
+version_added: 0.1.0
+description:
+  - Renames the database that this migration promoted to C(<database>_rolled_back_<time>). What promotion moved aside gets its name back
+    in the same transaction. Nothing is dropped.
+  - Nobody may be connected to either.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.connection
+  - cht.couch2pg.migration
+options:
+  database:
+    description: Real name of the database.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Take the target's database back
+  cht.couch2pg.rollback:
+    database: cht
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+"""
+
+RETURN = r"""
+name:
+  description: The name that the database bore.
+  returned: success
+  type: str
+  sample: cht
+oid:
+  description: Its oid.
+  returned: success
+  type: int
+  sample: 16999
+identity:
+  description: The server that it is on.
+  returned: success
+  type: str
+  sample: "7712218066094472355"
+kept_as:
+  description: The name that it bears now; null in check mode.
+  returned: success
+  type: str
+  sample: cht_rolled_back_20261123T221530
+restored:
+  description: The database that got the real name back, by the name that it had until then; null when there is none.
+  returned: success
+  type: str
+  sample: cht_replaced_20261123T221530
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils import reversal
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    CONNECTION_OPTIONS,
+    MIGRATION_OPTIONS,
+    connection_settings,
+    make_module,
+    migration_state,
+    run,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.files import lock
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, MIGRATION_OPTIONS)
+    settings = connection_settings(module)
+    state = migration_state(module)
+
+    def work() -> dict[str, Any]:
+        done = reversal.already_reversed(settings, state)
+        if done is not None:
+            return dict(done, changed=False)
+        planned = reversal.plan(settings, state)
+        name, restored = planned["name"], planned["restored"]
+        diff = {
+            "before": f"{name}\n" + (f"{restored}\n" if restored else ""),
+            "after": f"{name}_rolled_back_<time>\n" + (f"{name}\n" if restored else ""),
+        }
+        if module.check_mode:
+            return dict(planned, kept_as=None, changed=True, diff=diff)
+        return dict(reversal.reverse(settings, state, planned), changed=True, diff=diff)
+
+    def one_at_a_time() -> dict[str, Any]:
+        with lock(state / "promote.lock"):
+            return work()
+
+    run(module, work if module.check_mode else one_at_a_time)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""After the move of a real couch2pg: the way back, and cleanup; what is refused, what is done, and that twice is once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from jsonschema import Draft202012Validator
+from support import seed
+from support.couchdb import CouchDB
+from support.following import folder_of, following, supervise
+from support.migration import ROOT, Migration, Run, column, execute
+
+PASSWORD = "back & forth / 1"
+
+
+@pytest.fixture
+def couchdb(tmp_path: Path) -> Iterator[CouchDB]:
+    with CouchDB(tmp_path / "couchdb") as server:
+        server.put("medic", [{"_id": f"report {number}", "type": "data_record"} for number in range(40)])
+        yield server
+
+
+@pytest.fixture
+def moved(migration: Migration, couchdb: CouchDB) -> Iterator[Migration]:
+    """couch2pg was moved; on the target, a database of the same name was there before."""
+    seed.create_database(migration.target, migration.database)
+    execute(migration.target, "CREATE TABLE before (id int)", migration.database)
+    with following(migration, couchdb, PASSWORD):
+        migration.variables.update(
+            couch2pg_give_login=True,
+            couch2pg_password_hash="scram-sha-256",
+            couch2pg_reconcile=False,
+            couch2pg_replace_existing=True,
+            couch2pg_sync_timeout=30,
+        )
+        migration.succeed()
+        yield migration
+
+
+def play(migration: Migration, playbook: str, *arguments: str) -> Run:
+    """A run that must end well, without a warning, and without a password in what it says."""
+    run = migration.run(playbook, *arguments)
+    assert run.code == 0, run.output
+    assert not run.warnings, run.output
+    assert PASSWORD not in run.output
+    migration.check_secrets(run.output)
+    schema = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
+    assert list(Draft202012Validator(schema).iter_errors(migration.record)) == []
+    return run
+
+
+def test_rollback(moved: Migration) -> None:
+    (replaced,) = [name for name in moved.databases() if "_replaced_" in name and name.startswith(moved.database)]
+    before = moved.databases(), moved.record
+
+    # Nobody goes back to a source that isn't fed.
+    supervise("stop", folder_of(moved, "source"))
+    execute(moved.source, "UPDATE couchdb_progress SET seq = '1' WHERE seq::int > 1", moved.database)
+    checked = play(moved, "rollback", "--check", "--diff")
+    assert f"{moved.database}_rolled_back_<time>" in checked.output
+    assert (moved.databases(), moved.record) == before
+    assert supervise("status", folder_of(moved, "target")) == 0
+
+    run = play(moved, "rollback")
+    assert run.changed > 0
+    assert supervise("status", folder_of(moved, "source")) == 0
+    assert supervise("status", folder_of(moved, "target")) != 0
+    result = moved.record["phases"]["rollback"]["result"]
+    assert result["restored"] == replaced
+    assert result["kept_as"] in moved.databases()
+    assert replaced not in moved.databases()
+    assert column(moved.target, "SELECT count(*) FROM before", moved.database) == [0]
+    assert column(moved.target, "SELECT count(*) FROM couchdb", result["kept_as"])[0] > 0
+    assert result["source"]["running"]
+    assert result["source"]["behind"] == 0
+    assert "ROLLED BACK" in run.output
+
+    again = play(moved, "rollback")
+    assert again.changed == 0, again.output
+    sentence = moved.fail()
+    assert "was rolled back" in sentence
+    assert "couch2pg_migration_id" in sentence
+
+    moved.name = "second"
+    moved.succeed()
+    assert moved.record["phases"]["handover"]["status"] == "done"
+    assert result["kept_as"] in moved.databases()
+
+
+def words(step: str, **more: Any) -> list[str]:
+    """The operator's word, and what else a step wants to know."""
+    return ["-e", json.dumps({"couch2pg_cleanup": step, **more})]
+
+
+def test_cleanup(moved: Migration, couchdb: CouchDB) -> None:
+    def refused(step: str, **more: Any) -> str:
+        before = moved.record, moved.databases()
+        sentence = moved.fail(*words(step, **more), playbook="cleanup")
+        assert (moved.record, moved.databases()) == before
+        return sentence
+
+    assert "set couch2pg_cleanup to archives" in refused("everything")
+    # Nothing was cut over.
+    assert "dashboards were not pointed at the target" in refused("source_couch2pg")
+    confirmed = {
+        "couch2pg_cleanup_database": moved.database,
+        "couch2pg_cleanup_host": "source",
+        "couch2pg_cleanup_last_archive": True,
+    }
+    assert "say both names" in refused("source_database", **dict(confirmed, couch2pg_cleanup_host="target"))
+    assert "say both names" in refused("source_database", **dict(confirmed, couch2pg_cleanup_database="cht"))
+    assert "Decide first" in refused("source_database", **dict(confirmed, couch2pg_cleanup_last_archive=""))
+    moved.variables["couch2pg_no_dashboards"] = True
+    assert "couch2pg on the source still runs" in refused("source_database", **confirmed)
+
+    # The target lags behind: it may not lose its source.
+    supervise("stop", folder_of(moved, "target"))
+    assert "it doesn't run" in refused("source_couch2pg")
+    couchdb.put("medic", [{"_id": f"late {number}", "type": "data_record"} for number in range(3)])
+    assert "behind CouchDB by" in refused("source_couch2pg")
+    supervise("start", folder_of(moved, "target"))
+
+    play(moved, "cleanup", *words("source_couch2pg"), "--check")
+    assert supervise("status", folder_of(moved, "source")) == 0
+    play(moved, "cleanup", *words("source_couch2pg"))
+    assert supervise("status", folder_of(moved, "source")) != 0
+    again = play(moved, "cleanup", *words("source_couch2pg"))
+    assert again.changed == 0, again.output
+
+    play(moved, "cleanup", *words("archives"))
+    assert not moved.archive.exists()
+    assert not (moved.state / "jobs").exists()
+    again = play(moved, "cleanup", *words("archives"))
+    assert again.changed == 0, again.output
+
+    dashboard = moved.source.connect(moved.database)
+    assert "is still used by postgres" in refused("source_database", **confirmed)
+    dashboard.close()
+    checked = play(moved, "cleanup", *words("source_database", **confirmed), "--check", "--diff")
+    assert moved.database in source_databases(moved), checked.output
+    play(moved, "cleanup", *words("source_database", **confirmed))
+    assert moved.database not in source_databases(moved)
+    assert moved.database in moved.databases()
+    last = moved.archive.with_name(f"{moved.name}_last")
+    assert (last / "manifest.json").exists()
+    (done,) = moved.record["phases"]["cleanup"]["result"]["source_database"].values()
+    assert done["last_archive"] == str(last)
+    again = play(moved, "cleanup", *words("source_database", **confirmed))
+    assert again.changed == 0, again.output
+
+    # There is nothing to go back to any more.
+    assert "no way back" in moved.fail(playbook="rollback")
+
+    record = moved.state / "record.json"
+    record.write_text(record.read_text(encoding="utf-8").replace('"status": "done"', '"status": "failed"', 1))
+    assert "was altered by something else" in moved.fail(*words("archives"), playbook="cleanup")
+
+
+def source_databases(migration: Migration) -> list[str]:
+    return column(migration.source, "SELECT datname FROM pg_database")

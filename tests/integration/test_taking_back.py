@@ -1,0 +1,217 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Databases renamed back and dropped on a real server: only the very one that is meant, and not while somebody uses it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils import dropping, promotion, record, reversal
+from ansible_collections.cht.couch2pg.plugins.module_utils.connection import (
+    ConnectionSettings,
+    Session,
+    server_identity,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
+from support import seed
+from support.clusters import Cluster
+from support.migration import column, execute
+from support.modules import login, run_module
+
+NAME = "back"
+
+
+class Place:
+    """A database on the source's server, the state of a migration, and modules that are run on them."""
+
+    def __init__(self, cluster: Cluster, database: str, folder: Path) -> None:
+        self.cluster, self.database, self.folder = cluster, database, folder
+        self.state = folder / NAME
+        self.state.mkdir()
+        self.settings = ConnectionSettings(database, cluster.host, cluster.port, password=cluster.password)
+        with Session(self.settings.maintenance) as session:
+            self.identity = server_identity(session)
+        self.oid = self.oid_of(database)
+
+    def oid_of(self, name: str) -> int:
+        return int(column(self.cluster, f"SELECT oid::bigint FROM pg_database WHERE datname = '{name}'")[0])
+
+    def run(self, module: str, check: bool = False, **options: Any) -> dict[str, Any]:
+        place = {"migration_id": NAME, "state_dir": str(self.folder), **login(self.cluster, self.database)}
+        return run_module(module, {**place, **options}, check=check)
+
+    def drop(self, check: bool = False, **options: Any) -> dict[str, Any]:
+        return self.run("database_drop", check, **{"identity": self.identity, "oid": self.oid, **options})
+
+    def names(self) -> set[str]:
+        return set(column(self.cluster, f"SELECT datname FROM pg_database WHERE datname LIKE '{self.database}%'"))
+
+    def promote(self, existing: bool) -> None:
+        """As the migration does it: what bears the name now was another database before."""
+        incoming = f"{self.database}_incoming"
+        seed.create_database(self.cluster, incoming)
+        self.oid = self.oid_of(incoming)
+        there: dict[str, Any] | None = {"name": self.database}
+        if not existing:
+            seed.drop_database(self.cluster, self.database)
+            there = None
+        promotion.promote(self.settings, self.state, self.database, incoming, self.oid, there)
+
+
+@pytest.fixture
+def place(
+    source_cluster: Cluster, fresh_database: Callable[[Cluster], str], database_name: str, tmp_path: Path
+) -> Iterator[Place]:
+    yield Place(source_cluster, fresh_database(source_cluster), tmp_path)
+    for name in column(source_cluster, f"SELECT datname FROM pg_database WHERE datname LIKE '{database_name}%'"):
+        execute(source_cluster, f'ALTER DATABASE "{name}" IS_TEMPLATE false')
+        seed.drop_database(source_cluster, name)
+
+
+def test_the_database_is_dropped_once(place: Place) -> None:
+    foreseen = place.drop(check=True)
+    assert foreseen["changed"]
+    assert foreseen["dropped"] is None
+    assert place.names() == {place.database}
+    done = place.drop()
+    assert done["changed"]
+    assert done["bytes"] > 0
+    assert place.names() == set()
+    assert not place.drop()["changed"]
+    # One that somebody makes later under the same name is another one.
+    seed.create_database(place.cluster, place.database)
+    assert not place.drop()["changed"]
+    assert place.names() == {place.database}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda place: {"oid": place.oid_of("postgres")},
+        lambda _place: {"oid": 4_000_000_000},
+        lambda _place: {"identity": "7712218066094472355"},
+        lambda _place: {"database": "postgres"},
+    ],
+)
+def test_no_other_database_is_dropped(place: Place, wrong: Callable[[Place], dict[str, Any]]) -> None:
+    refused = place.drop(**wrong(place))
+    assert refused["code"] == "stale_evidence"
+    assert place.names() == {place.database}
+
+
+def test_nobody_is_thrown_out_who_was_not_named(place: Place) -> None:
+    connection = place.cluster.connect(place.database)
+    refused = place.drop(allowed_sessions=["exporter"])
+    assert refused["code"] == "database_in_use"
+    assert "is still used by postgres" in refused["msg"]
+    assert place.names() == {place.database}
+    assert not connection.closed
+    ended = place.drop(allowed_sessions=["postgres"])
+    assert ended["sessions"] == [{"role": "postgres", "application_name": ""}]
+    assert place.names() == set()
+
+
+def test_what_can_not_be_dropped_is_as_it_was(place: Place) -> None:
+    execute(place.cluster, f'ALTER DATABASE "{place.database}" IS_TEMPLATE true')
+    assert place.drop()["failed"]
+    assert place.names() == {place.database}
+    place.cluster.connect(place.database).close()
+
+
+def test_a_drop_that_was_killed_is_gone_on_with(place: Place) -> None:
+    last = f"{place.database}_dropping_20261123T221530"
+    write_json(place.state / dropping.DROPPED, {"oid": place.oid, "identity": place.identity, "name": last})
+    execute(place.cluster, f'ALTER DATABASE "{place.database}" WITH ALLOW_CONNECTIONS false')
+    execute(place.cluster, f'ALTER DATABASE "{place.database}" RENAME TO "{last}"')
+    assert place.drop()["changed"]
+    assert place.names() == set()
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_names_are_given_back(place: Place, existing: bool) -> None:
+    before = place.oid
+    place.promote(existing)
+    assert place.oid_of(place.database) == place.oid
+    names = place.names()
+    foreseen = place.run("rollback", check=True)
+    assert foreseen["kept_as"] is None
+    assert place.names() == names
+    done = place.run("rollback")
+    assert place.oid_of(done["kept_as"]) == place.oid
+    assert place.names() == {done["kept_as"]} | ({place.database} if existing else set())
+    if existing:
+        assert place.oid_of(place.database) == before
+    again = place.run("rollback")
+    assert not again["changed"]
+    assert again["kept_as"] == done["kept_as"]
+
+
+def test_a_database_in_use_keeps_its_name(place: Place) -> None:
+    place.promote(existing=True)
+    names = place.names()
+    connection = place.cluster.connect(place.database)
+    refused = place.run("rollback")
+    assert refused["code"] == "database_in_use"
+    assert place.names() == names
+    connection.close()
+    # Killed before its transaction ended: nothing bears the name that was written down.
+    stored = {
+        "oid": place.oid,
+        "identity": place.identity,
+        "name": place.database,
+        "kept_as": f"{place.database}_never",
+    }
+    write_json(place.state / reversal.REVERSED, stored)
+    assert place.run("rollback")["changed"]
+
+
+def test_what_was_not_promoted_here_is_not_taken_back(place: Place) -> None:
+    assert place.run("rollback")["code"] == "not_promoted"
+    place.promote(existing=False)
+    execute(place.cluster, f'ALTER DATABASE "{place.database}" RENAME TO "{place.database}_by_hand"')
+    assert place.run("rollback")["code"] == "stale_evidence"
+
+
+def test_the_record_must_be_of_what_is_there(place: Place) -> None:
+    place.promote(existing=False)
+    assert place.run("permission_info")["code"] == "record_missing"
+    promoted = {"oid": place.oid, "identity": place.identity, "name": place.database, "kept_as": None}
+    path = place.state / record.NAME
+    for phase, result in (("dump", {"server_identity": "1", "database_oid": 2}), ("verify", {"oid": place.oid})):
+        record.add(path, NAME, place.database, phase, record.make_entry("host", result), write=True)
+    lacking = place.run("permission_info")
+    assert lacking["code"] == "not_permitted"
+    assert len(lacking["details"]["reasons"]) == 1
+    record.add(path, NAME, place.database, "promote", record.make_entry("host", promoted), write=True)
+    permitted = place.run("permission_info")["permission"]
+    assert permitted["source"]["oid"] == 2
+    assert permitted["target"]["name"] == place.database
+    assert place.run("permission_info", needs=["cut_over"])["code"] == "not_permitted"
+
+    # Another database bears the name by now.
+    execute(place.cluster, f'ALTER DATABASE "{place.database}" RENAME TO "{place.database}_by_hand"')
+    seed.create_database(place.cluster, place.database)
+    stale = place.run("permission_info")
+    assert stale["code"] == "stale_evidence"
+    assert "migrate again under another migration_id" in stale["msg"]
+
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["phases"]["promote"]["result"]["oid"] = place.oid_of(place.database)
+    document["phases"]["verify"]["result"]["oid"] = place.oid_of(place.database)
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert place.run("permission_info")["code"] == "record_altered"
+
+
+def test_what_was_kept_is_listed(place: Place) -> None:
+    kept = f"{place.database}_replaced_20261123T221530"
+    for name in (kept, f"{place.database}_rehearsal", f"{place.database}_of_somebody"):
+        seed.create_database(place.cluster, name)
+    staging = {"staging_dir": str(place.folder / "none")}
+    found = run_module("leftovers_info", {**login(place.cluster, place.database), **staging})
+    assert {entry["database"] for entry in found["databases"]} == {kept, f"{place.database}_rehearsal"}
+    assert all(entry["bytes"] > 0 for entry in found["databases"])
+    assert found["archives"] == []
