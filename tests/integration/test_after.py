@@ -57,6 +57,12 @@ def play(migration: Migration, playbook: str, *arguments: str) -> Run:
 
 def test_rollback(moved: Migration) -> None:
     (replaced,) = [name for name in moved.databases() if "_replaced_" in name and name.startswith(moved.database)]
+    dashboard = moved.folder / "dashboard.conf"
+    dashboard.write_text("source")
+    step = {"name": "dashboard", "file": {"path": str(dashboard), "content": "target"}}
+    moved.variables["couch2pg_cutover_steps"] = [step]
+    play(moved, "cutover")
+    assert dashboard.read_text() == "target"
     before = moved.databases(), moved.record
 
     # Nobody goes back to a source that isn't fed.
@@ -69,6 +75,7 @@ def test_rollback(moved: Migration) -> None:
 
     run = play(moved, "rollback")
     assert run.changed > 0
+    assert dashboard.read_text() == "source"
     assert supervise("status", folder_of(moved, "source")) == 0
     assert supervise("status", folder_of(moved, "target")) != 0
     result = moved.record["phases"]["rollback"]["result"]
