@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from . import kept_file
 from .cutover_changes import Change
 from .errors import MigrationError
 from .http_api import HttpApi
+from .programs import NOT_ENDED, NOT_RUN, call
 from .redaction import Redactor
 
 RUN_SECONDS = 600
@@ -57,8 +57,11 @@ class Step:
         return {"tool": self.tool, "id": self.name, "name": self.name, "old": "source", "new": "target"}
 
     def run(self, arguments: Sequence[str]) -> int:
-        """Run a command; returns its exit code. Raises MigrationError ``step_failed`` where it can't be run."""
-        return self._run(arguments)[0]
+        """Run a command; returns its exit code. Raises MigrationError ``step_failed`` where it can't be run to its end."""
+        code, said = self._run(arguments)
+        if code in (NOT_ENDED, NOT_RUN):
+            raise self.failed(f"{arguments[0]}: {said}")
+        return code
 
     def must_run(self, arguments: Sequence[str]) -> None:
         """Run a command that has to succeed."""
@@ -71,21 +74,8 @@ class Step:
         return MigrationError(f"The step {self.name!r} failed: {why.rstrip('.')}.", "step_failed", step=self.name)
 
     def _run(self, arguments: Sequence[str]) -> tuple[int, str]:
-        try:
-            done = subprocess.run(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=RUN_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise self.failed(f"{arguments[0]} had not ended after {RUN_SECONDS} s") from None
-        except OSError as error:
-            raise self.failed(f"{arguments[0]} can't be run: {error.strerror}") from None
-        lines = done.stdout.decode(errors="replace").splitlines()[-SHOWN_LINES:]
-        return done.returncode, " ".join(self.redact(line) for line in lines)
+        code, lines = call(arguments, RUN_SECONDS)
+        return code, " ".join(self.redact(line) for line in lines[-SHOWN_LINES:])
 
 
 class FileStep(Step):

@@ -5,19 +5,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from pathlib import Path
 
 from . import env_shell, env_text, kept_file
 from .couch2pg_settings import Settings, style_of, unwanted
 from .deployment import Deployment, Found, Plan
 from .errors import MigrationError
-from .programs import ASK_SECONDS, environment
+from .programs import ASK_SECONDS, NOT_ENDED, call
 from .redaction import Redactor
-
-# The core runs without Ansible, so that there is no run_command to call.
-# pylint: disable=ansible-bad-function
 
 
 def read(deployment: Deployment) -> Found:
@@ -75,22 +70,7 @@ def command(words: tuple[str, ...], name: str) -> None:
 
 
 def _run(words: tuple[str, ...]) -> tuple[int, str]:
-    # A file: what such a command leaves running would keep a pipe open.
-    with tempfile.TemporaryFile() as beside:
-        try:
-            done = subprocess.run(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=beside,
-                env=environment(),
-                check=False,
-                timeout=ASK_SECONDS,
-            )
-        except OSError as error:
-            return 127, str(error.strerror)
-        except subprocess.TimeoutExpired:
-            return 124, "it didn't end within a minute; a command that starts couch2pg must not wait for it"
-        beside.seek(0)
-        said = beside.read(2000).decode(errors="replace").strip()
-    return done.returncode, Redactor()(said.splitlines()[-1]) if said else ""
+    code, lines = call(words, ASK_SECONDS)
+    if code == NOT_ENDED:
+        return code, f"{lines[-1]}; a command that starts couch2pg must not wait for it"
+    return code, Redactor()(lines[-1]) if lines else ""

@@ -26,6 +26,10 @@ from .errors import MigrationError
 ASK_SECONDS = 60
 # A program that streams says nothing for so long only when it hangs.
 SILENCE_SECONDS = 120
+# The end of what an operator's command says is enough to see why it failed.
+SAID_BYTES = 4000
+# As a shell has it.
+NOT_ENDED, NOT_RUN = 124, 127
 OUTPUT_CHUNK = 1 << 17
 
 
@@ -62,6 +66,32 @@ def ask(
     # Names in an archive may be in any encoding; they are handed on byte for byte.
     output = done.stdout.decode(errors="surrogateescape")
     return Answer(done.returncode, output, done.stderr.decode(errors="replace").strip())
+
+
+def call(command: Sequence[str], seconds: float) -> tuple[int, list[str]]:
+    """Run an operator's own command: its exit code, and the lines that it said.
+
+    One that can't be run, or that doesn't end in time, has the code ``NOT_RUN`` or ``NOT_ENDED``.
+    """
+    # A file: what such a command leaves running would keep a pipe open.
+    with tempfile.TemporaryFile() as said:
+        try:
+            done = subprocess.run(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+                check=False,
+                timeout=seconds,
+            )
+        except OSError as error:
+            return NOT_RUN, [f"it can't be run: {error.strerror}"]
+        except subprocess.TimeoutExpired:
+            return NOT_ENDED, [f"it had not ended after {seconds:.0f} s"]
+        size = said.seek(0, os.SEEK_END)
+        said.seek(max(0, size - SAID_BYTES))
+        return done.returncode, said.read().decode(errors="replace").splitlines()
 
 
 def environment() -> dict[str, str]:

@@ -120,9 +120,9 @@ def test_cleanup(moved: Migration, couchdb: CouchDB) -> None:
         "couch2pg_cleanup_host": "source",
         "couch2pg_cleanup_last_archive": True,
     }
-    assert "say both names" in refused("source_database", **dict(confirmed, couch2pg_cleanup_host="target"))
-    assert "say both names" in refused("source_database", **dict(confirmed, couch2pg_cleanup_database="cht"))
-    assert "Decide first" in refused("source_database", **dict(confirmed, couch2pg_cleanup_last_archive=""))
+    assert "say both names" in refused("source_database", **{**confirmed, "couch2pg_cleanup_host": "target"})
+    assert "say both names" in refused("source_database", **{**confirmed, "couch2pg_cleanup_database": "cht"})
+    assert "Decide first" in refused("source_database", **{**confirmed, "couch2pg_cleanup_last_archive": ""})
     moved.variables["couch2pg_no_dashboards"] = True
     assert "couch2pg on the source still runs" in refused("source_database", **confirmed)
 
