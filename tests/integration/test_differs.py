@@ -360,7 +360,7 @@ def test_what_differs_on_the_target_is_told_before_the_run(
     password = seed.create_role(target_cluster, "dumper")
     execute(
         target_cluster,
-        "ALTER ROLE dumper CREATEDB CREATEROLE; GRANT couch2pg, superset, postgres TO dumper WITH INHERIT FALSE",
+        "ALTER ROLE dumper CREATEDB CREATEROLE; GRANT couch2pg, superset, postgres TO dumper",
     )
     guest = {"login_user": "dumper", "login_password": password}
     assert (
