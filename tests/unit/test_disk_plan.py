@@ -193,7 +193,8 @@ def test_without_any_sample_the_estimate_is_on_the_safe_side() -> None:
 
 def test_a_path_that_does_not_exist_is_on_the_file_system_of_its_parent(tmp_path: Path) -> None:
     there = file_systems.locate(tmp_path)
-    assert file_systems.locate(tmp_path / "not" / "yet") == there
+    # What is free may change between two looks.
+    assert file_systems.locate(tmp_path / "not" / "yet").mount_point == there.mount_point
     assert there.free > 0
     assert tmp_path.is_relative_to(there.mount_point)
     assert Path(there.mount_point).is_mount()
