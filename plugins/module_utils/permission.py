@@ -73,6 +73,20 @@ def healthy(record: Record) -> str | None:
     return None if done(record, "handover") is not None else "couch2pg on the target was not proven to be healthy"
 
 
+def couch2pg_moved(record: Record) -> str | None:
+    """couch2pg was moved, too, and so fills the target."""
+    if "handover" in record["phases"]:
+        return None
+    return (
+        "couch2pg was not moved (where it fills the target all the same, say couch2pg_cutover_without_couch2pg: true)"
+    )
+
+
+def healthy_where_moved(record: Record) -> str | None:
+    """couch2pg on the target was proven to be healthy, if it is one that was moved."""
+    return healthy(record) if couch2pg_moved(record) is None else None
+
+
 def dashboards_same(record: Record) -> str | None:
     """What dashboards ask was the same on both sides, where it was compared."""
     compared = done(record, "dashboards")

@@ -19,6 +19,8 @@ NEEDS: dict[str, Need] = {
         permission.verified,
         permission.promoted,
         permission.healthy,
+        permission.couch2pg_moved,
+        permission.healthy_where_moved,
         permission.dashboards_same,
         permission.cut_over,
         permission.not_rolled_back,

@@ -26,12 +26,13 @@ options:
   needs:
     description:
       - What must be so. V(verified), the database is the same as the source's; V(promoted), it has its real name; V(healthy), couch2pg on
-        the target was proven to be; V(dashboards_same), where queries of dashboards were compared, they are the same; V(cut_over),
+        the target was proven to be; V(couch2pg_moved), this collection has moved it; V(healthy_where_moved), one that it has moved was
+        proven to be healthy; V(dashboards_same), where queries of dashboards were compared, they are the same; V(cut_over),
         dashboards read the target; V(not_rolled_back), the way back was not taken.
     type: list
     elements: str
     default: [verified, promoted, not_rolled_back]
-    choices: [verified, promoted, healthy, dashboards_same, cut_over, not_rolled_back]
+    choices: [verified, promoted, healthy, couch2pg_moved, healthy_where_moved, dashboards_same, cut_over, not_rolled_back]
 """
 
 EXAMPLES = r"""

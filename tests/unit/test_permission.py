@@ -63,6 +63,18 @@ def test_a_phase_that_failed_later_is_not_done() -> None:
     assert error.details["reasons"] == ["couch2pg on the target was not proven to be healthy"]
 
 
+def test_couch2pg_that_was_not_moved_need_not_be_healthy() -> None:
+    alone = make()
+    del alone["phases"]["handover"]
+    alone["history"] = [event for event in alone["history"] if event["phase"] != "handover"]
+    alone["seal"] = record.seal(alone)
+    assert permission.require(alone, permission.healthy_where_moved) is alone
+    (reason,) = refusal(alone, permission.couch2pg_moved).details["reasons"]
+    assert "say couch2pg_cutover_without_couch2pg: true" in reason
+    lost = make(("handover", {"failed": True, "msg": "lost"}))
+    assert len(refusal(lost, permission.healthy_where_moved).details["reasons"]) == 1
+
+
 @pytest.mark.parametrize(
     "edit",
     [
