@@ -21,8 +21,19 @@ _OF_A_JOB = ("spec.json", "progress.json", "result.json", "log", "lock", "start.
 _FOLDERS_OF_A_JOB = ("code", "work")
 
 
-def plan(archive: Path | None, migration_id: str, manifest_sha256: str, state_dir: str) -> dict[str, Any]:
+def plan(
+    archive: Path | None,
+    migration_id: str,
+    manifest_sha256: str | None,
+    state_dir: str,
+    *,
+    half_done: bool = False,
+    jobs: bool = True,
+) -> dict[str, Any]:
     """What would be removed: ``files``, and the ``folders`` that are then empty; and what is ``left``.
+
+    ``manifest_sha256`` of None stands for every archive of this migration. With ``half_done`` the one beside it goes, too, that a dump
+    or a transfer of ours has marked; without ``jobs`` their folders stay.
 
     Raises MigrationError ``job_running`` or ``other_archive``.
     """
@@ -38,12 +49,14 @@ def plan(archive: Path | None, migration_id: str, manifest_sha256: str, state_di
     planned: dict[str, Any] = {"files": [], "folders": [], "left": []}
     if archive is not None and archive.is_dir() and not archive.is_symlink():
         _plan_archive(planned, archive, migration_id, manifest_sha256)
-    for folder in folders:
+    if archive is not None and half_done:
+        _plan_half_done(planned, arrival.partial_folder(archive))
+    for folder in folders if jobs else []:
         if folder.is_symlink() or not folder.is_dir():
             planned["left"].append(folder)
         else:
             _plan_job(planned, folder)
-    if folders:
+    if folders and jobs:
         planned["folders"].append(folders[0].parent)
     planned["folders"] = _emptied(planned)
     return planned
@@ -68,7 +81,7 @@ def remove(planned: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _plan_archive(planned: dict[str, Any], root: Path, migration_id: str, manifest_sha256: str) -> None:
+def _plan_archive(planned: dict[str, Any], root: Path, migration_id: str, manifest_sha256: str | None) -> None:
     path = root / manifest.MANIFEST
     if not path.is_file():
         # An interrupted removal leaves nothing but folders; everything else is somebody's.
@@ -76,20 +89,29 @@ def _plan_archive(planned: dict[str, Any], root: Path, migration_id: str, manife
         planned["folders"] += _folders(root)
         return
     listing = manifest.load(root)
-    if listing.get("migration_id") != migration_id or manifest.sha256(path) != manifest_sha256:
+    if listing.get("migration_id") != migration_id or manifest_sha256 not in (None, manifest.sha256(path)):
         raise MigrationError(
-            f"The archive in {root} is not the one that the record names: its manifest is another one. Nothing was removed. Look at "
+            f"The archive in {root} is not the one that this migration has made: its manifest is another one. Nothing was removed. Look at "
             "what it is, and remove it by hand if nobody needs it.",
             "other_archive",
             path=str(root),
         )
     known = {root / entry["path"]: entry["bytes"] for entry in listing["files"] if arrival.is_inside(entry["path"])}
+    known[root / manifest.HALF_DONE] = 0
     found = [found for found in _files(root) if found != path]
     files = [found for found in found if not found.is_symlink() and found.lstat().st_size == known.get(found)]
     planned["left"] += sorted(set(found) - set(files))
     # The manifest goes last: an interrupted removal goes on by it.
     planned["files"] += [*files, path]
     planned["folders"] += _folders(root)
+
+
+def _plan_half_done(planned: dict[str, Any], root: Path) -> None:
+    """All of it, if it was marked before anything was written into it: what a dump writes bears no names that are known before."""
+    marked = any((root / name).is_file() for name in (manifest.HALF_DONE, manifest.MANIFEST))
+    if marked and not root.is_symlink():
+        planned["files"] += list(_files(root))
+        planned["folders"] += _folders(root)
 
 
 def _plan_job(planned: dict[str, Any], folder: Path) -> None:

@@ -13,8 +13,9 @@ version_added: 0.1.0
 description:
   - Removes the files that the archive's manifest names, then the manifest, then the folders that are empty. Then what jobs of this
     migration have left, which bears known names.
+  - What is gone already is no failure.
   - Everything else stays, and is listed; so does a file of the archive that has another size than the manifest says. The record stays, too.
-  - Refuses while a job of this migration runs on this host, and an archive that is not the one that was recorded.
+  - Refuses while a job of this migration runs on this host, and an archive that is not the one that this migration has made.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -25,9 +26,16 @@ options:
     type: path
     default: ""
   manifest_sha256:
-    description: SHA-256 of its manifest, as the record says.
+    description: SHA-256 of its manifest, as the record says. When it is left out, the manifest has but to be of this migration.
     type: str
-    default: ""
+  half_done:
+    description: Also remove the half-done archive beside it that a dump or a transfer of this migration has left.
+    type: bool
+    default: false
+  jobs:
+    description: Also remove what its jobs have left.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -36,6 +44,14 @@ EXAMPLES = r"""
     archive: /srv/staging/cht-2026
     manifest_sha256: "{{ proof.permission.manifest_sha256 }}"
     migration_id: cht-2026
+    state_dir: ~/couch2pg
+
+- name: Remove the archive of a rehearsal that was given up
+  cht.couch2pg.archive_cleanup:
+    archive: /srv/staging/cht_rehearsal_20261126T010500
+    half_done: true
+    jobs: false
+    migration_id: cht_rehearsal_20261126T010500
     state_dir: ~/couch2pg
 """
 
@@ -66,7 +82,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.files import expand
 
 OPTIONS: dict[str, Any] = {
     "archive": {"type": "path", "default": ""},
-    "manifest_sha256": {"type": "str", "default": ""},
+    "manifest_sha256": {"type": "str"},
+    "half_done": {"type": "bool", "default": False},
+    "jobs": {"type": "bool", "default": True},
 }
 
 
@@ -77,7 +95,14 @@ def main() -> None:
     archive = expand(options["archive"]) if options["archive"] else None
 
     def work() -> dict[str, Any]:
-        planned = removal.plan(archive, options["migration_id"], options["manifest_sha256"], options["state_dir"])
+        planned = removal.plan(
+            archive,
+            options["migration_id"],
+            options["manifest_sha256"],
+            options["state_dir"],
+            half_done=options["half_done"],
+            jobs=options["jobs"],
+        )
         diff = {"before": "".join(f"{path}\n" for path in [*planned["files"], *planned["left"]]), "after": ""}
         diff["after"] = "".join(f"{path}\n" for path in planned["left"])
         changed = bool(planned["files"] or planned["folders"])

@@ -87,6 +87,7 @@ def test_an_interrupted_removal_goes_on(tmp_path: Path, archive: Path) -> None:
     planned = plan(tmp_path, archive)
     assert planned["files"][-1] == archive / manifest.MANIFEST
     planned["files"][0].unlink()
+    (archive / manifest.HALF_DONE).touch()
     removal.remove(plan(tmp_path, archive))
     assert not archive.exists()
     # Between the manifest and the folders.
@@ -109,8 +110,32 @@ def test_another_archive_is_refused(tmp_path: Path, archive: Path, field: str) -
     sha256 = manifest.sha256(archive / manifest.MANIFEST)
     listing = manifest.load(archive)
     write_json(archive / manifest.MANIFEST, dict(listing, **{field: [] if field == "files" else "another"}))
-    with pytest.raises(MigrationError, match="is not the one that the record names"):
+    with pytest.raises(MigrationError, match="is not the one that this migration has made"):
         removal.plan(archive, NAME, sha256, str(tmp_path / "state"))
+
+
+def test_without_a_record_its_name_decides(tmp_path: Path, archive: Path, job: Path) -> None:
+    """Of a rehearsal that was given up, no manifest was recorded."""
+    state = str(tmp_path / "state")
+    with pytest.raises(MigrationError, match="Nothing was removed"):
+        removal.plan(archive, "another", None, state)
+    assert removal.remove(removal.plan(archive, NAME, None, state, jobs=False))["left"] == []
+    assert not archive.exists()
+    assert (job / "result.json").exists()
+
+
+@pytest.mark.parametrize("mark", [manifest.HALF_DONE, manifest.MANIFEST, ""])
+def test_a_half_done_one_goes_when_it_is_marked(tmp_path: Path, mark: str) -> None:
+    archive, state = tmp_path / "staging" / NAME, str(tmp_path / "state")
+    partial = archive.with_name(f"{NAME}.partial")
+    (partial / "archive").mkdir(parents=True)
+    (partial / "archive" / "toc.dat").write_text("half")
+    if mark:
+        (partial / mark).touch()
+    removal.remove(removal.plan(archive, NAME, None, state))
+    assert partial.exists()
+    removal.remove(removal.plan(archive, NAME, None, state, half_done=True))
+    assert partial.exists() is not bool(mark)
 
 
 def test_a_manifest_does_not_lead_out(tmp_path: Path, archive: Path) -> None:
