@@ -15,9 +15,7 @@ from .errors import MigrationError
 def starts_itself(deployment: Deployment) -> bool:
     """Whether systemd, or Docker when it starts, would start it. What an operator's own commands do isn't known: then no."""
     if deployment.kind == kinds.SYSTEMD:
-        unit = deployment_systemd.service(deployment.unit)
-        # It ends with an error for "disabled", and for others that nothing can be done about.
-        return deployment_systemd.systemctl("is-enabled", unit).output.strip() in ("enabled", "enabled-runtime")
+        return deployment_systemd.enablement(deployment.unit) in ("enabled", "enabled-runtime")
     if deployment.kind == kinds.COMPOSE:
         container = deployment_compose.container_of(deployment)
         return bool(container) and _policy(container) not in ("", "no")
@@ -40,7 +38,7 @@ def prevent(deployment: Deployment) -> None:
 
 def as_configured(deployment: Deployment) -> None:
     """Give a container that was kept from it the restart policy of its compose file again."""
-    if deployment.kind != kinds.COMPOSE or not deployment.project_dir:
+    if not deployment.project_dir:
         return
     container = deployment_compose.container_of(deployment)
     config = deployment_compose.project(deployment).config()

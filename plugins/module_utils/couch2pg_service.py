@@ -53,14 +53,13 @@ def bring(deployment: Deployment, state: str) -> None:
             _by_systemd(deployment, "enable")
     elif deployment.kind == kinds.COMPOSE:
         _by_compose(deployment, state)
+        if state == STARTED:
+            _see_that_it_was_made_anew(deployment)
+            couch2pg_boot.as_configured(deployment)
     elif state == STARTED:
         deployment_env_file.command(deployment.start_command, "start_command")
     else:
         deployment_env_file.command(deployment.stop_command, "stop_command")
-    if deployment.kind == kinds.COMPOSE and state == STARTED:
-        _see_that_it_was_made_anew(deployment)
-    if state == STARTED:
-        couch2pg_boot.as_configured(deployment)
     if is_running(deployment) != (state == STARTED):
         raise MigrationError(f"couch2pg was to be {state}, and isn't. Look at its log.", "service_failed", state=state)
 
@@ -71,11 +70,7 @@ def _start_needed(deployment: Deployment) -> bool:
 
 def _is_disabled(deployment: Deployment) -> bool:
     """Whether systemd could start it when the host boots, but was not told to."""
-    if deployment.kind != kinds.SYSTEMD:
-        return False
-    # It ends with an error for "disabled", and for others that are nothing to us.
-    answer = deployment_systemd.systemctl("is-enabled", deployment_systemd.service(deployment.unit))
-    return answer.output.strip() == "disabled"
+    return deployment.kind == kinds.SYSTEMD and deployment_systemd.enablement(deployment.unit) == "disabled"
 
 
 def _by_systemd(deployment: Deployment, verb: str) -> None:

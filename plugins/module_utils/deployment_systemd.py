@@ -130,6 +130,12 @@ def systemctl(*words: str, seconds: float = 120) -> Answer:
         ) from error
 
 
+def enablement(unit: str) -> str:
+    """Whether it starts when the host boots, in systemd's word: enabled, disabled, static, masked ..."""
+    # It ends with an error for most of them.
+    return systemctl("is-enabled", service(unit)).output.strip()
+
+
 def read(deployment: Deployment) -> Found:
     """Raises MigrationError ``deployment_missing`` where there is no such unit, ``not_readable`` for a file of it."""
     unit = _loaded(deployment.unit)

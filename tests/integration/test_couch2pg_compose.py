@@ -88,6 +88,11 @@ class Docker:
         brought = json.loads(self.host.run("docker", "image", "inspect", IMAGE))[0]["Config"]["Env"]
         return dict(entry.split("=", 1) for entry in shown if entry not in brought)
 
+    def policy(self, project: str) -> str:
+        """The restart policy of a project's container."""
+        container = self.host.run("docker", "ps", "--all", "--quiet", "--filter", f"name={project}").strip()
+        return self.host.run("docker", "inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", container).strip()
+
     def wait(self, condition: str) -> None:
         self.host.run("sh", "-c", f"until {condition}; do sleep 0.2; done", seconds=300)
 
@@ -253,6 +258,15 @@ def is_stopped(docker: Docker, deployment: dict[str, Any]) -> None:
     assert docker.service("stopped", check=True, **deployment)["changed"]
     assert docker.service("stopped", **deployment)["running"] is False
     assert not docker.service("stopped", **deployment)["changed"]
+    # "always" brings it back with Docker, stopped or not, unless it is stopped for good; a start takes that back.
+    for_good = {"state": "stopped", "disabled": True, "deployment": deployment}
+    stopped = docker.module("service", stateless=True, **for_good)
+    assert (stopped["changed"], stopped["running"], stopped["starts_itself"]) == (True, False, False)
+    assert docker.policy("two") == "no"
+    assert not docker.module("service", stateless=True, **for_good)["changed"]
+    assert docker.service("started", **deployment)["starts_itself"] is True
+    assert docker.policy("two") == "always"
+    assert docker.service("stopped", **deployment)["running"] is False
     # The other one was left alone, and its container is stopped and started by its name, too.
     (name,) = docker.host.run("docker", "ps", "--format", "{{.Names}}").split()
     alone = {"kind": "compose", "container": name}
