@@ -76,6 +76,11 @@ def is_verified(rehearsal: dict[str, Any]) -> bool:
     return "verify" in _done(rehearsal)
 
 
+def is_handed_over(rehearsal: dict[str, Any]) -> bool:
+    """Whether couch2pg ran against its copy and was healthy."""
+    return "handover" in _done(rehearsal)
+
+
 def summary(rehearsal: dict[str, Any]) -> dict[str, Any]:
     """One rehearsal in a few numbers."""
     done = _done(rehearsal)

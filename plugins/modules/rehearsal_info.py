@@ -56,10 +56,10 @@ rehearsals:
       database_bytes: 200000000000
       archive_bytes: 30000000000
 next:
-  description: The rehearsal that a run works on, whether it goes on with one, and whether that has only to be ended.
+  description: The rehearsal that a run works on, whether it goes on with one, and what of that is done.
   returned: success
   type: dict
-  sample: {migration_id: cht-2026_rehearsal_20261127T010500, resumed: false, verified: false}
+  sample: {migration_id: cht-2026_rehearsal_20261127T010500, resumed: false, verified: false, handed_over: false}
 comparison:
   description: What changed on the source between the last two that were verified; null when there are fewer.
   returned: success
@@ -119,6 +119,7 @@ def main() -> None:
                 "migration_id": rehearsals.new_id(migration_id) if begun is None else begun["migration_id"],
                 "resumed": begun is not None,
                 "verified": begun is not None and rehearsals.is_verified(begun),
+                "handed_over": begun is not None and rehearsals.is_handed_over(begun),
             },
             "comparison": rehearsals.last_comparison(records),
             "forecast": rehearsals.forecast(summaries),

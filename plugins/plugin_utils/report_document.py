@@ -156,7 +156,7 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
         )
         return verdict
     if "rehearse" in done:
-        return dict(verdict, **_rehearsed(done["rehearse"], text.name(phases["rehearse"]["host"])))
+        return dict(verdict, **_rehearsed(done, text.name(phases["rehearse"]["host"])))
     if not promoted:
         needed = _needed(record)
         missing = next((name for name in needed if name not in done), needed[-1])
@@ -191,16 +191,18 @@ def _safe_state(phase: str, promoted: bool, record: dict[str, Any]) -> str:
     )
 
 
-def _rehearsed(result: dict[str, Any], host: str) -> dict[str, str]:
+def _rehearsed(done: dict[str, Any], host: str) -> dict[str, str]:
     """What the verdict of a rehearsal that has ended says."""
+    result = done["rehearse"]
     if result.get("outcome") != "done":
         return {"state": "attention", "word": "ABANDONED", "sentence": "What this rehearsal made is removed."}
     copy = text.name(result.get("database"))
+    tried = " couch2pg ran against it, and was healthy." if "handover" in done else ""
     rest = f"The copy {copy} on {host} is kept." if result.get("kept") else "The copy and its archives are removed."
     return {
         "state": "done",
         "word": "REHEARSED",
-        "sentence": f"The migration got as far as its last step: the copy was complete and verified. {rest}",
+        "sentence": f"The migration got as far as its last step: the copy was complete and verified.{tried} {rest}",
     }
 
 

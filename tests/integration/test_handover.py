@@ -12,7 +12,7 @@ from typing import Iterator
 import pytest
 from jsonschema import Draft202012Validator
 from support import following
-from support.background import wait_until
+from support.background import Background, check_nothing_is_left, wait_until
 from support.couchdb import CouchDB
 from support.migration import ROOT, Migration, column, execute
 
@@ -91,6 +91,56 @@ def test_only_the_database_moves(moving: Migration) -> None:
     run = moving.succeed()
     assert "handover" not in moving.record["phases"]
     assert "couch2pg was not moved" in run.output
+
+
+@pytest.mark.long
+def test_the_controller_is_killed_while_it_hands_over(moving: Migration) -> None:
+    """couch2pg runs on the target already; the next run proves that it is healthy, and starts no second one."""
+    moving.variables.update(couch2pg_give_login=True, couch2pg_password_hash="scram-sha-256")
+    run = Background(moving)
+    target = following.folder_of(moving, "target")
+    wait_until("it is started", lambda: following.supervise("status", target) == 0)
+    run.kill()
+    pid = (target / "pid").read_text(encoding="utf-8")
+    assert "handover" not in moving.record["phases"]
+    moving.succeed()
+    assert (target / "pid").read_text(encoding="utf-8") == pid
+    assert moving.record["phases"]["handover"]["result"]["health"]["runs_completed"] >= 1
+    assert moving.record["phases"]["handover"]["result"]["reconciliation"]["differences"] == 0
+    check_nothing_is_left(moving)
+    assert moving.succeed().changed == 0
+
+
+@pytest.mark.long
+def test_it_is_rehearsed_in_a_place_of_its_own(moving: Migration) -> None:
+    """Against the copy, until it is healthy, then stopped; a start that fails is tried again; the real place is not touched."""
+    moving.variables.update(couch2pg_give_login=True, couch2pg_password_hash="scram-sha-256")
+    real = Path(moving.host_variables["target"]["couch2pg_app"]["env_file"])
+    moving.host_variables["target"]["couch2pg_rehearsal_app"] = moving.host_variables["target"]["couch2pg_app"]
+    assert "must be a deployment of its own" in moving.fail(playbook="rehearse")
+    place = following.place_of(moving, "rehearsal")
+    moving.host_variables["target"]["couch2pg_rehearsal_app"] = {**place, "start_command": ["false"]}
+    assert "start_command" in moving.fail(playbook="rehearse")
+    moving.host_variables["target"]["couch2pg_rehearsal_app"] = place
+    run = moving.run("rehearse")
+    assert run.code == 0, run.output
+    assert PASSWORD not in run.output
+    assert "is gone on with." in run.output
+    assert "couch2pg ran against the copy on target and was healthy" in run.output
+    (name,) = (path.name for path in moving.state.parent.glob("*_rehearsal_*"))
+    record = json.loads((moving.state.parent / name / "record.json").read_text(encoding="utf-8"))
+    schema = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
+    assert list(Draft202012Validator(schema).iter_errors(record)) == []
+    handover = record["phases"]["handover"]["result"]
+    assert handover["health"]["runs_completed"] >= 1
+    assert handover["reconciliation"]["differences"] == 0
+    assert handover["postgres"]["database"] == f"{moving.database}_rehearsal"
+    assert following.supervise("status", following.folder_of(moving, "rehearsal")) != 0
+    assert f"{moving.database}_rehearsal" not in moving.databases()
+    assert not real.exists()
+    # Nothing of it stands in the way of the migration.
+    moving.succeed()
+    assert moving.record["phases"]["handover"]["result"]["health"]["changes"] == 0
 
 
 @pytest.mark.long

@@ -25,6 +25,7 @@ class Background:
     def __init__(
         self, migration: Migration, *arguments: str, through: Sequence[str] = (), playbook: str = "migrate"
     ) -> None:
+        self._folder = migration.folder
         self._output = migration.folder / f"output-{time.monotonic_ns()}"
         with self._output.open("wb") as stream:
             self.process = subprocess.Popen(
@@ -49,8 +50,22 @@ class Background:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """As if the controller had lost its power, or its operator had pressed Ctrl-C (SIGINT)."""
+        workers = self._workers() if number == signal.SIGKILL else []
         os.killpg(self.process.pid, number)
+        kill(workers)
         self.process.wait()
+
+    def _workers(self) -> list[int]:
+        """Ansible's workers, which have sessions of their own, and its modules; a job, or couch2pg, is none of them."""
+        here = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and self._is_here(path)]
+        return [pid for pid in here if processes.name(pid).startswith(("python", "ansible"))]
+
+    def _is_here(self, process: Path) -> bool:
+        # Jobs work in folders of their own.
+        try:
+            return (process / "cwd").resolve() == self._folder
+        except OSError:
+            return False
 
 
 def wait_until(what: str, true: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:

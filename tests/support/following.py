@@ -44,17 +44,20 @@ def following(migration: Migration, couchdb: CouchDB, password: str) -> Iterator
         supervise("start", folders["source"])
         couch2pg.Couch2pg(folders["source"], {}).wait_for(couch2pg.COMPLETED)
         migration.variables["couch2pg_handover"] = True
-        for side, folder in folders.items():
-            migration.host_variables[side] = {"couch2pg_app": _deployment(folder)}
+        for side in folders:
+            migration.host_variables[side] = {"couch2pg_app": place_of(migration, side)}
         place = {"host": migration.target.host, "port": migration.target.port}
         migration.host_variables["target"]["couch2pg_app_postgres"] = place
         yield migration
     finally:
-        for folder in folders.values():
+        for folder in (migration.folder / "couch2pg").iterdir():
             supervise("stop", folder)
 
 
-def _deployment(folder: Path) -> dict[str, Any]:
+def place_of(migration: Migration, side: str) -> dict[str, Any]:
+    """How couch2pg is deployed on that side; its folder is made."""
+    folder = folder_of(migration, side)
+    folder.mkdir(parents=True, exist_ok=True)
     return {
         "kind": "env_file",
         "env_file": str(folder / "couch2pg.env"),
