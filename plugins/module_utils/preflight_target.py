@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import disk_plan, programs, promotion, reversal, target_database
+from . import disk_plan, permission, programs, promotion, record, reversal, target_database
 from .connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
 from .database import find_database, is_empty, other_sessions, server
 from .errors import MigrationError
@@ -125,6 +125,8 @@ class _Target:
         promoted = promotion.already_promoted(self.settings, self.state, name)
         self.facts["promoted"] = promoted is not None
         if promoted is not None:
+            known = record.load(self.state / record.NAME)
+            self.facts["promotion_recorded"] = known is not None and permission.done(known, "promote") is not None
             self.findings.ok("target database", f"{name!r} was promoted by this migration already")
             return
         rehearsal, replace = self.options["rehearsal"], self.options["replace_existing"]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import signal
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import processes, restore_steps
+from ansible_collections.cht.couch2pg.plugins.module_utils import files, processes, restore_steps
 from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
 from support.background import (
     Background,
@@ -24,7 +25,7 @@ from support.background import (
 )
 from support.clusters import Cluster
 from support.holding import end_statement, held
-from support.migration import Migration, execute
+from support.migration import Migration, column, execute
 
 WRONG_CLOCK = Path(__file__).parents[1] / "support" / "wrong_clock"
 
@@ -36,6 +37,11 @@ def log(migration: Migration, kind: str) -> str:
 def result(migration: Migration, phase: str) -> dict[str, Any]:
     found: dict[str, Any] = migration.record["phases"][phase]["result"]
     return found
+
+
+def recorded(migration: Migration) -> set[str]:
+    """The phases that the record knows of already."""
+    return set(migration.record["phases"]) if (migration.state / "record.json").exists() else set()
 
 
 def test_tables_that_are_loaded_are_not_loaded_again(migration: Migration) -> None:
@@ -151,6 +157,31 @@ def test_the_controller_is_killed(migration: Migration, kind: str) -> None:
     check_completes(migration)
     begun = [event for event in migration.record["history"] if event["phase"] == kind]
     assert [event["status"] for event in begun] in (["done"], [])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("renamed", [False, True])
+def test_the_controller_is_killed_while_it_promotes(migration: Migration, renamed: bool) -> None:
+    """While the names are changed, when all of it is taken back; and when they are changed, but not recorded yet."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'ALTER DATABASE%' AND wait_event_type = 'Lock'"
+    run = Background(migration)
+    wait_until("it is verified", lambda: "verify" in recorded(migration))
+    with ExitStack() as stack:
+        if renamed:
+            stack.enter_context(files.lock(migration.state / "record.lock"))
+            wait_until("it has its name", lambda: migration.database in migration.databases())
+        else:
+            session = stack.enter_context(closing(migration.target.connect()))
+            session.autocommit = False
+            session.cursor().execute("LOCK TABLE pg_database IN SHARE MODE")
+            wait_until("it is renamed", lambda: column(migration.target, waiting))
+        run.kill()
+        assert "promote" not in recorded(migration)
+    if not renamed:
+        check_nothing_is_there(migration)
+    check_completes(migration)
+    assert result(migration, "promote")["name"] == migration.database
+    assert migration.run().changed == 0
 
 
 def test_ctrl_c(migration: Migration) -> None:

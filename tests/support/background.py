@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Sequence
 
@@ -25,7 +26,6 @@ class Background:
     def __init__(
         self, migration: Migration, *arguments: str, through: Sequence[str] = (), playbook: str = "migrate"
     ) -> None:
-        self._folder = migration.folder
         self._output = migration.folder / f"output-{time.monotonic_ns()}"
         with self._output.open("wb") as stream:
             self.process = subprocess.Popen(
@@ -50,22 +50,16 @@ class Background:
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """As if the controller had lost its power, or its operator had pressed Ctrl-C (SIGINT)."""
-        workers = self._workers() if number == signal.SIGKILL else []
+        # Ansible's workers, with the module that each runs, have process groups of their own; so have jobs, and couch2pg.
+        children = (
+            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text(encoding="utf-8").split()
+        )
         os.killpg(self.process.pid, number)
-        kill(workers)
+        if number == signal.SIGKILL:
+            for child in map(int, children):
+                with suppress(ProcessLookupError):
+                    os.killpg(child, number)
         self.process.wait()
-
-    def _workers(self) -> list[int]:
-        """Ansible's workers, which have sessions of their own, and its modules; a job, or couch2pg, is none of them."""
-        here = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and self._is_here(path)]
-        return [pid for pid in here if processes.name(pid).startswith(("python", "ansible"))]
-
-    def _is_here(self, process: Path) -> bool:
-        # Jobs work in folders of their own.
-        try:
-            return (process / "cwd").resolve() == self._folder
-        except OSError:
-            return False
 
 
 def wait_until(what: str, true: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:
