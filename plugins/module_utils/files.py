@@ -66,6 +66,12 @@ def check_writable(path: Path) -> None:
             "not_writable",
             path=str(path),
         )
+    if os.statvfs(existing).f_blocks == 0:
+        raise MigrationError(
+            f"{existing} holds no files of ours: it is one of the system's own, such as /proc. Choose another path than {path}.",
+            "not_writable",
+            path=str(path),
+        )
 
 
 def fsync_path(path: Path) -> None:

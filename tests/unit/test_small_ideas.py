@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import identifiers, record, verification
+from ansible_collections.cht.couch2pg.plugins.module_utils import files, identifiers, record, verification
 from ansible_collections.cht.couch2pg.plugins.module_utils.digest import choose_method
 from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.findings import Findings
@@ -148,3 +149,9 @@ def test_a_phase_that_says_the_same_again_changes_nothing() -> None:
     failed = record.make_entry("old", {"failed": True, "msg": "No.", "code": "no"})
     second = record.merge(first, "m", "cht", "dump", failed, "2026-01-02T00:00:00Z")
     assert [event["status"] for event in second["history"]] == ["done", "failed"]
+
+
+def test_the_systems_own_folders_are_no_place_for_archives(tmp_path: Path) -> None:
+    files.check_writable(tmp_path / "not" / "yet")
+    with pytest.raises(MigrationError, match="one of the system's own, such as /proc"):
+        files.check_writable(Path("/proc/nope"))
