@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import processes
 from support import places
 from support.background import Background, check_completes, check_nothing_is_there, kill, wait_for_program
+from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import Migration
 
@@ -28,7 +29,7 @@ def large(make_migration: Callable[..., Migration], source_cluster: Cluster, tar
 
 @pytest.mark.parametrize(
     ("job", "program", "sentence"),
-    [("dump", "pg_dump", "pg_dump was killed by signal 9"), ("restore", "pg_restore", "pg_restore (")],
+    [rarely("dump", "pg_dump", "pg_dump was killed by signal 9"), ("restore", "pg_restore", "pg_restore (")],
 )
 def test_a_program_is_killed(large: Migration, job: str, program: str, sentence: str) -> None:
     run = Background(large)
@@ -42,7 +43,7 @@ def test_a_program_is_killed(large: Migration, job: str, program: str, sentence:
     check_completes(large)
 
 
-@pytest.mark.parametrize(("job", "program"), [("dump", "pg_dump"), ("restore", "pg_restore")])
+@pytest.mark.parametrize(("job", "program"), [rarely("dump", "pg_dump"), ("restore", "pg_restore")])
 def test_the_job_itself_is_killed(large: Migration, job: str, program: str) -> None:
     run = Background(large)
     programs = wait_for_program(large, job, program)
@@ -54,7 +55,7 @@ def test_the_job_itself_is_killed(large: Migration, job: str, program: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("job", "program", "side"), [("dump", "pg_dump", "source"), ("restore", "pg_restore", "target")]
+    ("job", "program", "side"), [("dump", "pg_dump", "source"), rarely("restore", "pg_restore", "target")]
 )
 def test_postgresql_stops(large: Migration, job: str, program: str, side: str) -> None:
     cluster: Cluster = getattr(large, side)
