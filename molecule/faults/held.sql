@@ -1,0 +1,11 @@
+SET ROLE couch2pg;
+CREATE FUNCTION public.held(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+    -- A session doesn't see that it is changed: only its end, or the server's, ends this.
+    WHILE pg_catalog.current_setting('rehearsal.hold', true) = 'on' LOOP
+        PERFORM pg_catalog.pg_sleep(0.1);
+    END LOOP;
+    RETURN $1;
+END $$;
+CREATE TABLE public.held (name text);
+INSERT INTO public.held VALUES ('one row');
+CREATE INDEX held_name ON public.held (public.held(name));
