@@ -177,7 +177,14 @@ class HttpStep(Step):
         parts = urlsplit(request["url"])
         rest = request["url"][len(f"{parts.scheme}://{parts.netloc}") :]
         try:
-            api = HttpApi(parts.netloc.rpartition("@")[2], f"{parts.scheme}://{parts.netloc}", headers, self.secrets)
+            place = f"{parts.scheme}://{parts.netloc}"
+            # A server may repeat what it was sent: "Bearer <token>", or the token.
+            secrets = [
+                *self.secrets,
+                *headers.values(),
+                *(value.split()[-1] for value in headers.values() if value.split()),
+            ]
+            api = HttpApi(parts.netloc.rpartition("@")[2], place, headers, secrets, self.options["ca_cert"] or "")
             body = request.get("body")
             return api.send(request.get("method") or "GET", rest, None if body is None else body.encode())
         except MigrationError as error:

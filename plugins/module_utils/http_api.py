@@ -45,6 +45,11 @@ class HttpApi:
             raise MigrationError(
                 f"The address of {name} is no URL: {Redactor(secrets)(url)!r}. Give it as https://host/path.", "api_url"
             )
+        if "@" in parts.netloc:
+            raise MigrationError(
+                f"The address of {name} has a user in it. Give its credentials as headers or options, where they stay secret.",
+                "api_url",
+            )
         self.name = name
         self.url = url.rstrip("/")
         self.headers = {"Accept": "application/json", **headers}

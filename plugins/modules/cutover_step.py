@@ -113,6 +113,9 @@ options:
             description: A text that is in the answer when it leads to the target.
             type: str
             required: true
+      ca_cert:
+        description: File on the step's host with the certificates, in PEM format, that prove the server's; the system's when left out.
+        type: path
   secrets:
     description: What must not be shown when a file changes, or when a command or a server says it.
     type: list
@@ -189,6 +192,7 @@ OPTIONS: dict[str, Any] = {
                     "contains": {"type": "str", "required": True},
                 },
             },
+            "ca_cert": {"type": "path"},
         },
     },
     "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},

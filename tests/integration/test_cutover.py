@@ -20,6 +20,7 @@ from support.clusters import Cluster
 from support.klipfolio import KEY, Klipfolio
 from support.migration import ROOT, Migration, environment, execute
 from support.modules import run_module
+from support.settings_server import TOKEN, SettingsServer
 from support.superset import Superset
 
 PASSWORD = "dashboards-" + secrets.token_hex(12)
@@ -43,10 +44,10 @@ def migrated(
 
 
 class Dashboards:
-    """What an operator has: Klipfolio, a program with a file, and one that a command leads."""
+    """What an operator has: Klipfolio, a program with a file, one that is told over HTTP, and one that a command leads."""
 
-    def __init__(self, migration: Migration, klipfolio: Klipfolio, folder: Path) -> None:
-        self.migration, self.klipfolio, self.folder = migration, klipfolio, folder
+    def __init__(self, migration: Migration, klipfolio: Klipfolio, metabase: SettingsServer, folder: Path) -> None:
+        self.migration, self.klipfolio, self.metabase, self.folder = migration, klipfolio, metabase, folder
         source = migration.source
         self.source_password = source.password_of(seed.READER)
         place = {"host": source.host, "port": source.port, "user": seed.READER, "password": self.source_password}
@@ -64,6 +65,7 @@ class Dashboards:
         return {
             "sources": {key: dict(source["properties"]) for key, source in self.klipfolio.sources.items()},
             "file": (self.file.read_text(encoding="utf-8"), self.file.stat().st_mode),
+            "metabase": self.metabase.settings,
             "flag": self.flag.exists(),
             "left": sorted(path.name for path in self.folder.iterdir() if "before-" in path.name),
         }
@@ -71,7 +73,24 @@ class Dashboards:
     def at_target(self) -> bool:
         ports = {self.klipfolio.properties(key)["port"] for key in self.ours}
         target = self.migration.target.port
-        return ports == {target} and str(target) in self.file.read_text(encoding="utf-8") and self.flag.exists()
+        file = self.file.read_text(encoding="utf-8")
+        return (ports | {self.metabase.settings["port"]}) == {target} and str(target) in file and self.flag.exists()
+
+    def request(self, port: int, password: str) -> dict[str, Any]:
+        """What tells the program over HTTP where its database is."""
+        body = {"host": "127.0.0.1", "port": port, "password": password}
+        return {
+            "url": self.metabase.url,
+            "method": "PUT",
+            "headers": {"Authorization": f"Bearer {TOKEN}"},
+            "body": json.dumps(body),
+        }
+
+    @property
+    def command_step(self) -> dict[str, Any]:
+        """The last of the steps."""
+        found: dict[str, Any] = self.migration.variables["couch2pg_cutover_steps"][-1]["command"]
+        return found
 
     def variables(self) -> dict[str, Any]:
         target = self.migration.target
@@ -91,6 +110,18 @@ class Dashboards:
                         "path": str(self.file),
                         "content": content,
                         "then": ["sh", "-c", f"echo restarted >>{self.log}"],
+                    },
+                },
+                {
+                    "name": "metabase",
+                    "http": {
+                        "to": self.request(target.port, PASSWORD),
+                        "back": self.request(self.migration.source.port, self.source_password),
+                        "check": {
+                            "url": self.metabase.url,
+                            "headers": {"Authorization": f"Bearer {TOKEN}"},
+                            "contains": f'"port": {target.port}',
+                        },
                     },
                 },
                 {
@@ -119,7 +150,7 @@ class Dashboards:
 
     def check_secrets(self, output: str) -> None:
         self.migration.check_secrets(output)
-        for secret in (PASSWORD, self.source_password, KEY):
+        for secret in (PASSWORD, self.source_password, KEY, TOKEN):
             assert secret not in output
             for path in self.migration.folder.rglob("*"):
                 if path.is_file() and path.name != "inventory.json":
@@ -128,8 +159,10 @@ class Dashboards:
 
 @pytest.fixture
 def dashboards(migrated: Migration, tmp_path: Path) -> Iterator[Dashboards]:
-    with Klipfolio() as klipfolio:
-        found = Dashboards(migrated, klipfolio, tmp_path)
+    source = migrated.source
+    place = {"host": "127.0.0.1", "port": source.port, "password": source.password_of(seed.READER)}
+    with Klipfolio() as klipfolio, SettingsServer(place) as metabase:
+        found = Dashboards(migrated, klipfolio, metabase, tmp_path)
         migrated.variables = found.variables()
         yield found
         # What the next test finds is a migration before its cutover.
@@ -144,6 +177,7 @@ def test_there_and_back(dashboards: Dashboards) -> None:
     for line in (
         f"+klipfolio visits 1: database={dashboards.migration.database}, host=127.0.0.1, port={target}",
         f"+url: 127.0.0.1:{target}",
+        "+http metabase: target",
         "+command name: target",
         "+superset: can log in",
     ):
@@ -161,7 +195,7 @@ def test_there_and_back(dashboards: Dashboards) -> None:
     jsonschema.validate(record, SCHEMA)
     cutover = record["phases"]["cutover"]["result"]
     assert cutover["side"] == "target"
-    assert [change["name"] for change in cutover["changes"]] == ["visits 1", "visits 2", "grafana", "name"]
+    assert [change["name"] for change in cutover["changes"]] == ["visits 1", "visits 2", "grafana", "metabase", "name"]
     assert dashboards.run().changed == 0
     assert dashboards.log.read_text(encoding="utf-8") == "restarted\n"
 
@@ -171,12 +205,8 @@ def test_there_and_back(dashboards: Dashboards) -> None:
 
 
 def test_a_failure_puts_everything_back(dashboards: Dashboards) -> None:
-    """The last of four fails, when the others are changed already."""
-    dashboards.migration.variables["couch2pg_cutover_steps"][1]["command"]["to"] = [
-        "sh",
-        "-c",
-        f"echo no {PASSWORD}; exit 7",
-    ]
+    """The last of five fails, when the others are changed already."""
+    dashboards.command_step["to"] = ["sh", "-c", f"echo no {PASSWORD}; exit 7"]
     sentence = dashboards.fail()
     assert sentence.startswith("The step 'name' failed: sh ended with 7: no ***."), sentence
     assert "put back, and the dashboards lead where they led" in sentence
@@ -194,7 +224,7 @@ def test_superset_moves_with_the_others(dashboards: Dashboards) -> None:
         before = superset.uri(number)
         credentials = {"url": superset.url, "user": "admin", "password": superset.password}
         migration.variables["couch2pg_superset"] = credentials
-        step = migration.variables["couch2pg_cutover_steps"][1]["command"]
+        step = dashboards.command_step
         usual, step["to"] = step["to"], ["false"]
         assert "The step 'name' failed: false ended with 1." in dashboards.fail()
         assert superset.uri(number) == before
@@ -209,6 +239,24 @@ def test_superset_moves_with_the_others(dashboards: Dashboards) -> None:
         assert superset.uri(number) == before
         assert superset.works(number)
         assert dashboards.state() == dashboards.before
+
+
+@pytest.mark.long
+def test_what_a_program_answers_over_http(dashboards: Dashboards) -> None:
+    """One that knows another token, one that says yes and does nothing, one that isn't there."""
+    step = dashboards.migration.variables["couch2pg_cutover_steps"][1]["http"]
+    dashboards.metabase.deaf = True
+    assert "its check says that it still leads to the source" in dashboards.fail()
+    dashboards.metabase.deaf = False
+    step["to"]["headers"] = {"Authorization": "Bearer token-of-somebody-else"}
+    sentence = dashboards.fail()
+    assert "answers 401 to PUT /connections/cht:" in sentence
+    assert "token-of-somebody-else" not in sentence
+    step["check"]["url"] = "http://127.0.0.1:1/connections/cht"
+    assert "The step 'metabase' failed: 127.0.0.1:1 " in dashboards.fail()
+    step["check"]["url"] = dashboards.metabase.url.replace("//", f"//me:{PASSWORD}@")
+    assert "Give its credentials as headers" in dashboards.fail()
+    assert dashboards.state() == dashboards.before
 
 
 @pytest.mark.long
@@ -232,7 +280,7 @@ def test_back_twice_and_from_nowhere(dashboards: Dashboards) -> None:
 
 @pytest.mark.long
 def test_back_after_a_kill_in_the_middle(dashboards: Dashboards) -> None:
-    step = dashboards.migration.variables["couch2pg_cutover_steps"][1]["command"]
+    step = dashboards.command_step
     usual = step["to"]
     pid = dashboards.folder / "pid"
     step["to"] = ["sh", "-c", f"echo $$ >{pid}.new; mv {pid}.new {pid}; exec sleep 600"]
@@ -323,6 +371,13 @@ def test_only_with_evidence(dashboards: Dashboards) -> None:
     path.unlink()
     assert "There is no record of this migration" in dashboards.fail()
     path.write_bytes(sound)
+    # Another database bears the name of the one that was verified.
+    database = migration.database
+    execute(migration.target, f"ALTER DATABASE {database} RENAME TO {database}_verified")
+    execute(migration.target, f"CREATE DATABASE {database}")
+    assert "The evidence is not of what is there now" in dashboards.fail()
+    execute(migration.target, f"DROP DATABASE {database}")
+    execute(migration.target, f"ALTER DATABASE {database}_verified RENAME TO {database}")
     assert dashboards.state() == dashboards.before
 
 
