@@ -18,11 +18,12 @@ from .schema import roles_named
 
 POLICIES = ("create", "revoke", "fail")
 
-# Who may use a group's privileges without being named anywhere in the database.
+# Who may use a group's privileges without being named anywhere in the database; not the administrator who asks, and who may have made
+# itself a member in order to read everything.
 _MEMBERS = """
 SELECT g.rolname AS group, m.rolname AS member FROM pg_catalog.pg_auth_members AS a
 JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
-WHERE g.rolname = ANY(%s) AND m.rolname <> ALL(%s) ORDER BY 1, 2
+WHERE g.rolname = ANY(%s) AND m.rolname <> ALL(%s) AND m.rolname <> current_user ORDER BY 1, 2
 """
 
 
