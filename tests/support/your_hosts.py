@@ -10,18 +10,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Mapping
 
+from .migration import ROOT
 from .places import SupportError
 
 GROUPS = ("couch2pg_source", "couch2pg_target", "couch2pg_app_source", "couch2pg_app_target")
 # Of Ansible's own variables only these are about what a host is; the others say how to get to it.
 KEPT = ("ansible_pipelining",)
-# And of ours, these lead to real servers, or say how a couch2pg is kept that isn't there.
-LEFT = ("ansible_", "couch2pg_app", "couch2pg_transfer_address", "couch2pg_transfer_port", "couch2pg_transfer_user")
+# And of ours (those of the roles, too), these lead to real servers and programs, or say how something is kept that isn't there.
+OURS = ("couch2pg", *sorted(path.name for path in (ROOT / "roles").iterdir()))
+LEFT = re.compile(
+    rf"ansible_|(?:{'|'.join(OURS)})_(?:\w*_)?"
+    r"(?:login_|ssl_mode|ca_cert|become|bin_dir|app|couchdb|postgres|address|port|user|\w*host|superset|klipfolio|cutover|dashboard|cleanup)"
+)
 SUITES = {
     "couch2pg_source": os.environ.get("COUCH2PG_REHEARSAL_SOURCE_SUITE") or "bookworm",
     "couch2pg_target": os.environ.get("COUCH2PG_REHEARSAL_TARGET_SUITE") or "bookworm",
@@ -40,7 +46,7 @@ def stand_ins(inventory: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "name": name,
                     "groups": [],
                     "suite": SUITES.get(group, "bookworm"),
-                    "variables": {k: v for k, v in variables.items() if k in KEPT or not k.startswith(LEFT)},
+                    "variables": {k: v for k, v in variables.items() if k in KEPT or not LEFT.match(k)},
                 },
             )
             host["groups"].append(group)

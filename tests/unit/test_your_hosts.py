@@ -20,19 +20,45 @@ REAL = {
     "ansible_connection": "ssh",
     "couch2pg_app_couchdb_url": "https://couch.example.org/medic",
     "couch2pg_transfer_address": "192.0.2.7",
+    "couch2pg_transfer_port": 2222,
+    "couch2pg_login_host": "db.example.org",
+    "couch2pg_login_password": "secret",
+    "couch2pg_login_unix_socket": "/run/real",
+    "couch2pg_ssl_mode": "verify-full",
+    "couch2pg_ca_cert": "/etc/ssl/db.pem",
+    "couch2pg_bin_dir": "/opt/pgsql/bin",
+    "couch2pg_become_user": "ops",
+    "couch2pg_rehearsal_app": {"kind": "systemd", "unit": "couch2pg-rehearsal"},
+    "couch2pg_superset": {"url": "https://superset.example.org"},
+    "couch2pg_cutover_steps": [{"name": "dns", "command": {"to": ["nsupdate"]}}],
+    "couch2pg_dashboard_passwords": {"superset": "secret"},
+    "couch2pg_record_host": "db.example.org",
+    "restore_login_host": "db.example.org",
+    "dump_bin_dir": "/opt/pgsql/bin",
+}
+
+
+KEPT = {
+    "couch2pg_jobs": 4,
+    "couch2pg_database": "cht",
+    "couch2pg_give_login": True,
+    "couch2pg_transfer_way": "relay",
+    "couch2pg_missing_roles": "revoke",
+    "dump_jobs": 2,
+    "my_own": 1,
 }
 
 
 def inventory(**groups: list[str]) -> dict[str, Any]:
     return {
-        "_meta": {"hostvars": {"old": {**REAL, "ansible_pipelining": True, "couch2pg_jobs": 4}, "new": dict(REAL)}},
+        "_meta": {"hostvars": {"old": {**REAL, "ansible_pipelining": True, **KEPT}, "new": dict(REAL)}},
         **{name: {"hosts": hosts} for name, hosts in groups.items()},
     }
 
 
 def test_nothing_that_leads_to_the_real_hosts_is_kept() -> None:
     old, new = stand_ins(inventory(couch2pg_source=["old"], couch2pg_target=["new"]))
-    assert old["variables"] == {"ansible_pipelining": True, "couch2pg_jobs": 4}
+    assert old["variables"] == {"ansible_pipelining": True, **KEPT}
     assert new["variables"] == {}
     assert (old["name"], old["groups"]) == ("old", ["couch2pg_source"])
 
