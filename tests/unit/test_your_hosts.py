@@ -32,6 +32,7 @@ REAL = {
     "couch2pg_superset": {"url": "https://superset.example.org"},
     "couch2pg_cutover_steps": [{"name": "dns", "command": {"to": ["nsupdate"]}}],
     "couch2pg_dashboard_passwords": {"superset": "secret"},
+    "couch2pg_handover": False,
     "couch2pg_record_host": "db.example.org",
     "restore_login_host": "db.example.org",
     "dump_bin_dir": "/opt/pgsql/bin",
