@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from . import kept_file
 from .cutover_changes import Change
 from .errors import MigrationError
+from .files import FILE_MODE
 from .http_api import HttpApi
 from .programs import NOT_ENDED, NOT_RUN, call
 from .redaction import Redactor
@@ -79,7 +80,10 @@ class Step:
 
 
 class FileStep(Step):
-    """A file that says where the database is. What it was stays beside it; ``then`` is run after each change."""
+    """A file that says where the database is. What it was stays beside it; ``then`` is run after each change.
+
+    A mark beside it says that ``then`` has not succeeded yet: without it, a program that was not told would seem to be done.
+    """
 
     tool = "file"
 
@@ -91,16 +95,24 @@ class FileStep(Step):
         # A link stays what it is.
         self._real = self.path.resolve()
         self._copy = self._real.with_name(f"{self._real.name}.before-{self.migration_id}")
+        self._mark = self._real.with_name(f"{self._real.name}.then-{self.migration_id}")
 
     def move(self, side: str) -> None:
+        if self.then:
+            self._write_mark()
         if side == "target":
             kept_file.plan(self.path, self.content).apply(self.migration_id)
         else:
             self._restore()
         if self.then:
             self.must_run(self.then)
+        if side == "source":
+            self._copy.unlink(missing_ok=True)
+        self._mark.unlink(missing_ok=True)
 
     def needs(self, side: str) -> bool:
+        if self._mark.exists():
+            return True
         if side == "target":
             if not self.path.exists():
                 raise self.failed(f"there is no file {self.path}: name the one that leads to the source today")
@@ -112,7 +124,8 @@ class FileStep(Step):
         return False
 
     def diff(self, side: str) -> dict[str, str]:
-        now, then = self._current(), self.content if side == "target" else kept_file.read(self._copy) or ""
+        now = self._current()
+        then = self.content if side == "target" else kept_file.read(self._copy) or now
         return {
             "before": self._shown(now),
             "after": self._shown(then),
@@ -125,8 +138,14 @@ class FileStep(Step):
         if now not in (self.content, before):
             # Somebody's work since then is kept, too.
             kept_file.Change(self._real.with_name(f"{self._real.name}.edited-{self.migration_id}"), None, now).apply("")
-        kept_file.plan(self.path, before or "").apply(self.migration_id)
-        self._copy.unlink()
+        if before is not None:
+            kept_file.plan(self.path, before).apply(self.migration_id)
+
+    def _write_mark(self) -> None:
+        try:
+            self._mark.touch(mode=FILE_MODE)
+        except OSError as error:
+            raise self.failed(f"{self._mark} can't be written: {error.strerror}") from error
 
     def _current(self) -> str:
         return kept_file.read(self.path) or ""

@@ -158,6 +158,29 @@ def test_a_file_there_and_back(tmp_path: Path) -> None:
         step("file", {"path": str(tmp_path / "none"), "content": "", "then": None}).needs("target")
 
 
+@pytest.mark.parametrize("side", ["target", "source"])
+def test_a_program_that_was_not_told_is_told_again(tmp_path: Path, side: str) -> None:
+    """``then`` failed, or the run was killed before it, when the file was changed already."""
+    path, told = tmp_path / "place.yml", tmp_path / "told"
+    path.write_text("old")
+    works = ["touch", str(told)]
+
+    def step(then: list[str]) -> cutover_steps.Step:
+        options: dict[str, Any] = {"name": "file", "file": {"path": str(path), "content": "new", "then": then}}
+        return cutover_steps.make({**options, "command": None, "http": None}, "m", "source", [])
+
+    if side == "source":
+        step(["true"]).move("target")
+    with pytest.raises(MigrationError, match="The step 'file' failed"):
+        step(["false"]).move(side)
+    assert step(works).needs(side)
+    step(works).move(side)
+    assert told.exists()
+    assert path.read_text() == {"target": "new", "source": "old"}[side]
+    assert not step(works).needs(side)
+    assert sorted(found.name for found in tmp_path.iterdir() if "then-" in found.name) == []
+
+
 def test_a_command_without_a_check_goes_by_what_is_remembered(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     options = {"to": ["touch", str(flag)], "back": ["rm", str(flag)], "check": None}
