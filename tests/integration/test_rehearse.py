@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import processes
 from support import seed
 from support.background import Background, kill, wait_until
+from support.clusters import Cluster
 from support.migration import ROOT, Migration, Run, column, execute
 from support.migration import login as migration_login
 from support.modules import login, run_module
@@ -50,6 +51,12 @@ def finding(migration: Migration) -> dict[str, Any]:
     return dict(found)
 
 
+def forget_roles(target: Cluster) -> None:
+    """The target lacks the roles of dashboards, whatever migrations have made there before."""
+    for role in ("superset", "reader"):
+        execute(target, f"DROP ROLE IF EXISTS {role}")
+
+
 def check_nothing_is_left(migration: Migration) -> None:
     """On the server and in the staging folder it is as if there had been no rehearsal."""
     assert copy(migration) not in migration.databases()
@@ -60,8 +67,7 @@ def check_nothing_is_left(migration: Migration) -> None:
 def test_two_rehearsals_and_then_the_migration(migration: Migration) -> None:
     """The real name, an empty database that the operator made, and the migration's state stay as they are until it is its turn."""
     database, target = migration.database, migration.target
-    for role in ("superset", "reader"):
-        execute(target, f"DROP ROLE IF EXISTS {role}")
+    forget_roles(target)
     seed.create_database(target, database)
     before = column(target, f"SELECT oid FROM pg_database WHERE datname = '{database}'")
     first = rehearse(migration)
@@ -109,6 +115,7 @@ def test_the_migrated_database_is_left_alone(migration: Migration) -> None:
 
 def stopped(migration: Migration) -> str:
     """One whose dump was killed; returns its name."""
+    forget_roles(migration.target)
     migration.variables["couch2pg_rate_limit"] = "10KB"
     run = Background(migration, playbook="rehearse")
     jobs = migration.state.parent
