@@ -124,6 +124,7 @@ class _Target:
             )
         promoted = promotion.already_promoted(self.settings, self.state, name)
         self.facts["promoted"] = promoted is not None
+        self.facts["promotion_recorded"] = False
         if promoted is not None:
             known = record.load(self.state / record.NAME)
             self.facts["promotion_recorded"] = known is not None and permission.done(known, "promote") is not None

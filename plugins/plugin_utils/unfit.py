@@ -58,8 +58,16 @@ def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
     for name in sorted(values):
         wanted = None if values[name] is None else _wanted(values[name], known[name])
         if wanted is not None:
-            sentences.append(f"The variable {name} can't be {values[name]!r}: it is {wanted}.")
+            sentences.append(f"The variable {name} can't be {_shown(values[name], known[name])}: it is {wanted}.")
     return sentences
+
+
+def _shown(value: Any, known: Mapping[str, Any]) -> str:
+    """The value; of what holds many, and credentials among them, only what it is."""
+    if known["type"] not in ("dict", "list"):
+        return repr(value)
+    kinds = {str: "a text", Mapping: "a mapping", list: "a list"}
+    return next((word for kind, word in kinds.items() if isinstance(value, kind)), "a number")
 
 
 def _wanted(value: Any, known: Mapping[str, Any]) -> str | None:

@@ -30,7 +30,6 @@ KNOWN: dict[str, dict[str, Any]] = yaml.safe_load(
         ("couch2pg_bandwidth_limit", 20, "0 (no limit) or bytes in a second, such as 20 MB"),
         ("couch2pg_maintenance_work_mem", "lots", "an amount of memory, such as 2GB"),
         ("couch2pg_replace_existing", "perhaps", "true or false"),
-        ("couch2pg_role_map", "old", "a mapping"),
         ("couch2pg_health_timeout", "soon", "a number"),
     ],
 )
@@ -38,6 +37,18 @@ def test_a_value_that_can_not_work_is_refused_with_what_can(name: str, value: An
     assert find_unfit({name: value, "couch2pg_database": "cht"}, KNOWN) == [
         f"The variable {name} can't be {value!r}: it is {wanted}."
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("couch2pg_klipfolio", "kf-0123456789", "can't be a text: it is a mapping."),
+        ("couch2pg_dashboard_passwords", ["secret"], "can't be a list: it is a mapping."),
+        ("couch2pg_cutover_steps", {"http": {"headers": "secret"}}, "can't be a mapping: it is a list."),
+    ],
+)
+def test_what_may_hold_credentials_is_not_shown(name: str, value: Any, sentence: str) -> None:
+    assert find_unfit({name: value}, KNOWN) == [f"The variable {name} {sentence}"]
 
 
 @pytest.mark.parametrize(
