@@ -229,7 +229,9 @@ def test_candidates_have_no_constants() -> None:
 
 
 def test_the_playbook_proves_the_dashboards_of_a_migration(migration: Migration) -> None:
-    """As an operator runs it, with a query in a file; the outcome is in the record and in the report."""
+    """As an operator runs it, with a query in a file, and a role of another name; the outcome is in the record and in the report."""
+    seed.create_role(migration.target, "reading_there")
+    migration.variables["couch2pg_role_map"] = {seed.READER: "reading_there"}
     migration.succeed()
     file = migration.folder / "areas.sql"
     file.write_text("SELECT area, month, reports FROM dashboard_areas ORDER BY 1, 2;\n", encoding="utf-8")
