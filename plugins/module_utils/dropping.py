@@ -58,6 +58,7 @@ def plan(settings: ConnectionSettings, state: Path, identity: str, oid: int, all
             "name": found["name"],
             "oid": oid,
             "identity": identity,
+            "begun": found["name"] != settings.database or not found["allow_connections"],
             "bytes": database_size(session, found["name"]),
             "sessions": [{"role": row["role"], "application_name": row["application_name"]} for row in sessions],
         }
@@ -94,6 +95,12 @@ def drop(
         "dropped": settings.database,
         **{field: planned[field] for field in ("oid", "identity", "bytes", "sessions")},
     }
+
+
+def give_back(settings: ConnectionSettings, oid: int) -> None:
+    """Undo what an interrupted drop has begun: the database has its name again, and is open."""
+    with Session(settings.maintenance) as session:
+        _give_back(session, oid, settings.database)
 
 
 def _last_name(database: str, name: str, clock: Callable[[], float]) -> str:

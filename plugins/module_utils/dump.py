@@ -14,7 +14,7 @@ from typing import Any
 from . import digest, evidence, manifest, pg_dump, programs
 from .connection import ConnectionSettings, Session, check_no_pooler, server_identity
 from .errors import MigrationError
-from .files import expand, fsync_path, fsync_tree, make_private_folder, remove_tree, write_json
+from .files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
 from .job import JobSpec
 from .job_context import JobContext
 from .limits import Limits
@@ -27,6 +27,7 @@ from .together import run_together
 ENTRY = "dump:run"
 # An archive of thousands of tables has thousands of files. The manifest has them all, and its own digest pins them.
 FILES_TOLD = 1000
+FINISHED = "dump.json"
 
 
 def archive_folder(staging_dir: str, migration_id: str) -> Path:
@@ -93,7 +94,10 @@ def run(context: JobContext) -> dict[str, Any]:
     parameters = context.parameters
     final = archive_folder(parameters["staging_dir"], parameters["migration_id"])
     if final.exists():
-        _refuse(final)
+        if not _was_finished(context, final):
+            _refuse(final)
+        context.log("An earlier run was killed when its archive was finished already.")
+        return _result(final, parameters)
     partial = final.with_name(final.name + ".partial")
     if partial.exists():
         context.log("An earlier dump was interrupted. Its snapshot is gone, so this one begins anew.")
@@ -113,10 +117,40 @@ def run(context: JobContext) -> dict[str, Any]:
         "seconds": round(time.time() - started, 1),
     }
     write_json(partial / manifest.EVIDENCE, document)
-    listing = _write_manifest(context, partial, document)
+    _write_manifest(context, partial, document)
+    # Known before it is so: a run that is killed after the rename doesn't make hours of work worthless.
+    write_json(_finished(context), {"manifest_sha256": manifest.sha256(partial / manifest.MANIFEST)})
     (partial / manifest.HALF_DONE).unlink()
     partial.rename(final)
     fsync_path(final.parent)
+    return _result(final, parameters)
+
+
+def _finished(context: JobContext) -> Path:
+    """Where the archive is noted that is about to get its name."""
+    return context.folder.parent.parent / FINISHED
+
+
+def _was_finished(context: JobContext, final: Path) -> bool:
+    """Whether this is the archive that an earlier run of this very job made, untouched, from the same server in the same way."""
+    noted = read_json(_finished(context))
+    path = final / manifest.MANIFEST
+    if not isinstance(noted, dict) or not path.is_file() or noted.get("manifest_sha256") != manifest.sha256(path):
+        return False
+    if manifest.compare(final, manifest.load(final), workers=1, hashes=False):
+        return False
+    document, wanted = read_json(final / manifest.EVIDENCE), context.parameters
+    return (
+        document["server"]["identity"] == wanted["server_identity"]
+        and document["database"]["name"] == wanted["database"]
+        and document["digest_method"] == wanted["digest_method"]
+        and all(document["dump"][name] == wanted[name] for name in ("format", "compression"))
+    )
+
+
+def _result(final: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What is told of a finished archive."""
+    listing, document = manifest.load(final), read_json(final / manifest.EVIDENCE)
     return {
         "archive": str(final),
         "bytes": listing["bytes"],

@@ -65,7 +65,11 @@ def verified(record: Record) -> str | None:
 
 def promoted(record: Record) -> str | None:
     """The verified database got its real name."""
-    return None if done(record, "promote") is not None else "that the database got its real name on the target is not recorded (run cht.couch2pg.migrate)"
+    return (
+        None
+        if done(record, "promote") is not None
+        else "that the database got its real name on the target is not recorded (run cht.couch2pg.migrate)"
+    )
 
 
 def healthy(record: Record) -> str | None:

@@ -37,6 +37,10 @@ options:
     type: list
     elements: str
     default: []
+  give_back:
+    description: Instead of dropping it, undo what an interrupted run has begun; it has its name again, and is open.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -71,6 +75,11 @@ bytes:
   returned: success
   type: int
   sample: 77850000
+begun:
+  description: Whether an interrupted run had begun to drop it.
+  returned: when it is there
+  type: bool
+  sample: false
 sessions:
   description: Sessions that were ended.
   returned: when it was there
@@ -96,7 +105,12 @@ OPTIONS: dict[str, Any] = {
     "identity": {"type": "str", "required": True},
     "oid": {"type": "int", "required": True},
     "allowed_sessions": {"type": "list", "elements": "str", "default": []},
+    "give_back": {"type": "bool", "default": False},
 }
+
+
+def _told(planned: dict[str, Any]) -> dict[str, Any]:
+    return {field: planned[field] for field in ("oid", "identity", "bytes", "sessions", "begun")}
 
 
 def main() -> None:
@@ -118,14 +132,13 @@ def main() -> None:
                 "bytes": None,
             }
         planned = dropping.plan(settings, state, options["identity"], options["oid"], allowed)
+        if options["give_back"]:
+            if planned["begun"] and not module.check_mode:
+                dropping.give_back(settings, options["oid"])
+            return {"changed": planned["begun"], "dropped": None, **_told(planned)}
         diff = {"before": f"{planned['name']}\n", "after": ""}
         if module.check_mode:
-            return {
-                "changed": True,
-                "diff": diff,
-                "dropped": None,
-                **{field: planned[field] for field in ("oid", "identity", "bytes", "sessions")},
-            }
+            return {"changed": True, "diff": diff, "dropped": None, **_told(planned)}
         return dict(dropping.drop(settings, state, planned, allowed), changed=True, diff=diff)
 
     def one_at_a_time() -> dict[str, Any]:

@@ -66,8 +66,9 @@ def _shown(value: Any, known: Mapping[str, Any]) -> str:
     """The value; of what holds many, and credentials among them, only what it is."""
     if known["type"] not in ("dict", "list"):
         return repr(value)
-    kinds = {str: "a text", Mapping: "a mapping", list: "a list"}
-    return next((word for kind, word in kinds.items() if isinstance(value, kind)), "a number")
+    if isinstance(value, str):
+        return "a text"
+    return "a mapping" if isinstance(value, Mapping) else "a list" if isinstance(value, list) else "a number"
 
 
 def _wanted(value: Any, known: Mapping[str, Any]) -> str | None:

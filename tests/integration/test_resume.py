@@ -121,6 +121,28 @@ def test_a_dump_that_was_interrupted_says_that_it_begins_anew(migration: Migrati
     assert "Its snapshot is gone, so this one begins anew." in log(migration, "dump")
 
 
+def test_an_archive_that_was_finished_is_not_made_again(migration: Migration, tmp_path: Path) -> None:
+    """The dump was killed when the archive had its name already, and nothing was told of it."""
+    play = tmp_path / "dump.yml"
+    play.write_text("- {hosts: couch2pg_source, gather_facts: false, roles: [cht.couch2pg.dump]}\n", encoding="utf-8")
+    playbook = str(play.with_suffix(""))
+    assert migration.run(playbook).changed > 0
+    before = (migration.archive / "manifest.json").stat()
+    told = migration.state / "jobs" / "dump" / "result.json"
+    first = json.loads(told.read_text(encoding="utf-8"))["value"]
+    told.unlink()
+    again = migration.run(playbook)
+    assert again.code == 0, again.output
+    assert (migration.archive / "manifest.json").stat() == before
+    second = json.loads(told.read_text(encoding="utf-8"))["value"]
+    assert {name for name in first if first[name] != second[name]} <= {"started_at", "ended_at"}
+    assert "was finished already" in log(migration, "dump")
+    # An archive of which nothing is noted is still refused.
+    told.unlink()
+    (migration.state / "dump.json").unlink()
+    assert "is not the finished archive of this job" in migration.run(playbook).message
+
+
 def test_another_database_of_that_name_is_not_gone_on_with(migration: Migration) -> None:
     """Only the very database that was begun counts; one that somebody made in its place is made anew."""
     run, kind = held(migration, "indexes")

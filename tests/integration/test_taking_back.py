@@ -127,6 +127,12 @@ def test_a_drop_that_was_killed_is_gone_on_with(place: Place) -> None:
     write_json(place.state / dropping.DROPPED, {"oid": place.oid, "identity": place.identity, "name": last})
     execute(place.cluster, f'ALTER DATABASE "{place.database}" WITH ALLOW_CONNECTIONS false')
     execute(place.cluster, f'ALTER DATABASE "{place.database}" RENAME TO "{last}"')
+    assert place.drop(check=True)["begun"]
+    # Where a last archive is wanted, it has to be open once more.
+    assert place.drop(give_back=True)["changed"]
+    place.cluster.connect(place.database).close()
+    assert not place.drop(give_back=True)["changed"]
+    execute(place.cluster, f'ALTER DATABASE "{place.database}" RENAME TO "{last}"')
     assert place.drop()["changed"]
     assert place.names() == set()
 
