@@ -36,16 +36,22 @@ def prevent(deployment: Deployment) -> None:
         )
 
 
-def as_configured(deployment: Deployment) -> None:
-    """Give a container that was kept from it the restart policy of its compose file again."""
-    if not deployment.project_dir:
-        return
+def kept_from_it(deployment: Deployment) -> str:
+    """The restart policy of the compose file, where it has one and the container was kept from it; else empty."""
+    if deployment.kind != kinds.COMPOSE or not deployment.project_dir:
+        return ""
     container = deployment_compose.container_of(deployment)
     config = deployment_compose.project(deployment).config()
     service = config["services"][deployment_compose.service_name(config, deployment)]
     wanted = str(service.get("restart") or "no")
-    if container and _policy(container) in ("", "no") and wanted != "no":
-        docker("update", f"--restart={wanted}", container)
+    return wanted if container and _policy(container) in ("", "no") and wanted != "no" else ""
+
+
+def as_configured(deployment: Deployment) -> None:
+    """Give a container that was kept from it the restart policy of its compose file again."""
+    wanted = kept_from_it(deployment)
+    if wanted:
+        docker("update", f"--restart={wanted}", deployment_compose.container_of(deployment))
 
 
 def _policy(container: str) -> str:

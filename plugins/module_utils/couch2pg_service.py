@@ -38,7 +38,7 @@ def needed(deployment: Deployment, state: str) -> bool:
         return is_running(deployment)
     if deployment.kind == kinds.NONE:
         raise kinds.missing()
-    return _start_needed(deployment) or _is_disabled(deployment)
+    return _start_needed(deployment) or _is_disabled(deployment) or bool(couch2pg_boot.kept_from_it(deployment))
 
 
 def bring(deployment: Deployment, state: str) -> None:

@@ -266,6 +266,11 @@ def is_stopped(docker: Docker, deployment: dict[str, Any]) -> None:
     assert not docker.module("service", stateless=True, **for_good)["changed"]
     assert docker.service("started", **deployment)["starts_itself"] is True
     assert docker.policy("two") == "always"
+    # Also where the run that started it was killed before that.
+    docker.host.run("sh", "-c", "docker update --restart=no $(docker ps --all --quiet --filter name=two)")
+    assert docker.service("started", **deployment)["changed"]
+    assert docker.policy("two") == "always"
+    assert not docker.service("started", **deployment)["changed"]
     assert docker.service("stopped", **deployment)["running"] is False
     # The other one was left alone, and its container is stopped and started by its name, too.
     (name,) = docker.host.run("docker", "ps", "--format", "{{.Names}}").split()
