@@ -19,7 +19,9 @@ options:
     default: target
     choices: [target, source]
   remembered:
-    description: What was changed, as RV(packed) or M(cht.couch2pg.cutover_memory) returned it; for O(side=source).
+    description:
+      - What was changed, as RV(packed) or M(cht.couch2pg.cutover_memory) returned it.
+      - For O(side=target), what an interrupted run had begun to change, and nobody has seen to work.
     type: list
     elements: str
     default: []

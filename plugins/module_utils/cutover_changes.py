@@ -34,12 +34,15 @@ class Tool(Protocol):
         """Lead it to where it led before; returns whether that was needed."""
 
 
-def cut_over(tool: Tool, write: bool) -> dict[str, Any]:
+def cut_over(tool: Tool, write: bool, unproven: Sequence[Change] = ()) -> dict[str, Any]:
     """Lead every connection to the target. Without ``write``, everything is looked at and tested.
 
-    Raises MigrationError.
+    unproven: what an interrupted run has begun to change; what of it leads to the target is led there again, because nobody
+    has seen that it works. Raises MigrationError.
     """
     changes, ready = tool.plan()
+    known = {change["id"] for change in changes}
+    changes += [change for change in unproven if change["id"] not in known and tool.needs_back(change)]
     for change in changes:
         tool.test(change)
     if write:
@@ -47,7 +50,7 @@ def cut_over(tool: Tool, write: bool) -> dict[str, Any]:
     return {
         "changed": bool(changes),
         "moved": [change["name"] for change in changes],
-        "ready": ready,
+        "ready": [name for name in ready if name not in {change["name"] for change in changes}],
         "packed": pack(changes),
         "diff": diff(changes),
     }

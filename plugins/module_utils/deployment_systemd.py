@@ -216,12 +216,6 @@ def reload() -> None:
         )
 
 
-def reload_needed(deployment: Deployment) -> bool:
-    """Whether files of the unit have changed since systemd read them."""
-    answer = systemctl("show", "--property=NeedDaemonReload", service(deployment.unit))
-    return answer.output.strip().endswith("=yes")
-
-
 def _loaded(name: str) -> Unit:
     unit = show(name)
     if not unit.loaded:

@@ -24,7 +24,6 @@ from .relations import Table
 from .workers import run_in_sessions
 
 HASHES_SINCE = 110000
-SEMANTIC_SINCE = 110000
 METHODS = {
     "hash64": "PostgreSQL's 64-bit hash of each row's text: exact",
     "hash128": "two 64-bit hashes of each row's text: exact, wider, slower",

@@ -16,8 +16,6 @@ from .identifiers import check_length, quote
 from .role_names import Moves
 from .schema import roles_named
 
-POLICIES = ("create", "revoke", "fail")
-
 # Who may use a group's privileges without being named anywhere in the database; not the administrator who asks, and who may have made
 # itself a member in order to read everything.
 _MEMBERS = """

@@ -123,9 +123,9 @@ def main() -> None:
             options["refresh_seconds"],
             options["ca_cert"],
         )
-        if options["side"] == "target":
-            return cutover_changes.cut_over(klipfolio, not module.check_mode)
         own = cutover_changes.of_tool(TOOL, options["remembered"])
+        if options["side"] == "target":
+            return cutover_changes.cut_over(klipfolio, not module.check_mode, own)
         return cutover_changes.switch_back(klipfolio, own, not module.check_mode)
 
     run(module, work)

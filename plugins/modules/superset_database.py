@@ -100,9 +100,9 @@ def main() -> None:
             options["provider"],
             options["ca_cert"],
         )
-        if options["side"] == "target":
-            return cutover_changes.cut_over(superset, not module.check_mode)
         own = cutover_changes.of_tool(TOOL, options["remembered"])
+        if options["side"] == "target":
+            return cutover_changes.cut_over(superset, not module.check_mode, own)
         return cutover_changes.switch_back(superset, own, not module.check_mode)
 
     run(module, work)

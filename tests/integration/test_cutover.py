@@ -242,6 +242,30 @@ def test_superset_moves_with_the_others(dashboards: Dashboards) -> None:
 
 
 @pytest.mark.long
+def test_a_host_that_can_not_be_reached(dashboards: Dashboards, tmp_path: Path) -> None:
+    """On the way there nothing is changed; on the way back everything else is put back."""
+    gone = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    inventory = tmp_path / "gone" / "inventory.json"
+    inventory.parent.mkdir()
+    inventory.write_text(json.dumps({"all": {"hosts": {"gone": gone}}}), encoding="utf-8")
+    step = dashboards.migration.variables["couch2pg_cutover_steps"][0]
+    step["host"] = "gone"
+    run = dashboards.migration.run("cutover", "-i", str(inventory))
+    assert "The step 'grafana' failed: gone can't be reached" in run.message
+    assert dashboards.state() == dashboards.before
+    del step["host"]
+    dashboards.run()
+    step["host"] = "gone"
+    run = dashboards.migration.run("switch_back", "-i", str(inventory))
+    assert "Not everything was put back: " in run.message
+    after = dashboards.state()
+    assert [name for name in after if after[name] != dashboards.before[name]] == ["file", "left"]
+    del step["host"]
+    dashboards.run("switch_back")
+    assert dashboards.state() == dashboards.before
+
+
+@pytest.mark.long
 def test_what_a_program_answers_over_http(dashboards: Dashboards) -> None:
     """One that knows another token, one that says yes and does nothing, one that isn't there."""
     step = dashboards.migration.variables["couch2pg_cutover_steps"][1]["http"]

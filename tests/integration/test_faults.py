@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from support import places
 from support.background import Background, check_completes, check_nothing_is_there, kill, wait_for_program
 from support.cases import rarely
 from support.clusters import Cluster
-from support.migration import Migration
+from support.migration import Migration, Run
 
 
 @pytest.fixture
@@ -115,6 +116,33 @@ def test_the_archive_is_damaged(migration: Migration, damage: Callable[[Path], N
     check_nothing_is_there(migration)
     migration.archive.rename(migration.folder / "moved away")
     check_completes(migration)
+
+
+@pytest.mark.long
+def test_files_that_were_made_otherwise_get_a_manifest(migration: Migration, tmp_path: Path) -> None:
+    """The module alone, as somebody uses it for an archive of his own."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "cht.dump").write_bytes(b"rows")
+    options = {
+        "archive": str(mine),
+        "migration_id": "mine",
+        "state_dir": str(tmp_path / "state"),
+        "state": "{{ wanted }}",
+    }
+    play = [{"hosts": "couch2pg_target", "gather_facts": False, "tasks": [{"cht.couch2pg.archive_manifest": options}]}]
+    (tmp_path / "play.yml").write_text(json.dumps(play), encoding="utf-8")
+
+    def run(wanted: str) -> Run:
+        return migration.run(str(tmp_path / "play"), "-e", f"wanted={wanted}")
+
+    assert run("verified").code
+    assert run("created").code == 0
+    assert json.loads((mine / "manifest.json").read_text(encoding="utf-8"))["bytes"] == 4
+    assert run("created").changed == 0
+    assert run("verified").code == 0
+    (mine / "cht.dump").write_bytes(b"raws")
+    assert "cht.dump" in run("verified").message
 
 
 @pytest.mark.long

@@ -120,11 +120,6 @@ class Browser:
             raise SupportError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
-    def screenshot(self, path: Path) -> None:
-        """The whole page as a PNG."""
-        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, format="png")
-        path.write_bytes(base64.b64decode(shot["data"]))
-
     def pdf(self, path: Path) -> None:
         """The page as it is printed."""
         printed = self.call("Page.printToPDF", preferCSSPageSize=True, printBackground=False)

@@ -167,11 +167,6 @@ class Cluster:
         if self.running:
             self._pg_ctl("stop", "--mode", mode)
 
-    def restart(self) -> None:
-        """Stop and start, on the same port."""
-        self.stop()
-        self.start()
-
     def kill(self) -> None:
         """End every process of the server at once, as a loss of power would; ``start`` recovers."""
         self._end(signal.SIGKILL)

@@ -237,6 +237,21 @@ def test_klipfolio_that_cant_refresh_is_put_back(klipfolio: Klipfolio) -> None:
     assert klipfolio.too_many == 0
 
 
+def test_what_an_interrupted_run_has_changed_is_proven(klipfolio: Klipfolio) -> None:
+    """It leads to the target already, where no server is: that it can't refresh is found, and it is put back."""
+    key = source(klipfolio)
+    before = dict(klipfolio.properties(key))
+    one = client(klipfolio)
+    changes, _ready = one.plan()
+    klipfolio.sources[key]["properties"].update(changes[0]["new"])
+    assert cutover_changes.cut_over(one, write=True)["ready"] == ["visits 1"]
+    looked = cutover_changes.cut_over(one, write=False, unproven=changes)
+    assert (looked["moved"], looked["ready"]) == (["visits 1"], [])
+    with pytest.raises(MigrationError, match="could not refresh its data source 'visits 1' from the target"):
+        cutover_changes.cut_over(one, write=True, unproven=changes)
+    assert {**klipfolio.properties(key), "password": OLD} == before
+
+
 def test_klipfolio_is_asked_again_when_it_was_too_fast(klipfolio: Klipfolio) -> None:
     for number in range(1, 8):
         source(klipfolio, number)
