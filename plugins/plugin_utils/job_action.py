@@ -37,7 +37,13 @@ class JobAction(ActionBase):
         keep_alive(self._connection, UNANSWERED_SECONDS)
         intervals = self._intervals(variables)
         arguments = dict(self._task.args, job_wait=next(intervals))
-        result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
+        try:
+            result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
+        except AnsibleConnectionFailure as error:
+            # Nobody knows whether it was begun; a host that can't be reached from the start isn't waited for.
+            raise AnsibleConnectionFailure(
+                f"{error.message} If the job had begun, it goes on without us: run the same playbook again to join it."
+            ) from error
         while _is_running(result):
             self._show(describe(result["job"]["progress"]), result["job"]["kind"], variables)
             result = self._poll_patiently(result["job"]["kind"], next(intervals), variables)

@@ -124,6 +124,7 @@ def test_the_host_restarts_in_the_restore(migration: Migration, machine: Machine
     """The tables that were loaded are still there, and are not loaded again."""
     migration.variables.update(machine.variables, couch2pg_progress_seconds=1)
     run, kind = held(migration, "indexes", through=machine.controller)
+    wait_until("it is watched", lambda: "| restore | " in run.output)
     # Commits don't wait for the disk here: without this, the crash could take the indexes built just before it.
     execute(migration.target, "CHECKPOINT")
     machine.power_off()
