@@ -81,6 +81,12 @@ POSTGRES_OPTION: dict[str, Any] = {
         "query": {"type": "str"},
     },
 }
+REACH_OPTIONS: dict[str, Any] = {
+    "ca_cert": {"type": "path", "default": ""},
+    "couchdb_server": {"type": "str", "default": ""},
+    "login_host": {"type": "str", "default": ""},
+    "login_port": {"type": "int"},
+}
 DEPLOYMENT_OPTIONS: dict[str, Any] = {
     "deployment": {
         "type": "dict",

@@ -5,14 +5,42 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Mapping
 
 from . import couchdb_url
 from .connection import ConnectionSettings
 from .couch2pg_settings import PostgresPlace, Settings
 from .couchdb import CouchDB
 from .couchdb_url import Followed
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How this host reaches what couch2pg knows by other names, as in a network of containers; empty where they are the same.
+
+    couchdb_server: ``scheme://host:port``. ca_cert: a file with the certificates that are trusted for it.
+    """
+
+    couchdb_server: str = ""
+    login_host: str = ""
+    login_port: int = 0
+    ca_cert: str = ""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Reach:
+        """As modules are given it."""
+        return cls(options["couchdb_server"], options["login_host"], options["login_port"] or 0, options["ca_cert"])
+
+    def couchdb(self, settings: Settings) -> CouchDB:
+        """CouchDB of these settings."""
+        return couchdb(settings, self.ca_cert, self.couchdb_server)
+
+    def postgres(self, settings: Settings) -> PostgresPlace:
+        """The database of these settings."""
+        place = settings.postgres
+        return replace(place, host=self.login_host or place.host, port=self.login_port or place.port)
 
 
 def couchdb(settings: Settings, ca_cert: str = "", server: str = "") -> CouchDB:
@@ -41,12 +69,6 @@ def connection(place: PostgresPlace) -> ConnectionSettings:
         place.password,
         ssl_mode="require" if place.encrypted else "disable",
     )
-
-
-def postgres(settings: Settings, host: str = "", port: int = 0) -> ConnectionSettings:
-    """The database, as couch2pg's own role; at ``host`` and ``port`` where this host knows it by another name."""
-    place = settings.postgres
-    return connection(replace(place, host=host or place.host, port=port or place.port))
 
 
 def followed(settings: Settings) -> list[Followed]:

@@ -58,9 +58,10 @@ def run(context: JobContext) -> dict[str, Any]:
     parameters = context.parameters
     settings = couch2pg_settings.load(Path(parameters["settings_file"]))
     followed = couch2pg_access.followed(settings)
+    reach = couch2pg_access.Reach.of(parameters)
     watch = Watch(
-        couch2pg_access.postgres(settings, parameters["login_host"], parameters["login_port"]),
-        couch2pg_access.couchdb(settings, parameters["ca_cert"], parameters["couchdb_server"]),
+        couch2pg_access.connection(reach.postgres(settings)),
+        reach.couchdb(settings),
         followed,
         open_source(parameters["log"]),
         parameters["since"],
@@ -118,7 +119,8 @@ def still_valid(options: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
     settings = couch2pg_settings.load(Path(options["settings_file"]))
     try:
         log = summarise(open_source(options["log"]).lines(result["position"]), Redactor())
-        with Session(couch2pg_access.postgres(settings, options["login_host"], options["login_port"] or 0)) as session:
+        place = couch2pg_access.Reach.of(options).postgres(settings)
+        with Session(couch2pg_access.connection(place)) as session:
             matview_proof.check(session, options["matviews"])
     except MigrationError:
         # The job will tell what is wrong, or that it is mended.

@@ -13,7 +13,7 @@ from typing import Any, Mapping
 
 from . import couchdb_sync, login_probe, node_trust, resync_guard
 from .connection import Session
-from .couch2pg_access import connection, couchdb, followed
+from .couch2pg_access import Reach, connection, followed
 from .couch2pg_problems import node_problem, node_version, problems
 from .couch2pg_settings import PostgresPlace, Settings
 from .deployment import Deployment, Found
@@ -22,9 +22,10 @@ from .findings import Findings
 
 # What couch2pg takes from CouchDB at once when COUCH2PG_CHANGES_LIMIT doesn't say otherwise.
 CHANGES_LIMIT = 10000
+DIRECTLY = Reach()
 
 
-def examine_source(deployment: Deployment, found: Found) -> tuple[Findings, dict[str, Any]]:
+def examine_source(deployment: Deployment, found: Found, reach: Reach = DIRECTLY) -> tuple[Findings, dict[str, Any]]:
     """Findings of the host where couch2pg runs now; facts: ``progress``, its places, and ``knows_scram``."""
     findings = Findings()
     facts: dict[str, Any] = {}
@@ -37,10 +38,10 @@ def examine_source(deployment: Deployment, found: Found) -> tuple[Findings, dict
             "couch2pg", f"is here ({deployment.kind}), and doesn't run: nothing new reaches the source. See its log."
         )
     findings.attempt("couch2pg settings", lambda: _settings(findings, found.settings))
-    findings.attempt("couch2pg sync", lambda: _sync(findings, found.settings, facts))
+    findings.attempt("couch2pg sync", lambda: _sync(findings, found.settings, reach, facts))
     # Without an answer from PostgreSQL there is nothing more to be seen.
     if "progress" in facts:
-        facts["knows_scram"] = _knows_scram(found, deployment.app_dir)
+        facts["knows_scram"] = _knows_scram(found, reach, deployment.app_dir)
     return findings, facts
 
 
@@ -53,6 +54,7 @@ def examine_target(
     give_login: bool = False,
     knows_scram: bool = False,
     started: bool = False,
+    reach: Reach = DIRECTLY,
 ) -> Findings:
     """Findings of the host where couch2pg will run, ``found`` as it is there, with the ``settings`` that it will have.
 
@@ -60,6 +62,7 @@ def examine_target(
     give_login: whether the role will get its login before the start.
     knows_scram: what ``examine_source`` found, for a driver that can't be seen here: in an image, or not yet installed.
     started: just before its start, when the database stands under its real name.
+    reach: where this host finds what couch2pg knows by other names.
     """
     findings = Findings()
     app_dir = deployment.app_dir
@@ -67,13 +70,13 @@ def examine_target(
     if driver is None and knows_scram:
         driver = login_probe.SCRAM_SINCE
     findings.attempt("couch2pg settings", lambda: _settings(findings, settings))
-    findings.attempt("couchdb", lambda: _couchdb(findings, settings))
+    findings.attempt("couchdb", lambda: _couchdb(findings, settings, reach))
     if found.node:
         findings.attempt("couchdb certificate", lambda: _trust(findings, settings, found.node))
     findings.attempt("node.js", lambda: _node(findings, found, app_dir))
-    findings.attempt("couch2pg login", lambda: _login(findings, settings.postgres, driver, give_login))
+    findings.attempt("couch2pg login", lambda: _login(findings, reach.postgres(settings), driver, give_login))
     if started:
-        findings.attempt("couch2pg rights", lambda: _rights(findings, settings, rename))
+        findings.attempt("couch2pg rights", lambda: _rights(findings, settings, reach, rename))
     else:
         findings.attempt("couch2pg place", lambda: _place(findings, settings, progress, rename))
     return findings
@@ -90,8 +93,8 @@ def _settings(findings: Findings, settings: Settings) -> None:
     )
 
 
-def _couchdb(findings: Findings, settings: Settings) -> None:
-    server = couchdb(settings)
+def _couchdb(findings: Findings, settings: Settings, reach: Reach) -> None:
+    server = reach.couchdb(settings)
     databases = followed(settings)
     for entry in databases:
         try:
@@ -178,9 +181,9 @@ def _place(findings: Findings, settings: Settings, progress: Mapping[str, str], 
     findings.ok("couch2pg place", f"it will go on from where it is in {len(found)} databases")
 
 
-def _rights(findings: Findings, settings: Settings, rename: bool) -> None:
+def _rights(findings: Findings, settings: Settings, reach: Reach, rename: bool) -> None:
     """What couch2pg needs in the database itself; the place is the database's own now."""
-    place = settings.postgres
+    place = reach.postgres(settings)
     with Session(connection(place)) as session:
         findings.attempt("couch2pg place", partial(_place, findings, settings, resync_guard.stored(session), rename))
         if not session.value("SELECT pg_catalog.has_schema_privilege('public', 'CREATE')"):
@@ -205,11 +208,11 @@ def _rights(findings: Findings, settings: Settings, rename: bool) -> None:
     findings.ok("couch2pg rights", f"{place.user!r} may create in public, and owns every materialized view")
 
 
-def _sync(findings: Findings, settings: Settings, facts: dict[str, Any]) -> None:
+def _sync(findings: Findings, settings: Settings, reach: Reach, facts: dict[str, Any]) -> None:
     """How far the source's couch2pg is behind CouchDB: what it lacks, the target will lack until it has caught up."""
-    with Session(connection(settings.postgres)) as session:
+    with Session(connection(reach.postgres(settings))) as session:
         facts["progress"] = resync_guard.stored(session)
-    client, databases = couchdb(settings), followed(settings)
+    client, databases = reach.couchdb(settings), followed(settings)
     marks = {key: state.update_seq for key, state in couchdb_sync.take_marks(client, databases).items()}
     found = couchdb_sync.settle(client, couchdb_sync.compare(resync_guard.match(facts["progress"], databases), marks))
     behind = {entry.place.followed.database: entry.as_dict()["behind"] for entry in found}
@@ -225,12 +228,12 @@ def _sync(findings: Findings, settings: Settings, facts: dict[str, Any]) -> None
         findings.ok("couch2pg sync", f"changes that couch2pg on the source has yet to fetch: {words}", behind=behind)
 
 
-def _knows_scram(found: Found, app_dir: str) -> bool:
+def _knows_scram(found: Found, reach: Reach, app_dir: str) -> bool:
     """Whether the driver does. One that can't be seen, in an image, does when it runs and is asked for it."""
     driver = login_probe.driver_version(app_dir) if app_dir else None
     if driver is not None or not found.running:
         return login_probe.knows_scram(driver)
-    place = found.settings.postgres
+    place = reach.postgres(found.settings)
     return login_probe.probe(place.host, place.port, place.user, place.database, place.encrypted).method == "scram"
 
 

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - cht.couch2pg.log
   - cht.couch2pg.migration
   - cht.couch2pg.job
+  - cht.couch2pg.reach
 options:
   settings_file:
     description: couch2pg's settings as they are in effect, stored on this host with mode 0600.
@@ -56,25 +57,6 @@ options:
     description: Whether C(refresh_matviews()) is called in the end.
     type: bool
     default: true
-  ca_cert:
-    description:
-      - File on this host with the certificates that are trusted for CouchDB, beside the system's.
-      - The default is that of C(NODE_EXTRA_CA_CERTS) in the settings, where this host has it.
-    type: path
-    default: ""
-  couchdb_server:
-    description:
-      - Where CouchDB is for this host, as C(scheme://host:port) without credentials, where couch2pg knows it by another name, as
-        in a network of containers.
-    type: str
-    default: ""
-  login_host:
-    description: Address of PostgreSQL, where this host knows it by another one than couch2pg, as with a network of containers.
-    type: str
-    default: ""
-  login_port:
-    description: Port of PostgreSQL, where it is another one for this host than for couch2pg.
-    type: int
 requirements:
   - psycopg2 (Debian and Ubuntu python3-psycopg2) on the managed host
 notes:
@@ -201,6 +183,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils import health_job
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     JOB_OPTIONS,
     LOG_OPTIONS,
+    REACH_OPTIONS,
     fail,
     make_module,
     require_psycopg2,
@@ -215,16 +198,12 @@ OPTIONS: dict[str, Any] = {
     "runs": {"type": "int", "default": 1},
     "timeout": {"type": "float"},
     "call_refresh": {"type": "bool", "default": True},
-    "ca_cert": {"type": "path", "default": ""},
-    "couchdb_server": {"type": "str", "default": ""},
-    "login_host": {"type": "str", "default": ""},
-    "login_port": {"type": "int"},
 }
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(JOB_OPTIONS, LOG_OPTIONS, OPTIONS)
+    module = make_module(JOB_OPTIONS, LOG_OPTIONS, REACH_OPTIONS, OPTIONS)
     require_psycopg2(module)
     options = module.params
     try:

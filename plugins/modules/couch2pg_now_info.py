@@ -17,6 +17,7 @@ author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.deployment
+  - cht.couch2pg.reach
 options:
   most_behind:
     description: Changes that may be missing all the same. A busy CouchDB is never still while couch2pg sleeps between two runs.
@@ -34,21 +35,6 @@ options:
     description: The database that couch2pg must write to, by its oid; 0 for any.
     type: int
     default: 0
-  ca_cert:
-    description: File on this host with the certificates that are trusted for CouchDB. The default is that of C(NODE_EXTRA_CA_CERTS).
-    type: path
-    default: ""
-  couchdb_server:
-    description: Where CouchDB is for this host, as C(scheme://host:port), where couch2pg in a container knows it by another name.
-    type: str
-    default: ""
-  login_host:
-    description: Where PostgreSQL is for this host, where couch2pg in a container knows it by another name.
-    type: str
-    default: ""
-  login_port:
-    description: PostgreSQL's port for this host.
-    type: int
 """
 
 EXAMPLES = r"""
@@ -120,6 +106,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils import (
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     DEPLOYMENT_OPTIONS,
+    REACH_OPTIONS,
     make_module,
     require_psycopg2,
     run,
@@ -131,16 +118,12 @@ OPTIONS: dict[str, Any] = {
     "timeout": {"type": "float", "default": 60},
     "identity": {"type": "str", "default": ""},
     "oid": {"type": "int", "default": 0},
-    "ca_cert": {"type": "path", "default": ""},
-    "couchdb_server": {"type": "str", "default": ""},
-    "login_host": {"type": "str", "default": ""},
-    "login_port": {"type": "int"},
 }
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(DEPLOYMENT_OPTIONS, OPTIONS)
+    module = make_module(DEPLOYMENT_OPTIONS, REACH_OPTIONS, OPTIONS)
     require_psycopg2(module)
     options = module.params
 
@@ -149,8 +132,8 @@ def main() -> None:
         if deployment.kind == NONE:
             return {"changed": False, "found": False, "problems": ["there is no couch2pg on this host"]}
         settings = deployments.read(deployment).settings
-        database = couch2pg_access.postgres(settings, options["login_host"], options["login_port"] or 0)
-        client = couch2pg_access.couchdb(settings, options["ca_cert"], options["couchdb_server"])
+        reach = couch2pg_access.Reach.of(options)
+        database, client = couch2pg_access.connection(reach.postgres(settings)), reach.couchdb(settings)
         # Nothing catches up that doesn't run.
         patience = options["timeout"] if couch2pg_service.is_running(deployment) else 0
         found = couch2pg_now.look(settings, database, client, options["most_behind"], patience)

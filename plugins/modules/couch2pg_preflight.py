@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.deployment
   - cht.couch2pg.postgres
+  - cht.couch2pg.reach
 options:
   side:
     description: Whether couch2pg runs here now, or will.
@@ -108,10 +109,12 @@ from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_setti
 from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     DEPLOYMENT_OPTIONS,
     POSTGRES_OPTION,
+    REACH_OPTIONS,
     make_module,
     require_psycopg2,
     run,
 )
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_access import Reach
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings import Settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.deployment import NONE, Deployment, Found
 from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
@@ -137,7 +140,7 @@ OPTIONS: dict[str, Any] = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(DEPLOYMENT_OPTIONS, OPTIONS, mutually_exclusive=[("settings", "settings_file")])
+    module = make_module(DEPLOYMENT_OPTIONS, REACH_OPTIONS, OPTIONS, mutually_exclusive=[("settings", "settings_file")])
     require_psycopg2(module)
     options = module.params
 
@@ -169,7 +172,7 @@ def _examine(deployment: Deployment, options: dict[str, Any]) -> tuple[Findings,
         return _nothing_here(options["side"]), {}
     if options["side"] == "source":
         found = deployments.read(deployment)
-        return preflight_couch2pg.examine_source(deployment.as_found(found), found)
+        return preflight_couch2pg.examine_source(deployment.as_found(found), found, Reach.of(options))
     found = deployments.read_or_nothing(deployment)
     findings = preflight_couch2pg.examine_target(
         deployment.as_found(found),
@@ -180,6 +183,7 @@ def _examine(deployment: Deployment, options: dict[str, Any]) -> tuple[Findings,
         options["give_login"],
         options["knows_scram"],
         options["started"],
+        Reach.of(options),
     )
     return findings, {}
 
@@ -215,6 +219,7 @@ def _to_be_installed(options: dict[str, Any]) -> Findings:
             options["rename"],
             options["give_login"],
             options["knows_scram"],
+            reach=Reach.of(options),
         )
     findings.warning(
         "couch2pg",

@@ -19,6 +19,7 @@ description:
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
+  - cht.couch2pg.reach
 options:
   settings_file:
     description: The settings of the target's couch2pg, stored on this host with mode 0600.
@@ -40,25 +41,6 @@ options:
     description: How many of the documents that are lost, or there twice, are named.
     type: int
     default: 20
-  ca_cert:
-    description:
-      - File on this host with the certificates that are trusted for CouchDB, beside the system's.
-      - The default is that of C(NODE_EXTRA_CA_CERTS) in the settings, where this host has it.
-    type: path
-    default: ""
-  couchdb_server:
-    description:
-      - Where CouchDB is for this host, as C(scheme://host:port) without credentials, where couch2pg knows it by another name, as
-        in a network of containers.
-    type: str
-    default: ""
-  login_host:
-    description: Address of the target's PostgreSQL, where this host knows it by another one than couch2pg.
-    type: str
-    default: ""
-  login_port:
-    description: Port of PostgreSQL, where it is another one for this host than for couch2pg.
-    type: int
 requirements:
   - psycopg2 (Debian and Ubuntu python3-psycopg2) on the managed host
 """
@@ -119,7 +101,12 @@ from ansible_collections.cht.couch2pg.plugins.module_utils import (
     couch2pg_settings,
     reconciliation,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, require_psycopg2, run
+from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+    REACH_OPTIONS,
+    make_module,
+    require_psycopg2,
+    run,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.connection import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.document_buckets import unpack_documents
 from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
@@ -130,28 +117,25 @@ OPTIONS: dict[str, Any] = {
     "target": {"type": "str", "default": ""},
     "progress": {"type": "dict", "default": {}},
     "listed": {"type": "int", "default": 20},
-    "ca_cert": {"type": "path", "default": ""},
-    "couchdb_server": {"type": "str", "default": ""},
-    "login_host": {"type": "str", "default": ""},
-    "login_port": {"type": "int"},
 }
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(OPTIONS)
+    module = make_module(REACH_OPTIONS, OPTIONS)
     require_psycopg2(module)
     options = module.params
 
     def work() -> dict[str, Any]:
         settings = couch2pg_settings.load(Path(options["settings_file"]))
-        place = couch2pg_access.postgres(settings, options["login_host"], options["login_port"] or 0)
+        reach = couch2pg_access.Reach.of(options)
+        place = couch2pg_access.connection(reach.postgres(settings))
         source, target = (
             reconciliation.Side.of(unpack_documents(options[name]) if options[name] else [])
             for name in ("source", "target")
         )
         verdicts = reconciliation.reconcile(
-            couch2pg_access.couchdb(settings, options["ca_cert"], options["couchdb_server"]),
+            reach.couchdb(settings),
             couch2pg_access.followed(settings),
             source,
             target,

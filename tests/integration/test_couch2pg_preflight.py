@@ -107,6 +107,27 @@ def test_where_it_runs(deployment: Deployment, couchdb: CouchDB) -> None:
     assert found["facts"]["progress"][couchdb.key()].split("-")[0] == str(couchdb.update_seq())
 
 
+def test_names_that_only_containers_know(deployment: Deployment, couchdb: CouchDB, place: dict[str, Any]) -> None:
+    """As in a network of their own; the host reaches the same servers by other addresses."""
+    cluster = deployment.cluster
+    url = deployment.variables["POSTGRESQL_URL"]
+    inside = {"POSTGRESQL_URL": url.replace(f"{cluster.host}:{cluster.port}", "postgres.invalid:5432")}
+    lost = deployment.check("source", inside)
+    assert lost["couch2pg sync"]["status"] == "failure"
+    reach = {"login_host": cluster.host, "login_port": cluster.port}
+    found = deployment.check("source", inside, **reach)
+    assert (found["couch2pg sync"]["status"], found["facts"]["knows_scram"]) == ("ok", True)
+    address = deployment.variables["COUCHDB_URL"]
+    inside = {"COUCHDB_URL": address.replace(f"127.0.0.1:{couchdb.port}", "couchdb.invalid:5984")}
+    postgres = {**place, "host": "postgres.invalid", "port": 5432}
+    lost = deployment.check("target", inside, postgres=postgres)
+    assert [lost[name]["status"] for name in ("couchdb", "couch2pg login")] == ["failure", "failure"]
+    reach = {"login_host": place["host"], "login_port": place["port"]}
+    server = f"http://127.0.0.1:{couchdb.port}"
+    found = deployment.check("target", inside, postgres=postgres, couchdb_server=server, **reach)
+    assert [found[name]["status"] for name in ("couchdb", "couch2pg login")] == ["ok", "ok"]
+
+
 def test_it_is_far_behind(deployment: Deployment) -> None:
     """A place that is missing is one where everything is yet to be fetched."""
     found = deployment.check(

@@ -75,6 +75,10 @@ def test_couch2pg_moves(moving: Migration, couchdb: CouchDB) -> None:
 
 def test_another_name_of_couchdb(moving: Migration, couchdb: CouchDB) -> None:
     moving.variables.update(couch2pg_give_login=True, couch2pg_password_hash="scram-sha-256", couch2pg_reconcile=False)
+    # How the host reaches what couch2pg knows by other names is taken from the inventory.
+    moving.host_variables["source"]["couch2pg_app_reach"] = {"login_port": 1}
+    assert "port 1" in moving.fail(playbook="preflight")
+    moving.host_variables["source"]["couch2pg_app_reach"] = {"login_host": moving.source.host}
     other = f"http://localhost:{couchdb.port}/medic"
     moving.host_variables["target"]["couch2pg_app_couchdb_url"] = other
     sentence = moving.fail()
