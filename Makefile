@@ -25,9 +25,10 @@ sanity: ## Run ansible-test sanity alone
 unit: ## Test the core without Ansible and without PostgreSQL
 	tests/tools/run pytest tests/unit
 
+# Files in their order: those with few tests, which xdist would keep for the end, take longest.
 integration: ## Test modules, roles and playbooks against real PostgreSQL servers
 	tests/tools/system
-	tests/tools/run pytest tests/integration -m "not long" -n 2 --dist loadfile --durations 8
+	tests/tools/run pytest tests/integration -m "not long" -n 2 --dist loadfile --no-loadscope-reorder --durations 8
 
 long: ## Run the tests that take minutes: cut networks, thousands of tables, hosts in containers
 	tests/tools/system
