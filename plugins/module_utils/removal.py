@@ -108,9 +108,10 @@ def _plan_archive(planned: dict[str, Any], root: Path, migration_id: str, manife
 
 def _plan_half_done(planned: dict[str, Any], root: Path) -> None:
     """All of it, if it was marked before anything was written into it: what a dump writes bears no names that are known before."""
-    marked = any((root / name).is_file() for name in (manifest.HALF_DONE, manifest.MANIFEST))
-    if marked and not root.is_symlink():
-        planned["files"] += list(_files(root))
+    marks = [root / name for name in (manifest.HALF_DONE, manifest.MANIFEST) if (root / name).is_file()]
+    if marks and not root.is_symlink():
+        # By a mark an interrupted removal goes on.
+        planned["files"] += [*(path for path in _files(root) if path not in marks), *marks]
         planned["folders"] += _folders(root)
 
 

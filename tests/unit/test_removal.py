@@ -132,6 +132,9 @@ def test_a_half_done_one_goes_when_it_is_marked(tmp_path: Path, mark: str) -> No
     (partial / "archive" / "toc.dat").write_text("half")
     if mark:
         (partial / mark).touch()
+        # A removal that is interrupted must still know it for ours.
+        planned = removal.plan(archive, NAME, None, state, half_done=True)
+        assert planned["files"][-1] == partial / mark
     removal.remove(removal.plan(archive, NAME, None, state))
     assert partial.exists()
     removal.remove(removal.plan(archive, NAME, None, state, half_done=True))
