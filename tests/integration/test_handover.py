@@ -119,10 +119,27 @@ def test_the_controller_is_killed_while_it_hands_over(moving: Migration) -> None
 def test_it_is_rehearsed_in_a_place_of_its_own(moving: Migration) -> None:
     """Against the copy, until it is healthy, then stopped; a start that fails is tried again; the real place is not touched."""
     moving.variables.update(couch2pg_give_login=True, couch2pg_password_hash="scram-sha-256")
-    real = Path(moving.host_variables["target"]["couch2pg_app"]["env_file"])
-    moving.host_variables["target"]["couch2pg_rehearsal_app"] = moving.host_variables["target"]["couch2pg_app"]
-    assert "must be a deployment of its own" in moving.fail(playbook="rehearse")
     place = following.place_of(moving, "rehearsal")
+    app = moving.host_variables["target"]["couch2pg_app"]
+    for real in (
+        app,
+        {**app, "env_file": f"{app['env_file']}/"},
+        {**place, "stop_command": app["stop_command"]},
+        # The unit is couch2pg's own where none is named.
+        {"kind": "systemd", "env_file": place["env_file"]},
+        {"kind": "systemd", "unit": "cht-couch2pg.service"},
+        {"kind": "auto", "unit": "other"},
+    ):
+        moving.host_variables["target"]["couch2pg_rehearsal_app"] = real
+        assert "must be a deployment of its own" in moving.fail(playbook="rehearse")
+    # A container that is only found doesn't say which project it is of.
+    moving.host_variables["target"].update(
+        couch2pg_rehearsal_app={"kind": "compose", "project_dir": "/opt/x"}, couch2pg_app={}
+    )
+    assert "must be a deployment of its own" in moving.fail(playbook="rehearse")
+    moving.host_variables["target"]["couch2pg_app"] = app
+    # That is found before hours were spent on the copy.
+    assert list(moving.state.parent.glob("*_rehearsal_*")) == []
     moving.host_variables["target"]["couch2pg_rehearsal_app"] = {**place, "start_command": ["false"]}
     assert "start_command" in moving.fail(playbook="rehearse")
     moving.host_variables["target"]["couch2pg_rehearsal_app"] = place
@@ -141,7 +158,7 @@ def test_it_is_rehearsed_in_a_place_of_its_own(moving: Migration) -> None:
     assert handover["postgres"]["database"] == f"{moving.database}_rehearsal"
     assert following.supervise("status", following.folder_of(moving, "rehearsal")) != 0
     assert f"{moving.database}_rehearsal" not in moving.databases()
-    assert not real.exists()
+    assert not Path(app["env_file"]).exists()
     # Nothing of it stands in the way of the migration.
     moving.succeed()
     assert moving.record["phases"]["handover"]["result"]["health"]["changes"] == 0
