@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from .couchdb_url import CouchdbUrl, seq_number
 from .errors import MigrationError
+from .redirects import OwnRedirects, elsewhere
 
 TIMEOUT_SECONDS = 30.0
 
@@ -54,7 +55,7 @@ class CouchDB:
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), OwnRedirects)
 
     def update_seq(self, database: str) -> int:
         """The high-water mark: the number of the newest change.
@@ -117,7 +118,7 @@ class CouchDB:
         except urllib.error.HTTPError as error:
             # It is the answer, too, with a connection that is still open.
             error.close()
-            raise self._refused(error.code, database) from None
+            raise self._refused(error.code, database, elsewhere(error.code, error.headers)) from None
         except ValueError:
             raise self._stranger() from None
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
@@ -129,7 +130,14 @@ class CouchDB:
             "couchdb_stranger",
         )
 
-    def _refused(self, status: int, database: str) -> MigrationError:
+    def _refused(self, status: int, database: str, there: str) -> MigrationError:
+        if there:
+            return MigrationError(
+                f"CouchDB at {self._url.server} answers {status} and points to {there}. Nothing was sent there: if it is the "
+                "same CouchDB, give that address in COUCHDB_URL.",
+                "couchdb_moved",
+                status=status,
+            )
         if status in (401, 403):
             return MigrationError(
                 f"CouchDB at {self._url.server} refuses the user {self._url.user!r} for {database!r} ({status}). "

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from .errors import MigrationError
 from .redaction import Redactor
+from .redirects import OwnRedirects, elsewhere
 
 TIMEOUT_SECONDS = 60.0
 # Of a server that asks us to slow down; what a day allows doesn't come back while we wait.
@@ -56,7 +57,7 @@ class HttpApi:
         self._redact = Redactor(secrets)
         self._pause = pause
         self._sleep = sleep
-        handlers: list[Any] = [urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())]
+        handlers: list[Any] = [urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), OwnRedirects]
         if ca_cert:
             try:
                 handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_cert)))
@@ -75,7 +76,7 @@ class HttpApi:
     def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON that is answered; None for an empty answer.
 
-        Raises MigrationError ``api_unauthorized``, ``api_missing``, ``api_refused`` or ``api_unreachable``.
+        Raises MigrationError ``api_unauthorized``, ``api_missing``, ``api_moved``, ``api_refused`` or ``api_unreachable``.
         """
         text = self.send(method, path, None if body is None else json.dumps(body).encode(), headers)
         try:
@@ -101,6 +102,9 @@ class HttpApi:
             except urllib.error.HTTPError as error:
                 with error:
                     said = _words(error.read().decode(errors="replace"))
+                there = elsewhere(error.code, error.headers)
+                if there:
+                    raise self._moved(method, path, error.code, there) from None
                 if error.code != 429 or attempt == TRIES:
                     raise self._refused(method, path, error.code, said) from None
                 asked = error.headers.get("Retry-After") or ""
@@ -113,6 +117,14 @@ class HttpApi:
                     "api_unreachable",
                 ) from None
         raise AssertionError("the last attempt either returns or raises")
+
+    def _moved(self, method: str, path: str, status: int, there: str) -> MigrationError:
+        return MigrationError(
+            f"{self.place} answers {status} to {method} {self._redact(path.partition('?')[0])} and points to "
+            f"{self._redact(there)}. Nothing was sent there: if it is the same program, give that address.",
+            "api_moved",
+            status=status,
+        )
 
     def _refused(self, method: str, path: str, status: int, said: str) -> MigrationError:
         words = self._redact(said).rstrip(".")

@@ -11,12 +11,12 @@ import json
 import re
 import secrets
 import ssl
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from . import certificate
 from .couchdb import CouchDB
 from .ports import free_port
 
@@ -50,7 +50,7 @@ class Proxy:
 
         self._server = _Server(("127.0.0.1", self.port), Handler)
         if self.tls:
-            self._make_certificate()
+            certificate.make(self.certificate, self._key)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.certificate, self._key)
             # Whoever doesn't trust it is met by the thread of that connection.
@@ -64,17 +64,6 @@ class Proxy:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-
-    def _make_certificate(self) -> None:
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-                *("-subj", "/CN=couchdb", "-addext", "subjectAltName=IP:127.0.0.1"),
-                *("-keyout", self._key, "-out", self.certificate),
-            ],
-            check=True,
-            capture_output=True,
-        )
 
 
 class _Server(ThreadingHTTPServer):
