@@ -212,6 +212,8 @@ def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> NoReturn:
         result = work()
     except MigrationError as error:
         fail(module, error)
+    except OSError as error:
+        fail(module, MigrationError.from_system(error))
     module.exit_json(**result)
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import digest, evidence, manifest, pg_dump, programs
+from . import digest, earlier_dump, evidence, manifest, pg_dump, programs
 from .connection import ConnectionSettings, Session, check_no_pooler, server_identity
 from .errors import MigrationError
 from .files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
@@ -27,7 +28,6 @@ from .together import run_together
 ENTRY = "dump:run"
 # An archive of thousands of tables has thousands of files. The manifest has them all, and its own digest pins them.
 FILES_TOLD = 1000
-FINISHED = "dump.json"
 
 
 def archive_folder(staging_dir: str, migration_id: str) -> Path:
@@ -94,58 +94,57 @@ def run(context: JobContext) -> dict[str, Any]:
     parameters = context.parameters
     final = archive_folder(parameters["staging_dir"], parameters["migration_id"])
     if final.exists():
-        if not _was_finished(context, final):
+        if not earlier_dump.is_finished(final, context):
             _refuse(final)
         context.log("An earlier run was killed when its archive was finished already.")
         return _result(final, parameters)
     partial = final.with_name(final.name + ".partial")
-    if partial.exists():
-        context.log("An earlier dump was interrupted. Its snapshot is gone, so this one begins anew.")
-        context.progress.note("anew", lambda: "begun anew: the snapshot of the earlier one is gone")
-    _start_afresh(partial)
-    started = time.time()
-    context.progress.plan(2)
-    with HeldSnapshot(context.connection()) as snapshot:
-        document = evidence.collect(snapshot.session, parameters["migration_id"], snapshot.identifier, snapshot.tables)
-        _dump_and_digest(context, snapshot, document, partial)
-        snapshot.check_alive()
-        evidence.add_sequences_after(document, evidence.sequence_values(snapshot.session))
-    document["dump"] = {
-        "format": parameters["format"],
-        "compression": parameters["compression"],
-        "pg_dump_major": parameters["pg_dump_major"],
-        "seconds": round(time.time() - started, 1),
-    }
-    write_json(partial / manifest.EVIDENCE, document)
+    document = earlier_dump.evidence_of(partial, context)
+    if document:
+        context.log("An earlier run had dumped everything: only its checksums are missing.")
+        context.progress.plan(1)
+    else:
+        document = _make(context, partial)
     _write_manifest(context, partial, document)
     # Known before it is so: a run that is killed after the rename doesn't make hours of work worthless.
-    write_json(_finished(context), {"manifest_sha256": manifest.sha256(partial / manifest.MANIFEST)})
+    earlier_dump.note(partial, context)
     (partial / manifest.HALF_DONE).unlink()
     partial.rename(final)
     fsync_path(final.parent)
     return _result(final, parameters)
 
 
-def _finished(context: JobContext) -> Path:
-    """Where the archive is noted that is about to get its name."""
-    return context.folder.parent.parent / FINISHED
-
-
-def _was_finished(context: JobContext, final: Path) -> bool:
-    """Whether this is the archive that an earlier run of this very job made, untouched, from the same server in the same way."""
-    noted = read_json(_finished(context))
-    path = final / manifest.MANIFEST
-    if not isinstance(noted, dict) or not path.is_file() or noted.get("manifest_sha256") != manifest.sha256(path):
-        return False
-    if manifest.compare(final, manifest.load(final), workers=1, hashes=False):
-        return False
-    document, wanted = read_json(final / manifest.EVIDENCE), context.parameters
-    return (
-        document["server"]["identity"] == wanted["server_identity"]
-        and document["database"]["name"] == wanted["database"]
-        and document["digest_method"] == wanted["digest_method"]
-        and all(document["dump"][name] == wanted[name] for name in ("format", "compression"))
-    )
+def _make(context: JobContext, partial: Path) -> dict[str, Any]:
+    """Everything but the manifest; the evidence, which is written when all else is safe on the disk."""
+    parameters = context.parameters
+    if partial.exists():
+        context.log("An earlier dump was interrupted. Its snapshot is gone, so this one begins anew.")
+        context.progress.note("anew", lambda: "begun anew: the snapshot of the earlier one is gone")
+    _start_afresh(partial)
+    started = time.time()
+    context.progress.plan(2)
+    try:
+        with HeldSnapshot(context.connection()) as snapshot:
+            document = evidence.collect(
+                snapshot.session, parameters["migration_id"], snapshot.identifier, snapshot.tables
+            )
+            _dump_and_digest(context, snapshot, document, partial)
+            snapshot.check_alive()
+            evidence.add_sequences_after(document, evidence.sequence_values(snapshot.session))
+        document["dump"] = {
+            "format": parameters["format"],
+            "compression": parameters["compression"],
+            "pg_dump_major": parameters["pg_dump_major"],
+            "seconds": round(time.time() - started, 1),
+        }
+        fsync_tree(partial)
+        write_json(partial / manifest.EVIDENCE, document)
+    except BaseException:
+        # Without its snapshot it is good for nothing, and may have filled the disk that the server needs.
+        with suppress(OSError):
+            remove_tree(partial)
+        raise
+    return document
 
 
 def _result(final: Path, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -284,7 +283,7 @@ def _run_pg_dump(
         )
 
 
-def _write_manifest(context: JobContext, partial: Path, document: dict[str, Any]) -> dict[str, Any]:
+def _write_manifest(context: JobContext, partial: Path, document: dict[str, Any]) -> None:
     sizes = sum(stat.st_size for _path, stat in manifest.list_files(partial))
     context.progress.step("checksums", sizes, "bytes")
 
@@ -301,6 +300,4 @@ def _write_manifest(context: JobContext, partial: Path, document: dict[str, Any]
         taken_at=document["taken_at"],
         options=document["dump"],
     )
-    fsync_tree(partial)
     write_json(partial / manifest.MANIFEST, listing)
-    return listing

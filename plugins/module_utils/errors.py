@@ -27,6 +27,16 @@ class MigrationError(Exception):
         return {"message": self.message, "code": self.code, "details": self.details}
 
     @classmethod
+    def from_system(cls, error: OSError) -> MigrationError:
+        """What the operating system refused: a full disk, for example."""
+        where = f": {error.filename}" if error.filename else ""
+        return cls(
+            f"The operating system refused: {error.strerror or error}{where}. Mend that, then run again.",
+            "system",
+            errno=error.errno,
+        )
+
+    @classmethod
     def from_dict(cls, data: dict[str, Any]) -> MigrationError:
         """The error that ``as_dict`` described."""
         return cls(data["message"], data["code"], **data.get("details", {}))

@@ -11,6 +11,7 @@ A job is a folder below the migration's state::
         lock           held (flock) by the running job, so that a dead one is known at once
         progress.json  where it is, with a heartbeat
         log            what it and its programs said
+        reserve        room for the result, where the disk is full by then
         result.json    how it ended
 
 Secrets reach the job by standard input and stay in its memory.
@@ -36,6 +37,8 @@ from .files import expand, lock, make_private_folder, read_json, remove_tree, wr
 # Python 3.9 and older gives a module in a zip, as Ansible's are, its __package__ only after it was loaded.
 PACKAGE = __name__.rpartition(".")[0]
 START_SECONDS = 30.0
+# A job that keeps to a limit may be waiting for its turn, one that transfers has to take its key back.
+STOP_SECONDS = 90.0
 POLL_SECONDS = 0.2
 
 
@@ -107,13 +110,22 @@ def look(folder: Path) -> JobState:
         return JobState("running", str(folder), progress)
     if result is None:
         return JobState("dead", str(folder), progress)
-    if not isinstance(result, dict) or result.get("status") not in ("done", "failed"):
+    if not _is_result(result):
         raise MigrationError(
             f"{folder / 'result.json'} isn't a job's result. Look at it, then move {folder} away and run again.",
             "damaged_file",
             path=str(folder),
         )
     return JobState(result["status"], str(folder), progress, result)
+
+
+def _is_result(found: Any) -> bool:
+    if not isinstance(found, dict):
+        return False
+    error = found.get("error")
+    return (found.get("status") == "done" and isinstance(found.get("value"), dict)) or (
+        found.get("status") == "failed" and isinstance(error, dict) and {"message", "code"} <= error.keys()
+    )
 
 
 def start_or_join(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, Any]], bool]) -> JobState:
@@ -157,15 +169,26 @@ def check(folder: Path, spec: JobSpec) -> JobState:
 
 
 def cancel(folder: Path) -> JobState:
-    """Stop the job, if it runs, and let it clean up after itself; its state is then ``failed``, by ``cancelled``."""
+    """Stop the job, if it runs, and let it clean up after itself; its state is then ``failed``, by ``cancelled``.
+
+    One that died has not: then that is done here.
+    """
     with lock(folder / "start.lock"):
         if look(folder).status == "running":
             mine = processes.of_job(folder)
             # The job first: it ends its programs itself, and says that it was asked to.
-            processes.kill_all([pid for pid in mine if str(pid) == _holder(folder)])
-            processes.kill_all(processes.of_job(folder))
+            processes.kill_all([pid for pid in mine if str(pid) == _holder(folder)], STOP_SECONDS)
             wait(folder, START_SECONDS)
+        if leaves(folder):
+            processes.kill_all(processes.of_job(folder))
+            remove_tree(folder / "work")
         return look(folder)
+
+
+def leaves(folder: Path) -> bool:
+    """Whether there is something to stop: a job that runs, or what one that died has left."""
+    status = look(folder).status
+    return status == "running" or (status == "dead" and (bool(processes.of_job(folder)) or (folder / "work").is_dir()))
 
 
 def _holder(folder: Path) -> str:
@@ -214,7 +237,7 @@ def _check_same_work(folder: Path, spec: JobSpec, state: JobState) -> None:
 def _clear(folder: Path) -> None:
     """Remove what an ended job left: its processes first, then its files."""
     processes.kill_all(processes.of_job(folder))
-    for name in ("progress.json", "result.json", "spec.json", "log"):
+    for name in ("progress.json", "result.json", "spec.json", "log", job_runner.RESERVE):
         with suppress(FileNotFoundError):
             (folder / name).unlink()
     for name in ("code", "work"):
@@ -223,6 +246,7 @@ def _clear(folder: Path) -> None:
 
 def _prepare(folder: Path, spec: JobSpec) -> None:
     make_private_folder(folder / "work")
+    write_text(folder / job_runner.RESERVE, " " * job_runner.RESERVE_BYTES)
     limits.save(folder, spec.gentle)
     _copy_code(folder / "code")
     write_json(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ class JobContext:
 
     def log(self, line: str) -> None:
         """Add a line to the job's log."""
-        sys.stderr.write(line + "\n")
+        # On a full disk the work itself says so, or goes on.
+        with suppress(OSError):
+            sys.stderr.write(line + "\n")
 
     def connection(self) -> ConnectionSettings:
         """The database that the parameters name, with its password."""

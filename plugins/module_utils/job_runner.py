@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The process of a job: ``python -m ... job_runner FOLDER``, with the secrets as JSON on standard input.
 
-It detaches itself, and ends with 0 as soon as the job runs.
+It detaches itself, and ends with 0 as soon as the job runs. Two processes remain: the one that works, and one that sees it end.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from . import processes
 from .connection import ConnectionSettings
 from .errors import MigrationError
 from .evidence import utc_now
@@ -27,6 +29,10 @@ from .files import read_json, remove_tree, write_json
 from .job_context import JobContext
 from .progress import Progress
 from .sparing import Sparing
+
+LOCK_SECONDS = 5.0
+# A file that keeps room for the result, and how much.
+RESERVE, RESERVE_BYTES = "reserve", 256 * 1024
 
 
 class _Cancelled(BaseException):
@@ -39,12 +45,16 @@ def main(folder: Path) -> int:
     # What pg_dump writes is for nobody else, either.
     os.umask(0o077)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _cancel)
+    _take(descriptor)
     # The lock goes along to the child; whoever started this process sees it end and knows that the job runs.
     if os.fork():
         return 0
+    # Whoever stops the job stops the one that works.
+    _on_stop(signal.SIG_IGN)
+    worker = os.fork()
+    if worker:
+        return _see_it_end(folder, worker)
+    _on_stop(_cancel)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     spec = read_json(folder / "spec.json")
@@ -55,8 +65,41 @@ def main(folder: Path) -> int:
     with Progress(folder / "progress.json") as progress, Sparing(folder, settings) as sparing:
         result = _run(JobContext(folder, parameters, progress, sparing, secrets), spec["entry"])
     remove_tree(folder / "work")
+    # There is room for the result on a full disk, too.
+    with suppress(FileNotFoundError):
+        (folder / RESERVE).unlink()
     write_json(folder / "result.json", result)
     return 0 if result["status"] == "done" else 1
+
+
+def _take(descriptor: int) -> None:
+    """Take the job's lock: nobody else starts it now, but whoever looks at it holds it for a moment."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _on_stop(handler: Any) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def _see_it_end(folder: Path, worker: int) -> int:
+    """End what the worker ran when it was killed: a halted pg_dump would hold its snapshot on the source for ever.
+
+    The lock is held until then.
+    """
+    _pid, status = os.waitpid(worker, 0)
+    if os.WIFSIGNALED(status):
+        sys.stderr.write(f"The job was killed by signal {os.WTERMSIG(status)}: by somebody, or for want of memory.\n")
+        processes.kill_all(processes.of_job(folder))
+        remove_tree(folder / "work")
+    return 0
 
 
 def _run(context: JobContext, entry: str) -> dict[str, Any]:
@@ -71,9 +114,10 @@ def _run(context: JobContext, entry: str) -> dict[str, Any]:
     except _Cancelled:
         failure = MigrationError("The job was stopped by a signal. Run again to redo it.", "cancelled")
     except OSError as error:
-        failure = _system_error(error)
+        failure = MigrationError.from_system(error)
     except Exception as error:  # noqa: BLE001 - the last place that can put it into the result
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
         failure = MigrationError(
             f"The job failed in a way that it didn't expect: {type(error).__name__}: {error}. "
             f"The log in {context.folder / 'log'} has the details.",
@@ -81,15 +125,6 @@ def _run(context: JobContext, entry: str) -> dict[str, Any]:
         )
     context.log(failure.message)
     return {"status": "failed", "error": failure.as_dict()}
-
-
-def _system_error(error: OSError) -> MigrationError:
-    where = f": {error.filename}" if error.filename else ""
-    return MigrationError(
-        f"The operating system refused: {error.strerror or error}{where}. Mend that, then run again.",
-        "system",
-        errno=error.errno,
-    )
 
 
 def _cancel(_number: int, _frame: FrameType | None) -> None:

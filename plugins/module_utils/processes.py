@@ -51,15 +51,23 @@ def name(pid: int) -> str:
         return ""
 
 
-def kill_all(pids: list[int]) -> None:
-    """End the processes: politely, then, after ten seconds, for good."""
+def threads(pid: int) -> list[int]:
+    """Numbers of the threads of a process, the first of which is its own; empty when it is gone."""
+    try:
+        return sorted(int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return []
+
+
+def kill_all(pids: list[int], patience: float = TERM_SECONDS) -> None:
+    """End the processes: politely, then, after ``patience`` seconds, for good."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
                 # One that was halted must go on to end.
                 os.kill(pid, signal.SIGCONT)
-        deadline = time.monotonic() + TERM_SECONDS
+        deadline = time.monotonic() + patience
         while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
             time.sleep(0.05)
         pids = [pid for pid in pids if is_alive(pid)]

@@ -164,4 +164,6 @@ class Progress:
             # A step that began meanwhile has written itself.
             if tracks is self._tracks:
                 state = dict(self._state, tracks=measured, notes=told, heartbeat=self._clock())
-                write_json(self._path, state)
+                # It is for the eye: on a full disk the work itself says so, or goes on.
+                with suppress(OSError):
+                    write_json(self._path, state)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -92,16 +93,18 @@ class Sparing:
             thread.join()
 
     def _pace(self, program: str, done: Callable[[], int], stop: threading.Event) -> None:
-        before = 0
+        before: int | None = 0
         halted = False
         while not stop.wait(PACE_SECONDS if self._limits.rate_limit else POLL_SECONDS):
             if not self._limits.rate_limit and not halted:
+                # What is read while there is no limit is not made up for when there is one.
+                before = None
                 continue
             wanted = False
             # Where the server doesn't answer, the program has to find that out, too.
             with suppress(MigrationError):
                 now = done()
-                wanted = self.charge(now - before) > 0
+                wanted = self.charge(0 if before is None else now - before) > 0
                 before = now
             if wanted != halted:
                 self._signal(program, signal.SIGSTOP if wanted else signal.SIGCONT)
@@ -130,10 +133,11 @@ class Sparing:
         before = self._limits
         with self._lock:
             self._limits = found
-        if (found.nice, found.io_class) != (before.nice, before.io_class):
+        changed = (found.nice, found.io_class) != (before.nice, before.io_class)
+        if changed:
             self._treated.clear()
-            look_for_new = True
-        if look_for_new and (self._treated or (found.nice, found.io_class) != (0, "none")):
+        # Also back to what a process has by itself; new ones have that then.
+        if changed or (look_for_new and (found.nice, found.io_class) != (0, "none")):
             for pid in {os.getpid(), *processes.of_job(self._folder), *self._backends()} - self._treated:
                 _apply(pid, found)
                 self._treated.add(pid)
@@ -157,9 +161,13 @@ class Sparing:
 
 
 def _apply(pid: int, wanted: limits.Limits) -> None:
+    # On Linux each thread is treated by itself; those that come later are as the one that starts them.
+    threads = processes.threads(pid)
+    for thread in threads:
+        # Being less nice again is root's alone; a process may be gone.
+        with suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PROCESS, thread, wanted.nice)
     ionice = shutil.which("ionice")
-    # Being less nice again is root's alone; a process may be gone.
-    with suppress(ProcessLookupError, PermissionError):
-        os.setpriority(os.PRIO_PROCESS, pid, wanted.nice)
-        if ionice:
-            programs.ask([ionice, *_IONICE[wanted.io_class], "-p", str(pid)])
+    if ionice and threads:
+        with suppress(OSError, subprocess.TimeoutExpired):
+            programs.ask([ionice, *_IONICE[wanted.io_class], "-p", *map(str, threads)])

@@ -12,6 +12,7 @@ short_description: Stop the jobs of a migration
 version_added: 0.1.0
 description:
   - Asks every job of the migration that runs on this host to stop, and waits until it has ended with all its programs and sessions.
+  - What a job has left that was killed itself, its programs for example, is ended, too.
   - Nothing is lost by it. What was half-done is used or cleaned up by the next run.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -32,7 +33,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 cancelled:
-  description: The jobs that ran and were stopped.
+  description: The jobs that ran and were stopped, and those that had left something.
   returned: success
   type: list
   elements: str
@@ -57,11 +58,11 @@ def main() -> None:
     def work() -> dict[str, Any]:
         folders = job.job_folders(options["state_dir"], options["migration_id"])
         wanted = [folder for folder in folders if options["kind"] in (None, folder.name)]
-        running = [folder for folder in wanted if job.look(folder).status == "running"]
+        stopping = [folder for folder in wanted if job.leaves(folder)]
         if not module.check_mode:
-            for folder in running:
+            for folder in stopping:
                 job.cancel(folder)
-        return {"changed": bool(running), "cancelled": [folder.name for folder in running]}
+        return {"changed": bool(stopping), "cancelled": [folder.name for folder in stopping]}
 
     run(module, work)
 

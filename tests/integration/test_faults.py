@@ -47,11 +47,14 @@ def test_a_program_is_killed(large: Migration, job: str, program: str, sentence:
 @pytest.mark.parametrize(("job", "program"), [rarely("dump", "pg_dump"), ("restore", "pg_restore")])
 def test_the_job_itself_is_killed(large: Migration, job: str, program: str) -> None:
     run = Background(large)
-    programs = wait_for_program(large, job, program)
-    kill([pid for pid in processes.of_job(large.state / "jobs" / job) if pid not in programs])
+    wait_for_program(large, job, program)
+    # As the kernel does when memory is short: one process, and no other.
+    kill([int((large.state / "jobs" / job / "lock").read_text(encoding="utf-8"))])
     ended = run.end()
     assert "died without a result" in ended.message
     check_nothing_is_there(large)
+    assert not processes.of_job(large.state / "jobs" / job)
+    assert not (large.state / "jobs" / job / "work").exists()
     check_completes(large)
 
 
@@ -194,9 +197,25 @@ def test_the_disk_gets_full_during_the_dump(large: Migration, small_disk: Path) 
     large.variables["couch2pg_staging_dir"] = str(small_disk / "staging")
     sentence = large.fail(playbook=dump_alone(large))
     assert "No space left on device" in sentence
-    assert not (small_disk / "staging" / large.name).exists()
+    assert not list((small_disk / "staging").iterdir()), (
+        "a dump without its snapshot is good for nothing, and fills the disk"
+    )
     resize(small_disk, "500m")
     large.succeed()
+
+
+def test_the_disk_that_gets_full_is_that_of_the_state(large: Migration, small_disk: Path) -> None:
+    """As it is by default: there is no other, for the archives either. The job ends, and can tell why."""
+    (large.folder / "state").symlink_to(small_disk)
+    large.variables["couch2pg_staging_dir"] = str(small_disk / "archives")
+    sentence = large.fail(playbook=dump_alone(large))
+    assert "No space left on device" in sentence
+    job = large.state / "jobs" / "dump"
+    assert not processes.of_job(job)
+    assert not (job / "work").exists()
+    assert "No space left" in large.run("status").output
+    resize(small_disk, "500m")
+    check_completes(large)
 
 
 def test_the_disk_gets_full_during_the_restore(large: Migration, small_disk: Path) -> None:

@@ -46,6 +46,13 @@ def recorded(migration: Migration) -> set[str]:
     return set(migration.record["phases"]) if (migration.state / "record.json").exists() else set()
 
 
+def dump_alone(folder: Path) -> str:
+    """A playbook that makes the archive, and no more."""
+    play = folder / "dump.yml"
+    play.write_text("- {hosts: couch2pg_source, gather_facts: false, roles: [cht.couch2pg.dump]}\n", encoding="utf-8")
+    return str(play.with_suffix(""))
+
+
 def test_tables_that_are_loaded_are_not_loaded_again(migration: Migration) -> None:
     run, kind = held(migration, "data")
     kill(processes.of_job(migration.state / "jobs" / kind))
@@ -124,9 +131,7 @@ def test_a_dump_that_was_interrupted_says_that_it_begins_anew(migration: Migrati
 
 def test_an_archive_that_was_finished_is_not_made_again(migration: Migration, tmp_path: Path) -> None:
     """The dump was killed when the archive had its name already, and nothing was told of it."""
-    play = tmp_path / "dump.yml"
-    play.write_text("- {hosts: couch2pg_source, gather_facts: false, roles: [cht.couch2pg.dump]}\n", encoding="utf-8")
-    playbook = str(play.with_suffix(""))
+    playbook = dump_alone(tmp_path)
     assert migration.run(playbook).changed > 0
     before = (migration.archive / "manifest.json").stat()
     told = migration.state / "jobs" / "dump" / "result.json"
@@ -142,6 +147,24 @@ def test_an_archive_that_was_finished_is_not_made_again(migration: Migration, tm
     told.unlink()
     (migration.state / "dump.json").unlink()
     assert "is not the finished archive of this job" in migration.run(playbook).message
+
+
+def test_a_dump_that_lacked_only_its_checksums(migration: Migration, tmp_path: Path) -> None:
+    """Its snapshot is gone, and no longer needed."""
+    playbook = dump_alone(tmp_path)
+    assert migration.run(playbook).changed > 0
+    # As if the job had been killed while it hashed.
+    half_done = migration.archive.with_name(f"{migration.name}.partial")
+    migration.archive.rename(half_done)
+    (half_done / ".half-done").touch()
+    (half_done / "manifest.json").unlink()
+    (migration.state / "dump.json").unlink()
+    (migration.state / "jobs" / "dump" / "result.json").unlink()
+    evidence = (half_done / "evidence.json").read_bytes()
+    assert migration.run(playbook).code == 0
+    assert "only its checksums are missing" in log(migration, "dump")
+    assert (migration.archive / "evidence.json").read_bytes() == evidence
+    check_completes(migration)
 
 
 def test_another_database_of_that_name_is_not_gone_on_with(migration: Migration) -> None:

@@ -64,6 +64,33 @@ def long_archive(archive: Path) -> Path:
     return archive
 
 
+def worker(folder: Path) -> int:
+    """The process that does the work; another one sees it end."""
+    return int((folder / "lock").read_text(encoding="utf-8"))
+
+
+def kill(pids: list[int]) -> None:
+    """For good, all at once."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    while any(processes.is_alive(pid) for pid in pids):
+        time.sleep(0.01)
+
+
+def left_behind(folder: Path) -> subprocess.Popen[bytes]:
+    """A program of the job, which was halted for its limit."""
+    program = subprocess.Popen(["sleep", "600"], env={processes.MARKER: str(folder)})
+    program.send_signal(signal.SIGSTOP)
+    while program.pid not in processes.of_job(folder):
+        time.sleep(0.01)
+    return program
+
+
+def io_class(thread: int) -> str:
+    """As ionice says it."""
+    return subprocess.run(["ionice", "-p", str(thread)], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def spec_for(archive: Path, secrets: dict[str, str] | None = None) -> tuple[Path, job.JobSpec]:
     state = str(archive.parent / "state")
     options = {
@@ -121,18 +148,40 @@ def test_a_running_job_is_joined(running: tuple[Path, job.JobSpec]) -> None:
     folder, spec = running
     again = job.start_or_join(folder, spec, always)
     assert (again.status, again.started) == ("running", False)
-    assert len(processes.of_job(folder)) == 1
+    assert len(processes.of_job(folder)) == 2
 
 
 def test_a_killed_job_is_known_at_once_and_redone(running: tuple[Path, job.JobSpec]) -> None:
     folder, spec = running
-    (pid,) = processes.of_job(folder)
-    os.kill(pid, signal.SIGKILL)
-    while processes.is_alive(pid):
-        time.sleep(0.01)
+    kill(processes.of_job(folder))
     with pytest.raises(MigrationError, match="died without a result"):
         job.look(folder).raise_if_failed()
     assert job.start_or_join(folder, spec, always).started
+
+
+def test_what_a_killed_job_ran_ends_with_it(running: tuple[Path, job.JobSpec]) -> None:
+    """A program of it that was halted, too; and its folder for secrets goes."""
+    folder, _spec = running
+    program = left_behind(folder)
+    os.kill(worker(folder), signal.SIGKILL)
+    assert program.wait(30) == -signal.SIGTERM
+    state = job.wait(folder, 30)
+    assert state.status == "dead"
+    assert processes.of_job(folder) == []
+    assert not (folder / "work").exists()
+    assert "killed by signal 9" in (folder / "log").read_text(encoding="utf-8")
+    assert not job.leaves(folder)
+
+
+def test_what_a_job_left_that_was_killed_with_all_that_watches_it(running: tuple[Path, job.JobSpec]) -> None:
+    folder, _spec = running
+    kill(processes.of_job(folder))
+    program = left_behind(folder)
+    assert job.leaves(folder)
+    assert job.cancel(folder).status == "dead"
+    assert program.wait(30) == -signal.SIGTERM
+    assert not (folder / "work").exists()
+    assert not job.leaves(folder)
 
 
 def test_a_process_is_alive_until_its_last_thread_is_gone() -> None:
@@ -168,13 +217,23 @@ def test_a_cancelled_job_ends_cleanly_and_can_be_done_again(running: tuple[Path,
 
 def test_limits_are_followed_while_it_runs(running: tuple[Path, job.JobSpec]) -> None:
     folder, _spec = running
-    (pid,) = processes.of_job(folder)
-    assert os.getpriority(os.PRIO_PROCESS, pid) == 0
-    limits.save(folder, limits.Limits(nice=7))
-    deadline = time.monotonic() + 20
-    while os.getpriority(os.PRIO_PROCESS, pid) != 7 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert os.getpriority(os.PRIO_PROCESS, pid) == 7
+    pid = worker(folder)
+
+    def treated() -> set[tuple[int, str]]:
+        """How every thread of it is treated."""
+        threads = [int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()]
+        return {(os.getpriority(os.PRIO_PROCESS, thread), io_class(thread)) for thread in threads}
+
+    assert treated() == {(0, "none: prio 0")}
+    for wanted in (limits.Limits(nice=7, io_class="idle"), limits.Limits()):
+        limits.save(folder, wanted)
+        # Only root makes a process less nice again.
+        nice = wanted.nice if os.geteuid() == 0 else 7
+        expected = (nice, "idle" if wanted.nice else "none: prio 0")
+        deadline = time.monotonic() + 20
+        while treated() != {expected} and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert treated() == {expected}
 
 
 def test_other_work_under_the_same_name_is_refused(running: tuple[Path, job.JobSpec]) -> None:
@@ -199,9 +258,8 @@ def test_progress_has_a_heartbeat_and_a_position(running: tuple[Path, job.JobSpe
 
 def test_no_secret_is_in_any_file_or_argument(running: tuple[Path, job.JobSpec]) -> None:
     folder, _spec = running
-    (pid,) = processes.of_job(folder)
     places = [path for path in folder.rglob("*") if path.is_file()]
-    places += [Path(f"/proc/{pid}/cmdline"), Path(f"/proc/{pid}/environ")]
+    places += [Path(f"/proc/{pid}/{name}") for pid in processes.of_job(folder) for name in ("cmdline", "environ")]
     assert not [path for path in places if b"do-not-write-me" in path.read_bytes()]
 
 
@@ -213,13 +271,13 @@ def test_everything_is_private(running: tuple[Path, job.JobSpec]) -> None:
 
 def test_the_job_carries_its_own_code(running: tuple[Path, job.JobSpec]) -> None:
     folder, _spec = running
-    (pid,) = processes.of_job(folder)
+    pid = worker(folder)
     environment = Path(f"/proc/{pid}/environ").read_bytes()
     assert f"PYTHONPATH={folder / 'code'}".encode() in environment
 
 
 @pytest.mark.parametrize("name", ["spec.json", "result.json"])
-@pytest.mark.parametrize("text", ['{"kind": ', "[]", '"else"'])
+@pytest.mark.parametrize("text", ['{"kind": ', "[]", '"else"', '{"status": "done"}', '{"status": "failed"}'])
 def test_a_damaged_folder_is_refused_by_name(archive: Path, name: str, text: str) -> None:
     folder, spec = spec_for(archive)
     job.start_or_join(folder, spec, always)
@@ -247,7 +305,7 @@ def test_two_who_start_at_once_start_one(long_archive: Path) -> None:
     started = sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0 for pid in children)
     found = processes.of_job(folder)
     processes.kill_all(found)
-    assert (started, len(found)) == (1, 1)
+    assert (started, len(found)) == (1, 2)
 
 
 def test_the_spec_says_what_the_job_is(running: tuple[Path, job.JobSpec]) -> None:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import limits
-from ansible_collections.cht.couch2pg.plugins.module_utils.sparing import Sparing
+from ansible_collections.cht.couch2pg.plugins.module_utils.sparing import POLL_SECONDS, Sparing
 
 
 class Clock:
@@ -44,6 +45,16 @@ def test_a_pause_is_not_made_up_for(tmp_path: Path) -> None:
     made.charge(100)
     clock.now += 1000
     assert made.charge(300) == pytest.approx(2)
+
+
+def test_what_was_read_before_there_was_a_limit_is_not_made_up_for(tmp_path: Path) -> None:
+    made, _clock = sparing(tmp_path, 0)
+    with made.pacing("nobody", lambda: 90_000_000_000):
+        time.sleep(2 * POLL_SECONDS)
+        limits.save(tmp_path, limits.Limits(rate_limit=10_000_000))
+        made.follow(look_for_new=False)
+        time.sleep(2 * POLL_SECONDS)
+        assert made.charge(0) == 0
 
 
 def test_no_limit_never_waits(tmp_path: Path) -> None:
