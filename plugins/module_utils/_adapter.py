@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
@@ -16,6 +17,7 @@ from .connection import PSYCOPG2_IMPORT_ERROR, ConnectionSettings
 from .errors import MigrationError
 from .files import expand
 from .limits import IO_CLASSES, Limits
+from .progress_line import describe
 
 CONNECTION_OPTIONS: dict[str, Any] = {
     "database": {"type": "str", "required": True},
@@ -272,4 +274,5 @@ def describe_job(state: job.JobState, kind: str) -> dict[str, Any]:
         "folder": state.folder,
         "started": state.started,
         "progress": state.progress,
+        "line": describe(state.progress, time.time()) if state.status == "running" else "",
     }

@@ -42,6 +42,10 @@ PINNED_SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    # A client that is gone without a word is noticed within minutes, and its snapshot given back.
+    "tcp_keepalives_idle": "60",
+    "tcp_keepalives_interval": "15",
+    "tcp_keepalives_count": "8",
 }
 PINNED_SINCE = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
 
@@ -136,6 +140,12 @@ class ConnectionSettings:
         clean.update({variable: libpq[name] for name, variable in names.items() if name in libpq})
         clean.update(PGPASSFILE=str(passfile), PGAPPNAME=APPLICATION_NAME, LC_ALL="C")
         return clean
+
+    def conninfo(self) -> str:
+        """What ``environment`` can't say, as the ``--dbname`` of a program: the database, and that a silent line is kept alive."""
+        libpq = self.libpq()
+        database = self.database.replace("\\", "\\\\").replace("'", "\\'")
+        return " ".join([f"dbname='{database}'", *(f"{name}={libpq[name]}" for name in libpq if "keepalives" in name)])
 
     def passfile_line(self) -> str:
         """A line for a libpq passfile that answers any connection with this password."""

@@ -143,11 +143,12 @@ def _split(table: Table, block_size: int, workers: int, version: int) -> list[_C
         pieces = min(pieces, workers)
     pieces = max(pieces, 1)
     bounds = [blocks * number // pieces for number in range(pieces)]
-    weight = table.table_bytes // pieces
+    # To the last byte: what is done must add up to all that there is.
+    weights = [table.table_bytes * (n + 1) // pieces - table.table_bytes * n // pieces for n in range(pieces)]
     return [
         _Chunk(table, first, end, weight)
         # The last piece is open: nothing is missed when the table has grown.
-        for first, end in zip(bounds, [*bounds[1:], None])
+        for first, end, weight in zip(bounds, [*bounds[1:], None], weights)
     ]
 
 

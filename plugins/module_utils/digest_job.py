@@ -78,7 +78,7 @@ def take(
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
 ) -> dict[str, Any]:
     """Rows and digest of each table that ``names`` choose (all when empty), inside one snapshot."""
-    started = time.time()
+    started = time.monotonic()
     with HeldSnapshot(settings) as snapshot:
         tables = select(snapshot.tables.kept, names)
         on_step(sum(table.table_bytes for table in tables))
@@ -98,5 +98,5 @@ def take(
         "server_identity": identity,
         "database": settings.database,
         "taken_at": taken_at,
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(time.monotonic() - started, 1),
     }

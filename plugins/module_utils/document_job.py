@@ -62,7 +62,7 @@ def look(
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
 ) -> dict[str, Any]:
     """Digests of all buckets, or, with ``only``, the documents in those, with the stored seqs of the same moment."""
-    started = time.time()
+    started = time.monotonic()
     buckets, only, jobs = parameters["buckets"], parameters["only"], parameters["jobs"]
     with HeldSnapshot(settings) as snapshot:
         tables = [table for table in _documents(snapshot.tables.kept) if not only or table.name in only]
@@ -85,7 +85,7 @@ def look(
             taken = document_buckets.take(tables, buckets, jobs, reader, on_progress)
             found.update(tables=taken.documents, packed=document_buckets.pack(taken.digests, buckets))
         snapshot.check_alive()
-    return dict(found, seconds=round(time.time() - started, 1))
+    return dict(found, seconds=round(time.monotonic() - started, 1))
 
 
 def _documents(tables: list[Table]) -> list[Table]:

@@ -12,15 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import digest, earlier_dump, evidence, manifest, pg_dump, programs
+from . import archive_growth, digest, earlier_dump, evidence, manifest, pg_dump, programs
 from .connection import ConnectionSettings, Session, check_no_pooler, server_identity
 from .errors import MigrationError
 from .files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
 from .job import JobSpec
 from .job_context import JobContext
 from .limits import Limits
+from .progress import Probe
 from .relations import check_couchdb, check_readable, check_row_security, list_tables
-from .server_progress import CopyProgress
+from .server_progress import COPY_SINCE, CopyProgress
 from .snapshot import HeldSnapshot, open_reader
 from .snapshot_cost import HeldSnapshotCost
 from .together import run_together
@@ -121,7 +122,7 @@ def _make(context: JobContext, partial: Path) -> dict[str, Any]:
         context.log("An earlier dump was interrupted. Its snapshot is gone, so this one begins anew.")
         context.progress.note("anew", lambda: "begun anew: the snapshot of the earlier one is gone")
     _start_afresh(partial)
-    started = time.time()
+    started = time.monotonic()
     context.progress.plan(2)
     try:
         with HeldSnapshot(context.connection()) as snapshot:
@@ -135,7 +136,7 @@ def _make(context: JobContext, partial: Path) -> dict[str, Any]:
             "format": parameters["format"],
             "compression": parameters["compression"],
             "pg_dump_major": parameters["pg_dump_major"],
-            "seconds": round(time.time() - started, 1),
+            "seconds": round(time.monotonic() - started, 1),
         }
         fsync_tree(partial)
         write_json(partial / manifest.EVIDENCE, document)
@@ -207,9 +208,14 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
     total = sum(sizes.values())
     stop = threading.Event()
     # The server's own estimate of rows: how many there are is only known when they are counted.
-    copied = CopyProgress(settings, sizes, {table.key: table.estimated_rows for table in tables.kept})
-    held = HeldSnapshotCost(settings, time.time())
-    context.progress.step("dump", total, "bytes", estimated=True, probe=copied)
+    rows = {table.key: table.estimated_rows for table in tables.kept}
+    copied = CopyProgress(settings, sizes, rows, one_by_one=_dump_workers(parameters) == 1)
+    probe: Probe = copied
+    if snapshot.session.version < COPY_SINCE:
+        expected = archive_growth.expected_bytes(settings, tables.kept, parameters["format"], parameters["compression"])
+        probe = archive_growth.ArchiveGrowth(partial, copied, total, expected)
+    held = HeldSnapshotCost(settings, time.monotonic())
+    context.progress.step("dump", total, "bytes", estimated=True, probe=probe)
     context.progress.note("snapshot", held.tell)
     digested = context.progress.beside("digests", total, "bytes")
 
@@ -228,7 +234,7 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
         )
 
     def dump() -> None:
-        _run_pg_dump(context, snapshot.identifier, max(1, jobs - jobs // 2), partial, copied, stop)
+        _run_pg_dump(context, snapshot.identifier, _dump_workers(parameters), partial, copied, stop)
 
     try:
         digests = run_together(dump, take_digests, stop, one_by_one=jobs == 1)
@@ -237,6 +243,12 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
         copied.close()
         held.close()
     evidence.add_tables(document, tables, digests, parameters["digest_method"])
+
+
+def _dump_workers(parameters: dict[str, Any]) -> int:
+    """How many tables pg_dump reads at a time: half the budget, and only a folder can be written by several."""
+    jobs: int = parameters["jobs"]
+    return max(1, jobs - jobs // 2) if parameters["format"] == "directory" else 1
 
 
 def _run_pg_dump(
@@ -250,6 +262,7 @@ def _run_pg_dump(
         snapshot,
         jobs,
         parameters["compression"],
+        context.connection().conninfo(),
     )
     said: list[str] = []
 

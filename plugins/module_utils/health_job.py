@@ -75,7 +75,7 @@ def run(context: JobContext) -> dict[str, Any]:
         ),
         Redactor(settings.secrets()),
     )
-    started = time.time()
+    started = time.monotonic()
     context.progress.step("waiting for couch2pg")
     context.progress.note("couch2pg", watch.tell)
     watch.wait(lambda total: _track(context, watch, total))
@@ -95,7 +95,7 @@ def run(context: JobContext) -> dict[str, Any]:
         "notices": watch.notices(proof),
         "position": watch.position,
         "checked_at": utc_now(),
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(time.monotonic() - started, 1),
     }
 
 

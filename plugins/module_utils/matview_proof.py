@@ -68,7 +68,7 @@ def refresh(settings: ConnectionSettings) -> dict[str, Any] | None:
 
 
 def _refresh(session: Session, settings: ConnectionSettings) -> dict[str, Any] | None:
-    started = time.time()
+    started = time.monotonic()
     # Names are found as couch2pg's own session finds them.
     session.execute("RESET search_path")
     for last in (False, True):
@@ -84,7 +84,7 @@ def _refresh(session: Session, settings: ConnectionSettings) -> dict[str, Any] |
             # couch2pg may do the same at this moment.
             if state != DEADLOCK or last:
                 raise _failed(settings, error) from error
-    return {"role": settings.user, "seconds": round(time.time() - started, 1)}
+    return {"role": settings.user, "seconds": round(time.monotonic() - started, 1)}
 
 
 def _failed(settings: ConnectionSettings, error: MigrationError) -> MigrationError:

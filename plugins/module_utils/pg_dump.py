@@ -27,8 +27,10 @@ class Command:
     through: list[str] | None = None
 
 
-def build(program: Program, archive_format: str, folder: Path, snapshot: str, jobs: int, compression: str) -> Command:
-    """pg_dump of the database that the environment names, inside ``snapshot``, into ``folder``.
+def build(
+    program: Program, archive_format: str, folder: Path, snapshot: str, jobs: int, compression: str, conninfo: str
+) -> Command:
+    """pg_dump of the database that the environment and ``conninfo`` name, inside ``snapshot``, into ``folder``.
 
     ``compression`` is ``method:level`` (``gzip:1``, ``zstd:3``, ``none``) as ``choose_compression`` returns it.
     """
@@ -37,6 +39,7 @@ def build(program: Program, archive_format: str, folder: Path, snapshot: str, jo
         program.path,
         f"--format={archive_format}",
         f"--snapshot={snapshot}",
+        f"--dbname={conninfo}",
         "--no-password",
         "--quote-all-identifiers",
         # Their slots belong to this server, and their connection strings hold passwords.

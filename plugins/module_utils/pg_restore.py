@@ -88,24 +88,19 @@ def has_large_objects(lines: list[str]) -> bool:
     return any(_LARGE_OBJECTS.match(line) for line in lines)
 
 
-def build(program: Program, section: str, archive: Path, listing: Path, database: str, jobs: int) -> list[str]:
-    """pg_restore of one section into ``database``. A tar archive is read by one worker only."""
+def build(program: Program, section: str, archive: Path, listing: Path, conninfo: str, jobs: int) -> list[str]:
+    """pg_restore of one section into the database that ``conninfo`` names. A tar archive is read by one worker only."""
     arguments = [
         program.path,
         f"--section={section}",
         f"--use-list={listing}",
-        # A connection string, so that a name such as "a=b" is not taken for one.
-        f"--dbname=dbname='{_escaped(database)}'",
+        f"--dbname={conninfo}",
         "--no-password",
         "--verbose",
     ]
     if section != "pre-data" and archive.suffix != ".tar":
         arguments.append(f"--jobs={jobs}")
     return [*arguments, str(archive)]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def session_options(settings: Mapping[str, Any]) -> str:

@@ -17,6 +17,8 @@ from .files import write_json
 HEARTBEAT_SECONDS = 2.0
 # Before that, a rate says more about the start than about the work.
 SETTLED_SECONDS = 5.0
+# One of these may take longer than all others together: how many are done tells no time.
+UNEVEN = ("matviews", "tables")
 
 Clock = Callable[[], float]
 Probe = Callable[[], "tuple[int, str]"]
@@ -25,7 +27,7 @@ Probe = Callable[[], "tuple[int, str]"]
 class Track:
     """One line of work: how much there is, how much of it is done, how fast it goes.
 
-    unit: ``bytes``, ``tables``, ``files`` ...
+    unit: ``bytes``, ``tables``, ``files``, ``s`` for what takes its time ...
     total: None where nobody knows it; ``estimated`` labels one that isn't exact.
     probe: asked at every heartbeat for the amount done and what is worked on, where that is known elsewhere.
     """
@@ -65,7 +67,7 @@ class Track:
                 del self._samples[0]
             rate = left = None
             since, before = self._samples[0]
-            if now - self._started >= SETTLED_SECONDS and done > before:
+            if now - self._started >= SETTLED_SECONDS and done > before and self._state["unit"] not in UNEVEN:
                 rate = (done - before) / (now - since)
                 left = (total - done) / rate if total and done < total else None
             return dict(self._state, rate=rate, left=left)
@@ -84,13 +86,14 @@ class Track:
 class Progress:
     """Writes the progress file: at every step and at every heartbeat. A step has one track, or a second one beside it."""
 
-    def __init__(self, path: Path, clock: Clock = time.time) -> None:
+    def __init__(self, path: Path, clock: Clock = time.time, steady: Clock = time.monotonic) -> None:
         self._path = path
-        self._clock = clock
+        # The one that others can compare with their own, and the one that nobody sets.
+        self._clock, self._steady = clock, steady
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        now = clock()
-        self._state: dict[str, Any] = {"step": "starting", "number": 0, "started": now, "step_started": now}
+        self._step_began = steady()
+        self._state: dict[str, Any] = {"step": "starting", "number": 0, "started": clock()}
         self._tracks: list[Track] = []
         self._notes: dict[str, Callable[[], str]] = {}
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -121,16 +124,17 @@ class Progress:
         probe: Probe | None = None,
     ) -> Track:
         """Begin a step; returns its track."""
-        track = Track(name, total, unit, estimated, probe, self._clock)
+        track = Track(name, total, unit, estimated, probe, self._steady)
         with self._lock:
             self._tracks = [track]
-            self._state.update(step=name, number=self._state["number"] + 1, step_started=self._clock())
+            self._step_began = self._steady()
+            self._state.update(step=name, number=self._state["number"] + 1)
         self._write()
         return track
 
     def beside(self, name: str, total: int, unit: str, estimated: bool = False, probe: Probe | None = None) -> Track:
         """A second track of the step that goes on."""
-        track = Track(name, total, unit, estimated, probe, self._clock)
+        track = Track(name, total, unit, estimated, probe, self._steady)
         with self._lock:
             self._tracks = [*self._tracks, track]
         return track
@@ -163,7 +167,8 @@ class Progress:
         with self._lock:
             # A step that began meanwhile has written itself.
             if tracks is self._tracks:
-                state = dict(self._state, tracks=measured, notes=told, heartbeat=self._clock())
+                seconds = self._steady() - self._step_began
+                state = dict(self._state, tracks=measured, notes=told, heartbeat=self._clock(), step_seconds=seconds)
                 # It is for the eye: on a full disk the work itself says so, or goes on.
                 with suppress(OSError):
                     write_json(self._path, state)

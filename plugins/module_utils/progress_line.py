@@ -20,15 +20,14 @@ def describe(progress: dict[str, Any], now: float | None = None) -> str:
         step = f"[{progress['number']}/{progress['steps']}] {step}"
     tracks = [track for track in progress.get("tracks", ()) if track["total"]]
     if not tracks:
-        elapsed = progress.get("heartbeat", 0) - progress.get("step_started", 0)
-        parts = [step, f"{duration(elapsed)} so far"]
+        parts = [step, f"{duration(progress.get('step_seconds', 0))} so far"]
     else:
         # The one that takes longest tells when the step will be over.
         tracks.sort(key=_time_left, reverse=True)
         slowest, *others = tracks
         named = len(tracks) > 1 and slowest["name"] != progress.get("step")
         parts = [step, *([slowest["name"]] if named else []), *_track(slowest)]
-        parts += [f"{other['name']} {_percent(other)}" for other in others]
+        parts += [f"{other['name']} {_percent(other, 'done')}" for other in others]
     parts += progress.get("notes", ())
     if now is not None and now - progress.get("heartbeat", now) > STALE_SECONDS:
         parts.append(f"no sign of life for {duration(now - progress['heartbeat'])}")
@@ -47,20 +46,24 @@ def _track(track: dict[str, Any]) -> list[str]:
     parts = [track["item"]] if track["item"] else []
     parts.append(f"{amount(done, unit)} of {about}{amount(total, unit)} ({_percent(track)})")
     rate = track["rate"]
-    if rate:
+    if rate and unit != "s":
         parts.append(f"{amount(int(rate), unit)}/s" if unit == "bytes" else f"{rate:.1f} {unit}/s")
     if track["left"]:
         parts.append(f"{about}{duration(track['left'])} left")
     return parts
 
 
-def _percent(track: dict[str, Any]) -> str:
+def _percent(track: dict[str, Any], done: str = "finishing") -> str:
     """Never 100 before the end: the last bytes take their time, and an estimate may have been too low."""
-    return f"{min(100 * track['done'] // track['total'], 99)} %" if track["done"] < track["total"] else "finishing"
+    if track["done"] < track["total"]:
+        return f"{min(100 * track['done'] // track['total'], 99)} %"
+    return "finishing" if track["estimated"] else done
 
 
 def amount(value: int, unit: str) -> str:
-    """Bytes in a unit that keeps the number short; other units as they are."""
+    """Bytes in a unit that keeps the number short, seconds as a person says them; other units as they are."""
+    if unit == "s":
+        return duration(value)
     if unit != "bytes":
         return f"{value} {unit}".rstrip()
     size = float(value)

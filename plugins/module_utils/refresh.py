@@ -18,6 +18,7 @@ from .identifiers import qualified, quote
 from .job import JobSpec
 from .job_context import JobContext
 from .matview_graph import Matview, read_graph
+from .progress_line import duration
 from .promotion import PROMOTED
 from .restore_steps import restored_oid
 
@@ -64,11 +65,12 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
 def run(context: JobContext) -> dict[str, Any]:
     """Refresh everything; the work of the job ``refresh``. Raises ``refresh_failed`` that names each failure."""
     settings = context.connection()
-    started = time.time()
+    started = time.monotonic()
     with Session(settings) as session:
         pending = read_graph(session)
-    context.progress.step("materialized views", len(pending), "matviews")
-    done = _Scheduler(context, settings, pending).run()
+    scheduler = _Scheduler(context, settings, pending)
+    context.progress.step("materialized views", len(pending), "matviews", probe=scheduler.look)
+    done = scheduler.run()
     failed = [entry for entry in done if entry["error"]]
     if failed:
         first = failed[0]
@@ -80,12 +82,12 @@ def run(context: JobContext) -> dict[str, Any]:
         )
     function = None
     if context.parameters["call_function"]:
-        context.progress.step("refresh_matviews()")
-        function = _call_function(settings)
+        before = 0 if any(entry["done_before"] for entry in done) else sum(entry["seconds"] for entry in done)
+        function = _call_function(context, settings, before)
     return {
         "matviews": done,
         "function": function,
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(time.monotonic() - started, 1),
     }
 
 
@@ -101,12 +103,20 @@ class _Scheduler:
         self._settings = settings
         self._waiting = {matview.key: matview for matview in matviews}
         self._retry: dict[str, Matview] = {}
-        self._running: set[str] = set()
+        # Since when each is being refreshed.
+        self._running: dict[str, float] = {}
         self._outcomes: dict[str, dict[str, Any]] = {}
         self._changed = threading.Condition()
         self._sessions: list[Session] = []
         self._aborted = False
         self._go_on = context.parameters["go_on"]
+
+    def look(self) -> tuple[int, str]:
+        """How many are refreshed, and those that are being so, each with its time."""
+        with self._changed:
+            done = sum(not outcome["error"] for outcome in self._outcomes.values())
+            running = [f"{key} for {duration(time.monotonic() - since)}" for key, since in self._running.items()]
+        return done, ", ".join(running)
 
     def run(self) -> list[dict[str, Any]]:
         workers = max(1, min(self._context.parameters["jobs"], len(self._waiting)))
@@ -153,7 +163,7 @@ class _Scheduler:
                 for key, matview in self._waiting.items():
                     if not any(name in self._waiting or name in self._running for name in matview.depends_on):
                         del self._waiting[key]
-                        self._running.add(key)
+                        self._running[key] = time.monotonic()
                         return matview
                 if not self._running:
                     return None
@@ -162,12 +172,11 @@ class _Scheduler:
 
     def _finish(self, matview: Matview, outcome: dict[str, Any]) -> None:
         with self._changed:
-            self._running.discard(matview.key)
+            self._running.pop(matview.key, None)
             self._outcomes[matview.key] = outcome
             if outcome["sqlstate"] == UNPOPULATED:
                 self._retry[matview.key] = matview
             elif not outcome["error"]:
-                self._context.progress.advance(1, matview.key)
                 self._waiting.update(self._retry)
                 self._retry.clear()
             self._changed.notify_all()
@@ -175,7 +184,7 @@ class _Scheduler:
 
 def _refresh(session: Session, matview: Matview, done_before: bool) -> dict[str, Any]:
     """Refresh one, plainly: the first time there is nothing to compare with, which CONCURRENTLY would do."""
-    started = time.time()
+    started = time.monotonic()
     outcome: dict[str, Any] = {"matview": matview.key, "rows": None, "error": None, "sqlstate": None, "advice": None}
     outcome["done_before"] = done_before
     name = qualified(matview.schema, matview.name)
@@ -191,12 +200,15 @@ def _refresh(session: Session, matview: Matview, done_before: bool) -> dict[str,
         reason = error.message.split(": ", 1)[1].rstrip(".")
         outcome.update(error=reason, sqlstate=state, advice=_ADVICE.get(state, "Mend its definition, then run again."))
         outcome["context"] = error.details["context"]
-    outcome["seconds"] = round(time.time() - started, 1)
+    outcome["seconds"] = round(time.monotonic() - started, 1)
     return outcome
 
 
-def _call_function(settings: ConnectionSettings) -> dict[str, Any] | None:
-    """Call ``refresh_matviews()`` as its owner, who is couch2pg's role; None where there is no such function."""
+def _call_function(context: JobContext, settings: ConnectionSettings, before: float) -> dict[str, Any] | None:
+    """Call ``refresh_matviews()`` as its owner, who is couch2pg's role; None where there is no such function.
+
+    before: seconds that the same views have just taken, one by one; 0 where that isn't known.
+    """
     with Session(settings) as session:
         found = session.rows(
             "SELECT n.nspname AS schema, pg_catalog.pg_get_userbyid(p.proowner) AS owner FROM pg_catalog.pg_proc AS p "
@@ -206,7 +218,15 @@ def _call_function(settings: ConnectionSettings) -> dict[str, Any] | None:
         if not found:
             return None
         owner, name = found[0]["owner"], qualified(found[0]["schema"], "refresh_matviews")
-        started = time.time()
+        started = time.monotonic()
+        # It refreshes them all once more, and nobody is told how far it is.
+        context.progress.step(
+            "refresh_matviews()",
+            round(before),
+            "s",
+            estimated=True,
+            probe=lambda: (int(time.monotonic() - started), ""),
+        )
         try:
             session.execute(f"SET ROLE {quote(owner)}")
             session.execute("RESET search_path")
@@ -221,7 +241,7 @@ def _call_function(settings: ConnectionSettings) -> dict[str, Any] | None:
         return {
             "name": f"{found[0]['schema']}.refresh_matviews()",
             "role": owner,
-            "seconds": round(time.time() - started, 1),
+            "seconds": round(time.monotonic() - started, 1),
         }
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 from . import function_paths, manifest, programs, restore_roles, restore_steps, target_database
 from .archive_check import check_archive
 from .connection import ConnectionSettings, Session, check_no_pooler, server_identity
 from .database import find_database, find_database_by_oid
+from .errors import MigrationError
 from .files import expand, read_json
 from .identifiers import check_length
 from .job import JobSpec
@@ -23,6 +24,8 @@ from .restore_steps import RestoreSteps
 from .workers import run_in_sessions
 
 ENTRY = "restore:run"
+# What a half-done database was made with can't be changed in its middle.
+CHOICES = ("role_map", "missing_roles", "tablespaces", "extension_versions")
 
 
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +54,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         "database": options["database"],
         "incoming": options["incoming"],
         "archive_snapshot": known["archive_snapshot"],
+        **{name: options[name] for name in CHOICES},
     }
     parameters = dict(
         fingerprint,
@@ -60,21 +64,23 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         connection=settings.public(),
         bin_dir=options["bin_dir"],
         jobs=max(1, options["jobs"]),
-        missing_roles=options["missing_roles"],
-        role_map=options["role_map"],
         function_search_path=options["function_search_path"],
-        tablespaces=options["tablespaces"],
-        extension_versions=options["extension_versions"],
         replace_existing=options["replace_existing"],
         maintenance_work_mem=options["maintenance_work_mem"],
     )
     return JobSpec("restore", ENTRY, parameters, fingerprint, {"login_password": settings.password or ""})
 
 
-def still_valid(settings: ConnectionSettings, result: dict[str, Any]) -> bool:
-    """Whether the database that was restored is still there, whatever it is called by now."""
+def still_valid(settings: ConnectionSettings, paths: Mapping[str, str], result: dict[str, Any]) -> bool:
+    """Whether the database that was restored is still there, whatever it is called by now.
+
+    Until it has its real name, its functions can still get other ``paths``.
+    """
     with Session(settings.maintenance) as session:
-        return find_database_by_oid(session, result["oid"]) is not None
+        found = find_database_by_oid(session, result["oid"])
+    if found is None:
+        return False
+    return bool(found["name"] != result["incoming"] or result["function_search_path"] == dict(paths))
 
 
 def run(context: JobContext) -> dict[str, Any]:
@@ -85,7 +91,7 @@ def run(context: JobContext) -> dict[str, Any]:
     parameters = context.parameters
     settings = context.connection()
     root = Path(parameters["archive"])
-    started = time.time()
+    started = time.monotonic()
     state = Path(parameters["state_dir"]) / parameters["migration_id"]
     check_archive(root, state, parameters["jobs"], context.progress)
     evidence = read_json(root / manifest.EVIDENCE)
@@ -97,9 +103,9 @@ def run(context: JobContext) -> dict[str, Any]:
     sections.run()
     moved = restore_roles.finish(incoming, state, steps, parameters["server_identity"])
     context.progress.step("analyze", len(evidence["tables"]), "tables")
-    analyzing = time.time()
+    analyzing = time.monotonic()
     _analyze(context, incoming)
-    sections.seconds["analyze"] = time.time() - analyzing
+    sections.seconds["analyze"] = time.monotonic() - analyzing
     restore_steps.make_durable(incoming)
     return {
         "incoming": parameters["incoming"],
@@ -109,12 +115,13 @@ def run(context: JobContext) -> dict[str, Any]:
         "created_roles": steps.result("roles"),
         "moved_roles": moved,
         "function_settings": steps.result("functions") or {},
+        "function_search_path": parameters["function_search_path"],
         "settings_left_out": steps.result("settings") or [],
         "resumed_after": resumed,
         "harmless_messages": sections.harmless,
         "tables": steps.result("digests"),
         "rows": sum(table["rows"] for table in steps.result("digests")),
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(time.monotonic() - started, 1),
         "section_seconds": {name: round(value, 1) for name, value in sections.seconds.items()},
         "lender": lender is not None,
         "properties": lender or evidence["database"],
@@ -132,7 +139,9 @@ def _database(
     name = parameters["incoming"]
     with Session(settings.maintenance) as session:
         found = find_database(session, name)
+        choices = {choice: parameters[choice] for choice in CHOICES}
         if found is not None and found["oid"] == steps.oid and steps.result("pre-data"):
+            _check_choices(name, steps.result("choices") or choices, choices)
             restore_steps.end_sessions(session, name)
             return [section for section in ("pre-data", "data", "post-data") if steps.result(section)]
         state = Path(parameters["state_dir"]) / parameters["migration_id"]
@@ -145,7 +154,22 @@ def _database(
         steps.mark("roles", sorted({*before, *planned.kept}))
         steps.mark("moves", planned.moves)
         steps.mark("settings", left_out)
+        steps.mark("choices", choices)
         return []
+
+
+def _check_choices(database: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    differs = [
+        f"{name} was {before.get(name)!r}, is now {now[name]!r}" for name in now if before.get(name) != now[name]
+    ]
+    if differs:
+        raise MigrationError(
+            f"The half-done database {database!r} was begun with other parameters: {'; '.join(differs)}. Use the same ones "
+            f"again, or drop {database!r} on the target, so that it is begun anew.",
+            "different_work",
+            before=before,
+            now=now,
+        )
 
 
 def _analyze(context: JobContext, incoming: ConnectionSettings) -> None:

@@ -65,9 +65,11 @@ class Sections:
             if not pg_restore.has_large_objects(self._lines):
                 self._done("pre-data")
         paths = self._context.parameters["function_search_path"]
-        if paths and not self._steps.result("post-data"):
+        # They can be given later, too: a view that can't be refreshed without one is found when all else is done.
+        if paths:
             with Session(self._incoming) as session:
-                self._steps.mark("functions", function_paths.apply(session, paths))
+                before = self._steps.result("functions") or {}
+                self._steps.mark("functions", {**before, **function_paths.apply(session, paths)})
         if not self._steps.result("data"):
             self._data()
         self._post_data_and_digests()
@@ -88,14 +90,16 @@ class Sections:
     def _data(self) -> None:
         sizes = {table["table"]: table["bytes"] for table in self._evidence["tables"]}
         total = sum(sizes.values())
+        loaded: set[str] = set()
         if self._resumed:
-            self._lines = restore_steps.leave_out_loaded(self._incoming, self._lines)
+            self._lines, loaded = restore_steps.leave_out_loaded(self._incoming, self._lines)
         with Session(self._incoming) as session:
             tells_of_copies = session.version >= COPY_SINCE
         if tells_of_copies:
             # How many rows there will be is known exactly, and so is how many have come.
             rows = {table["table"]: table["rows"] for table in self._evidence["tables"]}
-            copied = CopyProgress(self._incoming, sizes, rows)
+            one_by_one = self._jobs == 1 or self._evidence["dump"]["format"] == "tar"
+            copied = CopyProgress(self._incoming, sizes, rows, one_by_one, loaded)
             self._context.progress.step("data", total, "bytes", probe=copied)
             self._restore("data", self._jobs, copied.listen)
             copied.close()
@@ -145,15 +149,15 @@ class Sections:
         workers: int,
         on_line: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        started = time.time()
+        started = time.monotonic()
         listing = self._context.work / f"{section}.list"
         pg_restore.write_list(self._lines, listing)
-        command = pg_restore.build(self._program, section, self._archive, listing, self._incoming.database, workers)
+        command = pg_restore.build(self._program, section, self._archive, listing, self._incoming.conninfo(), workers)
         if self._context.parameters["tablespaces"] == "default":
             command.insert(1, "--no-tablespaces")
         listener = Listener(resumed=self._resumed and section == "post-data")
         self.harmless += _run_pg_restore(self._context, self._incoming, section, command, listener, on_line, self._stop)
-        self.seconds[section] = time.time() - started
+        self.seconds[section] = time.monotonic() - started
 
     def _done(self, step: str, result: Any = True) -> None:
         restore_steps.make_durable(self._incoming)

@@ -13,8 +13,16 @@ from . import pg_restore
 from .connection import ConnectionSettings, Session
 from .errors import MigrationError
 from .files import read_json, write_json
+from .identifiers import qualified
 from .relations import list_tables
 
+_CONFIGURATION = """
+SELECT n.nspname AS schema, c.relname AS name, e.condition
+FROM (SELECT pg_catalog.unnest(extconfig) AS oid, pg_catalog.unnest(extcondition) AS condition
+      FROM pg_catalog.pg_extension) AS e
+JOIN pg_catalog.pg_class AS c ON c.oid = e.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r'
+"""
 FILE = "restore_steps.json"
 END_SECONDS = 60.0
 
@@ -75,10 +83,10 @@ def end_sessions(session: Session, database: str) -> None:
         time.sleep(0.1)
 
 
-def leave_out_loaded(settings: ConnectionSettings, lines: list[str]) -> list[str]:
-    """The archive's list without the rows of tables that hold theirs: one COPY each, which committed all or none.
+def leave_out_loaded(settings: ConnectionSettings, lines: list[str]) -> tuple[list[str], set[str]]:
+    """The archive's list without the rows of tables that hold theirs, and the names of these (``schema.name``).
 
-    A table that the list doesn't name clearly is emptied and loaded again.
+    A table is one COPY, which committed all or none. One that the list doesn't name clearly is emptied and loaded again.
     """
     with Session(settings) as session:
         loaded = {
@@ -89,7 +97,18 @@ def leave_out_loaded(settings: ConnectionSettings, lines: list[str]) -> list[str
         left, unclear = pg_restore.without(lines, set(loaded))
         for entry in unclear:
             session.execute(f"TRUNCATE ONLY {loaded[entry].sql}")
-    return left
+        _empty_extensions(session)
+    return left, {table.key for entry, table in loaded.items() if entry not in unclear}
+
+
+def _empty_extensions(session: Session) -> None:
+    """Take the operator's rows out of tables that are members of extensions, to be loaded again.
+
+    The extension brings rows of its own, so that those which are there tell nothing; it says itself which rows pg_dump
+    carries (``pg_extension_config_dump``).
+    """
+    for row in session.rows(_CONFIGURATION):
+        session.execute(f"DELETE FROM ONLY {qualified(row['schema'], row['name'])} {row['condition']}")
 
 
 def make_durable(settings: ConnectionSettings) -> None:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any, Mapping
+from typing import Any, Iterable, Mapping
 
 from .connection import APPLICATION_NAME, ConnectionSettings, Session
 
 COPY_SINCE = 140000
+LARGEST_SHARE = 0.99
 
 _COPIES = """
-SELECT n.nspname || '.' || c.relname AS table, pg_catalog.max(p.tuples_processed) AS rows
+SELECT n.nspname || '.' || c.relname AS table, pg_catalog.max(p.tuples_processed) AS rows,
+       pg_catalog.max(p.bytes_processed) AS bytes
 FROM pg_catalog.pg_stat_progress_copy AS p
 JOIN pg_catalog.pg_stat_activity AS a USING (pid)
 JOIN pg_catalog.pg_class AS c ON c.oid = p.relid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -81,16 +83,28 @@ class CopyProgress(_Prober):
 
     sizes: bytes of each table (``schema.name``).
     rows: rows of each table; exact ones make an exact share of a table that is being copied.
+    one_by_one: whether the program copies one table after the other, and so doesn't say which are done.
+    done: tables that were copied before.
 
     Before PostgreSQL 14 a server doesn't tell of a COPY that runs: then a table counts when it is done.
     """
 
-    def __init__(self, settings: ConnectionSettings, sizes: Mapping[str, int], rows: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        sizes: Mapping[str, int],
+        rows: Mapping[str, float],
+        one_by_one: bool,
+        done: Iterable[str] = (),
+    ) -> None:
         super().__init__(settings)
         self._sizes = sizes
         self._rows = rows
-        self._begun: dict[str, int] = {}
-        self._finished: set[str] = set()
+        self._one_by_one = one_by_one
+        # In the order in which they were begun; and those of them that were seen being copied.
+        self._begun: list[str] = []
+        self._seen: set[str] = set()
+        self._finished = set(done)
         self._lines = threading.Lock()
 
     def listen(self, line: str) -> None:
@@ -98,33 +112,33 @@ class CopyProgress(_Prober):
         begins, finished = _BEGINS.search(line), _FINISHED.search(line)
         with self._lines:
             if begins:
-                self._begun.setdefault(begins.group(1), 0)
+                if self._one_by_one:
+                    self._finished.update(self._begun)
+                self._begun.append(begins.group(1))
             elif finished:
                 self._finished.update(key for key in self._begun if key.split(".", 1)[1] == finished.group(1))
 
     def _look(self, session: Session) -> tuple[int, str]:
         running = {}
         if session.version >= COPY_SINCE:
-            running = {row["table"]: row["rows"] for row in session.rows(_COPIES, [APPLICATION_NAME])}
+            running = {row["table"]: row for row in session.rows(_COPIES, [APPLICATION_NAME])}
         with self._lines:
-            if session.version >= COPY_SINCE:
-                self._note_ended(running)
+            # One that was being copied, and isn't any more, is done. One that never was may not have begun.
+            self._finished.update(self._seen - running.keys())
+            self._seen.update(key for key in self._begun if key in running)
             done = sum(self._sizes.get(key, 0) for key in self._finished)
             current = [key for key in self._begun if key not in self._finished]
-        shares = {key: min(rows / max(self._rows.get(key, 0), rows, 1), 1) for key, rows in running.items()}
-        done += sum(int(self._sizes.get(key, 0) * share) for key, share in shares.items() if key in current)
+        done += sum(int(self._sizes.get(key, 0) * self._share(running[key])) for key in current if key in running)
         current.sort(key=lambda key: self._sizes.get(key, 0))
         return done, current[-1] if current else ""
 
-    def _note_ended(self, running: Mapping[str, Any]) -> None:
-        """A table that was begun at the look before, and isn't copied now, is done: without workers nobody says so."""
-        for key in self._begun:
-            if key in running:
-                self._begun[key] = 1
-            elif self._begun[key]:
-                self._finished.add(key)
-            else:
-                self._begun[key] = 1
+    def _share(self, copy: Mapping[str, Any]) -> float:
+        """How much of a table its COPY has done: never all, while it runs."""
+        key = copy["table"]
+        rows = self._rows.get(key, 0)
+        # A table that was never analysed has an unknown number of rows: then the bytes of their text are told.
+        done, whole = (copy["rows"], rows) if rows > 0 else (copy["bytes"], self._sizes.get(key, 0))
+        return min(float(done) / max(whole, 1), LARGEST_SHARE)
 
 
 class IndexProgress(_Prober):

@@ -16,7 +16,7 @@ from .progress_line import duration
 class HeldSnapshotCost:
     """Dead rows that came since the snapshot was taken, in this database."""
 
-    def __init__(self, settings: ConnectionSettings, since: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: ConnectionSettings, since: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._since = since
         self._clock = clock

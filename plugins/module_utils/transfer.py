@@ -82,7 +82,7 @@ class Transfer:
         self._final = Path(context.parameters["archive"])
         self._state = Path(context.parameters["state"])
         self._key = transfer_key.key_folder(context.folder)
-        self._started = time.time()
+        self._started = time.monotonic()
         self._received = 0
         self._direct = context.parameters["way"] == "direct"
 
@@ -90,7 +90,8 @@ class Transfer:
         """Everything, from the first question to the archive's name."""
         progress = self._context.progress
         refetched: list[str] = []
-        progress.plan(3 if self._direct else 1)
+        # Connecting, manifest, files, checksums.
+        progress.plan(4 if self._direct else 1)
         if arrival.check_place(self._final, self._source, self._state.name):
             listing = manifest.load(self._final)
             if self._is_intact(listing):
@@ -116,6 +117,7 @@ class Transfer:
             refetched += wrong
             if not self._direct:
                 break
+            progress.plan(2)
             there = arrival.sizes(partial, listing)
         raise MigrationError(
             f"Files have arrived with another SHA-256 than in the manifest: {', '.join(refetched[:5])}. They were removed; "
@@ -255,7 +257,7 @@ class Transfer:
             "manifest_sha256": self._source["manifest_sha256"],
             "way": self._parameters["way"],
             "reason": self._parameters["reason"],
-            "seconds": round(time.time() - self._started, 1),
+            "seconds": round(time.monotonic() - self._started, 1),
             "received_bytes": self._received,
             "resumed_bytes": resumed,
             "refetched": refetched,

@@ -58,6 +58,7 @@ error:
   sample: null
 """
 
+import time
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils import job
@@ -92,7 +93,7 @@ def main() -> None:
         return {
             "changed": False,
             "job": describe_job(state, options["kind"]),
-            "line": describe(state.progress),
+            "line": describe(state.progress, time.time()),
             "result": state.result.get("value"),
             "error": error,
         }

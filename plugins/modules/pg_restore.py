@@ -168,7 +168,7 @@ def main() -> None:
     run_job(
         module,
         spec,
-        lambda result: restore.still_valid(settings, result),
+        lambda result: restore.still_valid(settings, options["function_search_path"], result),
         lambda: {"before": "", "after": f"database: {options['incoming']}\n"},
     )
 

@@ -11,7 +11,7 @@ from typing import Any, Iterator
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import describe, duration
+from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import duration
 
 # Often at first, so that a mistake shows at once; then seldom enough for a log that is read the next day.
 INTERVALS = (2.0, 3.0, 5.0, 10.0, 15.0, 30.0)
@@ -45,7 +45,7 @@ class JobAction(ActionBase):
                 f"{error.message} If the job had begun, it goes on without us: run the same playbook again to join it."
             ) from error
         while _is_running(result):
-            self._show(describe(result["job"]["progress"]), result["job"]["kind"], variables)
+            self._show(result["job"]["line"], result["job"]["kind"], variables)
             result = self._poll_patiently(result["job"]["kind"], next(intervals), variables)
         return result
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import processes
 from support import binaries, places, seed
 from support.clusters import Cluster
-from support.migration import Migration, column
+from support.migration import Migration, column, execute
 
 OLD, SOURCE, TARGET = 10, 16, 18
 
@@ -41,6 +42,17 @@ def source_cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def target_cluster() -> Iterator[Cluster]:
     yield from _cluster(TARGET)
+
+
+@pytest.fixture
+def extension_folder(target_cluster: Cluster) -> Iterator[Path]:
+    """Where the target's sessions find extensions of the test's own, beside those that there are."""
+    folder = target_cluster.directory / "own" / "extension"
+    folder.mkdir(parents=True)
+    execute(target_cluster, f"ALTER ROLE postgres SET extension_control_path = '{folder.parent}:$system'")
+    yield folder
+    execute(target_cluster, "ALTER ROLE postgres RESET extension_control_path")
+    shutil.rmtree(folder.parent)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typing import Any, Iterator
 
 import jsonschema
 import pytest
-from support import binaries, seed
+from support import binaries, certificate, seed
 from support.clusters import Cluster
 from support.klipfolio import KEY, Klipfolio
 from support.migration import ROOT, Migration, environment, execute
@@ -59,6 +59,7 @@ class Dashboards:
         self.file.chmod(0o640)
         self.flag = folder / "flag"
         self.log = folder / "log"
+        self.authority = folder / "authority.pem"
         self.before = self.state()
 
     def state(self) -> dict[str, Any]:
@@ -122,6 +123,7 @@ class Dashboards:
                             "headers": {"Authorization": f"Bearer {TOKEN}"},
                             "contains": f'"port": {target.port}',
                         },
+                        "ca_cert": str(self.authority),
                     },
                 },
                 {
@@ -161,7 +163,9 @@ class Dashboards:
 def dashboards(migrated: Migration, tmp_path: Path) -> Iterator[Dashboards]:
     source = migrated.source
     place = {"host": "127.0.0.1", "port": source.port, "password": source.password_of(seed.READER)}
-    with Klipfolio() as klipfolio, SettingsServer(place) as metabase:
+    authority, key = tmp_path / "authority.pem", tmp_path / "key.pem"
+    certificate.make(authority, key)
+    with Klipfolio() as klipfolio, SettingsServer(place, authority, key) as metabase:
         found = Dashboards(migrated, klipfolio, metabase, tmp_path)
         migrated.variables = found.variables()
         yield found

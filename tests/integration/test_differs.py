@@ -71,20 +71,15 @@ class Comparison:
 
 
 @pytest.fixture
-def own_extensions(target_cluster: Cluster) -> Iterator[OwnExtension]:
+def own_extensions(extension_folder: Path) -> OwnExtension:
     """Call it with name, default version and all versions: an extension of that name for the target's sessions."""
-    folder = target_cluster.directory / "own"
-    (folder / "extension").mkdir(parents=True)
 
     def make(name: str, default: str, versions: list[str]) -> None:
-        (folder / "extension" / f"{name}.control").write_text(f"default_version = '{default}'\n", encoding="utf-8")
+        (extension_folder / f"{name}.control").write_text(f"default_version = '{default}'\n", encoding="utf-8")
         for version in versions:
-            (folder / "extension" / f"{name}--{version}.sql").write_text("", encoding="utf-8")
+            (extension_folder / f"{name}--{version}.sql").write_text("", encoding="utf-8")
 
-    execute(target_cluster, f"ALTER ROLE postgres SET extension_control_path = '{folder}:$system'")
-    yield make
-    execute(target_cluster, "ALTER ROLE postgres RESET extension_control_path")
-    shutil.rmtree(folder)
+    return make
 
 
 # What somebody does to the target, and what the comparison must say.

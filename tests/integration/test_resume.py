@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Callable
@@ -14,6 +15,7 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import files, processes, restore_steps
 from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
+from support import seed
 from support.background import (
     Background,
     check_completes,
@@ -177,6 +179,84 @@ def test_another_database_of_that_name_is_not_gone_on_with(migration: Migration)
     execute(migration.target, f"CREATE DATABASE {name}")
     check_completes(migration)
     assert result(migration, "restore")["resumed_after"] == []
+
+
+def test_what_a_half_done_database_was_made_with(migration: Migration) -> None:
+    """It can't be made otherwise in the middle; that is said, and how to begin anew."""
+    run, kind = held(migration, "indexes")
+    kill(processes.of_job(migration.state / "jobs" / kind))
+    run.end()
+    migration.variables["couch2pg_role_map"] = {"couch2pg": "another"}
+    sentence = migration.fail()
+    assert "role_map was {}, is now {'couch2pg': 'another'}" in sentence
+    assert f"drop '{migration.database}_incoming' on the target" in sentence
+    check_nothing_is_there(migration)
+    del migration.variables["couch2pg_role_map"]
+    check_completes(migration)
+    assert result(migration, "restore")["resumed_after"] == ["pre-data", "data"]
+
+
+@pytest.mark.long
+def test_a_function_gets_its_path_when_all_else_is_restored(migration: Migration) -> None:
+    """A view that can't be refreshed is found last; the answer to it doesn't cost the restore."""
+    database = migration.database
+    seed.drop_database(migration.source, database)
+    seed.seed(migration.source, database, documents=400, huge=False, unsafe_function=True)
+    play = migration.folder / "without preflight.yml"
+    play.write_text(
+        "- {hosts: couch2pg_source, gather_facts: false, roles: [cht.couch2pg.dump]}\n"
+        "- hosts: couch2pg_target\n  gather_facts: false\n"
+        "  roles: [cht.couch2pg.transfer, cht.couch2pg.restore, cht.couch2pg.refresh, cht.couch2pg.verify]\n",
+        encoding="utf-8",
+    )
+    playbook = str(play.with_suffix(""))
+    assert "set search_path on the function" in migration.fail(playbook=playbook)
+    migration.variables["couch2pg_function_search_path"] = {"public.area_population(text)": "public, pg_temp"}
+    again = migration.run(playbook)
+    assert again.code == 0, again.output
+    assert result(migration, "restore")["resumed_after"] == ["pre-data", "data", "post-data"]
+
+
+def test_rows_of_an_extension_are_loaded_again(
+    target_cluster: Cluster,
+    fresh_database: Callable[[Cluster], str],
+    client_dir: Path,
+    extension_folder: Path,
+    tmp_path: Path,
+) -> None:
+    """They lie among those that the extension itself has brought, as in PostGIS's spatial_ref_sys."""
+    (extension_folder / "refs.control").write_text("default_version = '1'\n", encoding="utf-8")
+    (extension_folder / "refs--1.sql").write_text(
+        "CREATE TABLE refs (id int PRIMARY KEY, ours bool); INSERT INTO refs VALUES (1, false), (2, false);\n"
+        "SELECT pg_catalog.pg_extension_config_dump('refs', 'WHERE ours');\n",
+        encoding="utf-8",
+    )
+    settings = ConnectionSettings(
+        fresh_database(target_cluster), target_cluster.host, target_cluster.port, password=target_cluster.password
+    )
+    passfile = tmp_path / "passfile"
+    passfile.touch(mode=0o600)
+    passfile.write_text(settings.passfile_line(), encoding="utf-8")
+    environment, archive = settings.environment(passfile), tmp_path / "archive"
+
+    def program(name: str, *words: object) -> str:
+        command = [client_dir / name, f"--dbname={settings.conninfo()}", *map(str, words)]
+        return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    with Session(settings) as session:
+        session.execute("CREATE EXTENSION refs SCHEMA public")
+        session.execute("INSERT INTO public.refs VALUES (3, true)")
+        program("pg_dump", "--format=custom", f"--file={archive}")
+        listed = subprocess.run(
+            [client_dir / "pg_restore", "--list", archive], check=True, stdout=subprocess.PIPE, text=True
+        )
+        lines, loaded = restore_steps.leave_out_loaded(settings, listed.stdout.splitlines())
+        assert not loaded
+        assert [line for line in lines if "TABLE DATA public refs" in line]
+        rows = "SELECT pg_catalog.array_agg(id ORDER BY id) FROM public.refs"
+        assert session.value(rows) == [1, 2]
+        program("pg_restore", "--section=data", archive)
+        assert session.value(rows) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("content", ["{", rarely("[]"), rarely('{"of": 1}'), '{"done": {"data": true}}'])

@@ -79,7 +79,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def test_the_file_has_steps_tracks_and_notes(tmp_path: Path) -> None:
     clock = Clock()
-    progress = Progress(tmp_path / "progress.json", clock)
+    progress = Progress(tmp_path / "progress.json", clock, clock)
     progress.plan(2)
     progress.step("dump", 2000, "bytes")
     progress.beside("digests", 4000, "bytes").advance(1000, "public.couchdb")
@@ -100,7 +100,7 @@ def shown(**track: Any) -> dict[str, Any]:
     known = {"name": "data", "item": "", "total": 4_000_000_000, "done": 1_000_000_000, "unit": "bytes"}
     return {
         "step": "data",
-        "step_started": 0,
+        "step_seconds": 100,
         "heartbeat": 100,
         "tracks": [{**known, "estimated": False, "rate": None, "left": None, **track}],
     }
@@ -123,12 +123,46 @@ def test_the_track_that_takes_longest_comes_first() -> None:
     assert describe(progress).startswith("data | digests | 1.0 GB of 4.0 GB (25 %)")
 
 
+def test_a_track_that_is_done_comes_last() -> None:
+    """Digests are often done long before the dump that they run beside."""
+    progress = shown(rate=1.0, left=9.0)
+    progress["tracks"].insert(0, {**progress["tracks"][0], "name": "digests", "done": 4_000_000_000, "left": None})
+    assert describe(progress) == "data | 1.0 GB of 4.0 GB (25 %) | 1 B/s | 9 s left | digests done"
+
+
+def test_things_that_are_not_alike_tell_no_time() -> None:
+    """One of twenty materialized views may take longer than all others."""
+    clock = Clock()
+    views = Track("materialized views", 20, "matviews", False, None, clock)
+    clock.now += 60
+    views.advance(10)
+    assert (views.measure()["rate"], views.measure()["left"]) == (None, None)
+
+
+def test_what_takes_about_so_long_as_before() -> None:
+    assert describe(shown(unit="s", done=60, total=90, estimated=True, rate=1.0, left=30.0)) == (
+        "data | 1 min 0 s of about 1 min 30 s (66 %) | about 30 s left"
+    )
+
+
+def test_a_clock_that_is_set_back_changes_no_rate(tmp_path: Path) -> None:
+    clock, steady = Clock(), Clock()
+    progress = Progress(tmp_path / "progress.json", clock, steady)
+    progress.step("dump", 2000, "bytes")
+    clock.now, steady.now = 5, steady.now + 10
+    progress.advance(500)
+    with progress:
+        written = read(tmp_path / "progress.json")
+    assert (written["heartbeat"], written["step_seconds"]) == (5, 10)
+    assert (written["tracks"][0]["rate"], written["tracks"][0]["left"]) == (50, 30)
+
+
 def test_without_a_total_the_time_so_far_is_told() -> None:
-    assert describe({"step": "schema", "step_started": 0, "heartbeat": 4000}) == "schema | 1 h 6 min so far"
+    assert describe({"step": "schema", "step_seconds": 4000, "heartbeat": 4000}) == "schema | 1 h 6 min so far"
 
 
 def test_a_heartbeat_that_has_stopped_is_told() -> None:
-    progress = {"step": "schema", "step_started": 0, "heartbeat": 4000}
+    progress = {"step": "schema", "step_seconds": 4000, "heartbeat": 4000}
     assert describe(progress, 4060) == "schema | 1 h 6 min so far"
     assert describe(progress, 4300).endswith("no sign of life for 5 min 0 s")
     # A clock that was set back is no reason to worry.
