@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
@@ -189,8 +190,10 @@ class Session:
 
     def cancel(self) -> None:
         """Ask the server to stop what this session runs; may be called from another thread."""
-        if not self._connection.closed:
-            self._connection.cancel()
+        # A server that is gone runs nothing; the session's own thread is told why.
+        with suppress(psycopg2.Error):
+            if not self._connection.closed:
+                self._connection.cancel()
 
     @property
     def backend_pid(self) -> int:

@@ -240,6 +240,9 @@ def _clear(folder: Path) -> None:
     for name in ("progress.json", "result.json", "spec.json", "log", job_runner.RESERVE):
         with suppress(FileNotFoundError):
             (folder / name).unlink()
+    # What write_text had begun when it was killed.
+    for path in folder.glob(".*.*"):
+        path.unlink()
     for name in ("code", "work"):
         remove_tree(folder / name)
 

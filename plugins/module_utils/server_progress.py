@@ -10,6 +10,7 @@ import threading
 from typing import Any, Iterable, Mapping
 
 from .connection import APPLICATION_NAME, ConnectionSettings, Session
+from .errors import MigrationError
 
 COPY_SINCE = 140000
 LARGEST_SHARE = 0.99
@@ -52,10 +53,13 @@ class _Prober:
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
         self._session: Session | None = None
+        self._closed = False
         self._probing = threading.Lock()
 
     def __call__(self) -> tuple[int, str]:
         with self._probing:
+            if self._closed:
+                raise MigrationError("What was asked has ended.", "closed")
             try:
                 if self._session is None:
                     self._session = Session(self._settings)
@@ -65,8 +69,9 @@ class _Prober:
                 raise
 
     def close(self) -> None:
-        """End the session; a probe after that opens another."""
+        """End the session, for good: a heartbeat may still be on its way here."""
         with self._probing:
+            self._closed = True
             self._drop()
 
     def _drop(self) -> None:
