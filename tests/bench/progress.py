@@ -8,7 +8,6 @@ The error of a prediction is given as a part of the step's own duration: 10 % of
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils import job
-from support import binaries, places, seed
-from support.clusters import Cluster
+from support import binaries, seed
 from support.migration import Migration, environment
 
+from bench.servers import SOURCE, TARGET, servers
+
 DOCUMENTS = 400_000
-SOURCE, TARGET = 16, 18
 LOOK_SECONDS = 0.5
 # A step shorter than that has nothing to predict.
 SHORTEST_SECONDS = 5.0
@@ -44,17 +43,12 @@ class Sample:
 def main(arguments: list[str]) -> None:
     """Run it and print the table."""
     documents = int(arguments[0]) if arguments else DOCUMENTS
-    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=places.work_folder("clusters")))
-    # The servers run as another user when this is root, and keep their own folders closed.
-    folder.chmod(0o711)
     with ExitStack() as stack:
+        source, target = stack.enter_context(servers())
         work = stack.enter_context(tempfile.TemporaryDirectory())
-        source = stack.enter_context(Cluster.create(folder / "source", binaries.binaries(SOURCE)))
-        target = stack.enter_context(Cluster.create(folder / "target", binaries.binaries(TARGET)))
         seed.seed(source, "bench", documents=documents)
         seed.create_role(target, seed.OWNER)
         steps = _watch(Migration(source, target, binaries.clients().bin_dir, Path(work), "bench"))
-    shutil.rmtree(folder)
     print(f"{documents:,} documents, PostgreSQL {SOURCE} to {TARGET}")
     print(f"{'step':<28}{'took':>8}" + "".join(f"{f'at {moment:.0%}':>10}" for moment in MOMENTS))
     errors = [error for samples in steps for error in _report(samples) if error is not None]
