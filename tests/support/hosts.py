@@ -168,6 +168,8 @@ class Hosts:
             *("--name", container, "--hostname", spec.name, "--label", f"{LABEL}={self.name}", *RIGHTS),
             *("--network", self._full(first), "--network-alias", spec.name),
             *(word for volume in volumes for word in ("--volume", volume)),
+            # A daemon in it has networks, and can't switch this on itself.
+            *(("--sysctl", "net.ipv4.ip_forward=1") if spec.compose else ()),
             image_name,
             *(OLD_CGROUPS if old else ()),
         )

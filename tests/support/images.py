@@ -126,8 +126,7 @@ def _with_compose(docker: Engine, suite: str, host: str) -> str:
     if suite != COMPOSE_SUITE:
         raise SupportError(f"Docker Compose can be had for {COMPOSE_SUITE} only, not for {suite}.")
     name = f"{REPOSITORY}-compose:{suite}"
-    files = {"Dockerfile": RECIPE / "compose", "daemon.json": RECIPE / "daemon.json"}
-    _add(docker, name, host, files, {"BASE": host, "MIRROR": _mirror()})
+    _add(docker, name, host, {"Dockerfile": RECIPE / "compose"}, {"BASE": host, "MIRROR": _mirror()})
     return name
 
 
