@@ -257,7 +257,7 @@ def _foresee(
     diff: Callable[[], dict[str, str]] | None,
 ) -> dict[str, Any]:
     """What a run would do: nothing when the job is done, else start, redo or join it."""
-    state = job.check(folder, spec)
+    state = job.check(folder, spec, still_valid)
     if state.status == "done" and still_valid(state.result["value"]):
         return dict(state.result["value"], changed=False, job=describe_job(state, spec.kind))
     foreseen: dict[str, Any] = {"changed": True, "job": describe_job(state, spec.kind)}

@@ -118,7 +118,7 @@ class CouchDB:
         except urllib.error.HTTPError as error:
             # It is the answer, too, with a connection that is still open.
             error.close()
-            raise self._refused(error.code, database, elsewhere(error.code, error.headers)) from None
+            raise self._refused(error.code, database, elsewhere(address, error.code, error.headers)) from None
         except ValueError:
             raise self._stranger() from None
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:

@@ -137,6 +137,7 @@ def _make(context: JobContext, partial: Path) -> dict[str, Any]:
             "compression": parameters["compression"],
             "pg_dump_major": parameters["pg_dump_major"],
             "seconds": round(time.monotonic() - started, 1),
+            "written": earlier_dump.written(partial),
         }
         fsync_tree(partial)
         write_json(partial / manifest.EVIDENCE, document)
@@ -212,8 +213,11 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
     copied = CopyProgress(settings, sizes, rows, one_by_one=_dump_workers(parameters) == 1)
     probe: Probe = copied
     if snapshot.session.version < COPY_SINCE:
-        expected = archive_growth.expected_bytes(settings, tables.kept, parameters["format"], parameters["compression"])
-        probe = archive_growth.ArchiveGrowth(partial, copied, total, expected)
+        kind, compression = parameters["format"], parameters["compression"]
+        # What is only for the eye ends no dump.
+        with suppress(MigrationError):
+            expected = archive_growth.expected_bytes(settings, tables.kept, kind, compression)
+            probe = archive_growth.ArchiveGrowth(partial, copied, total, expected)
     held = HeldSnapshotCost(settings, time.monotonic())
     context.progress.step("dump", total, "bytes", estimated=True, probe=probe)
     context.progress.note("snapshot", held.tell)

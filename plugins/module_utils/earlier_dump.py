@@ -36,7 +36,18 @@ def evidence_of(partial: Path, context: JobContext) -> dict[str, Any] | None:
     if not (partial / manifest.HALF_DONE).exists():
         return None
     document = read_json(partial / manifest.EVIDENCE)
-    return document if document and _is_of(document, context.parameters) else None
+    if not document or not _is_of(document, context.parameters):
+        return None
+    # Whoever began to remove it was perhaps interrupted.
+    return document if document["dump"].get("written") == written(partial) else None
+
+
+def written(partial: Path) -> dict[str, int]:
+    """How much there is, without evidence and manifest, nor what was left of these when their writer was killed."""
+    for path in [*partial.glob(f".{manifest.EVIDENCE}.*"), *partial.glob(f".{manifest.MANIFEST}.*")]:
+        path.unlink()
+    sizes = [stat.st_size for path, stat in manifest.list_files(partial) if path != manifest.EVIDENCE]
+    return {"files": len(sizes), "bytes": sum(sizes)}
 
 
 def _is_of(document: dict[str, Any], wanted: dict[str, Any]) -> bool:

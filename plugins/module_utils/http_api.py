@@ -102,7 +102,7 @@ class HttpApi:
             except urllib.error.HTTPError as error:
                 with error:
                     said = _words(error.read().decode(errors="replace"))
-                there = elsewhere(error.code, error.headers)
+                there = elsewhere(request.full_url, error.code, error.headers)
                 if there:
                     raise self._moved(method, path, error.code, there) from None
                 if error.code != 429 or attempt == TRIES:

@@ -53,7 +53,7 @@ def main(folder: Path) -> int:
     _on_stop(signal.SIG_IGN)
     worker = os.fork()
     if worker:
-        return _see_it_end(folder, worker)
+        return see_it_end(folder, worker)
     _on_stop(_cancel)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
@@ -64,10 +64,8 @@ def main(folder: Path) -> int:
         settings = ConnectionSettings.restored(place, secrets.get("login_password"))
     with Progress(folder / "progress.json") as progress, Sparing(folder, settings) as sparing:
         result = _run(JobContext(folder, parameters, progress, sparing, secrets), spec["entry"])
-    remove_tree(folder / "work")
     # There is room for the result on a full disk, too.
-    with suppress(FileNotFoundError):
-        (folder / RESERVE).unlink()
+    clear_work(folder)
     write_json(folder / "result.json", result)
     return 0 if result["status"] == "done" else 1
 
@@ -89,17 +87,27 @@ def _on_stop(handler: Any) -> None:
         signal.signal(number, handler)
 
 
-def _see_it_end(folder: Path, worker: int) -> int:
+def see_it_end(folder: Path, worker: int) -> int:
     """End what the worker ran when it was killed: a halted pg_dump would hold its snapshot on the source for ever.
 
     The lock is held until then.
     """
     _pid, status = os.waitpid(worker, 0)
-    if os.WIFSIGNALED(status):
-        sys.stderr.write(f"The job was killed by signal {os.WTERMSIG(status)}: by somebody, or for want of memory.\n")
-        processes.kill_all(processes.of_job(folder))
-        remove_tree(folder / "work")
-    return 0
+    if (folder / "result.json").exists():
+        return 0
+    processes.kill_all(processes.of_job(folder))
+    clear_work(folder)
+    how = f"was killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended without a result"
+    with suppress(OSError):
+        sys.stderr.write(f"The job {how}: by somebody, or for want of memory or of disk.\n")
+    return 1
+
+
+def clear_work(folder: Path) -> None:
+    """Remove what a job keeps only while it runs."""
+    remove_tree(folder / "work")
+    with suppress(FileNotFoundError):
+        (folder / RESERVE).unlink()
 
 
 def _run(context: JobContext, entry: str) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import http.client
 import urllib.request
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
+
+PORTS = {"http": 80, "https": 443}
 
 
 class OwnRedirects(urllib.request.HTTPRedirectHandler):
@@ -32,14 +34,18 @@ class OwnRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def elsewhere(status: int, headers: Any) -> str:
-    """Where an answer points, for a sentence: nothing but scheme, host and port; empty where it points nowhere."""
-    place = headers.get("Location") or ""
-    if not 300 <= status < 400 or not urlsplit(place).hostname:
+def elsewhere(asked: str, status: int, headers: Any) -> str:
+    """Which other server than that of ``asked`` an answer points to, as scheme, host and port; empty where to none."""
+    place = urljoin(asked, headers.get("Location") or "")
+    if not 300 <= status < 400 or _server(place) == _server(asked):
         return ""
-    return "{}://{}".format(*_server(place))
+    return "{}://{}:{}".format(*_server(place))
 
 
-def _server(url: str) -> tuple[str, str]:
+def _server(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
-    return parts.scheme, parts.netloc.rpartition("@")[2].lower()
+    try:
+        port = parts.port or PORTS.get(parts.scheme)
+    except ValueError:
+        port = None
+    return parts.scheme, (parts.hostname or "").lower(), port

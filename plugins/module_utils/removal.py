@@ -12,12 +12,12 @@ import os
 from pathlib import Path
 from typing import Any, Iterator
 
-from . import arrival, job, limits, manifest
+from . import arrival, job, job_runner, limits, manifest
 from .errors import MigrationError
 from .files import read_json
 
 # What a job leaves in its folder; its own copy of the code and its working folder hold nothing but its own.
-_OF_A_JOB = ("spec.json", "progress.json", "result.json", "log", "lock", "start.lock", limits.FILE)
+_OF_A_JOB = ("spec.json", "progress.json", "result.json", "log", "lock", "start.lock", limits.FILE, job_runner.RESERVE)
 _FOLDERS_OF_A_JOB = ("code", "work")
 
 

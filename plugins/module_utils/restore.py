@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
-from . import function_paths, manifest, programs, restore_roles, restore_steps, target_database
+from . import function_paths, job, manifest, programs, restore_roles, restore_steps, target_database
 from .archive_check import check_archive
 from .connection import ConnectionSettings, Session, check_no_pooler, server_identity
 from .database import find_database, find_database_by_oid
@@ -68,19 +68,32 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         replace_existing=options["replace_existing"],
         maintenance_work_mem=options["maintenance_work_mem"],
     )
-    return JobSpec("restore", ENTRY, parameters, fingerprint, {"login_password": settings.password or ""})
+    secrets = {"login_password": settings.password or ""}
+    return JobSpec("restore", ENTRY, parameters, fingerprint, secrets, loose=CHOICES)
 
 
-def still_valid(settings: ConnectionSettings, paths: Mapping[str, str], result: dict[str, Any]) -> bool:
+def still_valid(settings: ConnectionSettings, paths: Mapping[str, str], state: Path, result: dict[str, Any]) -> bool:
     """Whether the database that was restored is still there, whatever it is called by now.
 
-    Until it has its real name, its functions can still get other ``paths``.
+    Until it is verified, its functions can still get other ``paths``; MigrationError ``different_work`` says that it is.
     """
     with Session(settings.maintenance) as session:
         found = find_database_by_oid(session, result["oid"])
     if found is None:
         return False
-    return bool(found["name"] != result["incoming"] or result["function_search_path"] == dict(paths))
+    applied = result.get("function_search_path", {})
+    differs = {function: path for function, path in paths.items() if applied.get(function) != path}
+    if not differs or found["name"] != result["incoming"]:
+        return True
+    verified = job.look(state / "jobs" / "verify")
+    if verified.status == "done" and verified.result["value"]["oid"] == result["oid"]:
+        raise MigrationError(
+            f"{result['incoming']!r} is verified already, without the function_search_path of {', '.join(sorted(differs))}. "
+            f"Leave it as it was, or drop {result['incoming']!r} on the target, so that it is restored and verified anew.",
+            "different_work",
+            differs=differs,
+        )
+    return False
 
 
 def run(context: JobContext) -> dict[str, Any]:
@@ -115,7 +128,7 @@ def run(context: JobContext) -> dict[str, Any]:
         "created_roles": steps.result("roles"),
         "moved_roles": moved,
         "function_settings": steps.result("functions") or {},
-        "function_search_path": parameters["function_search_path"],
+        "function_search_path": steps.result("paths") or {},
         "settings_left_out": steps.result("settings") or [],
         "resumed_after": resumed,
         "harmless_messages": sections.harmless,

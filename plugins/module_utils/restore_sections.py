@@ -70,6 +70,7 @@ class Sections:
             with Session(self._incoming) as session:
                 before = self._steps.result("functions") or {}
                 self._steps.mark("functions", {**before, **function_paths.apply(session, paths)})
+                self._steps.mark("paths", {**(self._steps.result("paths") or {}), **paths})
         if not self._steps.result("data"):
             self._data()
         self._post_data_and_digests()

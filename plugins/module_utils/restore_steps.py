@@ -17,7 +17,7 @@ from .identifiers import qualified
 from .relations import list_tables
 
 _CONFIGURATION = """
-SELECT n.nspname AS schema, c.relname AS name, e.condition
+SELECT n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, e.condition
 FROM (SELECT pg_catalog.unnest(extconfig) AS oid, pg_catalog.unnest(extcondition) AS condition
       FROM pg_catalog.pg_extension) AS e
 JOIN pg_catalog.pg_class AS c ON c.oid = e.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -97,18 +97,53 @@ def leave_out_loaded(settings: ConnectionSettings, lines: list[str]) -> tuple[li
         left, unclear = pg_restore.without(lines, set(loaded))
         for entry in unclear:
             session.execute(f"TRUNCATE ONLY {loaded[entry].sql}")
-        _empty_extensions(session)
+        _empty_extensions(session, lines)
     return left, {table.key for entry, table in loaded.items() if entry not in unclear}
 
 
-def _empty_extensions(session: Session) -> None:
+def _empty_extensions(session: Session, lines: list[str]) -> None:
     """Take the operator's rows out of tables that are members of extensions, to be loaded again.
 
     The extension brings rows of its own, so that those which are there tell nothing; it says itself which rows pg_dump
-    carries (``pg_extension_config_dump``).
+    carries (``pg_extension_config_dump``). Raises MigrationError ``rows_remain`` when they can't be taken out.
     """
-    for row in session.rows(_CONFIGURATION):
-        session.execute(f"DELETE FROM ONLY {qualified(row['schema'], row['name'])} {row['condition']}")
+    tables = {
+        pg_restore.entry_of_rows(row["schema"], row["name"], row["owner"]): row for row in session.rows(_CONFIGURATION)
+    }
+    _left, unclear = pg_restore.without(lines, set(tables))
+    remaining = [row for entry, row in tables.items() if entry not in unclear and _has_rows(session, row)]
+    # One may refer to another: as long as any can be emptied, the others are tried again.
+    while remaining:
+        kept = [row for row in remaining if not _emptied(session, row)]
+        if len(kept) == len(remaining):
+            names = ", ".join(f"{row['schema']}.{row['name']}" for row in kept)
+            database = session.settings.database
+            raise MigrationError(
+                f"Rows of {names}, which belong to an extension, were loaded before and can't be taken out to be loaded again. "
+                f"Drop {database!r} on the target, so that it is begun anew.",
+                "rows_remain",
+                tables=names,
+            )
+        remaining = kept
+
+
+def _has_rows(session: Session, table: dict[str, Any]) -> bool:
+    return bool(session.value(f"SELECT EXISTS (SELECT FROM ONLY {_rows_of(table)})"))
+
+
+def _emptied(session: Session, table: dict[str, Any]) -> bool:
+    try:
+        session.execute(f"DELETE FROM ONLY {_rows_of(table)}")
+    except MigrationError as error:
+        if error.code != "sql":
+            raise
+        return False
+    # A trigger may have kept some.
+    return not _has_rows(session, table)
+
+
+def _rows_of(table: dict[str, Any]) -> str:
+    return f"{qualified(table['schema'], table['name'])} {table['condition']}"
 
 
 def make_durable(settings: ConnectionSettings) -> None:

@@ -136,7 +136,7 @@ class Sparing:
         changed = (found.nice, found.io_class) != (before.nice, before.io_class)
         if changed:
             self._treated.clear()
-        # Also back to what a process has by itself; new ones have that then.
+        # Also back to what is usual; new ones have that then.
         if changed or (look_for_new and (found.nice, found.io_class) != (0, "none")):
             for pid in {os.getpid(), *processes.of_job(self._folder), *self._backends()} - self._treated:
                 _apply(pid, found)
@@ -170,4 +170,5 @@ def _apply(pid: int, wanted: limits.Limits) -> None:
     ionice = shutil.which("ionice")
     if ionice and threads:
         with suppress(OSError, subprocess.TimeoutExpired):
-            programs.ask([ionice, *_IONICE[wanted.io_class], "-p", *map(str, threads)])
+            # Also when one of them has ended since.
+            programs.ask([ionice, "-t", *_IONICE[wanted.io_class], "-p", *map(str, threads)])

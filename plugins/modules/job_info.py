@@ -93,7 +93,7 @@ def main() -> None:
         return {
             "changed": False,
             "job": describe_job(state, options["kind"]),
-            "line": describe(state.progress, time.time()),
+            "line": describe(state.progress, time.time() if state.status == "running" else None),
             "result": state.result.get("value"),
             "error": error,
         }

@@ -93,6 +93,11 @@ function_settings:
   returned: when the restore is done
   type: dict
   sample: {"public.area_population(area text)": ["search_path=public, pg_temp"]}
+function_search_path:
+  description: The paths that were given to functions by the option of that name.
+  returned: when the restore is done
+  type: dict
+  sample: {"public.area_population(text)": "public, pg_temp"}
 settings_left_out:
   description: Settings of the source's database that the target's server refused.
   returned: when the restore is done
@@ -142,6 +147,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
     connection_settings,
     fail,
     make_module,
+    migration_state,
     run_job,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
@@ -168,7 +174,7 @@ def main() -> None:
     run_job(
         module,
         spec,
-        lambda result: restore.still_valid(settings, options["function_search_path"], result),
+        lambda result: restore.still_valid(settings, options["function_search_path"], migration_state(module), result),
         lambda: {"before": "", "after": f"database: {options['incoming']}\n"},
     )
 

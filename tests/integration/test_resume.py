@@ -15,6 +15,7 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import files, processes, restore_steps
 from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
 from support import seed
 from support.background import (
     Background,
@@ -215,6 +216,11 @@ def test_a_function_gets_its_path_when_all_else_is_restored(migration: Migration
     again = migration.run(playbook)
     assert again.code == 0, again.output
     assert result(migration, "restore")["resumed_after"] == ["pre-data", "data", "post-data"]
+    # What is verified doesn't change any more.
+    migration.variables["couch2pg_function_search_path"] = {"public.area_population(text)": "pg_temp, public"}
+    assert "is verified already, without the function_search_path of public.area_population(text)" in migration.fail(
+        playbook=playbook
+    )
 
 
 def test_rows_of_an_extension_are_loaded_again(
@@ -228,7 +234,9 @@ def test_rows_of_an_extension_are_loaded_again(
     (extension_folder / "refs.control").write_text("default_version = '1'\n", encoding="utf-8")
     (extension_folder / "refs--1.sql").write_text(
         "CREATE TABLE refs (id int PRIMARY KEY, ours bool); INSERT INTO refs VALUES (1, false), (2, false);\n"
-        "SELECT pg_catalog.pg_extension_config_dump('refs', 'WHERE ours');\n",
+        "CREATE TABLE layers (ref int REFERENCES refs);\n"
+        "SELECT pg_catalog.pg_extension_config_dump('refs', 'WHERE ours');\n"
+        "SELECT pg_catalog.pg_extension_config_dump('layers', '');\n",
         encoding="utf-8",
     )
     settings = ConnectionSettings(
@@ -246,17 +254,21 @@ def test_rows_of_an_extension_are_loaded_again(
     with Session(settings) as session:
         session.execute("CREATE EXTENSION refs SCHEMA public")
         session.execute("INSERT INTO public.refs VALUES (3, true)")
+        session.execute("INSERT INTO public.layers VALUES (3)")
         program("pg_dump", "--format=custom", f"--file={archive}")
         listed = subprocess.run(
             [client_dir / "pg_restore", "--list", archive], check=True, stdout=subprocess.PIPE, text=True
         )
-        lines, loaded = restore_steps.leave_out_loaded(settings, listed.stdout.splitlines())
-        assert not loaded
+        lines, _loaded = restore_steps.leave_out_loaded(settings, listed.stdout.splitlines())
+        assert session.value("SELECT pg_catalog.count(*) FROM public.layers") == 0
         assert [line for line in lines if "TABLE DATA public refs" in line]
         rows = "SELECT pg_catalog.array_agg(id ORDER BY id) FROM public.refs"
         assert session.value(rows) == [1, 2]
         program("pg_restore", "--section=data", archive)
         assert session.value(rows) == [1, 2, 3]
+        session.execute("CREATE RULE keep AS ON DELETE TO public.layers DO INSTEAD NOTHING")
+        with pytest.raises(MigrationError, match=r"Rows of public\.refs, public\.layers, .* can't be taken out"):
+            restore_steps.leave_out_loaded(settings, listed.stdout.splitlines())
 
 
 @pytest.mark.parametrize("content", ["{", rarely("[]"), rarely('{"of": 1}'), '{"done": {"data": true}}'])

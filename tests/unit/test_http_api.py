@@ -48,6 +48,10 @@ def test_who_points_elsewhere_does_not_get_the_credentials_sent_there() -> None:
             couchdb.update_seq("medic")
         assert "COUCHDB_URL" in refused.value.message
         assert stranger.allowed == []
+        # The same host and port, but for TLS.
+        program.moved_to = program.address.replace("http:", "https:") + PATH
+        with pytest.raises(MigrationError, match=f"points to {program.address.replace('http:', 'https:')}"):
+            HttpApi("metabase", program.address, BEARER, [TOKEN]).ask("GET", PATH)
 
 
 def test_who_points_to_another_place_of_its_own_is_followed() -> None:
@@ -55,3 +59,7 @@ def test_who_points_to_another_place_of_its_own_is_followed() -> None:
         program.moved_to = PATH
         assert HttpApi("metabase", program.address, BEARER, [TOKEN]).ask("GET", "/connections/old") == {"host": "old"}
         assert program.allowed == [f"Bearer {TOKEN}"] * 2
+        # What would change something is not sent twice; that it points to itself is no other address to give.
+        program.moved_to = program.address + PATH + "/other"
+        with pytest.raises(MigrationError, match=f"answers 302 to PUT {PATH}\\.$"):
+            HttpApi("metabase", program.address, BEARER, [TOKEN]).ask("PUT", PATH, {})

@@ -8,6 +8,7 @@ The work is a real one, the check of an archive, whose file is large and empty (
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -22,6 +23,7 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils import (
     archive_check,
     job,
+    job_runner,
     limits,
     manifest,
     overview,
@@ -169,8 +171,25 @@ def test_what_a_killed_job_ran_ends_with_it(running: tuple[Path, job.JobSpec]) -
     assert state.status == "dead"
     assert processes.of_job(folder) == []
     assert not (folder / "work").exists()
+    assert not (folder / "reserve").exists()
     assert "killed by signal 9" in (folder / "log").read_text(encoding="utf-8")
     assert not job.leaves(folder)
+
+
+def test_what_a_killed_job_ran_ends_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    program = left_behind(tmp_path)
+    killed = os.fork()
+    if killed == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    with contextlib.suppress(OSError), Path("/dev/full").open("w", encoding="utf-8", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        try:
+            job_runner.see_it_end(tmp_path, killed)
+        finally:
+            monkeypatch.undo()
+    assert program.wait(30) == -signal.SIGTERM
+    assert not (tmp_path / "work").exists()
 
 
 def test_what_a_job_left_that_was_killed_with_all_that_watches_it(running: tuple[Path, job.JobSpec]) -> None:
