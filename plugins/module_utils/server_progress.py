@@ -10,7 +10,7 @@ import threading
 from typing import Any, Iterable, Mapping
 
 from .connection import APPLICATION_NAME, ConnectionSettings, Session
-from .errors import MigrationError
+from .look_session import LookSession
 
 COPY_SINCE = 140000
 LARGEST_SHARE = 0.99
@@ -47,37 +47,11 @@ _BEGINS = re.compile(r'(?:dumping contents of|processing data for) table "(.+)"$
 _FINISHED = re.compile(r"finished item \d+ TABLE DATA (.+)$")
 
 
-class _Prober:
-    """A session that is opened when it is first needed, and opened anew when it was lost."""
-
-    def __init__(self, settings: ConnectionSettings) -> None:
-        self._settings = settings
-        self._session: Session | None = None
-        self._closed = False
-        self._probing = threading.Lock()
+class _Prober(LookSession):
+    """Asked at every heartbeat for the amount that is done, and what is worked on."""
 
     def __call__(self) -> tuple[int, str]:
-        with self._probing:
-            if self._closed:
-                raise MigrationError("What was asked has ended.", "closed")
-            try:
-                if self._session is None:
-                    self._session = Session(self._settings)
-                return self._look(self._session)
-            except BaseException:
-                self._drop()
-                raise
-
-    def close(self) -> None:
-        """End the session, for good: a heartbeat may still be on its way here."""
-        with self._probing:
-            self._closed = True
-            self._drop()
-
-    def _drop(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        return self.ask(self._look)
 
     def _look(self, session: Session) -> tuple[int, str]:
         raise NotImplementedError

@@ -90,15 +90,16 @@ class Transfer:
         """Everything, from the first question to the archive's name."""
         progress = self._context.progress
         refetched: list[str] = []
-        # Connecting, manifest, files, checksums.
-        progress.plan(4 if self._direct else 1)
         if arrival.check_place(self._final, self._source, self._state.name):
             listing = manifest.load(self._final)
+            progress.plan(1)
             if self._is_intact(listing):
                 return self._result(listing, 0, refetched)
+            self._plan()
             self._knock()
             partial = arrival.take_back(self._final)
         else:
+            self._plan()
             self._knock()
             partial = arrival.prepare(self._final, self._source, self._state.name)
         if self._direct:
@@ -133,6 +134,10 @@ class Transfer:
             with suppress(Exception):
                 transfer_key.ask_gate(configuration, gate.CLOSE)
         remove_tree(self._key)
+
+    def _plan(self) -> None:
+        """Connecting, manifest, files and checksums; what came through the controller is only checked."""
+        self._context.progress.plan(4 if self._direct else 1)
 
     def _is_intact(self, listing: dict[str, Any]) -> bool:
         """Whether the archive under its name is as it was dumped. Raises where it isn't ours to mend."""

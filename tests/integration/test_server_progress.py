@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -26,6 +27,10 @@ from support.clusters import Cluster
 from support.migration import execute
 
 SMALL, LARGE = "public.small", "public.very_large"
+ROWS = """
+SELECT coalesce(pg_catalog.sum(p.tuples_processed), 0)::bigint
+FROM pg_catalog.pg_stat_progress_copy AS p JOIN pg_catalog.pg_stat_activity AS a USING (pid) WHERE a.application_name = %s
+"""
 SIZES = {SMALL: 8192, LARGE: 20_000_000}
 
 
@@ -52,10 +57,15 @@ def copying(settings: ConnectionSettings, tmp_path: Path, client_dir: Path) -> I
     environment = settings.environment(passfile)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         with Session(settings) as session:
-            query = "SELECT count(*) FROM pg_catalog.pg_stat_progress_copy AS p JOIN pg_catalog.pg_stat_activity USING (pid)"
-            wait_until(
-                "it copies", lambda: session.value(f"{query} WHERE application_name = %s", [APPLICATION_NAME]) == 1
-            )
+            looks = [0]
+
+            def is_held_up() -> bool:
+                """The pipe is full: it has copied many rows, and no more since the look before."""
+                time.sleep(0.2)
+                looks.append(session.value(ROWS, [APPLICATION_NAME]))
+                return looks[-1] == looks[-2] > 1000
+
+            wait_until("it is held up", is_held_up)
         yield
         process.kill()
 
