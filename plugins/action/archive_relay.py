@@ -12,9 +12,9 @@ from typing import Any, Iterator
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.cht.couch2pg.plugins.module_utils import relay
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import amount, duration
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount, duration
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import relay
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.job_action import INTERVALS, keep_alive
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.other_host import connect
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import (
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import (
     FILE_MODE,
     expand,
     make_private_folder,

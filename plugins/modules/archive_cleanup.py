@@ -76,9 +76,10 @@ left:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import removal
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import expand
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import removal
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
 
 OPTIONS: dict[str, Any] = {
     "archive": {"type": "path", "default": ""},

@@ -71,14 +71,11 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/archive_check}
 """
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import archive_check
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    JOB_OPTIONS,
-    foresee_or_fail,
-    make_module,
-    run_job,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import foresee_or_fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import JOB_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import check as archive_check
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 
 OPTIONS = {
     "archive": {"type": "path", "required": True},

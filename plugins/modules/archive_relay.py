@@ -73,8 +73,9 @@ carried_bytes:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import relay
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import relay
 
 OPTIONS: dict[str, Any] = {
     "archive": {"type": "path", "required": True},

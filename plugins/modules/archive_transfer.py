@@ -157,19 +157,16 @@ job:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import transfer
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    JOB_OPTIONS,
-    fail,
-    make_module,
-    run_job,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.limits import Limits
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import JOB_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.limits import Limits
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import job as transfer_job
 
 OPTIONS: dict[str, Any] = {
     "archive": {"type": "path", "required": True},
-    "way": {"type": "str", "default": "direct", "choices": list(transfer.WAYS)},
+    "way": {"type": "str", "default": "direct", "choices": list(transfer_job.WAYS)},
     "reason": {"type": "str", "default": ""},
     "source": {"type": "dict", "required": True},
     "address": {"type": "str", "default": ""},
@@ -191,13 +188,13 @@ def main() -> None:
     if module.check_mode and "manifest_sha256" not in options["source"]:
         module.exit_json(changed=True, msg="The archive has to be dumped first.")
     try:
-        spec = transfer.job_spec(options, Limits(rate_limit=options["bandwidth_limit"]))
+        spec = transfer_job.job_spec(options, Limits(rate_limit=options["bandwidth_limit"]))
     except MigrationError as error:
         fail(module, error)
     run_job(
         module,
         spec,
-        lambda result: transfer.still_valid(options, result),
+        lambda result: transfer_job.still_valid(options, result),
         lambda: {"before": "", "after": f"archive: {options['archive']}\n"},
     )
 

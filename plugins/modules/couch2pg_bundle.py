@@ -78,32 +78,29 @@ problems:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_bundle, couch2pg_pack, deployments
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    DEPLOYMENT_OPTIONS,
-    MIGRATION_OPTIONS,
-    make_module,
-    migration_state,
-    run,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import make_private_folder
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import DEPLOYMENT_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import bundle as deployment_bundle
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import pack as deployment_pack
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import make_private_folder
 
 
 def main() -> None:
     """Entry point."""
     module = make_module(DEPLOYMENT_OPTIONS, MIGRATION_OPTIONS)
-    path = migration_state(module) / couch2pg_bundle.NAME
+    path = migration_state(module) / deployment_bundle.NAME
 
     def work() -> dict[str, Any]:
-        deployment = deployments.find(module.params["deployment"])
-        found = deployments.read(deployment)
-        packed = couch2pg_pack.look(deployment.as_found(found), found)
-        before = couch2pg_bundle.sha256(path)
+        deployment = discovery.find(module.params["deployment"])
+        found = discovery.read(deployment)
+        packed = deployment_pack.look(deployment.as_found(found), found)
+        before = deployment_bundle.sha256(path)
         if module.check_mode:
-            written = couch2pg_bundle.write(None, packed.description, packed.skip, packed.node)
+            written = deployment_bundle.write(None, packed.description, packed.skip, packed.node)
         else:
             make_private_folder(path.parent)
-            written = couch2pg_bundle.save(path, packed.description, packed.skip, packed.node)
+            written = deployment_bundle.save(path, packed.description, packed.skip, packed.node)
         contents = {name: value for name, value in vars(packed.description).items() if name != "texts"}
         return {
             "changed": before != written.sha256,

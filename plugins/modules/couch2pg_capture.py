@@ -110,18 +110,14 @@ problems:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_settings, deployments
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    DEPLOYMENT_OPTIONS,
-    MIGRATION_OPTIONS,
-    make_module,
-    migration_state,
-    run,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_problems import problems
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings import CAPTURED
-from ansible_collections.cht.couch2pg.plugins.module_utils.deployment import NONE
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import make_private_folder
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import DEPLOYMENT_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.kinds import NONE
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.problems import problems
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import CAPTURED
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import make_private_folder
 
 OPTIONS: dict[str, Any] = {"with_secrets": {"type": "bool", "default": False, "no_log": False}}
 
@@ -132,10 +128,10 @@ def main() -> None:
     path = migration_state(module) / CAPTURED
 
     def work() -> dict[str, Any]:
-        deployment = deployments.find(module.params["deployment"])
+        deployment = discovery.find(module.params["deployment"])
         if deployment.kind == NONE:
             return {"changed": False, "found": False, "deployment": deployment.as_dict()}
-        found = deployments.read(deployment)
+        found = discovery.read(deployment)
         deployment = deployment.as_found(found)
         before = couch2pg_settings.load_if_there(path)
         changed = before != found.settings
@@ -153,7 +149,7 @@ def main() -> None:
             "node": found.node,
             "image": found.image,
             "problems": problems(found, deployment.app_dir),
-            "diff": deployments.redacted_diff(before, found.settings),
+            "diff": discovery.redacted_diff(before, found.settings),
         }
 
     run(module, work)

@@ -179,17 +179,15 @@ job:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import health_job
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module, require_psycopg2
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     JOB_OPTIONS,
     LOG_OPTIONS,
     REACH_OPTIONS,
-    fail,
-    make_module,
-    require_psycopg2,
-    run_job,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.handover import health_job
 
 OPTIONS: dict[str, Any] = {
     "settings_file": {"type": "path", "required": True},

@@ -77,15 +77,11 @@ problems:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_bundle, couch2pg_install
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    DEPLOYMENT_OPTIONS,
-    MIGRATION_OPTIONS,
-    make_module,
-    migration_state,
-    run,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import expand
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import DEPLOYMENT_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import bundle as deployment_bundle
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import install as deployment_install
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
 
 OPTIONS: dict[str, Any] = {"bundle": {"type": "path", "default": ""}}
 
@@ -94,10 +90,10 @@ def main() -> None:
     """Entry point."""
     module = make_module(DEPLOYMENT_OPTIONS, MIGRATION_OPTIONS, OPTIONS)
     options = module.params
-    path = expand(options["bundle"]) if options["bundle"] else migration_state(module) / couch2pg_bundle.NAME
+    path = expand(options["bundle"]) if options["bundle"] else migration_state(module) / deployment_bundle.NAME
 
     def work() -> dict[str, Any]:
-        planned = couch2pg_install.plan(path, options["deployment"])
+        planned = deployment_install.plan(path, options["deployment"])
         foreseen = {
             "changed": planned.needed,
             "files": planned.made(),
@@ -109,9 +105,9 @@ def main() -> None:
         if module.check_mode and planned.needed:
             return {**foreseen, "ready": True, "problems": []}
         if planned.needed:
-            couch2pg_install.apply(planned, options["migration_id"])
-        lacking = couch2pg_install.missing_programs(planned.description)
-        problems = [*lacking, *couch2pg_install.problems(planned.description)]
+            deployment_install.apply(planned, options["migration_id"])
+        lacking = deployment_install.missing_programs(planned.description)
+        problems = [*lacking, *deployment_install.problems(planned.description)]
         return {**foreseen, "ready": not lacking, "problems": problems}
 
     run(module, work)

@@ -159,10 +159,11 @@ summary:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import LOG_OPTIONS, make_module, run
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_log import summarise
-from ansible_collections.cht.couch2pg.plugins.module_utils.log_source import open_source
-from ansible_collections.cht.couch2pg.plugins.module_utils.redaction import Redactor
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import LOG_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.redaction import Redactor
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.reader import summarise
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.source import open_source
 
 OPTIONS: dict[str, Any] = {
     "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},

@@ -92,8 +92,8 @@ driver:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import login_probe
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import login_probe
 
 OPTIONS: dict[str, Any] = {
     "host": {"type": "str", "required": True},

@@ -97,21 +97,14 @@ problems:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import (
-    couch2pg_access,
-    couch2pg_boot,
-    couch2pg_now,
-    couch2pg_service,
-    deployments,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    DEPLOYMENT_OPTIONS,
-    REACH_OPTIONS,
-    make_module,
-    require_psycopg2,
-    run,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.deployment import NONE
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, require_psycopg2, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import DEPLOYMENT_OPTIONS, REACH_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import access as couch2pg_access
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import boot as deployment_boot
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import service as deployment_service
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.kinds import NONE
+from ansible_collections.cht.couch2pg.plugins.module_utils.handover import sync as handover_sync
 
 OPTIONS: dict[str, Any] = {
     "most_behind": {"type": "int", "default": 0},
@@ -128,18 +121,18 @@ def main() -> None:
     options = module.params
 
     def work() -> dict[str, Any]:
-        deployment = deployments.find(options["deployment"])
+        deployment = discovery.find(options["deployment"])
         if deployment.kind == NONE:
             return {"changed": False, "found": False, "problems": ["there is no couch2pg on this host"]}
-        settings = deployments.read(deployment).settings
+        settings = discovery.read(deployment).settings
         reach = couch2pg_access.Reach.of(options)
         database, client = couch2pg_access.connection(reach.postgres(settings)), reach.couchdb(settings)
         # Nothing catches up that doesn't run.
-        patience = options["timeout"] if couch2pg_service.is_running(deployment) else 0
-        found = couch2pg_now.look(settings, database, client, options["most_behind"], patience)
-        running = couch2pg_service.is_running(deployment)
+        patience = options["timeout"] if deployment_service.is_running(deployment) else 0
+        found = handover_sync.look(settings, database, client, options["most_behind"], patience)
+        running = deployment_service.is_running(deployment)
         problems = [] if running else ["it doesn't run. Start it; its log says why it ended"]
-        if options["oid"] and not couch2pg_now.same_database(found["database"], options["identity"], options["oid"]):
+        if options["oid"] and not handover_sync.same_database(found["database"], options["identity"], options["oid"]):
             problems.append(
                 f"it writes to another database than this migration's: {found['database']['name']!r} (oid {found['database']['oid']}) at "
                 f"{database.place}. Correct where its settings lead"
@@ -148,7 +141,7 @@ def main() -> None:
             "changed": False,
             "found": True,
             "running": running,
-            "starts_itself": couch2pg_boot.starts_itself(deployment),
+            "starts_itself": deployment_boot.starts_itself(deployment),
             **found,
             "problems": problems + found["problems"],
         }

@@ -107,19 +107,12 @@ problems:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import (
-    couch2pg_settings,
-    couchdb_sync,
-    couchdb_url,
-    resync_guard,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    connection_settings,
-    make_module,
-    run,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import checkpoint, couchdb_sync
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb import url as couchdb_url
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
 
 OPTIONS: dict[str, Any] = {
     # They bear passwords.
@@ -147,15 +140,15 @@ def main() -> None:
         switches = {name: str(value) for name, value in options["sync"].items()}
         followed = url.followed(switches if captured is None or switches else captured.variables)
         with Session(settings) as session:
-            found = resync_guard.places(session, followed)
-            changes = resync_guard.renames(found) if options["rename"] else []
+            found = checkpoint.places(session, followed)
+            changes = checkpoint.renames(found) if options["rename"] else []
             if changes and not module.check_mode:
-                resync_guard.rename(session, changes)
-                found = resync_guard.places(session, followed)
+                checkpoint.rename(session, changes)
+                found = checkpoint.places(session, followed)
         marks = {key: couchdb_url.seq_number(mark) for key, mark in options["marks"].items()}
         sync = [entry.as_dict() for entry in couchdb_sync.compare(found, marks)]
         foreseen = {change["after"] for change in changes}
-        resync_guard.check([place for place in found if place.followed.key not in foreseen])
+        checkpoint.check([place for place in found if place.followed.key not in foreseen])
         diff = {
             "before": "".join(f"{change['before']}\n" for change in changes),
             "after": "".join(f"{change['after']}\n" for change in changes),

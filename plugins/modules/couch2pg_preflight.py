@@ -105,21 +105,21 @@ facts:
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_settings, deployments, preflight_couch2pg
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, require_psycopg2, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     DEPLOYMENT_OPTIONS,
     POSTGRES_OPTION,
     REACH_OPTIONS,
-    make_module,
-    require_psycopg2,
-    run,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_access import Reach
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings import Settings
-from ansible_collections.cht.couch2pg.plugins.module_utils.deployment import NONE, Deployment, Found
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import expand
-from ansible_collections.cht.couch2pg.plugins.module_utils.findings import Findings
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import Findings
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.access import Reach
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.kinds import NONE, Deployment, Found
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import Settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import couch2pg as preflight_couch2pg
 
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
@@ -148,8 +148,8 @@ def main() -> None:
         findings, deployment = Findings(), None
         facts: dict[str, Any] = {}
         try:
-            deployment = deployments.find(options["deployment"])
-            if options["install"] and options["side"] == "target" and not deployments.is_there(deployment):
+            deployment = discovery.find(options["deployment"])
+            if options["install"] and options["side"] == "target" and not discovery.is_there(deployment):
                 deployment = replace(deployment, kind=NONE)
             findings, facts = _examine(deployment, options)
         except MigrationError as error:
@@ -171,9 +171,9 @@ def _examine(deployment: Deployment, options: dict[str, Any]) -> tuple[Findings,
     if deployment.kind == NONE:
         return _nothing_here(options["side"]), {}
     if options["side"] == "source":
-        found = deployments.read(deployment)
+        found = discovery.read(deployment)
         return preflight_couch2pg.examine_source(deployment.as_found(found), found, Reach.of(options))
-    found = deployments.read_or_nothing(deployment)
+    found = discovery.read_or_nothing(deployment)
     findings = preflight_couch2pg.examine_target(
         deployment.as_found(found),
         found,

@@ -96,20 +96,14 @@ documents:
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import (
-    couch2pg_access,
-    couch2pg_settings,
-    reconciliation,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    REACH_OPTIONS,
-    make_module,
-    require_psycopg2,
-    run,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import Session
-from ansible_collections.cht.couch2pg.plugins.module_utils.document_buckets import unpack_documents
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, require_psycopg2, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import REACH_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import access as couch2pg_access
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.handover import reconciliation
+from ansible_collections.cht.couch2pg.plugins.module_utils.handover.document_buckets import unpack_documents
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
 
 OPTIONS: dict[str, Any] = {
     "settings_file": {"type": "path", "required": True},

@@ -87,13 +87,16 @@ deployment:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_boot, couch2pg_service, deployments
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import DEPLOYMENT_OPTIONS, make_module, run
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_process_identity import identity
-from ansible_collections.cht.couch2pg.plugins.module_utils.deployment import NONE
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import DEPLOYMENT_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import boot as deployment_boot
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import service as deployment_service
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.kinds import NONE
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.process_identity import identity
 
 OPTIONS: dict[str, Any] = {
-    "state": {"type": "str", "choices": list(couch2pg_service.STATES)},
+    "state": {"type": "str", "choices": list(deployment_service.STATES)},
     "disabled": {"type": "bool", "default": False},
 }
 
@@ -101,22 +104,22 @@ OPTIONS: dict[str, Any] = {
 def main() -> None:
     """Entry point."""
     module = make_module(DEPLOYMENT_OPTIONS, OPTIONS)
-    if module.params["disabled"] and module.params["state"] != couch2pg_service.STOPPED:
+    if module.params["disabled"] and module.params["state"] != deployment_service.STOPPED:
         module.fail_json(msg="disabled goes with state: stopped only.", code="options")
     state = module.params["state"]
 
     def work() -> dict[str, Any]:
-        deployment = deployments.find(module.params["deployment"])
+        deployment = discovery.find(module.params["deployment"])
         before = identity(deployment)
-        to_bring = bool(state) and couch2pg_service.needed(deployment, state)
-        to_prevent = module.params["disabled"] and couch2pg_boot.starts_itself(deployment)
+        to_bring = bool(state) and deployment_service.needed(deployment, state)
+        to_prevent = module.params["disabled"] and deployment_boot.starts_itself(deployment)
         if to_bring and not module.check_mode:
-            couch2pg_service.bring(deployment, state)
+            deployment_service.bring(deployment, state)
         if to_prevent and not module.check_mode:
-            couch2pg_boot.prevent(deployment)
+            deployment_boot.prevent(deployment)
         process = identity(deployment)
-        starts_itself = couch2pg_boot.starts_itself(deployment)
-        foreseen = state == couch2pg_service.STARTED if state else process["running"]
+        starts_itself = deployment_boot.starts_itself(deployment)
+        foreseen = state == deployment_service.STARTED if state else process["running"]
         return {
             "changed": to_bring or to_prevent,
             "found": deployment.kind != NONE,

@@ -127,18 +127,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_settings, deployments
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     DEPLOYMENT_OPTIONS,
     MIGRATION_OPTIONS,
     POSTGRES_OPTION,
-    make_module,
-    migration_state,
-    run,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_problems import problems
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings import CAPTURED, EFFECTIVE, Settings
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import expand, make_private_folder
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.problems import problems
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import CAPTURED, EFFECTIVE, Settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand, make_private_folder
 
 OPTIONS: dict[str, Any] = {
     # It bears passwords.
@@ -158,18 +157,18 @@ def main() -> None:
 
     def work() -> dict[str, Any]:
         captured = _captured(options, folder)
-        deployment = deployments.find(options["deployment"])
-        found = deployments.read_or_nothing(deployment)
+        deployment = discovery.find(options["deployment"])
+        found = discovery.read_or_nothing(deployment)
         deployment = deployment.as_found(found)
         given = {name: value for name, value in options["postgres"].items() if value is not None}
         settings = captured.moved_to(replace(captured.postgres, **given), found.settings.style)
         if options["couchdb_url"]:
             settings = settings.with_couchdb(options["couchdb_url"])
-        planned = deployments.plan(deployment, settings)
+        planned = discovery.plan(deployment, settings)
         path = folder / EFFECTIVE
         changed = bool(planned.needed) or couch2pg_settings.load_if_there(path) != settings
         if changed and not module.check_mode:
-            deployments.apply(deployment, planned, options["migration_id"])
+            discovery.apply(deployment, planned, options["migration_id"])
             make_private_folder(folder)
             settings.save(path)
         return {
@@ -184,7 +183,7 @@ def main() -> None:
             "running": found.running,
             "reload_needed": found.running and (bool(planned.needed) or bool(found.stale)),
             "problems": [*problems(replace(found, settings=settings, stale=()), deployment.app_dir), *planned.problems],
-            "diff": deployments.redacted_diff(found.settings, settings),
+            "diff": discovery.redacted_diff(found.settings, settings),
         }
 
     run(module, work)

@@ -60,8 +60,10 @@ packed:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import cutover_changes, cutover_memory
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import changes as cutover_changes
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import memory as cutover_memory
 
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "choices": list(cutover_memory.SIDES)},

@@ -150,8 +150,9 @@ packed:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import cutover_changes, cutover_steps
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import changes as cutover_changes
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import steps as cutover_steps
 
 _WORDS: dict[str, Any] = {"type": "list", "elements": "str"}
 _NEEDED_WORDS: dict[str, Any] = dict(_WORDS, required=True)

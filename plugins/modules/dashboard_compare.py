@@ -69,8 +69,8 @@ lines:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import dashboard_compare
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import dashboard_compare
 
 OPTIONS: dict[str, Any] = {
     "source": {"type": "list", "elements": "dict", "required": True},

@@ -79,15 +79,12 @@ readable:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_role, dashboard_role
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    connection_settings,
-    make_module,
-    run,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import Session
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings import PostgresPlace
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import role as couch2pg_role
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import PostgresPlace
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import dashboard_role
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
 
 OPTIONS: dict[str, Any] = {
     "role": {"type": "str", "required": True},

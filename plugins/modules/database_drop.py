@@ -90,16 +90,15 @@ sessions:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import dropping
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    MIGRATION_OPTIONS,
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     make_module,
     migration_state,
     run,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import lock
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import dropping
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import lock
 
 OPTIONS: dict[str, Any] = {
     "identity": {"type": "str", "required": True},

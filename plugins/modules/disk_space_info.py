@@ -200,17 +200,13 @@ sizes:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import disk_plan
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    connection_settings,
-    fail,
-    make_module,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import Session
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.pg_dump import FORMATS
-from ansible_collections.cht.couch2pg.plugins.module_utils.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import disk_plan
 
 NEED: dict[str, Any] = {
     "path": {"type": "path", "required": True},

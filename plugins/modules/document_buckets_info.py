@@ -115,17 +115,15 @@ job:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import document_job, job
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job, gentle
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
     GENTLE_OPTIONS,
     JOB_OPTIONS,
-    connection_settings,
-    describe_job,
-    gentle,
-    make_module,
-    run,
 )
+from ansible_collections.cht.couch2pg.plugins.module_utils.handover import document_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},

@@ -42,8 +42,9 @@ cancelled:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import job
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 
 OPTIONS: dict[str, Any] = {
     "kind": {"type": "str"},

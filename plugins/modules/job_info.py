@@ -61,15 +61,12 @@ error:
 import time
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import job
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    MIGRATION_OPTIONS,
-    describe_job,
-    make_module,
-    run,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import describe
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import describe
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 
 OPTIONS = {
     "kind": {"type": "str", "required": True},

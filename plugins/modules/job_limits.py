@@ -58,8 +58,9 @@ running:
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import job, limits
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 
 OPTIONS: dict[str, Any] = {
     "kind": {"type": "str", "default": "dump"},

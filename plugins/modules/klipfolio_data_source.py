@@ -91,10 +91,11 @@ packed:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import cutover_changes
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import CUTOVER_OPTIONS, make_module, run
-from ansible_collections.cht.couch2pg.plugins.module_utils.cutover_sides import Sides
-from ansible_collections.cht.couch2pg.plugins.module_utils.klipfolio import NAMES, TOOL, URL, Klipfolio
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CUTOVER_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import changes as cutover_changes
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.klipfolio import NAMES, TOOL, URL, Klipfolio
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.sides import Sides
 
 OPTIONS: dict[str, Any] = {
     "api_key": {"type": "str", "required": True, "no_log": True},

@@ -37,7 +37,7 @@ checked:
   sample: 7
 """
 
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module
 
 
 def main() -> None:

@@ -52,14 +52,10 @@ archives:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import leftovers
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    connection_settings,
-    make_module,
-    run,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import leftovers
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
 
 OPTIONS: dict[str, Any] = {"staging_dir": {"type": "path", "required": True}}
 

@@ -72,17 +72,17 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/refresh}
 """
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import promotion, refresh
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    JOB_OPTIONS,
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     foresee_or_fail,
     make_module,
     migration_state,
-    run_job,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, JOB_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import promoted
+from ansible_collections.cht.couch2pg.plugins.module_utils.refresh import job as refresh_job
 
 OPTIONS = {
     "jobs": {"type": "int", "default": 2},
@@ -95,14 +95,14 @@ def main() -> None:
     """Entry point."""
     module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, OPTIONS)
     try:
-        settings = promotion.current(connection_settings(module), migration_state(module))
-        known = refresh.examine(settings, migration_state(module))
+        settings = promoted.current(connection_settings(module), migration_state(module))
+        known = refresh_job.examine(settings, migration_state(module))
     except MigrationError as error:
         foresee_or_fail(module, error)
     run_job(
         module,
-        refresh.job_spec(settings, module.params, known),
-        lambda _result: refresh.still_valid(settings, known["oid"]),
+        refresh_job.job_spec(settings, module.params, known),
+        lambda _result: refresh_job.still_valid(settings, known["oid"]),
         lambda: {"before": "", "after": f"materialized views of {settings.database}: refreshed\n"},
     )
 

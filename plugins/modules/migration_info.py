@@ -59,8 +59,8 @@ lines:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import overview
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.status import overview
 
 OPTIONS: dict[str, Any] = {
     "migration_id": {"type": "str"},

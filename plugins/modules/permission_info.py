@@ -61,15 +61,15 @@ permission:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import proof, record
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    MIGRATION_OPTIONS,
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     make_module,
     migration_state,
     run,
 )
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import proof
 
 OPTIONS: dict[str, Any] = {
     "needs": {
@@ -88,7 +88,7 @@ def main() -> None:
     state = migration_state(module)
 
     def work() -> dict[str, Any]:
-        known = record.load(state / record.NAME)
+        known = record_document.load(state / record_document.NAME)
         return {"changed": False, "permission": proof.look(settings, state, known, module.params["needs"])}
 
     run(module, work)

@@ -127,21 +127,18 @@ job:
       type: dict
 """
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import dump
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import gentle, run_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
     GENTLE_OPTIONS,
     JOB_OPTIONS,
     PROGRAM_OPTIONS,
-    connection_settings,
-    fail,
-    gentle,
-    make_module,
-    run_job,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.digest import METHODS
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.pg_dump import FORMATS
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.dump import job as dump_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
 
 OPTIONS = {
     "staging_dir": {"type": "path", "required": True},
@@ -158,14 +155,14 @@ def main() -> None:
     options = module.params
     settings = connection_settings(module)
     try:
-        known = dump.examine(
+        known = dump_job.examine(
             settings, options["bin_dir"], options["format"], options["compression"], options["digest_method"]
         )
-        spec = dump.job_spec(settings, options, known, gentle(module))
+        spec = dump_job.job_spec(settings, options, known, gentle(module))
     except MigrationError as error:
         fail(module, error)
-    archive = str(dump.archive_folder(options["staging_dir"], options["migration_id"]))
-    run_job(module, spec, dump.still_valid, lambda: {"before": "", "after": f"archive: {archive}\n"})
+    archive = str(dump_job.archive_folder(options["staging_dir"], options["migration_id"]))
+    run_job(module, spec, dump_job.still_valid, lambda: {"before": "", "after": f"archive: {archive}\n"})
 
 
 if __name__ == "__main__":

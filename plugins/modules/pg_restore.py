@@ -138,19 +138,21 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/restore}
 """
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import restore
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    JOB_OPTIONS,
-    OTHER_SERVER_OPTIONS,
-    PROGRAM_OPTIONS,
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     fail,
     make_module,
     migration_state,
-    run_job,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
+    CONNECTION_OPTIONS,
+    JOB_OPTIONS,
+    OTHER_SERVER_OPTIONS,
+    PROGRAM_OPTIONS,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.restore import job as restore_job
 
 OPTIONS = {
     "archive": {"type": "path", "required": True},
@@ -167,14 +169,16 @@ def main() -> None:
     options = module.params
     settings = connection_settings(module)
     try:
-        known = restore.examine(settings, options)
+        known = restore_job.examine(settings, options)
     except MigrationError as error:
         fail(module, error)
-    spec = restore.job_spec(settings, options, known)
+    spec = restore_job.job_spec(settings, options, known)
     run_job(
         module,
         spec,
-        lambda result: restore.still_valid(settings, options["function_search_path"], migration_state(module), result),
+        lambda result: restore_job.still_valid(
+            settings, options["function_search_path"], migration_state(module), result
+        ),
         lambda: {"before": "", "after": f"database: {options['incoming']}\n"},
     )
 

@@ -117,18 +117,17 @@ facts:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import preflight_source, preflight_target
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
     MIGRATION_OPTIONS,
     OTHER_SERVER_OPTIONS,
     PROGRAM_OPTIONS,
-    connection_settings,
-    make_module,
-    run,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.digest import METHODS
-from ansible_collections.cht.couch2pg.plugins.module_utils.pg_dump import FORMATS
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import source as preflight_source
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import target as preflight_target
 
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},

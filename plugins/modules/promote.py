@@ -63,18 +63,18 @@ kept_as:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import promotion
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    MIGRATION_OPTIONS,
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     foresee_or_fail,
     make_module,
     migration_state,
     run,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import lock
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import lock
+from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.promoted import already_promoted
 
 OPTIONS = {
     "incoming": {"type": "str", "required": True},
@@ -90,7 +90,7 @@ def main() -> None:
     name, incoming = settings.database, module.params["incoming"]
 
     def work() -> dict[str, Any]:
-        done = promotion.already_promoted(settings, state, name)
+        done = already_promoted(settings, state, name)
         if done is not None:
             return dict(done, changed=False)
         try:

@@ -67,12 +67,13 @@ record:
 import json
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import record
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
 
 OPTIONS = {
     "database": {"type": "str", "default": ""},
-    "phase": {"type": "str", "choices": list(record.PHASES)},
+    "phase": {"type": "str", "choices": list(record_document.PHASES)},
     "host": {"type": "str", "default": ""},
     "result": {"type": "dict", "default": {}},
 }
@@ -82,13 +83,13 @@ def main() -> None:
     """Entry point."""
     module = make_module(MIGRATION_OPTIONS, OPTIONS)
     options = module.params
-    path = record.record_path(options["state_dir"], options["migration_id"])
+    path = record_document.record_path(options["state_dir"], options["migration_id"])
 
     def work() -> dict[str, Any]:
         if not options["phase"]:
-            return {"changed": False, "path": str(path), "record": record.load(path)}
-        entry = record.make_entry(options["host"], options["result"])
-        after, before = record.add(
+            return {"changed": False, "path": str(path), "record": record_document.load(path)}
+        entry = record_document.make_entry(options["host"], options["result"])
+        after, before = record_document.add(
             path, options["migration_id"], options["database"], options["phase"], entry, not module.check_mode
         )
         diff = {"before": _text(before), "after": _text(after)}

@@ -51,15 +51,14 @@ roles:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import rehearsal_copy
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    MIGRATION_OPTIONS,
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     make_module,
     migration_state,
     run,
 )
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import copy as rehearsal_copy
 
 
 def main() -> None:

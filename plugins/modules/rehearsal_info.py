@@ -97,8 +97,9 @@ said:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import rehearsals
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
 
 def main() -> None:

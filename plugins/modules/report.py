@@ -70,7 +70,7 @@ verdict:
   sample: DONE
 """
 
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module
 
 
 def main() -> None:

@@ -64,16 +64,16 @@ restored:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import reversal
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    MIGRATION_OPTIONS,
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     make_module,
     migration_state,
     run,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import lock
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import lock
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.rolled_back import already_reversed
+from ansible_collections.cht.couch2pg.plugins.module_utils.rollback import reversal
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def main() -> None:
     state = migration_state(module)
 
     def work() -> dict[str, Any]:
-        done = reversal.already_reversed(settings, state)
+        done = already_reversed(settings, state)
         if done is not None:
             return dict(done, changed=False)
         planned = reversal.plan(settings, state)

@@ -114,18 +114,16 @@ job:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import digest_job, job
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job, gentle
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
     GENTLE_OPTIONS,
     JOB_OPTIONS,
-    connection_settings,
-    describe_job,
-    gentle,
-    make_module,
-    run,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 
 OPTIONS: dict[str, Any] = {
     "tables": {"type": "list", "elements": "str", "default": []},

@@ -92,8 +92,9 @@ import sys
 import time
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import gate_keeper, host_keys
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import authorized_keys, host_keys
 
 OPTIONS: dict[str, Any] = {
     "state": {"type": "str", "default": "open", "choices": ["open", "closed"]},
@@ -116,14 +117,14 @@ def main() -> None:
     def work() -> dict[str, Any]:
         now = time.time()
         if options["state"] == "closed":
-            found = gate_keeper.close_gate(
+            found = authorized_keys.close_gate(
                 options["state_dir"], options["migration_id"], now, write=not module.check_mode
             )
             return {"changed": found, "diff": {"before": "open\n" if found else "", "after": ""}}
         diff = {"before": "", "after": "open\n"}
         if module.check_mode:
             return {"changed": True, "diff": diff}
-        opened = gate_keeper.open_gate(options, sys.executable, now)
+        opened = authorized_keys.open_gate(options, sys.executable, now)
         return dict(opened, host_keys=host_keys.host_keys(options["address"], options["port"]), changed=True, diff=diff)
 
     run(module, work)

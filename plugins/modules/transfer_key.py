@@ -48,8 +48,10 @@ running:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import job, transfer_key
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import MIGRATION_OPTIONS, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import key as transfer_key
 
 OPTIONS: dict[str, Any] = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
 

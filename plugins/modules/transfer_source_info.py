@@ -78,9 +78,9 @@ source:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import transfer_source
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import make_module, run
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import source as transfer_source
 
 OPTIONS: dict[str, Any] = {
     "archive": {"type": "path", "required": True},

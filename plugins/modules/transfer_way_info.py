@@ -84,13 +84,10 @@ blocked:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import transfer_way
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    MIGRATION_OPTIONS,
-    foresee_or_fail,
-    make_module,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import foresee_or_fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import way as transfer_way
 
 OPTIONS: dict[str, Any] = {
     "source": {"type": "dict", "required": True},

@@ -92,17 +92,17 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/verify}
 """
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import promotion, verification
-from ansible_collections.cht.couch2pg.plugins.module_utils._adapter import (
-    CONNECTION_OPTIONS,
-    JOB_OPTIONS,
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     foresee_or_fail,
     make_module,
     migration_state,
-    run_job,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, JOB_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import promoted
+from ansible_collections.cht.couch2pg.plugins.module_utils.verify import job as verify_job
 
 OPTIONS = {
     "archive": {"type": "path", "required": True},
@@ -116,14 +116,14 @@ def main() -> None:
     module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, OPTIONS)
     options = module.params
     try:
-        settings = promotion.current(connection_settings(module), migration_state(module))
-        known = verification.examine(settings, options["archive"])
+        settings = promoted.current(connection_settings(module), migration_state(module))
+        known = verify_job.examine(settings, options["archive"])
     except MigrationError as error:
         foresee_or_fail(module, error)
     run_job(
         module,
-        verification.job_spec(settings, options, known),
-        lambda _result: verification.still_valid(settings, known["oid"], options["recount"]),
+        verify_job.job_spec(settings, options, known),
+        lambda _result: verify_job.still_valid(settings, known["oid"], options["recount"]),
         lambda: {"before": "", "after": f"evidence of {settings.database}: compared\n"},
     )
 

@@ -11,7 +11,7 @@ from typing import Any, Iterator
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import duration
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import duration
 
 # Often at first, so that a mistake shows at once; then seldom enough for a log that is read the next day.
 INTERVALS = (2.0, 3.0, 5.0, 10.0, 15.0, 30.0)

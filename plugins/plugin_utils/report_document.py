@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import rehearsals
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
 from . import report_text as text
 from .report_todo import Places, checklist, shown

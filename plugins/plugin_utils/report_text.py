@@ -10,7 +10,7 @@ import re
 import time
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.redaction import remove_credentials, remove_personal
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.redaction import remove_credentials, remove_personal
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 # Stands where there is no value.

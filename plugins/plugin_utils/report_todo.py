@@ -9,8 +9,8 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import rehearsals
-from ansible_collections.cht.couch2pg.plugins.module_utils.identifiers import literal, quote
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.identifiers import literal, quote
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
 from . import report_text as text
 

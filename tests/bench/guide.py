@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterator
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import amount
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
 from support import binaries, seed
 from support.clusters import Cluster
 from support.migration import Migration, column, environment, execute

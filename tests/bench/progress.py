@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import job
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 from support import binaries, seed
 from support.migration import Migration, environment
 

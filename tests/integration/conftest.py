@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import Migration, column, execute

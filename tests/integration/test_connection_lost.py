@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import limits, processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import limits
 from support.background import (
     Background,
     check_completes,

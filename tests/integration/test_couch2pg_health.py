@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_settings, processes
-from ansible_collections.cht.couch2pg.plugins.module_utils.log_source import open_source
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.source import open_source
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from support import couch2pg, node, seed
 from support.background import wait_until
 from support.clusters import Cluster

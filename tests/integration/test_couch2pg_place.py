@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import login_probe, resync_guard
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
-from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb_url import parse
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import checkpoint
+from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb.url import parse
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import login_probe
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support.clusters import Cluster
 from support.migration import execute
 from support.modules import run_module
@@ -41,13 +42,13 @@ def session(target_cluster: Cluster, fresh_database: Callable[[Cluster], str]) -
         yield opened
 
 
-def places(session: Session, url: str) -> list[resync_guard.Place]:
-    return resync_guard.places(session, parse(url).followed({}))
+def places(session: Session, url: str) -> list[checkpoint.Place]:
+    return checkpoint.places(session, parse(url).followed({}))
 
 
 def test_the_same_url_goes_on_from_its_places(session: Session) -> None:
     found = places(session, "https://u:p@couch.example.org/medic")
-    resync_guard.check(found)
+    checkpoint.check(found)
     assert [place.as_dict()["seq"] for place in found] == [1508, 77, 12, 3, 9]
 
 
@@ -55,20 +56,20 @@ def test_the_same_url_goes_on_from_its_places(session: Session) -> None:
 def test_another_name_of_the_server_can_be_repaired(session: Session, url: str) -> None:
     found = places(session, url)
     with pytest.raises(MigrationError, match=r"would download everything again\. It seems to be a matter of names"):
-        resync_guard.check(found)
-    resync_guard.rename(session, resync_guard.renames(found))
+        checkpoint.check(found)
+    checkpoint.rename(session, checkpoint.renames(found))
     again = places(session, url)
-    resync_guard.check(again)
+    checkpoint.check(again)
     assert [place.seq for place in again] == list(STORED.values())
     assert session.value("SELECT count(*) FROM public.couchdb_progress") == 5
 
 
 def test_a_trailing_slash_and_a_wrong_name(session: Session) -> None:
     with pytest.raises(MigrationError, match="Compare COUCHDB_URL with the source's letter by letter") as raised:
-        resync_guard.check(places(session, "https://u:p@couch.example.org/mediç"))
+        checkpoint.check(places(session, "https://u:p@couch.example.org/mediç"))
     assert {entry["database"] for entry in raised.value.details["places"] if entry["seq"] is None} >= {"mediç"}
     with pytest.raises(MigrationError, match="would download everything again"):
-        resync_guard.check(places(session, "https://u:p@couch.example.org/medic/"))
+        checkpoint.check(places(session, "https://u:p@couch.example.org/medic/"))
 
 
 def test_the_place_of_an_empty_database_is_its_beginning(session: Session) -> None:
@@ -78,7 +79,7 @@ def test_the_place_of_an_empty_database_is_its_beginning(session: Session) -> No
         assert found[3].as_dict()["seq"] == 0
     session.execute("DELETE FROM public.couchdb_progress WHERE source LIKE '%%-logs'")
     with pytest.raises(MigrationError, match="no place for medic-logs"):
-        resync_guard.check(places(session, "https://u:p@couch.example.org/medic"))
+        checkpoint.check(places(session, "https://u:p@couch.example.org/medic"))
 
 
 def test_a_key_that_is_in_use_counts_whatever_others_say(session: Session) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import couchdb_url, node_trust
-from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb import CouchDB as Client
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import node_trust
+from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb import url as couchdb_url
+from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb.client import CouchDB as Client
 from support import node, ports
 from support.couchdb import CouchDB
 from support.couchdb_proxy import Proxy

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import digest, large_objects, schema_diff, verification
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
-from ansible_collections.cht.couch2pg.plugins.module_utils.relations import list_tables
-from ansible_collections.cht.couch2pg.plugins.module_utils.schema import read_schema
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import large_objects
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.schema import read_schema
+from ansible_collections.cht.couch2pg.plugins.module_utils.verify import job as verify_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.verify import schema_diff
 from support import binaries, seed
 from support.binaries import Binaries
 from support.clusters import Cluster
@@ -62,7 +65,7 @@ class Comparison:
         self.target.execute("BEGIN")
         try:
             self.target.execute(harm)
-            found = verification.compare_large_objects(self.large_objects, large_objects.digest(self.target))
+            found = verify_job.compare_large_objects(self.large_objects, large_objects.digest(self.target))
             schema = read_schema(self.target)
         finally:
             self.target.execute("ROLLBACK")

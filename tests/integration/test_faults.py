@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from support import places
 from support.background import Background, check_completes, check_nothing_is_there, kill, wait_for_program
 from support.cases import rarely

@@ -16,8 +16,8 @@ from typing import Any, Callable, Iterator
 
 import psycopg2
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
-from ansible_collections.cht.couch2pg.plugins.module_utils.database import other_sessions
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import other_sessions
 from support import binaries, seed
 from support.clusters import Cluster
 from support.migration import Migration, environment, execute

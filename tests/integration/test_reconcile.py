@@ -16,16 +16,16 @@ from urllib.parse import quote
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.cht.couch2pg.plugins.filter.differing_buckets import differing_buckets
-from ansible_collections.cht.couch2pg.plugins.module_utils import (
-    couch2pg_access,
-    couch2pg_settings,
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import access as couch2pg_access
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.handover import (
     document_buckets,
     document_job,
     reconciliation,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
 from support import couch2pg, seed
 from support.clusters import Cluster
 from support.couch2pg import Couch2pg

@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from support import seed
 from support.background import Background, kill, wait_until
 from support.clusters import Cluster

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import files, processes, restore_steps
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import ConnectionSettings, Session
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import files, processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.restore import steps as restore_steps
 from support import seed
 from support.background import (
     Background,

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive_growth import ArchiveGrowth, expected_bytes
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import (
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.growth import ArchiveGrowth, expected_bytes
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import describe
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Track
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
     APPLICATION_NAME,
     ConnectionSettings,
     Session,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress import Track
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import describe
-from ansible_collections.cht.couch2pg.plugins.module_utils.relations import list_tables
-from ansible_collections.cht.couch2pg.plugins.module_utils.server_progress import CopyProgress
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.server_progress import CopyProgress
 from support.background import wait_until
 from support.clusters import Cluster
 from support.migration import execute

@@ -9,7 +9,7 @@ import os
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from support.background import Background, check_nothing_is_left, wait_for_program, wait_until
 from support.clusters import Cluster
 from support.migration import Migration, column

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.cutover_changes import unpack
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.changes import unpack
 from support import seed
 from support.clusters import Cluster
 from support.migration import execute

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import dropping, promotion, record, reversal
-from ansible_collections.cht.couch2pg.plugins.module_utils.connection import (
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import dropping
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
     ConnectionSettings,
     Session,
     server_identity,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.rolled_back import REVERSED
 from support import seed
 from support.clusters import Cluster
 from support.migration import column, execute
@@ -171,7 +174,7 @@ def test_a_database_in_use_keeps_its_name(place: Place) -> None:
         "name": place.database,
         "kept_as": f"{place.database}_never",
     }
-    write_json(place.state / reversal.REVERSED, stored)
+    write_json(place.state / REVERSED, stored)
     assert place.run("rollback")["changed"]
 
 
@@ -186,13 +189,13 @@ def test_the_record_must_be_of_what_is_there(place: Place) -> None:
     place.promote(existing=False)
     assert place.run("permission_info")["code"] == "record_missing"
     promoted = {"oid": place.oid, "identity": place.identity, "name": place.database, "kept_as": None}
-    path = place.state / record.NAME
+    path = place.state / record_document.NAME
     for phase, result in (("dump", {"server_identity": "1", "database_oid": 2}), ("verify", {"oid": place.oid})):
-        record.add(path, NAME, place.database, phase, record.make_entry("host", result), write=True)
+        record_document.add(path, NAME, place.database, phase, record_document.make_entry("host", result), write=True)
     lacking = place.run("permission_info")
     assert lacking["code"] == "not_permitted"
     assert len(lacking["details"]["reasons"]) == 1
-    record.add(path, NAME, place.database, "promote", record.make_entry("host", promoted), write=True)
+    record_document.add(path, NAME, place.database, "promote", record_document.make_entry("host", promoted), write=True)
     permitted = place.run("permission_info")["permission"]
     assert permitted["source"]["oid"] == 2
     assert permitted["target"]["name"] == place.database

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import gate, limits, processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import limits
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import forced_command
 from support.background import kill, wait_until
 from support.cabled_hosts import PORT, Network, set_password
 from support.migration import ROOT, RUN_SECONDS
@@ -130,7 +132,7 @@ def test_the_key_opens_nothing_else(moving: Moving, network: Network, tmp_path: 
     before = contents(moving.sent)
     for command in (
         [*ssh, "id"],
-        [*ssh, f"{gate.SERVE};id"],
+        [*ssh, f"{forced_command.SERVE};id"],
         [*ssh, f"rsync --server --sender -logDtpr . {network.source.home}/"],
         [*rsync, f"couch2pg-source:{network.source.home}/", place],
         [*rsync, "couch2pg-source::archive/../../home/", place],
@@ -147,23 +149,26 @@ def test_the_key_opens_nothing_else(moving: Moving, network: Network, tmp_path: 
     assert "s3cret" not in "".join(path.read_text() for path in Path(place).rglob("*") if path.is_file())
     assert contents(moving.sent) == before
     # Neither sshd nor the gate takes a key that has expired.
-    keys, settings = network.source.keys, moving.sent.parents[1] / "state of migrations" / NAME / "gate" / gate.SETTINGS
+    keys, settings = (
+        network.source.keys,
+        moving.sent.parents[1] / "state of migrations" / NAME / "gate" / forced_command.SETTINGS,
+    )
     good = keys.read_text()
     keys.write_text(re.sub(r'expiry-time="\d{4}', 'expiry-time="2001', good))
-    assert "Permission denied" in attempt(*ssh, gate.KNOCK).stderr
+    assert "Permission denied" in attempt(*ssh, forced_command.KNOCK).stderr
     keys.write_text(good)
-    assert gate.WELCOME in attempt(*ssh, gate.KNOCK).stdout
+    assert forced_command.WELCOME in attempt(*ssh, forced_command.KNOCK).stdout
     settings.write_text(re.sub(r'"expires": \d+', '"expires": 1', settings.read_text()))
-    assert "this key has expired" in attempt(*ssh, gate.KNOCK).stderr
+    assert "this key has expired" in attempt(*ssh, forced_command.KNOCK).stderr
     # The job is killed: the run that watches says so, and takes the key back.
     kill(processes.of_job(moving.job))
     assert "died without a result" in run.end().message
-    assert gate.MARK.search(network.source.keys.read_text() if network.source.keys.exists() else "") is None
+    assert forced_command.MARK.search(network.source.keys.read_text() if network.source.keys.exists() else "") is None
     # Both are killed: nobody is left to do so.
     run = halfway(moving)
     run.kill()
     kill(processes.of_job(moving.job))
-    assert gate.MARK.search(network.source.keys.read_text().strip())
+    assert forced_command.MARK.search(network.source.keys.read_text().strip())
     release(moving)
     moving.succeed()
     assert moving.result["resumed_bytes"] > 200_000

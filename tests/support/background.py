@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Sequence
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import job, processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 
 from .migration import Migration, Run, column, environment
 

@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils import job, manifest, processes
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 
 from .cabled_hosts import Host, Network
 from .migration import RUN_SECONDS, Run, environment

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_lines as kinds
-from ansible_collections.cht.couch2pg.plugins.module_utils.byte_lines import LINE_LIMIT, Lines
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_errors import KINDS
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_log import LogSummary, summarise
-from ansible_collections.cht.couch2pg.plugins.module_utils.redaction import Redactor
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.byte_lines import LINE_LIMIT, Lines
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.redaction import Redactor
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log import lines as kinds
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.errors import KINDS
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.reader import LogSummary, summarise
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded" / "couch2pg"
 TIME = "2026-11-23T20:38:48.039Z"

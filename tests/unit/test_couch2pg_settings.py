@@ -9,9 +9,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import couch2pg_settings as model
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_settings import PostgresPlace, Settings
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as model
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import PostgresPlace, Settings
 
 ODD = "p@s:s/w%40?#$ ü'\""
 PLACE = PostgresPlace("db.example.org", 5432, "cht analytics", "couch2pg@new", ODD)

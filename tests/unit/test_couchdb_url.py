@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb_url import parse
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb.url import parse
 
 GOOD = "https://medic:p%40ss%2Fword@couch.example.org/medic"
 

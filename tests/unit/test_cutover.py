@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import (
-    cutover_changes,
-    cutover_memory,
-    cutover_steps,
-    superset,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.cutover_sides import Place, Sides
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.http_api import HttpApi
-from ansible_collections.cht.couch2pg.plugins.module_utils.klipfolio import PAUSE_SECONDS
-from ansible_collections.cht.couch2pg.plugins.module_utils.klipfolio import Klipfolio as Client
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.http_api import HttpApi
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import changes as cutover_changes
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import memory as cutover_memory
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import steps as cutover_steps
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import superset
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.klipfolio import PAUSE_SECONDS
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.klipfolio import Klipfolio as Client
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.sides import Place, Sides
 from support.klipfolio import KEY, Klipfolio
 from support.ports import free_port
 

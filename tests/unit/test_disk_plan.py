@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import archive_size, disk_plan, file_systems
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive_size import Sample
-from ansible_collections.cht.couch2pg.plugins.module_utils.disk_plan import Need, judge
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.file_systems import FileSystem
-from ansible_collections.cht.couch2pg.plugins.module_utils.relations import Table
-from ansible_collections.cht.couch2pg.plugins.module_utils.server_folders import ServerFolders
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import size as archive_size
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.size import Sample
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import file_systems
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.file_systems import FileSystem
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import Table
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.server_folders import ServerFolders
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import disk_plan
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.disk_plan import Need, judge
 
 ROOT = FileSystem(device=1, mount_point="/", total=10_000, free=1000, inodes_free=50)
 DATA = FileSystem(device=2, mount_point="/data", total=10_000, free=500, inodes_free=None)

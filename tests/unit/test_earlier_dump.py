@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import earlier_dump, manifest
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
-from ansible_collections.cht.couch2pg.plugins.module_utils.job_context import JobContext
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress import Progress
-from ansible_collections.cht.couch2pg.plugins.module_utils.sparing import Sparing
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.dump import earlier_dump
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.context import JobContext
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import Sparing
 
 WANTED: dict[str, Any] = {
     "migration_id": "m",

@@ -10,8 +10,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import dotenv, env_shell, env_systemd, env_text, kept_file
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import (
+    dotenv,
+    env_shell,
+    env_systemd,
+    env_text,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import kept_file
 
 ODD = [
     "",

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb import CouchDB
-from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb_url import parse
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.http_api import HttpApi
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.http_api import HttpApi
+from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb.client import CouchDB
+from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb.url import parse
 from support import certificate
 from support.settings_server import TOKEN, SettingsServer
 

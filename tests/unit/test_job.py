@@ -20,17 +20,14 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import (
-    archive_check,
-    job,
-    job_runner,
-    limits,
-    manifest,
-    overview,
-    processes,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import check as archive_check
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import runner as job_runner
+from ansible_collections.cht.couch2pg.plugins.module_utils.status import overview
 
 LONG = 20_000_000_000
 # exit(2) as a system call, which libc has for the whole process only.

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.byte_lines import LINE_LIMIT
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.log_journald import JournalLog
-from ansible_collections.cht.couch2pg.plugins.module_utils.log_position import LogSource, Position
-from ansible_collections.cht.couch2pg.plugins.module_utils.log_source import open_source
-from ansible_collections.cht.couch2pg.plugins.module_utils.programs import Output, locate
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.byte_lines import LINE_LIMIT
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.journald import JournalLog
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.position import LogSource, Position
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.source import open_source
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.programs import Output, locate
 
 
 @pytest.fixture

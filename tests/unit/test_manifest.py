@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import manifest
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive_check import check_archive, is_untouched
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress import Progress
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.check import check_archive, is_untouched
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
 
 
 @pytest.fixture

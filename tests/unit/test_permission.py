@@ -9,8 +9,9 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import permission, record
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import permission
 
 MOVED = {
     "restore": {"oid": 5},
@@ -32,8 +33,8 @@ def make(*results: tuple[str, dict[str, Any]]) -> dict[str, Any]:
     """A record as phases one after the other write it."""
     document = None
     for number, (phase, result) in enumerate([*MOVED.items(), *results]):
-        entry = record.make_entry("target", result)
-        document = record.merge(document, "cht", "cht", phase, entry, f"2026-11-25T21:00:{number:02}Z")
+        entry = record_document.make_entry("target", result)
+        document = record_document.merge(document, "cht", "cht", phase, entry, f"2026-11-25T21:00:{number:02}Z")
     assert document is not None
     return document
 
@@ -53,7 +54,9 @@ def test_everything_that_is_lacking_is_told() -> None:
     error = refusal(make(("dashboards", {"passed": False}), ("cutover", {"side": "source"}), ("rollback", {})), *ALL)
     assert error.code == "not_permitted"
     assert len(error.details["reasons"]) == 3
-    begun = record.merge(None, "cht", "cht", "dump", record.make_entry("source", {}), "2026-11-25T21:00:00Z")
+    begun = record_document.merge(
+        None, "cht", "cht", "dump", record_document.make_entry("source", {}), "2026-11-25T21:00:00Z"
+    )
     assert len(refusal(begun, *ALL).details["reasons"]) == 4
     assert refusal(None).code == "record_missing"
 
@@ -67,7 +70,7 @@ def test_couch2pg_that_was_not_moved_need_not_be_healthy() -> None:
     alone = make()
     del alone["phases"]["handover"]
     alone["history"] = [event for event in alone["history"] if event["phase"] != "handover"]
-    alone["seal"] = record.seal(alone)
+    alone["seal"] = record_document.seal(alone)
     assert permission.require(alone, permission.healthy_where_moved) is alone
     (reason,) = refusal(alone, permission.couch2pg_moved).details["reasons"]
     assert "say couch2pg_cutover_without_couch2pg: true" in reason
@@ -96,5 +99,7 @@ def test_an_edited_record_permits_nothing(edit: Any) -> None:
     assert refusal(document).code == "record_altered"
     if "history" in document and document["phases"].get("verify"):
         # What is written afterwards doesn't mend it.
-        later = record.merge(document, "cht", "cht", "cutover", record.make_entry("target", {}), "2026-11-25T22:00:00Z")
+        later = record_document.merge(
+            document, "cht", "cht", "cutover", record_document.make_entry("target", {}), "2026-11-25T22:00:00Z"
+        )
         assert refusal(later).code == "record_altered"

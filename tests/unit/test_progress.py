@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress import Progress, Track
-from ansible_collections.cht.couch2pg.plugins.module_utils.progress_line import describe
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import describe
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress, Track
 
 
 class Clock:

@@ -12,7 +12,7 @@ from typing import Callable
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.redaction import Redactor
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.redaction import Redactor
 
 redact = Redactor()
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import record, rehearsals
-from ansible_collections.cht.couch2pg.plugins.module_utils.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
 SECONDS = {"dump": 40.0, "transfer": 10.0, "restore": 100.0, "refresh": 20.0, "verify": 30.0}
 
@@ -30,11 +31,11 @@ def rehearsal(number: int = 1, outcome: str = "done", failed: str = "", **dump: 
     elif outcome:
         results["rehearse"] = {"outcome": outcome}
     if failed:
-        entry = record.make_entry("target", {"failed": True, "msg": "No.", "code": "no"})
-        made = record.merge(made, name, "cht", failed, entry, f"2026-11-2{number}T01:00:00Z")
+        entry = record_document.make_entry("target", {"failed": True, "msg": "No.", "code": "no"})
+        made = record_document.merge(made, name, "cht", failed, entry, f"2026-11-2{number}T01:00:00Z")
     for phase, result in results.items():
-        made = record.merge(
-            made, name, "cht", phase, record.make_entry("target", result), f"2026-11-2{number}T01:05:00Z"
+        made = record_document.merge(
+            made, name, "cht", phase, record_document.make_entry("target", result), f"2026-11-2{number}T01:05:00Z"
         )
     assert made is not None
     return made

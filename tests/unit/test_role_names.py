@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.catalog_use import number
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.function_paths import check, quoted
-from ansible_collections.cht.couch2pg.plugins.module_utils.role_names import moved, moved_database, moved_grants
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.catalog_use import number
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.function_paths import check, quoted
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.role_mapping import (
+    moved,
+    moved_database,
+    moved_grants,
+)
 
 MOVES = {"couch2pg": "the app", "gone": None}
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import files, identifiers, record, verification
-from ansible_collections.cht.couch2pg.plugins.module_utils.digest import choose_method
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.findings import Findings
-from ansible_collections.cht.couch2pg.plugins.module_utils.matview_graph import reached
-from ansible_collections.cht.couch2pg.plugins.module_utils.schema import grantee, roles_named
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import Findings
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import choose_method
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import files
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import identifiers
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.matview_graph import reached
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.schema import grantee, roles_named
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
+from ansible_collections.cht.couch2pg.plugins.module_utils.verify import job as verify_job
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt
 
 SHARED = {"couch2pg_database", "couch2pg_jobs"}
@@ -73,26 +76,26 @@ def sequence(last: int, called: bool = True, increment: int = 1) -> dict[str, An
 )
 def test_a_sequence_stands_between_before_and_after(found: dict[str, Any], differs: bool) -> None:
     source = {"s": {"before": sequence(5), "after": sequence(9)}}
-    assert bool(verification.compare_sequences(source, {"s": found})) is differs
+    assert bool(verify_job.compare_sequences(source, {"s": found})) is differs
 
 
 def test_a_sequence_that_counts_down() -> None:
     source = {"s": {"before": sequence(-5, increment=-1), "after": sequence(-9, increment=-1)}}
-    assert not verification.compare_sequences(source, {"s": sequence(-7, increment=-1)})
-    assert verification.compare_sequences(source, {"s": sequence(-4, increment=-1)})
+    assert not verify_job.compare_sequences(source, {"s": sequence(-7, increment=-1)})
+    assert verify_job.compare_sequences(source, {"s": sequence(-4, increment=-1)})
 
 
 def test_a_sequence_that_started_over() -> None:
     source = {"s": {"before": sequence(98), "after": sequence(3)}}
-    assert not verification.compare_sequences(source, {"s": sequence(99)})
-    assert not verification.compare_sequences(source, {"s": sequence(2)})
-    assert verification.compare_sequences(source, {"s": sequence(50)})
+    assert not verify_job.compare_sequences(source, {"s": sequence(99)})
+    assert not verify_job.compare_sequences(source, {"s": sequence(2)})
+    assert verify_job.compare_sequences(source, {"s": sequence(50)})
 
 
 def test_a_sequence_that_was_never_used() -> None:
     source = {"s": {"before": sequence(1, called=False), "after": sequence(1, called=False)}}
-    assert not verification.compare_sequences(source, {"s": sequence(1, called=False)})
-    assert verification.compare_sequences(source, {"s": sequence(1)})
+    assert not verify_job.compare_sequences(source, {"s": sequence(1, called=False)})
+    assert verify_job.compare_sequences(source, {"s": sequence(1)})
 
 
 def table(name: str, rows: int, digest: str) -> dict[str, Any]:
@@ -102,7 +105,7 @@ def table(name: str, rows: int, digest: str) -> dict[str, Any]:
 def test_every_difference_of_tables_is_named() -> None:
     source = [table("a", 1, "x"), table("b", 1, "x"), table("c", 1, "x"), table("d", 1, "x")]
     target = [table("a", 1, "x"), table("b", 2, "y"), table("c", 1, "y"), table("e", 1, "x")]
-    problems = {found["object"]: found["problem"] for found in verification.compare_tables(source, target)}
+    problems = {found["object"]: found["problem"] for found in verify_job.compare_tables(source, target)}
     assert problems == {
         "b": "has another number of rows",
         "c": "has other content",
@@ -142,12 +145,12 @@ def test_roles_with_spaces_are_read_from_grants() -> None:
 
 def test_a_phase_that_says_the_same_again_changes_nothing() -> None:
     result = {"changed": True, "rows": 5, "job": {"progress": {}}, "invocation": {}}
-    entry = record.make_entry("old", result)
+    entry = record_document.make_entry("old", result)
     assert entry == {"status": "done", "host": "old", "error": None, "result": {"rows": 5}}
-    first = record.merge(None, "m", "cht", "dump", entry, "2026-01-01T00:00:00Z")
-    assert record.merge(first, "m", "cht", "dump", entry, "2026-01-02T00:00:00Z") is first
-    failed = record.make_entry("old", {"failed": True, "msg": "No.", "code": "no"})
-    second = record.merge(first, "m", "cht", "dump", failed, "2026-01-02T00:00:00Z")
+    first = record_document.merge(None, "m", "cht", "dump", entry, "2026-01-01T00:00:00Z")
+    assert record_document.merge(first, "m", "cht", "dump", entry, "2026-01-02T00:00:00Z") is first
+    failed = record_document.make_entry("old", {"failed": True, "msg": "No.", "code": "no"})
+    second = record_document.merge(first, "m", "cht", "dump", failed, "2026-01-02T00:00:00Z")
     assert [event["status"] for event in second["history"]] == ["done", "failed"]
 
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import limits
-from ansible_collections.cht.couch2pg.plugins.module_utils.sparing import POLL_SECONDS, Sparing
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import limits
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import POLL_SECONDS, Sparing
 
 
 class Clock:

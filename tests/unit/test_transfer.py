@@ -10,38 +10,38 @@ import pwd
 from pathlib import Path
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils import (
-    arrival,
-    gate,
-    gate_keeper,
-    manifest,
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import (
+    authorized_keys,
+    forced_command,
+    partial_archive,
     relay,
     rsync,
-    transfer_key,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import key as transfer_key
 
 NOW = 1_000_000
-LINE = f'restrict,command="x" ssh-ed25519 AAAA {gate.mark("cht", NOW + 1)}'
+LINE = f'restrict,command="x" ssh-ed25519 AAAA {forced_command.mark("cht", NOW + 1)}'
 
 
 @pytest.mark.parametrize(
     "before", ["", "a b c\n", "a b c", "# one\n\nssh-rsa A me\n# cht.couch2pg:transfer:no\n", "x\r\ny"]
 )
 def test_our_line_comes_and_goes_without_a_trace(before: str) -> None:
-    with_ours = gate.with_line(before, LINE)
+    with_ours = forced_command.with_line(before, LINE)
     assert LINE in with_ours.splitlines()
-    assert gate.without_ours(with_ours, "cht", NOW) == before
+    assert forced_command.without_ours(with_ours, "cht", NOW) == before
     # Another migration's line is swept only when it has expired.
-    assert gate.without_ours(with_ours, "other", NOW) == with_ours
-    assert gate.without_ours(with_ours, "other", NOW + 2) == before
+    assert forced_command.without_ours(with_ours, "other", NOW) == with_ours
+    assert forced_command.without_ours(with_ours, "other", NOW + 2) == before
 
 
 def test_a_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_bytes(b"\xff\n")
     keys.chmod(0o640)
-    gate.replace(keys, gate.read(keys) + "more\n")
+    forced_command.replace(keys, forced_command.read(keys) + "more\n")
     assert keys.read_bytes() == b"\xff\nmore\n"
     assert keys.stat().st_mode & 0o777 == 0o640
     assert list(tmp_path.iterdir()) == [keys]
@@ -62,7 +62,7 @@ def test_what_sshd_has_against_us(tmp_path: Path, text: str, sentence: str) -> N
     path = tmp_path / "sshd_config"
     path.write_text(f"# a comment\n{text}\nMatch User other\nPubkeyAuthentication no\n")
     account = pwd.struct_passwd(("postgres", "x", 4242, 4242, "", str(tmp_path), "/bin/bash"))
-    (found,) = gate_keeper.obstacles(account, path)
+    (found,) = authorized_keys.obstacles(account, path)
     assert sentence in found
 
 
@@ -88,24 +88,24 @@ def make(root: Path, migration_id: str) -> dict[str, object]:
     (root / "file").write_text(migration_id)
     listing = dict(manifest.create(root, 1), migration_id=migration_id)
     (root / manifest.MANIFEST).write_text(json.dumps(listing))
-    return {"manifest_sha256": arrival.manifest_sha256(root), "bytes": listing["bytes"]}
+    return {"manifest_sha256": partial_archive.manifest_sha256(root), "bytes": listing["bytes"]}
 
 
 def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
     mine = make(tmp_path / "mine", "cht")
     final = tmp_path / "final"
-    assert not arrival.check_place(final, mine, "cht")
+    assert not partial_archive.check_place(final, mine, "cht")
     make(final, "another")
     with pytest.raises(MigrationError, match="belongs to the migration 'another'"):
-        arrival.check_place(final, mine, "cht")
+        partial_archive.check_place(final, mine, "cht")
     final.rename(tmp_path / "final.partial")
     with pytest.raises(MigrationError, match="was not made by a transfer"):
-        arrival.prepare(final, mine, "cht")
+        partial_archive.prepare(final, mine, "cht")
     (tmp_path / "final.partial" / manifest.HALF_DONE).touch()
     # Ours, of an older archive: begun anew.
-    assert [path.name for path in arrival.prepare(final, mine, "cht").iterdir()] == [manifest.HALF_DONE]
+    assert [path.name for path in partial_archive.prepare(final, mine, "cht").iterdir()] == [manifest.HALF_DONE]
     with pytest.raises(MigrationError, match="Make room"):
-        arrival.prepare(final, dict(mine, bytes=1 << 60), "cht")
+        partial_archive.prepare(final, dict(mine, bytes=1 << 60), "cht")
 
 
 def test_a_manifest_stays_inside_its_archive(tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_a_manifest_stays_inside_its_archive(tmp_path: Path) -> None:
     listing = json.loads((tmp_path / "a" / manifest.MANIFEST).read_text())
     listing["files"][0]["path"] = "archive/../../outside"
     (tmp_path / "a" / manifest.MANIFEST).write_text(json.dumps(listing))
-    source["manifest_sha256"] = arrival.manifest_sha256(tmp_path / "a")
+    source["manifest_sha256"] = partial_archive.manifest_sha256(tmp_path / "a")
     with pytest.raises(MigrationError, match="outside of the archive"):
-        arrival.load_manifest(tmp_path / "a", source)
+        partial_archive.load_manifest(tmp_path / "a", source)
 
 
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "..", "archive/../../outside", "archive/.."])
@@ -131,7 +131,7 @@ def test_a_target_that_was_taken_over_reads_nothing_else(path: str) -> None:
 def test_a_target_that_was_taken_over_gets_no_other_key_in(tmp_path: Path, key: str) -> None:
     options = {"public_key": key, "state_dir": str(tmp_path), "migration_id": "cht"}
     with pytest.raises(MigrationError, match="not a public key") as caught:
-        gate_keeper.open_gate(options, "python3", NOW)
+        authorized_keys.open_gate(options, "python3", NOW)
     assert caught.value.code == "bad_key"
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,81 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What modules that start or join a job need beside ``module``. Private to this collection."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..common.progress_line import describe
+from ..jobs import job
+from ..jobs.limits import Limits
+from .module import run
+from .options import GENTLE_OPTIONS
+
+
+def gentle(module: AnsibleModule) -> Limits:
+    """What the options of ``GENTLE_OPTIONS`` ask for; raises MigrationError ``limits``."""
+    return Limits(**{name: module.params[name] for name in GENTLE_OPTIONS})
+
+
+def run_job(
+    module: AnsibleModule,
+    spec: job.JobSpec,
+    still_valid: Callable[[dict[str, Any]], bool],
+    diff: Callable[[], dict[str, str]] | None = None,
+) -> NoReturn:
+    """End the module with the job's result.
+
+    Starts or joins the job and waits for ``job_wait`` seconds (until it ends, without that option). One that still
+    runs then is reported as ``job.status: running``: the same call again joins it. In check mode nothing is started.
+    """
+    folder = job.job_folder(module.params["state_dir"], module.params["migration_id"], spec.kind)
+
+    def work() -> dict[str, Any]:
+        if module.check_mode:
+            return _foresee(folder, spec, still_valid, diff)
+        state = job.start_or_join(folder, spec, still_valid)
+        if state.status == "running":
+            state = job.wait(folder, module.params["job_wait"], started=state.started)
+        state.raise_if_failed()
+        report = describe_job(state, spec.kind)
+        if state.status == "running":
+            return {"changed": True, "job": report}
+        result = dict(state.result["value"], changed=state.started, job=report)
+        if diff is not None and state.started:
+            result["diff"] = diff()
+        return result
+
+    run(module, work)
+
+
+def _foresee(
+    folder: Any,
+    spec: job.JobSpec,
+    still_valid: Callable[[dict[str, Any]], bool],
+    diff: Callable[[], dict[str, str]] | None,
+) -> dict[str, Any]:
+    """What a run would do: nothing when the job is done, else start, redo or join it."""
+    state = job.check(folder, spec, still_valid)
+    if state.status == "done" and still_valid(state.result["value"]):
+        return dict(state.result["value"], changed=False, job=describe_job(state, spec.kind))
+    foreseen: dict[str, Any] = {"changed": True, "job": describe_job(state, spec.kind)}
+    if diff is not None:
+        foreseen["diff"] = diff()
+    return foreseen
+
+
+def describe_job(state: job.JobState, kind: str) -> dict[str, Any]:
+    """The job as results show it."""
+    return {
+        "kind": kind,
+        "status": state.status,
+        "folder": state.folder,
+        "started": state.started,
+        "progress": state.progress,
+        "line": describe(state.progress, time.time()) if state.status == "running" else "",
+    }

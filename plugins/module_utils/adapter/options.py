@@ -1,0 +1,134 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options that modules share, one set for each subject. Private to this collection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..jobs.limits import IO_CLASSES
+
+CONNECTION_OPTIONS: dict[str, Any] = {
+    "database": {"type": "str", "required": True},
+    "login_host": {"type": "str", "default": ""},
+    "login_port": {"type": "int", "default": 5432},
+    "login_user": {"type": "str", "default": "postgres"},
+    "login_password": {"type": "str", "no_log": True},
+    "login_unix_socket": {"type": "str", "default": ""},
+    "ssl_mode": {
+        "type": "str",
+        "default": "prefer",
+        "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+    },
+    "ca_cert": {"type": "path", "default": ""},
+}
+PROGRAM_OPTIONS: dict[str, Any] = {"bin_dir": {"type": "path", "default": ""}}
+GENTLE_OPTIONS: dict[str, Any] = {
+    "nice": {"type": "int", "default": 0},
+    "io_class": {"type": "str", "default": "none", "choices": list(IO_CLASSES)},
+    "rate_limit": {"type": "int", "default": 0},
+}
+OTHER_SERVER_OPTIONS: dict[str, Any] = {
+    "missing_roles": {"type": "str", "default": "create", "choices": ["create", "revoke", "fail"]},
+    "role_map": {"type": "dict", "default": {}},
+    "function_search_path": {"type": "dict", "default": {}},
+    "tablespaces": {"type": "str", "default": "keep", "choices": ["keep", "default"]},
+    "extension_versions": {"type": "dict", "default": {}},
+}
+MIGRATION_OPTIONS: dict[str, Any] = {
+    "migration_id": {"type": "str", "required": True},
+    "state_dir": {"type": "path", "required": True},
+}
+_LOG: dict[str, Any] = {
+    "type": "dict",
+    "options": {
+        "kind": {"type": "str", "required": True, "choices": ["journald", "docker", "compose", "file"]},
+        "unit": {"type": "str"},
+        "journal_dir": {"type": "path"},
+        "container": {"type": "str"},
+        "project_dir": {"type": "path"},
+        "service": {"type": "str", "default": "cht-couch2pg"},
+        "compose_files": {"type": "list", "elements": "str"},
+        "env_files": {"type": "list", "elements": "str"},
+        "path": {"type": "path"},
+    },
+    "required_if": [
+        ["kind", "journald", ["unit"]],
+        ["kind", "docker", ["container"]],
+        ["kind", "compose", ["project_dir"]],
+        ["kind", "file", ["path"]],
+    ],
+}
+LOG_OPTIONS: dict[str, Any] = {"log": dict(_LOG, required=True), "since": {"type": "dict"}}
+POSTGRES_OPTION: dict[str, Any] = {
+    "type": "dict",
+    "default": {},
+    "options": {
+        "host": {"type": "str"},
+        "port": {"type": "int"},
+        "database": {"type": "str"},
+        "user": {"type": "str"},
+        "password": {"type": "str", "no_log": True},
+        "query": {"type": "str"},
+    },
+}
+REACH_OPTIONS: dict[str, Any] = {
+    "ca_cert": {"type": "path", "default": ""},
+    "couchdb_server": {"type": "str", "default": ""},
+    "login_host": {"type": "str", "default": ""},
+    "login_port": {"type": "int"},
+}
+DEPLOYMENT_OPTIONS: dict[str, Any] = {
+    "deployment": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "kind": {"type": "str", "default": "auto", "choices": ["auto", "systemd", "compose", "env_file", "none"]},
+            "unit": {"type": "str"},
+            "env_file": {"type": "path"},
+            "project_dir": {"type": "path"},
+            "service": {"type": "str"},
+            "compose_files": {"type": "list", "elements": "str"},
+            "env_files": {"type": "list", "elements": "str"},
+            "container": {"type": "str"},
+            "app_dir": {"type": "path"},
+            "node": {"type": "path"},
+            "start_command": {"type": "list", "elements": "str"},
+            "stop_command": {"type": "list", "elements": "str"},
+            "status_command": {"type": "list", "elements": "str"},
+            "log": _LOG,
+        },
+    },
+}
+CUTOVER_OPTIONS: dict[str, Any] = {
+    "side": {"type": "str", "default": "target", "choices": ["target", "source"]},
+    "remembered": {"type": "list", "elements": "str", "default": []},
+    "source": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "names": {"type": "list", "elements": "str", "required": True},
+            "port": {"type": "int", "default": 5432},
+            "database": {"type": "str", "required": True},
+        },
+    },
+    "target": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 5432},
+            "database": {"type": "str", "required": True},
+        },
+    },
+    "passwords": {"type": "dict", "default": {}, "no_log": True},
+    "source_passwords": {"type": "dict", "default": {}, "no_log": True},
+    "role_map": {"type": "dict", "default": {}},
+    "untested": {"type": "list", "elements": "str", "default": []},
+    "ca_cert": {"type": "path", "default": ""},
+}
+JOB_OPTIONS: dict[str, Any] = {
+    **MIGRATION_OPTIONS,
+    "job_wait": {"type": "float"},
+}

@@ -1,0 +1,93 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is the archive in this folder, byte for byte, what was dumped? Asked once in full, then only whether it was touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..host.files import expand, read_json, write_json
+from ..jobs.context import JobContext
+from ..jobs.job import JobSpec
+from ..jobs.progress import Progress
+from . import manifest
+
+STAMP = "archive_checked.json"
+
+
+def check_archive(root: Path, state: Path, jobs: int, progress: Progress) -> dict[str, Any]:
+    """The manifest of ``root``, whose files match it; hashes them unless ``state`` says that was done since they changed.
+
+    Raises MigrationError ``archive_differs``, ``manifest_missing`` or ``other_archive``.
+    """
+    listing = manifest.load(root)
+    if listing.get("migration_id", state.name) != state.name:
+        raise MigrationError(
+            f"The archive in {root} belongs to the migration {listing['migration_id']!r}, not to {state.name!r}. "
+            "Check the path, or use that migration_id.",
+            "other_archive",
+        )
+    if not is_untouched(root, state):
+        progress.step("checksums", listing["bytes"], "bytes")
+        differences = manifest.compare(root, listing, jobs, on_bytes=progress.advance)
+        manifest.raise_if_different(root, differences)
+        remember(root, state)
+    return listing
+
+
+def remember(root: Path, state: Path) -> None:
+    """Note that every file of ``root`` was just found to be as it was dumped."""
+    write_json(state / STAMP, {"root": str(root), "files": manifest.stamp(root)})
+
+
+def is_untouched(root: Path, state: Path) -> bool:
+    """Whether the last full check of ``root`` succeeded and no file was changed since."""
+    stamp = read_json(state / STAMP)
+    return (
+        isinstance(stamp, dict)
+        and stamp.get("root") == str(root)
+        and (root / manifest.MANIFEST).exists()
+        and stamp.get("files") == manifest.stamp(root)
+    )
+
+
+def job_spec(options: dict[str, Any]) -> JobSpec:
+    """The job that checks an archive, with the module's ``options``."""
+    root = expand(options["archive"])
+    fingerprint = {"archive": str(root)}
+    parameters = dict(
+        fingerprint,
+        state=str(expand(options["state_dir"]) / options["migration_id"]),
+        jobs=max(1, options["jobs"]),
+        full=options["full"],
+        create=options["state"] == "created",
+    )
+    return JobSpec("archive_check", run, parameters, fingerprint)
+
+
+def still_valid(options: dict[str, Any]) -> bool:
+    """Whether a finished check still tells the truth."""
+    state = expand(options["state_dir"]) / options["migration_id"]
+    return not options["full"] and is_untouched(expand(options["archive"]), state)
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """Compare every file with the manifest; the work of the job ``archive_check``."""
+    parameters = context.parameters
+    root, state = Path(parameters["archive"]), Path(parameters["state"])
+    if parameters["full"]:
+        write_json(state / STAMP, {})
+    if parameters["create"] and not (root / manifest.MANIFEST).exists():
+        _create(root, state.name, context)
+    listing = check_archive(root, state, parameters["jobs"], context.progress)
+    return {"archive": str(root), "bytes": listing["bytes"], "files": len(listing["files"])}
+
+
+def _create(root: Path, migration_id: str, context: JobContext) -> None:
+    """Write the manifest of files that were made by other means."""
+    context.progress.step("checksums", sum(stat.st_size for _path, stat in manifest.list_files(root)), "bytes")
+    listing = manifest.create(root, context.parameters["jobs"], context.progress.advance)
+    write_json(root / manifest.MANIFEST, dict(listing, migration_id=migration_id))

@@ -1,0 +1,40 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a dump is where its server can't tell (before PostgreSQL 14): by how much of the archive is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.relations import Table
+from ..postgres.server_progress import LARGEST_SHARE, CopyProgress
+from . import manifest
+from . import size as archive_size
+
+
+class ArchiveGrowth:
+    """An estimate, from a sample of the data, of the bytes that were read; asked as ``CopyProgress`` is.
+
+    expected: bytes that the archive will have.
+    """
+
+    def __init__(self, partial: Path, copied: CopyProgress, total: int, expected: int) -> None:
+        self._partial = partial
+        self._copied = copied
+        self._total = total
+        self._expected = max(expected, 1)
+
+    def __call__(self) -> tuple[int, str]:
+        done, item = self._copied()
+        written = sum(stat.st_size for _path, stat in manifest.list_files(self._partial))
+        share = min(written / self._expected, LARGEST_SHARE)
+        return max(done, int(self._total * share)), item
+
+
+def expected_bytes(settings: ConnectionSettings, tables: list[Table], archive_format: str, compression: str) -> int:
+    """Bytes of the archive that will be made of ``tables``; takes some seconds."""
+    with Session(settings) as session:
+        estimate = archive_size.measure(session, tables).as_dict()
+    return archive_size.archive_bytes(estimate, archive_format, compression)

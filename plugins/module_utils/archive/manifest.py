@@ -1,0 +1,226 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The manifest of an archive: every file with its bytes and SHA-256, made once and compared wherever the files go.
+
+An archive is a folder::
+
+    <staging_dir>/<migration_id>/
+        archive/ (or archive.dump, archive.tar.gz)   what pg_dump wrote
+        evidence.json                                what was true inside its snapshot
+        manifest.json                                bytes and SHA-256 of all the above
+
+While it is made it is called ``<migration_id>.partial`` and has a file ``.half-done``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+from ..common.errors import MigrationError
+from ..host.files import read_json
+
+MANIFEST = "manifest.json"
+EVIDENCE = "evidence.json"
+HALF_DONE = ".half-done"
+FORMAT = 1
+READ_BYTES = 1024 * 1024
+
+
+@dataclass
+class Differences:
+    """What is not as the manifest says; empty when all is well."""
+
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    size: list[dict[str, Any]] = field(default_factory=list)
+    content: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.extra or self.size or self.content)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For results."""
+        return {
+            "missing": self.missing,
+            "extra": self.extra,
+            "size_differs": self.size,
+            "sha256_differs": self.content,
+        }
+
+    def sentence(self) -> str:
+        """The first difference of each kind, for an error."""
+        parts = []
+        if self.missing:
+            parts.append(_some("missing", self.missing))
+        if self.extra:
+            parts.append(_some("not in the manifest", self.extra))
+        if self.size:
+            first = self.size[0]
+            parts.append(f"{first['path']} has {first['bytes']} bytes instead of {first['expected']}")
+        if self.content:
+            parts.append(_some("another SHA-256 than in the manifest", self.content))
+        return "; ".join(parts)
+
+
+def _some(what: str, paths: list[str]) -> str:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{what}: {paths[0]}{more}"
+
+
+def list_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file below ``root`` but the manifest, with its path relative to ``root``.
+
+    Raises MigrationError ``not_plain`` for a symbolic link or another special file, which no archive has.
+    """
+    for folder, subfolders, names in os.walk(root):
+        subfolders.sort()
+        for name in sorted([*names, *(sub for sub in subfolders if Path(folder, sub).is_symlink())]):
+            path = Path(folder, name)
+            relative = path.relative_to(root).as_posix()
+            if relative in (MANIFEST, HALF_DONE):
+                continue
+            if path.is_symlink() or not path.is_file():
+                raise MigrationError(
+                    f"{path} is not an ordinary file, which no archive contains. Remove it, then run again.",
+                    "not_plain",
+                    path=str(path),
+                )
+            yield relative, path.stat()
+
+
+def sha256(path: Path, on_bytes: Callable[[int], None] = lambda _size: None) -> str:
+    """The SHA-256 of a file as hex, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while True:
+            piece = stream.read(READ_BYTES)
+            if not piece:
+                return digest.hexdigest()
+            digest.update(piece)
+            on_bytes(len(piece))
+
+
+def hash_files(
+    root: Path, paths: list[str], workers: int, on_bytes: Callable[[int, str], None] = lambda _size, _path: None
+) -> dict[str, str]:
+    """The SHA-256 of every file, several at a time (hashing leaves Python's lock alone)."""
+    stop = threading.Event()
+
+    def work(path: str) -> str:
+        def report(size: int) -> None:
+            if stop.is_set():
+                raise MigrationError("Hashing was stopped.", "cancelled")
+            on_bytes(size, path)
+
+        return sha256(root / path, report)
+
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        futures = [pool.submit(work, path) for path in paths]
+        try:
+            return {path: future.result() for path, future in zip(paths, futures)}
+        except BaseException:
+            stop.set()
+            raise
+
+
+def create(
+    root: Path, workers: int, on_bytes: Callable[[int, str], None] = lambda _size, _path: None
+) -> dict[str, Any]:
+    """The manifest of the folder ``root``; it is returned, not written."""
+    sizes = {path: stat.st_size for path, stat in list_files(root)}
+    hashes = hash_files(root, list(sizes), workers, on_bytes)
+    return {
+        "format": FORMAT,
+        "bytes": sum(sizes.values()),
+        "files": [{"path": path, "bytes": sizes[path], "sha256": hashes[path]} for path in sizes],
+    }
+
+
+def load(root: Path) -> dict[str, Any]:
+    """The manifest that stands in ``root``.
+
+    Raises MigrationError ``manifest_missing`` or ``manifest_damaged``.
+    """
+    path = root / MANIFEST
+    manifest = read_json(path)
+    if manifest is None:
+        raise MigrationError(
+            f"There is no archive in {root}: its {MANIFEST} is missing. Make the dump first, or check the path.",
+            "manifest_missing",
+            path=str(path),
+        )
+    if not _is_manifest(manifest):
+        raise MigrationError(
+            f"{path} is not a manifest of this collection. Look at it; if the archive is lost, remove it and dump again.",
+            "manifest_damaged",
+            path=str(path),
+        )
+    return manifest  # type: ignore[no-any-return]
+
+
+def _is_manifest(manifest: Any) -> bool:
+    return (
+        isinstance(manifest, dict)
+        and manifest.get("format") == FORMAT
+        and isinstance(manifest.get("files"), list)
+        and all(
+            isinstance(entry, dict)
+            and isinstance(entry.get("path"), str)
+            and isinstance(entry.get("bytes"), int)
+            and isinstance(entry.get("sha256"), str)
+            for entry in manifest["files"]
+        )
+    )
+
+
+def compare(
+    root: Path,
+    manifest: dict[str, Any],
+    workers: int,
+    hashes: bool = True,
+    on_bytes: Callable[[int, str], None] = lambda _size, _path: None,
+) -> Differences:
+    """What differs between the files below ``root`` and ``manifest``; without ``hashes``, names and sizes only."""
+    expected = {entry["path"]: entry for entry in manifest["files"]}
+    found = {path: stat.st_size for path, stat in list_files(root)}
+    differences = Differences(missing=sorted(set(expected) - set(found)), extra=sorted(set(found) - set(expected)))
+    same = []
+    for path in sorted(set(expected) & set(found)):
+        if found[path] != expected[path]["bytes"]:
+            differences.size.append({"path": path, "bytes": found[path], "expected": expected[path]["bytes"]})
+        else:
+            same.append(path)
+    if hashes:
+        actual = hash_files(root, same, workers, on_bytes)
+        differences.content = [path for path in same if actual[path] != expected[path]["sha256"]]
+    return differences
+
+
+def raise_if_different(root: Path, differences: Differences) -> None:
+    """Raise MigrationError ``archive_differs`` that names what is wrong."""
+    if differences:
+        raise MigrationError(
+            f"The archive in {root} is not what was dumped: {differences.sentence()}. "
+            "Nothing was restored from it. Transfer it again, or dump again.",
+            "archive_differs",
+            root=str(root),
+            **differences.as_dict(),
+        )
+
+
+def largest(manifest: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """Path, bytes and SHA-256 of the largest ``count`` files, by path."""
+    kept = sorted(manifest["files"], key=lambda entry: (-entry["bytes"], entry["path"]))[:count]
+    return sorted(kept, key=lambda entry: str(entry["path"]))
+
+
+def stamp(root: Path) -> dict[str, list[int]]:
+    """Size and time of change of every file: whether anything was touched since it was last hashed."""
+    return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in list_files(root)}

@@ -1,0 +1,108 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command lines of pg_restore: the archive's list, and one run for each section."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Mapping
+
+from ..common.errors import MigrationError
+from ..host.programs import Program, ask, run
+from .pg_dump import ARCHIVE_NAMES
+
+SECTIONS = ("pre-data", "data", "post-data")
+# Populated by the phase refresh, which knows the order; what belongs to the database itself; and subscriptions.
+_LEFT_OUT = re.compile(
+    r"^\d+; \d+ \d+ (MATERIALIZED VIEW DATA|COMMENT - DATABASE|DATABASE|DATABASE PROPERTIES|SUBSCRIPTION|"
+    r"(COMMENT|SECURITY LABEL|ACL) - SUBSCRIPTION) "
+)
+
+_ENTRY = re.compile(r"^\d+; \d+ \d+ (.*)$")
+_LARGE_OBJECTS = re.compile(r"^\d+; \d+ \d+ (BLOBS?|BLOB METADATA) ")
+
+
+def unpacked(root: Path, archive_format: str, work: Path) -> Path:
+    """The archive as pg_restore reads it; a compressed tar is unpacked into ``work`` first."""
+    archive = root / ARCHIVE_NAMES[archive_format]
+    if archive_format != "tar":
+        return archive
+    target = work / "archive.tar"
+    gzip = shutil.which("gzip")
+    if gzip is None:
+        raise MigrationError("gzip was not found on this host's PATH. Install it, then run again.", "program_missing")
+    said: list[str] = []
+    code = run([gzip, "--decompress", "--stdout", str(archive)], {"LC_ALL": "C"}, said.append, output=target)
+    if code:
+        raise MigrationError(
+            f"{archive} could not be unpacked into {work}: {said[0] if said else f'gzip ended with exit code {code}'}. "
+            "Check the free space there, then run again.",
+            "unpack_failed",
+        )
+    return target
+
+
+def read_list(program: Program, archive: Path) -> list[str]:
+    """The lines of the archive's list that are to be restored."""
+    answer = ask([program.path, "--list", str(archive)])
+    if answer.code:
+        raise MigrationError(
+            f"{program.path} can't read {archive}: {answer.said}. Use a pg_restore as new as the pg_dump that made it.",
+            "archive_unreadable",
+        )
+    return [line for line in answer.output.splitlines(keepends=True) if not _LEFT_OUT.match(line)]
+
+
+def write_list(lines: list[str], target: Path) -> None:
+    """Write the list of what to restore into ``target``."""
+    target.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
+
+
+def entry_of_rows(schema: str, name: str, owner: str) -> str:
+    """How the list names the rows of a table: without quotes, each on one line."""
+    return re.sub(r"[\r\n]", " ", f"TABLE DATA {schema} {name} {owner}")
+
+
+def without(lines: list[str], entries: set[str]) -> tuple[list[str], set[str]]:
+    """The list without ``entries``; and those of them that it has not, or more than once, which are left in."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        entry = _ENTRY.match(line)
+        if entry is not None and entry.group(1) in entries:
+            found.setdefault(entry.group(1), []).append(line)
+    unclear = {entry for entry in entries if len(found.get(entry, ())) != 1}
+    left_out = {same[0] for entry, same in found.items() if entry not in unclear}
+    return [line for line in lines if line not in left_out], unclear
+
+
+def schemas(lines: list[str], names: set[str]) -> list[str]:
+    """The lines that create these schemas."""
+    return [line for line in lines if any(f" SCHEMA - {name} " in line for name in names)]
+
+
+def has_large_objects(lines: list[str]) -> bool:
+    """Whether the archive holds large objects, which can't be loaded a second time."""
+    return any(_LARGE_OBJECTS.match(line) for line in lines)
+
+
+def build(program: Program, section: str, archive: Path, listing: Path, conninfo: str, jobs: int) -> list[str]:
+    """pg_restore of one section into the database that ``conninfo`` names. A tar archive is read by one worker only."""
+    arguments = [
+        program.path,
+        f"--section={section}",
+        f"--use-list={listing}",
+        f"--dbname={conninfo}",
+        "--no-password",
+        "--verbose",
+    ]
+    if section != "pre-data" and archive.suffix != ".tar":
+        arguments.append(f"--jobs={jobs}")
+    return [*arguments, str(archive)]
+
+
+def session_options(settings: Mapping[str, Any]) -> str:
+    """PGOPTIONS that set ``settings`` for the sessions of pg_restore, and for nobody else."""
+    return " ".join(f"-c {name}=" + re.sub(r"([\\ ])", r"\\\1", str(value)) for name, value in settings.items())

@@ -1,0 +1,176 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How large an archive will be, from a sample of the data: real rows as COPY writes them, compressed by zlib.
+
+A table's size on the disk says little: TOAST compresses long documents already, and their text is larger.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Any, Callable
+
+from ..common.errors import MigrationError
+from ..postgres.connection import Session
+from ..postgres.identifiers import quote
+from ..postgres.relations import Table
+
+SAMPLE_BYTES = 4 * 1024 * 1024
+SAMPLE_BLOCKS = 8
+SAMPLE_SECONDS = 5
+ALL_SECONDS = 15.0
+TABLES_SAMPLED = 12
+COMPRESSED_AT_MOST = 32 * 1024 * 1024
+# About where TOAST begins.
+WIDE = 2000
+# For what could not be sampled: on the safe side.
+UNKNOWN_TEXT = 3.0
+UNKNOWN_COMPRESSED = 1.0
+# The sample is compressed as gzip:1 does it, which is no better than any other method but lz4.
+FACTORS = {"lz4": 1.8}
+
+_COLUMNS = """
+SELECT attname AS name FROM pg_catalog.pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped
+"""
+
+
+@dataclass(frozen=True)
+class ArchiveEstimate:
+    """Bytes of all rows as text, of the largest table's text, of all compressed; and how much was looked at."""
+
+    text_bytes: int
+    largest_text_bytes: int
+    compressed_bytes: int
+    sampled_bytes: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For facts and results."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Bytes of a table's text, and of that compressed, as a part of its rows suggests; ``looked_at`` is that part."""
+
+    text: int
+    compressed: int
+    looked_at: int
+
+
+class _Meter:
+    """Takes the output of COPY: counts it, and what is left of it when it is compressed."""
+
+    def __init__(self) -> None:
+        self.text = 0
+        self._packed = 0
+        self._fed = 0
+        self._packer = zlib.compressobj(1)
+
+    def write(self, data: bytes) -> None:
+        self.text += len(data)
+        if self._fed < COMPRESSED_AT_MOST:
+            self._fed += len(data)
+            self._packed += len(self._packer.compress(data))
+
+    def compressed(self) -> int:
+        self._packed += len(self._packer.flush())
+        return self._packed * self.text // max(self._fed, 1)
+
+
+def measure(session: Session, tables: list[Table], clock: Callable[[], float] = time.monotonic) -> ArchiveEstimate:
+    """Sample the largest ``tables`` (which come largest first), for some seconds at most."""
+    started = clock()
+    block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
+    samples: dict[str, Sample] = {}
+    for table in tables[:TABLES_SAMPLED]:
+        if clock() - started > ALL_SECONDS:
+            break
+        sample = _sample(session, table, table.heap_bytes // block_size)
+        if sample is not None:
+            samples[table.key] = sample
+    return estimate(tables, samples, round(clock() - started, 1))
+
+
+def estimate(tables: list[Table], samples: dict[str, Sample], seconds: float = 0.0) -> ArchiveEstimate:
+    """From samples to whole tables; a table without one is taken for the average of the others."""
+    texts: dict[str, float] = {key: sample.text for key, sample in samples.items()}
+    packed: dict[str, float] = {key: sample.compressed for key, sample in samples.items()}
+    measured = sum(table.table_bytes for table in tables if table.key in samples)
+    text_ratio = sum(texts.values()) / measured if measured else UNKNOWN_TEXT
+    packed_ratio = sum(packed.values()) / measured if measured else UNKNOWN_COMPRESSED
+    for table in tables:
+        texts.setdefault(table.key, table.table_bytes * text_ratio)
+        packed.setdefault(table.key, table.table_bytes * packed_ratio)
+    return ArchiveEstimate(
+        text_bytes=int(sum(texts.values())),
+        largest_text_bytes=int(max(texts.values(), default=0)),
+        compressed_bytes=int(sum(packed.values())),
+        sampled_bytes=sum(sample.looked_at for sample in samples.values()),
+        seconds=seconds,
+    )
+
+
+def archive_bytes(found: dict[str, Any], archive_format: str, compression: str) -> int:
+    """Bytes of an archive, given ``ArchiveEstimate.as_dict()``; a tar is compressed when it is finished."""
+    if compression == "none" and archive_format != "tar":
+        return int(found["text_bytes"])
+    factor = FACTORS.get(compression.split(":", maxsplit=1)[0], 1.0)
+    return int(found["compressed_bytes"] * factor)
+
+
+def _sample(session: Session, table: Table, blocks: int) -> Sample | None:
+    """Some blocks of the table; None when it has none, may not be read, or takes too long."""
+    if not blocks or not table.readable:
+        return None
+    percent = min(100.0, 100.0 * max(SAMPLE_BYTES / table.table_bytes, SAMPLE_BLOCKS / blocks))
+    columns = session.rows(_COLUMNS, [table.oid])
+    stored = " + ".join(f"coalesce(pg_catalog.pg_column_size({quote(row['name'])}), 0)" for row in columns) or "0"
+    # The same seed chooses the same blocks each time.
+    rows = f"FROM ONLY {table.sql} TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (1)"
+    session.execute(f"SET statement_timeout = '{SAMPLE_SECONDS}s'")
+    try:
+        seen = session.row(
+            "SELECT pg_catalog.count(DISTINCT block) AS blocks, "
+            f"coalesce(pg_catalog.sum(stored) FILTER (WHERE stored > {WIDE}), 0)::pg_catalog.int8 AS wide_bytes "
+            f"FROM (SELECT (ctid::text::pg_catalog.point)[0] AS block, {stored} AS stored {rows}) AS sampled"
+        )
+        narrow, wide = _Meter(), _Meter()
+        session.copy_out(f"COPY (SELECT * {rows} WHERE {stored} <= {WIDE}) TO STDOUT", narrow.write)
+        session.copy_out(f"COPY (SELECT * {rows} WHERE {stored} > {WIDE}) TO STDOUT", wide.write)
+    except MigrationError as error:
+        if error.code != "sql":
+            raise
+        return None
+    finally:
+        session.execute("SET statement_timeout = 0")
+    if not seen["blocks"]:
+        return None
+    return scale(
+        table,
+        seen["blocks"] / blocks,
+        (narrow.text, narrow.compressed()),
+        seen["wide_bytes"],
+        (wide.text, wide.compressed()),
+    )
+
+
+def scale(table: Table, fraction: float, narrow: tuple[int, int], wide_bytes: int, wide: tuple[int, int]) -> Sample:
+    """From the rows of ``fraction`` of the blocks to the whole table.
+
+    Narrow rows are alike: what some blocks hold, the others do too. The few wide ones may be thousands of times larger,
+    so that one of them more or less in the sample would matter: what they tell is how much text a byte of TOAST is.
+    """
+    toast = table.table_bytes - table.heap_bytes
+    if wide_bytes:
+        wide_text, wide_packed = wide[0] / wide_bytes * toast, wide[1] / wide_bytes * toast
+    else:
+        wide_text, wide_packed = UNKNOWN_TEXT * toast, UNKNOWN_COMPRESSED * toast
+    return Sample(
+        text=int(narrow[0] / fraction + wide_text),
+        compressed=int(narrow[1] / fraction + wide_packed),
+        looked_at=narrow[0] + wide[0],
+    )

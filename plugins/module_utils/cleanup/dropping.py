@@ -1,0 +1,134 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The source's database is dropped: the very one that was dumped, and only when nobody uses it who isn't expected to.
+
+First nobody may connect any more; then it gets a name that says what is about to happen, under which it can still be given
+back; then it goes. A run that is killed in between is gone on with by the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+from ..common.errors import MigrationError
+from ..host.files import make_private_folder, read_json, write_json
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.database import database_size, end_sessions, find_database, find_database_by_oid, other_sessions
+from ..postgres.identifiers import check_length, quote
+
+DROPPED = "dropped.json"
+
+
+def already_dropped(settings: ConnectionSettings, state: Path, oid: int) -> dict[str, Any] | None:
+    """What was dropped by this migration; None when it is still there, even under its last name."""
+    stored = read_json(state / DROPPED)
+    if not isinstance(stored, dict) or stored.get("oid") != oid:
+        return None
+    with Session(settings.maintenance) as session:
+        if stored["identity"] != server_identity(session) or find_database_by_oid(session, oid) is not None:
+            return None
+    return stored
+
+
+def plan(settings: ConnectionSettings, state: Path, identity: str, oid: int, allowed: Sequence[str]) -> dict[str, Any]:
+    """What would be dropped, and which sessions would be ended for it.
+
+    identity, oid: of the server and the database that were dumped, as the record says. allowed: roles or application names
+    whose sessions may be ended. Raises MigrationError ``stale_evidence`` or ``database_in_use``.
+    """
+    with Session(settings.maintenance) as session:
+        here = server_identity(session)
+        found = find_database_by_oid(session, oid) if here == identity else None
+        names = (settings.database, (read_json(state / DROPPED) or {}).get("name"))
+        if found is None or found["name"] not in names:
+            raise MigrationError(
+                f"The database {settings.database!r} at {settings.place} is not the one that was dumped (oid {oid} on server "
+                f"{identity}). Nothing was changed. Check couch2pg_migration_id and the inventory.",
+                "stale_evidence",
+                identity=here,
+            )
+        sessions = other_sessions(session, found["name"])
+        _check_sessions(found["name"], sessions, allowed)
+        return {
+            "name": found["name"],
+            "oid": oid,
+            "identity": identity,
+            "begun": found["name"] != settings.database or not found["allow_connections"],
+            "bytes": database_size(session, found["name"]),
+            "sessions": [{"role": row["role"], "application_name": row["application_name"]} for row in sessions],
+        }
+
+
+def drop(
+    settings: ConnectionSettings,
+    state: Path,
+    planned: dict[str, Any],
+    allowed: Sequence[str],
+    clock: Callable[[], float] = time.time,
+) -> dict[str, Any]:
+    """Drop what was planned. When it can't be, it has its name again and is open as before."""
+    with Session(settings.maintenance) as session:
+        name = planned["name"]
+        last = _last_name(settings.database, name, clock)
+        make_private_folder(state)
+        # Known before it is so: its oid tells whether it has happened.
+        write_json(state / DROPPED, {"oid": planned["oid"], "identity": planned["identity"], "name": last})
+        try:
+            session.execute(f"ALTER DATABASE {quote(name)} WITH ALLOW_CONNECTIONS false")
+            _check_sessions(name, other_sessions(session, name), allowed)
+            end_sessions(session, name)
+            if name != last:
+                session.execute(f"ALTER DATABASE {quote(name)} RENAME TO {quote(last)}")
+            there = find_database(session, last)
+            if there is None or there["oid"] != planned["oid"]:
+                raise MigrationError(f"{last!r} is another database than was looked at.", "stale_evidence")
+            session.execute(f"DROP DATABASE {quote(last)}")
+        except BaseException:
+            _give_back(session, planned["oid"], settings.database)
+            raise
+    return {
+        "dropped": settings.database,
+        **{field: planned[field] for field in ("oid", "identity", "bytes", "sessions")},
+    }
+
+
+def give_back(settings: ConnectionSettings, oid: int) -> None:
+    """Undo what an interrupted drop has begun: the database has its name again, and is open."""
+    with Session(settings.maintenance) as session:
+        _give_back(session, oid, settings.database)
+
+
+def _last_name(database: str, name: str, clock: Callable[[], float]) -> str:
+    """The name to drop it under; one from an earlier attempt is kept."""
+    if name != database:
+        return name
+    return check_length(f"{database}_dropping_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
+
+
+def _give_back(session: Session, oid: int, database: str) -> None:
+    # What went wrong before is the one to tell of.
+    with suppress(MigrationError):
+        found = find_database_by_oid(session, oid)
+        if found is None:
+            return
+        if found["name"] != database:
+            session.execute(f"ALTER DATABASE {quote(found['name'])} RENAME TO {quote(database)}")
+        session.execute(f"ALTER DATABASE {quote(database)} WITH ALLOW_CONNECTIONS true")
+
+
+def _check_sessions(name: str, sessions: list[dict[str, Any]], allowed: Sequence[str]) -> None:
+    strangers = [row for row in sessions if row["role"] not in allowed and row["application_name"] not in allowed]
+    if strangers:
+        who = ", ".join(
+            f"{row['role']} ({row['application_name'] or 'no name'}, {row['client']})" for row in strangers[:3]
+        )
+        raise MigrationError(
+            f"The database {name!r} is still used by {who}. Nothing was changed. See what that is, and end it; sessions that may be "
+            "ended are named in couch2pg_cleanup_allowed_sessions, by role or application name.",
+            "database_in_use",
+            sessions=strangers,
+        )

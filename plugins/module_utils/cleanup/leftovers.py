@@ -1,0 +1,45 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What migrations have left on a host, and how much it occupies. It is only listed: what of it may go, people decide."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from ..archive import manifest
+from ..host.files import expand
+from ..postgres.connection import Session
+from ..postgres.database import database_size, databases
+
+# The names that this collection gives to databases beside the real one.
+_ENDINGS = r"_(incoming|rehearsal.*|(replaced|rolled_back|dropping)_\d{8}T\d{6})"
+
+
+def kept_databases(session: Session, name: str) -> list[dict[str, Any]]:
+    """Databases that bear a name which a migration of ``name`` gives, with their bytes."""
+    ours = re.compile(re.escape(name) + _ENDINGS)
+    return [
+        {"database": row["name"], "bytes": database_size(session, row["name"])}
+        for row in databases(session)
+        if ours.fullmatch(row["name"])
+    ]
+
+
+def archives(staging_dir: str) -> list[dict[str, Any]]:
+    """Folders below the staging folder that hold an archive, whole or half-done, with their bytes."""
+    root = expand(staging_dir)
+    if not root.is_dir():
+        return []
+    return [
+        {"archive": str(folder), "bytes": _size(folder), "complete": (folder / manifest.MANIFEST).exists()}
+        for folder in sorted(root.iterdir())
+        if any((folder / name).exists() for name in (manifest.MANIFEST, manifest.HALF_DONE))
+    ]
+
+
+def _size(root: Path) -> int:
+    return sum(Path(folder, name).lstat().st_size for folder, _subfolders, names in os.walk(root) for name in names)

@@ -1,0 +1,180 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""couch2pg's deployment, of whatever kind: found on a host, read, and given other settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Mapping
+
+from ...common.errors import MigrationError
+from ...host import compose as docker_compose
+from ..settings import ENTRYPOINT, URL, Settings
+from . import compose, env_file, kinds, systemd
+from .kinds import Deployment, Found, Plan
+
+UNITS = ("couch2pg", "cht-couch2pg")
+_LABEL = "com.docker.compose."
+
+
+def find(options: Mapping[str, Any]) -> Deployment:
+    """The deployment that the option ``deployment`` names; ``auto`` is looked for on this host.
+
+    Raises MigrationError ``ambiguous`` where there are two, ``deployment`` where the option lacks something.
+    """
+    named = kinds.from_options(options)
+    if named.kind != kinds.AUTO:
+        return named
+    if named.project_dir or named.container:
+        return replace(named, kind=kinds.COMPOSE)
+    if named.env_file:
+        return replace(named, kind=kinds.ENV_FILE)
+    return _unit(named, options) or _container(named) or replace(named, kind=kinds.NONE)
+
+
+def _unit(named: Deployment, options: Mapping[str, Any]) -> Deployment | None:
+    if shutil.which("systemctl") is None and shutil.which("systemctl", path="/usr/bin:/bin") is None:
+        return None
+    try:
+        shown = [systemd.show(name) for name in ([options["unit"]] if options.get("unit") else UNITS)]
+    except MigrationError:
+        # systemd is installed, and not in charge.
+        return None
+    units = [unit for unit in shown if unit.loaded]
+    units = [unit for unit in units if unit.running] or units
+    if len(units) > 1:
+        raise MigrationError(
+            f"There is more than one unit of couch2pg on this host: {', '.join(unit.name for unit in units)}. Say which one it is: "
+            "kind systemd, and unit, in couch2pg_app.",
+            "ambiguous",
+        )
+    return replace(named, kind=kinds.SYSTEMD, unit=units[0].name) if units else None
+
+
+def _container(named: Deployment) -> Deployment | None:
+    try:
+        listed = docker_compose.docker("ps", "--all", "--quiet", "--no-trunc")
+        found = [docker_compose.inspect(container) for container in listed.output.split()] if listed.code == 0 else []
+    except MigrationError:
+        return None
+    ours = [one for one in found if "couch2pg" in str(one["Config"].get("Image") or "")]
+    ours = [one for one in ours if one["State"]["Running"]] or ours
+    if len(ours) > 1:
+        raise MigrationError(
+            f"There is more than one container of couch2pg on this host: {', '.join(one['Name'].lstrip('/') for one in ours)}. Say which "
+            "one it is: kind compose, project_dir and service, in couch2pg_app.",
+            "ambiguous",
+        )
+    return _of_labels(named, ours[0]) if ours else None
+
+
+def _of_labels(named: Deployment, inspected: Mapping[str, Any]) -> Deployment:
+    """Compose writes onto a container where it comes from."""
+    labels = inspected["Config"].get("Labels") or {}
+    folder = labels.get(f"{_LABEL}project.working_dir", "")
+    if not folder or not Path(folder).is_dir():
+        return replace(named, kind=kinds.COMPOSE, container=str(inspected["Name"]).lstrip("/"))
+    files = [name for name in labels.get(f"{_LABEL}project.config_files", "").split(",") if name]
+    usual = {"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
+    usual |= {name.replace("compose.", "compose.override.") for name in usual}
+    unusual = any(Path(folder, name).parent != Path(folder) or Path(name).name not in usual for name in files)
+    env_files = [name for name in labels.get(f"{_LABEL}project.environment_file", "").split(",") if name]
+    return replace(
+        named,
+        kind=kinds.COMPOSE,
+        project_dir=folder,
+        service=labels.get(f"{_LABEL}service", named.service),
+        compose_files=named.compose_files or (tuple(files) if unusual else ()),
+        env_files=named.env_files or (() if env_files == [f"{folder}/.env"] else tuple(env_files)),
+    )
+
+
+def read(deployment: Deployment) -> Found:
+    """What it tells of couch2pg. Raises MigrationError ``deployment_missing`` where there is none."""
+    readers = {
+        kinds.SYSTEMD: systemd.read,
+        kinds.COMPOSE: compose.read,
+        kinds.ENV_FILE: env_file.read,
+    }
+    if deployment.kind not in readers:
+        raise kinds.missing()
+    return _with_node(deployment, readers[deployment.kind](deployment))
+
+
+def _with_node(deployment: Deployment, found: Found) -> Found:
+    """Where the operator says what runs it, that is so."""
+    return replace(found, node=deployment.node) if deployment.node else found
+
+
+def style(deployment: Deployment) -> str:
+    """How a deployment of this kind names PostgreSQL where it doesn't show."""
+    return ENTRYPOINT if deployment.kind == kinds.COMPOSE else URL
+
+
+def read_or_nothing(deployment: Deployment) -> Found:
+    """What a target has, which may have no settings yet."""
+    try:
+        return read(deployment)
+    except MigrationError as error:
+        if deployment.kind != kinds.ENV_FILE or error.code != "settings_missing":
+            raise
+        return _with_node(deployment, Found(Settings({}, style(deployment)), env_file.is_running(deployment)))
+
+
+def is_there(deployment: Deployment) -> bool:
+    """Whether what it names is on this host."""
+    if deployment.kind == kinds.SYSTEMD:
+        return systemd.show(deployment.unit).loaded
+    if deployment.kind == kinds.COMPOSE and deployment.project_dir:
+        return any(Path(deployment.project_dir).glob("*.y*ml"))
+    if deployment.kind == kinds.ENV_FILE:
+        return any(name and Path(name).exists() for name in (deployment.env_file, deployment.app_dir))
+    return deployment.kind != kinds.NONE
+
+
+def plan(deployment: Deployment, settings: Settings) -> Plan:
+    """What must be written for it to have these settings; nothing is written yet."""
+    if deployment.kind == kinds.SYSTEMD:
+        return systemd.plan(deployment, settings)
+    if deployment.kind == kinds.COMPOSE:
+        return compose.plan(deployment, settings)
+    if deployment.kind == kinds.ENV_FILE:
+        return env_file.plan(deployment, settings)
+    raise kinds.missing()
+
+
+def apply(deployment: Deployment, planned: Plan, migration_id: str) -> None:
+    """Write what differs, and see that the deployment takes it.
+
+    Raises MigrationError ``settings_not_taken``; the files are then what they were.
+    """
+    for change in planned.needed:
+        change.apply(migration_id)
+    try:
+        if deployment.kind == kinds.SYSTEMD:
+            systemd.verify(deployment, planned.settings)
+        elif deployment.kind == kinds.COMPOSE:
+            compose.verify(deployment, planned.settings, planned)
+    except MigrationError:
+        for change in planned.needed:
+            change.undo()
+        if deployment.kind == kinds.SYSTEMD:
+            systemd.reload()
+        raise
+
+
+def redacted_diff(before: Settings, after: Settings) -> dict[str, str]:
+    """The variables before and after, as they may be shown; of a masked one that differs, that it does."""
+    shown = after.redacted()
+    for name, value in before.redacted().items():
+        if shown.get(name) == value and before.variables[name] != after.variables[name]:
+            shown[name] += " (another one)"
+    return {"before": _lines(before.redacted()), "after": _lines(shown)}
+
+
+def _lines(variables: Mapping[str, str]) -> str:
+    return "".join(f"{name}={json.dumps(value, ensure_ascii=False)}\n" for name, value in variables.items())

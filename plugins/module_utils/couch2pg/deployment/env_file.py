@@ -1,0 +1,77 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""couch2pg whose settings are in a file that a shell sources, and which is started by the operator's own commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...common.errors import MigrationError
+from ...common.redaction import Redactor
+from ...host import kept_file
+from ...host.programs import ASK_SECONDS, NOT_ENDED, call
+from ..settings import Settings, style_of, unwanted
+from . import env_shell, env_text
+from .kinds import Deployment, Found, Plan
+
+
+def read(deployment: Deployment) -> Found:
+    """Raises MigrationError ``settings_missing`` where the file isn't there."""
+    path = Path(deployment.env_file)
+    text = kept_file.read(path)
+    if text is None:
+        raise MigrationError(
+            f"There is no file {path} on this host. Correct env_file in couch2pg_app.",
+            "settings_missing",
+            path=str(path),
+        )
+    variables = env_text.values(env_shell.parse(text, str(path)))
+    problem = kept_file.open_to_all(path)
+    app_dir = str(path.parent) if (path.parent / "node_modules").is_dir() else ""
+    return Found(
+        Settings(variables, style_of(variables)),
+        is_running(deployment),
+        app_dir=app_dir,
+        problems=(problem,) if problem else (),
+    )
+
+
+def plan(deployment: Deployment, settings: Settings) -> Plan:
+    """The file's lines that set something else are changed, the others stay."""
+    path = Path(deployment.env_file)
+    text = kept_file.read(path)
+
+    def parse(some: str) -> list[env_text.Assignment]:
+        return env_shell.parse(some, str(path))
+
+    have = env_text.values(parse(text or ""))
+    after = env_text.changed(text or "", parse, settings.variables, unwanted(have, settings.variables))
+    return Plan(settings, (kept_file.Change(path, text, after),))
+
+
+def is_running(deployment: Deployment) -> bool:
+    """What the operator's own command says; without one, it isn't known and taken for stopped."""
+    return bool(deployment.status_command) and _run(deployment.status_command)[0] == 0
+
+
+def command(words: tuple[str, ...], name: str) -> None:
+    """Run the operator's own command. Raises MigrationError ``commands_missing`` or ``command_failed``."""
+    if not words:
+        raise MigrationError(
+            f"couch2pg's settings are in a file, and nothing says how it is started and stopped. Set {name} in couch2pg_app.",
+            "commands_missing",
+        )
+    code, said = _run(words)
+    if code != 0:
+        raise MigrationError(
+            f"{name} ({words[0]}) ended with code {code}: {said or 'it said nothing'}. Run it by hand to see why.",
+            "command_failed",
+        )
+
+
+def _run(words: tuple[str, ...]) -> tuple[int, str]:
+    code, lines = call(words, ASK_SECONDS)
+    if code == NOT_ENDED:
+        return code, f"{lines[-1]}; a command that starts couch2pg must not wait for it"
+    return code, Redactor()(lines[-1]) if lines else ""

@@ -1,0 +1,311 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""couch2pg from its bundle, on a host that has none. What is there already is never written over, and nothing is started."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Mapping
+
+from ...common.errors import MigrationError
+from ...host import kept_file, system_account
+from ...host.compose import Compose
+from ...host.files import fsync_path, remove_tree
+from ..settings import Settings
+from . import discovery, kinds, systemd
+from .bundle import Bundle, Description, copy, same
+from .kinds import Deployment, Found
+from .pack import COMPOSE_FILES
+from .problems import node_version
+
+_TEXT_MODE = 0o644
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What is missing on this host."""
+
+    bundle: Bundle
+    description: Description
+    deployment: Deployment
+    files: tuple[kept_file.Change, ...]
+    accounts: tuple[list[str], ...]
+    application: bool
+    node: bool
+    work_dir: bool
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything is."""
+        return bool(self.files or self.accounts or self.application or self.node or self.work_dir)
+
+    def made(self) -> list[str]:
+        """The files and folders that are missing."""
+        listed = [str(change.path) for change in self.files]
+        listed += [self.description.app_dir] if self.application else []
+        listed += [self.description.work_dir] if self.work_dir else []
+        return sorted([*listed, self.description.node] if self.node else listed)
+
+
+def plan(path: Path, options: Mapping[str, Any]) -> Installation:
+    """See what is missing here. ``options`` say how couch2pg shall be deployed on this host, where that is said.
+
+    Raises MigrationError ``install_differs`` where something else is in its place.
+    """
+    bundle = Bundle(path)
+    description = _named(bundle.description(), options)
+    _refuse_another(description, options)
+    folder = Path(description.project_dir) if description.kind == kinds.COMPOSE else systemd.UNITS
+    files = [kept_file.plan(folder / _inside(name), text, _TEXT_MODE) for name, text in description.texts.items()]
+    differs = [str(change.path) for change in files if change.before is not None and change.needed]
+    # Their content is couch2pg_settings' own.
+    named = description.env_files if description.kind != kinds.ENV_FILE else ()
+    files += [kept_file.Change(Path(name), None, "") for name in named if not Path(name).exists()]
+    application = bool(description.app_dir) and not Path(description.app_dir).exists()
+    if description.app_dir and not application:
+        differs += _differing(bundle, Path(description.app_dir))
+    if differs:
+        more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
+        raise MigrationError(
+            f"This host has another couch2pg than the source, or a part of one: {', '.join(differs[:3])}{more} differ. Nothing is "
+            "written over. Move it away if it isn't needed, or set couch2pg_install to false to go on with what is here.",
+            "install_differs",
+            paths=differs[:100],
+        )
+    work_dir = description.work_dir
+    inside = bool(description.app_dir) and Path(description.app_dir) in (Path(work_dir), *Path(work_dir).parents)
+    return Installation(
+        bundle,
+        description,
+        _deployment(description, options),
+        tuple(change for change in files if change.needed),
+        tuple(system_account.missing(description.user, description.groups)),
+        application,
+        bool(description.node) and not Path(description.node).exists() and any(True for _content in bundle.node),
+        bool(work_dir) and not inside and not Path(work_dir).exists(),
+    )
+
+
+def apply(installation: Installation, migration_id: str) -> None:
+    """Make what is missing; the unit's file last, so that there is no couch2pg before it is whole."""
+    description = installation.description
+    system_account.make(installation.accounts)
+    try:
+        if installation.application:
+            _unpack(installation.bundle, Path(description.app_dir))
+        if installation.node:
+            _put_node(installation.bundle, Path(description.node))
+        if installation.work_dir:
+            folder = Path(description.work_dir)
+            folder.mkdir(mode=0o755, parents=True)
+            _give(folder, description.user)
+    except OSError as error:
+        raise MigrationError(
+            f"couch2pg can't be installed: {error.filename or description.app_dir}: {error.strerror or error}. See that there is "
+            "room, and that this user may write there (become root).",
+            "not_writable",
+        ) from error
+    for change in reversed(installation.files):
+        change.apply(migration_id)
+    if description.kind == kinds.SYSTEMD:
+        systemd.reload()
+
+
+def missing_programs(description: Description) -> list[str]:
+    """What keeps it from being started, each with what to do."""
+    node, program = description.node, description.program
+    listed = []
+    if node and not _version(node):
+        listed.append(
+            f"couch2pg runs on {node} (Node.js {description.node_version or 'of an unknown version'}), which is not on this host or "
+            "can't be run here. Install Node.js there, of the same major version, and run again."
+        )
+    elif program and not os.access(program, os.X_OK):
+        listed.append(
+            f"couch2pg's unit runs {program}, which is not on this host. Bring it from the source, and run again."
+        )
+    return listed
+
+
+def problems(description: Description) -> list[str]:
+    """What is different here, or is to be seen to."""
+    listed = []
+    here = _version(description.node) if description.node else ()
+    if here and description.node_version and str(here[0]) != description.node_version.partition(".")[0]:
+        listed.append(
+            f"{description.node} is Node.js {'.'.join(map(str, here))} here and {description.node_version} on the source. Give couch2pg "
+            "the same major version."
+        )
+    if description.user.isdigit() and system_account.ids(description.user) is None:
+        listed.append(
+            f"couch2pg's unit runs as user number {description.user}, which nobody has on this host. Make that user."
+        )
+    if description.image:
+        listed.append(
+            f"The image {description.image} must be on this host, or where Docker can get it from: nothing was pulled. To see: "
+            f"docker pull {description.image}"
+        )
+        listed += _compose_says(description)
+    return listed
+
+
+def _compose_says(description: Description) -> list[str]:
+    try:
+        Compose(Path(description.project_dir), _unusual(description), description.env_files).config()
+    except MigrationError as error:
+        return [error.message]
+    return []
+
+
+def _named(description: Description, options: Mapping[str, Any]) -> Description:
+    """A folder may have another name here, where nothing in the deployment names it."""
+    named = kinds.from_options(options)
+    if named.kind not in (kinds.AUTO, kinds.NONE, description.kind):
+        raise MigrationError(
+            f"couch2pg's deployment is {description.kind} on the source and said to be {named.kind} here, which can't be made of it. "
+            "Install couch2pg here yourself, or correct couch2pg_app.",
+            "deployment",
+        )
+    if description.kind == kinds.COMPOSE and named.project_dir and named.project_dir != description.project_dir:
+        files = tuple(
+            str(Path(named.project_dir, Path(name).relative_to(description.project_dir)))
+            for name in description.env_files
+        )
+        return replace(description, project_dir=named.project_dir, env_files=files)
+    if description.kind == kinds.ENV_FILE and named.app_dir:
+        return replace(description, app_dir=named.app_dir)
+    return description
+
+
+def _refuse_another(description: Description, options: Mapping[str, Any]) -> None:
+    """Two of them would both write into one database."""
+    if kinds.from_options(options).kind not in (kinds.AUTO, kinds.NONE):
+        return
+    found = discovery.find({**options, "kind": kinds.AUTO})
+    same_place = {
+        kinds.SYSTEMD: systemd.service(found.unit) == description.unit,
+        kinds.COMPOSE: found.project_dir == description.project_dir,
+    }
+    if found.kind == kinds.NONE or (found.kind == description.kind and same_place.get(found.kind, True)):
+        return
+    where = (
+        f"the unit {found.unit}"
+        if found.kind == kinds.SYSTEMD
+        else found.project_dir or found.container or found.env_file
+    )
+    raise MigrationError(
+        f"There is another couch2pg on this host already: {where} ({found.kind}). Remove it, or set couch2pg_install to false to go on "
+        "with it.",
+        "install_differs",
+        paths=[where],
+    )
+
+
+def _deployment(description: Description, options: Mapping[str, Any]) -> Deployment:
+    """As couch2pg is deployed here from now on."""
+    named = kinds.from_options({**options, "kind": kinds.AUTO})
+    if description.kind == kinds.SYSTEMD:
+        return replace(
+            named, kind=description.kind, unit=description.unit[: -len(".service")], app_dir=description.app_dir
+        )
+    if description.kind == kinds.COMPOSE:
+        return replace(
+            named,
+            kind=description.kind,
+            project_dir=description.project_dir,
+            service=description.service,
+            compose_files=_unusual(description),
+        )
+    return replace(named, kind=description.kind, app_dir=description.app_dir)
+
+
+def _unusual(description: Description) -> tuple[str, ...]:
+    """Compose files that Compose doesn't take by itself."""
+    return tuple(description.texts) if any(name not in COMPOSE_FILES for name in description.texts) else ()
+
+
+def _inside(name: str) -> Path:
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise MigrationError(
+            f"The bundle of couch2pg has a file {name}, which leads out of its folder.", "damaged_file"
+        )
+    return path
+
+
+def _differing(bundle: Bundle, folder: Path) -> list[str]:
+    """What of the application isn't the same here; what is here beside it doesn't count."""
+    found = []
+    for member in bundle.application():
+        path = folder / member.name
+        if member.info.issym():
+            alike = path.is_symlink() and os.readlink(path) == member.info.linkname
+        elif member.content is not None:
+            alike = path.is_file() and path.stat().st_size == member.info.size and same(member.content, path)
+        else:
+            alike = path.is_dir()
+        if not alike:
+            found.append(str(path))
+    return found
+
+
+def _unpack(bundle: Bundle, folder: Path) -> None:
+    """Beside its place, and under its name when it is whole."""
+    _parents(folder)
+    beside = folder.with_name(f".{folder.name}.couch2pg-unpacked")
+    remove_tree(beside)
+    try:
+        folders = []
+        for member in bundle.application():
+            path = beside / member.name if member.name else beside
+            if member.info.issym():
+                path.symlink_to(member.info.linkname)
+            elif member.content is not None:
+                copy(member.content, path)
+                path.chmod(member.info.mode)
+            else:
+                path.mkdir(mode=0o700)
+                folders.append((path, member.info.mode))
+            _give(path, member.info.uname)
+            if not member.info.issym():
+                os.utime(path, (member.info.mtime, member.info.mtime))
+        # One that can't be written gets its mode when all is in it.
+        for path, mode in reversed(folders):
+            path.chmod(mode)
+        # Each file is on the disk already.
+        for path, _mode in folders:
+            fsync_path(path)
+        beside.rename(folder)
+    finally:
+        remove_tree(beside)
+    fsync_path(folder.parent)
+
+
+def _put_node(bundle: Bundle, path: Path) -> None:
+    _parents(path)
+    for content in bundle.node:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".couch2pg-") as beside:
+            new = Path(beside, path.name)
+            copy(content, new)
+            new.chmod(0o755)
+            new.rename(path)
+        fsync_path(path.parent)
+
+
+def _parents(path: Path) -> None:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+
+def _give(path: Path, user: str) -> None:
+    """To the user of that name; what belongs to nobody here is root's."""
+    if os.geteuid() == 0:
+        owner = system_account.ids(user) if user else None
+        os.lchown(path, *(owner or (0, 0)))
+
+
+def _version(node: str) -> tuple[int, ...]:
+    return node_version(Found(Settings({}), False, node=node))

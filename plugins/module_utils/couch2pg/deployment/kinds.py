@@ -1,0 +1,126 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where and how couch2pg is deployed on a host, as an operator says it or as it is found. Nothing is changed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Mapping
+
+from ...common.errors import MigrationError
+from ...host.files import expand
+from ...host.kept_file import Change
+from ..settings import Settings
+
+SYSTEMD, COMPOSE, ENV_FILE, NONE = "systemd", "compose", "env_file", "none"
+KINDS = (SYSTEMD, COMPOSE, ENV_FILE, NONE)
+AUTO = "auto"
+UNIT, SERVICE = "couch2pg", "cht-couch2pg"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What is named of it; what isn't is empty."""
+
+    kind: str
+    unit: str = UNIT
+    env_file: str = ""
+    project_dir: str = ""
+    service: str = SERVICE
+    compose_files: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    container: str = ""
+    app_dir: str = ""
+    node: str = ""
+    start_command: tuple[str, ...] = ()
+    stop_command: tuple[str, ...] = ()
+    status_command: tuple[str, ...] = ()
+    log: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the option ``deployment`` of our modules takes it."""
+        shown = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        return {**shown, "log": self.where_its_log_is()}
+
+    def where_its_log_is(self) -> dict[str, Any]:
+        """As module couch2pg_log_info takes it; empty when it isn't known."""
+        if self.log:
+            return dict(self.log)
+        if self.kind == SYSTEMD:
+            return {"kind": "journald", "unit": self.unit}
+        if self.kind == COMPOSE and self.container:
+            return {"kind": "docker", "container": self.container}
+        if self.kind == COMPOSE:
+            files = {"compose_files": list(self.compose_files), "env_files": list(self.env_files)}
+            return {"kind": "compose", "project_dir": self.project_dir, "service": self.service, **files}
+        return {}
+
+    def as_found(self, found: Found) -> Deployment:
+        """The same, with its application's folder, which the operator may have named, and its service's real name."""
+        return replace(self, app_dir=self.app_dir or found.app_dir, service=found.service or self.service)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a deployment tells of couch2pg."""
+
+    settings: Settings
+    running: bool
+    # The program of the Node.js that runs it, and the version where only that is known.
+    node: str = ""
+    node_version: str = ""
+    app_dir: str = ""
+    image: str = ""
+    service: str = ""
+    # The process that runs was started with other values of these.
+    stale: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be written for couch2pg to have ``settings``; what can't be is among the problems."""
+
+    settings: Settings
+    changes: tuple[Change, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> tuple[Change, ...]:
+        """The files that differ."""
+        return tuple(change for change in self.changes if change.needed)
+
+
+def from_options(options: Mapping[str, Any]) -> Deployment:
+    """The deployment that the option names; its kind may be ``auto`` still. Raises MigrationError ``deployment``."""
+    given = {name: value for name, value in options.items() if value not in (None, "", [])}
+    for name in ("env_file", "project_dir", "app_dir", "node"):
+        if name in given:
+            given[name] = str(expand(given[name]))
+    for name in ("compose_files", "env_files", "start_command", "stop_command", "status_command"):
+        if name in given:
+            given[name] = tuple(str(word) for word in given[name])
+    if "log" in given:
+        given["log"] = {name: value for name, value in given["log"].items() if value is not None}
+    deployment = Deployment(**{"kind": AUTO, **given})
+    if deployment.kind == COMPOSE and not (deployment.project_dir or deployment.container):
+        raise _incomplete("compose", "project_dir, the folder of its compose file")
+    if deployment.kind == ENV_FILE and not deployment.env_file:
+        raise _incomplete("env_file", "env_file, the file with its settings")
+    return deployment
+
+
+def _incomplete(kind: str, needed: str) -> MigrationError:
+    return MigrationError(
+        f"couch2pg's deployment is said to be {kind}, without {needed}. Add it to couch2pg_app.", "deployment"
+    )
+
+
+def missing() -> MigrationError:
+    """There is no couch2pg here."""
+    return MigrationError(
+        "There is no couch2pg on this host: no systemd unit couch2pg or cht-couch2pg, and no container of an image with couch2pg "
+        "in its name. Say where it is in couch2pg_app (kind systemd, compose or env_file).",
+        "deployment_missing",
+    )

@@ -1,0 +1,198 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What couch2pg's deployment on the source consists of, to install the same on the target. Its settings are no part of it.
+
+Nothing of the source is changed.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...common.errors import MigrationError
+from ...host import kept_file
+from . import kinds, systemd, unit_text
+from .bundle import Description
+from .kinds import Deployment, Found
+from .problems import node_version
+
+COMPOSE_FILES = tuple(
+    f"{name}{extra}.{ending}"
+    for name in ("compose", "docker-compose")
+    for extra in ("", ".override")
+    for ending in ("yaml", "yml")
+)
+# Where a distribution has its own Node.js, which is a package to install there.
+_PACKAGED = ("/usr/bin", "/bin", "/usr/sbin", "/snap/bin")
+# Settings, what holds credentials of other tools, and logs, which name patients.
+_STAYS = re.compile(r"\.git|\.svn|\.npmrc|\.netrc|\.env|\.env\..*|.*\.env|.*\.env\.before-.*|.*\.log")
+# A shorter one stands in a program by chance.
+_TELLING = 8
+_LARGEST_TEXT = 1 << 20
+
+
+@dataclass
+class Packed:
+    """What goes into the bundle, and what of the application's folder doesn't."""
+
+    description: Description
+    node: Path | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    left_out: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def skip(self, path: Path) -> bool:
+        """Whether a file or folder of the application stays on the source; what isn't expected is told."""
+        if str(path) in map(os.path.realpath, self.description.env_files) or _STAYS.fullmatch(path.name):
+            self.left_out.append(str(path))
+            return True
+        if path.is_symlink():
+            self._tell_if_outside(path)
+        elif path.is_file() and "node_modules" not in path.parts and _holds(path, self.secrets):
+            self.left_out.append(str(path))
+            self.problems.append(
+                f"{path} holds a password of couch2pg's settings, and stays where it is. Bring it to the target yourself if "
+                "couch2pg needs it."
+            )
+            return True
+        return False
+
+    def _tell_if_outside(self, link: Path) -> None:
+        root, leads = Path(self.description.app_dir).resolve(), Path(os.path.realpath(link))
+        if leads != root and root not in leads.parents:
+            self.problems.append(
+                f"{link} is a link to {leads}, which is not in the bundle. See that it is on the target, too."
+            )
+
+
+def look(deployment: Deployment, found: Found) -> Packed:
+    """Raises MigrationError ``bundle`` for what can't be packed, with what to do."""
+    # Who the same words belong to that are no secret is no password worth the name.
+    plain = {"couch2pg", deployment.unit, deployment.service, *Path(deployment.app_dir).parts}
+    secrets = tuple(each for each in found.settings.secrets() if len(each) >= _TELLING and each not in plain)
+    if deployment.kind == kinds.SYSTEMD:
+        return _unit(deployment, found, secrets)
+    if deployment.kind == kinds.COMPOSE:
+        return _project(deployment, found, secrets)
+    if deployment.kind == kinds.ENV_FILE:
+        folder = _application(deployment)
+        description = Description(deployment.kind, folder, env_files=(deployment.env_file,))
+        return _with_node(Packed(description, secrets=secrets), found)
+    raise kinds.missing()
+
+
+def _unit(deployment: Deployment, found: Found, secrets: tuple[str, ...]) -> Packed:
+    unit = systemd.show(deployment.unit)
+    fragment = Path(unit.one("FragmentPath"))
+    name = systemd.service(unit.name)
+    texts = {fragment.name if "@" in name else name: _text(fragment, secrets)}
+    for path in map(Path, unit.one("DropInPaths").split()):
+        # What couch2pg_settings wrote, it writes there, too. What is in /run was not meant to stay.
+        ours = path.name == systemd.DROP_IN
+        if path.parent.name == f"{fragment.stem}{fragment.suffix}.d" and path.parts[1] != "run" and not ours:
+            text = _text(path, secrets)
+            if unit_text.says_something(text):
+                texts[f"{path.parent.name}/{path.name}"] = text
+    user = "" if unit.one("DynamicUser") == "yes" else unit.one("User")
+    groups = [unit.one("Group"), *unit.one("SupplementaryGroups").split()] if user else []
+    command = unit.command()
+    description = Description(
+        deployment.kind,
+        _application(deployment),
+        unit=name,
+        texts=texts,
+        env_files=tuple(path for path, optional in unit.files() if not optional and not glob.has_magic(path)),
+        program=command[0] if command else "",
+        work_dir=unit.one("WorkingDirectory") if unit.one("WorkingDirectory").startswith("/") else "",
+        user=user,
+        groups=tuple(filter(None, groups)),
+    )
+    return _with_node(Packed(description, secrets=secrets), found)
+
+
+def _project(deployment: Deployment, found: Found, secrets: tuple[str, ...]) -> Packed:
+    if not deployment.project_dir:
+        raise _refusal(
+            f"Of the container {deployment.container} isn't known where it comes from. Set project_dir in couch2pg_app to the folder "
+            "of its compose file."
+        )
+    if not found.image:
+        raise _refusal(
+            f"couch2pg's image is built in {deployment.project_dir}, and has no name by which another host could get it. Give the "
+            "service an image, or install couch2pg on the target yourself."
+        )
+    folder = Path(deployment.project_dir)
+    named = deployment.compose_files or [name for name in COMPOSE_FILES if (folder / name).exists()]
+    texts = {}
+    for name in named:
+        path = folder / name
+        if folder not in path.parents or ".." in path.parts:
+            raise _refusal(
+                f"The compose file {path} is not in couch2pg's folder {folder}. Copy it to the target yourself, and leave "
+                "couch2pg_install out."
+            )
+        texts[str(path.relative_to(folder))] = _text(path, secrets)
+    env_files = tuple(str(folder / name) for name in deployment.env_files)
+    description = Description(
+        deployment.kind,
+        texts=texts,
+        env_files=env_files,
+        project_dir=str(folder),
+        service=deployment.service,
+        image=found.image,
+    )
+    return Packed(description, secrets=secrets)
+
+
+def _application(deployment: Deployment) -> str:
+    folder = Path(deployment.app_dir)
+    known = deployment.app_dir and folder.is_dir() and folder != Path("/")
+    if known and any((folder / name).exists() for name in ("node_modules", "package.json")):
+        return str(folder)
+    raise _refusal(
+        f"couch2pg's folder isn't known{f': {folder} has neither node_modules nor package.json' if known else ''}. Set app_dir in "
+        "couch2pg_app to the one that has its node_modules (couch2pg_app.app_dir)."
+    )
+
+
+def _with_node(packed: Packed, found: Found) -> Packed:
+    """Where its Node.js is, and the program itself where no package could bring it."""
+    if not found.node or not Path(found.node).is_absolute():
+        return packed
+    node, description = Path(found.node), packed.description
+    version = ".".join(map(str, node_version(found)))
+    inside = Path(description.app_dir) in node.parents
+    if str(node.parent) not in _PACKAGED and not inside and node.is_file():
+        packed.node = node
+    packed.description = Description(**{**vars(description), "node": str(node), "node_version": version})
+    return packed
+
+
+def _text(path: Path, secrets: tuple[str, ...]) -> str:
+    text = kept_file.read(path)
+    if text is None:
+        raise _refusal(f"{path} is not there any more. Look at couch2pg's deployment, and run again.")
+    if path.suffix not in (".yml", ".yaml"):
+        text = unit_text.without_settings(text)
+    if any(secret in text for secret in secrets):
+        raise _refusal(
+            f"{path} itself holds a password of couch2pg's settings, which must not travel with it. Put that into its environment "
+            "file (.env for Compose), or install couch2pg on the target yourself."
+        )
+    return text
+
+
+def _holds(path: Path, secrets: tuple[str, ...]) -> bool:
+    if not secrets or path.stat().st_size > _LARGEST_TEXT:
+        return False
+    content = path.read_bytes()
+    return any(secret.encode(errors="surrogateescape") in content for secret in secrets)
+
+
+def _refusal(message: str) -> MigrationError:
+    return MigrationError(message, "bundle")

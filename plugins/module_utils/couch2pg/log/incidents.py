@@ -1,0 +1,121 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The errors in couch2pg's log, of which one is many lines: announced, told, and explained by a stack trace."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ...common.redaction import Redactor
+from . import lines as kinds
+from .errors import is_consequence, recognise, subject
+
+SUBJECTS = 10
+EVIDENCE_LIMIT = 8192
+# Where an error object has no line of its own.
+_MESSAGE = re.compile(rb"\b(?:message|reason): ('[^'\n]*')")
+
+
+@dataclass(frozen=True)
+class ErrorSeen:
+    """An error, however often it came: its kind, its first line (redacted), what it means and what to do."""
+
+    kind: str
+    first_line: str
+    count: int
+    meaning: str
+    remedy: str
+    subjects: tuple[str, ...]
+    first_time: str
+    last_time: str
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What an error that is complete says of the process and of the refresh."""
+
+    ends_process: bool
+    of_refresh: bool
+
+
+class Errors:
+    """Errors by kind. One is open from its announcement or first line until a line that isn't a part of it."""
+
+    _BODIES = (kinds.ERROR, kinds.THROWN)
+    _WHOLE = (kinds.ENTRYPOINT_FAILED, kinds.SERVICE_GAVE_UP)
+    _OPENING = (*kinds.ANNOUNCEMENTS, *_BODIES, *_WHOLE, kinds.CRASH)
+
+    def __init__(self, redactor: Redactor) -> None:
+        self.open = False
+        self._redact = redactor
+        self._opened_by = ""
+        self._first = b""
+        self._evidence = b""
+        self._time = ""
+        self._found: dict[str, dict[str, Any]] = {}
+
+    def see(self, line: kinds.Line) -> Closed | None:
+        """Take the line in; the error that it brought to its end is returned."""
+        if line.kind in self._BODIES and self.open and not self._first:
+            self._first = line.text[:EVIDENCE_LIMIT]
+            self.go_on(line.text)
+            return None
+        closed = self.close()
+        if line.kind in self._OPENING:
+            self.open = True
+            self._opened_by = line.kind
+            self._evidence = line.text[:EVIDENCE_LIMIT]
+            self._first = self._evidence if line.kind in (*self._BODIES, *self._WHOLE) else b""
+            self._time = line.time
+        return closed
+
+    def go_on(self, text: bytes) -> None:
+        """A further line of the open error, if there is one."""
+        if self.open and len(self._evidence) < EVIDENCE_LIMIT:
+            self._evidence += b"\n" + text[: EVIDENCE_LIMIT - len(self._evidence)]
+
+    def close(self) -> Closed | None:
+        """The open error, if there is one, is complete: it is counted."""
+        if not self.open:
+            return None
+        self.open = False
+        if self._found and is_consequence(self._evidence):
+            return None
+        kind = recognise(self._opened_by, self._evidence)
+        seen = self._found.setdefault(
+            kind.name,
+            {"kind": kind, "line": self._telling(), "count": 0, "subjects": {}, "first": self._time, "last": ""},
+        )
+        seen["count"] += 1
+        seen["last"] = self._time
+        named = subject(self._evidence)
+        if named and len(seen["subjects"]) < SUBJECTS:
+            seen["subjects"][self._redact(named)] = True
+        # CouchDB's refusal ends couch2pg without a further word.
+        refused = kind.name == "couchdb_unauthorized" and self._opened_by == kinds.IMPORT_FAILED
+        return Closed(refused or self._opened_by == kinds.CRASH, self._opened_by == kinds.XMLFORMS_FAILED)
+
+    def _telling(self) -> bytes:
+        """The line that tells most of the open error."""
+        first = self._first or self._evidence.split(b"\n", 1)[0]
+        message = _MESSAGE.search(self._evidence)
+        return b"error: " + message.group(1) if first.strip() == b"{" and message else first
+
+    def all(self) -> tuple[ErrorSeen, ...]:
+        """What was found, in the order of the first of each kind."""
+        return tuple(
+            ErrorSeen(
+                kind=name,
+                first_line=self._redact(seen["line"]),
+                count=seen["count"],
+                meaning=seen["kind"].meaning,
+                remedy=seen["kind"].remedy,
+                subjects=tuple(seen["subjects"]),
+                first_time=seen["first"],
+                last_time=seen["last"],
+            )
+            for name, seen in self._found.items()
+        )

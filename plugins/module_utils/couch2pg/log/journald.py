@@ -1,0 +1,79 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The log of a systemd unit, out of the journal; positions are the journal's own cursors."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from ...common.byte_lines import Lines
+from ...common.errors import MigrationError
+from ...host.programs import Output, locate
+from .position import LogSource, Position, check
+
+_CURSOR = b"-- cursor: "
+
+
+class JournalLog(LogSource):
+    """What ``unit`` wrote, and what systemd says about it; in ``journal_dir`` when the journal isn't this host's own."""
+
+    kind = "journald"
+
+    def __init__(self, unit: str, journal_dir: str = "") -> None:
+        super().__init__()
+        self._unit = unit
+        self._journal_dir = journal_dir
+
+    def command(self, *more: str) -> list[str]:
+        """The command that shows the log's text, and a cursor below it."""
+        program = locate(
+            "journalctl", "Is systemd in charge here? If not, give couch2pg's log as docker, compose or file."
+        )
+        command = [program, f"--unit={self._unit}", "--output=cat", "--no-pager", "--quiet", "--show-cursor"]
+        return [*command, *([f"--directory={self._journal_dir}"] if self._journal_dir else []), *more]
+
+    def position(self) -> Position:
+        """The unit's last entry; without any, everything that will come is behind the position."""
+        self._read_all(["--lines=1"], self._at(""))
+        return self.after
+
+    def lines(self, since: Position | None) -> Iterator[bytes]:
+        """Raises MigrationError ``log_unreadable`` with what journalctl says."""
+        start = check(since, self._at("")) if since else self._at("")
+        yield from self._read([f"--after-cursor={start['cursor']}"] if start["cursor"] else [], start)
+        if self.after["cursor"] == "":
+            self.notices.append(
+                f"The journal has no line of {self._unit}. See that this is the unit's name, and that this user may read the "
+                "journal (group systemd-journal)."
+            )
+
+    def _read_all(self, more: list[str], start: Position) -> None:
+        for _line in self._read(more, start):
+            pass
+
+    def _read(self, more: list[str], start: Position) -> Iterator[bytes]:
+        output = Output(self.command(*more))
+        self.after = start
+        held: bytes | None = None
+        for line in Lines(output, unfinished_too=True):
+            if held is not None:
+                yield held
+            held = line
+        # Without an entry there is no cursor to show, which journalctl 252 calls a failure; it says nothing then.
+        empty = output.code == 1 and held is None and not output.said
+        if output.code != 0 and not empty:
+            raise MigrationError(
+                f"journalctl can't read the log of {self._unit}: {output.said or f'exit code {output.code}'}. Become a user who "
+                "may read the journal (group systemd-journal), or correct the unit and the position.",
+                "log_unreadable",
+                unit=self._unit,
+            )
+        # journalctl's own line comes last, and only when there was an entry.
+        if held is not None and held.startswith(_CURSOR):
+            self.after = self._at(held[len(_CURSOR) :].decode(errors="replace").strip())
+        elif held is not None:
+            yield held
+
+    def _at(self, cursor: str) -> Position:
+        return {"kind": self.kind, "unit": self._unit, "journal_dir": self._journal_dir, "cursor": cursor}

@@ -1,0 +1,60 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A log that can be read from a position on, and positions as they come back from a playbook."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Dict, Iterator, Mapping
+
+from ...common.errors import MigrationError
+
+# JSON-able, so that a playbook can keep it: taken before the start of couch2pg, read from later.
+Position = Dict[str, Any]
+
+
+class LogSource(ABC):
+    """Where a log comes from.
+
+    After its lines were read, ``after`` is the position behind them, and ``notices`` says what may be missing.
+    """
+
+    kind = ""
+
+    def __init__(self) -> None:
+        self.after: Position = {}
+        self.notices: list[str] = []
+
+    @abstractmethod
+    def position(self) -> Position:
+        """Behind the last line that is there now."""
+
+    @abstractmethod
+    def lines(self, since: Position | None) -> Iterator[bytes]:
+        """The lines since that position (all, without one), without their ends; memory is bounded."""
+
+
+def check(since: Mapping[str, Any], template: Position) -> Position:
+    """``since`` with the keys and types of ``template``, which is a position of the log that is to be read.
+
+    Raises MigrationError ``position`` when it is one of another log, or none at all.
+    """
+    checked: Position = {}
+    for name, example in template.items():
+        try:
+            # Templating turns numbers into text.
+            checked[name] = type(example)(since[name])
+        except (KeyError, TypeError, ValueError) as error:
+            raise _no_position(f"{name!r} is missing or no {type(example).__name__}") from error
+    for name in ("kind", "path", "unit", "journal_dir"):
+        if checked.get(name) != template.get(name):
+            raise _no_position(f"its {name} is {checked[name]!r}, the log's is {template[name]!r}")
+    return checked
+
+
+def _no_position(why: str) -> MigrationError:
+    return MigrationError(
+        f"since is no position of this log: {why}. Give what an earlier call for the same log returned as position.",
+        "position",
+    )

@@ -1,0 +1,53 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starts and ends of couch2pg's process, as far as its log shows them."""
+
+from __future__ import annotations
+
+from . import lines as kinds
+
+
+class Process:
+    """Counts them from lines that only come then. Whether it ran before the first line isn't known."""
+
+    _AT_START = (kinds.BANNER, kinds.SERVICE_STARTED, kinds.ADAPTER)
+    _EARLY = (*_AT_START, kinds.MIGRATION, kinds.DRIVER_NOTICE, kinds.ENTRYPOINT, kinds.UNRECOVERABLE, kinds.CRASH)
+    _ENDS = (kinds.EXITING, kinds.ENTRYPOINT_FAILED, kinds.SERVICE_ENDED)
+    _NOT_ITS_OWN = (kinds.SERVICE_ENDED, kinds.SERVICE_RESTARTS, kinds.SERVICE_GAVE_UP, kinds.SERVICE)
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.exits = 0
+        self.alive = False
+        # Of the process that runs: the kinds of its lines, and whether its start was seen.
+        self._seen: set[str] = set()
+        self._start_seen = True
+
+    def see(self, kind: str) -> None:
+        """A line of the log."""
+        if not self.alive and kind not in self._NOT_ITS_OWN:
+            # In the middle of a log it may have been there before.
+            self._start(seen=self.starts + self.exits > 0 or kind in self._EARLY)
+        elif kind in self._AT_START and (kind in self._seen or kinds.RUN_STARTED in self._seen):
+            # The one before it was killed, or died without a word.
+            self.exits += 1
+            self._start(seen=True)
+        elif kind in self._AT_START and not self._start_seen and self._seen <= {kinds.DEBUG, kinds.MIGRATION}:
+            # Its settings, and what it does to the tables, are told before.
+            self.starts += 1
+            self._start_seen = True
+        self._seen.add(kind)
+        if kind in self._ENDS:
+            self.ended()
+
+    def ended(self) -> None:
+        """Nothing more comes from this process."""
+        self.exits += self.alive
+        self.alive = False
+
+    def _start(self, seen: bool) -> None:
+        self.starts += seen
+        self.alive = True
+        self._start_seen = seen
+        self._seen = set()

@@ -1,0 +1,205 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What couch2pg's log tells: runs, changes, errors and starts of the process; in one pass and constant memory.
+
+A log without errors proves nothing: see ``refresh_in_doubt``.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter, deque
+from dataclasses import asdict, dataclass
+from typing import Any, Iterable
+
+from ...common.redaction import Redactor
+from . import lines as kinds
+from .incidents import EVIDENCE_LIMIT, Closed, Errors, ErrorSeen
+from .process import Process
+
+LAST_RUNS = 20
+SAMPLES = 5
+_NEXT_RUN = re.compile(rb"Next run at (\w{3} \w{3} \d\d \d{4} \d\d:\d\d:\d\d GMT[+-]\d{4})")
+
+
+@dataclass(frozen=True)
+class RunSeen:
+    """One run: when it began and ended (as couch2pg wrote it), how, its changes, and whether it began a refresh."""
+
+    started: str
+    ended: str
+    outcome: str
+    changes: int
+    refreshed: bool
+
+
+@dataclass(frozen=True)
+class LogSummary:
+    """What the log tells.
+
+    starts, exits: of the process, as far as lines show them; a healthy one has at most 1 and 0 since it was started.
+    restart_counter: systemd's own, when the log is journald's; refreshes: begun, not necessarily with success.
+    refresh_in_doubt: a refresh failed and none was begun since, so that a later 'Run completed' proves nothing.
+    last_completed, next_run: of the last run that completed; kinds: how many lines there are of each.
+    """
+
+    lines: int
+    unknown: int
+    unknown_samples: tuple[str, ...]
+    kinds: dict[str, int]
+    starts: int
+    exits: int
+    restart_counter: int
+    runs_started: int
+    runs_completed: int
+    runs_errored: int
+    changes: int
+    runs: tuple[RunSeen, ...]
+    refreshes: int
+    refresh_in_doubt: bool
+    errors: tuple[ErrorSeen, ...]
+    last_completed: str
+    next_run: str
+    last_lines: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For results and the record."""
+        return asdict(self)
+
+
+def summarise(lines: Iterable[bytes], redactor: Redactor, last_lines: int = 10) -> LogSummary:
+    """Read ``lines`` (without their ends) to the end."""
+    reader = Reader(redactor, last_lines)
+    for line in lines:
+        reader.add(line)
+    return reader.summary()
+
+
+class Reader:
+    """Reads line by line; keeps only counts, the last runs, one entry for each kind of error, and a few lines."""
+
+    def __init__(self, redactor: Redactor, last_lines: int = 10) -> None:
+        self._redact = redactor
+        self._lines = 0
+        self._debug = 0
+        self._indented = 0
+        self._kinds: Counter[str] = Counter()
+        self._samples: list[bytes] = []
+        self._last: deque[tuple[bytes, bool]] = deque(maxlen=last_lines)
+        self._process = Process()
+        self._runs = _Runs()
+        self._errors = Errors(redactor)
+        self._restart_counter = 0
+
+    def add(self, line: bytes) -> None:
+        """The next line, without its end."""
+        self._lines += 1
+        # Nearly all of a large log: debug lines and what is indented below them, when no error is being told.
+        if not self._errors.open:
+            if line[25:33] == b" DEBUG]:":
+                self._debug += 1
+                if not self._process.alive:
+                    self._process.see(kinds.DEBUG)
+                self._last.append((line[:EVIDENCE_LIMIT], False))
+                return
+            if line.startswith(b"  "):
+                self._indented += 1
+                return
+        seen = kinds.classify(line.rstrip(b"\r"))
+        self._kinds[seen.kind] += 1
+        if seen.kind == kinds.CONTINUATION:
+            self._errors.go_on(seen.text)
+            return
+        self._last.append((line[:EVIDENCE_LIMIT], seen.kind == kinds.UNKNOWN))
+        if seen.kind == kinds.UNKNOWN:
+            if len(self._samples) < SAMPLES:
+                self._samples.append(line[:EVIDENCE_LIMIT])
+            return
+        self._restart_counter = max(self._restart_counter, seen.number * (seen.kind == kinds.SERVICE_RESTARTS))
+        self._closed(self._errors.see(seen))
+        self._process.see(seen.kind)
+        self._runs.see(seen)
+
+    def _closed(self, error: Closed | None) -> None:
+        if error is not None and error.ends_process:
+            self._process.ended()
+        if error is not None and error.of_refresh:
+            self._runs.refresh_failed = True
+
+    def so_far(self) -> LogSummary:
+        """What was told until now, as if nothing came after it; more lines may follow."""
+        return copy.deepcopy(self).summary()
+
+    def summary(self) -> LogSummary:
+        """What was told; nothing may be added any more."""
+        self._closed(self._errors.close())
+        self._kinds.update({kinds.DEBUG: self._debug, kinds.CONTINUATION: self._indented})
+        runs = self._runs
+        return LogSummary(
+            lines=self._lines,
+            unknown=self._kinds[kinds.UNKNOWN],
+            unknown_samples=tuple(self._redact(line, strict=True) for line in self._samples),
+            kinds={kind: count for kind, count in sorted(self._kinds.items()) if count},
+            starts=self._process.starts,
+            exits=self._process.exits,
+            restart_counter=self._restart_counter,
+            runs_started=self._kinds[kinds.RUN_STARTED],
+            runs_completed=self._kinds[kinds.RUN_COMPLETED],
+            runs_errored=self._kinds[kinds.RUN_ERRORED],
+            changes=runs.changes,
+            runs=runs.all(),
+            refreshes=self._kinds[kinds.REFRESH],
+            refresh_in_doubt=runs.refresh_failed,
+            errors=self._errors.all(),
+            last_completed=runs.last_completed,
+            next_run=runs.next_run,
+            last_lines=tuple(self._redact(line, strict=unknown) for line, unknown in self._last),
+        )
+
+
+class _Runs:
+    """The runs, the last of them in detail."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.last_completed = ""
+        self.next_run = ""
+        self.refresh_failed = False
+        self._done: deque[RunSeen] = deque(maxlen=LAST_RUNS)
+        self._now: dict[str, Any] | None = None
+
+    def see(self, line: kinds.Line) -> None:
+        if line.kind == kinds.RUN_STARTED:
+            self._end("unfinished", "")
+            self._now = _run(line.time)
+        elif line.kind in (kinds.CHANGES, kinds.REFRESH):
+            # A log may begin in the middle of a run.
+            self._now = self._now or _run("")
+            self._now["changes"] += line.number
+            self.changes += line.number
+            if line.kind == kinds.REFRESH:
+                self._now["refreshed"] = True
+                self.refresh_failed = False
+        elif line.kind in (kinds.RUN_COMPLETED, kinds.RUN_ERRORED):
+            self._now = self._now or _run("")
+            completed = line.kind == kinds.RUN_COMPLETED
+            self._end("completed" if completed else "errored", line.time)
+            found = _NEXT_RUN.search(line.text)
+            self.next_run = found.group(1).decode() if found else ""
+            if completed:
+                self.last_completed = line.time
+
+    def _end(self, outcome: str, time: str) -> None:
+        if self._now is not None:
+            self._done.append(RunSeen(outcome=outcome, ended=time, **self._now))
+            self._now = None
+
+    def all(self) -> tuple[RunSeen, ...]:
+        self._end("unfinished", "")
+        return tuple(self._done)
+
+
+def _run(started: str) -> dict[str, Any]:
+    return {"started": started, "changes": 0, "refreshed": False}

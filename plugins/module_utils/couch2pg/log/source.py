@@ -1,0 +1,27 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where couch2pg's log is, as an operator names it."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from ...host.files import expand
+from .docker import ComposeLog, DockerLog
+from .file import FileLog
+from .journald import JournalLog
+from .position import LogSource
+
+
+def open_source(log: Mapping[str, Any]) -> LogSource:
+    """The log that these options name: ``kind``, and what that kind needs. Nothing is read yet."""
+    if log["kind"] == "journald":
+        return JournalLog(log["unit"], str(log.get("journal_dir") or ""))
+    if log["kind"] == "docker":
+        return DockerLog(log["container"])
+    if log["kind"] == "compose":
+        return ComposeLog(
+            expand(log["project_dir"]), log["service"], log.get("compose_files") or (), log.get("env_files") or ()
+        )
+    return FileLog(expand(log["path"]))

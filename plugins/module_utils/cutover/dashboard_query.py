@@ -1,0 +1,212 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A dashboard's query on one side: as the dashboard's role, read-only, within a time; its answer without any row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..common.redaction import remove_credentials, remove_personal
+from ..postgres import query_plan
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.identifiers import literal, quote
+from .result_digest import NEAR_ROWS, Fingerprint
+
+CURSOR = "couch2pg_dashboard"
+BATCH = 2000
+# A session that becomes a role doesn't get the role's own settings; these change an answer or its plan.
+_ROLE_SETTINGS = {"search_path", "timezone", "row_security", "work_mem", "jit"}
+# Classes of errors whose text speaks of statements and rights; that of others may quote a value.
+_SPEAKABLE = ("42", "0A", "25", "28", "3D", "3F", "53", "54", "55")
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query of the operator's.
+
+    ``ordered``: its rows are a list, not a set. ``tolerance``: how far two numbers may be apart. ``ignore_columns``: those
+    that may differ. ``newest``: the column with the time whose newest value must lie within ``newest_within_hours``.
+    """
+
+    name: str
+    sql: str
+    role: str = ""
+    ordered: bool = False
+    tolerance: float = 0.0
+    ignore_columns: tuple[str, ...] = ()
+    newest: str = ""
+    newest_within_hours: float = 0.0
+
+
+def answer(settings: ConnectionSettings, query: Query, key: bytes, timeout: float, runs: int) -> dict[str, Any]:
+    """What the database answers to ``query``: columns, digests, time and plan, or the error; never a row."""
+    result: dict[str, Any] = {"name": query.name, "ordered": query.ordered, "tolerance": query.tolerance, "error": None}
+    result["ignored"] = list(query.ignore_columns)
+    result["newest_within_hours"] = query.newest_within_hours if query.newest else None
+    try:
+        with Session(settings) as session:
+            result.update(_result(session, query, key, timeout))
+            result.update(_plan(session, query, timeout, runs, result["milliseconds"]))
+    except MigrationError as error:
+        result["error"] = _explain_error(error, query, timeout)
+    return result
+
+
+def _begin(session: Session, query: Query, timeout: float) -> None:
+    """A transaction that can't write, with the settings that the dashboard's own session would have."""
+    session.execute("RESET search_path; RESET TimeZone; RESET row_security")
+    session.execute("BEGIN TRANSACTION READ ONLY")
+    if query.role:
+        for name, value in _role_settings(session, query.role).items():
+            session.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
+        session.execute(f"SET LOCAL ROLE {quote(query.role)}")
+    session.execute(f"SET LOCAL statement_timeout = {max(1, round(timeout * 1000))}")
+    # The plan for all rows, as a dashboard asks for them, not the one for the first few.
+    session.execute("SET LOCAL cursor_tuple_fraction = 1")
+
+
+def _role_settings(session: Session, role: str) -> dict[str, str]:
+    found = session.rows(
+        "SELECT s.setconfig AS settings FROM pg_catalog.pg_roles AS r LEFT JOIN pg_catalog.pg_db_role_setting AS s "
+        "ON s.setrole = r.oid AND s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = "
+        "pg_catalog.current_database())) WHERE r.rolname = %s ORDER BY s.setdatabase",
+        [role],
+    )
+    if not found:
+        raise MigrationError(
+            f"There is no role {role!r} on this server: create it, or correct the query's role.", "role_missing"
+        )
+    pairs = [setting.partition("=") for row in found for setting in row["settings"] or []]
+    return {name: value for name, _sign, value in pairs if name.lower() in _ROLE_SETTINGS}
+
+
+def _open(session: Session, sql: str) -> None:
+    """Open a cursor. PL/pgSQL refuses what is more than one query, or none, before any of it is run."""
+    body = f"DECLARE c refcursor := '{CURSOR}'; BEGIN OPEN c NO SCROLL FOR EXECUTE {literal(sql)}; END"
+    session.execute(f"DO {literal(body)}")
+
+
+def _result(session: Session, query: Query, key: bytes, timeout: float) -> dict[str, Any]:
+    _begin(session, query, timeout)
+    began = time.monotonic()
+    _open(session, query.sql)
+    fingerprint: Fingerprint | None = None
+    columns: list[dict[str, Any]] = []
+    newest: list[Any] = []
+    while True:
+        left = timeout - (time.monotonic() - began)
+        session.execute(f"SET LOCAL statement_timeout = {max(1, round(left * 1000))}")
+        described, rows = session.fetch(f"FETCH {BATCH} FROM {CURSOR}")
+        if fingerprint is None:
+            columns = described
+            names = _check_columns(query, [column["name"] for column in columns])
+            fingerprint = Fingerprint(key, names, query.ignore_columns, query.tolerance)
+            place = names.index(query.newest) if query.newest else None
+        for row in rows:
+            fingerprint.add(row)
+        if place is not None:
+            newest = [max([*newest, *(_moment(row[place]) for row in rows if row[place] is not None)], default=None)]
+            newest = [moment for moment in newest if moment is not None]
+        if query.tolerance and fingerprint.rows > NEAR_ROWS:
+            raise MigrationError(
+                f"It returns more than {NEAR_ROWS} rows, too many to compare with a tolerance: aggregate them, "
+                "round them in the query, or leave the tolerance out.",
+                "too_many_rows",
+            )
+        if len(rows) < BATCH:
+            break
+    elapsed = (time.monotonic() - began) * 1000
+    now = session.value("SELECT pg_catalog.clock_timestamp()")
+    session.execute("ROLLBACK")
+    types = _type_names(session, columns)
+    return {
+        "columns": [{"name": name, "type": kind} for name, kind in zip(names, types)],
+        "digests": fingerprint.as_dict(query.ordered),
+        "newest_age_hours": round((now - newest[0]).total_seconds() / 3600, 2) if newest else None,
+        "milliseconds": round(elapsed, 1),
+    }
+
+
+def _check_columns(query: Query, found: list[str]) -> list[str]:
+    """The names of the columns, made different where two bear the same."""
+    names: list[str] = []
+    for name in found:
+        names.append(name if name not in names else f"{name} ({found[: len(names) + 1].count(name)})")
+    for wanted in [*query.ignore_columns, *([query.newest] if query.newest else [])]:
+        if wanted not in names:
+            raise MigrationError(
+                f"Its result has no column {wanted!r}, only {', '.join(names)}: correct ignore_columns or newest.",
+                "column_missing",
+            )
+    return names
+
+
+def _moment(value: Any) -> dt.datetime:
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            value = None
+    elif isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        # A day is as new as its end.
+        value = dt.datetime.combine(value, dt.time(23, 59, 59))
+    if not isinstance(value, dt.datetime):
+        raise MigrationError("The column named by newest holds no time: cast it in the query.", "newest_no_time")
+    return value if value.tzinfo else value.replace(tzinfo=dt.timezone.utc)
+
+
+def _type_names(session: Session, columns: list[dict[str, Any]]) -> list[str]:
+    names = session.rows(
+        "SELECT t.oid::bigint AS oid, pg_catalog.format_type(t.oid, NULL) AS name FROM pg_catalog.pg_type AS t "
+        "WHERE t.oid = ANY(%s)",
+        [[column["type"] for column in columns]],
+    )
+    known = {row["oid"]: row["name"] for row in names}
+    return [known.get(column["type"], "unknown") for column in columns]
+
+
+def _plan(session: Session, query: Query, timeout: float, runs: int, elapsed: float) -> dict[str, Any]:
+    """The median time of ``runs`` runs inside the server, and the plan of the last; without any, the time of the first."""
+    times: list[float] = []
+    plan: list[dict[str, Any]] = []
+    for _number in range(runs):
+        _begin(session, query, timeout)
+        _open(session, f"EXPLAIN (ANALYZE, VERBOSE, TIMING OFF, FORMAT JSON) {query.sql}")
+        _columns, rows = session.fetch(f"FETCH ALL FROM {CURSOR}")
+        session.execute("ROLLBACK")
+        (explained,) = rows[0][0]
+        times.append(explained["Planning Time"] + explained["Execution Time"])
+        plan = list(query_plan.steps(explained["Plan"]))
+    return {
+        "milliseconds": round(statistics.median(times), 1) if times else elapsed,
+        "plan": plan,
+        "relations": query_plan.relations(session, plan),
+    }
+
+
+def _explain_error(error: MigrationError, query: Query, timeout: float) -> dict[str, str]:
+    """The error in words that quote no value."""
+    state = error.details.get("sqlstate") or ""
+    who = f" as {query.role!r}" if query.role else ""
+    said = remove_personal(remove_credentials(error.message.split(": ", 1)[-1]))
+    if error.code != "sql":
+        code, message = error.code, error.message
+    elif state == "57014":
+        code, message = "timeout", f"It ran longer than {timeout:g} s and was stopped."
+    elif state == "25006":
+        code, message = "writes", "It would write, which no dashboard may: it was refused, and nothing was written."
+    elif state in ("42P11", "0A000") and "cursor" in said:
+        code, message = "not_one_query", "It isn't one query that returns rows: leave one SELECT in it."
+    elif state == "42501":
+        code, message = "permission_denied", f"It is refused{who}: {said} Grant that on this server."
+    elif state.startswith(_SPEAKABLE):
+        code, message = "sql", said
+    else:
+        code, message = "data", f"PostgreSQL ended it with error {state}, whose text may quote data and isn't shown."
+    return {"code": code, "message": message}

@@ -1,0 +1,201 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Klipfolio's data sources: which lead to the source, and the change of their properties.
+
+Its API allows five requests a second. What a data source's properties are called depends on its connector; the
+documentation leaves that open, so that their names can be given.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator, Mapping
+from urllib.parse import quote
+
+from ..common.errors import MigrationError
+from ..common.http_api import HttpApi
+from .changes import Change
+from .sides import DEFAULT_PORT, Place, Sides
+
+TOOL = "klipfolio"
+URL = "https://app.klipfolio.com/api/1.0"
+PAGE = 100
+PAUSE_SECONDS = 0.21
+POLL_SECONDS = 2.0
+# What each is called in the properties of a data source.
+NAMES = {"host": "host", "port": "port", "database": "database", "user": "user", "password": "password"}
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """How often a data source failed, and when it was refreshed last."""
+
+    failures: int
+    at: str
+
+
+class Klipfolio:
+    """Klipfolio with an API key. ``refresh_seconds``: how long a refresh may take."""
+
+    def __init__(
+        self,
+        api_key: str,
+        sides: Sides,
+        url: str = URL,
+        names: Mapping[str, str] | None = None,
+        refresh_seconds: float = 300.0,
+        ca_cert: str = "",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.sides = sides
+        self.names = {**NAMES, **(names or {})}
+        self.api = HttpApi(
+            "Klipfolio", url, {"kf-api-key": api_key}, [api_key, *sides.secrets], ca_cert, PAUSE_SECONDS, sleep
+        )
+        self._refresh_seconds = refresh_seconds
+        self._sleep = sleep
+
+    def plan(self) -> tuple[list[Change], list[str]]:
+        """What is to be changed, and the names of what already leads to the target.
+
+        Raises MigrationError ``nothing_found``.
+        """
+        changes, ready = [], []
+        for source in self._sources():
+            properties = self._properties(source["id"])
+            place = self._place(properties)
+            if place is not None and self.sides.is_target(place):
+                ready.append(source["name"])
+            if place is None or not self.sides.is_source(place):
+                continue
+            new = self._new(properties)
+            old = {name: properties[name] for name in new}
+            changes.append(
+                {"tool": TOOL, "url": self.api.url, "id": source["id"], "name": source["name"], "old": old, "new": new}
+            )
+        if not changes and not ready:
+            raise self.sides.nothing_found(f"No data source of {self.api.place}")
+        return changes, ready
+
+    def test(self, change: Change) -> None:
+        """Klipfolio can't try a connection before it is changed; what can be known is whether its passwords are given.
+
+        Raises MigrationError ``dashboard_login``.
+        """
+        user = str(change["old"].get(self.names["user"], ""))
+        if user and self.sides.password(user) is None:
+            raise MigrationError(
+                f"Klipfolio's data source {change['name']!r} logs in as {user!r}, whose password on the target isn't known: "
+                "set it in couch2pg_dashboard_passwords. Nothing was changed.",
+                "dashboard_login",
+            )
+
+    def forward(self, change: Change) -> None:
+        """Lead it to the target, and see that it can be refreshed from there. Raises MigrationError ``refresh_failed``."""
+        before = self._refreshed(change["id"])
+        user = str(change["old"].get(self.names["user"], ""))
+        self._put(change, "new", self.sides.password(user))
+        self.api.ask("POST", f"/datasources/{_id(change)}/@/refresh")
+        self._wait(change, before)
+
+    def back(self, change: Change) -> bool:
+        """Lead it to where it led before, and have it refreshed; returns whether that was needed.
+
+        Raises MigrationError ``changed_since`` when somebody has led it elsewhere since.
+        """
+        if not self.needs_back(change):
+            return False
+        self._put(change, "old", self.sides.source_password(str(change["old"].get(self.names["user"], ""))))
+        self.api.ask("POST", f"/datasources/{_id(change)}/@/refresh")
+        return True
+
+    def needs_back(self, change: Change) -> bool:
+        """Whether it leads to where the cutover led it. Raises MigrationError ``changed_since``."""
+        try:
+            found = self._properties(change["id"])
+        except MigrationError as error:
+            if error.code != "api_missing":
+                raise
+            # Somebody has deleted it.
+            return False
+        current = {name: found.get(name) for name in change["old"]}
+        if current not in (change["old"], change["new"]):
+            old = ", ".join(f"{name}={value}" for name, value in sorted(change["old"].items()))
+            raise MigrationError(
+                f"Klipfolio's data source {change['name']!r} was changed since the cutover; it is left as it is. It was "
+                f"{old} before.",
+                "changed_since",
+            )
+        return bool(current == change["new"] != change["old"])
+
+    def _place(self, properties: dict[str, Any]) -> Place | None:
+        host, database = (properties.get(self.names[key]) for key in ("host", "database"))
+        port = str(properties.get(self.names["port"]) or DEFAULT_PORT)
+        return Place(str(host), int(port), str(database)) if host and database and port.isdigit() else None
+
+    def _new(self, properties: dict[str, Any]) -> dict[str, Any]:
+        """The properties that change, as they will be: of the same type, and only where there is one."""
+        target = self.sides.target
+        user = str(properties.get(self.names["user"], ""))
+        wanted = {"host": target.host, "port": target.port, "database": target.database, "user": self.sides.role(user)}
+        found = {self.names[key]: value for key, value in wanted.items() if self.names[key] in properties}
+        # One that relies on the usual port has to be told of another one.
+        if self.names["port"] not in found and target.port != DEFAULT_PORT:
+            raise MigrationError(
+                f"A data source of {self.api.place} has no property {self.names['port']!r}, and the target's port is "
+                f"{target.port}: give it its port in Klipfolio, or say what it is called there (properties).",
+                "klipfolio_port",
+            )
+        return {name: type(properties[name])(value) for name, value in found.items()}
+
+    def _put(self, change: Change, side: str, password: str | None) -> None:
+        properties = dict(change[side])
+        if password is not None:
+            properties[self.names["password"]] = password
+        self.api.ask("PUT", f"/datasources/{_id(change)}/properties", {"properties": properties})
+
+    def _wait(self, change: Change, before: Refreshed) -> None:
+        waited = 0.0
+        while True:
+            now = self._refreshed(change["id"])
+            if now.failures > before.failures:
+                raise MigrationError(
+                    f"Klipfolio could not refresh its data source {change['name']!r} from the target {self.sides.target}: "
+                    "check that its role may log in there from Klipfolio's addresses, and its password.",
+                    "refresh_failed",
+                )
+            if now.at != before.at:
+                return
+            if waited >= self._refresh_seconds:
+                raise MigrationError(
+                    f"Klipfolio has not refreshed its data source {change['name']!r} within {waited:g} s: look at it there, "
+                    "or wait longer (refresh_seconds).",
+                    "refresh_late",
+                )
+            self._sleep(POLL_SECONDS)
+            waited += POLL_SECONDS
+
+    def _refreshed(self, number: str) -> Refreshed:
+        found = self.api.ask("GET", f"/datasource-instances/{quote(str(number), safe='')}")["data"]
+        return Refreshed(int(found.get("refresh_fail_count") or 0), str(found.get("date_last_refresh") or ""))
+
+    def _properties(self, number: str) -> dict[str, Any]:
+        found = self.api.ask("GET", f"/datasources/{quote(str(number), safe='')}/properties")["data"]["properties"]
+        # A data source without any answers with a text.
+        return found if isinstance(found, dict) else {}
+
+    def _sources(self) -> Iterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            answer = self.api.ask("GET", f"/datasources?limit={PAGE}&offset={offset}")
+            rows = answer["data"]["datasources"]
+            yield from rows
+            offset += len(rows)
+            if not rows or offset >= int(answer["meta"].get("total", 0)):
+                return
+
+
+def _id(change: Change) -> str:
+    return quote(str(change["id"]), safe="")

@@ -1,0 +1,115 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the connections of dashboards lead: to the source, to the target, or elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Sequence
+
+from ..common.errors import MigrationError
+
+DEFAULT_PORT = 5432
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database as a program is told where it is."""
+
+    host: str
+    port: int
+    database: str
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}/{self.database}"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both ends of a cutover, and the passwords of the roles that dashboards log in with.
+
+    names: what the source is called by those who connect to it, each as ``host`` (at ``port``) or ``host:port``.
+    passwords: on the target, by role. source_passwords: on the source, where they are others.
+    role_map: roles that have another name on the target. untested: roles there that have no login
+    yet, while it is only looked at.
+    """
+
+    names: Sequence[str]
+    port: int
+    database: str
+    target: Place
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    source_passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    role_map: Mapping[str, str] = field(default_factory=dict)
+    untested: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Sides:
+        """As modules are given them. Raises MigrationError ``source_names``."""
+        source, target = options["source"], options["target"]
+        sides = cls(
+            tuple(source["names"]),
+            source["port"],
+            source["database"],
+            Place(target["host"], target["port"], target["database"]),
+            options["passwords"],
+            options["source_passwords"],
+            options["role_map"],
+            tuple(options.get("untested", ())),
+        )
+        if sides.is_source(sides.target):
+            raise MigrationError(
+                f"The target {sides.target} is one of the names of the source. Correct couch2pg_cutover_source_names or "
+                "couch2pg_cutover_target.",
+                "source_names",
+            )
+        return sides
+
+    def is_source(self, place: Place) -> bool:
+        """Whether it leads to the source's database."""
+        return place.database == self.database and any(
+            (place.host.lower(), place.port) == _split(name, self.port) for name in self.names
+        )
+
+    def is_target(self, place: Place) -> bool:
+        """Whether it leads to the target's database."""
+        return (place.host.lower(), place.port, place.database) == (
+            self.target.host.lower(),
+            self.target.port,
+            self.target.database,
+        )
+
+    def role(self, user: str) -> str:
+        """The role's name on the target."""
+        return self.role_map.get(user, user)
+
+    def password(self, user: str) -> str | None:
+        """The password on the target of the role that is called ``user`` on the source, or None."""
+        return self.passwords.get(self.role(user))
+
+    def source_password(self, user: str) -> str | None:
+        """The password on the source; without one of its own, that of the target."""
+        return self.source_passwords.get(user, self.password(user))
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every password."""
+        return [*self.passwords.values(), *self.source_passwords.values()]
+
+    def nothing_found(self, what: str) -> MigrationError:
+        """The error when nothing leads to either side."""
+        tried = ", ".join(f"{host}:{port}" for host, port in (_split(name, self.port) for name in self.names))
+        return MigrationError(
+            f"{what} leads to the source's database {self.database!r} (looked for {tried}). Add the name that it uses for "
+            "the source to couch2pg_cutover_source_names.",
+            "nothing_found",
+        )
+
+
+def _split(name: str, port: int) -> tuple[str, int]:
+    host, colon, number = name.rpartition(":")
+    # An IPv6 address has colons of its own.
+    if colon and number.isdigit() and ("]" in host or ":" not in host):
+        return host.strip("[]").lower(), int(number)
+    return name.strip("[]").lower(), port

@@ -1,0 +1,53 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Queries that somebody asks often, out of pg_stat_statements: candidates for the dashboards' proof."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..postgres.connection import Session
+from ..postgres.identifiers import qualified
+
+MEAN_SINCE = (1, 8)
+# pg_stat_statements puts $1 in place of constants; what it missed is masked all the same.
+_CONSTANT = re.compile(r"(?i)E?'(?:[^'\\]|\\.|'')*(?:'|$)|\$(\w*)\$.*?(?:\$\1\$|$)|(?<![\w$.])\d[\w.]*", re.DOTALL)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|$)", re.DOTALL)
+
+
+def collect(session: Session, limit: int) -> list[dict[str, Any]] | None:
+    """The most time-consuming queries of this database that only read; None where the extension isn't there.
+
+    Their text has no constants: put values in place of ``$1`` before they can be run.
+    """
+    found = session.rows(
+        "SELECT n.nspname AS schema, e.extversion AS version FROM pg_catalog.pg_extension AS e "
+        "JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'pg_stat_statements'"
+    )
+    if not found:
+        return None
+    version = tuple(int(part) for part in found[0]["version"].split("."))
+    suffix = "exec_time" if version >= MEAN_SINCE else "time"
+    rows = session.rows(
+        f"SELECT pg_catalog.pg_get_userbyid(s.userid) AS role, s.query AS text, s.calls AS calls, "
+        f"s.mean_{suffix} AS milliseconds FROM {qualified(found[0]['schema'], 'pg_stat_statements')} AS s "
+        "WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) "
+        r"AND s.query ~* '^\s*(select|with)\M' AND s.query !~* '\m(pg_catalog|pg_stat_|information_schema)' "
+        f"ORDER BY s.total_{suffix} DESC LIMIT %s",
+        [limit],
+    )
+    return [
+        {
+            "role": row["role"],
+            "query": _without_constants(row["text"]),
+            "calls": row["calls"],
+            "milliseconds": round(row["milliseconds"], 1),
+        }
+        for row in rows
+    ]
+
+
+def _without_constants(text: str) -> str:
+    return _CONSTANT.sub("?", _COMMENT.sub(" ", text)).strip()

@@ -1,0 +1,324 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Phase dump: an archive of the source, with the evidence of what it must contain, out of one snapshot."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..archive import growth as archive_growth
+from ..archive import manifest, pg_dump
+from ..common.errors import MigrationError
+from ..common.parallel import run_together
+from ..evidence import digest
+from ..evidence import document as evidence_document
+from ..evidence.snapshot import HeldSnapshot, open_reader
+from ..evidence.snapshot_cost import HeldSnapshotCost
+from ..host import programs
+from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
+from ..jobs.context import JobContext
+from ..jobs.job import JobSpec
+from ..jobs.limits import Limits
+from ..jobs.progress import Probe
+from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, server_identity
+from ..postgres.relations import check_couchdb, check_readable, check_row_security, list_tables
+from ..postgres.server_progress import COPY_SINCE, CopyProgress
+from . import earlier_dump
+
+# An archive of thousands of tables has thousands of files. The manifest has them all, and its own digest pins them.
+FILES_TOLD = 1000
+
+
+def archive_folder(staging_dir: str, migration_id: str) -> Path:
+    """Where the finished archive of a migration stands."""
+    return expand(staging_dir) / migration_id
+
+
+def examine(
+    settings: ConnectionSettings, bin_dir: str, archive_format: str, compression: str, method: str
+) -> dict[str, Any]:
+    """Everything that can be known before the dump starts; raises MigrationError for what would make it fail."""
+    program = programs.find("pg_dump", bin_dir)
+    with Session(settings) as session:
+        check_no_pooler(session)
+        programs.check_pg_dump(program, session.version)
+        tables = list_tables(session).kept
+        check_couchdb(tables)
+        check_readable(tables, settings.user)
+        check_row_security(tables, settings.user)
+        return {
+            "identity": server_identity(session),
+            "pg_dump": program.path,
+            "pg_dump_major": program.major,
+            "compression": pg_dump.choose_compression(compression, program, archive_format),
+            "digest_method": digest.choose_method(method, session.version),
+        }
+
+
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], gentle: Limits) -> JobSpec:
+    """The job for a dump with the module's ``options``, given what ``examine`` found."""
+    fingerprint = {
+        "server_identity": known["identity"],
+        "database": settings.database,
+        "staging_dir": str(expand(options["staging_dir"])),
+        "format": options["format"],
+        "compression": known["compression"],
+        "digest_method": known["digest_method"],
+    }
+    parameters = dict(
+        fingerprint,
+        migration_id=options["migration_id"],
+        connection=settings.public(),
+        bin_dir=options["bin_dir"],
+        jobs=max(1, options["jobs"]),
+        pg_dump_major=known["pg_dump_major"],
+    )
+    secrets = {"login_password": settings.password or ""}
+    return JobSpec("dump", run, parameters, fingerprint, secrets, gentle=gentle)
+
+
+def still_valid(result: dict[str, Any]) -> bool:
+    """Whether the finished archive still stands: its manifest, and every file with its size."""
+    root = Path(result["archive"])
+    if not (root / manifest.MANIFEST).exists():
+        return False
+    return not manifest.compare(root, manifest.load(root), workers=1, hashes=False)
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """Make the archive of the database; the work of the job ``dump``.
+
+    Raises MigrationError; then nothing stands under the archive's name.
+    """
+    parameters = context.parameters
+    final = archive_folder(parameters["staging_dir"], parameters["migration_id"])
+    if final.exists():
+        if not earlier_dump.is_finished(final, context):
+            _refuse(final)
+        context.log("An earlier run was killed when its archive was finished already.")
+        return _result(final, parameters)
+    partial = final.with_name(final.name + ".partial")
+    document = earlier_dump.evidence_of(partial, context)
+    if document:
+        context.log("An earlier run had dumped everything: only its checksums are missing.")
+        context.progress.plan(1)
+    else:
+        document = _make(context, partial)
+    _write_manifest(context, partial, document)
+    # Known before it is so: a run that is killed after the rename doesn't make hours of work worthless.
+    earlier_dump.note(partial, context)
+    (partial / manifest.HALF_DONE).unlink()
+    partial.rename(final)
+    fsync_path(final.parent)
+    return _result(final, parameters)
+
+
+def _make(context: JobContext, partial: Path) -> dict[str, Any]:
+    """Everything but the manifest; the evidence, which is written when all else is safe on the disk."""
+    parameters = context.parameters
+    if partial.exists():
+        context.log("An earlier dump was interrupted. Its snapshot is gone, so this one begins anew.")
+        context.progress.note("anew", lambda: "begun anew: the snapshot of the earlier one is gone")
+    _start_afresh(partial)
+    started = time.monotonic()
+    context.progress.plan(2)
+    try:
+        with HeldSnapshot(context.connection()) as snapshot:
+            document = evidence_document.collect(
+                snapshot.session, parameters["migration_id"], snapshot.identifier, snapshot.tables
+            )
+            _dump_and_digest(context, snapshot, document, partial)
+            snapshot.check_alive()
+            evidence_document.add_sequences_after(document, evidence_document.sequence_values(snapshot.session))
+        document["dump"] = {
+            "format": parameters["format"],
+            "compression": parameters["compression"],
+            "pg_dump_major": parameters["pg_dump_major"],
+            "seconds": round(time.monotonic() - started, 1),
+            "written": earlier_dump.written(partial),
+        }
+        fsync_tree(partial)
+        write_json(partial / manifest.EVIDENCE, document)
+    except BaseException:
+        # Without its snapshot it is good for nothing, and may have filled the disk that the server needs.
+        with suppress(OSError):
+            remove_tree(partial)
+        raise
+    return document
+
+
+def _result(final: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What is told of a finished archive."""
+    listing, document = manifest.load(final), read_json(final / manifest.EVIDENCE)
+    return {
+        "archive": str(final),
+        "bytes": listing["bytes"],
+        "files": len(listing["files"]),
+        "file_list": manifest.largest(listing, FILES_TOLD),
+        "manifest_sha256": manifest.sha256(final / manifest.MANIFEST),
+        "seconds": document["dump"]["seconds"],
+        "format": parameters["format"],
+        "compression": parameters["compression"],
+        "digest_method": document["digest_method"],
+        "snapshot": document["snapshot"],
+        "server_version": document["server"]["version"],
+        "server_identity": document["server"]["identity"],
+        "database_oid": document["database"]["oid"],
+        "database_bytes": document["database"]["bytes"],
+        "rows": sum(table["rows"] for table in document["tables"]),
+        "tables": document["tables"],
+        "matviews": document["matviews"],
+        "left_out": document["left_out"],
+        "couchdb_progress": document["couchdb_progress"],
+    }
+
+
+def _refuse(final: Path) -> None:
+    """Something bears the archive's name: an archive that was altered since, or a stranger. Neither is overwritten."""
+    changed = ""
+    if (final / manifest.MANIFEST).exists():
+        changed = manifest.compare(final, manifest.load(final), workers=1, hashes=False).sentence()
+    what = f"was altered since it was dumped: {changed}" if changed else "is not the finished archive of this job"
+    raise MigrationError(f"{final} {what}. Move it away, then run again.", "archive_exists", path=str(final))
+
+
+def _start_afresh(partial: Path) -> None:
+    """Remove what an earlier attempt of ours left half-done, and nothing else."""
+    make_private_folder(partial.parent)
+    marker = partial / manifest.HALF_DONE
+    if partial.exists() and not marker.exists() and not (partial / manifest.MANIFEST).exists():
+        raise MigrationError(
+            f"{partial} was not made by this collection. Move it away, then run again.",
+            "archive_exists",
+            path=str(partial),
+        )
+    remove_tree(partial)
+    make_private_folder(partial)
+    marker.touch(mode=0o600)
+
+
+def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict[str, Any], partial: Path) -> None:
+    """pg_dump and the digests side by side, within one budget of workers; the first to fail stops the other."""
+    parameters = context.parameters
+    jobs = parameters["jobs"]
+    tables = snapshot.tables
+    settings = context.connection()
+    sizes = {table.key: table.table_bytes for table in tables.kept}
+    total = sum(sizes.values())
+    stop = threading.Event()
+    # The server's own estimate of rows: how many there are is only known when they are counted.
+    rows = {table.key: table.estimated_rows for table in tables.kept}
+    copied = CopyProgress(settings, sizes, rows, one_by_one=_dump_workers(parameters) == 1)
+    probe: Probe = copied
+    if snapshot.session.version < COPY_SINCE:
+        kind, compression = parameters["format"], parameters["compression"]
+        # What is only for the eye ends no dump.
+        with suppress(MigrationError):
+            expected = archive_growth.expected_bytes(settings, tables.kept, kind, compression)
+            probe = archive_growth.ArchiveGrowth(partial, copied, total, expected)
+    held = HeldSnapshotCost(settings, time.monotonic())
+    context.progress.step("dump", total, "bytes", estimated=True, probe=probe)
+    context.progress.note("snapshot", held.tell)
+    digested = context.progress.beside("digests", total, "bytes")
+
+    def on_digest(amount: int, table: str) -> None:
+        digested.advance(amount, table)
+        context.sparing.wait(amount, stop)
+
+    def take_digests() -> list[digest.TableDigest]:
+        return digest.digest_tables(
+            tables.kept,
+            parameters["digest_method"],
+            max(1, jobs // 2),
+            lambda: open_reader(settings, snapshot.identifier),
+            on_digest,
+            stop,
+        )
+
+    def dump() -> None:
+        _run_pg_dump(context, snapshot.identifier, _dump_workers(parameters), partial, copied, stop)
+
+    try:
+        digests = run_together(dump, take_digests, stop, one_by_one=jobs == 1)
+    finally:
+        context.progress.note("snapshot", None)
+        copied.close()
+        held.close()
+    evidence_document.add_tables(document, tables, digests, parameters["digest_method"])
+
+
+def _dump_workers(parameters: dict[str, Any]) -> int:
+    """How many tables pg_dump reads at a time: half the budget, and only a folder can be written by several."""
+    jobs: int = parameters["jobs"]
+    return max(1, jobs - jobs // 2) if parameters["format"] == "directory" else 1
+
+
+def _run_pg_dump(
+    context: JobContext, snapshot: str, jobs: int, partial: Path, copied: CopyProgress, stop: threading.Event
+) -> None:
+    parameters = context.parameters
+    command = pg_dump.build(
+        programs.find("pg_dump", parameters["bin_dir"]),
+        parameters["format"],
+        partial,
+        snapshot,
+        jobs,
+        parameters["compression"],
+        context.connection().conninfo(),
+    )
+    said: list[str] = []
+
+    def listen(line: str) -> None:
+        context.log(line)
+        copied.listen(line)
+        # With --verbose it tells of every step; what is wrong bears one of these words.
+        if any(word in line for word in ("error:", "ERROR:", "FATAL:", "detail:", "fatal", "No space", "gzip")):
+            said.append(line)
+
+    environment = dict(context.connection().environment(context.passfile()), TMPDIR=str(context.work))
+
+    def done() -> int:
+        # What is written is less than what is read, but before PostgreSQL 14 nobody knows that while it is read.
+        return max(copied()[0], sum(stat.st_size for _path, stat in manifest.list_files(partial)))
+
+    with context.sparing.pacing("pg_dump", done):
+        code = programs.run(command.arguments, environment, listen, stop, command.output, command.through)
+    if stop.is_set():
+        raise MigrationError("pg_dump was stopped.", "stopped")
+    if code != 0:
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        free = shutil.disk_usage(partial).free
+        raise MigrationError(
+            f"pg_dump {ended}: {said[0] if said else 'it gave no reason'}. {free} bytes are free in {partial.parent}. "
+            "Nothing is left under the archive's name; mend the cause and run again.",
+            "pg_dump_failed",
+            exit_code=code,
+            messages=said[:20],
+            free_bytes=free,
+        )
+
+
+def _write_manifest(context: JobContext, partial: Path, document: dict[str, Any]) -> None:
+    sizes = sum(stat.st_size for _path, stat in manifest.list_files(partial))
+    context.progress.step("checksums", sizes, "bytes")
+
+    def on_bytes(amount: int, name: str) -> None:
+        context.progress.advance(amount, name)
+        context.sparing.wait(amount)
+
+    listing = manifest.create(partial, context.parameters["jobs"], on_bytes)
+    listing.update(
+        migration_id=document["migration_id"],
+        database=document["database"]["name"],
+        server_identity=document["server"]["identity"],
+        snapshot=document["snapshot"],
+        taken_at=document["taken_at"],
+        options=document["dump"],
+    )
+    write_json(partial / manifest.MANIFEST, listing)

@@ -1,0 +1,222 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Row counts and content digests of tables, equal on two servers exactly when their rows are.
+
+Every column becomes text (or, for floats, the hex of its bytes), every text a hash, the hashes of a row one hash,
+and the hashes of all rows one sum. A sum doesn't care in which order rows come, counts a duplicate twice, and can be
+taken in pieces: so a table needs no primary key, and a large one is read by several workers at once.
+
+The hash of text depends on the bytes of the server's encoding and, for PostgreSQL's own hashes, on the byte order of
+its processor; both servers must agree in these. Session settings that change text are pinned in ``connection``.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ..common.errors import MigrationError
+from ..postgres.connection import Session
+from ..postgres.identifiers import quote
+from ..postgres.relations import Table
+from ..postgres.workers import run_in_sessions
+
+HASHES_SINCE = 110000
+METHODS = {
+    "hash64": "PostgreSQL's 64-bit hash of each row's text: exact",
+    "hash128": "two 64-bit hashes of each row's text: exact, wider, slower",
+    "md5": "MD5 of each row's text: exact, any version, slowest",
+    "semantic": "PostgreSQL's hash of jsonb values, twice 64 bits: fast, but takes 1.0 and 1.00 for equal",
+}
+CHUNK_BYTES = 128 * 1024 * 1024
+_JSONB = 3802
+_BYTEA = 17
+
+_COLUMNS = """
+WITH RECURSIVE part(root, type) AS (
+    SELECT oid, oid FROM pg_catalog.pg_type
+    WHERE oid IN (SELECT atttypid FROM pg_catalog.pg_attribute WHERE attrelid = ANY(%(oids)s::oid[]) AND attnum > 0)
+  UNION
+    SELECT part.root, inner_type.oid
+    FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.type
+    JOIN LATERAL (
+        SELECT t.typelem UNION ALL SELECT t.typbasetype
+        UNION ALL SELECT a.atttypid FROM pg_catalog.pg_attribute AS a
+                  WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range AS r WHERE r.rngtypid = t.oid
+    ) AS inner_type(oid) ON inner_type.oid <> 0
+)
+SELECT a.attrelid::bigint AS table, a.attname AS name, a.atttypid::bigint AS type, s.proname AS send,
+       pg_catalog.format_type(b.oid, NULL) AS base, b.oid < 16384 AND a.atttypid IN (
+           SELECT root FROM part WHERE type IN (700, 701, 600, 601, 602, 603, 604, 628, 718)
+       ) OR b.typtype = 'r' AND EXISTS (
+           SELECT FROM pg_catalog.pg_range AS r WHERE r.rngtypid = b.oid AND r.rngsubtype IN (700, 701)
+       ) AS hashed_as_bytes
+FROM pg_catalog.pg_attribute AS a
+JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+LEFT JOIN pg_catalog.pg_proc AS s ON s.oid = b.typsend
+WHERE a.attrelid = ANY(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
+"""
+
+
+@dataclass(frozen=True)
+class TableDigest:
+    """What was found in one table."""
+
+    table: str
+    rows: int
+    digest: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For evidence and results."""
+        return {"table": self.table, "rows": self.rows, "digest": self.digest}
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Blocks ``first`` up to, not including, ``end`` of a table (None: to its end)."""
+
+    table: Table
+    first: int
+    end: int | None
+    weight: int
+
+
+def choose_method(wanted: str, older_version: int) -> str:
+    """The method for two servers of which the older has ``older_version`` (``server_version_num``).
+
+    Raises MigrationError ``digest_method`` when the wanted one needs a newer server.
+    """
+    if wanted == "auto":
+        return "hash64" if older_version >= HASHES_SINCE else "md5"
+    if wanted != "md5" and older_version < HASHES_SINCE:
+        raise MigrationError(
+            f"The digest method {wanted!r} needs PostgreSQL 11 on both servers, and one has "
+            f"{older_version // 10000}. Use 'auto' or 'md5'.",
+            "digest_method",
+        )
+    return wanted
+
+
+def digest_tables(
+    tables: list[Table],
+    method: str,
+    workers: int,
+    open_session: Callable[[], Session],
+    on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
+    stop: threading.Event | None = None,
+) -> list[TableDigest]:
+    """The digest of every table, in the order given.
+
+    ``open_session`` makes each worker's session (in a snapshot, where one matters). ``on_progress`` is told the bytes
+    of each piece that is done; ``stop`` ends the work early with MigrationError ``stopped``.
+    """
+
+    def work(session: Session, chunk: _Chunk) -> tuple[int, list[int]]:
+        row = session.row(_query(columns.get(chunk.table.oid, []), chunk, method))
+        on_progress(chunk.weight, chunk.table.key)
+        return row.pop("count"), [int(part) for part in row.values()]
+
+    with open_session() as session:
+        block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
+        version = session.version
+        columns = _columns(session, tables)
+    chunks = [chunk for table in tables for chunk in _split(table, block_size, workers, version)]
+    counts = {table.key: 0 for table in tables}
+    sums: dict[str, list[int]] = {}
+    for chunk, (count, parts) in zip(chunks, run_in_sessions(chunks, workers, open_session, work, stop)):
+        key = chunk.table.key
+        counts[key] += count
+        sums[key] = [a + b for a, b in zip(sums.get(key, [0] * len(parts)), parts)]
+    return [TableDigest(table.key, counts[table.key], _format(sums[table.key])) for table in tables]
+
+
+def _split(table: Table, block_size: int, workers: int, version: int) -> list[_Chunk]:
+    """Pieces of about 128 MiB with TOAST; before PostgreSQL 14 every piece reads the whole heap, so there are few."""
+    blocks = table.heap_bytes // block_size
+    pieces = min(-(-table.table_bytes // CHUNK_BYTES), max(blocks, 1))
+    if version < 140000:
+        pieces = min(pieces, workers)
+    pieces = max(pieces, 1)
+    bounds = [blocks * number // pieces for number in range(pieces)]
+    # To the last byte: what is done must add up to all that there is.
+    weights = [table.table_bytes * (n + 1) // pieces - table.table_bytes * n // pieces for n in range(pieces)]
+    return [
+        _Chunk(table, first, end, weight)
+        # The last piece is open: nothing is missed when the table has grown.
+        for first, end, weight in zip(bounds, [*bounds[1:], None], weights)
+    ]
+
+
+def _columns(session: Session, tables: list[Table]) -> dict[int, list[dict[str, Any]]]:
+    """The columns of all tables, asked at once: there may be thousands."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in session.rows(_COLUMNS, {"oids": [table.oid for table in tables]}):  # type: ignore[arg-type]
+        found.setdefault(row["table"], []).append(row)
+    return found
+
+
+def _query(columns: list[dict[str, Any]], chunk: _Chunk, method: str) -> str:
+    seeds = (0, 1) if method in ("hash128", "semantic") else (0,)
+    names = [f"c{number}" for number in range(len(columns))]
+    texts = ", ".join(f"{_text(column, method)} AS {name}" for column, name in zip(columns, names))
+    rows = ", ".join(
+        f"ARRAY[{', '.join(_hash(column, name, method, seed) for column, name in zip(columns, names))}]"
+        f'::pg_catalog.text COLLATE "C" AS r{seed}'
+        for seed in seeds
+    )
+    where = f"ctid >= '({chunk.first},0)'::pg_catalog.tid"
+    if chunk.end is not None:
+        where += f" AND ctid < '({chunk.end},0)'::pg_catalog.tid"
+    if not columns:
+        return f"SELECT pg_catalog.count(*) AS count, 0 AS s0 FROM ONLY {chunk.table.sql} WHERE {where}"
+    # OFFSET 0 keeps the planner from pulling a level up, so that no text is made twice.
+    return (
+        f"SELECT pg_catalog.count(*) AS count, {', '.join(_sums(method, seeds))} "
+        f"FROM (SELECT {rows} FROM (SELECT {texts} FROM ONLY {chunk.table.sql} WHERE {where} OFFSET 0) AS t OFFSET 0) AS r"
+    )
+
+
+def _text(column: dict[str, Any], method: str) -> str:
+    """The column as something to hash, the same on every server for the same value."""
+    name = quote(column["name"])
+    if method == "semantic" and column["type"] == _JSONB:
+        return name
+    if column["hashed_as_bytes"]:
+        # The text of floats differs before and from PostgreSQL 12; their bytes don't. Types that somebody made are
+        # left as text, but for ranges: their bytes name types by numbers, which are other ones on every server.
+        return f"pg_catalog.encode(pg_catalog.{quote(column['send'])}({name}::{column['base']}), 'hex')"
+    if column["type"] == _BYTEA:
+        # Twice its size as text could pass the 1 GB that a value may have.
+        return f"pg_catalog.md5({name})"
+    return f"{name}::pg_catalog.text"
+
+
+def _hash(column: dict[str, Any], name: str, method: str, seed: int) -> str:
+    if method == "md5":
+        return f"pg_catalog.md5({name})"
+    if method == "semantic" and column["type"] == _JSONB:
+        return f"pg_catalog.jsonb_hash_extended({name}, {seed})"
+    return f'pg_catalog.hashtextextended({name} COLLATE "C", {seed})'
+
+
+def _sums(method: str, seeds: tuple[int, ...]) -> list[str]:
+    zero = "0::pg_catalog.numeric"
+    if method == "md5":
+        return [
+            f"coalesce(pg_catalog.sum(('x' || pg_catalog.substr(pg_catalog.md5(r0), {start}, 16))"
+            f"::pg_catalog.bit(64)::pg_catalog.int8), {zero}) AS s{number}"
+            for number, start in enumerate((1, 17))
+        ]
+    return [
+        f"coalesce(pg_catalog.sum(pg_catalog.hashtextextended(r{seed}, {seed})), {zero}) AS s{seed}" for seed in seeds
+    ]
+
+
+def _format(sums: list[int]) -> str:
+    """Each sum as 32 hex digits: wide enough that none of up to 2^63 rows is lost to overflow."""
+    return ":".join(format(total % (1 << 128), "032x") for total in sums)

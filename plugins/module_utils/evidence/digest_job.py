@@ -1,0 +1,100 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Counts and digests of tables on their own: the job behind ``table_digest_info``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable
+
+from ..common.clock import utc_now
+from ..jobs.context import JobContext
+from ..jobs.job import JobSpec
+from ..jobs.limits import Limits
+from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, server_identity
+from ..postgres.database import current_oid
+from ..postgres.relations import check_readable, list_tables, select
+from . import digest
+from .snapshot import HeldSnapshot, open_reader
+
+
+def examine(settings: ConnectionSettings, names: list[str], method: str) -> dict[str, Any]:
+    """Everything that can be known before the work starts; raises MigrationError for what would make it fail."""
+    with Session(settings) as session:
+        check_no_pooler(session)
+        tables = list_tables(session).kept
+        check_readable(tables, settings.user)
+        select(tables, names)
+        return {
+            "identity": server_identity(session),
+            "oid": current_oid(session),
+            "method": digest.choose_method(method, session.version),
+        }
+
+
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], gentle: Limits) -> JobSpec:
+    """The job for the module's ``options``, given what ``examine`` found."""
+    fingerprint = {
+        "server_identity": known["identity"],
+        "database_oid": known["oid"],
+        "tables": sorted(options["tables"]),
+        "digest_method": known["method"],
+    }
+    parameters = dict(fingerprint, connection=settings.public(), jobs=max(1, options["jobs"]))
+    secrets = {"login_password": settings.password or ""}
+    return JobSpec("digest", run, parameters, fingerprint, secrets, once=False, gentle=gentle)
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """The work of the job ``digest``."""
+    parameters = context.parameters
+
+    def on_step(total: int) -> None:
+        context.progress.step("count and digest", total, "bytes")
+
+    def on_progress(amount: int, table: str) -> None:
+        context.progress.advance(amount, table)
+        context.sparing.wait(amount)
+
+    return take(
+        context.connection(),
+        parameters["tables"],
+        parameters["digest_method"],
+        parameters["jobs"],
+        on_step,
+        on_progress,
+    )
+
+
+def take(
+    settings: ConnectionSettings,
+    names: list[str],
+    method: str,
+    jobs: int,
+    on_step: Callable[[int], None] = lambda _total: None,
+    on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
+) -> dict[str, Any]:
+    """Rows and digest of each table that ``names`` choose (all when empty), inside one snapshot."""
+    started = time.monotonic()
+    with HeldSnapshot(settings) as snapshot:
+        tables = select(snapshot.tables.kept, names)
+        on_step(sum(table.table_bytes for table in tables))
+        taken_at = utc_now()
+        found = digest.digest_tables(
+            tables, method, jobs, lambda: open_reader(settings, snapshot.identifier), on_progress
+        )
+        snapshot.check_alive()
+        identity = server_identity(snapshot.session)
+        left_out = snapshot.tables.left_out
+    return {
+        "tables": sorted((entry.as_dict() for entry in found), key=lambda entry: str(entry["table"])),
+        "rows": sum(entry.rows for entry in found),
+        "left_out": left_out,
+        "digest_method": method,
+        "meaning": digest.METHODS[method],
+        "server_identity": identity,
+        "database": settings.database,
+        "taken_at": taken_at,
+        "seconds": round(time.monotonic() - started, 1),
+    }

@@ -1,0 +1,133 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Evidence: what was true in a database at one moment, and whether another database holds the same.
+
+The evidence of the source is taken inside the snapshot that the dump reads; the target's is held against it.
+Every method of moving the data (archive, stream, physical) hands over this same document.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..common.clock import utc_now
+from ..postgres import large_objects, role_plan
+from ..postgres.connection import Session
+from ..postgres.database import database_size, find_database, server
+from ..postgres.identifiers import qualified, quote
+from ..postgres.relations import USER_SCHEMAS, Tables
+from ..postgres.schema import extension_versions, read_schema
+from .digest import TableDigest
+
+FORMAT = 1
+
+_SEQUENCES = """
+SELECT n.nspname AS schema, c.relname AS name, s.seqincrement AS increment
+FROM pg_catalog.pg_sequence AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.seqrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname !~ '^pg_' AND c.relpersistence <> 't' ORDER BY 1, 2
+"""
+
+_MATVIEWS = """
+SELECT n.nspname AS schema, c.relname AS name, c.relispopulated AS populated,
+       pg_catalog.pg_table_size(c.oid) AS bytes, pg_catalog.pg_get_userbyid(c.relowner) AS owner
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'm' ORDER BY 1, 2
+"""
+
+_INDEXES = f"""
+SELECT n.nspname || '.' || i.relname AS index, tn.nspname || '.' || t.relname AS table,
+       pg_catalog.pg_relation_size(i.oid) AS bytes
+FROM pg_catalog.pg_index AS x JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = i.relnamespace
+JOIN pg_catalog.pg_class AS t ON t.oid = x.indrelid AND t.relkind IN ('r', 'p')
+JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
+WHERE {USER_SCHEMAS} AND i.relpersistence <> 't' AND x.indisvalid ORDER BY 1
+"""
+
+
+def sequence_values(session: Session) -> dict[str, dict[str, Any]]:
+    """Where every sequence stands: the value that was handed out last, or none yet."""
+    found = {}
+    for sequence in session.rows(_SEQUENCES):
+        row = session.row(f"SELECT last_value, is_called FROM {qualified(sequence['schema'], sequence['name'])}")
+        found[f"{sequence['schema']}.{sequence['name']}"] = dict(row, increment=sequence["increment"])
+    return found
+
+
+def matviews(session: Session) -> list[dict[str, Any]]:
+    """Every materialized view: whether it is populated, and then its rows."""
+    found = []
+    for row in session.rows(_MATVIEWS):
+        name = qualified(row["schema"], row["name"])
+        rows = session.value(f"SELECT pg_catalog.count(*) FROM {name}") if row["populated"] else None
+        found.append(
+            {
+                "matview": f"{row['schema']}.{row['name']}",
+                "owner": row["owner"],
+                "populated": row["populated"],
+                "rows": rows,
+                "bytes": row["bytes"],
+            }
+        )
+    return found
+
+
+def couchdb_progress(session: Session) -> list[dict[str, Any]]:
+    """Where couch2pg stands with each CouchDB database, from every table ``couchdb_progress`` there is."""
+    schemas = session.rows(
+        "SELECT n.nspname AS schema FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n "
+        "ON n.oid = c.relnamespace WHERE c.relname = 'couchdb_progress' AND c.relkind = 'r' ORDER BY 1"
+    )
+    return [
+        row
+        for schema in schemas
+        for row in session.rows(
+            f"SELECT source::text AS source, seq::text AS seq FROM {quote(schema['schema'])}.couchdb_progress ORDER BY 1"
+        )
+    ]
+
+
+def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) -> dict[str, Any]:
+    """The evidence of the session's database, but for the digests, which other sessions take."""
+    database = session.settings.database
+    properties = find_database(session, database)
+    if properties is None:
+        raise AssertionError(f"connected to {database!r}, which pg_database doesn't list")
+    schema = read_schema(session)
+    sequences = sequence_values(session)
+    return {
+        "format": FORMAT,
+        "migration_id": migration_id,
+        "taken_at": utc_now(),
+        "snapshot": snapshot,
+        "server": server(session),
+        "database": dict(properties, bytes=database_size(session, database)),
+        "roles": role_plan.needed(session, schema, properties),
+        "extensions": extension_versions(session),
+        "schema": schema,
+        "left_out": tables.left_out,
+        "sequences": {name: {"before": value} for name, value in sequences.items()},
+        "matviews": matviews(session),
+        # For the progress of the restore.
+        "indexes": session.rows(_INDEXES),
+        "large_objects": large_objects.digest(session),
+        "couchdb_progress": couchdb_progress(session),
+    }
+
+
+def add_tables(evidence: dict[str, Any], tables: Tables, digests: list[TableDigest], method: str) -> None:
+    """Complete the evidence by counts and digests."""
+    sizes = {table.key: table.table_bytes for table in tables.kept}
+    evidence["digest_method"] = method
+    evidence["tables"] = sorted(
+        (dict(digest.as_dict(), bytes=sizes[digest.table]) for digest in digests), key=lambda row: row["table"]
+    )
+
+
+def add_sequences_after(evidence: dict[str, Any], values: dict[str, dict[str, Any]]) -> None:
+    """Complete the evidence by where sequences, which ignore snapshots, stood when the dump was over."""
+    for name, value in values.items():
+        if name in evidence["sequences"]:
+            evidence["sequences"][name]["after"] = value

@@ -1,0 +1,74 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One frozen view of the source: every table locked, one snapshot, held open for as long as the dump takes."""
+
+from __future__ import annotations
+
+from ..common.errors import MigrationError
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.relations import Tables, check_readable, list_tables
+
+ATTEMPTS = 5
+NAMES_PER_LOCK = 200
+
+
+class HeldSnapshot:
+    """A read-only transaction that holds ACCESS SHARE on every table and exports its snapshot.
+
+    The locks come before the snapshot, so no table can change its shape or be truncated after the moment that
+    the snapshot shows. Other sessions read and write as before; only DDL waits.
+    """
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.session = Session(settings)
+        self.tables, self.identifier = self._open()
+
+    def __enter__(self) -> HeldSnapshot:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.session.close()
+
+    def _open(self) -> tuple[Tables, str]:
+        for _attempt in range(ATTEMPTS):
+            expected = list_tables(self.session)
+            check_readable(expected.kept, self.session.settings.user)
+            self.session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            try:
+                self._lock(expected)
+            except MigrationError as error:
+                if error.details.get("sqlstate") != "42P01":
+                    raise
+                # Dropped since it was listed.
+                self.session.execute("ROLLBACK")
+                continue
+            found = list_tables(self.session)
+            if {table.oid for table in found.kept} <= {table.oid for table in expected.kept}:
+                return found, str(self.session.value("SELECT pg_catalog.pg_export_snapshot()"))
+            # Created since it was listed.
+            self.session.execute("ROLLBACK")
+        raise MigrationError(
+            f"Tables of {self.session.settings.database!r} are created or dropped faster than they can be locked. "
+            "Wait until whatever does that is done, then run again.",
+            "tables_change",
+        )
+
+    def _lock(self, tables: Tables) -> None:
+        names = [table.sql for table in tables.kept]
+        for start in range(0, len(names), NAMES_PER_LOCK):
+            some = ", ".join(f"ONLY {name}" for name in names[start : start + NAMES_PER_LOCK])
+            self.session.execute(f"LOCK TABLE {some} IN ACCESS SHARE MODE")
+
+    def check_alive(self) -> None:
+        """Raise MigrationError ``connection_lost`` when the transaction is gone (the server was restarted)."""
+        self.session.value("SELECT 1")
+
+
+def open_reader(settings: ConnectionSettings, snapshot: str) -> Session:
+    """A session whose one transaction sees exactly what ``snapshot`` shows."""
+    session = Session(settings)
+    session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    # SET TRANSACTION SNAPSHOT takes a constant only, and the server made this one of hex digits and dashes.
+    session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+    return session

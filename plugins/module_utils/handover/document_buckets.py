@@ -1,0 +1,222 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which documents, in which revision, a database holds: told in a few bytes for each bucket of them.
+
+A document's bucket is a hash of its ``_id``; a bucket's digest is the sum of the hashes of ``_id`` and ``_rev``. So two
+servers that don't see each other find the few buckets in which they differ, and only those are listed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+
+from ..common.errors import MigrationError
+from ..postgres.connection import Session
+from ..postgres.relations import Table
+from ..postgres.workers import run_in_sessions
+
+TABLES = ("couchdb", "couchdb_users_meta", "couchdb_medic_logs", "couchdb_medic_users")
+LEAST_BUCKETS = 4096
+MOST_BUCKETS = 65536
+CHUNK_BYTES = 256 * 1024 * 1024
+_MASK = (1 << 64) - 1
+
+# Table, _id, _rev; a document may be there twice.
+Revision = Tuple[str, str, str]
+Digests = Dict[str, List[int]]
+
+# The same on every version, encoding and processor. What couch2pg inserts of a document that is deleted at that very
+# moment is null, and no document.
+_DOCUMENTS = """
+SELECT doc ->> '_id' AS id, coalesce(doc ->> '_rev', '') AS rev
+FROM ONLY {table} WHERE {where} AND doc ->> '_id' IS NOT NULL OFFSET 0
+"""
+_HASH = "('x' || pg_catalog.substr(pg_catalog.md5(pg_catalog.convert_to({text}, 'UTF8')), 1, 16))::pg_catalog.bit(64)::pg_catalog.int8"
+_BUCKET = f"(({_HASH.format(text='d.id')}) & {{mask}})"
+_DIGESTS = f"""
+SELECT {_BUCKET} AS bucket, pg_catalog.count(*) AS documents,
+       pg_catalog.sum({_HASH.format(text="d.id || pg_catalog.chr(10) || d.rev")}) AS digest
+FROM ({_DOCUMENTS}) AS d GROUP BY 1
+"""
+_LISTED = f"SELECT d.id, d.rev FROM ({_DOCUMENTS}) AS d WHERE {_BUCKET} = ANY (%s) LIMIT %s"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Blocks ``first`` up to, not including, ``end`` of a table (None: to its end), which is ``weight`` bytes."""
+
+    table: Table
+    first: int
+    end: int | None
+    weight: int
+
+    @property
+    def where(self) -> str:
+        """The condition that chooses its rows."""
+        until = "" if self.end is None else f" AND ctid < '({self.end},0)'::pg_catalog.tid"
+        return f"ctid >= '({self.first},0)'::pg_catalog.tid{until}"
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Documents of each table, and the digest of each of its buckets."""
+
+    documents: dict[str, int]
+    digests: Digests
+
+
+def check_number(buckets: int) -> None:
+    """Raise MigrationError ``buckets`` when there can't be so many."""
+    if not LEAST_BUCKETS <= buckets <= MOST_BUCKETS or buckets & (buckets - 1):
+        raise MigrationError(
+            f"There can't be {buckets} buckets: give a power of two from {LEAST_BUCKETS} to {MOST_BUCKETS}.", "buckets"
+        )
+
+
+def take(
+    tables: Sequence[Table],
+    buckets: int,
+    workers: int,
+    open_session: Callable[[], Session],
+    on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
+) -> Buckets:
+    """Digest every table, by ``workers`` with a session each."""
+
+    def work(session: Session, piece: Piece) -> list[dict[str, Any]]:
+        sql = _DIGESTS.format(table=piece.table.sql, where=piece.where, mask=buckets - 1)
+        rows = session.rows(sql)
+        on_progress(piece.weight, piece.table.key)
+        return rows
+
+    pieces = list(_pieces(tables, workers, open_session))
+    documents = {table.name: 0 for table in tables}
+    digests = {table.name: [0] * buckets for table in tables}
+    for piece, rows in zip(pieces, run_in_sessions(pieces, workers, open_session, work)):
+        name = piece.table.name
+        for row in rows:
+            documents[name] += row["documents"]
+            digests[name][row["bucket"]] = (digests[name][row["bucket"]] + int(row["digest"])) & _MASK
+    return Buckets(documents, digests)
+
+
+def list_documents(
+    tables: Sequence[Table],
+    chosen: Mapping[str, Sequence[int]],
+    buckets: int,
+    most: int,
+    workers: int,
+    open_session: Callable[[], Session],
+    on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
+) -> list[Revision]:
+    """Every document in the ``chosen`` buckets of each table.
+
+    Raises MigrationError ``too_many_differences`` when they are more than ``most``.
+    """
+
+    def work(session: Session, piece: Piece) -> list[Revision]:
+        name = piece.table.name
+        sql = _LISTED.format(table=piece.table.sql, where=piece.where, mask=buckets - 1)
+        rows = session.rows(sql, [list(chosen[name]), most + 1])
+        on_progress(piece.weight, piece.table.key)
+        return [(name, row["id"], row["rev"]) for row in rows]
+
+    wanted = [table for table in tables if chosen.get(table.name)]
+    pieces = list(_pieces(wanted, workers, open_session))
+    found: list[Revision] = []
+    for some in run_in_sessions(pieces, workers, open_session, work):
+        found += some
+    if len(found) > most:
+        number = sum(len(some) for some in chosen.values())
+        raise MigrationError(
+            f"Source and target differ in {number} buckets, with more than {most} documents in them: too many for changes that "
+            "came meanwhile. See whether one of the two couch2pg is far behind, or follows another CouchDB; else take more buckets.",
+            "too_many_differences",
+            buckets=number,
+        )
+    return found
+
+
+def differing(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The buckets of each table that are not equal, of two results of ``pack``.
+
+    Raises MigrationError ``buckets`` when they can't be compared.
+    """
+    if source["buckets"] != target["buckets"]:
+        raise MigrationError(
+            f"Source and target have {source['buckets']} and {target['buckets']} buckets: take both with the same number.",
+            "buckets",
+        )
+    one, other = unpack(source), unpack(target)
+    nothing = [0] * int(source["buckets"])
+    found = {
+        name: [
+            place
+            for place, pair in enumerate(zip(one.get(name, nothing), other.get(name, nothing)))
+            if len({*pair}) > 1
+        ]
+        for name in sorted({*one, *other})
+    }
+    return {name: numbers for name, numbers in found.items() if numbers}
+
+
+def pack(digests: Digests, buckets: int) -> dict[str, Any]:
+    """Digests as they travel between hosts: 8 bytes a bucket, compressed, as text."""
+    return {"buckets": buckets, "digests": {name: _shrink(_bytes(numbers)) for name, numbers in digests.items()}}
+
+
+def unpack(packed: Mapping[str, Any]) -> Digests:
+    """What ``pack`` was given. Raises MigrationError ``buckets`` for anything else."""
+    found = {}
+    for name, text in packed["digests"].items():
+        data = _grow(text)
+        if len(data) != 8 * int(packed["buckets"]):
+            raise MigrationError(f"The digests of {name} are damaged. Take them again.", "buckets")
+        found[name] = [int.from_bytes(data[start : start + 8], "big") for start in range(0, len(data), 8)]
+    return found
+
+
+def pack_documents(found: Sequence[Revision]) -> str:
+    """Documents as they travel between hosts."""
+    return _shrink(json.dumps(sorted(found), separators=(",", ":")).encode())
+
+
+def unpack_documents(text: str) -> list[Revision]:
+    """What ``pack_documents`` was given. Raises MigrationError ``buckets`` for anything else."""
+    try:
+        return [(str(table), str(name), str(rev)) for table, name, rev in json.loads(_grow(text))]
+    except (ValueError, TypeError) as error:
+        raise MigrationError("The list of documents is damaged. Take it again.", "buckets") from error
+
+
+def _pieces(tables: Sequence[Table], workers: int, open_session: Callable[[], Session]) -> Iterator[Piece]:
+    """Pieces of about 256 MiB with TOAST; before PostgreSQL 14 every piece reads the whole heap, so there are few."""
+    with open_session() as session:
+        block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
+        version = session.version
+    for table in tables:
+        blocks = table.heap_bytes // block_size
+        number = min(-(-table.table_bytes // CHUNK_BYTES), blocks)
+        number = max(1, number if version >= 140000 else min(number, workers))
+        bounds = [blocks * place // number for place in range(number)]
+        for first, end in zip(bounds, [*bounds[1:], None]):
+            yield Piece(table, first, end, table.table_bytes // number)
+
+
+def _bytes(numbers: Sequence[int]) -> bytes:
+    return b"".join(number.to_bytes(8, "big") for number in numbers)
+
+
+def _shrink(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data)).decode()
+
+
+def _grow(text: str) -> bytes:
+    try:
+        return zlib.decompress(base64.b64decode(text))
+    except (ValueError, zlib.error) as error:
+        raise MigrationError("What was taken of the documents is damaged. Take it again.", "buckets") from error

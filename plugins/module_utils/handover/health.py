@@ -1,0 +1,267 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Is couch2pg well? It is watched until that is proven, or the contrary.
+
+Proven: its process is still the one that was started, it has completed its runs, its stored seqs are past the marks that
+CouchDB had in the beginning, every materialized view is populated, and its own role can refresh them. None is enough alone.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping, Sequence
+
+from ..common.errors import MigrationError
+from ..common.progress_line import duration
+from ..common.redaction import Redactor
+from ..couch2pg import checkpoint, couchdb_sync
+from ..couch2pg.couchdb_sync import Sync
+from ..couch2pg.log.incidents import ErrorSeen
+from ..couch2pg.log.position import LogSource, Position
+from ..couch2pg.log.reader import LogSummary, Reader
+from ..couchdb.client import CouchDB, DatabaseState
+from ..couchdb.url import Followed
+from ..host.same_process import GONE, UNKNOWN, SameProcess
+from ..postgres.connection import ConnectionSettings, Session
+from . import matview_proof
+
+# What the last words of a log may take to arrive.
+LAST_WORDS_SECONDS = 1.0
+# couch2pg tries these again with every run, in vain.
+HOPELESS = ("couchdb_certificate", "couchdb_no_database", "duplicate_key", "permission_denied", "table_missing")
+# They only say that something was wrong before.
+_SAYS_NOTHING = ("gave_up", "service_gave_up")
+# Nobody's patience mends these on our way to CouchDB.
+_OURS = ("couchdb_certificate", "couchdb_no_database")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What has to be seen. ``patience``: seconds without a step forward, of runs or of seqs, until it is given up."""
+
+    runs: int
+    matviews: tuple[str, ...]
+    call_refresh: bool
+    patience: float
+    pause: float
+
+
+class Watch:
+    """Looks at couch2pg's log, process, place and views.
+
+    ``since`` is the position in the log where it was started, ``process`` the one that was started.
+    """
+
+    def __init__(
+        self,
+        database: ConnectionSettings,
+        client: CouchDB,
+        followed: Sequence[Followed],
+        source: LogSource,
+        since: Position | None,
+        process: SameProcess,
+        wanted: Wanted,
+        redactor: Redactor,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._followed = list(followed)
+        self._source = source
+        self._since = since
+        self._process = process
+        self._wanted = wanted
+        self._clock = clock
+        self._sleep = sleep
+        self._reader = Reader(redactor)
+        self._states: dict[str, DatabaseState] = {}
+        self._trouble: MigrationError | None = None
+        self.log: LogSummary = self._reader.so_far()
+        self.sync: list[Sync] = []
+
+    def wait(self, on_remaining: Callable[[int], None] = lambda _changes: None) -> None:
+        """Until the runs are complete and everything up to the marks has arrived; ``on_remaining`` is told once how much that is.
+
+        Raises MigrationError ``couch2pg_ended``, ``couch2pg_restarted``, ``couch2pg_error`` or ``couch2pg_not_current``.
+        """
+        moved, before, told = self._clock(), None, False
+        while True:
+            self._look()
+            if self.remaining and not told:
+                on_remaining(self.remaining)
+                told = True
+            if self._complete:
+                return
+            now = (self.log.runs_completed, *(entry.stored for entry in self.sync if not entry.current))
+            if now != before:
+                moved, before = self._clock(), now
+            elif self._clock() - moved > self._wanted.patience:
+                raise self._timed_out()
+            self._sleep(self._wanted.pause)
+
+    def prove(self, say: Callable[[str], None] = lambda _step: None) -> dict[str, Any]:
+        """What only PostgreSQL itself can tell; then the process and the log once more.
+
+        Raises MigrationError ``matviews_missing``, ``matviews_unpopulated`` or ``couch2pg_refresh_failed``, or one of ``wait``.
+        """
+        self._matviews()
+        refreshed = None
+        if self._wanted.call_refresh:
+            say(f"{matview_proof.FUNCTION} as {self._database.user}")
+            refreshed = matview_proof.refresh(self._database)
+        matviews = self._matviews()
+        self._look()
+        return {"matviews": matviews, "refresh": refreshed}
+
+    def _matviews(self) -> list[dict[str, Any]]:
+        with Session(self._database) as session:
+            return matview_proof.check(session, self._wanted.matviews)
+
+    @property
+    def position(self) -> Position | None:
+        """Behind the last line of the log that was read."""
+        return self._since
+
+    @property
+    def remaining(self) -> int:
+        """Changes between the stored seqs and the marks."""
+        return sum(entry.mark - entry.stored for entry in self.sync if not entry.current)
+
+    def tell(self) -> str:
+        """Where it is, for a person."""
+        runs = min(self.log.runs_completed, self._wanted.runs)
+        parts = [f"run {min(runs + 1, self._wanted.runs)} of {self._wanted.runs}"]
+        if runs == self._wanted.runs:
+            parts = [f"{runs} of {runs} runs"]
+        elif self.log.next_run and self.log.runs_completed + self.log.runs_errored >= self.log.runs_started:
+            parts.append(f"next run at {self.log.next_run}")
+        parts += [couchdb_sync.describe(self.sync)] if self.remaining else []
+        if self.log.errors:
+            count = sum(seen.count for seen in self.log.errors)
+            kinds = ", ".join(seen.kind for seen in self.log.errors)
+            parts.append(f"{count} error{'s' if count > 1 else ''} ({kinds})")
+        if self._trouble is not None:
+            parts.append(self._trouble.code)
+        return "; ".join(parts)
+
+    def notices(self, proof: Mapping[str, Any]) -> list[str]:
+        """What an operator should know of a couch2pg that is well."""
+        found = list(dict.fromkeys(self._source.notices))
+        if self._process.look() == UNKNOWN:
+            found.append("Whether the process is still the one that was started can't be seen: only the log was asked.")
+        if self._wanted.call_refresh and proof["refresh"] is None:
+            found.append(
+                f"The database has no function {matview_proof.FUNCTION}: whether couch2pg can refresh the materialized views was "
+                "not tried."
+            )
+        if self.log.refresh_in_doubt:
+            found.append(
+                "A refresh by couch2pg failed, and it has begun none since. The one that was tried here succeeded."
+            )
+        empty = [entry.database for entry in self._followed if self._states[entry.key].documents == 0]
+        if empty:
+            found.append(
+                f"CouchDB has no document in {', '.join(empty)}. See that COUCHDB_URL is spelt as on the source."
+            )
+        return found
+
+    @property
+    def _complete(self) -> bool:
+        return (
+            self.log.runs_completed >= self._wanted.runs
+            and bool(self._states)
+            and self._trouble is None
+            and all(entry.current for entry in self.sync)
+        )
+
+    def _look(self) -> None:
+        gone = self._process.look() == GONE
+        if gone:
+            self._sleep(LAST_WORDS_SECONDS)
+        self._read_log()
+        if gone or self.log.exits or self.log.starts > 1:
+            raise self._ended(gone)
+        hopeless = [seen for seen in self.log.errors if seen.kind in HOPELESS and seen.count > 1]
+        if hopeless and not self.log.runs_completed:
+            raise MigrationError(
+                f"couch2pg can't go on, and tries in vain: {_told(hopeless[-1])}", "couch2pg_error", **self._evidence()
+            )
+        self._trouble = None
+        try:
+            self._look_at_sync()
+        except MigrationError as error:
+            if error.code in _OURS:
+                raise
+            # Whoever is away may come back, as couch2pg hopes, too.
+            self._trouble = error
+
+    def _read_log(self) -> None:
+        try:
+            for line in self._source.lines(self._since):
+                self._reader.add(line)
+        except MigrationError as error:
+            # Its first line is still to come.
+            if error.code != "log_missing":
+                raise
+            return
+        self._since = self._source.after
+        self.log = self._reader.so_far()
+
+    def _look_at_sync(self) -> None:
+        self._states = self._states or couchdb_sync.take_marks(self._client, self._followed)
+        with Session(self._database) as session:
+            places = checkpoint.places(session, self._followed)
+        self.sync = couchdb_sync.compare(places, {key: state.update_seq for key, state in self._states.items()})
+        if self.log.runs_completed >= self._wanted.runs:
+            self.sync = couchdb_sync.settle(self._client, self.sync)
+
+    def _ended(self, gone: bool) -> MigrationError:
+        again = self.log.starts > 1 or (self.log.exits and self.log.starts) or self.log.restart_counter
+        word, code = ("was restarted", "couch2pg_restarted") if again else ("has ended", "couch2pg_ended")
+        telling = [seen for seen in self.log.errors if seen.kind not in _SAYS_NOTHING] or list(self.log.errors)
+        if telling:
+            why = _told(telling[-1])
+        elif gone:
+            why = (
+                "its process is not the one that was started, and its log doesn't say why. On Node.js 14 and later a stock "
+                "couch2pg ends at once without a word: run it on Node.js 8, 10 or 12. Else see whether somebody stopped it."
+            )
+        else:
+            why = "its log doesn't say why. See whether somebody stopped it, and start it again."
+        return MigrationError(f"couch2pg {word}: {why}", code, **self._evidence())
+
+    def _timed_out(self) -> MigrationError:
+        waited = duration(self._wanted.patience)
+        if self._trouble is not None:
+            why = self._trouble.message
+        elif self.log.errors:
+            why = _told(self.log.errors[-1])
+        elif not self.log.lines:
+            why = "its log says nothing. See that it runs, and that the log is the right one."
+        else:
+            why = "see its log. When it only needs longer, run again with a longer time-out."
+        return MigrationError(
+            f"couch2pg has not got on for {waited} ({self.tell()}): {why}", "couch2pg_not_current", **self._evidence()
+        )
+
+    def _evidence(self) -> dict[str, Any]:
+        return {
+            "process": self._process.identity,
+            "runs_completed": self.log.runs_completed,
+            "errors": [error_as_dict(seen) for seen in self.log.errors],
+            "sync": [entry.as_dict() for entry in self.sync],
+            "last_lines": list(self.log.last_lines),
+        }
+
+
+def error_as_dict(seen: ErrorSeen) -> dict[str, Any]:
+    """For results and the record."""
+    return dict(vars(seen), subjects=list(seen.subjects))
+
+
+def _told(seen: ErrorSeen) -> str:
+    named = f" ({', '.join(seen.subjects)})" if seen.subjects else ""
+    return f"{seen.meaning}{named} {seen.remedy}"

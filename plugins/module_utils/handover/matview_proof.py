@@ -1,0 +1,109 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The proof that no log gives: every materialized view is populated, and couch2pg's role can refresh them all.
+
+After a failed refresh and a restart, couch2pg skips the refresh and logs 'Run completed' with a view still broken.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Sequence
+
+from ..common.errors import MigrationError
+from ..common.redaction import Redactor
+from ..couch2pg.log.errors import recognise, subject
+from ..couch2pg.log.lines import XMLFORMS_FAILED
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.workers import run_in_sessions
+
+FUNCTION = "refresh_matviews()"
+DEADLOCK = "40P01"
+NO_FUNCTION = "42883"
+SHOWN = 5
+
+_MATVIEWS = """
+SELECT n.nspname || '.' || c.relname AS matview, c.relispopulated AS populated
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'm' ORDER BY 1
+"""
+
+
+def check(session: Session, expected: Sequence[str]) -> list[dict[str, Any]]:
+    """Every materialized view, all of them populated, with those that are ``expected`` among them.
+
+    A name without a schema is one in any schema. Raises MigrationError ``matviews_missing`` or ``matviews_unpopulated``.
+    """
+    found = session.rows(_MATVIEWS)
+    there = {row["matview"] for row in found} | {row["matview"].partition(".")[2] for row in found}
+    missing = [name for name in expected if name not in there]
+    if missing:
+        raise MigrationError(
+            f"Materialized views are missing: {_some(missing)}. couch2pg doesn't tell: it only refreshes what is there. Create "
+            "them as they are on the source, or restore again.",
+            "matviews_missing",
+            matviews=missing,
+        )
+    empty = [row["matview"] for row in found if not row["populated"]]
+    if empty:
+        raise MigrationError(
+            f"Materialized views are not populated: {_some(empty)}. couch2pg's refresh fails on them, and after a restart it "
+            "logs 'Run completed' all the same. Run REFRESH MATERIALIZED VIEW (without CONCURRENTLY) on each, or "
+            "cht.couch2pg.matview_refresh.",
+            "matviews_unpopulated",
+            matviews=empty,
+        )
+    return found
+
+
+def refresh(settings: ConnectionSettings) -> dict[str, Any] | None:
+    """Call ``refresh_matviews()`` as couch2pg does; None where there is no such function.
+
+    Raises MigrationError ``couch2pg_refresh_failed``, which names what is wrong and what to do.
+    """
+    # In a thread of its own: a job that is told to stop cancels it.
+    (outcome,) = run_in_sessions([settings], 1, lambda: Session(settings), _refresh)
+    return outcome
+
+
+def _refresh(session: Session, settings: ConnectionSettings) -> dict[str, Any] | None:
+    started = time.monotonic()
+    # Names are found as couch2pg's own session finds them.
+    session.execute("RESET search_path")
+    for last in (False, True):
+        try:
+            session.execute(f"SELECT {FUNCTION}")
+            break
+        except MigrationError as error:
+            if error.code != "sql":
+                raise
+            state = error.details["sqlstate"]
+            if state == NO_FUNCTION and FUNCTION in error.message:
+                return None
+            # couch2pg may do the same at this moment.
+            if state != DEADLOCK or last:
+                raise _failed(settings, error) from error
+    return {"role": settings.user, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _failed(settings: ConnectionSettings, error: MigrationError) -> MigrationError:
+    """The error in the words for couch2pg's own, which would stop there; PostgreSQL's detail may hold a patient's data."""
+    state = error.details["sqlstate"]
+    evidence = f"{error.message.rstrip('.')}\ncode: '{state}'\n{error.details['context'] or ''}".encode()
+    kind = recognise(XMLFORMS_FAILED, evidence)
+    named = subject(evidence)
+    reason = Redactor()(error.message.split(": ", 1)[-1]).rstrip(".")
+    return MigrationError(
+        f"{FUNCTION} fails as {settings.user!r}{f' on {named}' if named else ''}, and couch2pg will stop there: {reason}. "
+        f"{kind.remedy}",
+        "couch2pg_refresh_failed",
+        kind=kind.name,
+        subject=named,
+        sqlstate=state,
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,150 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that are either whole or not there: write beside, fsync, rename."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator
+
+from ..common.errors import MigrationError
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+def expand(path: str) -> Path:
+    """The absolute path, with ``~`` resolved for the user who runs this."""
+    # Not resolved: a link stays the name that the operator gave.
+    return Path.cwd() / Path(path).expanduser()
+
+
+def make_private_folder(path: Path) -> None:
+    """Create ``path`` (0700) with its missing parents; an existing folder is left as it is.
+
+    Raises MigrationError ``not_writable`` when it can't be created or written.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        # One by one: the mode that mkdir is given doesn't count for parents.
+        for folder in reversed(missing):
+            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    except OSError as error:
+        raise MigrationError(
+            f"The folder {path} can't be created: {error.strerror}. Create it for this user, or choose another one.",
+            "not_writable",
+            path=str(path),
+        ) from error
+    check_writable(path)
+
+
+def nearest_existing(path: Path) -> Path:
+    """``path`` itself or its closest parent that exists."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def check_writable(path: Path) -> None:
+    """Raise MigrationError ``not_writable`` unless this user could create ``path`` or write into it."""
+    existing = nearest_existing(path)
+    if not existing.is_dir():
+        raise MigrationError(
+            f"{existing} is not a folder. Choose another path than {path}.", "not_writable", path=str(path)
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise MigrationError(
+            f"The folder {existing} is not writable for this user. Change its owner, or choose another path than {path}.",
+            "not_writable",
+            path=str(path),
+        )
+    if os.statvfs(existing).f_blocks == 0:
+        raise MigrationError(
+            f"{existing} holds no files of ours: it is one of the system's own, such as /proc. Choose another path than {path}.",
+            "not_writable",
+            path=str(path),
+        )
+
+
+def fsync_path(path: Path) -> None:
+    """Force a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems have no fsync for folders.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def fsync_tree(root: Path) -> None:
+    """Force every file and folder below ``root``, and ``root`` itself, to the disk."""
+    for folder, _subfolders, names in os.walk(root):
+        for name in names:
+            fsync_path(Path(folder, name))
+        fsync_path(Path(folder))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` (0600) by ``text``, atomically and durably."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+    fsync_path(path.parent)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace ``path`` (0600) by ``data`` as JSON, atomically and durably."""
+    write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in ``path``, or None when there is no such file.
+
+    Raises MigrationError ``damaged_file`` when the file isn't JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise MigrationError(
+            f"{path} is damaged: it isn't JSON ({error}). Look at it, then move it away and run again.",
+            "damaged_file",
+            path=str(path),
+        ) from error
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Held by one at a time, on this host; the others wait. The file stays."""
+    make_private_folder(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder that is there or not."""
+    if path.exists():
+        shutil.rmtree(path)

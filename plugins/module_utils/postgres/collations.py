@@ -1,0 +1,111 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""By which rules text is sorted: collations in use, with the version of the library that knows them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..common.errors import MigrationError
+from . import server_folders
+from .connection import Session
+from .identifiers import literal
+from .relations import USER_SCHEMAS
+
+# Sorted by code point, whatever the library.
+PLAIN = ("C", "POSIX", "C.UTF-8", "C.utf8")
+DATABASE_VERSION_SINCE, LIBC_VERSION_SINCE = 150000, 130000
+
+# What the columns use beside the database's own.
+_USED = f"""
+SELECT DISTINCT o.collprovider::text AS provider, coalesce(
+    to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale', to_jsonb(o) ->> 'collcollate') AS locale,
+    pg_catalog.pg_collation_actual_version(o.oid) AS version
+FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_collation AS o ON o.oid = a.attcollation
+WHERE c.relkind IN ('r', 'p', 'm') AND a.attnum > 0 AND NOT a.attisdropped AND {USER_SCHEMAS}
+  AND o.collprovider IN ('c', 'i')
+ORDER BY 1, 2
+"""
+_OF_LIBC = """
+SELECT pg_catalog.pg_collation_actual_version(o.oid) AS version FROM pg_catalog.pg_collation AS o
+JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
+WHERE o.collprovider = 'c' AND o.collcollate = d.datcollate LIMIT 1
+"""
+# Which partition a row belongs to depends on how its text sorts.
+_PARTITIONS = f"""
+SELECT DISTINCT n.nspname || '.' || c.relname AS name
+FROM pg_catalog.pg_partitioned_table AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.partrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE p.partstrat = 'r' AND {USER_SCHEMAS} AND EXISTS (
+    SELECT FROM unnest(p.partcollation) AS k(oid) JOIN pg_catalog.pg_collation AS o ON o.oid = k.oid
+    WHERE o.collname NOT IN ('C', 'POSIX')) ORDER BY 1
+"""
+
+
+def used(session: Session, database: dict[str, Any]) -> dict[str, Any]:
+    """The collations that the session's database sorts by, each with its version where it has one and it can be known."""
+    listed = [{"provider": database["locale_provider"], "locale": database["locale"] or database["lc_collate"]}]
+    listed[0]["version"] = _database_version(session, database)
+    listed += [row for row in session.rows(_USED) if row["locale"] not in PLAIN]
+    return {
+        "collations": [row for row in listed if row["locale"] not in PLAIN and row["provider"] in ("c", "i")],
+        "text_partitions": [row["name"] for row in session.rows(_PARTITIONS)],
+    }
+
+
+def _database_version(session: Session, database: dict[str, Any]) -> str | None:
+    if session.version >= DATABASE_VERSION_SINCE:
+        found = session.value(
+            "SELECT pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database WHERE oid = %s",
+            [database["oid"]],
+        )
+    elif session.version >= LIBC_VERSION_SINCE:
+        found = next((row["version"] for row in session.rows(_OF_LIBC)), None)
+    elif server_folders.find(session).data is not None:
+        # Before that PostgreSQL doesn't tell; the library of this host is the one that the server uses.
+        found = _library()
+    else:
+        found = None
+    return None if found is None else str(found)
+
+
+def _library() -> str | None:
+    """The version of this host's glibc, in PostgreSQL's words."""
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").split()[-1]
+    except (ValueError, OSError, IndexError):
+        return None
+
+
+def version_here(session: Session, provider: str, locale: str) -> str | None:
+    """The version of a collation on the session's server, which has it load it in a transaction that is rolled back.
+
+    Raises MigrationError ``locale_missing``. None where there is no version, or no right to try.
+    """
+    kind = "icu" if provider == "i" else "libc"
+    session.execute("BEGIN")
+    try:
+        session.execute(f"CREATE COLLATION pg_temp.couch2pg_tried (PROVIDER = {kind}, LOCALE = {literal(locale)})")
+        found = session.value("SELECT collversion FROM pg_catalog.pg_collation WHERE collname = 'couch2pg_tried'")
+        return None if found is None else str(found)
+    except MigrationError as error:
+        # No right to try is no proof that it isn't there; CREATE DATABASE will tell.
+        if error.details.get("sqlstate") == "42501":
+            return None
+        if provider == "i":
+            raise MigrationError(
+                f"The target's server doesn't know the ICU locale {locale!r} of the source, or was built without ICU: "
+                "use PostgreSQL's packages that have ICU.",
+                "locale_missing",
+            ) from error
+        raise MigrationError(
+            f"The target's server doesn't have the locale {locale!r} of the source: install it on that host "
+            "(Debian: dpkg-reconfigure locales), and restart PostgreSQL.",
+            "locale_missing",
+        ) from error
+    finally:
+        session.execute("ROLLBACK")

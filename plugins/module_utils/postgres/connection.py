@@ -1,0 +1,388 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Connections to PostgreSQL: how to reach a server, and sessions whose output doesn't depend on its settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
+
+from ..common.errors import MigrationError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+try:
+    import psycopg2
+    import psycopg2.extensions
+except ImportError:
+    PSYCOPG2_IMPORT_ERROR: str | None = traceback.format_exc()
+else:
+    PSYCOPG2_IMPORT_ERROR = None
+
+APPLICATION_NAME = "cht.couch2pg"
+
+# What changes how a value looks as text, or ends a session that works for hours.
+PINNED_SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "lc_monetary": "C",
+    "bytea_output": "hex",
+    "extra_float_digits": "3",
+    "xmlbinary": "base64",
+    "search_path": "",
+    "quote_all_identifiers": "off",
+    "row_security": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    # A client that is gone without a word is noticed within minutes, and its snapshot given back.
+    "tcp_keepalives_idle": "60",
+    "tcp_keepalives_interval": "15",
+    "tcp_keepalives_count": "8",
+}
+PINNED_SINCE = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
+
+
+@dataclass(frozen=True)
+class ConnectionSettings:
+    """Where a database is and who connects, in the words of community.postgresql.
+
+    An empty ``host`` means the Unix socket (in ``unix_socket``, or where libpq looks for it).
+    """
+
+    database: str
+    host: str = ""
+    port: int = 5432
+    user: str = "postgres"
+    password: str | None = field(default=None, repr=False)
+    unix_socket: str = ""
+    ssl_mode: str = "prefer"
+    ca_cert: str = ""
+
+    def to(self, database: str) -> ConnectionSettings:
+        """The same server and user, another database."""
+        return replace(self, database=database)
+
+    @property
+    def maintenance(self) -> ConnectionSettings:
+        """The same server's database ``postgres``, from which others are created, renamed and looked at."""
+        return self.to("postgres")
+
+    @property
+    def place(self) -> str:
+        """The server as an operator would name it."""
+        if self.host:
+            return f"{self.host}:{self.port}"
+        return f"the socket {self.unix_socket or 'of libpq'}, port {self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.database!r} at {self.place} as {self.user!r}"
+
+    def public(self) -> dict[str, Any]:
+        """Everything but the password."""
+        return {
+            "database": self.database,
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "unix_socket": self.unix_socket,
+            "ssl_mode": self.ssl_mode,
+            "ca_cert": self.ca_cert,
+        }
+
+    @classmethod
+    def restored(cls, public: Mapping[str, Any], password: str | None) -> ConnectionSettings:
+        """The settings that ``public`` described, with their password."""
+        return cls(**public, password=password)
+
+    def libpq(self) -> dict[str, str]:
+        """Connection parameters for libpq, without the password."""
+        parameters = {
+            "dbname": self.database,
+            "port": str(self.port),
+            "user": self.user,
+            "sslmode": self.ssl_mode,
+            "connect_timeout": "15",
+            # A dead peer is noticed within minutes even when nothing is sent for hours.
+            "keepalives_idle": "60",
+            "keepalives_interval": "15",
+            "keepalives_count": "8",
+        }
+        if self.host or self.unix_socket:
+            parameters["host"] = self.host or self.unix_socket
+        if self.ca_cert:
+            parameters["sslrootcert"] = self.ca_cert
+        return parameters
+
+    def environment(self, passfile: Path) -> dict[str, str]:
+        """The environment for a PostgreSQL program; its password comes from ``passfile``.
+
+        The program's messages are in English and it inherits no ``PG*`` variable.
+        """
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        names = {
+            "dbname": "PGDATABASE",
+            "host": "PGHOST",
+            "port": "PGPORT",
+            "user": "PGUSER",
+            "sslmode": "PGSSLMODE",
+            "sslrootcert": "PGSSLROOTCERT",
+            "connect_timeout": "PGCONNECT_TIMEOUT",
+        }
+        libpq = self.libpq()
+        clean.update({variable: libpq[name] for name, variable in names.items() if name in libpq})
+        clean.update(PGPASSFILE=str(passfile), PGAPPNAME=APPLICATION_NAME, LC_ALL="C")
+        return clean
+
+    def conninfo(self) -> str:
+        """What ``environment`` can't say, as the ``--dbname`` of a program: the database, and that a silent line is kept alive."""
+        libpq = self.libpq()
+        database = self.database.replace("\\", "\\\\").replace("'", "\\'")
+        return " ".join([f"dbname='{database}'", *(f"{name}={libpq[name]}" for name in libpq if "keepalives" in name)])
+
+    def passfile_line(self) -> str:
+        """A line for a libpq passfile that answers any connection with this password."""
+        escaped = (self.password or "").replace("\\", "\\\\").replace(":", "\\:")
+        return f"*:*:*:*:{escaped}\n"
+
+
+class Session:
+    """One autocommit connection with pinned settings; every database error becomes a MigrationError."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.settings = settings
+        parameters: dict[str, Any] = dict(settings.libpq(), application_name=APPLICATION_NAME)
+        if settings.password is not None:
+            parameters["password"] = settings.password
+        try:
+            self._connection = psycopg2.connect(**parameters)
+        except psycopg2.OperationalError as error:
+            raise _connection_error(settings, str(error)) from error
+        self._connection.autocommit = True
+        self.version: int = self._connection.server_version
+        self._pin()
+
+    def _pin(self) -> None:
+        settings = dict(PINNED_SETTINGS)
+        settings.update({name: "0" for name, since in PINNED_SINCE.items() if self.version >= since})
+        assignments = ", ".join("pg_catalog.set_config(%s, %s, false)" for _name in settings)
+        self.execute(f"SELECT {assignments}", [part for pair in settings.items() for part in pair])
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session; an open transaction is rolled back."""
+        self._connection.close()
+
+    def cancel(self) -> None:
+        """Ask the server to stop what this session runs; may be called from another thread."""
+        # A server that is gone runs nothing; the session's own thread is told why.
+        with suppress(psycopg2.Error):
+            if not self._connection.closed:
+                self._connection.cancel()
+
+    @property
+    def backend_pid(self) -> int:
+        """The process id that the other end gave when the connection was made."""
+        return int(self._connection.get_backend_pid())
+
+    @property
+    def notices(self) -> list[str]:
+        """What the server said beside its results."""
+        return list(self._connection.notices)
+
+    def execute(self, sql: str, parameters: Sequence[Any] | None = None) -> None:
+        """Run ``sql`` for its effect."""
+        for _row in self._run(sql, parameters):
+            pass
+
+    def rows(self, sql: str, parameters: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+        """Every row as a dict by column name."""
+        return list(self._run(sql, parameters))
+
+    def row(self, sql: str, parameters: Sequence[Any] | None = None) -> dict[str, Any]:
+        """The only row."""
+        (row,) = self.rows(sql, parameters)
+        return row
+
+    def value(self, sql: str, parameters: Sequence[Any] | None = None) -> Any:
+        """The only value of the only row."""
+        (value,) = self.row(sql, parameters).values()
+        return value
+
+    def hashed(self, password: str, role: str, algorithm: str) -> str:
+        """The password as the server stores it (``md5`` or ``scram-sha-256``), so that no statement has to bear it."""
+        return str(psycopg2.extensions.encrypt_password(password, role, self._connection, algorithm))
+
+    def fetch(self, sql: str) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]]]:
+        """Name and type (oid) of each column, and the rows, whatever the columns are called."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql)
+                return [
+                    {"name": column.name, "type": column.type_code} for column in cursor.description
+                ], cursor.fetchall()
+        except psycopg2.Error as error:
+            raise _query_error(self.settings, error) from error
+
+    def copy_out(self, sql: str, write: Callable[[bytes], None]) -> None:
+        """Run a ``COPY ... TO STDOUT`` and hand what it says to ``write``, piece by piece."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.copy_expert(sql, _Sink(write))
+        except psycopg2.Error as error:
+            raise _query_error(self.settings, error) from error
+
+    def _run(self, sql: str, parameters: Sequence[Any] | None) -> Iterator[dict[str, Any]]:
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql, parameters)
+                if cursor.description is None:
+                    return
+                names = [column.name for column in cursor.description]
+                for row in cursor:
+                    yield dict(zip(names, row))
+        except psycopg2.Error as error:
+            raise _query_error(self.settings, error) from error
+
+
+class _Sink:
+    """As much of a file as psycopg2 asks for."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.write = write
+
+
+def _connection_error(settings: ConnectionSettings, text: str) -> MigrationError:
+    """What an operator should read when no session could be opened."""
+    reason = re.sub(r"\s+", " ", text).strip()
+    where = {"place": settings.place, "database": settings.database, "user": settings.user, "reason": reason}
+    cases = [
+        (
+            r"password authentication failed|no password supplied|Peer authentication failed|Ident authentication failed",
+            "authentication",
+            f"PostgreSQL at {settings.place} refused the login of {settings.user!r}: check login_user and login_password.",
+        ),
+        (
+            r"no pg_hba\.conf entry",
+            "authentication",
+            f"PostgreSQL at {settings.place} has no pg_hba.conf line for {settings.user!r} and {settings.database!r}: add one.",
+        ),
+        (
+            r'database ".*" does not exist|no such database',
+            "database_missing",
+            f"There is no database {settings.database!r} at {settings.place}: check the name.",
+        ),
+        (
+            r"is not permitted to log in",
+            "authentication",
+            f"The role {settings.user!r} may not log in at {settings.place}: ALTER ROLE ... LOGIN there.",
+        ),
+        (
+            r'role ".*" does not exist',
+            "authentication",
+            f"There is no role {settings.user!r} at {settings.place}: check login_user.",
+        ),
+        (
+            r"permission denied for database",
+            "authentication",
+            f"The role {settings.user!r} may not connect to {settings.database!r} at {settings.place}: GRANT CONNECT to it.",
+        ),
+        (
+            r"too many (clients|connections)|remaining connection slots",
+            "too_many_connections",
+            f"PostgreSQL at {settings.place} has no connection left: end idle ones, or raise max_connections.",
+        ),
+        (
+            r"unsupported startup parameter",
+            "pooler",
+            f"A connection pooler answers at {settings.place}: connect to PostgreSQL itself, past the pooler.",
+        ),
+    ]
+    for pattern, code, message in cases:
+        if re.search(pattern, text):
+            return MigrationError(message, code, **where)
+    return MigrationError(
+        f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.?')}. "
+        "Check host, port and that the server runs, then run again.",
+        "unreachable",
+        **where,
+    )
+
+
+def _query_error(settings: ConnectionSettings, error: Any) -> MigrationError:
+    """A failed statement, in the server's own words."""
+    diagnosis = getattr(error, "diag", None)
+    primary = getattr(diagnosis, "message_primary", None) or re.sub(r"\s+", " ", str(error)).strip()
+    code = getattr(error, "pgcode", None)
+    details = {
+        "sqlstate": code,
+        "hint": getattr(diagnosis, "message_hint", None),
+        "detail": getattr(diagnosis, "message_detail", None),
+        "context": getattr(diagnosis, "context", None),
+        "database": settings.database,
+        "place": settings.place,
+    }
+    if code is None or code.startswith(("08", "57P")):
+        return MigrationError(
+            f"The connection to {settings.database!r} at {settings.place} was lost: {primary}. "
+            "See that the server runs, then run again.",
+            "connection_lost",
+            **details,
+        )
+    return MigrationError(
+        f"PostgreSQL at {settings.place} refused a statement in {settings.database!r}: {primary}.", "sql", **details
+    )
+
+
+def check_no_pooler(session: Session) -> None:
+    """Raise MigrationError ``pooler`` when something between us and the server shares its backends.
+
+    The process id in the answer to the start of a connection comes from whoever answered; the one that
+    SQL returns comes from the server. Snapshots and session settings need them to be the same process.
+    """
+    if session.backend_pid != session.value("SELECT pg_catalog.pg_backend_pid()"):
+        raise MigrationError(
+            f"A connection pooler answers at {session.settings.place}: connect to PostgreSQL itself, past the pooler.",
+            "pooler",
+            place=session.settings.place,
+        )
+
+
+def running_server(session: Session) -> str:
+    """What all sessions of one running server have in common, by whatever name, socket or port they came.
+
+    Unlike the system identifier it is another one for a copy of the server, and no service hides it.
+    """
+    return str(
+        session.value(
+            "SELECT pg_catalog.to_char(pg_catalog.pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS')"
+        )
+    )
+
+
+def server_identity(session: Session) -> str:
+    """What stays the same for a server as long as its data directory lives.
+
+    Falls back to the address where a managed service hides the system identifier.
+    """
+    try:
+        return str(session.value("SELECT system_identifier FROM pg_catalog.pg_control_system()"))
+    except MigrationError as error:
+        if error.code != "sql":
+            raise
+        return session.settings.place

@@ -1,0 +1,148 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tables of a database that a migration must carry over, and the ones that it leaves out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..common.errors import MigrationError
+from .connection import Session
+from .identifiers import qualified
+
+# Objects of the operator: not the server's own schemas, not temporary ones.
+USER_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+
+EXTENSION_MEMBER = """EXISTS (
+    SELECT FROM pg_catalog.pg_depend AS d
+    WHERE d.classid = '{catalog}'::regclass AND d.objid = {oid} AND d.deptype = 'e'
+)"""
+
+_TABLES = f"""
+SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
+       pg_catalog.pg_relation_size(c.oid) AS heap_bytes,
+       pg_catalog.pg_table_size(c.oid) AS table_bytes,
+       pg_catalog.pg_indexes_size(c.oid) AS index_bytes,
+       pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+       c.reltuples::float AS estimated_rows, c.relpersistence = 'u' AS unlogged,
+       pg_catalog.row_security_active(c.oid) AS row_security,
+       {EXTENSION_MEMBER.format(catalog="pg_class", oid="c.oid")} AS extension_member,
+       pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'f') AND c.relpersistence <> 't' AND {USER_SCHEMAS}
+ORDER BY n.nspname, c.relname
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with rows of its own. Sizes are bytes; ``table_bytes`` includes TOAST. ``estimated_rows`` is negative when unknown.
+
+    ``row_security``: the session's role would not see all its rows.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    heap_bytes: int
+    table_bytes: int
+    index_bytes: int
+    readable: bool
+    estimated_rows: float = -1.0
+    owner: str = ""
+    unlogged: bool = False
+    row_security: bool = False
+
+    @property
+    def sql(self) -> str:
+        """The quoted, qualified name."""
+        return qualified(self.schema, self.name)
+
+    @property
+    def key(self) -> str:
+        """The name in evidence and messages: ``schema.name``."""
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables to carry over, and those left out with the reason of each."""
+
+    kept: list[Table]
+    left_out: list[dict[str, str]]
+
+
+def list_tables(session: Session) -> Tables:
+    """Every table of the session's database, largest first, so that workers end together."""
+    kept: list[Table] = []
+    left_out: list[dict[str, str]] = []
+    for row in session.rows(_TABLES):
+        reason = _left_out(row)
+        if reason:
+            left_out.append({"table": f"{row['schema']}.{row['name']}", "reason": reason})
+        else:
+            kept.append(Table(**{name: row[name] for name in Table.__dataclass_fields__}))
+    kept.sort(key=lambda table: (-table.table_bytes, table.key))
+    return Tables(kept, left_out)
+
+
+def _left_out(row: dict[str, Any]) -> str:
+    if row["kind"] == "f":
+        return "a foreign table: its rows are on another server"
+    if row["extension_member"]:
+        return "a member of an extension, which makes its own"
+    return ""
+
+
+def check_readable(tables: list[Table], user: str) -> None:
+    """Raise MigrationError ``not_readable`` that names the tables ``user`` may not read."""
+    names = [table.key for table in tables if not table.readable]
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise MigrationError(
+            f"The role {user!r} may not read {shown}. Run as 'postgres' (login_user), or grant SELECT.",
+            "not_readable",
+            tables=names,
+        )
+
+
+def check_row_security(tables: list[Table], user: str) -> None:
+    """Raise MigrationError ``row_security`` that names the tables of which ``user`` would see some rows only."""
+    names = [table.key for table in tables if table.row_security]
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise MigrationError(
+            f"Row-level security hides rows of {shown} from the role {user!r}, so pg_dump would refuse. "
+            "Run as 'postgres' (login_user), or give it BYPASSRLS.",
+            "row_security",
+            tables=names,
+        )
+
+
+def check_couchdb(tables: list[Table]) -> None:
+    """Raise MigrationError ``couchdb_missing`` when this isn't a couch2pg database."""
+    if not any(table.name == "couchdb" for table in tables):
+        raise MigrationError(
+            "There is no table 'couchdb' here, so this is not a couch2pg database. Check the database's name.",
+            "couchdb_missing",
+        )
+
+
+def select(tables: list[Table], names: list[str]) -> list[Table]:
+    """The tables that ``names`` (``schema.name`` or just ``name``) choose, and couchdb always; all when empty.
+
+    Raises MigrationError ``table_missing`` for a name that chooses none.
+    """
+    if not names:
+        return tables
+    missing = [name for name in names if not any(name in (table.key, table.name) for table in tables)]
+    if missing:
+        raise MigrationError(
+            f"There is no table {', '.join(missing)} in this database. Check the names.",
+            "table_missing",
+            tables=missing,
+        )
+    wanted = {*names, "couchdb"}
+    return [table for table in tables if table.key in wanted or table.name in wanted]

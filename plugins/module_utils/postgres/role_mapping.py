@@ -1,0 +1,85 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a schema looks like when roles have other names on the target, or lose what they were granted."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping, Optional
+
+from .privileges import GRANTABLE, grantee
+
+# The new name of each old one; None where what the role was granted is revoked.
+Moves = Mapping[str, Optional[str]]
+
+
+def moved(schema: dict[str, dict[str, Any]], moves: Moves) -> dict[str, dict[str, Any]]:
+    """``schema`` as it must be on the target after the roles have been moved."""
+    if not moves:
+        return schema
+    found: dict[str, dict[str, Any]] = {}
+    for kind, objects in schema.items():
+        found[kind] = {}
+        for identity, properties in objects.items():
+            after = _properties(kind, properties, moves) if isinstance(properties, dict) else properties
+            name = _identity(kind, identity, moves)
+            if name is not None and after is not None:
+                found[kind][name] = after
+    return found
+
+
+def moved_database(properties: dict[str, Any], moves: Moves) -> dict[str, Any]:
+    """Owner, grants and settings of a database after the roles have been moved."""
+    settings = {moves.get(role, role): value for role, value in (properties["role_settings"] or {}).items()}
+    return dict(
+        properties,
+        owner=moves.get(properties["owner"]) or properties["owner"],
+        grants=moved_grants(properties["grants"], moves),
+        role_settings={role: value for role, value in settings.items() if role is not None},
+    )
+
+
+def moved_grants(texts: Iterable[str], moves: Moves) -> list[str]:
+    """Privileges of the moved roles, each once, in the order that ``acl.grants`` has."""
+    found = set()
+    for text in texts:
+        role = grantee(text)
+        new = moves.get(role, role)
+        if new is not None:
+            found.add(new + text[len(role) :])
+    return sorted(text for text in found if text + GRANTABLE not in found)
+
+
+def _properties(kind: str, properties: dict[str, Any], moves: Moves) -> dict[str, Any] | None:
+    after = dict(properties)
+    if properties.get("owner") is not None:
+        after["owner"] = moves.get(properties["owner"]) or properties["owner"]
+    if properties.get("grants") is not None:
+        after["grants"] = moved_grants(properties["grants"], moves)
+        # PostgreSQL keeps no entry that grants nothing.
+        if kind == "default_privileges" and properties["grants"] and not after["grants"]:
+            return None
+    if properties.get("roles") is not None:
+        names = {moves.get(role, role) for role in properties["roles"]}
+        after["roles"] = sorted(name for name in names if name is not None)
+        # A policy for nobody, or a mapping of nobody, goes with its role.
+        if properties["roles"] and not after["roles"]:
+            return None
+    if kind == "tables":
+        after["columns"] = [
+            dict(column, grants=moved_grants(column["grants"], moves) or None) if column.get("grants") else column
+            for column in properties.get("columns") or []
+        ] or properties.get("columns")
+    return after
+
+
+def _identity(kind: str, identity: str, moves: Moves) -> str | None:
+    if kind == "default_privileges":
+        role, rest = identity.rsplit(" ", 2)[0], identity.rsplit(" ", 2)[1:]
+        new = moves.get(role, role)
+        return None if new is None else " ".join([new, *rest])
+    if kind == "user_mappings":
+        for old, new in moves.items():
+            if identity.startswith(f"{old} on "):
+                return None if new is None else new + identity[len(old) :]
+    return identity

@@ -1,0 +1,222 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The roles that a database needs on the target: which are made, kept, renamed or revoked there, and what they lack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import AbstractSet, Any, Iterable, Mapping
+
+from ..common.errors import MigrationError
+from .connection import Session
+from .database import roles
+from .identifiers import check_length, quote
+from .privileges import grantee
+from .role_mapping import Moves
+from .schema import roles_named
+
+# Who may use a group's privileges without being named anywhere in the database; not the administrator who asks, and who may have made
+# itself a member in order to read everything.
+_MEMBERS = """
+SELECT g.rolname AS group, m.rolname AS member FROM pg_catalog.pg_auth_members AS a
+JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+WHERE g.rolname = ANY(%s) AND m.rolname <> ALL(%s) AND m.rolname <> current_user ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True)
+class RolePlan:
+    """What happens to roles on the target.
+
+    make: roles that it lacks, made without login; those of ``temporary`` are dropped when the restore is done.
+    moves: the new name of each that bears another one, and None for each that is revoked.
+    """
+
+    make: list[dict[str, Any]] = field(default_factory=list)
+    temporary: list[str] = field(default_factory=list)
+    moves: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> list[str]:
+        """Names of the roles that are made to stay."""
+        return sorted(role["name"] for role in self.make if role["name"] not in self.temporary)
+
+    @property
+    def revoked(self) -> list[str]:
+        """Names of the roles that lose what they were granted."""
+        return sorted(old for old, new in self.moves.items() if new is None)
+
+
+def needed(session: Session, schema: dict[str, dict[str, Any]], properties: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every role that owns something, was granted something, or has settings, and every group of theirs."""
+    names = roles_named(schema) | {properties["owner"]} | {grantee(text) for text in properties["grants"]}
+    names |= set(properties["role_settings"] or {})
+    found: dict[str, dict[str, Any]] = {}
+    wanted = _own(names)
+    while wanted:
+        found.update({role["name"]: role for role in roles(session, wanted)})
+        wanted = _own(group for role in found.values() for group in role["member_of"]) - set(found)
+    return [role for _name, role in sorted(found.items())]
+
+
+def _own(names: Iterable[str]) -> set[str]:
+    """Without those that every server has."""
+    return {name for name in names if not name.startswith("pg_")} - {"PUBLIC"}
+
+
+def members(session: Session, names: Iterable[str]) -> dict[str, list[str]]:
+    """Members of these roles that are not among them, by group."""
+    listed = sorted(names)
+    found: dict[str, list[str]] = {}
+    for row in session.rows(_MEMBERS, [listed, listed]):
+        found.setdefault(row["group"], []).append(row["member"])
+    return found
+
+
+def owners(schema: dict[str, dict[str, Any]], properties: dict[str, Any] | None = None) -> set[str]:
+    """Roles that own something."""
+    found = {
+        entry["owner"]
+        for objects in schema.values()
+        for entry in objects.values()
+        if isinstance(entry, dict) and entry.get("owner")
+    }
+    return _own(found | ({properties["owner"]} if properties else set()))
+
+
+def acted_for(schema: dict[str, dict[str, Any]], properties: dict[str, Any] | None = None) -> set[str]:
+    """Roles that only they themselves, a member or a superuser can restore something of: owners, and who has set defaults."""
+    return owners(schema, properties) | _own(identity.rsplit(" ", 2)[0] for identity in schema["default_privileges"])
+
+
+def plan(
+    session: Session,
+    wanted: list[dict[str, Any]],
+    owning: set[str],
+    policy: str,
+    role_map: Mapping[str, str],
+    temporary: AbstractSet[str] = frozenset(),
+) -> RolePlan:
+    """What the target, where ``session`` is, must do for the roles ``wanted``; nothing is done yet.
+
+    ``temporary``: roles that are there because an earlier attempt of the restore has made them.
+    Raises MigrationError ``role_map`` for a map that can't be followed, and ``role_missing`` when roles may not be made.
+    """
+    by_name = {role["name"]: role for role in wanted}
+    _check_map(role_map, by_name)
+    there = {role["name"] for role in roles(session, set(by_name) | set(role_map.values()))} - temporary
+    moves: dict[str, str | None] = {old: new for old, new in role_map.items() if old in by_name}
+    missing = [name for name in sorted(by_name) if name not in there]
+    unmapped = [name for name in missing if name not in moves]
+    if policy == "revoke":
+        moves.update({name: None for name in unmapped if name not in owning})
+    new = {name: by_name[old] for old, name in role_map.items() if old in by_name and name not in there}
+    if missing or new:
+        unwanted = unmapped + sorted(name for name in new if name not in unmapped)
+        check_may_create(session, unwanted if policy == "fail" else missing, policy if unwanted else "create")
+    make = [by_name[name] for name in missing] + [
+        dict(role, name=name) for name, role in sorted(new.items()) if name not in missing
+    ]
+    return RolePlan(make, [name for name in missing if name in moves], moves)
+
+
+def _check_map(role_map: Mapping[str, str], by_name: Mapping[str, Any]) -> None:
+    for old, new in role_map.items():
+        check_length(str(new))
+        if not new or str(new).startswith("pg_") or new == old:
+            raise MigrationError(f"role_map makes {old!r} {new!r}: choose another name.", "role_map")
+        if old not in by_name:
+            known = ", ".join(sorted(by_name))
+            raise MigrationError(
+                f"role_map names {old!r}, and no such role is needed by the source's database. It needs: {known}.",
+                "role_map",
+            )
+        if new in role_map:
+            raise MigrationError(
+                f"role_map makes {old!r} {new!r}, which is moved itself: choose names that the map doesn't move.",
+                "role_map",
+            )
+
+
+def check_may_create(session: Session, names: list[str], policy: str) -> None:
+    """Raise MigrationError ``role_missing`` when ``policy`` is ``fail``, or this user may not create roles."""
+    may = session.value("SELECT rolcreaterole OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
+    if policy == "fail" or not may:
+        why = "missing_roles is 'fail'" if policy == "fail" else f"{session.settings.user!r} may not create it"
+        shown = ", ".join(repr(name) for name in names)
+        raise MigrationError(
+            f"The target lacks the role {shown}, and {why}. Create it there (CREATE ROLE ...), or restore as 'postgres'.",
+            "role_missing",
+            roles=names,
+        )
+
+
+def make(session: Session, planned: RolePlan, acted: AbstractSet[str]) -> None:
+    """Create the roles, without login: a role gets its password and its login from a person.
+
+    Who is no superuser must be a member of those of ``acted`` to act for them, and doesn't become one by creating them.
+    """
+    before = {role["name"] for role in roles(session, {role["name"] for role in planned.make})}
+    for role in planned.make:
+        if role["name"] in before:
+            continue
+        inherit = "INHERIT" if role["inherit"] else "NOINHERIT"
+        session.execute(f"CREATE ROLE {quote(role['name'])} NOLOGIN {inherit}")
+    groups = {_name(group, planned.moves) for role in planned.make for group in role["member_of"]} - {None}
+    there = {found["name"] for found in roles(session, {group for group in groups if group is not None})}
+    for role in planned.make:
+        for group in role["member_of"]:
+            name = _name(group, planned.moves)
+            if name in there and role["name"] not in planned.temporary:
+                session.execute(f"GRANT {quote(str(name))} TO {quote(role['name'])}")
+    if not session.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
+        for name in made_of(planned, acted):
+            session.execute(f"GRANT {quote(name)} TO CURRENT_USER")
+
+
+def made_of(planned: RolePlan, names: AbstractSet[str]) -> list[str]:
+    """Which of the roles that are made, for a while or to stay, are those of ``names`` or take their place."""
+    names = names | {new for name in names if (new := _name(name, planned.moves))}
+    return sorted(role["name"] for role in planned.make if role["name"] in names)
+
+
+def _name(name: str, moves: Moves) -> str | None:
+    return moves.get(name, name)
+
+
+def lacking(session: Session, wanted: list[dict[str, Any]], planned: RolePlan) -> list[str]:
+    """What roles have on the source and will not have here, each with the statement that gives it."""
+    there = {
+        role["name"]: role for role in roles(session, {_name(role["name"], planned.moves) or "" for role in wanted})
+    }
+    found = []
+    for role in wanted:
+        name = _name(role["name"], planned.moves)
+        if name is None:
+            continue
+        other = there.get(name)
+        if other is not None:
+            groups = [_name(group, planned.moves) for group in role["member_of"]]
+            found += [
+                f"GRANT {quote(group)} TO {quote(name)}"
+                for group in groups
+                if group and group not in other["member_of"]
+            ]
+        for attribute, word in (
+            ("superuser", "SUPERUSER"),
+            ("create_database", "CREATEDB"),
+            ("create_role", "CREATEROLE"),
+            ("replication", "REPLICATION"),
+            ("bypass_row_security", "BYPASSRLS"),
+        ):
+            if role[attribute] and not (other and (other[attribute] or other["superuser"])):
+                found.append(f"ALTER ROLE {quote(name)} {word}")
+        limit = role["connection_limit"]
+        if limit != -1 and (other is None or other["connection_limit"] != limit):
+            found.append(f"ALTER ROLE {quote(name)} CONNECTION LIMIT {limit}")
+        settings = [
+            setting for setting in role["settings"] or [] if setting not in ((other or {}).get("settings") or [])
+        ]
+        found += [f"ALTER ROLE {quote(name)} SET {setting.replace('=', ' TO ', 1)}" for setting in settings]
+    return found

@@ -1,0 +1,181 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gives what a role owns and may do in one database to another role, and leaves every other database alone.
+
+PostgreSQL's own REASSIGN OWNED would also take the role's other databases, and grants it doesn't move at all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .connection import Session
+from .identifiers import literal, quote
+from .role_mapping import Moves
+
+# What pg_identify_object calls it, where ALTER has another word.
+_WORDS = {
+    "foreign-data wrapper": "FOREIGN DATA WRAPPER",
+    "statistics object": "STATISTICS",
+    "composite type": "TYPE",
+}
+
+# A sequence that belongs to a column goes with its table.
+_OWNED = """
+SELECT i.type, i.identity FROM pg_catalog.pg_shdepend AS s
+CROSS JOIN LATERAL pg_catalog.pg_identify_object(s.classid, s.objid, 0) AS i
+WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'o'
+  AND s.refobjid = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s)
+  AND i.type NOT IN ('extension', 'default acl', 'user mapping') AND NOT EXISTS (
+      SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        AND d.classid = s.classid AND d.objid = s.objid AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0)
+ORDER BY 1, 2
+"""
+
+_PRIVILEGES = """
+WITH object(what, name, columns, acl) AS (
+    SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::pg_catalog.regclass::text, '', relacl
+    FROM pg_catalog.pg_class
+  UNION ALL
+    SELECT 'TABLE', attrelid::pg_catalog.regclass::text, ' (' || pg_catalog.quote_ident(attname) || ')', attacl
+    FROM pg_catalog.pg_attribute WHERE NOT attisdropped
+  UNION ALL
+    SELECT 'ROUTINE', oid::pg_catalog.regprocedure::text, '', proacl FROM pg_catalog.pg_proc
+  UNION ALL
+    SELECT 'SCHEMA', pg_catalog.quote_ident(nspname), '', nspacl FROM pg_catalog.pg_namespace
+  UNION ALL
+    SELECT 'TYPE', oid::pg_catalog.regtype::text, '', typacl FROM pg_catalog.pg_type
+  UNION ALL
+    SELECT 'LANGUAGE', pg_catalog.quote_ident(lanname), '', lanacl FROM pg_catalog.pg_language
+  UNION ALL
+    SELECT 'FOREIGN DATA WRAPPER', pg_catalog.quote_ident(fdwname), '', fdwacl FROM pg_catalog.pg_foreign_data_wrapper
+  UNION ALL
+    SELECT 'FOREIGN SERVER', pg_catalog.quote_ident(srvname), '', srvacl FROM pg_catalog.pg_foreign_server
+  UNION ALL
+    SELECT 'LARGE OBJECT', oid::text, '', lomacl FROM pg_catalog.pg_largeobject_metadata
+), role(oid) AS (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s)
+SELECT o.what, o.name, o.columns, a.privilege_type AS privilege, a.is_grantable AS grantable,
+       CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS grantee,
+       pg_catalog.pg_get_userbyid(a.grantor) AS grantor, a.grantee = role.oid AS to_it
+FROM object AS o CROSS JOIN role CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
+WHERE a.grantee = role.oid OR a.grantor = role.oid ORDER BY 1, 2, 3, 4
+"""
+
+_DEFAULTS = """
+SELECT pg_catalog.pg_get_userbyid(d.defaclrole) AS role, n.nspname AS schema,
+       CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
+           WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END AS what,
+       coalesce((SELECT jsonb_agg(jsonb_build_array(
+           CASE a.grantee WHEN 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable))
+           FROM pg_catalog.aclexplode(d.defaclacl) AS a), '[]') AS entries
+FROM pg_catalog.pg_default_acl AS d LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = d.defaclnamespace
+"""
+
+_POLICIES = """
+SELECT p.polname AS name, c.oid::pg_catalog.regclass::text AS relation,
+       ARRAY(SELECT pg_catalog.pg_get_userbyid(r)::text FROM pg_catalog.unnest(p.polroles) AS r) AS roles
+FROM pg_catalog.pg_policy AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.polrelid
+WHERE (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s) = ANY (p.polroles)
+"""
+
+_MAPPINGS = """
+SELECT srvname AS server, umoptions AS options FROM pg_catalog.pg_user_mappings WHERE usename = %s
+"""
+
+
+def transfer(session: Session, moves: Moves) -> None:
+    """Move every role of ``moves`` in the session's database, all in one transaction.
+
+    One without a new name only loses what it was granted on objects; ``drop`` does the rest.
+    """
+    session.execute("BEGIN")
+    try:
+        for old, new in sorted(moves.items()):
+            if new is None:
+                _privileges(session, old, None)
+            else:
+                _move(session, old, new)
+        session.execute("COMMIT")
+    except BaseException:
+        session.execute("ROLLBACK")
+        raise
+
+
+def _move(session: Session, old: str, new: str) -> None:
+    for row in session.rows(_OWNED, [old]):
+        word = _WORDS.get(row["type"], row["type"].upper())
+        session.execute(f"ALTER {word} {row['identity']} OWNER TO {quote(new)}")
+    _privileges(session, old, new)
+    for row in session.rows(_DEFAULTS):
+        _defaults(session, row, old, new)
+    for row in session.rows(_POLICIES, [old]):
+        roles = ", ".join(quote(new if role == old else role) for role in row["roles"])
+        session.execute(f"ALTER POLICY {quote(row['name'])} ON {row['relation']} TO {roles}")
+    for row in session.rows(_MAPPINGS, [old]):
+        parts = [option.split("=", 1) for option in row["options"] or []]
+        options = ", ".join(f"{quote(name)} {literal(value)}" for name, value in parts)
+        session.execute(
+            f"CREATE USER MAPPING FOR {quote(new)} SERVER {quote(row['server'])}{f' OPTIONS ({options})' if options else ''}"
+        )
+        session.execute(f"DROP USER MAPPING FOR {quote(old)} SERVER {quote(row['server'])}")
+
+
+def _privileges(session: Session, old: str, new: str | None) -> None:
+    """What was granted to the role, and by it, is granted by the object's owner; the old role loses it, whoever granted it."""
+    found = session.rows(_PRIVILEGES, [old])
+    for row in found:
+        to = row["grantee"] if not row["to_it"] else new and quote(new)
+        if to:
+            option = " WITH GRANT OPTION" if row["grantable"] else ""
+            session.execute(f"GRANT {_what(row)} TO {to}{option}")
+    for row in found:
+        if row["to_it"]:
+            # Only who granted something can revoke it, and not even a superuser in his place.
+            session.execute(f"SET LOCAL ROLE {quote(row['grantor'])}")
+            session.execute(f"REVOKE {_what(row)} FROM {quote(old)} CASCADE")
+            session.execute("RESET ROLE")
+
+
+def _what(row: dict[str, Any]) -> str:
+    return f"{row['privilege']}{row['columns']} ON {row['what']} {row['name']}"
+
+
+def _defaults(session: Session, row: dict[str, Any], old: str, new: str) -> None:
+    """The same for what the role, or another one for it, grants on objects to come."""
+    whose = new if row["role"] == old else row["role"]
+    if row["role"] != old and not any(role == old for role, _privilege, _option in row["entries"]):
+        return
+    place = f" IN SCHEMA {quote(row['schema'])}" if row["schema"] else ""
+    start = f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(whose)}{place}"
+    if row["role"] == old and not row["schema"]:
+        # Without a schema the entry says all, and what a new one starts with must go first.
+        for role in ("PUBLIC", quote(new)):
+            session.execute(f"{start} REVOKE ALL ON {row['what']} FROM {role}")
+    for role, privilege, option in row["entries"]:
+        if row["role"] == old or role == old:
+            to = "PUBLIC" if role is None else quote(new if role == old else role)
+            end = " WITH GRANT OPTION" if option else ""
+            session.execute(f"{start} GRANT {privilege} ON {row['what']} TO {to}{end}")
+    if row["role"] == old:
+        _forget(session, f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(old)}{place}", row, old)
+    else:
+        session.execute(f"{start} REVOKE ALL ON {row['what']} FROM {quote(old)}")
+
+
+def _forget(session: Session, start: str, row: dict[str, Any], old: str) -> None:
+    """Bring the entry of the old role back to what it would be without one."""
+    for role in {role for role, _privilege, _option in row["entries"]} | {None}:
+        session.execute(f"{start} REVOKE ALL ON {row['what']} FROM {'PUBLIC' if role is None else quote(role)}")
+    if not row["schema"]:
+        session.execute(f"{start} GRANT ALL ON {row['what']} TO {quote(old)}")
+        public = {"FUNCTIONS": "EXECUTE", "TYPES": "USAGE"}.get(row["what"])
+        if public:
+            session.execute(f"{start} GRANT {public} ON {row['what']} TO PUBLIC")
+
+
+def drop(session: Session, name: str) -> None:
+    """Drop a role that was made for this restore, with what it was granted here."""
+    session.execute(f"DROP OWNED BY {quote(name)}")
+    session.execute(f"DROP ROLE {quote(name)}")

@@ -1,0 +1,188 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What works on the source and fails where the search_path is empty, as it is for pg_restore, digests and a safe REFRESH.
+
+It is found by trying, read-only, and traced to the functions that name something without its schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator, Mapping
+
+from ..common.errors import MigrationError
+from .connection import Session
+from .function_paths import quoted
+from .identifiers import qualified
+from .matview_graph import Matview
+from .relations import USER_SCHEMAS
+
+SECONDS = 5
+SHOWN = 200
+# Undefined table, function, column, type or schema: what an empty search_path leads to.
+UNDEFINED = ("42P01", "42883", "42703", "42704", "3F000")
+SUGGESTED = "public, pg_temp"
+
+_DEPENDS = """EXISTS (
+    SELECT FROM pg_catalog.pg_depend AS d
+    WHERE d.classid = 'pg_catalog.{catalog}'::regclass AND d.objid = {oid}
+      AND d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384)"""
+
+# Expressions of tables that call functions: they are evaluated when rows come in, or when indexes are built.
+_EXPRESSIONS = f"""
+SELECT 'index' AS kind, n.nspname || '.' || c.relname AS name, i.indexrelid::bigint AS oid, 'pg_class' AS catalog,
+       tn.nspname AS table_schema, t.relname AS table_name,
+       pg_catalog.concat_ws(', ', pg_catalog.pg_get_expr(i.indexprs, i.indrelid),
+                            pg_catalog.pg_get_expr(i.indpred, i.indrelid)) AS expressions
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid AND t.relkind IN ('r', 'm')
+JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
+WHERE {USER_SCHEMAS} AND {_DEPENDS.format(catalog="pg_class", oid="i.indexrelid")}
+UNION ALL
+SELECT 'constraint', n.nspname || '.' || c.relname || ': ' || k.conname, k.oid::bigint, 'pg_constraint',
+       n.nspname, c.relname, pg_catalog.pg_get_expr(k.conbin, k.conrelid)
+FROM pg_catalog.pg_constraint AS k JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid AND c.relkind = 'r'
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE k.contype = 'c' AND {USER_SCHEMAS} AND {_DEPENDS.format(catalog="pg_constraint", oid="k.oid")}
+UNION ALL
+SELECT 'generated column', n.nspname || '.' || c.relname || ': ' || a.attname, f.oid::bigint, 'pg_attrdef',
+       n.nspname, c.relname, pg_catalog.pg_get_expr(f.adbin, f.adrelid)
+FROM pg_catalog.pg_attrdef AS f JOIN pg_catalog.pg_class AS c ON c.oid = f.adrelid AND c.relkind = 'r'
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
+WHERE coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AND {USER_SCHEMAS}
+  AND {_DEPENDS.format(catalog="pg_attrdef", oid="f.oid")}
+ORDER BY 1, 2
+"""
+
+# Functions without a search_path of their own, which the object, or a view that it reads, calls.
+_FUNCTIONS = """
+WITH RECURSIVE rule(oid) AS (
+    SELECT oid FROM pg_catalog.pg_rewrite WHERE ev_class = %(oid)s AND %(catalog)s = 'pg_rewrite'
+  UNION
+    SELECT inner_rule.oid
+    FROM rule JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = rule.oid
+        AND d.refclassid = 'pg_catalog.pg_class'::regclass
+    JOIN pg_catalog.pg_class AS c ON c.oid = d.refobjid AND c.relkind = 'v'
+    JOIN pg_catalog.pg_rewrite AS inner_rule ON inner_rule.ev_class = c.oid
+), object(classid, objid) AS (
+    SELECT 'pg_catalog.pg_rewrite'::regclass::oid, oid FROM rule
+  UNION ALL
+    SELECT ('pg_catalog.' || %(catalog)s)::regclass::oid, %(oid)s::oid WHERE %(catalog)s <> 'pg_rewrite'
+)
+SELECT DISTINCT p.oid::regprocedure::text AS function, p.proname AS name
+FROM object JOIN pg_catalog.pg_depend AS d ON d.classid = object.classid AND d.objid = object.objid
+    AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+JOIN pg_catalog.pg_proc AS p ON p.oid = d.refobjid
+WHERE p.oid >= 16384 AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS s WHERE s LIKE 'search_path=%%')
+ORDER BY 1
+"""
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """One object that fails with an empty search_path.
+
+    functions: those that a search_path of their own would mend.
+    mended: whether the paths that the operator gives to functions on the target do it; that was tried, too.
+    """
+
+    kind: str
+    name: str
+    reason: str
+    context: str
+    functions: tuple[str, ...]
+    mended: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """For facts and findings."""
+        return {
+            self.kind: self.name,
+            "reason": self.reason,
+            "context": self.context,
+            "functions": list(self.functions),
+            "mended": self.mended,
+        }
+
+    @property
+    def remedy(self) -> str:
+        """What to do, in words that can be copied."""
+        return remedy(self.functions)
+
+
+def remedy(functions: tuple[str, ...]) -> str:
+    """How to give functions a search_path, on the source or on the target only."""
+    if not functions:
+        return "Qualify the names in it on the source."
+    altered = "; ".join(f"ALTER FUNCTION {function} SET search_path = {SUGGESTED}" for function in functions)
+    paths = ", ".join("'" + function.replace("'", "''") + f"': '{SUGGESTED}'" for function in functions)
+    return (
+        f"Set search_path on that function on the source ({altered}), or have the restore do it on the target only "
+        f"(couch2pg_function_search_path: {{{paths}}})."
+    )
+
+
+def of_matviews(session: Session, matviews: list[Matview], paths: Mapping[str, str]) -> list[Hazard]:
+    """Materialized views that a safe REFRESH could not populate; each is tried for some seconds."""
+    found = []
+    for matview in matviews[:SHOWN]:
+        query = f"SELECT * FROM ({matview.definition.rstrip().rstrip(';')}) AS tried LIMIT 1"
+        error = _try(session, query)
+        if error is not None:
+            found.append(_hazard(session, ("matview", matview.key, matview.oid, "pg_rewrite"), query, error, paths))
+    return found
+
+
+def of_tables(session: Session, paths: Mapping[str, str]) -> list[Hazard]:
+    """Indexes, constraints and generated columns that could not be restored."""
+    rows = session.rows(_EXPRESSIONS)[:SHOWN]
+    return list(_of_expressions(session, rows, paths))
+
+
+def _of_expressions(session: Session, rows: list[dict[str, Any]], paths: Mapping[str, str]) -> Iterator[Hazard]:
+    # To plan a query of a table is to plan the expressions of all its indexes; so each is tried on its own at first.
+    blamed: set[str] = set()
+    for source in ("(SELECT (NULL::{}).* OFFSET 0) AS nothing", "ONLY {} LIMIT 1"):
+        known = set(blamed)
+        for row in rows:
+            table = qualified(row["table_schema"], row["table_name"])
+            query = f"SELECT {row['expressions']} FROM {source.format(table)}"
+            error = None if table in known else _try(session, query)
+            if error is not None:
+                blamed.add(table)
+                yield _hazard(session, (row["kind"], row["name"], row["oid"], row["catalog"]), query, error, paths)
+
+
+def _hazard(
+    session: Session, what: tuple[str, str, int, str], query: str, error: MigrationError, paths: Mapping[str, str]
+) -> Hazard:
+    kind, name, oid, catalog = what
+    context = error.details.get("context") or ""
+    called = session.rows(_FUNCTIONS, {"oid": oid, "catalog": catalog})  # type: ignore[arg-type]
+    # PostgreSQL names the functions that it was in; where it doesn't, any of them may be the one.
+    named = [row for row in called if f'"{row["name"]}"' in context or f"{row['name']}(" in context]
+    functions = tuple(row["function"] for row in named or called)
+    mended = bool(functions) and all(function in paths for function in functions)
+    if mended:
+        mended = all(_try(session, query, paths[function]) is None for function in functions)
+    return Hazard(kind, name, error.message, context, functions, mended)
+
+
+def _try(session: Session, query: str, search_path: str = "") -> MigrationError | None:
+    """The error of a query that fails for want of a search_path; None for every other end, and after some seconds."""
+    session.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        session.execute(f"SET LOCAL statement_timeout = '{SECONDS}s'")
+        if search_path:
+            session.execute(f"SET LOCAL search_path = {quoted('the function', search_path)}")
+        session.execute(query)
+    except MigrationError as error:
+        if error.details.get("sqlstate") in UNDEFINED:
+            return error
+        if error.code != "sql":
+            raise
+    finally:
+        session.execute("ROLLBACK")
+    return None

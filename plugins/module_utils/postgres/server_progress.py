@@ -1,0 +1,151 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What PostgreSQL itself says of the commands that pg_dump and pg_restore run: the probes behind their progress."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any, Iterable, Mapping
+
+from .connection import APPLICATION_NAME, ConnectionSettings, Session
+from .monitor_session import LookSession
+
+COPY_SINCE = 140000
+LARGEST_SHARE = 0.99
+
+_COPIES = """
+SELECT n.nspname || '.' || c.relname AS table, pg_catalog.max(p.tuples_processed) AS rows,
+       pg_catalog.max(p.bytes_processed) AS bytes
+FROM pg_catalog.pg_stat_progress_copy AS p
+JOIN pg_catalog.pg_stat_activity AS a USING (pid)
+JOIN pg_catalog.pg_class AS c ON c.oid = p.relid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE p.datname = pg_catalog.current_database() AND a.application_name = %s GROUP BY 1
+"""
+
+_INDEXES = """
+SELECT n.nspname || '.' || c.relname AS index
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE i.indisvalid
+"""
+
+_BUILDS = """
+SELECT n.nspname || '.' || c.relname AS table, p.phase,
+       p.blocks_done::float / NULLIF(p.blocks_total, 0) AS scanned,
+       p.tuples_done::float / NULLIF(p.tuples_total, 0) AS loaded
+FROM pg_catalog.pg_stat_progress_create_index AS p
+JOIN pg_catalog.pg_class AS c ON c.oid = p.relid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE p.datname = pg_catalog.current_database()
+"""
+BUILDS_SINCE = 120000
+# Of the time that a btree takes, about so much goes into reading and sorting, the rest into writing it.
+SCAN_SHARE = 0.7
+
+# As pg_dump and pg_restore say it, with --verbose.
+_BEGINS = re.compile(r'(?:dumping contents of|processing data for) table "(.+)"$')
+_FINISHED = re.compile(r"finished item \d+ TABLE DATA (.+)$")
+
+
+class _Prober(LookSession):
+    """Asked at every heartbeat for the amount that is done, and what is worked on."""
+
+    def __call__(self) -> tuple[int, str]:
+        return self.ask(self._look)
+
+    def _look(self, session: Session) -> tuple[int, str]:
+        raise NotImplementedError
+
+
+class CopyProgress(_Prober):
+    """Bytes of the tables that were copied, out of or into a database.
+
+    sizes: bytes of each table (``schema.name``).
+    rows: rows of each table; exact ones make an exact share of a table that is being copied.
+    one_by_one: whether the program copies one table after the other, and so doesn't say which are done.
+    done: tables that were copied before.
+
+    Before PostgreSQL 14 a server doesn't tell of a COPY that runs: then a table counts when it is done.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        sizes: Mapping[str, int],
+        rows: Mapping[str, float],
+        one_by_one: bool,
+        done: Iterable[str] = (),
+    ) -> None:
+        super().__init__(settings)
+        self._sizes = sizes
+        self._rows = rows
+        self._one_by_one = one_by_one
+        # In the order in which they were begun; and those of them that were seen being copied.
+        self._begun: list[str] = []
+        self._seen: set[str] = set()
+        self._finished = set(done)
+        self._lines = threading.Lock()
+
+    def listen(self, line: str) -> None:
+        """Take note of what the program said."""
+        begins, finished = _BEGINS.search(line), _FINISHED.search(line)
+        with self._lines:
+            if begins:
+                if self._one_by_one:
+                    self._finished.update(self._begun)
+                self._begun.append(begins.group(1))
+            elif finished:
+                self._finished.update(key for key in self._begun if key.split(".", 1)[1] == finished.group(1))
+
+    def _look(self, session: Session) -> tuple[int, str]:
+        running = {}
+        if session.version >= COPY_SINCE:
+            running = {row["table"]: row for row in session.rows(_COPIES, [APPLICATION_NAME])}
+        with self._lines:
+            # One that was being copied, and isn't any more, is done. One that never was may not have begun.
+            self._finished.update(self._seen - running.keys())
+            self._seen.update(key for key in self._begun if key in running)
+            done = sum(self._sizes.get(key, 0) for key in self._finished)
+            current = [key for key in self._begun if key not in self._finished]
+        done += sum(int(self._sizes.get(key, 0) * self._share(running[key])) for key in current if key in running)
+        current.sort(key=lambda key: self._sizes.get(key, 0))
+        return done, current[-1] if current else ""
+
+    def _share(self, copy: Mapping[str, Any]) -> float:
+        """How much of a table its COPY has done: never all, while it runs."""
+        key = copy["table"]
+        rows = self._rows.get(key, 0)
+        # A table that was never analysed has an unknown number of rows: then the bytes of their text are told.
+        done, whole = (copy["rows"], rows) if rows > 0 else (copy["bytes"], self._sizes.get(key, 0))
+        return min(float(done) / max(whole, 1), LARGEST_SHARE)
+
+
+class IndexProgress(_Prober):
+    """Bytes of the indexes that were built, by their sizes on the source; with the table that is worked on."""
+
+    def __init__(self, settings: ConnectionSettings, indexes: list[dict[str, Any]]) -> None:
+        super().__init__(settings)
+        self._indexes = indexes
+
+    def _look(self, session: Session) -> tuple[int, str]:
+        there = {row["index"] for row in session.rows(_INDEXES)}
+        done = sum(index["bytes"] for index in self._indexes if index["index"] in there)
+        builds = session.rows(_BUILDS) if session.version >= BUILDS_SINCE else []
+        for build in builds:
+            # Which one it is can't be seen before its transaction ends.
+            missing = [
+                index["bytes"]
+                for index in self._indexes
+                if index["table"] == build["table"] and index["index"] not in there
+            ]
+            share = SCAN_SHARE * (build["scanned"] or 0) + (1 - SCAN_SHARE) * (build["loaded"] or 0)
+            done += int(share * sum(missing) / len(missing)) if missing else 0
+        return done, "; ".join(f"index on {build['table']}, {build['phase']}" for build in builds[:1])
+
+
+class DatabaseSize(_Prober):
+    """Bytes that a database has grown to, where its server tells nothing better."""
+
+    def _look(self, session: Session) -> tuple[int, str]:
+        size = session.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())")
+        return int(size), ""

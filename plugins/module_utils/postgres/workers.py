@@ -1,0 +1,103 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fixed number of workers over a list of tasks, each worker with a session of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Callable, Generic, Iterable, TypeVar
+
+from ..common.errors import MigrationError
+from .connection import Session
+
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
+POLL_SECONDS = 0.05
+
+
+def run_in_sessions(
+    tasks: Iterable[Task],
+    workers: int,
+    open_session: Callable[[], Session],
+    work: Callable[[Session, Task], Outcome],
+    stop: threading.Event | None = None,
+) -> list[Outcome]:
+    """Do ``work`` for every task, at most ``workers`` at a time; outcomes come in the order of the tasks.
+
+    The first error stops the others (running statements are cancelled) and is raised; ``stop``, set from outside,
+    does the same and raises MigrationError ``stopped``.
+    """
+    crew = _Crew(list(tasks), open_session, work, stop or threading.Event())
+    return crew.run(workers)
+
+
+class _Crew(Generic[Task, Outcome]):
+    def __init__(
+        self,
+        tasks: list[Task],
+        open_session: Callable[[], Session],
+        work: Callable[[Session, Task], Outcome],
+        stop: threading.Event,
+    ) -> None:
+        self._queue = list(enumerate(tasks))[::-1]
+        self._outcomes: dict[int, Outcome] = {}
+        self._sessions: list[Session] = []
+        self._open_session = open_session
+        self._work = work
+        self._stop = stop
+        self._lock = threading.Lock()
+
+    def run(self, workers: int) -> list[Outcome]:
+        count = max(1, min(workers, len(self._queue)))
+        with ThreadPoolExecutor(max_workers=count) as pool:
+            futures = [pool.submit(self._worker) for _number in range(count)]
+            try:
+                self._watch(futures)
+            except BaseException:
+                # A signal: the pool waits for its threads, so these must not go on working.
+                self._stop.set()
+                self._cancel()
+                raise
+        errors = [error for error in (future.exception() for future in futures) if error is not None]
+        if errors:
+            # One that was cancelled because of another is not the reason.
+            raise min(errors, key=_is_cancelled)
+        if self._stop.is_set():
+            raise MigrationError("The work was stopped.", "stopped")
+        return [self._outcomes[index] for index in sorted(self._outcomes)]
+
+    def _watch(self, futures: list[Future[None]]) -> None:
+        while not all(future.done() for future in futures):
+            time.sleep(POLL_SECONDS)
+            if self._stop.is_set():
+                self._cancel()
+
+    def _worker(self) -> None:
+        try:
+            with self._open_session() as session:
+                with self._lock:
+                    self._sessions.append(session)
+                self._work_off(session)
+        except BaseException:
+            self._stop.set()
+            raise
+
+    def _work_off(self, session: Session) -> None:
+        while not self._stop.is_set():
+            with self._lock:
+                if not self._queue:
+                    return
+                index, task = self._queue.pop()
+            self._outcomes[index] = self._work(session, task)
+
+    def _cancel(self) -> None:
+        with self._lock:
+            for session in self._sessions:
+                session.cancel()
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    return isinstance(error, MigrationError) and error.details.get("sqlstate") == "57014"

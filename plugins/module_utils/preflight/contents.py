@@ -1,0 +1,238 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight on the source: the rarer things that the database holds, and what of all will not be carried over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..common.findings import Findings
+from ..postgres import catalog_use, collations, large_objects
+from ..postgres.connection import Session
+from ..postgres.relations import Tables, check_row_security
+
+# What no run carries over, whatever the database holds.
+NEVER = (
+    "passwords and logins of roles",
+    "the server's configuration (postgresql.conf, pg_hba.conf)",
+    "cron jobs and backups of the host",
+    "replication slots",
+    "other databases",
+)
+
+_CREATORS = """
+SELECT pg_catalog.pg_get_userbyid(n.nspowner) AS owner, ARRAY(
+    SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END
+    FROM pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) AS a
+    WHERE a.privilege_type = 'CREATE') AS creators
+FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'public'
+"""
+_COUCHDB = """
+SELECT pg_catalog.pg_get_userbyid(c.relowner) AS role, pg_catalog.has_schema_privilege(c.relowner, c.relnamespace, 'CREATE') AS may
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = 'public' AND c.relname = 'couchdb' AND c.relkind IN ('r', 'p')
+"""
+_SLOTS = """
+SELECT slot_name AS name FROM pg_catalog.pg_replication_slots WHERE database = pg_catalog.current_database() ORDER BY 1
+"""
+_SUBSCRIPTIONS = """
+SELECT s.subname AS name FROM pg_catalog.pg_subscription AS s
+JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database() ORDER BY 1
+"""
+_TABLESPACE = """
+SELECT t.spcname FROM pg_catalog.pg_database AS d JOIN pg_catalog.pg_tablespace AS t ON t.oid = d.dattablespace
+WHERE d.datname = pg_catalog.current_database()
+"""
+# A lock's room, for every session that can be.
+_LOCKS = """
+SELECT count(*) FILTER (WHERE c.relkind IN ('r', 'p', 'f')) AS tables, count(*) AS relations,
+       current_setting('max_locks_per_transaction')::int AS for_each, current_setting('max_locks_per_transaction')::int
+       * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int) AS locks
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'f', 'i', 'I') AND n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
+"""
+
+
+def examine(
+    session: Session, findings: Findings, facts: dict[str, Any], schema: dict[str, dict[str, Any]], tables: Tables
+) -> None:
+    """Findings, and the facts that the target's side compares with its own."""
+    look = _Contents(session, findings, facts, schema)
+    findings.attempt("row-level security", lambda: look.row_security(tables))
+    findings.attempt("large objects", look.large_objects)
+    findings.attempt("locks", look.locks)
+    findings.attempt("contents", lambda: look.contents(tables))
+    findings.attempt("schema public", look.public)
+    findings.attempt("publications", look.publications)
+    findings.attempt("not carried over", look.not_carried_over)
+    findings.attempt("facts", look.gather)
+
+
+class _Contents:
+    def __init__(
+        self, session: Session, findings: Findings, facts: dict[str, Any], schema: dict[str, dict[str, Any]]
+    ) -> None:
+        self.session = session
+        self.findings = findings
+        self.facts = facts
+        self.schema = schema
+
+    def row_security(self, tables: Tables) -> None:
+        check_row_security(tables.kept, self.session.settings.user)
+        protected = [name for name, table in self.schema["tables"].items() if table["row_security"]]
+        if protected:
+            forced = sorted(name for name in protected if self.schema["tables"][name]["force_row_security"])
+            self.facts["forced_row_security"] = forced
+            self.findings.ok(
+                "row-level security", f"on for {_some(protected)}; every row is read, the policies come along"
+            )
+
+    def large_objects(self) -> None:
+        found = large_objects.count(self.session)
+        hidden = large_objects.unreadable(self.session) if found else 0
+        if hidden:
+            raise MigrationError(
+                f"The role {self.session.settings.user!r} may not read {hidden} large objects. "
+                "Run as 'postgres' (login_user), or grant SELECT on them.",
+                "not_readable",
+            )
+        if found:
+            self.findings.ok(
+                "large objects", f"{found}, carried over with owners, grants and a digest of their contents"
+            )
+
+    def locks(self) -> None:
+        """pg_dump locks every table, and to read one is to lock its indexes as well, all until the snapshot ends."""
+        row = self.session.row(_LOCKS)
+        if row["relations"] <= row["locks"]:
+            return
+        wanted = -(-row["relations"] * row["for_each"] // row["locks"])
+        text = (
+            f"The database has {row['tables']} tables ({row['relations']} with their indexes), and the source's server has "
+            f"room for about {row['locks']} locks. Set max_locks_per_transaction to {wanted} or more there, and restart it"
+        )
+        if row["tables"] > row["locks"]:
+            raise MigrationError(f"{text}.", "locks", **row)
+        self.findings.warning("locks", f"{text}, if the dump ends with 'out of shared memory'.", **row)
+
+    def contents(self, tables: Tables) -> None:
+        relations = self.schema["tables"].values()
+        columns = [column for table in relations for column in table["columns"] or []]
+        counted = {
+            "partitioned tables": sum(table["kind"] == "p" for table in relations),
+            "foreign tables": sum(table["kind"] == "f" for table in relations),
+            "unlogged tables": sum(table.unlogged for table in tables.kept),
+            "identity columns": sum(bool(column["identity"]) for column in columns),
+            "generated columns": sum(bool(column["generated"]) for column in columns),
+            "policies": len(self.schema["policies"]),
+            "event triggers": len(self.schema["event_triggers"]),
+            "default privileges": len(self.schema["default_privileges"]),
+            "foreign servers": len(self.schema["foreign_servers"]),
+        }
+        some = {name: number for name, number in counted.items() if number}
+        text = ", ".join(f"{number} {name}" for name, number in some.items())
+        self.findings.ok("contents", f"carried over and compared: {text or 'nothing rare'}", **some)
+        if counted["unlogged tables"]:
+            names = sorted(table.key for table in tables.kept if table.unlogged)
+            self.findings.warning(
+                "unlogged tables",
+                f"{_some(names)}: unlogged here and on the target, so a crash of a server empties them. "
+                "ALTER TABLE ... SET LOGGED if their rows matter.",
+                tables=names,
+            )
+        mappings = sorted(name for name, entry in self.schema["user_mappings"].items() if entry["options"])
+        if mappings:
+            self.findings.warning(
+                "user mappings",
+                f"The archive will hold the passwords of the user mappings {_some(mappings)}. Its files are for their "
+                "owner only; remove it when it is not needed any more.",
+                mappings=mappings,
+            )
+
+    def public(self) -> None:
+        """couch2pg makes its tables and views in this schema, and stops where it may not."""
+        found = self.session.rows(_COUCHDB)
+        rights = self.session.rows(_CREATORS)
+        if not found or not rights:
+            return
+        role, may = found[0]["role"], found[0]["may"]
+        self.facts["public"] = dict(rights[0], role=role, may=may)
+        if may:
+            self.findings.ok("schema public", f"{role!r} may create in it, as couch2pg needs")
+        else:
+            self.findings.warning(
+                "schema public",
+                f"{role!r}, which owns couchdb, may not create in schema public, and nor may it on the target: couch2pg "
+                f"stops at its next new version. GRANT CREATE ON SCHEMA public TO {role}.",
+            )
+
+    def publications(self) -> None:
+        names = sorted(self.schema["publications"])
+        if names:
+            self.findings.warning(
+                "publications",
+                f"{_some(names)} come along, their subscribers don't: until those are pointed at the target, and have "
+                "copied anew, they follow the source.",
+                publications=names,
+            )
+
+    def not_carried_over(self) -> None:
+        """Listed before the run, so that nothing is missed after it."""
+        items = []
+        subscriptions = [row["name"] for row in self.session.rows(_SUBSCRIPTIONS)]
+        if subscriptions:
+            items.append(
+                f"subscriptions {_some(subscriptions)} (the slot of each belongs to this server: make them anew on the target)"
+            )
+        slots = [row["name"] for row in self.session.rows(_SLOTS)]
+        if slots:
+            items.append(f"replication slots {_some(slots)}")
+        tablespace = self.session.value(_TABLESPACE)
+        if tablespace != "pg_default":
+            items.append(f"the database's tablespace {tablespace} (the target's default is used)")
+        if "pg_cron" in self.facts.get("extensions", {}):
+            items.append("jobs of pg_cron that are in another database")
+        invalid = [
+            row["name"]
+            for row in self.session.rows(
+                "SELECT indexrelid::regclass::text AS name FROM pg_catalog.pg_index "
+                "WHERE NOT indisvalid AND indexrelid >= 16384 ORDER BY 1"
+            )
+        ]
+        if invalid:
+            items.append(f"that the indexes {_some(invalid)} are invalid (they are built whole on the target)")
+        text = "; ".join([*items, *NEVER])
+        if items:
+            self.findings.warning("not carried over", f"Not carried over: {text}.", items=[*items, *NEVER])
+        else:
+            self.findings.ok("not carried over", text, items=list(NEVER))
+
+    def gather(self) -> None:
+        self.facts["catalog_columns"] = catalog_use.read(self.session)
+        if "database" in self.facts:
+            self.facts["sorting"] = collations.used(self.session, self.facts["database"])
+        preload = self.session.rows(
+            "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'"
+        )
+        self.facts["preload_libraries"] = [
+            name.strip() for row in preload for name in (row["setting"] or "").split(",") if name.strip()
+        ]
+        # What only a superuser can make, or own.
+        self.facts["superuser_objects"] = [
+            {"object": f"{word} {name}", "owner": entry["owner"]}
+            for kind, word in (("event_triggers", "event trigger"), ("publications", "publication"))
+            for name, entry in sorted(self.schema[kind].items())
+            if kind == "event_triggers" or entry["all_tables"]
+        ] + [
+            {
+                "object": f"publication {identity.split(': ')[0]}",
+                "owner": self.schema["publications"][identity.split(": ")[0]]["owner"],
+            }
+            for identity in sorted(self.schema.get("publication_schemas", {}))
+        ]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,426 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight on the target: what is other there than on the source, in locale, extensions, roles, settings and catalogs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..common.findings import Findings
+from ..postgres import catalog_use, collations, role_plan
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.database import find_database
+from ..postgres.role_mapping import moved_database
+from ..postgres.role_plan import RolePlan
+from ..postgres.search_path_checks import remedy
+from ..restore.target_database import refused_settings
+
+SAFE_SEARCH_PATH_SINCE = 17
+SET_PRIVILEGE_SINCE = 160000
+SHOWN = 5
+
+_EXTENSIONS = """
+SELECT e.name, e.default_version AS version, (
+    SELECT jsonb_object_agg(v.version, v.superuser AND NOT coalesce((to_jsonb(v) ->> 'trusted')::boolean, false))
+    FROM pg_catalog.pg_available_extension_versions AS v WHERE v.name = e.name) AS versions
+FROM pg_catalog.pg_available_extensions AS e WHERE e.name = ANY(%s)
+"""
+
+
+class Differences:
+    """Checks of the target that compare it with the facts of the source. Each may raise MigrationError."""
+
+    def __init__(
+        self,
+        session: Session,
+        settings: ConnectionSettings,
+        findings: Findings,
+        facts: dict[str, Any],
+        options: dict[str, Any],
+        source: dict[str, Any],
+    ) -> None:
+        self.session = session
+        self.settings = settings
+        self.findings = findings
+        self.facts = facts
+        self.options = options
+        self.source = source
+        self.planned = RolePlan()
+
+    def examine(self) -> None:
+        """Every check, each by its name."""
+        if "roles" not in self.source:
+            # The source's own failure has been told.
+            return
+        for name, check in (
+            ("locale", self._locale),
+            ("collation", self._collation),
+            ("extensions", self._extensions),
+            ("roles", self._roles),
+            ("rights", self._rights),
+            ("schema public", self._public),
+            ("settings", self._settings),
+            ("views of catalogs", self._catalogs),
+            ("libraries", self._libraries),
+            ("materialized views", self._hazards),
+            ("tablespaces", self._tablespaces),
+        ):
+            self.findings.attempt(name, check)
+
+    def _locale(self) -> None:
+        wanted = self.source["database"]
+        existing = find_database(self.session, self.settings.database)
+        if existing is not None and existing["encoding"] != wanted["encoding"]:
+            raise MigrationError(
+                f"The target's database {existing['name']!r} has the encoding {existing['encoding']}, the source's "
+                f"{wanted['encoding']}. Drop the empty one, or create it with the source's encoding.",
+                "encoding",
+            )
+        if wanted["locale_provider"] != "c":
+            if wanted["locale_provider"] == "i":
+                collations.version_here(self.session, "i", wanted["locale"])
+            self.findings.ok("locale", f"{wanted['locale']} of provider {wanted['locale_provider']!r}")
+            return
+        for locale in sorted({wanted["lc_collate"], wanted["lc_ctype"]} - {"C", "POSIX"}):
+            collations.version_here(self.session, "c", locale)
+        self.findings.ok("locale", f"{wanted['encoding']}, {wanted['lc_collate']} is there")
+
+    def _collation(self) -> None:
+        """Whether text sorts by the same rules: that depends on the version of the library that knows them."""
+        sorting = self.source.get("sorting", {"collations": [], "text_partitions": []})
+        different, unknown = [], []
+        for row in sorting["collations"]:
+            library = "ICU" if row["provider"] == "i" else "glibc"
+            try:
+                here = collations.version_here(self.session, row["provider"], row["locale"])
+            except MigrationError as error:
+                # The database's own is named by the check of the locale.
+                if row["locale"] != (self.source["database"]["locale"] or self.source["database"]["lc_collate"]):
+                    raise
+                unknown.append(f"{row['locale']} ({error.code})")
+                continue
+            if row["version"] is None or here is None:
+                unknown.append(row["locale"])
+            elif row["version"] != here:
+                different.append(f"{row['locale']} ({library} {row['version']} on the source, {here} here)")
+        partitions = sorting["text_partitions"]
+        bounds = (
+            f" Rows of {', '.join(partitions[:SHOWN])} may belong to other partitions: pg_restore would say so."
+            if partitions
+            else ""
+        )
+        if different:
+            self.findings.warning(
+                "collation",
+                f"Text may sort otherwise by {'; '.join(different)}. All indexes are built anew here, so they are right; "
+                f"look at reports that depend on the order.{bounds}",
+                collations=different,
+                partitions=partitions,
+            )
+        elif unknown:
+            self.findings.warning(
+                "collation",
+                f"Whether text sorts the same by {', '.join(unknown)} can't be known. All indexes are built anew here, "
+                f"so they are right.{bounds}",
+                collations=unknown,
+            )
+        else:
+            self.findings.ok("collation", "text sorts by the same rules")
+
+    def _extensions(self) -> None:
+        wanted: dict[str, str] = self.source.get("extensions", {})
+        chosen: dict[str, str] = self.options["extension_versions"]
+        available = {row["name"]: row for row in self.session.rows(_EXTENSIONS, [sorted(wanted)])}
+        unknown = sorted(set(chosen) - set(wanted))
+        if unknown:
+            raise MigrationError(
+                f"extension_versions names {', '.join(unknown)}, which the source's database doesn't have. Check the names.",
+                "extension_versions",
+            )
+        missing = sorted(set(wanted) - set(available))
+        if missing:
+            raise MigrationError(
+                f"The target's server lacks the extension {', '.join(missing)}: install its package there.",
+                "extension_missing",
+                extensions=missing,
+            )
+        problems, told, codes = [], [], []
+        for name, version in sorted(wanted.items()):
+            found = available[name]
+            here = str(chosen.get(name, found["version"]))
+            if here not in found["versions"]:
+                codes.append("extension_version")
+                problems.append(
+                    f"The target's server can't make {name} {here}, which extension_versions asks for; it has "
+                    f"{', '.join(sorted(found['versions'], key=catalog_use.number))}. Install the package of that version."
+                )
+            elif name not in chosen and catalog_use.number(here) < catalog_use.number(version):
+                codes.append("extension_older")
+                problems.append(
+                    f"The target's {name} is {here}, older than the source's {version}, and may lack what the database "
+                    f"uses. Install a newer package, or accept it: couch2pg_extension_versions: {{{name}: '{here}'}}."
+                )
+            elif found["versions"][here] and not self.facts["server"]["superuser"]:
+                codes.append("extension_rights")
+                problems.append(
+                    f"Only a superuser can make the extension {name}. Use 'postgres' (login_user), or have it made in "
+                    "template1 of the target."
+                )
+            else:
+                told.append(f"{name} {version}" + (f" becomes {here}" if here != version else ""))
+        if problems:
+            raise MigrationError(" ".join(problems), codes[0], problems=problems)
+        self.findings.ok("extensions", f"available: {', '.join(told) or 'none needed'}")
+
+    def _roles(self) -> None:
+        wanted = self.source["roles"]
+        owning = set(self.source.get("owners", [])) | {self.source["database"]["owner"]}
+        self.planned = planned = role_plan.plan(
+            self.session, wanted, owning, self.options["missing_roles"], self.options["role_map"]
+        )
+        renamed = [f"{old} becomes {new}" for old, new in sorted(planned.moves.items()) if new is not None]
+        if renamed:
+            self.findings.warning(
+                "renamed roles",
+                f"{', '.join(renamed)}, in this database only. A password doesn't come along, and an MD5 hash would not "
+                "fit another name: set it on the target, and put the name into couch2pg's and the dashboards' settings.",
+                moves=planned.moves,
+            )
+        if planned.revoked:
+            self.findings.warning(
+                "revoked roles",
+                f"The target lacks {', '.join(planned.revoked)}: what they may do here is revoked, and their policies go.",
+                roles=planned.revoked,
+            )
+        if planned.kept:
+            self.findings.warning(
+                "roles",
+                f"The target lacks {', '.join(planned.kept)}: created without login by the restore. "
+                "Give them login and password before somebody needs them.",
+                roles=planned.kept,
+            )
+        else:
+            self.findings.ok("roles", "every role that the database needs is there")
+        lacking = role_plan.lacking(self.session, wanted, planned)
+        if lacking:
+            more = f" and {len(lacking) - SHOWN} more, see the details" if len(lacking) > SHOWN else ""
+            self.findings.warning(
+                "properties of roles",
+                f"Not carried over, as it would matter to the whole server: {'; '.join(lacking[:SHOWN])}{more}. "
+                "Run it on the target where it is needed.",
+                statements=lacking,
+            )
+
+    def _rights(self) -> None:
+        facts = self.facts["server"]
+        user = self.session.settings.user
+        if facts["superuser"]:
+            self._check_superusers()
+            self.findings.ok("rights", f"{user!r} is a superuser")
+            return
+        if not facts["create_database"]:
+            raise MigrationError(
+                f"{user!r} may not create databases on the target. Use 'postgres' (login_user), or grant it CREATEDB.",
+                "rights",
+            )
+        # The empty database lends its owner, and is renamed.
+        database = find_database(self.session, self.settings.database) or self.source["database"]
+        acted = {*self.source["acted_for"], database["owner"]}
+        # Who has created a role is its administrator from PostgreSQL 16 on, and may still not act for it.
+        acts = "SET" if self.session.version >= SET_PRIVILEGE_SINCE else "MEMBER"
+        there = self.session.rows(
+            "SELECT rolname AS name, pg_catalog.pg_has_role(current_user, oid, 'USAGE') "
+            "AND pg_catalog.pg_has_role(current_user, oid, %s) AS member "
+            "FROM pg_catalog.pg_roles WHERE rolname = ANY(%s) ORDER BY rolname",
+            [acts, [self.planned.moves.get(name) or name for name in acted]],
+        )
+        strangers = [row["name"] for row in there if not row["member"]]
+        if strangers:
+            raise MigrationError(
+                f"{user!r} may not give objects to {', '.join(strangers)} on the target, or set its defaults. "
+                f"Use 'postgres' (login_user), or make it a member (GRANT {strangers[0]} TO {user}).",
+                "rights",
+                roles=strangers,
+            )
+        self._check_needs_no_superuser(user)
+        made = role_plan.made_of(self.planned, acted)
+        becomes = f"; the restore makes it one of {', '.join(made)}" if made else ""
+        self.findings.ok("rights", f"{user!r} may create databases and is a member of every owner{becomes}")
+
+    def _check_needs_no_superuser(self, user: str) -> None:
+        objects = [entry["object"] for entry in self.source.get("superuser_objects", [])]
+        if objects:
+            raise MigrationError(
+                f"Only a superuser can make {', '.join(objects[:SHOWN])}, and {user!r} is none on the target. "
+                "Use 'postgres' (login_user), or drop them on the source if nobody needs them.",
+                "rights",
+                objects=objects,
+            )
+        forced = self.source.get("forced_row_security", [])
+        bypass = self.session.value("SELECT rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user")
+        if forced and not bypass:
+            raise MigrationError(
+                f"Row-level security, forced for owners too, would hide rows of {', '.join(forced[:SHOWN])} from {user!r}. "
+                "Use 'postgres' (login_user), or give it BYPASSRLS on the target.",
+                "rights",
+                tables=forced,
+            )
+
+    def _check_superusers(self) -> None:
+        """An event trigger, or a publication of everything, must be owned by a superuser here, too."""
+        for entry in self.source.get("superuser_objects", []):
+            owner = self.planned.moves.get(entry["owner"]) or entry["owner"]
+            if not self.session.rows(
+                "SELECT 1 AS one FROM pg_catalog.pg_roles WHERE rolname = %s AND rolsuper", [owner]
+            ):
+                raise MigrationError(
+                    f"The {entry['object']} belongs to {owner!r}, which is no superuser on the target, as it must be. "
+                    f"Make it one there (CREATE ROLE or ALTER ROLE {owner} SUPERUSER), or give it to postgres on the source.",
+                    "superuser_needed",
+                    **entry,
+                )
+
+    def _public(self) -> None:
+        """Whether couch2pg's role will be able to create in schema public, as it can on the source."""
+        public = self.source.get("public")
+        if not public or not public["may"]:
+            return
+        role = self.planned.moves.get(public["role"]) or public["role"]
+        creators = {self.planned.moves.get(name, name) for name in public["creators"]} | {public["owner"]}
+        groups: list[str] = next(
+            (entry["member_of"] for entry in self.source["roles"] if entry["name"] == public["role"]), []
+        )
+        lender = find_database(self.session, self.settings.database)
+        owner = (lender or moved_database(self.source["database"], self.planned.moves))["owner"]
+        through_database = "pg_database_owner" in creators and self._acts_as(role, owner)
+        if creators & {"PUBLIC", role, *groups} or through_database or self._is_superuser(role):
+            self.findings.ok("schema public", f"{role!r} will be able to create in it")
+            return
+        raise MigrationError(
+            f"{role!r} could not create in schema public on the target, and couch2pg stops there: since PostgreSQL 15 only "
+            f"the database's owner may, and the empty database {self.settings.database!r} belongs to {owner!r}. "
+            f"ALTER DATABASE {self.settings.database} OWNER TO {role}, or GRANT {owner} TO {role}, on the target.",
+            "public_not_writable",
+            role=role,
+            owner=owner,
+        )
+
+    def _acts_as(self, role: str, owner: str) -> bool:
+        """Whether the role is the owner, or has the owner's rights on the target."""
+        return role == owner or bool(
+            self.session.rows(
+                "SELECT 1 FROM pg_catalog.pg_roles AS r, pg_catalog.pg_roles AS o WHERE r.rolname = %s AND o.rolname = %s "
+                "AND pg_catalog.pg_has_role(r.oid, o.oid, 'USAGE')",
+                [role, owner],
+            )
+        )
+
+    def _is_superuser(self, role: str) -> bool:
+        return bool(
+            self.session.rows("SELECT 1 AS one FROM pg_catalog.pg_roles WHERE rolname = %s AND rolsuper", [role])
+        )
+
+    def _settings(self) -> None:
+        database = self.source["database"]
+        if find_database(self.session, self.settings.database) is not None:
+            # The empty one lends its own.
+            return
+        wanted = list(database["settings"] or [])
+        wanted += [setting for settings in (database["role_settings"] or {}).values() for setting in settings]
+        refused = refused_settings(self.session, sorted(set(wanted)))
+        if refused:
+            why = "; ".join(f"{setting} ({reason.rstrip('.')})" for setting, reason in refused.items())
+            self.findings.warning(
+                "settings",
+                f"Not carried over, because the target's server refuses them: settings of the database {why}. "
+                "See whether something there takes their place.",
+                settings=refused,
+            )
+        elif wanted:
+            self.findings.ok("settings", f"{len(wanted)} settings of the database, all known here")
+
+    def _catalogs(self) -> None:
+        used = self.source.get("catalog_columns", [])
+        versions = {
+            row["name"]: str(self.options["extension_versions"].get(row["name"], row["version"]))
+            for row in self.session.rows(_EXTENSIONS, [sorted(self.source.get("extensions", {}))])
+        }
+        gone = catalog_use.missing(self.session, used, versions)
+        if gone:
+            shown = "; ".join(f"{row['view']} reads {row['relation']}.{row['column']}" for row in gone[:SHOWN])
+            raise MigrationError(
+                f"These views can't be restored, because the target's PostgreSQL {self.facts['server']['major']} or its "
+                f"extensions don't have a column any more: {shown}. Rewrite them on the source, or drop them if nobody "
+                "needs them.",
+                "catalog_column_gone",
+                columns=gone,
+            )
+        if used:
+            views = sorted({row["view"] for row in used})
+            self.findings.ok(
+                "views of catalogs", f"{len(views)} views read PostgreSQL's catalogs; their columns are all here"
+            )
+
+    def _libraries(self) -> None:
+        here = self.session.rows("SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'")
+        names = {name.strip() for row in here for name in (row["setting"] or "").split(",")}
+        wanted = set(self.source.get("preload_libraries", []))
+        readers = sorted(
+            {row["view"] for row in self.source.get("catalog_columns", []) if row["extension"] == "pg_stat_statements"}
+        )
+        if readers:
+            wanted.add("pg_stat_statements")
+        missing = sorted(wanted - names) if here else []
+        if missing:
+            views = f" Until then the views {', '.join(readers[:SHOWN])} only give errors." if readers else ""
+            self.findings.warning(
+                "libraries",
+                f"The source's server loads {', '.join(missing)} at its start (shared_preload_libraries), the target's "
+                f"doesn't.{views} Add it there, and restart, if it is needed.",
+                libraries=missing,
+            )
+
+    def _hazards(self) -> None:
+        hazards = self.source.get("hazards", [])
+        if not hazards:
+            self.findings.ok("materialized views", "none depends on the search_path")
+            return
+        open_ones = [hazard for hazard in hazards if not hazard["mended"]]
+        mended = sorted({function for hazard in hazards if hazard["mended"] for function in hazard["functions"]})
+        if mended:
+            self.findings.warning(
+                "functions",
+                f"The restore gives a search_path to {', '.join(mended)} on the target only; the source stays as it is.",
+                functions=mended,
+            )
+        if not open_ones:
+            return
+        names = ", ".join(hazard["matview"] for hazard in open_ones[:SHOWN])
+        functions = tuple(sorted({function for hazard in open_ones for function in hazard["functions"]}))
+        text = f"{names}: a function in it names an object without its schema. {remedy(functions)}"
+        since = f"PostgreSQL {SAFE_SEARCH_PATH_SINCE} and later"
+        if self.facts["server"]["major"] >= SAFE_SEARCH_PATH_SINCE:
+            self.findings.failure("materialized views", f"{since} can't refresh {text}", hazards=open_ones)
+        else:
+            self.findings.warning("materialized views", f"{since} could not refresh {text}", hazards=open_ones)
+
+    def _tablespaces(self) -> None:
+        used = self.source.get("sizes", {}).get("tablespaces", {})
+        there = {row["name"] for row in self.session.rows("SELECT spcname AS name FROM pg_catalog.pg_tablespace")}
+        missing = sorted(set(used) - there)
+        if used and self.options["tablespaces"] == "default":
+            self.findings.warning(
+                "tablespaces",
+                f"Not carried over: the tablespaces {', '.join(sorted(used))}; all goes into the target's default one.",
+                tablespaces=sorted(used),
+            )
+        elif missing:
+            raise MigrationError(
+                f"The target's server lacks the tablespace {', '.join(missing)}, where the source keeps tables or indexes. "
+                "Create it there (CREATE TABLESPACE ... LOCATION ...), or put all into the default one "
+                "(couch2pg_tablespaces: default).",
+                "tablespace_missing",
+                tablespaces=missing,
+            )

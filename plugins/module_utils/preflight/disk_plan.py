@@ -1,0 +1,269 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The disk plan: what a run needs on each file system of a host, held against what is free there.
+
+Needs come from measured sizes. Each file system counts once, whichever and however many uses share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Iterable
+
+from ..archive import size as archive_size
+from ..archive.size import archive_bytes
+from ..common.errors import MigrationError
+from ..common.progress_line import amount
+from ..host import file_systems
+from ..host.file_systems import FileSystem, folder_bytes, locate
+from ..host.files import expand
+from ..postgres import server_folders
+from ..postgres.connection import Session
+from ..postgres.database import find_database
+from ..postgres.relations import Tables
+from ..postgres.server_folders import ServerFolders
+
+RULES = ("measured", "guide")
+GUIDE_FACTOR = 3
+# Estimates are rounded up by these.
+ARCHIVE_MARGIN = 1.15
+DATA_MARGIN = 1.1
+# WAL of a restore: the rows and indexes once, with some overhead.
+WAL_SHARE = 1.2
+# What PostgreSQL and others write anyway, and the evidence beside an archive.
+STATE_BYTES = 64 * 1024 * 1024
+# pg_dump's tar buffers each table in a file that tmpfile() makes: in /tmp, whatever TMPDIR says.
+TMPFILE_FOLDER = Path("/tmp")
+
+_SIZES = """
+SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS database,
+       coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)) FILTER (WHERE c.relkind = 'm'), 0)::int8 AS matviews,
+       coalesce(max(pg_catalog.pg_total_relation_size(c.oid)) FILTER (WHERE c.relkind = 'm'), 0)::int8 AS largest_matview,
+       count(*) FILTER (WHERE c.relkind IN ('r', 'm', 'i', 't', 'S')) AS relations,
+       coalesce(max(pg_catalog.pg_total_relation_size(c.oid)) FILTER (WHERE c.relname = 'pg_largeobject'), 0)::int8
+           AS large_objects
+FROM pg_catalog.pg_class AS c
+"""
+_INDEXES = """
+SELECT pg_catalog.pg_relation_size(i.indexrelid) AS bytes FROM pg_catalog.pg_index AS i
+WHERE i.indexrelid >= 16384 ORDER BY 1 DESC LIMIT 16
+"""
+_TABLESPACES = """
+SELECT t.spcname AS name, sum(pg_catalog.pg_table_size(c.oid))::int8 AS bytes
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_tablespace AS t ON t.oid = c.reltablespace
+WHERE t.spcname !~ '^pg_' AND c.relkind IN ('r', 'm', 'i') GROUP BY 1 ORDER BY 1
+"""
+_WAL = """
+SELECT coalesce(sum(setting::int8 * CASE unit WHEN '16MB' THEN 16 WHEN '1GB' THEN 1024 ELSE 1 END), 0)::int8 * 1048576
+FROM pg_catalog.pg_settings WHERE name IN ('max_wal_size', 'wal_keep_size')
+"""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes and files that a use will add below ``path``; ``present`` of them are there from an earlier attempt."""
+
+    path: str
+    use: str
+    bytes: int
+    files: int = 0
+    present: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to come."""
+        return max(0, self.bytes - self.present)
+
+
+def judge(needs: Iterable[Need], find: Callable[[Path], FileSystem] = locate) -> list[dict[str, Any]]:
+    """What is needed, free and left over on each file system, once each, in the order of the needs.
+
+    Two needs of one use below one path are the same bytes, and count once.
+    """
+    unique = {(need.path, need.use): need for need in needs}
+    groups: dict[int, list[Need]] = {}
+    places: dict[int, FileSystem] = {}
+    for need in unique.values():
+        place = find(expand(need.path))
+        places.setdefault(place.device, place)
+        groups.setdefault(place.device, []).append(need)
+    return [_balance(places[device], group) for device, group in groups.items()]
+
+
+def _balance(place: FileSystem, needs: list[Need]) -> dict[str, Any]:
+    needed = sum(need.missing for need in needs)
+    files = sum(need.files for need in needs)
+    left = None if place.inodes_free is None else place.inodes_free - files
+    return {
+        "mount_point": place.mount_point,
+        "uses": [need.use for need in needs],
+        "needs": [{"use": need.use, "path": need.path, "bytes": need.missing} for need in needs],
+        "needed": needed,
+        "free": place.free,
+        "left_over": place.free - needed,
+        "inodes_needed": files,
+        "inodes_free": place.inodes_free,
+        "ok": place.free >= needed and (left is None or left >= 0),
+    }
+
+
+def check(file_system: dict[str, Any]) -> None:
+    """Raise MigrationError ``disk_full`` when this file system of ``judge`` is too small."""
+    if file_system["ok"]:
+        return
+    place, uses = file_system["mount_point"], ", ".join(file_system["uses"])
+    if file_system["left_over"] < 0:
+        raise MigrationError(
+            f"The file system {place} is {-file_system['left_over']} bytes short: {file_system['needed']} "
+            f"({amount(file_system['needed'], 'bytes')}) are needed for {uses}, {file_system['free']} "
+            f"({amount(file_system['free'], 'bytes')}) are free. Free space there, choose another folder, or make it larger.",
+            "disk_full",
+            **file_system,
+        )
+    raise MigrationError(
+        f"The file system {place} has {file_system['inodes_free']} inodes free, and {file_system['inodes_needed']} "
+        f"are needed for {uses}. Remove files there, or choose another folder.",
+        "disk_full",
+        **file_system,
+    )
+
+
+def measure(session: Session, tables: Tables) -> dict[str, Any]:
+    """Sizes of the session's database, and of the archive it will make; what ``needs_of_*`` go by."""
+    sizes = session.row(_SIZES)
+    return dict(
+        sizes,
+        tables=sum(table.table_bytes for table in tables.kept),
+        table_count=len(tables.kept),
+        indexes=sum(table.index_bytes for table in tables.kept),
+        largest_indexes=[row["bytes"] for row in session.rows(_INDEXES)],
+        tablespaces={row["name"]: row["bytes"] for row in session.rows(_TABLESPACES)},
+        archive=archive_size.measure(session, tables.kept).as_dict(),
+        machine=file_systems.machine(),
+    )
+
+
+def needs_on_source(sizes: dict[str, Any], options: dict[str, Any]) -> list[Need]:
+    """The archive, and the buffer of a tar."""
+    needs = [_archive(sizes, options), Need(options["state_dir"], "state and log", STATE_BYTES, 100)]
+    if options["format"] == "tar":
+        largest = int(sizes["archive"]["largest_text_bytes"] * ARCHIVE_MARGIN)
+        needs.append(Need(str(TMPFILE_FOLDER), "pg_dump's buffer of the largest table", largest, 1))
+    return needs
+
+
+def needs_on_target(
+    sizes: dict[str, Any], options: dict[str, Any], folders: ServerFolders, wal_limit: int, present: int
+) -> list[Need]:
+    """The archive where it is transferred, the unpacked tar, and what the server writes (where that can be seen).
+
+    ``present`` are the bytes of the half-done database that the restore will drop.
+    """
+    needs = [Need(options["state_dir"], "state and log", STATE_BYTES, 100)]
+    if options["archive_here"]:
+        needs.append(_archive(sizes, options))
+    if options["format"] == "tar":
+        text = int(sizes["archive"]["text_bytes"] * ARCHIVE_MARGIN)
+        needs.append(Need(options["state_dir"], "unpacked tar", text, 1))
+    if folders.data is None or folders.wal is None:
+        return needs
+    data = int((sizes["tables"] + sizes["indexes"] + sizes["matviews"] + sizes["large_objects"]) * DATA_MARGIN)
+    elsewhere = {
+        name: int(size * DATA_MARGIN) for name, size in sizes["tablespaces"].items() if name in folders.tablespaces
+    }
+    # Three files for a relation: its main fork, its free space map and its visibility map.
+    files = 3 * sizes["relations"]
+    needs.append(Need(str(folders.data), "database", max(0, data - sum(elsewhere.values())), files, present))
+    needs += [Need(str(folders.tablespaces[name]), f"tablespace {name}", size) for name, size in elsewhere.items()]
+    needs.append(Need(str(folders.wal), "WAL", min(wal_limit, int(data * WAL_SHARE)), 10))
+    # At once: as many index builds as there are workers, or the copy that REFRESH ... CONCURRENTLY compares with.
+    temporary = max(sum(sizes["largest_indexes"][: max(1, options.get("jobs", 2))]), sizes["largest_matview"])
+    needs.append(Need(str(folders.temporary[0]), "temporary files", temporary, 100))
+    return needs
+
+
+def needs_by_guide(database_bytes: int, side: str, staging_dir: str, data: Path | None) -> list[Need]:
+    """What the manual guide asks for: three times the database, on either server."""
+    if side == "target" and data is not None:
+        return [
+            Need(staging_dir, "guide: dump and its compressed copy", (GUIDE_FACTOR - 1) * database_bytes),
+            Need(str(data), "guide: database", database_bytes),
+        ]
+    return [Need(staging_dir, "guide: 3 x the database", GUIDE_FACTOR * database_bytes)]
+
+
+def examine(session: Session, options: dict[str, Any]) -> dict[str, Any]:
+    """The whole plan of ``options['side']``, by ``options['rule']``, given ``options['sizes']`` of the source."""
+    side, sizes = options["side"], options["sizes"]
+    folders = server_folders.find(session) if side == "target" else ServerFolders()
+    if side == "target":
+        needs = needs_on_target(sizes, options, folders, _wal_limit(session), _half_done(session, options))
+        needs += _needs_of_neighbour(options)
+    else:
+        needs = needs_on_source(sizes, options)
+    if options["rule"] == "guide":
+        needs = needs_by_guide(sizes["database"], side, options["staging_dir"], folders.data)
+    needs += [Need(**need) for need in options.get("needs") or []]
+    return {
+        "rule": options["rule"],
+        "file_systems": judge(needs),
+        "needs": [dict(vars(need)) for need in needs],
+        "guide_bytes": GUIDE_FACTOR * sizes["database"],
+        "unknown": ["data directory"] if folders.reason else [],
+        "unknown_reason": folders.reason,
+    }
+
+
+def without_database(options: dict[str, Any]) -> dict[str, Any]:
+    """The plan of explicit ``needs``, and of the guide's rule when ``database_bytes`` says how large the database is.
+
+    Raises MigrationError ``option_missing`` when neither is given.
+    """
+    size = options["database_bytes"]
+    needs = [Need(**need) for need in options["needs"]]
+    if size is not None and options["rule"] == "guide":
+        needs += needs_by_guide(size, options["side"] or "source", options["staging_dir"], None)
+    if not needs:
+        raise MigrationError(
+            "Nothing to look at: give needs, or side and database, or database_bytes with rule 'guide'.",
+            "option_missing",
+        )
+    return {
+        "rule": options["rule"],
+        "file_systems": judge(needs),
+        "needs": [dict(vars(need)) for need in needs],
+        "guide_bytes": None if size is None else GUIDE_FACTOR * size,
+        "unknown": [],
+        "unknown_reason": "",
+    }
+
+
+def _archive(sizes: dict[str, Any], options: dict[str, Any]) -> Need:
+    size = archive_bytes(sizes["archive"], options["format"], options["compression"]) + sizes["large_objects"]
+    final = expand(options["staging_dir"]) / options["migration_id"]
+    # A half-done one is redone in its place, a finished one is not repeated.
+    present = folder_bytes(final) + folder_bytes(final.with_name(final.name + ".partial"))
+    return Need(options["staging_dir"], "archive", int(size * ARCHIVE_MARGIN), sizes["table_count"] + 10, present)
+
+
+def _needs_of_neighbour(options: dict[str, Any]) -> list[Need]:
+    """What the source will write on this very machine, when both servers share it."""
+    if not options["sizes"]["machine"] or options["sizes"]["machine"] != file_systems.machine():
+        return []
+    return [
+        replace(Need(**need), use=need["use"] if need["use"] == "archive" else f"source: {need['use']}")
+        for need in options.get("neighbour_needs") or []
+    ]
+
+
+def _half_done(session: Session, options: dict[str, Any]) -> int:
+    """Bytes of the database that the restore makes afresh, when an earlier attempt left one."""
+    if find_database(session, options["incoming"]) is None:
+        return 0
+    return int(session.value("SELECT pg_catalog.pg_database_size(%s)", [options["incoming"]]))
+
+
+def _wal_limit(session: Session) -> int:
+    return int(session.value(_WAL))

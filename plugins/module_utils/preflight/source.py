@@ -1,0 +1,268 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight on the source: can it be dumped, and what must the target know of it? Everything is only read."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..archive import pg_dump
+from ..common.errors import MigrationError
+from ..common.findings import Findings
+from ..common.progress_line import amount, duration
+from ..evidence import digest
+from ..host import programs
+from ..host.files import check_writable, expand
+from ..jobs.job import look
+from ..postgres import role_plan, search_path_checks
+from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
+from ..postgres.database import database_size, find_database, server
+from ..postgres.matview_graph import Matview, read_graph
+from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
+from ..postgres.schema import extension_versions, read_schema
+from . import contents as preflight_contents
+from . import disk_plan
+
+OLDEST = 10
+# Bytes of tables in a second, of the whole way: what two cores with a good disk did, and a third of it.
+FAST, SLOW = 45e6, 15e6
+
+
+def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
+    """Every finding, and the facts for the target's side (as far as they could be had)."""
+    findings = Findings()
+    facts: dict[str, Any] = {}
+    check_folders(findings, options)
+    session = findings.ask("connection", lambda: Session(settings), lambda _s: f"connected to {settings}")
+    if session is None:
+        findings.ask("pg_dump", lambda: programs.find("pg_dump", options["bin_dir"]), _say_program)
+        return findings, facts
+    with session:
+        _Source(session, findings, facts, options).examine()
+    return findings, facts
+
+
+def check_folders(findings: Findings, options: dict[str, Any]) -> None:
+    """The folders that this host will write into."""
+    for name, option in (("state folder", "state_dir"), ("staging folder", "staging_dir")):
+        findings.ask(name, partial(_writable, options[option]), lambda path: f"{path} can be written")
+    findings.attempt("other migrations", lambda: _other_migrations(findings, options))
+
+
+def _other_migrations(findings: Findings, options: dict[str, Any]) -> None:
+    """Jobs of other migrations that run on this host take their part of it."""
+    running = [
+        f"{folder.parents[1].name} ({folder.name})"
+        for folder in sorted(expand(options["state_dir"]).glob("*/jobs/*"))
+        if folder.parents[1].name != options["migration_id"] and look(folder).status == "running"
+    ]
+    if running:
+        findings.warning(
+            "other migrations",
+            f"On this host run {', '.join(running)}: both will be slower, and need disk space of their own.",
+        )
+
+
+def _writable(folder: str) -> Path:
+    path = expand(folder)
+    check_writable(path)
+    return path
+
+
+def _say_program(program: programs.Program) -> str:
+    return f"{program.path}, version {program.major}"
+
+
+class _Source:
+    def __init__(self, session: Session, findings: Findings, facts: dict[str, Any], options: dict[str, Any]) -> None:
+        self.session = session
+        self.findings = findings
+        self.facts = facts
+        self.options = options
+        self.schema: dict[str, dict[str, Any]] = {}
+
+    def examine(self) -> None:
+        find = self.findings
+        find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
+        find.attempt("server version", self._server)
+        find.ask("pg_dump", self._pg_dump, _say_program)
+        find.attempt("database", self._database)
+        tables = find.ask(
+            "tables", lambda: list_tables(self.session), lambda found: f"{len(found.kept)} tables to carry over"
+        )
+        find.attempt("schema", self._schema)
+        if tables is not None:
+            self._tables(tables)
+        find.attempt("roles", self._roles)
+        find.attempt("materialized views", self._matviews)
+        find.attempt("indexes", self._expressions)
+
+    def _server(self) -> None:
+        facts = server(self.session)
+        self.facts["server"] = facts
+        self.facts["running_server"] = running_server(self.session)
+        if facts["major"] < OLDEST:
+            self.findings.failure(
+                "server version",
+                f"The source is PostgreSQL {facts['version']}; {OLDEST} is the oldest that is supported. "
+                "Upgrade it first, or dump by hand.",
+            )
+            return
+        self.findings.ok("server version", f"PostgreSQL {facts['version']}")
+        if facts["standby"]:
+            self.findings.warning(
+                "standby",
+                "The source is a standby: long queries can be cancelled by its replication. "
+                "Use the primary, or set hot_standby_feedback for the time of the dump.",
+            )
+
+    def _pg_dump(self) -> programs.Program:
+        program = programs.find("pg_dump", self.options["bin_dir"])
+        programs.check_pg_dump(program, self.session.version)
+        pg_dump.choose_compression(self.options["compression"], program, self.options["format"])
+        digest.choose_method(self.options["digest_method"], self.session.version)
+        self.facts["pg_dump_major"] = program.major
+        return program
+
+    def _database(self) -> None:
+        name = self.session.settings.database
+        properties = find_database(self.session, name)
+        if properties is None:
+            raise MigrationError(f"There is no database {name!r} on the source: check the name.", "database_missing")
+        properties["bytes"] = database_size(self.session, name)
+        self.facts["database"] = properties
+        self.facts["extensions"] = extension_versions(self.session)
+        if properties["encoding"] == "SQL_ASCII":
+            self.findings.failure(
+                "encoding",
+                f"The source's database {name!r} has the encoding SQL_ASCII, so nobody knows what its bytes mean, and "
+                "digests can't be compared. Convert it into a UTF8 database first.",
+            )
+        else:
+            self.findings.ok("encoding", f"{properties['encoding']}, {properties['lc_collate']}")
+
+    def _tables(self, tables: Tables) -> None:
+        find = self.findings
+        user = self.session.settings.user
+        find.ask("couch2pg", lambda: check_couchdb(tables.kept), lambda _none: "there is a table couchdb")
+        find.ask("rights", lambda: check_readable(tables.kept, user), lambda _none: f"{user!r} may read every table")
+        if tables.left_out:
+            names = ", ".join(f"{entry['table']} ({entry['reason']})" for entry in tables.left_out[:5])
+            find.warning("left out", f"Not carried over: {names}", tables=tables.left_out)
+        find.attempt("disk", lambda: self._disk(tables))
+
+        if self.schema:
+            preflight_contents.examine(self.session, find, self.facts, self.schema, tables)
+
+    def _schema(self) -> None:
+        self.schema = read_schema(self.session)
+
+    def _disk(self, tables: Tables) -> None:
+        sizes = disk_plan.measure(self.session, tables)
+        self.facts["sizes"] = sizes
+        report = disk_plan.examine(self.session, dict(self.options, side="source", sizes=sizes))
+        # For a target on this very machine, whose disks must hold both.
+        self.facts["needs"] = report["needs"]
+        report_disk(self.findings, report)
+        archive = next((need["bytes"] for need in report["needs"] if need["use"] == "archive"), 0)
+        self.findings.ok(
+            "estimate",
+            f"{amount(sizes['tables'], 'bytes')} in tables make an archive of at most about {amount(archive, 'bytes')}; "
+            f"dump, restore and verification together take between {duration(sizes['tables'] / FAST)} "
+            f"and {duration(sizes['tables'] / SLOW)}, plus the transfer. A rehearsal tells more.",
+            archive_bytes=archive,
+            table_bytes=sizes["tables"],
+        )
+
+    def _roles(self) -> None:
+        properties = self.facts.get("database")
+        schema = self.schema
+        if properties is None or not schema:
+            return
+        wanted = role_plan.needed(self.session, schema, properties)
+        names = [role["name"] for role in wanted]
+        self.facts["roles"] = wanted
+        self.facts["owners"] = sorted(role_plan.owners(schema))
+        self.facts["acted_for"] = sorted(role_plan.acted_for(schema))
+        self.findings.ok("roles", f"{len(names)} roles own or may use something: {', '.join(names)}")
+        members = role_plan.members(self.session, names)
+        if members:
+            who = "; ".join(f"{', '.join(found[:5])} (of {group})" for group, found in sorted(members.items()))
+            self.findings.warning(
+                "members of roles",
+                f"Not carried over, because nothing here names them: the members {who}. Create them on the target "
+                "where they are needed, and grant them their groups.",
+                members=members,
+            )
+
+    def _matviews(self) -> None:
+        matviews = read_graph(self.session)
+        self.facts["matviews"] = [matview.key for matview in matviews]
+        refresher = self._refresher()
+        reasons = {matview.key: _sickness(matview, refresher) for matview in matviews}
+        sick = [f"{key} ({reason})" for key, reason in reasons.items() if reason]
+        if sick:
+            self.findings.warning(
+                "materialized views",
+                f"refresh_matviews() can't refresh {', '.join(sick[:5])}; couch2pg stops there on the source already. "
+                "Mend them, or drop them if nobody needs them.",
+                matviews=sick,
+            )
+        else:
+            self.findings.ok("materialized views", f"{len(matviews)}, all populated, each with a unique index")
+        found = search_path_checks.of_matviews(self.session, matviews, self.options["function_search_path"])
+        self.facts["hazards"] = [hazard.as_dict() for hazard in found]
+
+    def _refresher(self) -> str:
+        """Who owns ``refresh_matviews()``, and so must own every materialized view; empty where there is no such function."""
+        owners = self.session.rows(
+            "SELECT pg_catalog.pg_get_userbyid(proowner) AS owner FROM pg_catalog.pg_proc "
+            "WHERE proname = 'refresh_matviews' AND pronargs = 0"
+        )
+        return str(owners[0]["owner"]) if len(owners) == 1 else ""
+
+    def _expressions(self) -> None:
+        for hazard in search_path_checks.of_tables(self.session, self.options["function_search_path"]):
+            name = f"{hazard.kind} {hazard.name}"
+            if hazard.mended:
+                self.findings.warning(
+                    name,
+                    f"The {name} needs a search_path, which the restore gives to {', '.join(hazard.functions)} "
+                    "on the target only.",
+                    **hazard.as_dict(),
+                )
+            else:
+                self.findings.failure(
+                    name, f"The {name} can't be restored: {hazard.reason} {hazard.remedy}", **hazard.as_dict()
+                )
+
+
+def _sickness(matview: Matview, refresher: str) -> str:
+    if not matview.populated:
+        return "not populated"
+    if not matview.has_unique_index:
+        return "no unique index"
+    if refresher and matview.owner != refresher:
+        return f"owned by {matview.owner}, not by {refresher}"
+    return "" if matview.schema == "public" else "not in schema public"
+
+
+def report_disk(findings: Findings, report: dict[str, Any]) -> None:
+    """The disk plan as findings: one for each file system, one for what can't be seen."""
+    for place in report["file_systems"]:
+        name = f"disk {place['mount_point']}"
+        findings.attempt(name, partial(_report_place, findings, name, place))
+    for name in report["unknown"]:
+        findings.warning(
+            f"disk of {name}",
+            f"The file system of the {name} can't be seen from here: {report['unknown_reason']}. Look at its free space.",
+        )
+
+
+def _report_place(findings: Findings, name: str, place: dict[str, Any]) -> None:
+    disk_plan.check(place)
+    needed, free, left = (amount(place[key], "bytes") for key in ("needed", "free", "left_over"))
+    findings.ok(name, f"{needed} needed for {', '.join(place['uses'])}, {free} free, {left} left over", **place)

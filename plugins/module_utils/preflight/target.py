@@ -1,0 +1,186 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight on the target: can it hold what the source has, under the name it shall bear? Everything is only read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..common.findings import Findings
+from ..host import programs
+from ..host.files import expand, read_json
+from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
+from ..postgres.database import find_database, is_empty, other_sessions, server
+from ..postgres.identifiers import check_length
+from ..record import document as record_document
+from ..record import permission
+from ..record.promoted import already_promoted
+from ..record.rolled_back import already_reversed
+from ..restore import target_database
+from . import disk_plan
+from .differences import Differences
+from .source import check_folders, report_disk
+
+OLDEST = 13
+
+
+def examine(
+    settings: ConnectionSettings, options: dict[str, Any], source: dict[str, Any]
+) -> tuple[Findings, dict[str, Any]]:
+    """Every finding, and facts of the target. ``source`` has the facts of the source; empty, what needs them is left out."""
+    findings = Findings()
+    facts: dict[str, Any] = {}
+    check_folders(findings, options)
+    findings.ask("pg_restore", lambda: _pg_restore(options, source), lambda p: f"{p.path}, version {p.major}")
+    session = findings.ask(
+        "connection", lambda: Session(settings.maintenance), lambda _s: f"connected to {settings.maintenance}"
+    )
+    if session is None:
+        return findings, facts
+    with session:
+        _Target(session, settings, findings, facts, options, source).examine()
+    return findings, facts
+
+
+def _pg_restore(options: dict[str, Any], source: dict[str, Any]) -> programs.Program:
+    program = programs.find("pg_restore", options["bin_dir"])
+    if "pg_dump_major" in source:
+        programs.check_pg_restore(program, source["pg_dump_major"])
+    return program
+
+
+class _Target:
+    def __init__(
+        self,
+        session: Session,
+        settings: ConnectionSettings,
+        findings: Findings,
+        facts: dict[str, Any],
+        options: dict[str, Any],
+        source: dict[str, Any],
+    ) -> None:
+        self.session = session
+        self.settings = settings
+        self.findings = findings
+        self.facts = facts
+        self.options = options
+        self.source = source
+        self.state: Path = expand(options["state_dir"]) / options["migration_id"]
+
+    def examine(self) -> None:
+        find = self.findings
+        if self._is_the_source():
+            find.failure(
+                "other server",
+                f"Source and target are one and the same server ({self.settings.place}): the target would be built "
+                "over what it was made from. Correct couch2pg_login_host, _port and _unix_socket of each host.",
+            )
+            return
+        find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
+        find.attempt("server version", self._server)
+        find.attempt("names", self._names)
+        find.attempt("target database", self._real)
+        if self.facts.get("promoted"):
+            return
+        find.attempt("incoming database", self._incoming)
+        if self.source:
+            Differences(self.session, self.settings, self.findings, self.facts, self.options, self.source).examine()
+            find.attempt("disk", self._disk)
+
+    def _is_the_source(self) -> bool:
+        return running_server(self.session) == self.source.get("running_server")
+
+    def _server(self) -> None:
+        facts = server(self.session)
+        self.facts["server"] = facts
+        version, theirs = facts["major"], self.source.get("server", {}).get("major", 0)
+        if version < OLDEST:
+            self.findings.failure(
+                "server version",
+                f"The target is PostgreSQL {facts['version']}; {OLDEST} or newer is needed. Upgrade it first.",
+            )
+        elif version < theirs:
+            self.findings.failure(
+                "server version",
+                f"The target is PostgreSQL {version}, older than the source ({theirs}): a database can't go back. "
+                f"Install PostgreSQL {theirs} or newer on the target.",
+            )
+        elif facts["standby"]:
+            self.findings.failure("server version", "The target is a standby, which can't be written. Use its primary.")
+        else:
+            self.findings.ok("server version", f"PostgreSQL {facts['version']}")
+
+    def _names(self) -> None:
+        name = self.settings.database
+        for each in (self.options["incoming"], f"{name}_replaced_20000101T000000"):
+            check_length(each)
+        self.findings.ok("names", "all names fit into 63 bytes")
+
+    def _real(self) -> None:
+        name = self.settings.database
+        reversed_ = already_reversed(self.settings, self.state)
+        if reversed_ is not None:
+            raise MigrationError(
+                f"The migration {self.state.name!r} was rolled back; what it had moved is kept as {reversed_['kept_as']!r}. To migrate "
+                "again, set couch2pg_migration_id to another name.",
+                "rolled_back",
+            )
+        promoted = already_promoted(self.settings, self.state, name)
+        self.facts["promoted"] = promoted is not None
+        self.facts["promotion_recorded"] = False
+        if promoted is not None:
+            known = record_document.load(self.state / record_document.NAME)
+            self.facts["promotion_recorded"] = known is not None and permission.done(known, "promote") is not None
+            self.findings.ok("target database", f"{name!r} was promoted by this migration already")
+            return
+        rehearsal, replace = self.options["rehearsal"], self.options["replace_existing"]
+        found = target_database.check_real_database(self.settings, name, replace or rehearsal)
+        if found is None:
+            self.findings.ok("target database", f"there is no {name!r} yet")
+            return
+        with Session(self.settings) as session:
+            empty = is_empty(session)
+        if empty:
+            self.findings.ok("target database", f"{name!r} is empty, and lends its owner, settings and grants")
+        elif replace:
+            self.findings.warning(
+                "target database", f"{name!r} is not empty and will be kept as {name}_replaced_<time>."
+            )
+        else:
+            self.findings.warning(
+                "target database",
+                f"{name!r} is not empty. The rehearsal leaves it alone; the migration itself will refuse it, unless "
+                "couch2pg_replace_existing allows to keep it aside under another name.",
+            )
+        connected = other_sessions(self.session, name)
+        if connected:
+            who = ", ".join(f"{row['role']} from {row['client']}" for row in connected[:3])
+            self.findings.warning(
+                "open sessions", f"{name!r} is used by {who}: it can't be renamed until these sessions have ended."
+            )
+
+    def _incoming(self) -> None:
+        name = self.options["incoming"]
+        if find_database(self.session, name) is None:
+            self.findings.ok("incoming database", f"there is no {name!r} yet")
+            return
+        intent = read_json(self.state / target_database.INTENT)
+        if intent == {"identity": server_identity(self.session), "name": name}:
+            self.findings.ok("incoming database", f"{name!r} is this migration's own")
+            return
+        raise MigrationError(
+            f"The target already has a database {name!r}, and this migration didn't make it. "
+            "Rename or drop it if nobody needs it, then run again.",
+            "incoming_exists",
+        )
+
+    def _disk(self) -> None:
+        if "sizes" in self.source:
+            sizes = self.source["sizes"]
+            if self.options["tablespaces"] == "default":
+                sizes = dict(sizes, tablespaces={})
+            options = dict(self.options, side="target", sizes=sizes, neighbour_needs=self.source.get("needs", []))
+            report_disk(self.findings, disk_plan.examine(self.session, options))

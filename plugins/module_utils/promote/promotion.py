@@ -1,0 +1,114 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Phase promote: the verified database gets its real name, in one transaction with whatever bore that name before."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from ..common.errors import MigrationError
+from ..host.files import write_json
+from ..jobs import job
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.database import find_database, is_empty, other_sessions
+from ..postgres.identifiers import check_length, quote
+from ..record.promoted import PROMOTED
+
+
+def verified_oid(state: Path) -> int:
+    """The oid of the database that this migration's verification found the same as the source.
+
+    Raises MigrationError ``not_verified`` when there was none.
+    """
+    verified = job.look(state / "jobs" / "verify")
+    if verified.status != "done":
+        raise MigrationError(
+            f"This migration has no successful verification in {verified.folder}: nothing is promoted without one. "
+            "Run the verification first.",
+            "not_verified",
+        )
+    return int(verified.result["value"]["oid"])
+
+
+def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, replace_existing: bool) -> dict[str, Any]:
+    """What has to be renamed; raises MigrationError for what forbids it.
+
+    ``oid`` is the database that was verified: no other one is ever promoted.
+    """
+    with Session(settings.maintenance) as session:
+        found = find_database(session, incoming)
+        if found is None or found["oid"] != oid:
+            raise MigrationError(
+                f"The database that was verified (oid {oid}) is not called {incoming!r} any more. "
+                "Look at what happened to it; to start over, choose another migration_id.",
+                "incoming_missing",
+            )
+        existing = find_database(session, name)
+    if existing is None:
+        return {"existing": None}
+    with Session(settings.to(name)) as session:
+        empty = is_empty(session)
+    if not empty and not replace_existing:
+        raise MigrationError(
+            f"The target's database {name!r} is not empty any more. Nothing was changed. "
+            "See who writes to it; to keep it aside under another name, set replace_existing to true.",
+            "target_not_empty",
+        )
+    return {"existing": existing, "empty": empty}
+
+
+def promote(
+    settings: ConnectionSettings,
+    state: Path,
+    name: str,
+    incoming: str,
+    oid: int,
+    existing: dict[str, Any] | None,
+    clock: Callable[[], float] = time.time,
+) -> dict[str, Any]:
+    """Rename, all or nothing; returns the names before and after."""
+    kept_as = None
+    with Session(settings.maintenance) as session:
+        check_nobody_connected(session, [incoming] + ([name] if existing else []))
+        session.execute("BEGIN")
+        if existing:
+            kept_as = check_length(f"{name}_replaced_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
+            rename(session, name, kept_as)
+        rename(session, incoming, name)
+        identity = server_identity(session)
+        # Known before it is so: an interruption in between is recognised by the name that the oid then bears.
+        stored = {"identity": identity, "oid": oid, "name": name, "kept_as": kept_as}
+        write_json(state / PROMOTED, stored)
+        session.execute("COMMIT")
+    return stored
+
+
+def rename(session: Session, old: str, new: str) -> None:
+    """Give a database another name. Raises MigrationError ``database_in_use``."""
+    try:
+        session.execute(f"ALTER DATABASE {quote(old)} RENAME TO {quote(new)}")
+    except MigrationError as error:
+        if error.details.get("sqlstate") == "55006":
+            raise _in_use(old, []) from error
+        raise
+
+
+def check_nobody_connected(session: Session, names: list[str]) -> None:
+    """Raise MigrationError ``database_in_use`` that says who uses one of ``names``."""
+    for name in names:
+        connected = other_sessions(session, name)
+        if connected:
+            raise _in_use(name, connected)
+
+
+def _in_use(name: str, connected: list[dict[str, Any]]) -> MigrationError:
+    who = ", ".join(f"{row['role']} ({row['application_name'] or 'no name'}, {row['client']})" for row in connected[:3])
+    return MigrationError(
+        f"The database {name!r} can't be renamed while it is used{': ' + who if who else ''}. "
+        "Nothing was changed. End these sessions, then run again.",
+        "database_in_use",
+        sessions=connected,
+    )

@@ -1,0 +1,75 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the record speaks of what is there: the verified database, under its name, on this very server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..postgres.connection import ConnectionSettings
+from . import permission
+from .permission import Need, Record
+from .promoted import already_promoted
+
+NEEDS: dict[str, Need] = {
+    need.__name__: need
+    for need in (
+        permission.verified,
+        permission.promoted,
+        permission.healthy,
+        permission.couch2pg_moved,
+        permission.healthy_where_moved,
+        permission.dashboards_same,
+        permission.cut_over,
+        permission.not_rolled_back,
+    )
+}
+
+
+def look(settings: ConnectionSettings, state: Path, record: Record | None, needs: list[str]) -> dict[str, Any]:
+    """What the record says that others need, once it permits what is asked and fits what is there.
+
+    Raises MigrationError ``record_missing``, ``record_altered``, ``not_permitted`` or ``stale_evidence``.
+    """
+    known = permission.require(record, *(NEEDS[name] for name in needs))
+    phases = known["phases"]
+    promoted = permission.done(known, "promote")
+    rolled_back = permission.done(known, "rollback")
+    if promoted is not None and rolled_back is None:
+        check_promoted(settings, state, known)
+    dump = permission.done(known, "dump") or {}
+    return {
+        "database": known["database"],
+        "source": {
+            "host": phases["dump"]["host"] if dump else "",
+            "identity": dump.get("server_identity"),
+            "oid": dump.get("database_oid"),
+            "archive": dump.get("archive", ""),
+        },
+        "target": {
+            "host": phases["promote"]["host"] if promoted else "",
+            "archive": (permission.done(known, "transfer") or {}).get("archive", ""),
+            **{name: (promoted or {}).get(name) for name in ("identity", "oid", "name", "kept_as")},
+        },
+        "manifest_sha256": dump.get("manifest_sha256", ""),
+        "handed_over": permission.done(known, "handover") is not None,
+        "rolled_back": rolled_back,
+        "cleanup": permission.done(known, "cleanup") or {},
+    }
+
+
+def check_promoted(settings: ConnectionSettings, state: Path, record: Record) -> None:
+    """Raise MigrationError ``stale_evidence`` unless the database that was verified bears its real name on this server."""
+    promoted = record["phases"]["promote"]["result"]
+    stored = already_promoted(settings, state, promoted["name"])
+    if stored is None or any(stored[field] != promoted[field] for field in ("identity", "oid")):
+        raise MigrationError(
+            f"The evidence is not of what is there now: the database {promoted['name']!r} at {settings.place} is not the one "
+            f"(oid {promoted['oid']} on server {promoted['identity']}) that this migration verified. Nothing was changed. "
+            "Check couch2pg_migration_id and the inventory; if it was replaced since, migrate again under another migration_id.",
+            "stale_evidence",
+            promoted=promoted,
+        )

@@ -1,0 +1,28 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether this migration was rolled back, as its state folder on the target records it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..host.files import read_json
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.database import find_database_by_oid
+
+REVERSED = "rolled_back.json"
+
+
+def already_reversed(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
+    """What was rolled back in this migration; None when it wasn't, or its transaction never ended."""
+    stored = read_json(state / REVERSED)
+    if not isinstance(stored, dict):
+        return None
+    with Session(settings.maintenance) as session:
+        if stored["identity"] != server_identity(session):
+            return None
+        found = find_database_by_oid(session, stored["oid"])
+    # One that is gone was dropped by somebody since.
+    return stored if found is None or found["name"] == stored["kept_as"] else None

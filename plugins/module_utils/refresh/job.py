@@ -1,0 +1,254 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Phase refresh: every materialized view, in dependency order, then once the way couch2pg will do it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..common.progress_line import duration
+from ..jobs.context import JobContext
+from ..jobs.job import JobSpec
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.database import current_oid, find_database_by_oid
+from ..postgres.identifiers import qualified, quote
+from ..postgres.matview_graph import Matview, read_graph
+from ..record.promoted import PROMOTED
+from ..record.restored import restored_oid
+
+UNPOPULATED = "55000"
+
+_ADVICE = {
+    "42P01": "A function in it names a table without its schema: set search_path on the function "
+    "(ALTER FUNCTION ... SET search_path = public, pg_temp).",
+    "42883": "It calls a function without its schema, or one that is missing: qualify the name or set search_path on the caller.",
+    "42501": "Its owner lacks a privilege on what it reads: grant it.",
+    "53100": "The disk is full: free space on the target.",
+    "57014": "It was cancelled.",
+    "22012": "Its own query fails on the data, as it would on the source.",
+}
+
+
+def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
+    """Identity of the server and the database, which stay the same when the database is renamed.
+
+    ``restored``: it is the one that this migration has restored and nobody else uses yet, so that a materialized view
+    that is populated was refreshed by an earlier attempt.
+    """
+    with Session(settings) as session:
+        identity, oid = server_identity(session), current_oid(session)
+    restored = not (state / PROMOTED).exists() and restored_oid(state, identity) == oid
+    return {"identity": identity, "oid": oid, "restored": restored}
+
+
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
+    """The job for a refresh with the module's ``options``, given what ``examine`` found."""
+    fingerprint = {"server_identity": known["identity"], "database_oid": known["oid"]}
+    parameters = dict(
+        fingerprint,
+        connection=settings.public(),
+        jobs=max(1, options["jobs"]),
+        maintenance_work_mem=options["maintenance_work_mem"],
+        call_function=options["call_function"],
+        go_on=known["restored"],
+    )
+    return JobSpec("refresh", run, parameters, fingerprint, {"login_password": settings.password or ""})
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """Refresh everything; the work of the job ``refresh``. Raises ``refresh_failed`` that names each failure."""
+    settings = context.connection()
+    started = time.monotonic()
+    with Session(settings) as session:
+        pending = read_graph(session)
+    scheduler = _Scheduler(context, settings, pending)
+    context.progress.step("materialized views", len(pending), "matviews", probe=scheduler.look)
+    done = scheduler.run()
+    failed = [entry for entry in done if entry["error"]]
+    if failed:
+        first = failed[0]
+        more = f" {len(failed) - 1} more failed; see the details." if len(failed) > 1 else ""
+        raise MigrationError(
+            f"The materialized view {first['matview']} can't be refreshed: {first['error']}. {first['advice']}{more}",
+            "refresh_failed",
+            matviews=failed,
+        )
+    function = None
+    if context.parameters["call_function"]:
+        before = 0 if any(entry["done_before"] for entry in done) else sum(entry["seconds"] for entry in done)
+        function = _call_function(context, settings, before)
+    return {
+        "matviews": done,
+        "function": function,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+class _Scheduler:
+    """Workers that each take a matview whose dependencies are done.
+
+    A function may hide a dependency from the catalog; then PostgreSQL says that a matview isn't populated, and the
+    refresh is tried again after another one has succeeded.
+    """
+
+    def __init__(self, context: JobContext, settings: ConnectionSettings, matviews: list[Matview]) -> None:
+        self._context = context
+        self._settings = settings
+        self._waiting = {matview.key: matview for matview in matviews}
+        self._retry: dict[str, Matview] = {}
+        # Since when each is being refreshed.
+        self._running: dict[str, float] = {}
+        self._outcomes: dict[str, dict[str, Any]] = {}
+        self._changed = threading.Condition()
+        self._sessions: list[Session] = []
+        self._aborted = False
+        self._go_on = context.parameters["go_on"]
+
+    def look(self) -> tuple[int, str]:
+        """How many are refreshed, and those that are being so, each with its time."""
+        with self._changed:
+            done = sum(not outcome["error"] for outcome in self._outcomes.values())
+            running = [f"{key} for {duration(time.monotonic() - since)}" for key, since in self._running.items()]
+        return done, ", ".join(running)
+
+    def run(self) -> list[dict[str, Any]]:
+        workers = max(1, min(self._context.parameters["jobs"], len(self._waiting)))
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            futures = [pool.submit(self._worker) for _number in range(workers)]
+            try:
+                # In short waits, so that a signal is noticed.
+                while not all(future.done() for future in futures):
+                    time.sleep(0.1)
+            except BaseException:
+                self._abort()
+                raise
+        for future in futures:
+            future.result()
+        return list(self._outcomes.values())
+
+    def _worker(self) -> None:
+        try:
+            with Session(self._settings) as session:
+                with self._changed:
+                    self._sessions.append(session)
+                memory = self._context.parameters["maintenance_work_mem"]
+                session.execute("SELECT pg_catalog.set_config('maintenance_work_mem', %s, false)", [memory])
+                # The search_path that couch2pg's own refresh will have.
+                session.execute("RESET search_path")
+                matview = self._take()
+                while matview is not None:
+                    self._finish(matview, _refresh(session, matview, self._go_on and matview.populated))
+                    matview = self._take()
+        except BaseException:
+            self._abort()
+            raise
+
+    def _abort(self) -> None:
+        with self._changed:
+            self._aborted = True
+            for session in self._sessions:
+                session.cancel()
+            self._changed.notify_all()
+
+    def _take(self) -> Matview | None:
+        with self._changed:
+            while not self._aborted:
+                for key, matview in self._waiting.items():
+                    if not any(name in self._waiting or name in self._running for name in matview.depends_on):
+                        del self._waiting[key]
+                        self._running[key] = time.monotonic()
+                        return matview
+                if not self._running:
+                    return None
+                self._changed.wait(timeout=0.5)
+            return None
+
+    def _finish(self, matview: Matview, outcome: dict[str, Any]) -> None:
+        with self._changed:
+            self._running.pop(matview.key, None)
+            self._outcomes[matview.key] = outcome
+            if outcome["sqlstate"] == UNPOPULATED:
+                self._retry[matview.key] = matview
+            elif not outcome["error"]:
+                self._waiting.update(self._retry)
+                self._retry.clear()
+            self._changed.notify_all()
+
+
+def _refresh(session: Session, matview: Matview, done_before: bool) -> dict[str, Any]:
+    """Refresh one, plainly: the first time there is nothing to compare with, which CONCURRENTLY would do."""
+    started = time.monotonic()
+    outcome: dict[str, Any] = {"matview": matview.key, "rows": None, "error": None, "sqlstate": None, "advice": None}
+    outcome["done_before"] = done_before
+    name = qualified(matview.schema, matview.name)
+    try:
+        if not done_before:
+            session.execute(f"REFRESH MATERIALIZED VIEW {name}")
+        session.execute(f"ANALYZE {name}")
+        outcome["rows"] = session.value(f"SELECT pg_catalog.count(*) FROM {name}")
+    except MigrationError as error:
+        if error.code != "sql":
+            raise
+        state = error.details["sqlstate"]
+        reason = error.message.split(": ", 1)[1].rstrip(".")
+        outcome.update(error=reason, sqlstate=state, advice=_ADVICE.get(state, "Mend its definition, then run again."))
+        outcome["context"] = error.details["context"]
+    outcome["seconds"] = round(time.monotonic() - started, 1)
+    return outcome
+
+
+def _call_function(context: JobContext, settings: ConnectionSettings, before: float) -> dict[str, Any] | None:
+    """Call ``refresh_matviews()`` as its owner, who is couch2pg's role; None where there is no such function.
+
+    before: seconds that the same views have just taken, one by one; 0 where that isn't known.
+    """
+    with Session(settings) as session:
+        found = session.rows(
+            "SELECT n.nspname AS schema, pg_catalog.pg_get_userbyid(p.proowner) AS owner FROM pg_catalog.pg_proc AS p "
+            "JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace "
+            "WHERE p.proname = 'refresh_matviews' AND p.pronargs = 0 ORDER BY n.nspname = 'public' DESC LIMIT 1"
+        )
+        if not found:
+            return None
+        owner, name = found[0]["owner"], qualified(found[0]["schema"], "refresh_matviews")
+        started = time.monotonic()
+        # It refreshes them all once more, and nobody is told how far it is.
+        context.progress.step(
+            "refresh_matviews()",
+            round(before),
+            "s",
+            estimated=True,
+            probe=lambda: (int(time.monotonic() - started), ""),
+        )
+        try:
+            session.execute(f"SET ROLE {quote(owner)}")
+            session.execute("RESET search_path")
+            session.execute(f"SELECT {name}()")
+        except MigrationError as error:
+            raise MigrationError(
+                f"refresh_matviews() fails as {owner!r}, and couch2pg would stop there: {error.message} "
+                "Mend that materialized view, then run again.",
+                "refresh_function_failed",
+                **error.details,
+            ) from error
+        return {
+            "name": f"{found[0]['schema']}.refresh_matviews()",
+            "role": owner,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+
+
+def still_valid(settings: ConnectionSettings, oid: int) -> bool:
+    """Whether the database that was refreshed is still there with every matview populated."""
+    with Session(settings.maintenance) as session:
+        found = find_database_by_oid(session, oid)
+    if found is None:
+        return False
+    with Session(settings.to(found["name"])) as session:
+        return bool(session.value("SELECT pg_catalog.count(*) FROM pg_catalog.pg_matviews WHERE NOT ispopulated") == 0)

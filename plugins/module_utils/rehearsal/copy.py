@@ -1,0 +1,96 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Dropping the copy that a rehearsal made: the one database that this collection drops on a target, and its roles with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..host.files import read_json
+from ..jobs import job
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.database import find_database, other_sessions, roles
+from ..postgres.identifiers import quote
+from ..record.promoted import PROMOTED
+from ..record.restored import STEPS_FILE, restored_oid
+from ..restore import target_database
+from . import rehearsals
+
+
+def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
+    """What is to be dropped, read-only: ``database`` (its name, or None when it is gone) and ``roles``.
+
+    Raises MigrationError for a database that this rehearsal did not make, or that somebody uses.
+    """
+    name = settings.database
+    if rehearsals.rehearses(state.name) is None or (state / PROMOTED).exists():
+        raise MigrationError(
+            f"{state.name!r} is not a rehearsal: nothing of it is dropped. Give the name of the rehearsal.",
+            "not_a_rehearsal",
+        )
+    with Session(settings.maintenance) as session:
+        identity = server_identity(session)
+        found = find_database(session, name)
+        if found is not None:
+            _check_ours(state, identity, found)
+            _check_unused(session, name)
+        made = [] if _migration_restores(state) else _made_roles(state, identity)
+        left = [role["name"] for role in roles(session, set(made)) if not role["login"]]
+    return {"database": None if found is None else name, "roles": left}
+
+
+def _check_ours(state: Path, identity: str, found: dict[str, Any]) -> None:
+    """It has the name and the oid that the restore of this rehearsal wrote down for this very server."""
+    intent = {"identity": identity, "name": found["name"]}
+    if read_json(state / target_database.INTENT) != intent or restored_oid(state, identity) != found["oid"]:
+        raise MigrationError(
+            f"The target's database {found['name']!r} was not made by the rehearsal {state.name}, and is not dropped. "
+            "Rename or drop it if nobody needs it, then run again.",
+            "not_ours",
+            database=found["name"],
+        )
+
+
+def _check_unused(session: Session, name: str) -> None:
+    connected = other_sessions(session, name)
+    if connected:
+        who = ", ".join(f"{row['role']} from {row['client']}" for row in connected[:3])
+        raise MigrationError(
+            f"The copy {name!r} is used by {who}, and is not dropped. End these sessions, then run again; "
+            "to keep it, set couch2pg_rehearsal_keep to true.",
+            "database_in_use",
+            sessions=connected,
+        )
+
+
+def _migration_restores(state: Path) -> bool:
+    """Whether the migration itself restores here at this moment, and counts on the roles that are there."""
+    migration = rehearsals.rehearses(state.name) or ""
+    return job.look(state.parent / migration / "jobs" / "restore").status == "running"
+
+
+def _made_roles(state: Path, identity: str) -> list[str]:
+    stored = read_json(state / STEPS_FILE)
+    if not isinstance(stored, dict) or (stored.get("of") or {}).get("server_identity") != identity:
+        return []
+    return [str(name) for name in (stored.get("done") or {}).get("roles") or []]
+
+
+def drop(settings: ConnectionSettings, planned: dict[str, Any]) -> dict[str, Any]:
+    """Do it; returns what was dropped. A role that something else on this server needs by now stays."""
+    dropped = []
+    with Session(settings.maintenance) as session:
+        if planned["database"] is not None:
+            session.execute(f"DROP DATABASE {quote(planned['database'])}")
+        for role in planned["roles"]:
+            try:
+                session.execute(f"DROP ROLE {quote(role)}")
+            except MigrationError as error:
+                if error.details.get("sqlstate") != "2BP01":
+                    raise
+                continue
+            dropped.append(role)
+    return {"database": planned["database"], "roles": dropped}

@@ -1,0 +1,201 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Phase restore: the archive into ``<database>_incoming``, section by section, with every message accounted for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Mapping
+
+from ..archive import manifest
+from ..archive.check import check_archive
+from ..common.errors import MigrationError
+from ..host import programs
+from ..host.files import expand, read_json
+from ..jobs import job
+from ..jobs.context import JobContext
+from ..jobs.job import JobSpec
+from ..postgres import function_paths
+from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, server_identity
+from ..postgres.database import end_sessions, find_database, find_database_by_oid
+from ..postgres.identifiers import check_length
+from ..postgres.relations import list_tables
+from ..postgres.workers import run_in_sessions
+from . import roles as restore_roles
+from . import steps as restore_steps
+from . import target_database
+from .sections import Sections
+from .steps import RestoreSteps
+
+# What a half-done database was made with can't be changed in its middle.
+CHOICES = ("role_map", "missing_roles", "tablespaces", "extension_versions")
+
+
+def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
+    """Everything that can be known before the restore starts; raises MigrationError for what would make it fail.
+
+    The archive may not be there yet (check mode): then ``archive_snapshot`` is None.
+    """
+    program = programs.find("pg_restore", options["bin_dir"])
+    check_length(options["incoming"])
+    function_paths.check(options["function_search_path"])
+    with Session(settings.maintenance) as session:
+        check_no_pooler(session)
+        identity = server_identity(session)
+    root = expand(options["archive"])
+    if not (root / manifest.MANIFEST).exists():
+        return {"identity": identity, "archive_snapshot": None}
+    listing = manifest.load(root)
+    programs.check_pg_restore(program, listing["options"]["pg_dump_major"])
+    return {"identity": identity, "archive_snapshot": f"{listing['server_identity']} {listing['snapshot']}"}
+
+
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
+    """The job for a restore with the module's ``options``, given what ``examine`` found."""
+    fingerprint = {
+        "server_identity": known["identity"],
+        "database": options["database"],
+        "incoming": options["incoming"],
+        "archive_snapshot": known["archive_snapshot"],
+        **{name: options[name] for name in CHOICES},
+    }
+    parameters = dict(
+        fingerprint,
+        migration_id=options["migration_id"],
+        state_dir=str(expand(options["state_dir"])),
+        archive=str(expand(options["archive"])),
+        connection=settings.public(),
+        bin_dir=options["bin_dir"],
+        jobs=max(1, options["jobs"]),
+        function_search_path=options["function_search_path"],
+        replace_existing=options["replace_existing"],
+        maintenance_work_mem=options["maintenance_work_mem"],
+    )
+    secrets = {"login_password": settings.password or ""}
+    return JobSpec("restore", run, parameters, fingerprint, secrets, loose=CHOICES)
+
+
+def still_valid(settings: ConnectionSettings, paths: Mapping[str, str], state: Path, result: dict[str, Any]) -> bool:
+    """Whether the database that was restored is still there, whatever it is called by now.
+
+    Until it is verified, its functions can still get other ``paths``; MigrationError ``different_work`` says that it is.
+    """
+    with Session(settings.maintenance) as session:
+        found = find_database_by_oid(session, result["oid"])
+    if found is None:
+        return False
+    applied = result.get("function_search_path", {})
+    differs = {function: path for function, path in paths.items() if applied.get(function) != path}
+    if not differs or found["name"] != result["incoming"]:
+        return True
+    verified = job.look(state / "jobs" / "verify")
+    if verified.status == "done" and verified.result["value"]["oid"] == result["oid"]:
+        raise MigrationError(
+            f"{result['incoming']!r} is verified already, without the function_search_path of {', '.join(sorted(differs))}. "
+            f"Leave it as it was, or drop {result['incoming']!r} on the target, so that it is restored and verified anew.",
+            "different_work",
+            differs=differs,
+        )
+    return False
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """Restore the archive; the work of the job ``restore``. A failed one leaves nothing under the real name.
+
+    What an earlier attempt has done is not done again: sections, tables with their rows, indexes, digests.
+    """
+    parameters = context.parameters
+    settings = context.connection()
+    root = Path(parameters["archive"])
+    started = time.monotonic()
+    state = Path(parameters["state_dir"]) / parameters["migration_id"]
+    check_archive(root, state, parameters["jobs"], context.progress)
+    evidence = read_json(root / manifest.EVIDENCE)
+    lender = target_database.check_real_database(settings, parameters["database"], parameters["replace_existing"])
+    steps = RestoreSteps(state, parameters["server_identity"], parameters["archive_snapshot"])
+    resumed = _database(settings, parameters, steps, evidence, lender)
+    incoming = settings.to(parameters["incoming"])
+    sections = Sections(context, incoming, root, evidence, steps)
+    sections.run()
+    moved = restore_roles.finish(incoming, state, steps, parameters["server_identity"])
+    context.progress.step("analyze", len(evidence["tables"]), "tables")
+    analyzing = time.monotonic()
+    _analyze(context, incoming)
+    sections.seconds["analyze"] = time.monotonic() - analyzing
+    restore_steps.make_durable(incoming)
+    return {
+        "incoming": parameters["incoming"],
+        "oid": steps.oid,
+        "server_identity": parameters["server_identity"],
+        "database": parameters["database"],
+        "created_roles": steps.result("roles"),
+        "moved_roles": moved,
+        "function_settings": steps.result("functions") or {},
+        "function_search_path": steps.result("paths") or {},
+        "settings_left_out": steps.result("settings") or [],
+        "resumed_after": resumed,
+        "harmless_messages": sections.harmless,
+        "tables": steps.result("digests"),
+        "rows": sum(table["rows"] for table in steps.result("digests")),
+        "seconds": round(time.monotonic() - started, 1),
+        "section_seconds": {name: round(value, 1) for name, value in sections.seconds.items()},
+        "lender": lender is not None,
+        "properties": lender or evidence["database"],
+    }
+
+
+def _database(
+    settings: ConnectionSettings,
+    parameters: dict[str, Any],
+    steps: RestoreSteps,
+    evidence: dict[str, Any],
+    lender: dict[str, Any] | None,
+) -> list[str]:
+    """The database to restore into, made or found half-done; returns the sections that are done in it."""
+    name = parameters["incoming"]
+    with Session(settings.maintenance) as session:
+        found = find_database(session, name)
+        choices = {choice: parameters[choice] for choice in CHOICES}
+        if found is not None and found["oid"] == steps.oid and steps.result("pre-data"):
+            _check_choices(name, steps.result("choices") or choices, choices)
+            end_sessions(session, name)
+            return [section for section in ("pre-data", "data", "post-data") if steps.result(section)]
+        state = Path(parameters["state_dir"]) / parameters["migration_id"]
+        target_database.start_incoming(session, state, parameters["server_identity"], name)
+        # Those that an earlier attempt made are still waiting for their passwords.
+        before = steps.result("roles") or []
+        planned = restore_roles.make(session, state, parameters, evidence)
+        oid, left_out = target_database.create(session, name, evidence["database"], lender, planned.moves)
+        steps.start(oid)
+        steps.mark("roles", sorted({*before, *planned.kept}))
+        steps.mark("moves", planned.moves)
+        steps.mark("settings", left_out)
+        steps.mark("choices", choices)
+        return []
+
+
+def _check_choices(database: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    differs = [
+        f"{name} was {before.get(name)!r}, is now {now[name]!r}" for name in now if before.get(name) != now[name]
+    ]
+    if differs:
+        raise MigrationError(
+            f"The half-done database {database!r} was begun with other parameters: {'; '.join(differs)}. Use the same ones "
+            f"again, or drop {database!r} on the target, so that it is begun anew.",
+            "different_work",
+            before=before,
+            now=now,
+        )
+
+
+def _analyze(context: JobContext, incoming: ConnectionSettings) -> None:
+    with Session(incoming) as session:
+        names = [table.sql for table in list_tables(session).kept]
+
+    def analyze(session: Session, name: str) -> None:
+        session.execute(f"ANALYZE {name}")
+        context.progress.advance(1, name)
+
+    run_in_sessions(names, context.parameters["jobs"], lambda: Session(incoming), analyze)

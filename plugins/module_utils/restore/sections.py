@@ -1,0 +1,224 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The three sections of an archive, each by a run of pg_restore; tables are digested while their indexes are built."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from ..archive import pg_restore
+from ..common.errors import MigrationError
+from ..common.parallel import run_together
+from ..evidence import digest
+from ..host import programs
+from ..jobs.context import JobContext
+from ..postgres import extension_versions, function_paths
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.relations import list_tables
+from ..postgres.server_progress import COPY_SINCE, CopyProgress, DatabaseSize, IndexProgress
+from . import steps as restore_steps
+from .messages import Listener
+from .steps import RestoreSteps
+
+
+class Sections:
+    """One restore's sections. ``steps`` knows which are done, and is told of the others.
+
+    harmless: the harmless messages of pg_restore.
+    seconds: how long each section took.
+    """
+
+    def __init__(
+        self,
+        context: JobContext,
+        incoming: ConnectionSettings,
+        root: Path,
+        evidence: dict[str, Any],
+        steps: RestoreSteps,
+    ) -> None:
+        self._context = context
+        self._incoming = incoming
+        self._root = root
+        self._evidence = evidence
+        self._steps = steps
+        self._jobs = context.parameters["jobs"]
+        self._resumed = steps.result("pre-data") is not None
+        self._stop = threading.Event()
+        self._program = programs.find("pg_restore", context.parameters["bin_dir"])
+        self._archive = root
+        self._lines: list[str] = []
+        self.harmless: list[dict[str, Any]] = []
+        self.seconds: dict[str, float] = {}
+
+    def run(self) -> None:
+        """Everything that isn't done yet."""
+        progress = self._context.progress
+        progress.plan(3 if self._steps.result("data") else 4)
+        progress.step("prepare")
+        if not all(self._steps.result(name) for name in pg_restore.SECTIONS):
+            self._archive = pg_restore.unpacked(self._root, self._evidence["dump"]["format"], self._context.work)
+            self._lines = pg_restore.read_list(self._program, self._archive)
+        if not self._steps.result("pre-data"):
+            self._extensions()
+            self._restore("pre-data", 1)
+            # Large objects can't be loaded a second time: then the next attempt starts afresh.
+            if not pg_restore.has_large_objects(self._lines):
+                self._done("pre-data")
+        paths = self._context.parameters["function_search_path"]
+        # They can be given later, too: a view that can't be refreshed without one is found when all else is done.
+        if paths:
+            with Session(self._incoming) as session:
+                before = self._steps.result("functions") or {}
+                self._steps.mark("functions", {**before, **function_paths.apply(session, paths)})
+                self._steps.mark("paths", {**(self._steps.result("paths") or {}), **paths})
+        if not self._steps.result("data"):
+            self._data()
+        self._post_data_and_digests()
+
+    def _extensions(self) -> None:
+        """Those whose version the operator chose, after the schemas that they need."""
+        versions = self._context.parameters["extension_versions"]
+        needed = set(extension_versions.schemas(versions, self._evidence).values()) - {"public", "pg_catalog"}
+        if needed:
+            first = pg_restore.schemas(self._lines, needed)
+            rest = [line for line in self._lines if line not in first]
+            self._lines = first
+            self._restore("pre-data", 1)
+            self._lines = rest
+        with Session(self._incoming) as session:
+            extension_versions.create(session, versions, self._evidence)
+
+    def _data(self) -> None:
+        sizes = {table["table"]: table["bytes"] for table in self._evidence["tables"]}
+        total = sum(sizes.values())
+        loaded: set[str] = set()
+        if self._resumed:
+            self._lines, loaded = restore_steps.leave_out_loaded(self._incoming, self._lines)
+        with Session(self._incoming) as session:
+            tells_of_copies = session.version >= COPY_SINCE
+        if tells_of_copies:
+            # How many rows there will be is known exactly, and so is how many have come.
+            rows = {table["table"]: table["rows"] for table in self._evidence["tables"]}
+            one_by_one = self._jobs == 1 or self._evidence["dump"]["format"] == "tar"
+            copied = CopyProgress(self._incoming, sizes, rows, one_by_one, loaded)
+            self._context.progress.step("data", total, "bytes", probe=copied)
+            self._restore("data", self._jobs, copied.listen)
+            copied.close()
+        else:
+            size = DatabaseSize(self._incoming)
+            self._context.progress.step("data", total, "bytes", estimated=True, probe=size)
+            self._restore("data", self._jobs)
+            size.close()
+        self._done("data")
+
+    def _post_data_and_digests(self) -> None:
+        jobs = self._jobs
+        indexes = self._evidence["indexes"]
+        built = IndexProgress(self._incoming, indexes)
+        total = sum(index["bytes"] for index in indexes)
+        self._context.progress.step("indexes", total, "bytes", estimated=True, probe=built)
+        try:
+            run_together(
+                lambda: self._post_data(max(1, jobs - jobs // 2)),
+                lambda: self._digests(max(1, jobs // 2)),
+                self._stop,
+                one_by_one=jobs == 1,
+            )
+        finally:
+            built.close()
+
+    def _post_data(self, jobs: int) -> None:
+        if not self._steps.result("post-data"):
+            self._restore("post-data", jobs)
+            self._done("post-data")
+
+    def _digests(self, workers: int) -> None:
+        if self._steps.result("digests"):
+            return
+        with Session(self._incoming) as session:
+            tables = list_tables(session).kept
+        total = sum(table.table_bytes for table in tables)
+        track = self._context.progress.beside("digests", total, "bytes")
+        found = digest.digest_tables(
+            tables, self._evidence["digest_method"], workers, lambda: Session(self._incoming), track.advance, self._stop
+        )
+        self._done("digests", [table.as_dict() for table in found])
+
+    def _restore(
+        self,
+        section: str,
+        workers: int,
+        on_line: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        started = time.monotonic()
+        listing = self._context.work / f"{section}.list"
+        pg_restore.write_list(self._lines, listing)
+        command = pg_restore.build(self._program, section, self._archive, listing, self._incoming.conninfo(), workers)
+        if self._context.parameters["tablespaces"] == "default":
+            command.insert(1, "--no-tablespaces")
+        listener = Listener(resumed=self._resumed and section == "post-data")
+        self.harmless += _run_pg_restore(self._context, self._incoming, section, command, listener, on_line, self._stop)
+        self.seconds[section] = time.monotonic() - started
+
+    def _done(self, step: str, result: Any = True) -> None:
+        restore_steps.make_durable(self._incoming)
+        self._steps.mark(step, result)
+
+
+def _run_pg_restore(
+    context: JobContext,
+    incoming: ConnectionSettings,
+    section: str,
+    command: list[str],
+    listener: Listener,
+    on_line: Callable[[str], None],
+    stop: threading.Event,
+) -> list[dict[str, Any]]:
+    """One run of pg_restore; returns its harmless messages, raises for every other one and for a bad exit code."""
+
+    def listen(line: str) -> None:
+        context.log(line)
+        listener.line(line)
+        on_line(line)
+
+    environment = incoming.environment(context.passfile())
+    environment["PGOPTIONS"] = pg_restore.session_options(
+        {
+            "maintenance_work_mem": context.parameters["maintenance_work_mem"],
+            "max_parallel_maintenance_workers": context.parameters["jobs"],
+            # Made up for by one synchronous commit at the end.
+            "synchronous_commit": "off",
+            "statement_timeout": 0,
+            "lock_timeout": 0,
+            "idle_in_transaction_session_timeout": 0,
+        }
+    )
+    code = programs.run(command, environment, listen, stop)
+    listener.flush()
+    if stop.is_set():
+        raise MigrationError("pg_restore was stopped.", "stopped")
+    failures = listener.failures
+    if failures:
+        first = failures[0]
+        more = f" ({len(failures) - 1} more messages are in the details)" if len(failures) > 1 else ""
+        raise MigrationError(
+            f"pg_restore ({section}) reported: {first['message'].splitlines()[0]}. {first['advice']}{more}",
+            "pg_restore_failed",
+            section=section,
+            exit_code=code,
+            messages=failures[:20],
+        )
+    # 1 is what it ends with when it went on after a message; those were all harmless here.
+    if code not in (0, 1) or (code == 1 and not listener.found):
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise MigrationError(
+            f"pg_restore ({section}) {ended} without a reason; its log is in {context.folder / 'log'}. Run again.",
+            "pg_restore_failed",
+            section=section,
+            exit_code=code,
+        )
+    return listener.found

@@ -1,0 +1,131 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of a restore is done and safe on the disk, so that the next attempt goes on from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..archive import pg_restore
+from ..common.errors import MigrationError
+from ..host.files import read_json, write_json
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.identifiers import qualified
+from ..postgres.relations import list_tables
+from ..record.restored import STEPS_FILE
+
+_CONFIGURATION = """
+SELECT n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, e.condition
+FROM (SELECT pg_catalog.unnest(extconfig) AS oid, pg_catalog.unnest(extcondition) AS condition
+      FROM pg_catalog.pg_extension) AS e
+JOIN pg_catalog.pg_class AS c ON c.oid = e.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r'
+"""
+
+
+class RestoreSteps:
+    """The steps of one restore: of this archive, into the database with this oid of this server."""
+
+    def __init__(self, state: Path, identity: str, archive_snapshot: str) -> None:
+        self._path = state / STEPS_FILE
+        self._identity = {"server_identity": identity, "archive_snapshot": archive_snapshot}
+        stored = read_json(self._path)
+        same = isinstance(stored, dict) and stored.get("of") == self._identity
+        # Anything else than what was written here means that nothing is known to be done.
+        done, oid = (stored.get("done"), stored.get("oid")) if same else (None, None)
+        self.oid: int | None = oid if isinstance(oid, int) else None
+        self._done: dict[str, Any] = done if isinstance(done, dict) and self.oid is not None else {}
+
+    def start(self, oid: int) -> None:
+        """A new database, in which nothing is done."""
+        self.oid, self._done = oid, {}
+        self._write()
+
+    def result(self, step: str) -> Any:
+        """What ``mark`` was given, or None when the step isn't done."""
+        return self._done.get(step)
+
+    def mark(self, step: str, result: Any = True) -> None:
+        """The step is done, and what it wrote is on the disk."""
+        self._done[step] = result
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self._path, {"of": self._identity, "oid": self.oid, "done": self._done})
+
+
+def leave_out_loaded(settings: ConnectionSettings, lines: list[str]) -> tuple[list[str], set[str]]:
+    """The archive's list without the rows of tables that hold theirs, and the names of these (``schema.name``).
+
+    A table is one COPY, which committed all or none. One that the list doesn't name clearly is emptied and loaded again.
+    """
+    with Session(settings) as session:
+        loaded = {
+            pg_restore.entry_of_rows(table.schema, table.name, table.owner): table
+            for table in list_tables(session).kept
+            if session.value(f"SELECT EXISTS (SELECT FROM ONLY {table.sql})")
+        }
+        left, unclear = pg_restore.without(lines, set(loaded))
+        for entry in unclear:
+            session.execute(f"TRUNCATE ONLY {loaded[entry].sql}")
+        _empty_extensions(session, lines)
+    return left, {table.key for entry, table in loaded.items() if entry not in unclear}
+
+
+def _empty_extensions(session: Session, lines: list[str]) -> None:
+    """Take the operator's rows out of tables that are members of extensions, to be loaded again.
+
+    The extension brings rows of its own, so that those which are there tell nothing; it says itself which rows pg_dump
+    carries (``pg_extension_config_dump``). Raises MigrationError ``rows_remain`` when they can't be taken out.
+    """
+    tables = {
+        pg_restore.entry_of_rows(row["schema"], row["name"], row["owner"]): row for row in session.rows(_CONFIGURATION)
+    }
+    _left, unclear = pg_restore.without(lines, set(tables))
+    remaining = [row for entry, row in tables.items() if entry not in unclear and _has_rows(session, row)]
+    # One may refer to another: as long as any can be emptied, the others are tried again.
+    while remaining:
+        kept = [row for row in remaining if not _emptied(session, row)]
+        if len(kept) == len(remaining):
+            names = ", ".join(f"{row['schema']}.{row['name']}" for row in kept)
+            database = session.settings.database
+            raise MigrationError(
+                f"Rows of {names}, which belong to an extension, were loaded before and can't be taken out to be loaded again. "
+                f"Drop {database!r} on the target, so that it is begun anew.",
+                "rows_remain",
+                tables=names,
+            )
+        remaining = kept
+
+
+def _has_rows(session: Session, table: dict[str, Any]) -> bool:
+    return bool(session.value(f"SELECT EXISTS (SELECT FROM ONLY {_rows_of(table)})"))
+
+
+def _emptied(session: Session, table: dict[str, Any]) -> bool:
+    try:
+        session.execute(f"DELETE FROM ONLY {_rows_of(table)}")
+    except MigrationError as error:
+        if error.code != "sql":
+            raise
+        return False
+    # A trigger may have kept some.
+    return not _has_rows(session, table)
+
+
+def _rows_of(table: dict[str, Any]) -> str:
+    return f"{qualified(table['schema'], table['name'])} {table['condition']}"
+
+
+def make_durable(settings: ConnectionSettings) -> None:
+    """Have the server write its log to the disk, with all the asynchronous commits before.
+
+    A synchronous commit does that, but only one that has written something: a temporary table costs least.
+    """
+    with Session(settings) as session:
+        session.execute("BEGIN")
+        session.execute("SET LOCAL synchronous_commit = on")
+        session.execute("CREATE TEMPORARY TABLE couch2pg_flush () ON COMMIT DROP")
+        session.execute("COMMIT")

@@ -1,0 +1,157 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The database that is restored into: who may use its name, the roles it needs, and making it like the source's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Iterable
+
+from ..common.errors import MigrationError
+from ..host.files import read_json, write_json
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.database import end_sessions, find_database, is_empty
+from ..postgres.identifiers import check_length, literal, quote
+from ..postgres.privileges import GRANTABLE, grantee, privilege
+from ..postgres.role_mapping import Moves, moved_database
+
+INTENT = "incoming.json"
+
+
+def check_real_database(settings: ConnectionSettings, name: str, replace_existing: bool) -> dict[str, Any] | None:
+    """The properties of the database that bears the real name, or None.
+
+    Raises MigrationError ``target_not_empty`` when it holds something and may not be replaced.
+    """
+    with Session(settings.maintenance) as session:
+        found = find_database(session, name)
+    if found is None:
+        return None
+    with Session(settings.to(name)) as session:
+        empty = is_empty(session)
+    if not empty and not replace_existing:
+        raise MigrationError(
+            f"The target already has a database {name!r} that is not empty. Nothing was changed. "
+            "Check that this is the right server; to keep it aside under another name, set replace_existing to true.",
+            "target_not_empty",
+            database=name,
+        )
+    return found
+
+
+def start_incoming(session: Session, state: Path, identity: str, name: str) -> None:
+    """Make sure that no database is called ``name``, dropping only what an earlier attempt of this migration left.
+
+    Raises MigrationError ``incoming_exists`` for a database of anybody else.
+    """
+    check_length(name)
+    intent = read_json(state / INTENT)
+    mine = {"identity": identity, "name": name}
+    found = find_database(session, name)
+    if found is not None:
+        if intent != mine:
+            raise MigrationError(
+                f"The target already has a database {name!r}, and this migration didn't make it. "
+                "Rename or drop it if nobody needs it, then run again.",
+                "incoming_exists",
+                database=name,
+            )
+        end_sessions(session, name)
+        session.execute(f"DROP DATABASE {quote(name)}")
+    write_json(state / INTENT, mine)
+
+
+def create(
+    session: Session, name: str, source: dict[str, Any], lender: dict[str, Any] | None, moves: Moves
+) -> tuple[int, list[str]]:
+    """Create the database ``name`` with the source's encoding and locale; returns its oid, and the settings that failed.
+
+    Owner, settings and grants come from ``lender`` (the empty database that the operator made), else from the source,
+    whose roles are moved.
+    """
+    model = lender or moved_database(source, moves)
+    session.execute(_create_statement(session, name, model["owner"], source))
+    left_out = []
+    for setting in model["settings"] or []:
+        left_out += _try_setting(session, f"ALTER DATABASE {quote(name)}", setting)
+    for role, settings in sorted((model["role_settings"] or {}).items()):
+        for setting in settings:
+            left_out += _try_setting(session, f"ALTER ROLE {quote(role)} IN DATABASE {quote(name)}", setting)
+    if model["connection_limit"] != -1:
+        session.execute(f"ALTER DATABASE {quote(name)} CONNECTION LIMIT {int(model['connection_limit'])}")
+    if model["comment"]:
+        session.execute(f"COMMENT ON DATABASE {quote(name)} IS {literal(model['comment'])}")
+    for statement in _grant_statements(name, model):
+        session.execute(statement)
+    oid = int(session.value("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = %s", [name]))
+    return oid, left_out
+
+
+def _try_setting(session: Session, start: str, setting: str) -> list[str]:
+    """Set it; a setting that this server doesn't have, or doesn't take, is returned. Preflight has named it."""
+    try:
+        session.execute(f"{start} {_set(setting)}")
+    except MigrationError as error:
+        if error.code != "sql":
+            raise
+        return [setting]
+    return []
+
+
+def refused_settings(session: Session, settings: Iterable[str]) -> dict[str, str]:
+    """Those of ``settings`` (``name=value``) that this server would not take, with its reason. Nothing is set."""
+    refused = {}
+    session.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        for setting in settings:
+            name, value = setting.split("=", 1)
+            session.execute("SAVEPOINT tried")
+            try:
+                session.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
+            except MigrationError as error:
+                # Some can be set for a database, and not in a session that has begun.
+                if error.details.get("sqlstate") != "55P02":
+                    refused[setting] = error.message.split(": ", 1)[-1]
+                session.execute("ROLLBACK TO SAVEPOINT tried")
+    finally:
+        session.execute("ROLLBACK")
+    return refused
+
+
+def _create_statement(session: Session, name: str, owner: str, source: dict[str, Any]) -> str:
+    parts = [
+        f"CREATE DATABASE {quote(name)} OWNER {quote(owner)} TEMPLATE template0",
+        f"ENCODING {literal(source['encoding'])}",
+        f"LC_COLLATE {literal(source['lc_collate'])}",
+        f"LC_CTYPE {literal(source['lc_ctype'])}",
+    ]
+    if session.version >= 150000:
+        if source["locale_provider"] == "i":
+            parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {literal(source['locale'])}")
+        elif source["locale_provider"] == "b":
+            parts.append(f"LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(source['locale'])}")
+        else:
+            parts.append("LOCALE_PROVIDER libc")
+    return " ".join(parts)
+
+
+def _set(setting: str) -> str:
+    """``SET`` for a ``name=value`` of pg_db_role_setting; lists such as search_path are quoted already."""
+    name, value = setting.split("=", 1)
+    if name in ("search_path", "DateStyle", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"):
+        return f"SET {quote(name)} TO {value or literal('')}"
+    return f"SET {quote(name)} TO {literal(value)}"
+
+
+def _grant_statements(name: str, model: dict[str, Any]) -> list[str]:
+    """From what a new database grants (everything to its owner, CONNECT and TEMPORARY to all) to what ``model`` does."""
+    statements = [f"REVOKE ALL ON DATABASE {quote(name)} FROM PUBLIC"]
+    for text in model["grants"]:
+        role = grantee(text)
+        if role == model["owner"]:
+            continue
+        option = GRANTABLE if text.endswith(GRANTABLE) else ""
+        to = "PUBLIC" if role == "PUBLIC" else quote(role)
+        statements.append(f"GRANT {privilege(text)} ON DATABASE {quote(name)} TO {to}{option}")
+    return statements

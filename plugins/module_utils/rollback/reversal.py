@@ -1,0 +1,67 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reverse of a promotion: the migrated database is kept under another name, and what bore its name before gets it back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from ..common.errors import MigrationError
+from ..host.files import read_json, write_json
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.database import find_database, find_database_by_oid
+from ..postgres.identifiers import check_length
+from ..promote.promotion import check_nobody_connected, rename
+from ..record.promoted import PROMOTED
+from ..record.rolled_back import REVERSED
+
+
+def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
+    """The promotion that is to be undone: its database, and the name of what it moved aside (None when there is nothing).
+
+    Raises MigrationError ``not_promoted`` or ``stale_evidence``.
+    """
+    stored = read_json(state / PROMOTED)
+    if not isinstance(stored, dict):
+        raise MigrationError(
+            f"Nothing was promoted in this migration: {state / PROMOTED} is missing. There is nothing to roll back; to stop what "
+            "runs, use cht.couch2pg.cancel.",
+            "not_promoted",
+        )
+    with Session(settings.maintenance) as session:
+        found = find_database_by_oid(session, stored["oid"]) if stored["identity"] == server_identity(session) else None
+        if found is None or found["name"] != stored["name"]:
+            raise MigrationError(
+                f"The database {stored['name']!r} that this migration promoted (oid {stored['oid']}) is not at {settings.place} any "
+                "more, or has another name. Nothing was changed. Look at what happened to it.",
+                "stale_evidence",
+                promoted=stored,
+            )
+        before = stored.get("kept_as")
+        restored = before if before and find_database(session, before) is not None else None
+    return {"name": stored["name"], "oid": stored["oid"], "identity": stored["identity"], "restored": restored}
+
+
+def reverse(
+    settings: ConnectionSettings,
+    state: Path,
+    planned: dict[str, Any],
+    clock: Callable[[], float] = time.time,
+) -> dict[str, Any]:
+    """Rename both, all or nothing."""
+    name = planned["name"]
+    kept_as = check_length(f"{name}_rolled_back_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
+    with Session(settings.maintenance) as session:
+        check_nobody_connected(session, [name] + ([planned["restored"]] if planned["restored"] else []))
+        session.execute("BEGIN")
+        rename(session, name, kept_as)
+        if planned["restored"]:
+            rename(session, planned["restored"], name)
+        # Known before it is so: an interruption in between is recognised by the name that the oid then bears.
+        stored = dict(planned, kept_as=kept_as)
+        write_json(state / REVERSED, stored)
+        session.execute("COMMIT")
+    return stored

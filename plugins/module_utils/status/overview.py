@@ -1,0 +1,106 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the migrations of a host stand: their phases, their jobs, and what went wrong last."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from ..common.errors import MigrationError
+from ..common.progress_line import describe
+from ..host.files import expand, read_json
+from ..jobs import job, limits
+from ..record import document as record_document
+from ..record.promoted import PROMOTED
+
+
+def migration_ids(state_dir: str) -> list[str]:
+    """The migrations that this host knows."""
+    root = expand(state_dir)
+    if not root.is_dir():
+        return []
+    return sorted(
+        path.name for path in root.iterdir() if (path / "jobs").is_dir() or (path / record_document.NAME).exists()
+    )
+
+
+def overview(state_dir: str, migration_id: str, clock: Callable[[], float] = time.time) -> dict[str, Any]:
+    """One migration, as this host sees it. A damaged file is told of, and no reason to stop."""
+    phases: dict[str, Any] = {}
+    problems = []
+    try:
+        known = record_document.load(record_document.record_path(state_dir, migration_id))
+        phases = {
+            name: {"status": phase["status"], "at": phase["at"], "host": phase["host"], "error": phase["error"]}
+            for name, phase in (known or {"phases": {}})["phases"].items()
+        }
+    except MigrationError as error:
+        problems.append(error.message)
+    jobs = []
+    for folder in job.job_folders(state_dir, migration_id):
+        try:
+            jobs.append(_job(folder, clock()))
+        except MigrationError as error:
+            problems.append(error.message)
+    return {
+        "migration_id": migration_id,
+        "phases": phases,
+        "jobs": jobs,
+        "promoted": _promoted(expand(state_dir) / migration_id),
+        "problems": problems,
+    }
+
+
+def _job(folder: Path, now: float) -> dict[str, Any]:
+    state = job.look(folder)
+    error = None
+    try:
+        state.raise_if_failed()
+    except MigrationError as raised:
+        error = raised.as_dict()
+    return {
+        "kind": folder.name,
+        "status": state.status,
+        "line": describe(state.progress, now) if state.status == "running" else "",
+        "progress": state.progress,
+        "limits": limits.load(folder).as_dict(),
+        "error": error,
+        "log": str(folder / "log"),
+    }
+
+
+def _promoted(state: Path) -> dict[str, Any] | None:
+    try:
+        stored = read_json(state / PROMOTED)
+    except MigrationError:
+        return None
+    return stored if isinstance(stored, dict) else None
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """An overview as lines for a person."""
+    shown = [f"Migration {found['migration_id']}"]
+    running = [entry for entry in found["jobs"] if entry["status"] == "running"]
+    active = {entry["kind"] for entry in running}
+    done = [name for name, phase in found["phases"].items() if phase["status"] == "done"]
+    if done:
+        shown.append(f"  done     {', '.join(done)}")
+    else:
+        # The record is on another host.
+        jobs = [entry["kind"] for entry in found["jobs"] if entry["status"] == "done"]
+        shown += [f"  done     {', '.join(jobs)}"] if jobs else []
+    shown += [f"  running  {entry['kind']}: {entry['line']}" for entry in running]
+    for name, phase in found["phases"].items():
+        if phase["status"] == "failed" and name not in active:
+            shown.append(f"  failed   {name} on {phase['host']}, {phase['at']}: {phase['error']['msg']}")
+    for entry in found["jobs"]:
+        # What a run has written into the record is told already.
+        if entry["error"] and found["phases"].get(entry["kind"], {}).get("status") != "failed":
+            shown.append(f"  stopped  {entry['kind']}: {entry['error']['message']} Log: {entry['log']}")
+    if found["promoted"]:
+        shown.append(f"  promoted {found['promoted'].get('name')}")
+    shown += [f"  look at  {problem}" for problem in found["problems"]]
+    return shown if len(shown) > 1 else [*shown, "  nothing has been done here yet"]

@@ -1,0 +1,272 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Phase transfer: the archive arrives on the target, and every byte of it is proven; the work of the job ``transfer``."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Callable
+
+from ..archive import check as archive_check
+from ..archive import manifest
+from ..common.errors import MigrationError
+from ..host.files import expand, remove_tree
+from ..host.programs import Output
+from ..jobs import limits
+from ..jobs.context import JobContext
+from ..jobs.job import JobSpec
+from ..jobs.limits import Limits
+from . import forced_command, partial_archive, rsync
+from . import key as transfer_key
+
+WAYS = ("direct", "relay")
+# A connection that is lost is tried again: as often as it brings something, and so often when it doesn't.
+TRIES = 4
+PAUSE_SECONDS = 3.0
+# A file whose content differs is fetched whole; twice in a row it isn't the network.
+ROUNDS = 2
+
+
+def job_spec(options: dict[str, Any], gentle: Limits) -> JobSpec:
+    """The job for a transfer with the module's ``options``."""
+    source = options["source"]
+    fingerprint = {
+        "archive": str(expand(options["archive"])),
+        "manifest_sha256": source["manifest_sha256"],
+        "way": options["way"],
+    }
+    names = ("reason", "address", "port", "user", "host_keys", "obstacles", "silence", "full", "migration_id")
+    parameters = dict(
+        fingerprint,
+        source=source,
+        state=str(expand(options["state_dir"]) / options["migration_id"]),
+        jobs=max(1, options["jobs"]),
+        **{name: options[name] for name in names},
+    )
+    # Another archive under the same migration is refused where it would be written, in words that help.
+    return JobSpec(transfer_key.KIND, run, parameters, fingerprint, once=False, gentle=gentle)
+
+
+def still_valid(options: dict[str, Any], result: dict[str, Any]) -> bool:
+    """Whether what arrived is still there, untouched, and what the source has."""
+    root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
+    return (
+        not options["full"]
+        and result.get("manifest_sha256") == options["source"]["manifest_sha256"]
+        and archive_check.is_untouched(root, state)
+    )
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """Bring the archive here, or go on with that; compare it; give it its name.
+
+    Raises MigrationError; then nothing stands under the archive's name that wasn't there before.
+    """
+    parameters = context.parameters
+    transfer = Transfer(context)
+    try:
+        return transfer.run()
+    finally:
+        if parameters["way"] == "direct":
+            transfer.give_back_key()
+
+
+class Transfer:
+    """One run of the job."""
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._parameters = context.parameters
+        self._source: dict[str, Any] = context.parameters["source"]
+        self._final = Path(context.parameters["archive"])
+        self._state = Path(context.parameters["state"])
+        self._key = transfer_key.key_folder(context.folder)
+        self._started = time.monotonic()
+        self._received = 0
+        self._direct = context.parameters["way"] == "direct"
+
+    def run(self) -> dict[str, Any]:
+        """Everything, from the first question to the archive's name."""
+        progress = self._context.progress
+        refetched: list[str] = []
+        if partial_archive.check_place(self._final, self._source, self._state.name):
+            listing = manifest.load(self._final)
+            progress.plan(1)
+            if self._is_intact(listing):
+                return self._result(listing, 0, refetched)
+            self._plan()
+            self._knock()
+            partial = partial_archive.take_back(self._final)
+        else:
+            self._plan()
+            self._knock()
+            partial = partial_archive.prepare(self._final, self._source, self._state.name)
+        if self._direct:
+            self._fetch_manifest(partial)
+        listing = partial_archive.load_manifest(partial, self._source)
+        there = partial_archive.sizes(partial, listing)
+        resumed = sum(there.values())
+        for _round in range(ROUNDS):
+            if self._direct:
+                self._fetch(partial, listing, there)
+            wrong = self._verify(partial, listing)
+            if not wrong:
+                partial_archive.finish(partial, self._final, self._state)
+                return self._result(listing, resumed, refetched)
+            self._context.log(f"Another SHA-256 than in the manifest: {', '.join(wrong)}. Fetched again.")
+            refetched += wrong
+            if not self._direct:
+                break
+            progress.plan(2)
+            there = partial_archive.sizes(partial, listing)
+        raise MigrationError(
+            f"Files have arrived with another SHA-256 than in the manifest: {', '.join(refetched[:5])}. They were removed; "
+            "run again to fetch them anew. When it happens again, look at the memory and the disks of both hosts.",
+            "archive_differs",
+            files=refetched[:100],
+        )
+
+    def give_back_key(self) -> None:
+        """Close the gate on the source and remove the key; when the source can't be reached, the next run does that."""
+        configuration = self._key / "ssh_config"
+        if configuration.exists():
+            with suppress(Exception):
+                transfer_key.ask_gate(configuration, forced_command.CLOSE)
+        remove_tree(self._key)
+
+    def _plan(self) -> None:
+        """Connecting, manifest, files and checksums; what came through the controller is only checked."""
+        self._context.progress.plan(4 if self._direct else 1)
+
+    def _is_intact(self, listing: dict[str, Any]) -> bool:
+        """Whether the archive under its name is as it was dumped. Raises where it isn't ours to mend."""
+        if not self._parameters["full"] and archive_check.is_untouched(self._final, self._state):
+            return True
+        self._context.progress.step("checksums", listing["bytes"], "bytes")
+        differences = manifest.compare(
+            self._final, listing, self._parameters["jobs"], on_bytes=self._context.progress.advance
+        )
+        if not differences:
+            archive_check.remember(self._final, self._state)
+            return True
+        if partial_archive.identify(self._final) == self._source["identity"]:
+            # The source's own archive, seen from here: nothing is mended by fetching it from itself.
+            manifest.raise_if_different(self._final, differences)
+        self._context.log(f"Altered since it arrived: {differences.sentence()}. Fetched again.")
+        return False
+
+    def _knock(self) -> None:
+        """See that the source lets us in, before anything is made or fetched here."""
+        if not self._direct:
+            return
+        parameters = self._parameters
+        self._context.progress.step("connecting")
+        configuration = transfer_key.configure(self._key, parameters)
+        answer = transfer_key.ask_gate(configuration, forced_command.KNOCK)
+        if forced_command.WELCOME in answer.output:
+            return
+        said = answer.said.splitlines()[-1] if answer.said else "it said nothing"
+        where = f"{parameters['user']} at {parameters['address']}, port {parameters['port']}"
+        if "host key" in answer.said.lower():
+            why = "Another machine answers there than the one that Ansible reaches. Set couch2pg_transfer_address."
+        elif parameters["obstacles"]:
+            why = " ".join(parameters["obstacles"])
+        else:
+            why = (
+                "Look whether its sshd takes keys (PubkeyAuthentication), from where (AuthorizedKeysFile), and whether it "
+                "lets this user in (AllowUsers, AllowGroups, a locked account)."
+            )
+        raise MigrationError(
+            f"The source's sshd does not let us in as {where}: {said}. {why} Or set couch2pg_transfer_way to relay.",
+            "gate_refused",
+            said=answer.said[:2000],
+            obstacles=parameters["obstacles"],
+        )
+
+    def _fetch_manifest(self, partial: Path) -> None:
+        self._context.progress.step("manifest")
+        if partial_archive.manifest_sha256(partial) != self._source["manifest_sha256"]:
+            self._pull(partial, manifest.MANIFEST, rsync.Listener(), lambda: 0)
+
+    def _fetch(self, partial: Path, listing: dict[str, Any], there: dict[str, int]) -> None:
+        """Fetch what is missing. Whole files aren't looked at again; the others are what is to be done."""
+        wanted = {
+            entry["path"]: entry["bytes"] for entry in listing["files"] if there.get(entry["path"]) != entry["bytes"]
+        }
+        if not wanted:
+            return
+        listener = rsync.Listener()
+        self._context.progress.step(
+            "files", sum(wanted.values()), "bytes", probe=lambda: (listener.done, listener.file)
+        )
+
+        def whole_since() -> int:
+            now = partial_archive.sizes(partial, listing)
+            return sum(size for path, size in wanted.items() if now.get(path) == size)
+
+        self._pull(partial, "", listener, whole_since)
+
+    def _pull(self, partial: Path, what: str, listener: rsync.Listener, before: Callable[[], int]) -> None:
+        """Run rsync until it succeeds; a lost connection is tried again."""
+        failures = 0
+        while True:
+            arrived = self._arrived(partial)
+            code = self._run_rsync(partial, what, listener)
+            if code == 0:
+                return
+            # None: the limit was changed, and rsync has to begin anew with it.
+            if code is not None:
+                free = shutil.disk_usage(partial).free
+                error = rsync.failure(code, listener.complaints, free, partial.parent)
+                failures = 0 if self._arrived(partial) > arrived else failures + 1
+                if error.code != "interrupted" or failures >= TRIES:
+                    raise error
+                self._context.log(f"{error.message} Tried again.")
+                self._context.progress.note("lost", lambda: "the connection was lost, and is tried again")
+                time.sleep(PAUSE_SECONDS)
+            listener.start_again(before())
+
+    def _run_rsync(self, partial: Path, what: str, listener: rsync.Listener) -> int | None:
+        """One run of rsync: its exit code, or None when its limit was changed meanwhile."""
+        parameters = self._parameters
+        rate = limits.load(self._context.folder).rate_limit
+        arguments = rsync.command(
+            self._key / "ssh_config", what, partial, parameters["silence"], rate, self._source["compressible"]
+        )
+        # It writes a line a second; when nothing comes, its own timeout is the first to end it.
+        output = Output(arguments, merged=True, silence=parameters["silence"] * 3 + 60)
+        for chunk in output:
+            listener.feed(chunk)
+            if listener.moving:
+                self._context.progress.note("lost", None)
+            if limits.load(self._context.folder).rate_limit != rate:
+                return None
+        self._received += listener.received
+        for line in listener.complaints:
+            self._context.log(line)
+        return output.code
+
+    def _arrived(self, partial: Path) -> int:
+        return sum(stat.st_size for _path, stat in manifest.list_files(partial))
+
+    def _verify(self, partial: Path, listing: dict[str, Any]) -> list[str]:
+        self._context.progress.step("checksums", listing["bytes"], "bytes")
+        return partial_archive.verify(partial, listing, self._parameters["jobs"], self._context.progress.advance)
+
+    def _result(self, listing: dict[str, Any], resumed: int, refetched: list[str]) -> dict[str, Any]:
+        return {
+            "archive": str(self._final),
+            "bytes": listing["bytes"],
+            "files": len(listing["files"]),
+            "manifest_sha256": self._source["manifest_sha256"],
+            "way": self._parameters["way"],
+            "reason": self._parameters["reason"],
+            "seconds": round(time.monotonic() - self._started, 1),
+            "received_bytes": self._received,
+            "resumed_bytes": resumed,
+            "refetched": refetched,
+        }

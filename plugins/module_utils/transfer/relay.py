@@ -1,0 +1,66 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end of a relay on the target: which bytes are still missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..archive import manifest
+from ..common.errors import MigrationError
+from ..host.files import expand, make_private_folder
+from ..jobs import job
+from . import key as transfer_key
+from . import partial_archive
+
+
+def missing(options: dict[str, Any]) -> dict[str, Any]:
+    """Make the place for the archive, and tell what isn't there yet: the manifest first, then all of it.
+
+    Raises MigrationError ``running``, or what ``arrival`` refuses.
+    """
+    source = options["source"]
+    final = expand(options["archive"])
+    folder = job.job_folder(options["state_dir"], options["migration_id"], transfer_key.KIND)
+    if job.look(folder).status == "running":
+        return {"partial": "", "segments": [], "present": 0, "complete": True}
+    if partial_archive.check_place(final, source, options["migration_id"]):
+        return {"partial": "", "segments": [], "present": source["bytes"], "complete": True}
+    partial = partial_archive.prepare(final, source, options["migration_id"])
+    try:
+        listing = partial_archive.load_manifest(partial, source)
+    except MigrationError as error:
+        if error.code != "manifest_missing":
+            raise
+        (partial / manifest.MANIFEST).touch(mode=0o600)
+        first = {"path": manifest.MANIFEST, "offset": 0, "bytes": source["manifest_bytes"]}
+        return {"partial": str(partial), "segments": [first], "present": 0, "complete": False}
+    there = partial_archive.sizes(partial, listing)
+    segments = []
+    for entry in listing["files"]:
+        offset = there.get(entry["path"], -1)
+        if offset < entry["bytes"]:
+            target = partial / entry["path"]
+            make_private_folder(target.parent)
+            target.touch(mode=0o600)
+            if entry["bytes"]:
+                segments.append({"path": entry["path"], "offset": max(offset, 0), "bytes": entry["bytes"]})
+    return {"partial": str(partial), "segments": segments, "present": sum(there.values()), "complete": not segments}
+
+
+def checked(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the target asks for, on the controller: a target that was taken over must not read other files on the source.
+
+    Raises MigrationError ``bad_segment``.
+    """
+    for segment in segments:
+        sizes = (segment["offset"], segment["bytes"])
+        if not partial_archive.is_inside(segment["path"]) or not all(
+            isinstance(size, int) and size >= 0 for size in sizes
+        ):
+            raise MigrationError(
+                f"The target asks for {segment['path']!r}, which is not in the archive. Look who has changed something there.",
+                "bad_segment",
+            )
+    return segments

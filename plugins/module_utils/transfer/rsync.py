@@ -1,0 +1,127 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""rsync that fetches an archive: its command line, its own progress, and what its end means."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..common.errors import MigrationError
+from ..host import programs
+from .key import SOURCE
+
+# "    1,234,567  12%    1.23MB/s    0:00:10 (xfr#1, to-chk=3/5)"
+_PROGRESS = re.compile(r"^\s*([\d,]+)\s+\d+%")
+_RECEIVED = re.compile(r"^Total bytes received: ([\d,]+)")
+_TALK = re.compile(r"^(Number of|Total |Literal data|Matched data|File list|sent |total size|receiving |\s*$|\./|.*/$)")
+REMEDY = "Install rsync (Debian: rsync), or set couch2pg_transfer_way to relay."
+
+
+def command(
+    configuration: Path, what: str, into: Path, silence: int, rate_limit: int, compress: bool, append: bool = True
+) -> list[str]:
+    """The command that fetches ``what`` of the archive (empty: all of it).
+
+    A file that is shorter than it should be is gone on with: what is there is read, and proven, but not sent again.
+    """
+    quoted = str(configuration).replace("'", "''")
+    arguments = [
+        programs.locate("rsync", REMEDY),
+        "--recursive",
+        "--times",
+        "--perms",
+        "--chmod=D0700,F0600",
+        "--no-motd",
+        "--outbuf=L",
+        "--info=progress2,name1,stats2",
+        f"--timeout={silence}",
+        f"--rsh=ssh -F '{quoted}'",
+    ]
+    if append:
+        arguments.append("--append-verify")
+    if compress:
+        arguments.append("--compress")
+    if rate_limit:
+        # In units of 1024 bytes.
+        arguments.append(f"--bwlimit={max(1, rate_limit // 1024)}")
+    return [*arguments, f"{SOURCE}::archive/{what}", str(into) + ("/" if not what else "")]
+
+
+class Listener:
+    """Reads what rsync writes: how many bytes, of which file, and what it complains of."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+        self._before = 0
+        self._now = 0
+        self.file = ""
+        self.received = 0
+        self.complaints: list[str] = []
+
+    @property
+    def done(self) -> int:
+        """Bytes that are in place, in all tries together."""
+        return self._before + self._now
+
+    @property
+    def moving(self) -> bool:
+        """Whether this try has brought anything."""
+        return self._now > 0
+
+    def start_again(self, before: int) -> None:
+        """rsync is started anew: ``before`` bytes are in files that it won't look at again."""
+        self._before, self._now = before, 0
+        self._rest = ""
+        self.received = 0
+        self.complaints = []
+
+    def feed(self, chunk: bytes) -> None:
+        """The next piece of output."""
+        *lines, self._rest = re.split(r"[\r\n]", self._rest + chunk.decode("utf-8", errors="replace"))
+        for line in lines:
+            self._line(line)
+
+    def _line(self, line: str) -> None:
+        progress = _PROGRESS.match(line)
+        received = _RECEIVED.match(line)
+        if progress:
+            self._now = int(progress.group(1).replace(",", ""))
+        elif received:
+            self.received = int(received.group(1).replace(",", ""))
+        elif re.match(r"^(rsync|ssh|@ERROR|cht\.couch2pg|client_loop|Connection|kex_|Timeout)", line) or ": " in line:
+            if not _TALK.match(line):
+                self.complaints.append(line.strip())
+        elif not _TALK.match(line):
+            self.file = line
+
+
+def failure(code: int, complaints: list[str], free: int, into: Path) -> MigrationError:
+    """What an exit code of rsync means. ``interrupted`` is worth another try, the others aren't."""
+    said = "; ".join(complaints[:3]) or "it gave no reason"
+    if any("No space left" in line or "Disk quota" in line for line in complaints):
+        return MigrationError(
+            f"The disk got full while the archive arrived: {free} bytes are free in {into}. Make room, then run again: "
+            "what has arrived is kept.",
+            "disk_full",
+            free=free,
+        )
+    if code < 0:
+        return MigrationError(
+            f"rsync was killed by signal {-code}. Run again: what has arrived is kept.", "rsync_failed", exit_code=code
+        )
+    # 10, 12, 30, 35: the connection; 20: ended by a signal; 255: ssh itself.
+    if code in (5, 10, 12, 20, 30, 35, 255):
+        return MigrationError(
+            f"The connection to the source was lost ({said}). Run again: what has arrived is kept.",
+            "interrupted",
+            exit_code=code,
+            messages=complaints[:20],
+        )
+    return MigrationError(
+        f"rsync ended with exit code {code}: {said}. Mend the cause, then run again: what has arrived is kept.",
+        "rsync_failed",
+        exit_code=code,
+        messages=complaints[:20],
+    )

@@ -1,0 +1,123 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which way the archive takes from the source to this host, and why. Only looks."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from ..archive import check as archive_check
+from ..common.errors import MigrationError
+from ..host import programs
+from ..host.files import expand, read_json
+from ..jobs import job
+from . import key as transfer_key
+from . import partial_archive
+
+CHOICES = ("auto", "direct", "relay", "local")
+CONNECT_SECONDS = 5
+SAME = "source and target see the same archive"
+
+
+def choose(options: dict[str, Any]) -> dict[str, Any]:
+    """The way and the reason, whether everything is ``done`` already, and what keeps ``direct`` from being possible.
+
+    Raises MigrationError ``not_the_same``, ``direct_impossible`` or what ``arrival.check_place`` refuses.
+    """
+    source, wanted = options["source"], options["way"]
+    final = expand(options["archive"])
+    known = source.get("manifest_sha256") or ""
+    if known:
+        begun = _begun(options)
+        if begun is not None and wanted in ("auto", begun["way"]):
+            return dict(begun, blocked=[])
+        if partial_archive.manifest_sha256(final) == known and wanted in ("auto", "local"):
+            return {"way": "local", "reason": _why_local(final, source), "done": False, "blocked": []}
+    if wanted == "local":
+        raise _not_the_same(final, known)
+    if known:
+        partial_archive.check_place(final, source, options["migration_id"])
+    if wanted == "relay":
+        return {"way": "relay", "reason": "it was asked for", "done": False, "blocked": []}
+    blocked = obstacles(source, options["address"], options["port"])
+    if blocked and wanted == "direct":
+        raise MigrationError(
+            f"The archive can't be fetched directly: {' '.join(blocked)} Or set couch2pg_transfer_way to relay.",
+            "direct_impossible",
+            blocked=blocked,
+        )
+    if blocked:
+        return {"way": "relay", "reason": " ".join(blocked), "done": False, "blocked": blocked}
+    reason = "it was asked for" if wanted == "direct" else "the target reaches the source's sshd"
+    return {"way": "direct", "reason": reason, "done": False, "blocked": []}
+
+
+def obstacles(source: dict[str, Any], address: str, port: int) -> list[str]:
+    """What keeps this host from fetching the archive itself."""
+    found = []
+    for name, package in (("rsync", "rsync"), ("ssh", "openssh-client"), ("ssh-keygen", "openssh-client")):
+        try:
+            programs.locate(name, "")
+        except MigrationError:
+            found.append(f"{name} is missing on the target (Debian: {package}).")
+    if not source.get("rsync"):
+        found.append("rsync is missing on the source (Debian: rsync).")
+    found += [sentence for sentence in source.get("obstacles", ()) if "shell" in sentence]
+    reason = unreachable(address, port)
+    if reason:
+        found.append(f"The target doesn't reach the source's sshd at {address}, port {port}: {reason}.")
+    return found
+
+
+def unreachable(address: str, port: int) -> str:
+    """Why no sshd answers there; empty when one does."""
+    try:
+        with socket.create_connection((address, port), CONNECT_SECONDS) as connection:
+            connection.settimeout(CONNECT_SECONDS)
+            banner = connection.recv(4)
+    except OSError as error:
+        return str(error.strerror or error)
+    return "" if banner == b"SSH-" else "something else answers there"
+
+
+def _begun(options: dict[str, Any]) -> dict[str, Any] | None:
+    """A transfer of this very archive that was begun, goes on, or is done: it stays with its way."""
+    folder = job.job_folder(options["state_dir"], options["migration_id"], transfer_key.KIND)
+    spec = read_json(folder / "spec.json")
+    parameters = spec.get("parameters") if isinstance(spec, dict) else None
+    if not isinstance(parameters, dict):
+        return None
+    if parameters.get("manifest_sha256") != options["source"]["manifest_sha256"]:
+        return None
+    if parameters.get("archive") != str(expand(options["archive"])):
+        return None
+    state = job.look(folder)
+    arrived = partial_archive.manifest_sha256(Path(parameters["archive"])) == parameters["manifest_sha256"]
+    untouched = archive_check.is_untouched(Path(parameters["archive"]), folder.parents[1])
+    done = state.status == "done" and arrived and untouched and not options["full"]
+    if done or arrived or state.status == "running":
+        return {"way": parameters["way"], "reason": parameters["reason"], "done": done}
+    # Half-done: another way may have become possible, or impossible.
+    return None
+
+
+def _why_local(final: Path, source: dict[str, Any]) -> str:
+    if partial_archive.identify(final) == source["identity"]:
+        return SAME
+    return "the target has the same archive already"
+
+
+def _not_the_same(final: Path, known: str) -> MigrationError:
+    if not known:
+        return MigrationError(
+            "There is no archive on the source yet. Make the dump first, or check the path.", "manifest_missing"
+        )
+    return MigrationError(
+        f"With the way local the target must see the source's archive, but it does not have it in {final}. "
+        "Share the folder, or set couch2pg_transfer_way to auto.",
+        "not_the_same",
+        path=str(final),
+    )

@@ -1,0 +1,236 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Phase verify: what stands on the target, held against the evidence of the source."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ..archive import manifest
+from ..common.errors import MigrationError
+from ..evidence import digest
+from ..evidence.document import matviews, sequence_values
+from ..host.files import expand, read_json
+from ..jobs import job
+from ..jobs.context import JobContext
+from ..jobs.job import JobSpec
+from ..postgres import function_paths, large_objects, role_mapping
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.database import current_oid, database_size, find_database_by_oid, server
+from ..postgres.relations import Table, list_tables
+from ..postgres.schema import extension_versions, read_schema
+from . import schema_diff
+
+SHOWN = 50
+
+
+def examine(settings: ConnectionSettings, archive: str) -> dict[str, Any]:
+    """Identity of what is compared with what."""
+    listing = manifest.load(expand(archive))
+    with Session(settings) as session:
+        return {
+            "identity": server_identity(session),
+            "oid": current_oid(session),
+            "snapshot": f"{listing['server_identity']} {listing['snapshot']}",
+        }
+
+
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
+    """The job for a verification with the module's ``options``, given what ``examine`` found."""
+    fingerprint = {
+        "server_identity": known["identity"],
+        "database_oid": known["oid"],
+        "archive_snapshot": known["snapshot"],
+    }
+    parameters = dict(
+        fingerprint,
+        archive=str(expand(options["archive"])),
+        connection=settings.public(),
+        restore_folder=str(job.job_folder(options["state_dir"], options["migration_id"], "restore")),
+        recount=options["recount"],
+        jobs=max(1, options["jobs"]),
+    )
+    return JobSpec("verify", run, parameters, fingerprint, {"login_password": settings.password or ""})
+
+
+def still_valid(settings: ConnectionSettings, oid: int, recount: bool) -> bool:
+    """Whether the database that was verified is still there; what writes to it after its promotion is no concern."""
+    with Session(settings.maintenance) as session:
+        return not recount and find_database_by_oid(session, oid) is not None
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """Compare; the work of the job ``verify``. Raises ``not_the_same`` that names the first differences."""
+    parameters = context.parameters
+    settings = context.connection()
+    started = time.monotonic()
+    evidence = read_json(Path(parameters["archive"]) / manifest.EVIDENCE)
+    found, counted = _tables(context, settings, evidence)
+    context.progress.step("schema")
+    with Session(settings) as session:
+        differences = compare_tables(evidence["tables"], found)
+        target_schema = read_schema(session)
+        majors = (evidence["server"]["major"], server(session)["major"])
+        differences += schema_diff.compare(_expected(evidence["schema"], parameters), target_schema, majors, session)
+        differences += compare_large_objects(evidence.get("large_objects"), large_objects.digest(session))
+        differences += compare_sequences(evidence["sequences"], sequence_values(session))
+        refreshed = matviews(session)
+        differences += compare_populated(evidence["matviews"], refreshed)
+        information = _information(evidence, refreshed, extension_versions(session))
+        target = {"version": server(session)["version"], "bytes": database_size(session, settings.database)}
+    if differences:
+        words = "; ".join(schema_diff.sentence(difference) for difference in differences[:3])
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise MigrationError(
+            f"The target is not the same as the source: {words}{more}. Nothing bears the real name. "
+            "See the details, mend the cause, then run again.",
+            "not_the_same",
+            count=len(differences),
+            differences=differences[:SHOWN],
+        )
+    return {
+        "oid": parameters["database_oid"],
+        "database": settings.database,
+        "counted": counted,
+        "digest_method": evidence["digest_method"],
+        "server_version": target["version"],
+        "database_bytes": target["bytes"],
+        "tables": len(found),
+        "digests": found,
+        "rows": sum(table["rows"] for table in found),
+        "objects": {kind: len(objects) for kind, objects in target_schema.items()},
+        "matviews": len(refreshed),
+        "sequences": len(evidence["sequences"]),
+        "information": information,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _expected(schema: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """The source's schema, but for what the operator had the restore change on the target."""
+    restored = _restored(parameters) or {}
+    moved = role_mapping.moved(schema, restored.get("moved_roles") or {})
+    return function_paths.expected(moved, restored.get("function_settings") or {})
+
+
+def _restored(parameters: dict[str, Any]) -> dict[str, Any] | None:
+    """The result of the restore that made this very database, or None."""
+    restored = job.look(Path(parameters["restore_folder"]))
+    if restored.status != "done":
+        return None
+    value: dict[str, Any] = restored.result["value"]
+    same = value["oid"] == parameters["database_oid"] and value["server_identity"] == parameters["server_identity"]
+    return value if same else None
+
+
+def _tables(
+    context: JobContext, settings: ConnectionSettings, evidence: dict[str, Any]
+) -> tuple[list[dict[str, Any]], str]:
+    """Counts and digests of the target: those of the restore, which took them as soon as the data was in, or new ones."""
+    restored = None if context.parameters["recount"] else _restored(context.parameters)
+    if restored is not None:
+        with Session(settings) as session:
+            # A crash of the server since then has emptied them.
+            tables = [table for table in list_tables(session).kept if table.unlogged]
+        again = {row["table"]: row for row in _digests(context, settings, evidence, tables)} if tables else {}
+        return [again.get(row["table"], row) for row in restored["tables"]], "while restoring"
+    with Session(settings) as session:
+        tables = list_tables(session).kept
+    return _digests(context, settings, evidence, tables), "now"
+
+
+def _digests(
+    context: JobContext, settings: ConnectionSettings, evidence: dict[str, Any], tables: list[Table]
+) -> list[dict[str, Any]]:
+    context.progress.step("digests", sum(table.table_bytes for table in tables), "bytes")
+    found = digest.digest_tables(
+        tables,
+        evidence["digest_method"],
+        context.parameters["jobs"],
+        lambda: Session(settings),
+        context.progress.advance,
+    )
+    return [table.as_dict() for table in found]
+
+
+def compare_tables(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tables whose rows or digest differ, or that only one side has."""
+    ours = {row["table"]: row for row in source}
+    theirs = {row["table"]: row for row in target}
+    differences = []
+    for name in sorted(set(ours) | set(theirs)):
+        expected, found = ours.get(name), theirs.get(name)
+        if expected is None or found is None:
+            problem = "is missing on the target" if found is None else "is on the target only"
+            differences.append(_difference(name, problem, expected and expected["rows"], found and found["rows"]))
+        elif expected["rows"] != found["rows"]:
+            differences.append(_difference(name, "has another number of rows", expected["rows"], found["rows"]))
+        elif expected["digest"] != found["digest"]:
+            differences.append(_difference(name, "has other content", expected["digest"], found["digest"]))
+    return differences
+
+
+def _difference(name: str, problem: str, source: Any, target: Any, kind: str = "rows") -> dict[str, Any]:
+    return {"kind": kind, "object": name, "problem": problem, "source": source, "target": target}
+
+
+def compare_large_objects(source: dict[str, Any] | None, target: dict[str, Any]) -> list[dict[str, Any]]:
+    """Whether there are as many with the same content; evidence of earlier versions doesn't tell."""
+    if source is None or source == target:
+        return []
+    problem = "are not as many" if source["count"] != target["count"] else "have other content"
+    return [_difference("all", problem, source["count"], target["count"], "large objects")]
+
+
+def compare_sequences(source: dict[str, Any], target: dict[str, Any]) -> list[dict[str, Any]]:
+    """Sequences that are not between where the source stood before and after the dump."""
+    differences = []
+    for name, bounds in sorted(source.items()):
+        found = target.get(name)
+        if found is None:
+            continue
+        forward = found["increment"] > 0
+        low, high = bounds["before"], bounds.get("after", bounds["before"])
+        first, position, last = (_position(value, forward) for value in (low, found, high))
+        # One that starts over at its end may have done so in between.
+        within = first <= position <= last if first <= last else position >= first or position <= last
+        if not within:
+            values = [value["last_value"] for value in (low, high)]
+            text = f"{values[0]} to {values[1]}"
+            differences.append(_difference(name, "stands elsewhere", text, found["last_value"], "sequence value"))
+    return differences
+
+
+def _position(value: dict[str, Any], forward: bool) -> tuple[int, bool]:
+    return (value["last_value"] if forward else -value["last_value"], value["is_called"])
+
+
+def compare_populated(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Matviews that hold data on the source and none on the target."""
+    populated = {row["matview"]: row["populated"] for row in target}
+    return [
+        _difference(row["matview"], "is not populated", "populated", "not populated", "matview")
+        for row in source
+        if row["populated"] and not populated.get(row["matview"], True)
+    ]
+
+
+def _information(
+    evidence: dict[str, Any], refreshed: list[dict[str, Any]], extensions: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Differences that are no fault: the source's matviews are as old as its last refresh."""
+    rows = {row["matview"]: row["rows"] for row in refreshed}
+    information = [
+        _difference(row["matview"], "has another number of rows", row["rows"], rows.get(row["matview"]), "matview")
+        for row in evidence["matviews"]
+        if row["rows"] is not None and row["rows"] != rows.get(row["matview"])
+    ]
+    information += [
+        _difference(name, "has another version", version, extensions[name], "extension")
+        for name, version in evidence["extensions"].items()
+        if name in extensions and extensions[name] != version
+    ]
+    return information
