@@ -14,7 +14,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log import l
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.errors import KINDS
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.reader import LogSummary, summarise
 
-RECORDED = Path(__file__).resolve().parents[1] / "recorded" / "couch2pg"
+RECORDED = Path(__file__).resolve().parents[3] / "recorded" / "couch2pg"
 TIME = "2026-11-23T20:38:48.039Z"
 
 
