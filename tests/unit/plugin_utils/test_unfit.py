@@ -13,7 +13,7 @@ import yaml
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.unfit import find_unfit, is_checked
 
 KNOWN: dict[str, dict[str, Any]] = yaml.safe_load(
-    (Path(__file__).parents[2] / "docs" / "variables.yml").read_text(encoding="utf-8")
+    (Path(__file__).parents[3] / "docs" / "variables.yml").read_text(encoding="utf-8")
 )
 
 
