@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Mapping
 
 from ..common.errors import MigrationError
 from ..host.programs import major
 from .connection import Session, server_identity
+from .identifiers import literal, quote
 from .privileges import grants
 
 END_SECONDS = 60.0
@@ -119,6 +120,24 @@ def count_objects(session: Session) -> int:
 def is_empty(session: Session) -> bool:
     """Whether the session's database holds nothing of anybody."""
     return count_objects(session) == 0
+
+
+def create_statement(session: Session, name: str, owner: str, source: Mapping[str, Any]) -> str:
+    """SQL that creates an empty database with the encoding and the locale of ``source``, as ``find_database`` returns it."""
+    parts = [
+        f"CREATE DATABASE {quote(name)} OWNER {quote(owner)} TEMPLATE template0",
+        f"ENCODING {literal(source['encoding'])}",
+        f"LC_COLLATE {literal(source['lc_collate'])}",
+        f"LC_CTYPE {literal(source['lc_ctype'])}",
+    ]
+    if session.version >= 150000:
+        if source["locale_provider"] == "i":
+            parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {literal(source['locale'])}")
+        elif source["locale_provider"] == "b":
+            parts.append(f"LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(source['locale'])}")
+        else:
+            parts.append("LOCALE_PROVIDER libc")
+    return " ".join(parts)
 
 
 def other_sessions(session: Session, database: str, patience: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..archive import pg_restore
+from ..archive.messages import Listener
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..evidence import digest
@@ -21,7 +22,6 @@ from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress, DatabaseSize, IndexProgress
 from . import steps as restore_steps
-from .messages import Listener
 from .steps import RestoreSteps
 
 

@@ -11,7 +11,7 @@ from typing import Any, Iterable
 from ..common.errors import MigrationError
 from ..host.files import read_json, write_json
 from ..postgres.connection import ConnectionSettings, Session
-from ..postgres.database import end_sessions, find_database, is_empty
+from ..postgres.database import create_statement, end_sessions, find_database, is_empty
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.privileges import GRANTABLE, grantee, privilege
 from ..postgres.role_mapping import Moves, moved_database
@@ -71,7 +71,7 @@ def create(
     whose roles are moved.
     """
     model = lender or moved_database(source, moves)
-    session.execute(_create_statement(session, name, model["owner"], source))
+    session.execute(create_statement(session, name, model["owner"], source))
     left_out = []
     for setting in model["settings"] or []:
         left_out += _try_setting(session, f"ALTER DATABASE {quote(name)}", setting)
@@ -117,23 +117,6 @@ def refused_settings(session: Session, settings: Iterable[str]) -> dict[str, str
     finally:
         session.execute("ROLLBACK")
     return refused
-
-
-def _create_statement(session: Session, name: str, owner: str, source: dict[str, Any]) -> str:
-    parts = [
-        f"CREATE DATABASE {quote(name)} OWNER {quote(owner)} TEMPLATE template0",
-        f"ENCODING {literal(source['encoding'])}",
-        f"LC_COLLATE {literal(source['lc_collate'])}",
-        f"LC_CTYPE {literal(source['lc_ctype'])}",
-    ]
-    if session.version >= 150000:
-        if source["locale_provider"] == "i":
-            parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {literal(source['locale'])}")
-        elif source["locale_provider"] == "b":
-            parts.append(f"LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(source['locale'])}")
-        else:
-            parts.append("LOCALE_PROVIDER libc")
-    return " ".join(parts)
 
 
 def _set(setting: str) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.restore.messages import Listener
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.messages import Listener
 
 TRANSACTION_TIMEOUT = """\
 pg_restore: while INITIALIZING:

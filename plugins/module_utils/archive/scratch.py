@@ -1,0 +1,100 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A scratch database on the target: created empty for one check, restored into, read, and dropped again."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+from ..common.errors import MigrationError
+from ..host import programs
+from ..host.files import FILE_MODE
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.database import create_statement, end_sessions, find_database
+from ..postgres.identifiers import check_length, literal, quote
+from . import pg_restore
+from .messages import Listener
+
+# The comment on the database says who made it, so that a later run may drop what a killed run left.
+MARK = "cht.couch2pg: scratch database of the migration {migration_id}, safe to drop"
+
+
+@contextmanager
+def scratch_database(
+    settings: ConnectionSettings, migration_id: str, name: str, model: Mapping[str, Any]
+) -> Iterator[ConnectionSettings]:
+    """Create the database ``name`` with the encoding and locale of ``model``; drop it at the end, whatever happens.
+
+    ``model`` is what ``find_database`` returned for the source. Yields the settings that lead to the new database.
+    Raises MigrationError ``scratch_exists`` for a database of that name that this migration did not make.
+    """
+    check_length(name)
+    mark = MARK.format(migration_id=migration_id)
+    with Session(settings.maintenance) as session:
+        _drop_what_a_killed_run_left(session, name, mark)
+        session.execute(create_statement(session, name, settings.user, model))
+        try:
+            session.execute(f"COMMENT ON DATABASE {quote(name)} IS {literal(mark)}")
+            yield settings.to(name)
+        finally:
+            # The server may be gone; then the next run drops the database.
+            with suppress(MigrationError):
+                _drop(session, name)
+
+
+def _drop_what_a_killed_run_left(session: Session, name: str, mark: str) -> None:
+    found = find_database(session, name)
+    if found is None:
+        return
+    if found["comment"] != mark:
+        raise MigrationError(
+            f"The target already has a database {name!r}, and this migration didn't make it. It needs that name for a "
+            f"scratch database. Rename it, or drop it if nobody needs it (DROP DATABASE {quote(name)}), then run again.",
+            "scratch_exists",
+            database=name,
+        )
+    _drop(session, name)
+
+
+def _drop(session: Session, name: str) -> None:
+    end_sessions(session, name)
+    session.execute(f"DROP DATABASE {quote(name)}")
+
+
+def restore_section(
+    program: programs.Program,
+    section: str,
+    archive: Path,
+    lines: list[str],
+    settings: ConnectionSettings,
+    tablespaces: str = "keep",
+) -> list[dict[str, Any]]:
+    """Restore one section (``pre-data`` or ``post-data``) of ``archive``; returns every message, as ``Listener.found``.
+
+    ``lines``: what to restore, from ``pg_restore.read_list``. ``tablespaces``: ``keep`` or ``default``.
+    Raises MigrationError ``pg_restore_failed`` when pg_restore ends without saying why.
+    """
+    listener = Listener()
+    with tempfile.TemporaryDirectory(prefix="couch2pg-") as folder:
+        listing, passfile = Path(folder) / "list", Path(folder) / "passfile"
+        pg_restore.write_list(lines, listing)
+        passfile.touch(mode=FILE_MODE)
+        passfile.write_text(settings.passfile_line(), encoding="utf-8")
+        command = pg_restore.build(program, section, archive, listing, settings.conninfo(), jobs=1)
+        if tablespaces == "default":
+            command.insert(1, "--no-tablespaces")
+        code = programs.run(command, settings.environment(passfile), listener.line)
+    listener.flush()
+    if code not in (0, 1) or (code == 1 and not listener.found):
+        raise MigrationError(
+            f"pg_restore ended with exit code {code} and gave no reason, when it restored the schema into the scratch "
+            f"database {settings.database!r}. See the server's log, then run again.",
+            "pg_restore_failed",
+            section=section,
+            exit_code=code,
+        )
+    return listener.found
