@@ -14,6 +14,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.utils.vars import merge_hash
+from support import role_tables
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = sorted(path.name for path in (ROOT / "roles").glob("*") if path.is_dir())
@@ -116,3 +117,11 @@ def test_specs_and_defaults_have_equal_values(role: str) -> None:
     assert {name: json.dumps(value) for name, value in said.items()} == {
         name: json.dumps(value) for name, value in real.items() if name in said
     }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_readme_lists_the_options_of_the_specs(role: str) -> None:
+    readme = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
+    lines = role_tables.table(ROOT / "roles" / role)
+    assert role_tables.with_table(readme, lines) == readme, "write the tables with: tests/tools/role_tables"
+    assert [line for line in lines if line.endswith("|  |")] == [], "each variable needs an example in the last column"
