@@ -283,7 +283,7 @@ def test_what_a_program_answers_over_http(dashboards: Dashboards) -> None:
     step["check"]["url"] = "http://127.0.0.1:1/connections/cht"
     assert "The step 'metabase' failed: 127.0.0.1:1 " in dashboards.fail()
     step["check"]["url"] = dashboards.metabase.url.replace("//", f"//me:{PASSWORD}@")
-    assert "Give its credentials as headers" in dashboards.fail()
+    assert "Pass the credentials as headers" in dashboards.fail()
     assert dashboards.state() == dashboards.before
 
 

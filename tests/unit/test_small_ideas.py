@@ -156,5 +156,5 @@ def test_a_phase_that_says_the_same_again_changes_nothing() -> None:
 
 def test_the_systems_own_folders_are_no_place_for_archives(tmp_path: Path) -> None:
     files.check_writable(tmp_path / "not" / "yet")
-    with pytest.raises(MigrationError, match="one of the system's own, such as /proc"):
+    with pytest.raises(MigrationError, match="is a virtual file system such as /proc"):
         files.check_writable(Path("/proc/nope"))

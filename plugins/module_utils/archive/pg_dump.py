@@ -83,7 +83,7 @@ def _has_zstd(program: Program) -> bool:
     if program.major < ZSTD_SINCE:
         return False
     answer = ask([program.path, "--compress=zstd:1", "--format=custom", "--host=/nonexistent", "--file=/dev/null"])
-    return "compress" not in answer.said
+    return "compress" not in answer.stderr
 
 
 def _compress_option(program: Program, compression: str) -> str:

@@ -50,7 +50,7 @@ def read_list(program: Program, archive: Path) -> list[str]:
     answer = ask([program.path, "--list", str(archive)])
     if answer.code:
         raise MigrationError(
-            f"{program.path} can't read {archive}: {answer.said}. Use a pg_restore as new as the pg_dump that made it.",
+            f"{program.path} can't read {archive}: {answer.stderr}. Use a pg_restore as new as the pg_dump that made it.",
             "archive_unreadable",
         )
     return [line for line in answer.output.splitlines(keepends=True) if not _LEFT_OUT.match(line)]

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lines out of a stream of bytes, in constant memory: what is too long of a line is dropped."""
+"""Split a stream of bytes into lines in constant memory; lines are truncated at LINE_LIMIT bytes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ LINE_LIMIT = 1 << 16
 
 
 class Lines:
-    """The lines of ``chunks``, without their ends and with at most LINE_LIMIT bytes of each.
+    """Iterate over the lines of ``chunks``, without newlines, each truncated at LINE_LIMIT bytes.
 
-    A last line without an end is still being written: it is given only with ``unfinished_too``. After the iteration,
-    ``unfinished`` tells how many bytes it has. Chunks should be no longer than CHUNK.
+    A last line without a newline is still being written: it is yielded only with ``unfinished_too``. After the iteration,
+    ``unfinished`` is its length in bytes. Chunks should be no longer than CHUNK.
     """
 
     def __init__(self, chunks: Iterable[bytes], unfinished_too: bool = False) -> None:

@@ -1,12 +1,12 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a check found, by name. One failed check never hides the next."""
+"""Findings of checks. A check that fails does not keep the next one from running."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, TypedDict, TypeVar
 
 from .errors import MigrationError
 
@@ -14,17 +14,26 @@ OK, WARNING, FAILURE = "ok", "warning", "failure"
 Answer = TypeVar("Answer")
 
 
+class FindingDocument(TypedDict):
+    """A finding as JSON, in module results and the record."""
+
+    name: str
+    status: str
+    message: str
+    details: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Finding:
-    """A check's name, how it ended, and one sentence for the operator."""
+    """The outcome of one check: ``status`` is OK, WARNING or FAILURE; ``message`` is for the operator."""
 
     name: str
     status: str
     message: str
     details: dict[str, Any] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For results and the record."""
+    def as_dict(self) -> FindingDocument:
+        """The finding as JSON types."""
         return {"name": self.name, "status": self.status, "message": self.message, "details": self.details}
 
 
@@ -35,42 +44,45 @@ class Findings:
         self.found: list[Finding] = []
 
     def ok(self, name: str, message: str, **details: Any) -> None:
-        """A check that found nothing to mend."""
+        """Add the finding of a check that passed."""
         self.found.append(Finding(name, OK, message, details))
 
     def warning(self, name: str, message: str, **details: Any) -> None:
-        """Something to know; the migration can go on."""
+        """Add a finding that the operator should know; the migration can continue."""
         self.found.append(Finding(name, WARNING, message, details))
 
     def failure(self, name: str, message: str, **details: Any) -> None:
-        """Something that must be mended first."""
+        """Add a finding that the operator must fix before the migration can continue."""
         self.found.append(Finding(name, FAILURE, message, details))
 
     def ask(self, name: str, check: Callable[[], Answer], say: Callable[[Answer], str]) -> Answer | None:
-        """Run ``check``: its answer as an ok finding worded by ``say``, or its MigrationError as a failure and None."""
+        """Run ``check`` and return its answer, with an OK finding whose message is ``say(answer)``.
+
+        A MigrationError becomes a failure; the answer is then None.
+        """
         try:
             answer = check()
         except MigrationError as error:
-            self._refused(name, error)
+            self._add_error(name, error)
             return None
         self.ok(name, say(answer))
         return answer
 
     def attempt(self, name: str, check: Callable[[], None]) -> None:
-        """Run ``check``, which adds its own findings; a MigrationError out of it is a failure."""
+        """Run ``check``, which adds its own findings; a MigrationError that it raises becomes a failure."""
         try:
             check()
         except MigrationError as error:
-            self._refused(name, error)
+            self._add_error(name, error)
 
-    def _refused(self, name: str, error: MigrationError) -> None:
+    def _add_error(self, name: str, error: MigrationError) -> None:
         self.found.append(Finding(name, FAILURE, error.message, dict(error.details, code=error.code)))
 
     @property
     def failed(self) -> bool:
-        """Whether anything must be mended first."""
+        """Whether any finding is a failure."""
         return any(finding.status == FAILURE for finding in self.found)
 
-    def as_list(self) -> list[dict[str, Any]]:
-        """For results and the record."""
+    def as_list(self) -> list[FindingDocument]:
+        """The findings as JSON types, in the order of the checks."""
         return [finding.as_dict() for finding in self.found]

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Somebody's JSON over HTTP: requests with their credentials, and what goes wrong in words that show none of them."""
+"""A client for JSON APIs over HTTP. Its error messages never show credentials."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from urllib.parse import urlsplit
 
 from .errors import MigrationError
 from .redaction import Redactor
-from .redirects import OwnRedirects, elsewhere
+from .redirects import SameServerRedirects, redirect_target
 
 TIMEOUT_SECONDS = 60.0
-# Of a server that asks us to slow down; what a day allows doesn't come back while we wait.
+# Attempts when the server limits the rate (429). A daily quota is not restored by waiting this long.
 TRIES = 6
 LONGEST_PAUSE = 10.0
 
 
 class HttpApi:
-    """``name`` is what people call the program behind ``url``; ``secrets`` are never shown, whoever repeats them.
+    """A connection to one API.
 
-    pause: seconds between two requests, for those that allow only so many a second.
+    name: the program behind ``url``, as people call it.
+    secrets: removed from every message, including text that the server returns.
+    ca_cert: a PEM file with the certificates to trust; empty for the system's.
+    pause: seconds to wait before each request, for APIs that limit requests per second.
     """
 
     def __init__(
@@ -44,11 +47,12 @@ class HttpApi:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise MigrationError(
-                f"The address of {name} is no URL: {Redactor(secrets)(url)!r}. Give it as https://host/path.", "api_url"
+                f"The address of {name} is not a URL: {Redactor(secrets)(url)!r}. Write it as https://host/path.",
+                "api_url",
             )
         if "@" in parts.netloc:
             raise MigrationError(
-                f"The address of {name} has a user in it. Give its credentials as headers or options, where they stay secret.",
+                f"The address of {name} contains a user name. Pass the credentials as headers or options, where they stay secret.",
                 "api_url",
             )
         self.name = name
@@ -57,24 +61,24 @@ class HttpApi:
         self._redact = Redactor(secrets)
         self._pause = pause
         self._sleep = sleep
-        handlers: list[Any] = [urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), OwnRedirects]
+        handlers: list[Any] = [urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), SameServerRedirects]
         if ca_cert:
             try:
                 handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_cert)))
             except (OSError, ssl.SSLError) as error:
                 raise MigrationError(
-                    f"The certificates in {ca_cert} can't be read: {error}. Name a file in PEM format on this host.",
+                    f"The certificates in {ca_cert} can't be read: {error}. Set the path of a PEM file on this host.",
                     "api_certificate",
                 ) from error
         self._opener = urllib.request.build_opener(*handlers)
 
     @property
-    def place(self) -> str:
-        """Name and address, as they may be shown."""
+    def label(self) -> str:
+        """Name and address for messages, without secrets."""
         return f"{self.name} at {self._redact(self.url)}"
 
     def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
-        """The JSON that is answered; None for an empty answer.
+        """Send ``body`` as JSON and return the parsed answer; None for an empty answer.
 
         Raises MigrationError ``api_unauthorized``, ``api_missing``, ``api_moved``, ``api_refused`` or ``api_unreachable``.
         """
@@ -83,13 +87,12 @@ class HttpApi:
             return json.loads(text) if text.strip() else None
         except ValueError:
             raise MigrationError(
-                f"What answers {method} {path} is not {self.place}: it says no JSON. Check the address, and what stands "
-                "in front of it.",
-                "api_stranger",
+                f"The answer of {self.label} to {method} {path} is not JSON. Check the address, and any proxy in front of it.",
+                "api_not_json",
             ) from None
 
     def send(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str] | None = None) -> str:
-        """The same for a body of any kind; returns the answer as text."""
+        """Send ``data`` as it is and return the answer as text; raises as ``ask`` does."""
         content = {} if data is None else {"Content-Type": "application/json"}
         request = urllib.request.Request(
             self.url + path, data, {**self.headers, **content, **(headers or {})}, method=method
@@ -101,48 +104,48 @@ class HttpApi:
                     return str(response.read().decode(errors="replace"))
             except urllib.error.HTTPError as error:
                 with error:
-                    said = _words(error.read().decode(errors="replace"))
-                there = elsewhere(request.full_url, error.code, error.headers)
-                if there:
-                    raise self._moved(method, path, error.code, there) from None
+                    message = _error_message(error.read().decode(errors="replace"))
+                other_server = redirect_target(request.full_url, error.code, error.headers)
+                if other_server:
+                    raise self._moved(method, path, error.code, other_server) from None
                 if error.code != 429 or attempt == TRIES:
-                    raise self._refused(method, path, error.code, said) from None
-                asked = error.headers.get("Retry-After") or ""
-                self._sleep(min(float(asked) if asked.isdigit() else float(attempt), LONGEST_PAUSE))
+                    raise self._refused(method, path, error.code, message) from None
+                retry_after = error.headers.get("Retry-After") or ""
+                self._sleep(min(float(retry_after) if retry_after.isdigit() else float(attempt), LONGEST_PAUSE))
             except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
                 reason = getattr(error, "reason", error)
                 raise MigrationError(
-                    f"{self.place} can't be reached from this host: {reason}. Check its address, its certificate, and "
-                    "the firewalls between.",
+                    f"{self.label} can't be reached from this host: {reason}. Check its address, its certificate, and "
+                    "the firewalls in between.",
                     "api_unreachable",
                 ) from None
         raise AssertionError("the last attempt either returns or raises")
 
-    def _moved(self, method: str, path: str, status: int, there: str) -> MigrationError:
+    def _moved(self, method: str, path: str, status: int, other_server: str) -> MigrationError:
         return MigrationError(
-            f"{self.place} answers {status} to {method} {self._redact(path.partition('?')[0])} and points to "
-            f"{self._redact(there)}. Nothing was sent there: if it is the same program, give that address.",
+            f"{self.label} answers {status} to {method} {self._redact(path.partition('?')[0])} and redirects to "
+            f"{self._redact(other_server)}. Nothing was sent there. If it is the same program, use that address.",
             "api_moved",
             status=status,
         )
 
-    def _refused(self, method: str, path: str, status: int, said: str) -> MigrationError:
-        words = self._redact(said).rstrip(".")
-        answered = f"{self.place} answers {status} to {method} {self._redact(path.partition('?')[0])}"
-        answered += f": {words}." if words else "."
+    def _refused(self, method: str, path: str, status: int, message: str) -> MigrationError:
+        reason = self._redact(message).rstrip(".")
+        answered = f"{self.label} answers {status} to {method} {self._redact(path.partition('?')[0])}"
+        answered += f": {reason}." if reason else "."
         if status in (401, 403):
             return MigrationError(
-                f"{answered} Check the credentials, and that they may read and change data sources.",
+                f"{answered} Check the credentials, and that they are allowed to read and change data sources.",
                 "api_unauthorized",
                 status=status,
             )
         if status == 404:
             return MigrationError(f"{answered} Check the address.", "api_missing", status=status)
-        return MigrationError(answered, "api_refused", status=status, said=words)
+        return MigrationError(answered, "api_refused", status=status, reason=reason)
 
 
-def _words(body: str) -> str:
-    """What an error says, wherever the program puts it."""
+def _error_message(body: str) -> str:
+    """The message of an error answer. Klipfolio and Superset put it into different fields."""
     try:
         found = json.loads(body)
     except ValueError:

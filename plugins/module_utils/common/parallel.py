@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two pieces of work at the same time, where the failure of one ends the other."""
+"""Run two functions in parallel; the failure of one stops the other."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Outcome = TypeVar("Outcome")
 def run_together(
     first: Callable[[], object], second: Callable[[], Outcome], stop: threading.Event, one_by_one: bool
 ) -> Outcome:
-    """Run both (one after the other when ``one_by_one``) and return what ``second`` returned.
+    """Run both (one after the other when ``one_by_one``) and return the result of ``second``.
 
-    The first error, or one that arrives from outside such as a signal, sets ``stop`` and is raised when both ended.
+    An error in either, or an exception in the calling thread such as a signal, sets ``stop``; it is raised once both ended.
     """
 
     def guarded(work: Callable[[], Outcome]) -> Outcome:
@@ -39,6 +39,6 @@ def run_together(
             raise
     errors = [error for error in (one.exception(), two.exception()) if error is not None]
     if errors:
-        # The one that was only told to stop is not the reason.
+        # Code "stopped" means that the other function's error set the event: raise that other error.
         raise min(errors, key=lambda error: getattr(error, "code", "") == "stopped")
     return two.result()

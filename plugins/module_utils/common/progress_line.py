@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job's progress as one line for a person."""
+"""A job's progress as one line of text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ STALE_SECONDS = 120.0
 
 
 def describe(progress: dict[str, Any], now: float | None = None) -> str:
-    """Step, item, done of total, rate and time left; what isn't known is left out, what is estimated is called so.
+    """Step, item, done of total, rate and time left. Unknown values are omitted, estimates are labelled "about".
 
-    ``now`` is the host's time: a heartbeat much older than that is said.
+    now: the host's time in seconds since the epoch. A heartbeat older than STALE_SECONDS is reported.
     """
     step = str(progress.get("step", "starting"))
     if progress.get("steps"):
@@ -22,7 +22,7 @@ def describe(progress: dict[str, Any], now: float | None = None) -> str:
     if not tracks:
         parts = [step, f"{duration(progress.get('step_seconds', 0))} so far"]
     else:
-        # The one that takes longest tells when the step will be over.
+        # The step ends when its slowest track ends.
         tracks.sort(key=_time_left, reverse=True)
         slowest, *others = tracks
         named = len(tracks) > 1 and slowest["name"] != progress.get("step")
@@ -30,7 +30,7 @@ def describe(progress: dict[str, Any], now: float | None = None) -> str:
         parts += [f"{other['name']} {_percent(other, 'done')}" for other in others]
     parts += progress.get("notes", ())
     if now is not None and now - progress.get("heartbeat", now) > STALE_SECONDS:
-        parts.append(f"no sign of life for {duration(now - progress['heartbeat'])}")
+        parts.append(f"no heartbeat for {duration(now - progress['heartbeat'])}")
     return " | ".join(parts)
 
 
@@ -54,14 +54,14 @@ def _track(track: dict[str, Any]) -> list[str]:
 
 
 def _percent(track: dict[str, Any], done: str = "finishing") -> str:
-    """Never 100 before the end: the last bytes take their time, and an estimate may have been too low."""
+    """Never 100 % before the end: the last bytes take time, and an estimate may be too low."""
     if track["done"] < track["total"]:
         return f"{min(100 * track['done'] // track['total'], 99)} %"
     return "finishing" if track["estimated"] else done
 
 
 def amount(value: int, unit: str) -> str:
-    """Bytes in a unit that keeps the number short, seconds as a person says them; other units as they are."""
+    """Format bytes with a decimal prefix (``1.5 GB``), seconds as a duration; other units as they are."""
     if unit == "s":
         return duration(value)
     if unit != "bytes":
@@ -75,7 +75,7 @@ def amount(value: int, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Format seconds: ``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
     whole = max(int(seconds), 0)
     if whole < 60:
         return f"{whole} s"

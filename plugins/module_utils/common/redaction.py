@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may be shown of a line of somebody's log: no credentials, nothing of a patient.
+"""Redact log lines: remove credentials and personal data.
 
-When in doubt, more is taken away than needed: a line is shown as a hint, the log itself stays where it is.
+When in doubt, more is removed than needed: a line is shown as a hint, and the log itself stays on its host.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Sequence
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
-# Shorter ones would be masked in the middle of words, and so be told by what is missing.
+# A shorter secret would be masked inside ordinary words, and what is missing there would reveal it.
 SHORTEST_SECRET = 4
 READ_LIMIT = 4096
 SHOWN_LIMIT = 300
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{1,30}:(?:\\?/){2}"
 _DELIMITER = r"(?=\s*(?:[,;}\])]|$))"
-# A password that nobody encoded may hold @ : / and spaces: up to the last @ of the line.
+# A password that is not percent-encoded may contain @ : / and spaces, so mask up to the last @ of the line.
 _CREDENTIALS = (
     (re.compile(rf"({_SCHEME}).*@"), rf"\1{MASK}@"),
-    # A URL that ends before its @; what follows the colon is no port.
+    # A URL that is truncated before its @, where a password and not a port follows the colon.
     (re.compile(rf"({_SCHEME})[^\s/:@\[]+:(?!\d{{1,5}}(?![^\s/?#'\",;)\]}}])).*"), rf"\1{MASK}"),
     (re.compile(r"(?<![\w/*])[\w.%+-]{1,64}:(?!//)[^\s@]+@(?=[\w.\[-])"), f"{MASK}@"),
     (re.compile(r"(?i)\b(Basic|Bearer)\s+[\w+/=.~-]{8,}"), rf"\1 {MASK}"),
     (re.compile(r"\bmd5[0-9a-f]{32}\b|\bSCRAM-SHA-256\$\S+"), MASK),
 )
-# In JSON and in what Node.js prints, a value has quotes and goes on behind them; elsewhere it is all that follows.
+# In JSON and in objects that Node.js prints, the value ends at its closing quote; elsewhere it is the rest of the line.
 _NAMED = re.compile(
     r"(?i)((?:passw(?:or)?d|pwd|passphrase|secret|token|api_?key|authorization|authsession|cookie)[\w.-]{0,40}"
     r"[\"']?\s{0,9})(?:(:\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`)" + _DELIMITER + r"|([=:]).*)"
@@ -42,19 +42,19 @@ _PERSONAL = (
     (re.compile(r"(?i)\b(Failing row contains|VALUES|in) \(.*"), r"\1 (...)"),
     (re.compile(r"\)=\(.*\)"), ")=(...)"),
     (re.compile(r"(?i)\b(token )\"(?:[^\"\\]|\\.)*\""), r'\1"..."'),
-    # PostgreSQL quotes the names of things too, but a value always stands behind a colon.
+    # PostgreSQL quotes names of objects too, but a value always follows a colon.
     (re.compile(r"(:\s*)\"(?:[^\"\\]|\\.)*(?:\"|$)"), r'\1"..."'),
     (re.compile(r"(\b(?:org\.couchdb\.user:|telemetry-|feedback-))[^\s\"',)]+"), r"\1..."),
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-f]{32}\b"), "<id>"),
     (re.compile(r"(?<![\w.+*-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "<address>"),
     (re.compile(r"(?<!GMT)(?<!UTC)\+\d[\d ().-]{6,}\d"), "<number>"),
     (re.compile(r"(?<![\w:.-])\(?0\d{2,3}\)?[ .-]\d{3}[ .-]?\d{3,4}(?!\w)"), "<number>"),
-    # Not the number of a migration, which is a date.
+    # Except the number of a couch2pg migration, which is a date.
     (re.compile(r"(?<![\w.])(?!20\d\d(?:0[1-9]|1[0-2])[0-3]\d\d{4,6}(?!\d))\d{9,15}(?!\w)"), "<number>"),
 )
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*(?:\"|$)|(?<=[{\[(,:=\s])(['`])(?:(?!\1)[^\\]|\\.)*(?:\1|$)")
 _PROPERTY = re.compile(r"^(\s+[\"']?[\w$.-]+[\"']?:\s+)(.*)$")
-# Of an error object that Node.js prints over many lines, what tells nothing of a document.
+# Properties of an error object that Node.js prints over many lines: those that contain no document content.
 _HARMLESS_NAMES = (
     "code|severity|errno|status|syscall|type|port|length|position|schema|table|constraint|file|line|routine"
 )
@@ -64,16 +64,16 @@ _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*(?:\"|$)|(?<!\w)'(?:[^'\\]|\\.)*(?:'|$)
 
 
 class Redactor:
-    """Redacts lines, and knows secrets that could stand anywhere in them."""
+    """Redacts lines. ``secrets`` are masked wherever they appear."""
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
         forms = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST_SECRET}
-        # The longest first: a part of it must not be what is left to be found.
+        # The longest first: masking a part first would leave the rest visible.
         ordered = sorted(forms, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def __call__(self, line: str | bytes, strict: bool = False) -> str:
-        """The line as it may be shown. ``strict`` is for a line of unknown kind: its quoted words go as well."""
+        """The redacted line. With ``strict``, for a line of unknown kind, quoted words are removed as well."""
         text = line.decode("utf-8", errors="replace") if isinstance(line, bytes) else line
         if self._known:
             text = self._known.sub(MASK, text)
@@ -82,19 +82,19 @@ class Redactor:
         return text if len(text) <= SHOWN_LIMIT else text[:SHOWN_LIMIT] + " ..."
 
     def credentials(self, line: str) -> str:
-        """The line without credentials alone: for a file of settings, whose other values are to be seen."""
+        """Remove only credentials: for a settings file, whose other values should be visible."""
         return remove_credentials(self._known.sub(MASK, line) if self._known else line)
 
 
 def remove_credentials(text: str) -> str:
-    """The line without what looks like a password, in a URL or behind a name."""
+    """Mask everything that looks like a password, in a URL or after a name such as ``password=``."""
     for pattern, replacement in _CREDENTIALS:
         text = pattern.sub(replacement, text)
     return _NAMED.sub(lambda found: f"{found[1]}{found[2] or found[4]}{MASK}", text)
 
 
 def remove_personal(text: str, strict: bool = False) -> str:
-    """The line without documents, values of a query, identifiers, addresses and telephone numbers."""
+    """Mask documents, query values, identifiers, email addresses and telephone numbers."""
     text = _shapes(text)
     if strict and _JSON_FRAGMENT.search(text):
         return "(a part of a JSON document)"
@@ -106,7 +106,7 @@ def remove_personal(text: str, strict: bool = False) -> str:
 
 
 def _forms(secret: str) -> list[str]:
-    """A secret as programs write it, and the pieces that are left of it where a URL was taken apart wrongly."""
+    """All spellings of a secret: its encodings, and the fragments that a program prints after parsing a URL wrongly."""
     return [
         secret,
         quote(secret, safe=""),
@@ -121,14 +121,14 @@ def _forms(secret: str) -> list[str]:
 
 
 def _shapes(text: str) -> str:
-    """The text with every object and list replaced by the number of its parts."""
+    """Replace every JSON object and list by its number of fields or items."""
     shown = []
     start = 0
     for opening in _OPENING.finditer(text):
         if opening.start() < start:
             continue
         end, parts, complete = _extent(text, opening.start())
-        # A bracket that ends the line opens an object that Node.js prints below it.
+        # A bracket at the end of the line opens an object that Node.js prints on the following lines.
         if not complete and not parts:
             break
         word = ("field" if opening[0] == "{" else "item") + ("" if parts == 1 else "s")
@@ -139,7 +139,7 @@ def _shapes(text: str) -> str:
 
 
 def _extent(text: str, start: int) -> tuple[int, int, bool]:
-    """Where the object or list at ``start`` ends, how many parts it has, and whether its end is in the text."""
+    """The end of the object or list at ``start``, its number of parts, and whether its closing bracket is in the text."""
     depth = commas = 0
     empty = True
     for place, letter in enumerate(_STRING.sub(lambda found: "s" * len(found[0]), text[start:]), start):

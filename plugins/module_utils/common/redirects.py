@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An answer that points elsewhere: credentials go only to the server that they are for."""
+"""HTTP redirects that never send credentials to another server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from urllib.parse import urljoin, urlsplit
 PORTS = {"http": 80, "https": 443}
 
 
-class OwnRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows to another path of the same server; what points elsewhere stays the answer that it is.
+class SameServerRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to another path of the same server; a redirect to another server is returned as the answer.
 
-    Another port, or no TLS any more, is elsewhere: urllib would send every header there.
+    Another port or scheme counts as another server, because urllib would send all headers, credentials included, there.
     """
 
     def redirect_request(
@@ -28,14 +28,14 @@ class OwnRedirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> Any:
-        """The request that follows; None for none."""
+        """The next request; None to stop at this answer."""
         if _server(newurl) != _server(req.full_url):
             return None
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def elsewhere(asked: str, status: int, headers: Any) -> str:
-    """Which other server than that of ``asked`` an answer points to, as scheme, host and port; empty where to none."""
+def redirect_target(asked: str, status: int, headers: Any) -> str:
+    """The other server (scheme, host and port) that the answer to URL ``asked`` redirects to; empty when there is none."""
     place = urljoin(asked, headers.get("Location") or "")
     if not 300 <= status < 400 or _server(place) == _server(asked):
         return ""

@@ -42,7 +42,7 @@ def check(node: Sequence[str], url: CouchdbUrl, variables: Mapping[str, str]) ->
         raise _not_run(node, str(error)) from error
     said = answer.output.strip()
     if not said:
-        raise _not_run(node, answer.said)
+        raise _not_run(node, answer.stderr)
     if said.splitlines()[-1] != "trusted":
         raise MigrationError(
             f"couch2pg's Node.js does not trust CouchDB at {url.server}: {said.splitlines()[-1]}. Set NODE_EXTRA_CA_CERTS in "

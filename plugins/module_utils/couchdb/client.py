@@ -16,7 +16,7 @@ from typing import Any, Sequence
 from urllib.parse import quote
 
 from ..common.errors import MigrationError
-from ..common.redirects import OwnRedirects, elsewhere
+from ..common.redirects import SameServerRedirects, redirect_target
 from .url import CouchdbUrl, seq_number
 
 TIMEOUT_SECONDS = 30.0
@@ -55,7 +55,7 @@ class CouchDB:
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), OwnRedirects)
+        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), SameServerRedirects)
 
     def update_seq(self, database: str) -> int:
         """The high-water mark: the number of the newest change.
@@ -118,7 +118,7 @@ class CouchDB:
         except urllib.error.HTTPError as error:
             # It is the answer, too, with a connection that is still open.
             error.close()
-            raise self._refused(error.code, database, elsewhere(address, error.code, error.headers)) from None
+            raise self._refused(error.code, database, redirect_target(address, error.code, error.headers)) from None
         except ValueError:
             raise self._stranger() from None
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
@@ -133,8 +133,8 @@ class CouchDB:
     def _refused(self, status: int, database: str, there: str) -> MigrationError:
         if there:
             return MigrationError(
-                f"CouchDB at {self._url.server} answers {status} and points to {there}. Nothing was sent there: if it is the "
-                "same CouchDB, give that address in COUCHDB_URL.",
+                f"CouchDB at {self._url.server} answers {status} and redirects to {there}. Nothing was sent there. If it is the "
+                "same CouchDB, use that address in COUCHDB_URL.",
                 "couchdb_moved",
                 status=status,
             )

@@ -76,7 +76,7 @@ class Klipfolio:
                 {"tool": TOOL, "url": self.api.url, "id": source["id"], "name": source["name"], "old": old, "new": new}
             )
         if not changes and not ready:
-            raise self.sides.nothing_found(f"No data source of {self.api.place}")
+            raise self.sides.nothing_found(f"No data source of {self.api.label}")
         return changes, ready
 
     def test(self, change: Change) -> None:
@@ -144,7 +144,7 @@ class Klipfolio:
         # One that relies on the usual port has to be told of another one.
         if self.names["port"] not in found and target.port != DEFAULT_PORT:
             raise MigrationError(
-                f"A data source of {self.api.place} has no property {self.names['port']!r}, and the target's port is "
+                f"A data source of {self.api.label} has no property {self.names['port']!r}, and the target's port is "
                 f"{target.port}: give it its port in Klipfolio, or say what it is called there (properties).",
                 "klipfolio_port",
             )

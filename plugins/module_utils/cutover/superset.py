@@ -64,7 +64,7 @@ class Superset:
                 {"tool": TOOL, "url": self.api.url, "id": number, "name": name, "old": uri, "new": self._new(uri)}
             )
         if not changes and not ready:
-            raise self.sides.nothing_found(f"No database of {self.api.place}")
+            raise self.sides.nothing_found(f"No database of {self.api.label}")
         return changes, ready
 
     def test(self, change: Change) -> None:

@@ -150,7 +150,7 @@ class Watch:
     def notices(self, proof: Mapping[str, Any]) -> list[str]:
         """What an operator should know of a couch2pg that is well."""
         found = list(dict.fromkeys(self._source.notices))
-        if self._process.look() == UNKNOWN:
+        if self._process.state() == UNKNOWN:
             found.append("Whether the process is still the one that was started can't be seen: only the log was asked.")
         if self._wanted.call_refresh and proof["refresh"] is None:
             found.append(
@@ -178,7 +178,7 @@ class Watch:
         )
 
     def _look(self) -> None:
-        gone = self._process.look() == GONE
+        gone = self._process.state() == GONE
         if gone:
             self._sleep(LAST_WORDS_SECONDS)
         self._read_log()

@@ -115,7 +115,7 @@ def still_valid(options: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
 
     Whoever changes the settings starts couch2pg again, which makes it another process.
     """
-    if (options["process"] or {}) != (result["process"] or {}) or SameProcess(options["process"]).look() == GONE:
+    if (options["process"] or {}) != (result["process"] or {}) or SameProcess(options["process"]).state() == GONE:
         return False
     settings = couch2pg_settings.load(Path(options["settings_file"]))
     try:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's own Compose, version 2 or 1: what it makes of a project's files, and which containers it has."""
+"""Run the host's Docker and Compose (version 2 or 1): resolve a project's files, find and inspect containers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ..common.redaction import Redactor
 from .programs import Answer, ask, locate
 
 _REMEDY = "Install Docker's command line for this user, or set another kind in couch2pg_app."
-# What the programs need to find the daemon; anything else could be taken for a variable of the project.
+# Variables that Docker needs to find its daemon. Compose would take any other one for a variable of the project.
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
 START_SECONDS = 900
 
 
 def environment() -> dict[str, str]:
-    """What Compose is given, so that a project's variables come from its files alone."""
+    """The environment for Compose, reduced so that a project's variables come from its files only."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -34,17 +34,17 @@ def environment() -> dict[str, str]:
 
 
 def docker(*words: str) -> Answer:
-    """Ask Docker. Raises MigrationError ``program_missing`` or ``program_hangs``."""
+    """Run a docker command. Raises MigrationError ``program_missing`` or ``program_hangs``."""
     return _ask([locate("docker", _REMEDY), *words], None)
 
 
 def inspect(container: str) -> dict[str, Any]:
-    """All that Docker knows of a container. Raises MigrationError ``container_unreadable``."""
+    """The output of ``docker inspect``, parsed. Raises MigrationError ``container_unreadable``."""
     answer = docker("inspect", "--type=container", container)
     if answer.code != 0:
         raise MigrationError(
-            f"Docker doesn't tell about the container {container}: {_last_line(answer)}. See that Docker runs, that this user may use "
-            "it, and that the name is right.",
+            f"Docker can't inspect the container {container}: {_last_line(answer)}. Check that Docker runs, that this user is "
+            "allowed to use it, and that the name is right.",
             "container_unreadable",
             container=container,
         )
@@ -53,24 +53,24 @@ def inspect(container: str) -> dict[str, Any]:
 
 
 def image_variables(image: str) -> dict[str, str]:
-    """The variables that an image brings; none where it is gone."""
+    """The environment variables of an image; empty when the image doesn't exist."""
     answer = docker("image", "inspect", image)
     return variables_of(json.loads(answer.output)[0]) if answer.code == 0 else {}
 
 
 def variables_of(inspected: Mapping[str, Any]) -> dict[str, str]:
-    """The environment of an inspected container or image."""
+    """The environment variables of an inspected container or image."""
     entries = (inspected.get("Config") or {}).get("Env") or []
     return {name: value for name, _equals, value in (entry.partition("=") for entry in entries)}
 
 
 class Compose:
-    """Compose for one project. ``env_files`` are those that ``up`` is given; without any it takes ``.env``."""
+    """One Compose project. ``env_files`` are the operator's ``--env-file`` options; without any, Compose reads ``.env``."""
 
     def __init__(self, folder: Path, files: Sequence[str] = (), env_files: Sequence[str] = ()) -> None:
         if not folder.is_dir():
             raise MigrationError(
-                f"{folder} is not a folder on this host. Give the one that holds couch2pg's compose file (project_dir in couch2pg_app).",
+                f"{folder} is not a folder on this host. Set project_dir in couch2pg_app to the folder of couch2pg's compose file.",
                 "deployment_missing",
                 path=str(folder),
             )
@@ -80,16 +80,16 @@ class Compose:
 
     @property
     def env_file(self) -> Path:
-        """The file whose variables count: the last one."""
+        """The environment file with the highest precedence: the last one."""
         return self.folder / (self.env_files[-1] if self.env_files else ".env")
 
-    def config(self, instead: Path | None = None) -> dict[str, Any]:
-        """The project as Compose resolves it, with the file ``instead`` of ``env_file``.
+    def config(self, replacement: Path | None = None) -> dict[str, Any]:
+        """The project as Compose resolves it, optionally with the file ``replacement`` in place of ``env_file``.
 
-        Raises MigrationError ``compose_refuses`` with what Compose says, ``yaml_missing`` where version 1 can't be understood.
+        Raises MigrationError ``compose_refuses`` with Compose's message, or ``yaml_missing`` when version 1 needs PyYAML.
         """
         program, old = _program()
-        answer = self._run(["config"] if old else ["config", "--format=json"], instead)
+        answer = self._run(["config"] if old else ["config", "--format=json"], replacement)
         if answer.code != 0:
             raise MigrationError(
                 f"{' '.join([Path(program[0]).name, *program[1:]])} config fails in {self.folder}: {_last_line(answer)}. Correct the "
@@ -101,27 +101,30 @@ class Compose:
         return dict(found)
 
     def containers(self, service: str) -> list[str]:
-        """The ids of the service's containers, running or not."""
+        """The ids of the service's containers, running or stopped."""
         answer = self.run("ps", "--all", "--quiet", service)
         return answer.output.split() if answer.code == 0 else []
 
     def run(self, *words: str) -> Answer:
-        """Any other command of it."""
+        """Run any other Compose command of the project."""
         return self._run(words, None)
 
-    def _run(self, words: Sequence[str], instead: Path | None) -> Answer:
-        env_files = [*self.env_files[:-1], str(instead)] if instead else self.env_files
+    def _run(self, words: Sequence[str], replacement: Path | None) -> Answer:
+        env_files = [*self.env_files[:-1], str(replacement)] if replacement else self.env_files
         options = [f"--file={name}" for name in self.files] + [f"--env-file={name}" for name in env_files]
         return _ask([*_program()[0], *options, *words], self.folder)
 
 
 @lru_cache(maxsize=None)
 def _program() -> tuple[list[str], bool]:
-    """Compose of version 2, a part of docker, or a program of its own; and whether it is version 1, which takes a second to answer."""
+    """The Compose command, and whether it is version 1.
+
+    Version 2 is ``docker compose`` or ``docker-compose``. Cached, because version 1 takes a second to answer.
+    """
     found = []
     with suppress(MigrationError, subprocess.TimeoutExpired):
         docker_itself = locate("docker", _REMEDY)
-        if ask([docker_itself, "compose", "version"], given=environment()).code == 0:
+        if ask([docker_itself, "compose", "version"], variables=environment()).code == 0:
             found = [docker_itself, "compose"]
     found = found or [locate("docker-compose", f"Docker has no compose command either. {_REMEDY}")]
     version = _ask([*found, "version", "--short"], None).output.strip()
@@ -130,10 +133,10 @@ def _program() -> tuple[list[str], bool]:
 
 def _ask(command: Sequence[str], folder: Path | None) -> Answer:
     try:
-        return ask(command, folder=folder, given=environment(), seconds=START_SECONDS)
+        return ask(command, folder=folder, variables=environment(), seconds=START_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise MigrationError(
-            f"{command[0]} didn't end within {START_SECONDS} s. See whether Docker hangs.", "program_hangs"
+            f"{command[0]} didn't end within {START_SECONDS} s. Check whether Docker hangs.", "program_hangs"
         ) from error
 
 
@@ -150,5 +153,5 @@ def _yaml(text: str) -> Any:
 
 
 def _last_line(answer: Answer) -> str:
-    lines = answer.said.splitlines() or [f"exit code {answer.code}"]
+    lines = answer.stderr.splitlines() or [f"exit code {answer.code}"]
     return Redactor()(lines[-1]).rstrip(".")

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""File systems of this host: on which one a path is, and what is free there."""
+"""File systems of this host: which one holds a path, and how much space is free on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FileSystem:
-    """What statvfs says to an ordinary user. ``inodes_free`` is None where inodes are made as needed (btrfs, xfs on some)."""
+    """Sizes in bytes, for an ordinary user. ``inodes_free`` is None where inodes are allocated on demand (such as btrfs)."""
 
     device: int
     mount_point: str
@@ -22,7 +22,7 @@ class FileSystem:
 
 
 def locate(path: Path) -> FileSystem:
-    """The file system that ``path`` is on, or will be on when it is created; links are followed."""
+    """The file system of ``path``, which need not exist yet; symbolic links are followed."""
     existing = nearest(Path(os.path.realpath(path)))
     device = existing.stat().st_dev
     numbers = os.statvfs(existing)
@@ -30,14 +30,14 @@ def locate(path: Path) -> FileSystem:
         device=device,
         mount_point=str(_mount_point(existing, device)),
         total=numbers.f_blocks * numbers.f_frsize,
-        # f_bavail: root's reserve isn't for PostgreSQL.
+        # f_bavail, because PostgreSQL can't use the blocks reserved for root.
         free=numbers.f_bavail * numbers.f_frsize,
         inodes_free=numbers.f_favail if numbers.f_files else None,
     )
 
 
 def nearest(path: Path) -> Path:
-    """``path`` or its closest parent that this user can see."""
+    """``path`` or its closest parent that exists and that this user can stat."""
     while True:
         try:
             path.stat()
@@ -55,7 +55,7 @@ def _mount_point(path: Path, device: int) -> Path:
 
 
 def machine() -> str:
-    """What tells this machine, since its last start, from every other one; empty where the kernel doesn't say."""
+    """An identifier of this machine, new at each boot; empty where the kernel provides none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -63,7 +63,7 @@ def machine() -> str:
 
 
 def folder_bytes(path: Path) -> int:
-    """Bytes on the disk of the files below ``path``; 0 when there is no such folder, or it can't be looked into."""
+    """Bytes on disk of the files below ``path``; 0 when the folder doesn't exist or can't be read."""
     total = 0
     for folder, _folders, names in os.walk(path):
         for name in names:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that are either whole or not there: write beside, fsync, rename."""
+"""Atomic and durable files: write a temporary file beside, fsync it, rename it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ FILE_MODE = 0o600
 
 
 def expand(path: str) -> Path:
-    """The absolute path, with ``~`` resolved for the user who runs this."""
-    # Not resolved: a link stays the name that the operator gave.
+    """The absolute path, with ``~`` expanded for the current user."""
+    # Symbolic links are kept, so that messages show the path that the operator gave.
     return Path.cwd() / Path(path).expanduser()
 
 
 def make_private_folder(path: Path) -> None:
-    """Create ``path`` (0700) with its missing parents; an existing folder is left as it is.
+    """Create ``path`` (0700) and its missing parents; an existing folder keeps its mode.
 
-    Raises MigrationError ``not_writable`` when it can't be created or written.
+    Raises MigrationError ``not_writable`` when the folder can't be created or written.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
-        # One by one: the mode that mkdir is given doesn't count for parents.
+        # One by one, because mkdir(parents=True) ignores ``mode`` for the parents.
         for folder in reversed(missing):
             folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
     except OSError as error:
         raise MigrationError(
-            f"The folder {path} can't be created: {error.strerror}. Create it for this user, or choose another one.",
+            f"The folder {path} can't be created: {error.strerror}. Create it for this user, or choose another folder.",
             "not_writable",
             path=str(path),
         ) from error
@@ -54,7 +54,7 @@ def nearest_existing(path: Path) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Raise MigrationError ``not_writable`` unless this user could create ``path`` or write into it."""
+    """Raise MigrationError ``not_writable`` unless this user can create ``path`` or write into it."""
     existing = nearest_existing(path)
     if not existing.is_dir():
         raise MigrationError(
@@ -68,19 +68,19 @@ def check_writable(path: Path) -> None:
         )
     if os.statvfs(existing).f_blocks == 0:
         raise MigrationError(
-            f"{existing} holds no files of ours: it is one of the system's own, such as /proc. Choose another path than {path}.",
+            f"{existing} is a virtual file system such as /proc, which can't hold files. Choose another path than {path}.",
             "not_writable",
             path=str(path),
         )
 
 
 def fsync_path(path: Path) -> None:
-    """Force a file or a folder to the disk."""
+    """fsync a file or a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network file systems have no fsync for folders.
+        # Some network file systems don't support fsync on folders.
         if error.errno != errno.EINVAL:
             raise
     finally:
@@ -88,7 +88,7 @@ def fsync_path(path: Path) -> None:
 
 
 def fsync_tree(root: Path) -> None:
-    """Force every file and folder below ``root``, and ``root`` itself, to the disk."""
+    """fsync every file and folder below ``root``, and ``root`` itself."""
     for folder, _subfolders, names in os.walk(root):
         for name in names:
             fsync_path(Path(folder, name))
@@ -126,7 +126,7 @@ def read_json(path: Path) -> Any:
         return None
     except (ValueError, UnicodeDecodeError) as error:
         raise MigrationError(
-            f"{path} is damaged: it isn't JSON ({error}). Look at it, then move it away and run again.",
+            f"{path} is damaged: it isn't JSON ({error}). Inspect it, move it away, then run again.",
             "damaged_file",
             path=str(path),
         ) from error
@@ -134,7 +134,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Held by one at a time, on this host; the others wait. The file stays."""
+    """Hold an exclusive lock on ``path`` among the processes of this host, waiting for it; the file is kept."""
     make_private_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
     try:
@@ -145,6 +145,6 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder that is there or not."""
+    """Remove a folder with its contents, if it exists."""
     if path.exists():
         shutil.rmtree(path)

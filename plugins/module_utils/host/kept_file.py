@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file that belongs to others and is changed for them: its mode and owner stay, and so does a copy of what it was."""
+"""Change a file that belongs to the operator: keep its mode and owner, and a copy of the original beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLDER_MODE = 0o755
 
 @dataclass(frozen=True)
 class Change:
-    """``path`` gets ``after`` in place of ``before`` (None: there is no such file). A new file has ``mode``."""
+    """Replace the text ``before`` of ``path`` (None: the file doesn't exist) by ``after``. A new file gets ``mode``."""
 
     path: Path
     before: str | None = field(repr=False)
@@ -28,31 +28,31 @@ class Change:
 
     @property
     def needed(self) -> bool:
-        """Whether anything differs."""
+        """Whether the text differs."""
         return self.before != self.after
 
     def apply(self, migration_id: str) -> None:
-        """Write beside and rename. Raises MigrationError ``not_writable``."""
-        # A link stays what it is.
+        """Write the file atomically and keep a copy of the original. Raises MigrationError ``not_writable``."""
+        # Write to the target of a symbolic link, so that the link is kept.
         path = self.path.resolve()
         try:
             _make_folders(path.parent)
             old = path.stat() if path.exists() else None
             if old is not None and self.before is not None:
-                # The state before the migration, not that before its last run.
+                # Keep the copy of the first run: the state before the migration.
                 copy = path.with_name(f"{path.name}.before-{migration_id}")
                 if not copy.exists():
                     _write(copy, self.before, old, FILE_MODE)
             _write(path, self.after, old, self.mode)
         except OSError as error:
             raise MigrationError(
-                f"{self.path} can't be written: {error.strerror}. Become a user who may (root for systemd's files).",
+                f"{self.path} can't be written: {error.strerror}. Use become with a user who can write it (root for systemd's files).",
                 "not_writable",
                 path=str(self.path),
             ) from error
 
     def undo(self) -> None:
-        """What was there before ``apply``, or nothing; the copy of it stays."""
+        """Restore the state before ``apply``: the old text, or no file. The copy of the original is kept."""
         path = self.path.resolve()
         if self.before is None:
             path.unlink()
@@ -61,26 +61,26 @@ class Change:
 
 
 def plan(path: Path, after: str, mode: int = FILE_MODE) -> Change:
-    """The change that gives ``path`` this text."""
+    """The change that gives ``path`` the text ``after``."""
     return Change(path, read(path), after, mode)
 
 
 def read(path: Path) -> str | None:
-    """The file's text, byte for byte; None where there is none. Raises MigrationError ``not_readable``."""
+    """The file's text (undecodable bytes as surrogates); None when it doesn't exist. Raises MigrationError ``not_readable``."""
     try:
         return path.read_bytes().decode(errors="surrogateescape")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise MigrationError(
-            f"{path} can't be read: {error.strerror}. Become a user who may read it (root).",
+            f"{path} can't be read: {error.strerror}. Use become with a user who can read it (root).",
             "not_readable",
             path=str(path),
         ) from error
 
 
 def open_to_all(path: Path) -> str:
-    """What to say of a file with secrets that everyone may read; empty when it's closed, or not there."""
+    """A warning when a file with secrets is readable for every user; empty when it isn't, or doesn't exist."""
     if path.exists() and path.stat().st_mode & stat.S_IROTH:
         return f"{path} holds passwords and is readable for every user. Close it: chmod o-rwx {path}"
     return ""
@@ -89,7 +89,7 @@ def open_to_all(path: Path) -> str:
 def _make_folders(folder: Path) -> None:
     if nearest_existing(folder) != folder:
         make_private_folder(folder)
-        # Nothing in it is secret but the files, which have a mode of their own.
+        # The folder may be readable: the files in it have their own, private mode.
         folder.chmod(FOLDER_MODE)
 
 

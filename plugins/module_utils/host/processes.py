@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes that belong to a job, known by a variable in the environment that all its children inherit."""
+"""Processes of a job, recognised by an environment variable that all its children inherit."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def of_job(folder: Path) -> list[int]:
             if wanted in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
         except OSError:
-            # Gone, or another user's: then it isn't ours.
+            # The process has ended, or belongs to another user and so not to the job.
             continue
     return found
 
 
 def is_alive(pid: int) -> bool:
-    """Whether anything of the process still runs: a killed one is a zombie before its last thread is gone.
+    """Whether the process still runs. A killed process is a zombie until its last thread has ended.
 
-    Only then are its files closed and its locks free (proc(5): field 3 is the state, field 20 the threads).
+    Only then are its files closed and its locks released (proc(5): field 3 is the state, field 20 the number of threads).
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -44,7 +44,7 @@ def is_alive(pid: int) -> bool:
 
 
 def name(pid: int) -> str:
-    """The program's name as the kernel has it (15 characters); empty when the process is gone."""
+    """The program's name in the kernel (at most 15 characters); empty when the process has ended."""
     try:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
     except OSError:
@@ -52,7 +52,7 @@ def name(pid: int) -> str:
 
 
 def threads(pid: int) -> list[int]:
-    """Numbers of the threads of a process, the first of which is its own; empty when it is gone."""
+    """Thread ids of a process, sorted; empty when the process has ended."""
     try:
         return sorted(int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir())
     except OSError:
@@ -60,12 +60,12 @@ def threads(pid: int) -> list[int]:
 
 
 def kill_all(pids: list[int], patience: float = TERM_SECONDS) -> None:
-    """End the processes: politely, then, after ``patience`` seconds, for good."""
+    """End the processes with SIGTERM and, after ``patience`` seconds, with SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
-                # One that was halted must go on to end.
+                # A process stopped by SIGSTOP must continue to handle the signal.
                 os.kill(pid, signal.SIGCONT)
         deadline = time.monotonic() + patience
         while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other people's programs: where they are, how old PostgreSQL's are, and running them without a shell."""
+"""Find external programs, check the versions of PostgreSQL's, and run them without a shell."""
 
 from __future__ import annotations
 
@@ -20,66 +20,67 @@ from typing import Callable, Iterator, Mapping, Sequence
 
 from ..common.errors import MigrationError
 
-# The core runs without Ansible, so that there is no run_command to call.
+# The core runs without Ansible, so it can't use run_command.
 # pylint: disable=ansible-bad-function
 
 ASK_SECONDS = 60
-# A program that streams says nothing for so long only when it hangs.
+# A program that streams its output for longer than this without a byte hangs.
 SILENCE_SECONDS = 120
-# The end of what an operator's command says is enough to see why it failed.
-SAID_BYTES = 4000
-# As a shell has it.
+# The end of the output of an operator's command is enough to show why it failed.
+OUTPUT_BYTES = 4000
+# The exit codes of timeout(1) and of a shell.
 NOT_ENDED, NOT_RUN = 124, 127
 OUTPUT_CHUNK = 1 << 17
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a short-lived program answered: its exit code, its output and what it said beside it."""
+    """The result of a short-lived program: exit code, standard output, standard error."""
 
     code: int
     output: str
-    said: str
+    stderr: str
 
 
 def ask(
     command: Sequence[str],
     inherit: bool = False,
     folder: Path | None = None,
-    given: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
     seconds: float = ASK_SECONDS,
 ) -> Answer:
-    """Run ``command`` to its end, within a minute, with messages in English and without any ``PG*`` variable.
+    """Run ``command`` to its end and return its output, with messages in English and without any ``PG*`` variable.
 
-    With ``inherit`` it gets the rest of our environment, with ``given`` that; without ``folder`` it runs where we are.
+    inherit: pass on this process's environment; otherwise only ``variables``.
+    folder: working directory; None for the current one.
+    seconds: raises subprocess.TimeoutExpired after that time.
     """
-    variables = environment() if inherit else {**(given or {}), "LC_ALL": "C"}
     done = subprocess.run(
         list(command),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env=variables,
+        env=environment() if inherit else {**(variables or {}), "LC_ALL": "C"},
         cwd=folder,
         check=False,
         timeout=seconds,
     )
-    # Names in an archive may be in any encoding; they are handed on byte for byte.
+    # Names in an archive may be in any encoding; surrogateescape preserves their bytes.
     output = done.stdout.decode(errors="surrogateescape")
     return Answer(done.returncode, output, done.stderr.decode(errors="replace").strip())
 
 
 def call(command: Sequence[str], seconds: float) -> tuple[int, list[str]]:
-    """Run an operator's own command: its exit code, and the lines that it said.
+    """Run an operator's own command; returns its exit code and the last lines of its output and errors.
 
-    One that can't be run, or that doesn't end in time, has the code ``NOT_RUN`` or ``NOT_ENDED``.
+    The code is ``NOT_RUN`` when the command can't be run, ``NOT_ENDED`` when it takes longer than ``seconds``.
     """
-    # A file: what such a command leaves running would keep a pipe open.
-    with tempfile.TemporaryFile() as said:
+    # A file instead of a pipe: a process that the command leaves running would keep a pipe open.
+    with tempfile.TemporaryFile() as output:
         try:
             done = subprocess.run(
                 list(command),
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment(),
                 check=False,
@@ -89,19 +90,19 @@ def call(command: Sequence[str], seconds: float) -> tuple[int, list[str]]:
             return NOT_RUN, [f"it can't be run: {error.strerror}"]
         except subprocess.TimeoutExpired:
             return NOT_ENDED, [f"it had not ended after {seconds:.0f} s"]
-        size = said.seek(0, os.SEEK_END)
-        said.seek(max(0, size - SAID_BYTES))
-        return done.returncode, said.read().decode(errors="replace").splitlines()
+        size = output.seek(0, os.SEEK_END)
+        output.seek(max(0, size - OUTPUT_BYTES))
+        return done.returncode, output.read().decode(errors="replace").splitlines()
 
 
 def environment() -> dict[str, str]:
-    """Our own environment (home, proxies, where a daemon is), with messages in English and without any ``PG*``."""
+    """This process's environment (home, proxies, Docker's address) without ``PG*``, and with messages in English."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith("PG")}, "LC_ALL": "C"}
 
 
 def locate(name: str, remedy: str) -> str:
-    """The path of the program ``name``. Raises MigrationError ``program_missing``, with ``remedy``, when it isn't there."""
-    # An Ansible connection's PATH often lacks these.
+    """The path of the program ``name``. Raises MigrationError ``program_missing``, which ends with ``remedy``."""
+    # The PATH of an Ansible connection often lacks these folders.
     path = shutil.which(name) or shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")
     if path is None:
         raise MigrationError(f"{name} was not found on this host. {remedy}", "program_missing", program=name)
@@ -109,10 +110,11 @@ def locate(name: str, remedy: str) -> str:
 
 
 class Output:
-    """What a program writes, in chunks while it runs. ``code`` and ``said`` are known when the iteration is over.
+    """Iterate over the output of a program in chunks while it runs; the program ends with the iteration.
 
-    With ``merged``, what it says beside its output is a part of that. It ends with the iteration, whatever happens.
-    Raises MigrationError ``program_hangs`` when it is silent for too long.
+    code, stderr: exit code and standard error, set after the iteration.
+    merged: include standard error in the output.
+    silence: raises MigrationError ``program_hangs`` after that many seconds without output.
     """
 
     def __init__(self, command: Sequence[str], merged: bool = False, silence: float = SILENCE_SECONDS) -> None:
@@ -120,18 +122,18 @@ class Output:
         self._merged = merged
         self._silence = silence
         self.code = 0
-        self.said = ""
+        self.stderr = ""
 
     def __iter__(self) -> Iterator[bytes]:
         with ExitStack() as stack:
-            # A file: nobody reads a second pipe while the first one is read.
-            beside = stack.enter_context(tempfile.TemporaryFile())
+            # A file instead of a second pipe, which would fill up while only the first one is read.
+            errors = stack.enter_context(tempfile.TemporaryFile())
             process = subprocess.Popen(
                 self._command,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT if self._merged else beside,
+                stderr=subprocess.STDOUT if self._merged else errors,
             )
             stack.callback(_end, [process])
             if process.stdout is None:
@@ -143,14 +145,14 @@ class Output:
                     break
                 yield chunk
             self.code = process.wait()
-            beside.seek(0)
-            self.said = beside.read(2000).decode(errors="replace").strip()
+            errors.seek(0)
+            self.stderr = errors.read(2000).decode(errors="replace").strip()
 
     def _wait_for(self, descriptor: int) -> bool:
         if select.select([descriptor], [], [], self._silence)[0]:
             return True
         raise MigrationError(
-            f"{self._command[0]} has said nothing for {self._silence:.0f} s and was ended. See whether its service hangs, "
+            f"{self._command[0]} printed nothing for {self._silence:.0f} s and was ended. Check whether its service hangs, "
             "then run again.",
             "program_hangs",
             program=self._command[0],
@@ -166,9 +168,9 @@ class Program:
 
 
 def find(name: str, bin_dir: str = "") -> Program:
-    """The program ``name`` in ``bin_dir`` (or on PATH).
+    """PostgreSQL's program ``name`` in ``bin_dir``, or on PATH.
 
-    Raises MigrationError ``program_missing`` when it isn't there or doesn't tell its version.
+    Raises MigrationError ``program_missing`` when the program doesn't exist or doesn't print its version.
     """
     path = shutil.which(name, path=bin_dir or None)
     where = f"in {bin_dir}" if bin_dir else "on this host's PATH"
@@ -182,7 +184,7 @@ def find(name: str, bin_dir: str = "") -> Program:
     version = re.search(r"\(PostgreSQL\) (\d+)", answer.output)
     if version is None:
         raise MigrationError(
-            f"{path} doesn't tell its version: {answer.output.strip() or answer.said}. {remedy}", "program_missing"
+            f"{path} doesn't print its version: {answer.output.strip() or answer.stderr}. {remedy}", "program_missing"
         )
     return Program(path, int(version.group(1)))
 
@@ -193,7 +195,7 @@ def major(server_version: int) -> int:
 
 
 def check_pg_dump(program: Program, server_version: int) -> None:
-    """Raise MigrationError ``program_too_old`` when this pg_dump refuses such a server."""
+    """Raise MigrationError ``program_too_old`` when this pg_dump is older than the server (a ``server_version_num``)."""
     if program.major < major(server_version):
         raise MigrationError(
             f"{program.path} is version {program.major}, older than the server ({major(server_version)}), and would "
@@ -204,7 +206,7 @@ def check_pg_dump(program: Program, server_version: int) -> None:
 
 
 def check_pg_restore(program: Program, pg_dump_major: int) -> None:
-    """Raise MigrationError ``program_too_old`` when this pg_restore may not read such an archive."""
+    """Raise MigrationError ``program_too_old`` when this pg_restore is older than the pg_dump that writes the archive."""
     if program.major < pg_dump_major:
         raise MigrationError(
             f"{program.path} is version {program.major}, older than the pg_dump that writes the archive "
@@ -222,10 +224,11 @@ def run(
     output: Path | None = None,
     through: Sequence[str] | None = None,
 ) -> int:
-    """Run ``command``, hand every line of its standard error to ``on_line``, and return its exit code.
+    """Run ``command``, pass every line of its standard error to ``on_line``, and return its exit code.
 
-    With ``output``, its standard output goes into that new file, through the filter ``through`` when given (a
-    failed filter gives its own exit code). The processes end with this call, whatever happens; ``stop`` ends them early.
+    output: a new file for standard output; None to discard it.
+    through: a filter command between the program and ``output``; when the filter fails, its exit code is returned.
+    stop: an event that ends the processes early. They always end before this function returns or raises.
     """
     processes: list[subprocess.Popen[bytes]] = []
     with ExitStack() as stack:
@@ -262,7 +265,7 @@ def run(
             _end(processes)
         for reader in readers:
             reader.join()
-        # The filter first: a program that loses its reader only fails because the filter did.
+        # The filter's code first: when the filter fails, the program before it fails only as a consequence.
         return next((process.returncode for process in reversed(processes) if process.returncode), 0)
 
 
@@ -280,7 +283,7 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         if process.poll() is None:
             process.terminate()
-            # One that was halted, for a limit of its rate, must go on to end.
+            # A process stopped by SIGSTOP (for a rate limit) must continue to handle the signal.
             process.send_signal(signal.SIGCONT)
     for process in processes:
         try:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is a process still the one that was started? Its number alone doesn't tell: its time of start does."""
+"""Recognise whether a process is still the same one. A pid can be reused, so its start time is compared as well."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SAME, GONE, UNKNOWN = "same", "gone", "unknown"
 
 
 class SameProcess:
-    """Looks at the process that ``identity`` names (``pid``; ``running`` false says that there is none), from this moment on.
+    """Watches the process that has ``identity["pid"]`` now; ``running`` false in it means that there is no process.
 
-    A container's process has a number on the host, too.
+    Works for containers too: their processes have a pid on the host.
     """
 
     def __init__(self, identity: Mapping[str, Any] | None) -> None:
@@ -24,8 +24,8 @@ class SameProcess:
         self._pid = int(self.identity.get("pid") or 0)
         self._start = _start(self._pid)
 
-    def look(self) -> str:
-        """``same``, ``gone``, or ``unknown`` when it was not named, or this host hides what others run."""
+    def state(self) -> str:
+        """SAME, GONE, or UNKNOWN when no pid was given or this host hides processes of other users (hidepid)."""
         if self.identity.get("running") is False:
             return GONE
         if not self._pid or not Path("/proc/1").exists():
@@ -34,7 +34,7 @@ class SameProcess:
 
 
 def _start(pid: int) -> str:
-    """The process's start in clock ticks since the machine's (proc(5): field 22); empty when there is none."""
+    """The process's start time in clock ticks since boot (proc(5): field 22); empty when there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19] if pid else ""
     except (OSError, IndexError):

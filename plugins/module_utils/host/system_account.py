@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Accounts of the system, made where they are missing."""
+"""Create missing system users and groups."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _FOLDERS = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 
 def missing(user: str, groups: Sequence[str]) -> list[list[str]]:
-    """The commands that make them; none where all are there. A number needs no name."""
+    """The commands that create the missing accounts; empty when all exist. Numeric ids need no account."""
     commands = [["groupadd", "--system", group] for group in groups if not group.isdigit() and not _group(group)]
     if user and not user.isdigit() and not _user(user):
-        # Without a group of the unit's own, it has one of its name.
+        # Without a group in the unit, the user gets a group of its own name.
         first = ["--gid", groups[0]] if groups else ["--gid", user] if _group(user) else ["--user-group"]
         others = ["--groups", ",".join(groups[1:])] if groups[1:] else []
         home = ["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
@@ -30,27 +30,27 @@ def missing(user: str, groups: Sequence[str]) -> list[list[str]]:
 
 
 def make(commands: Sequence[Sequence[str]]) -> None:
-    """Raises MigrationError ``account``."""
+    """Run the commands of ``missing``. Raises MigrationError ``account``."""
     for name, *words in commands:
         program = shutil.which(name) or shutil.which(name, path=_FOLDERS)
-        said = "the program is not on this host"
+        reason = "the program is not on this host"
         if program is not None:
             try:
                 answer = ask([program, *words])
             except subprocess.TimeoutExpired:
-                said = "it didn't end within a minute"
+                reason = "it didn't end within a minute"
             else:
                 if answer.code == 0:
                     continue
-                said = answer.said or f"exit code {answer.code}"
+                reason = answer.stderr or f"exit code {answer.code}"
         raise MigrationError(
-            f"The account {words[-1]} of couch2pg can't be made: {name}: {said}. Make it yourself, or become root.",
+            f"couch2pg's system account {words[-1]} can't be created: {name}: {reason}. Create it yourself, or use become.",
             "account",
         )
 
 
 def ids(user: str) -> tuple[int, int] | None:
-    """Its number and its group's; None where there is no such user."""
+    """The uid and primary gid of ``user`` (a name or a number); None when there is no such user."""
     try:
         found = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
     except KeyError:

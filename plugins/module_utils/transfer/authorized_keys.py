@@ -211,7 +211,7 @@ def _local_time(seconds: int) -> str:
 def _ssh_version() -> tuple[int, int]:
     """The version of OpenSSH here; (0, 0) where it doesn't say."""
     try:
-        said = programs.ask([programs.locate("ssh", ""), "-V"]).said
+        said = programs.ask([programs.locate("ssh", ""), "-V"]).stderr
     except MigrationError:
         return (0, 0)
     version = re.search(r"OpenSSH_(\d+)\.(\d+)", said)

@@ -169,9 +169,9 @@ class Transfer:
         answer = transfer_key.ask_gate(configuration, forced_command.KNOCK)
         if forced_command.WELCOME in answer.output:
             return
-        said = answer.said.splitlines()[-1] if answer.said else "it said nothing"
+        said = answer.stderr.splitlines()[-1] if answer.stderr else "it said nothing"
         where = f"{parameters['user']} at {parameters['address']}, port {parameters['port']}"
-        if "host key" in answer.said.lower():
+        if "host key" in answer.stderr.lower():
             why = "Another machine answers there than the one that Ansible reaches. Set couch2pg_transfer_address."
         elif parameters["obstacles"]:
             why = " ".join(parameters["obstacles"])
@@ -183,7 +183,7 @@ class Transfer:
         raise MigrationError(
             f"The source's sshd does not let us in as {where}: {said}. {why} Or set couch2pg_transfer_way to relay.",
             "gate_refused",
-            said=answer.said[:2000],
+            said=answer.stderr[:2000],
             obstacles=parameters["obstacles"],
         )
 

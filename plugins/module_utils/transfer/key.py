@@ -43,7 +43,7 @@ def make(job_folder: Path) -> dict[str, Any]:
         keygen = programs.locate("ssh-keygen", "Install OpenSSH's client programs on the target.")
         answer = programs.ask([keygen, "-q", "-t", "ed25519", "-N", "", "-C", "cht.couch2pg", "-f", str(folder / "id")])
         if answer.code:
-            raise MigrationError(f"ssh-keygen could not make a key in {folder}: {answer.said}.", "key_not_made")
+            raise MigrationError(f"ssh-keygen could not make a key in {folder}: {answer.stderr}.", "key_not_made")
     return {"public_key": " ".join(public.read_text(encoding="ascii").split()[:2]), "running": running}
 
 

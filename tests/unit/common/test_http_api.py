@@ -33,7 +33,7 @@ def test_a_certificate_of_an_authority_of_ones_own(tmp_path: Path) -> None:
         api.ask("PUT", PATH, {"host": "new"})
         assert api.ask("GET", PATH) == {"host": "new"}
     for wrong in (key, tmp_path / "nothing.pem"):
-        with pytest.raises(MigrationError, match=f"The certificates in {wrong} can't be read: .*PEM format"):
+        with pytest.raises(MigrationError, match=f"The certificates in {wrong} can't be read: .*PEM file"):
             HttpApi("metabase", "https://127.0.0.1", BEARER, [TOKEN], ca_cert=str(wrong))
 
 
@@ -42,9 +42,9 @@ def test_who_points_elsewhere_does_not_get_the_credentials_sent_there() -> None:
     with SettingsServer({}) as stranger, SettingsServer({"host": "old"}) as program:
         program.moved_to = stranger.url
         couchdb = CouchDB(parse(f"{program.address.replace('//', '//medic:secret@')}/medic"))
-        with pytest.raises(MigrationError, match=f"answers 302 to GET {PATH} and points to {stranger.address}"):
+        with pytest.raises(MigrationError, match=f"answers 302 to GET {PATH} and redirects to {stranger.address}"):
             HttpApi("metabase", program.address, BEARER, [TOKEN]).ask("GET", PATH)
-        with pytest.raises(MigrationError, match=f"answers 302 and points to {stranger.address}") as refused:
+        with pytest.raises(MigrationError, match=f"answers 302 and redirects to {stranger.address}") as refused:
             couchdb.update_seq("medic")
         assert "COUCHDB_URL" in refused.value.message
         assert stranger.allowed == []

@@ -286,7 +286,7 @@ def test_what_klipfolio_refuses_is_said(klipfolio: Klipfolio) -> None:
 
 def test_an_address_that_is_none() -> None:
     for url in ("", "superset.example.org", "ftp://superset.example.org", f"https//admin:{OLD}@h"):
-        with pytest.raises(MigrationError, match="The address of Superset is no URL") as refused:
+        with pytest.raises(MigrationError, match="The address of Superset is not a URL") as refused:
             HttpApi("Superset", url, {}, [OLD])
         assert OLD not in refused.value.message
     api = HttpApi("Superset", f"http://127.0.0.1:{free_port()}", {}, [OLD], sleep=lambda _seconds: None)

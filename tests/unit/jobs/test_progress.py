@@ -164,6 +164,6 @@ def test_without_a_total_the_time_so_far_is_told() -> None:
 def test_a_heartbeat_that_has_stopped_is_told() -> None:
     progress = {"step": "schema", "step_seconds": 4000, "heartbeat": 4000}
     assert describe(progress, 4060) == "schema | 1 h 6 min so far"
-    assert describe(progress, 4300).endswith("no sign of life for 5 min 0 s")
+    assert describe(progress, 4300).endswith("no heartbeat for 5 min 0 s")
     # A clock that was set back is no reason to worry.
     assert describe(progress, 100) == "schema | 1 h 6 min so far"

@@ -30,7 +30,7 @@ def prevent(deployment: Deployment) -> None:
         answer = docker("update", "--restart=no", compose.container_of(deployment))
     if answer.code != 0 or starts_itself(deployment):
         raise MigrationError(
-            f"couch2pg would still start by itself with its host: {answer.said.strip() or 'nobody says why'}. Disable it by hand.",
+            f"couch2pg would still start by itself with its host: {answer.stderr.strip() or 'nobody says why'}. Disable it by hand.",
             "service_failed",
         )
 

@@ -114,5 +114,5 @@ def _see_that_it_was_made_anew(deployment: Deployment) -> None:
 
 
 def _failed(what: str, answer: Answer) -> MigrationError:
-    said = Redactor()(answer.said.splitlines()[-1]).rstrip(".") if answer.said else f"exit code {answer.code}"
+    said = Redactor()(answer.stderr.splitlines()[-1]).rstrip(".") if answer.stderr else f"exit code {answer.code}"
     return MigrationError(f"{what} failed: {said}. Run it by hand to see why.", "service_failed")

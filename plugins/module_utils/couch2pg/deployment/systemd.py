@@ -99,7 +99,7 @@ def show(name: str) -> Unit:
     answer = systemctl("show", "--no-pager", f"--property={','.join(_PROPERTIES)}", service(name))
     if answer.code != 0:
         raise MigrationError(
-            f"systemd doesn't tell about the unit {name}: {answer.said or f'exit code {answer.code}'}. Is systemd in charge of "
+            f"systemd doesn't tell about the unit {name}: {answer.stderr or f'exit code {answer.code}'}. Is systemd in charge of "
             "this host? If not, set another kind in couch2pg_app.",
             "unit_unreadable",
             unit=name,
@@ -212,7 +212,7 @@ def reload() -> None:
     answer = systemctl("daemon-reload")
     if answer.code != 0:
         raise MigrationError(
-            f"systemctl daemon-reload failed: {answer.said or f'exit code {answer.code}'}. Become root, and run again.",
+            f"systemctl daemon-reload failed: {answer.stderr or f'exit code {answer.code}'}. Become root, and run again.",
             "systemctl_failed",
         )
 

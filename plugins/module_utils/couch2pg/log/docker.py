@@ -121,7 +121,7 @@ class ComposeLog(DockerLog):
 
 def _answered(answer: Answer, what: str) -> None:
     if answer.code != 0:
-        said = answer.said.splitlines()[-1] if answer.said else f"exit code {answer.code}"
+        said = answer.stderr.splitlines()[-1] if answer.stderr else f"exit code {answer.code}"
         raise MigrationError(
             f"{what} can't be read: {Redactor()(said).rstrip('.?')}. See that Docker runs, that this user may use it, and that the name is "
             "right.",

@@ -61,10 +61,10 @@ class JournalLog(LogSource):
                 yield held
             held = line
         # Without an entry there is no cursor to show, which journalctl 252 calls a failure; it says nothing then.
-        empty = output.code == 1 and held is None and not output.said
+        empty = output.code == 1 and held is None and not output.stderr
         if output.code != 0 and not empty:
             raise MigrationError(
-                f"journalctl can't read the log of {self._unit}: {output.said or f'exit code {output.code}'}. Become a user who "
+                f"journalctl can't read the log of {self._unit}: {output.stderr or f'exit code {output.code}'}. Become a user who "
                 "may read the journal (group systemd-journal), or correct the unit and the position.",
                 "log_unreadable",
                 unit=self._unit,

@@ -203,7 +203,7 @@ def test_how_the_journal_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_a_program_that_says_nothing_is_ended() -> None:
-    with pytest.raises(MigrationError, match="has said nothing") as caught:
+    with pytest.raises(MigrationError, match="printed nothing") as caught:
         list(Output(["sleep", "30"], silence=0.1))
     assert caught.value.code == "program_hangs"
 
@@ -218,9 +218,9 @@ def test_a_program_that_nobody_listens_to_is_ended() -> None:
 
 def test_what_a_program_says_beside_its_output() -> None:
     output = Output(["sh", "-c", "echo out; echo beside >&2; exit 3"])
-    assert (list(output), output.code, output.said) == ([b"out\n"], 3, "beside")
+    assert (list(output), output.code, output.stderr) == ([b"out\n"], 3, "beside")
     merged = Output(["sh", "-c", "echo out; echo beside >&2"], merged=True)
-    assert (b"".join(merged), merged.code, merged.said) == (b"out\nbeside\n", 0, "")
+    assert (b"".join(merged), merged.code, merged.stderr) == (b"out\nbeside\n", 0, "")
 
 
 def test_a_program_that_is_not_here_is_named() -> None:
