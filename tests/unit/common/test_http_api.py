@@ -50,7 +50,7 @@ def test_who_points_elsewhere_does_not_get_the_credentials_sent_there() -> None:
         assert stranger.allowed == []
         # The same host and port, but for TLS.
         program.moved_to = program.address.replace("http:", "https:") + PATH
-        with pytest.raises(MigrationError, match=f"points to {program.address.replace('http:', 'https:')}"):
+        with pytest.raises(MigrationError, match=f"redirects to {program.address.replace('http:', 'https:')}"):
             HttpApi("metabase", program.address, BEARER, [TOKEN]).ask("GET", PATH)
 
 
