@@ -64,6 +64,11 @@ files:
   returned: when the check is done
   type: int
   sample: 31
+manifest_sha256:
+  description: SHA-256 of the manifest.
+  returned: when the check is done
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 job:
   description: The job behind this result; see M(cht.couch2pg.pg_dump).
   returned: success
@@ -72,10 +77,15 @@ job:
 """
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import foresee_or_fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
+    foresee_or_fail,
+    make_module,
+    migration_state,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import JOB_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import check as archive_check
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.dumped import dumped_archive
 
 OPTIONS = {
     "archive": {"type": "path", "required": True},
@@ -90,13 +100,14 @@ def main() -> None:
     module = make_module(JOB_OPTIONS, OPTIONS)
     options = module.params
     try:
-        spec = archive_check.job_spec(options)
+        dumped = dumped_archive(migration_state(module))
+        spec = archive_check.job_spec(options, dumped)
     except MigrationError as error:
         foresee_or_fail(module, error)
     run_job(
         module,
         spec,
-        lambda _result: archive_check.still_valid(options),
+        lambda _result: archive_check.still_valid(options, dumped),
         lambda: {"before": "", "after": f"{options['archive']}: {options['state']}\n"},
     )
 

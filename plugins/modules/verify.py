@@ -117,7 +117,7 @@ def main() -> None:
     options = module.params
     try:
         settings = promoted.current(connection_settings(module), migration_state(module))
-        known = verify_job.examine(settings, options["archive"])
+        known = verify_job.examine(settings, options)
     except MigrationError as error:
         foresee_or_fail(module, error)
     run_job(

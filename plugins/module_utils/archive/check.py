@@ -8,28 +8,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..common.errors import MigrationError
 from ..host.files import expand, read_json, write_json
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.progress import Progress
-from . import manifest
+from . import identity, manifest
 
 STAMP = "archive_checked.json"
 
 
-def check_archive(root: Path, state: Path, jobs: int, progress: Progress) -> dict[str, Any]:
+def check_archive(root: Path, state: Path, dumped: str, jobs: int, progress: Progress) -> dict[str, Any]:
     """The manifest of ``root``, whose files match it; hashes them unless ``state`` says that was done since they changed.
+
+    dumped: SHA-256 of the manifest that this migration dumped; empty when that isn't known.
 
     Raises MigrationError ``archive_differs``, ``manifest_missing`` or ``other_archive``.
     """
-    listing = manifest.load(root)
-    if listing.get("migration_id", state.name) != state.name:
-        raise MigrationError(
-            f"The archive in {root} belongs to the migration {listing['migration_id']!r}, not to {state.name!r}. "
-            "Check the path, or use that migration_id.",
-            "other_archive",
-        )
+    listing = identity.load_own(root, state.name, dumped)
     if not is_untouched(root, state):
         progress.step("checksums", listing["bytes"], "bytes")
         differences = manifest.compare(root, listing, jobs, on_bytes=progress.advance)
@@ -54,8 +49,8 @@ def is_untouched(root: Path, state: Path) -> bool:
     )
 
 
-def job_spec(options: dict[str, Any]) -> JobSpec:
-    """The job that checks an archive, with the module's ``options``."""
+def job_spec(options: dict[str, Any], dumped: str) -> JobSpec:
+    """The job that checks an archive, with the module's ``options``; ``dumped`` as in ``check_archive``."""
     root = expand(options["archive"])
     fingerprint = {"archive": str(root)}
     parameters = dict(
@@ -63,15 +58,17 @@ def job_spec(options: dict[str, Any]) -> JobSpec:
         state=str(expand(options["state_dir"]) / options["migration_id"]),
         jobs=max(1, options["jobs"]),
         full=options["full"],
+        dumped=dumped,
         create=options["state"] == "created",
     )
     return JobSpec("archive_check", run, parameters, fingerprint)
 
 
-def still_valid(options: dict[str, Any]) -> bool:
+def still_valid(options: dict[str, Any], dumped: str) -> bool:
     """Whether a finished check still tells the truth."""
-    state = expand(options["state_dir"]) / options["migration_id"]
-    return not options["full"] and is_untouched(expand(options["archive"]), state)
+    root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
+    same = not dumped or identity.manifest_sha256(root) == dumped
+    return not options["full"] and same and is_untouched(root, state)
 
 
 def run(context: JobContext) -> dict[str, Any]:
@@ -82,8 +79,13 @@ def run(context: JobContext) -> dict[str, Any]:
         write_json(state / STAMP, {})
     if parameters["create"] and not (root / manifest.MANIFEST).exists():
         _create(root, state.name, context)
-    listing = check_archive(root, state, parameters["jobs"], context.progress)
-    return {"archive": str(root), "bytes": listing["bytes"], "files": len(listing["files"])}
+    listing = check_archive(root, state, parameters["dumped"], parameters["jobs"], context.progress)
+    return {
+        "archive": str(root),
+        "bytes": listing["bytes"],
+        "files": len(listing["files"]),
+        "manifest_sha256": identity.manifest_sha256(root),
+    }
 
 
 def _create(root: Path, migration_id: str, context: JobContext) -> None:

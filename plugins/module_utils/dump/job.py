@@ -14,6 +14,7 @@ from typing import Any
 
 from ..archive import growth as archive_growth
 from ..archive import manifest, pg_dump
+from ..archive.identity import manifest_sha256
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..evidence import digest
@@ -84,9 +85,9 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
 
 
 def still_valid(result: dict[str, Any]) -> bool:
-    """Whether the finished archive still stands: its manifest, and every file with its size."""
+    """Whether the very archive that was dumped still stands: its manifest, and every file with its size."""
     root = Path(result["archive"])
-    if not (root / manifest.MANIFEST).exists():
+    if manifest_sha256(root) != result["manifest_sha256"]:
         return False
     return not manifest.compare(root, manifest.load(root), workers=1, hashes=False)
 
@@ -161,7 +162,7 @@ def _result(final: Path, parameters: dict[str, Any]) -> dict[str, Any]:
         "bytes": listing["bytes"],
         "files": len(listing["files"]),
         "file_list": manifest.largest(listing, FILES_TOLD),
-        "manifest_sha256": manifest.sha256(final / manifest.MANIFEST),
+        "manifest_sha256": manifest_sha256(final),
         "seconds": document["dump"]["seconds"],
         "format": parameters["format"],
         "compression": parameters["compression"],

@@ -11,6 +11,7 @@ from typing import Any, Mapping
 
 from ..archive import manifest
 from ..archive.check import check_archive
+from ..archive.identity import load_own, manifest_sha256
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import expand, read_json
@@ -23,6 +24,7 @@ from ..postgres.database import end_sessions, find_database, find_database_by_oi
 from ..postgres.identifiers import check_length
 from ..postgres.relations import list_tables
 from ..postgres.workers import run_in_sessions
+from ..record.dumped import dumped_archive
 from . import roles as restore_roles
 from . import steps as restore_steps
 from . import target_database
@@ -36,7 +38,7 @@ CHOICES = ("role_map", "missing_roles", "tablespaces", "extension_versions")
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
     """Everything that can be known before the restore starts; raises MigrationError for what would make it fail.
 
-    The archive may not be there yet (check mode): then ``archive_snapshot`` is None.
+    The archive may not be there yet (check mode): then ``manifest_sha256`` is None.
     """
     program = programs.find("pg_restore", options["bin_dir"])
     check_length(options["incoming"])
@@ -46,10 +48,11 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
         identity = server_identity(session)
     root = expand(options["archive"])
     if not (root / manifest.MANIFEST).exists():
-        return {"identity": identity, "archive_snapshot": None}
-    listing = manifest.load(root)
+        return {"identity": identity, "manifest_sha256": None}
+    state = expand(options["state_dir"]) / options["migration_id"]
+    listing = load_own(root, options["migration_id"], dumped_archive(state))
     programs.check_pg_restore(program, listing["options"]["pg_dump_major"])
-    return {"identity": identity, "archive_snapshot": f"{listing['server_identity']} {listing['snapshot']}"}
+    return {"identity": identity, "manifest_sha256": manifest_sha256(root)}
 
 
 def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
@@ -58,7 +61,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         "server_identity": known["identity"],
         "database": options["database"],
         "incoming": options["incoming"],
-        "archive_snapshot": known["archive_snapshot"],
+        "manifest_sha256": known["manifest_sha256"],
         **{name: options[name] for name in CHOICES},
     }
     parameters = dict(
@@ -111,10 +114,10 @@ def run(context: JobContext) -> dict[str, Any]:
     root = Path(parameters["archive"])
     started = time.monotonic()
     state = Path(parameters["state_dir"]) / parameters["migration_id"]
-    check_archive(root, state, parameters["jobs"], context.progress)
+    check_archive(root, state, parameters["manifest_sha256"], parameters["jobs"], context.progress)
     evidence = read_json(root / manifest.EVIDENCE)
     lender = target_database.check_real_database(settings, parameters["database"], parameters["replace_existing"])
-    steps = RestoreSteps(state, parameters["server_identity"], parameters["archive_snapshot"])
+    steps = RestoreSteps(state, parameters["server_identity"], parameters["manifest_sha256"])
     resumed = _database(settings, parameters, steps, evidence, lender)
     incoming = settings.to(parameters["incoming"])
     sections = Sections(context, incoming, root, evidence, steps)

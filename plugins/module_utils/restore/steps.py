@@ -28,9 +28,9 @@ WHERE c.relkind = 'r'
 class RestoreSteps:
     """The steps of one restore: of this archive, into the database with this oid of this server."""
 
-    def __init__(self, state: Path, identity: str, archive_snapshot: str) -> None:
+    def __init__(self, state: Path, identity: str, manifest_sha256: str) -> None:
         self._path = state / STEPS_FILE
-        self._identity = {"server_identity": identity, "archive_snapshot": archive_snapshot}
+        self._identity = {"server_identity": identity, "manifest_sha256": manifest_sha256}
         stored = read_json(self._path)
         same = isinstance(stored, dict) and stored.get("of") == self._identity
         # Anything else than what was written here means that nothing is known to be done.

@@ -13,6 +13,7 @@ from typing import Any, Callable
 
 from ..archive import check as archive_check
 from ..archive import manifest
+from ..archive.identity import check_dumped, manifest_sha256
 from ..common.errors import MigrationError
 from ..host.files import expand, remove_tree
 from ..host.programs import Output
@@ -20,6 +21,7 @@ from ..jobs import limits
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
+from ..record.dumped import dumped_archive
 from . import forced_command, partial_archive, rsync
 from . import key as transfer_key
 
@@ -32,8 +34,16 @@ ROUNDS = 2
 
 
 def job_spec(options: dict[str, Any], gentle: Limits) -> JobSpec:
-    """The job for a transfer with the module's ``options``."""
+    """The job for a transfer with the module's ``options``.
+
+    Raises MigrationError ``other_archive`` when the source has another archive than the record says was dumped.
+    """
     source = options["source"]
+    check_dumped(
+        source["archive"],
+        source["manifest_sha256"],
+        dumped_archive(expand(options["state_dir"]) / options["migration_id"]),
+    )
     fingerprint = {
         "archive": str(expand(options["archive"])),
         "manifest_sha256": source["manifest_sha256"],
@@ -189,7 +199,7 @@ class Transfer:
 
     def _fetch_manifest(self, partial: Path) -> None:
         self._context.progress.step("manifest")
-        if partial_archive.manifest_sha256(partial) != self._source["manifest_sha256"]:
+        if manifest_sha256(partial) != self._source["manifest_sha256"]:
             self._pull(partial, manifest.MANIFEST, rsync.Listener(), lambda: 0)
 
     def _fetch(self, partial: Path, listing: dict[str, Any], there: dict[str, int]) -> None:

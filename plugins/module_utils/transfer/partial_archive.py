@@ -15,6 +15,7 @@ from typing import Any
 
 from ..archive import check as archive_check
 from ..archive import manifest
+from ..archive.identity import load_own, manifest_sha256
 from ..common.errors import MigrationError
 from ..common.progress_line import amount
 from ..host.files import (
@@ -24,17 +25,8 @@ from ..host.files import (
     fsync_tree,
     make_private_folder,
     nearest_existing,
-    read_json,
     remove_tree,
 )
-
-
-def manifest_sha256(root: Path) -> str:
-    """The SHA-256 of the manifest in ``root``, which tells archives apart; empty when there is none (or we may not look)."""
-    try:
-        return manifest.sha256(root / manifest.MANIFEST)
-    except OSError:
-        return ""
 
 
 def identify(root: Path) -> dict[str, Any]:
@@ -56,25 +48,18 @@ def partial_folder(final: Path) -> Path:
 def check_place(final: Path, source: dict[str, Any], migration_id: str) -> bool:
     """Whether the archive stands there under its name already. Whatever else does is refused.
 
-    Raises MigrationError ``other_archive`` or ``archive_exists``.
+    Raises MigrationError ``other_archive``, ``manifest_damaged`` or ``archive_exists``.
     """
     if not os.path.lexists(final):
         return False
-    if manifest_sha256(final) == source["manifest_sha256"]:
-        return True
-    there = read_json(final / manifest.MANIFEST) if final.is_dir() else None
-    owner = there.get("migration_id") if isinstance(there, dict) else None
-    if owner is not None and owner != migration_id:
+    if not (final / manifest.MANIFEST).is_file():
         raise MigrationError(
-            f"The archive in {final} belongs to the migration {owner!r}, not to {migration_id!r}. "
-            "Move it away, or choose another couch2pg_staging_dir or couch2pg_migration_id.",
-            "other_archive",
+            f"{final} is not an archive of this migration. Move it away, then run again.",
+            "archive_exists",
             path=str(final),
         )
-    what = (
-        "an earlier archive of this migration than the source has now" if owner else "not an archive of this migration"
-    )
-    raise MigrationError(f"{final} is {what}. Move it away, then run again.", "archive_exists", path=str(final))
+    load_own(final, migration_id, source["manifest_sha256"])
+    return True
 
 
 def prepare(final: Path, source: dict[str, Any], migration_id: str) -> Path:

@@ -10,7 +10,7 @@ import pwd
 from pathlib import Path
 from typing import Any
 
-from ..archive import manifest
+from ..archive import identity, manifest
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import expand
@@ -29,18 +29,12 @@ def examine(archive: str, migration_id: str) -> dict[str, Any]:
 def describe(root: Path, migration_id: str) -> dict[str, Any]:
     """The archive in ``root``."""
     _check_readable(root)
-    listing = manifest.load(root)
-    owner = listing.get("migration_id", migration_id)
-    if owner != migration_id:
-        raise MigrationError(
-            f"The archive in {root} belongs to the migration {owner!r}, not to {migration_id!r}. "
-            "Check the path, or use that migration_id.",
-            "other_archive",
-        )
+    # Whether it is the one that was dumped, the target's record knows.
+    listing = identity.load_own(root, migration_id, "")
     compression = listing.get("options", {}).get("compression")
     return {
         "archive": str(root),
-        "manifest_sha256": partial_archive.manifest_sha256(root),
+        "manifest_sha256": identity.manifest_sha256(root),
         "manifest_bytes": (root / manifest.MANIFEST).stat().st_size,
         "identity": partial_archive.identify(root),
         "bytes": listing["bytes"],

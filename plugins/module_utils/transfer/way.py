@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import check as archive_check
+from ..archive.identity import check_dumped, manifest_sha256
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import expand, read_json
 from ..jobs import job
+from ..record.dumped import dumped_archive
 from . import key as transfer_key
 from . import partial_archive
 
@@ -25,16 +27,18 @@ SAME = "source and target see the same archive"
 def choose(options: dict[str, Any]) -> dict[str, Any]:
     """The way and the reason, whether everything is ``done`` already, and what keeps ``direct`` from being possible.
 
-    Raises MigrationError ``not_the_same``, ``direct_impossible`` or what ``arrival.check_place`` refuses.
+    Raises MigrationError ``not_the_same``, ``direct_impossible``, ``other_archive`` or what ``partial_archive.check_place`` refuses.
     """
     source, wanted = options["source"], options["way"]
     final = expand(options["archive"])
     known = source.get("manifest_sha256") or ""
     if known:
+        state = expand(options["state_dir"]) / options["migration_id"]
+        check_dumped(source["archive"], known, dumped_archive(state))
         begun = _begun(options)
         if begun is not None and wanted in ("auto", begun["way"]):
             return dict(begun, blocked=[])
-        if partial_archive.manifest_sha256(final) == known and wanted in ("auto", "local"):
+        if manifest_sha256(final) == known and wanted in ("auto", "local"):
             return {"way": "local", "reason": _why_local(final, source), "done": False, "blocked": []}
     if wanted == "local":
         raise _not_the_same(final, known)
@@ -95,7 +99,7 @@ def _begun(options: dict[str, Any]) -> dict[str, Any] | None:
     if parameters.get("archive") != str(expand(options["archive"])):
         return None
     state = job.look(folder)
-    arrived = partial_archive.manifest_sha256(Path(parameters["archive"])) == parameters["manifest_sha256"]
+    arrived = manifest_sha256(Path(parameters["archive"])) == parameters["manifest_sha256"]
     untouched = archive_check.is_untouched(Path(parameters["archive"]), folder.parents[1])
     done = state.status == "done" and arrived and untouched and not options["full"]
     if done or arrived or state.status == "running":

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..archive import manifest
+from ..archive.identity import load_own, manifest_sha256, read_evidence
 from ..common.errors import MigrationError
 from ..evidence import digest
 from ..evidence.document import matviews, sequence_values
-from ..host.files import expand, read_json
+from ..host.files import expand
 from ..jobs import job
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
@@ -22,19 +22,24 @@ from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid, database_size, find_database_by_oid, server
 from ..postgres.relations import Table, list_tables
 from ..postgres.schema import extension_versions, read_schema
+from ..record.dumped import dumped_archive
 from . import schema_diff
 
 SHOWN = 50
 
 
-def examine(settings: ConnectionSettings, archive: str) -> dict[str, Any]:
-    """Identity of what is compared with what."""
-    listing = manifest.load(expand(archive))
+def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
+    """Identity of what is compared with what: the database, and the archive of this migration whose evidence counts.
+
+    Raises MigrationError ``manifest_missing`` or ``other_archive``.
+    """
+    root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
+    load_own(root, options["migration_id"], dumped_archive(state))
     with Session(settings) as session:
         return {
             "identity": server_identity(session),
             "oid": current_oid(session),
-            "snapshot": f"{listing['server_identity']} {listing['snapshot']}",
+            "manifest_sha256": manifest_sha256(root),
         }
 
 
@@ -43,10 +48,11 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
     fingerprint = {
         "server_identity": known["identity"],
         "database_oid": known["oid"],
-        "archive_snapshot": known["snapshot"],
+        "manifest_sha256": known["manifest_sha256"],
     }
     parameters = dict(
         fingerprint,
+        migration_id=options["migration_id"],
         archive=str(expand(options["archive"])),
         connection=settings.public(),
         restore_folder=str(job.job_folder(options["state_dir"], options["migration_id"], "restore")),
@@ -67,7 +73,8 @@ def run(context: JobContext) -> dict[str, Any]:
     parameters = context.parameters
     settings = context.connection()
     started = time.monotonic()
-    evidence = read_json(Path(parameters["archive"]) / manifest.EVIDENCE)
+    root = Path(parameters["archive"])
+    evidence = read_evidence(root, load_own(root, parameters["migration_id"], parameters["manifest_sha256"]))
     found, counted = _tables(context, settings, evidence)
     context.progress.step("schema")
     with Session(settings) as session:

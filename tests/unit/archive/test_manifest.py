@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 from typing import Callable
@@ -12,6 +13,11 @@ from typing import Callable
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.check import check_archive, is_untouched
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.identity import (
+    load_own,
+    manifest_sha256,
+    read_evidence,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
@@ -54,13 +60,13 @@ def test_every_damage_is_named(root: Path, tmp_path: Path, name: str) -> None:
     damage, sentence = DAMAGES[name]
     damage(root)
     with pytest.raises(MigrationError, match=sentence):
-        check_archive(root, tmp_path / "m", 2, Progress(tmp_path / "progress.json"))
+        check_archive(root, tmp_path / "m", "", 2, Progress(tmp_path / "progress.json"))
 
 
 def test_a_check_is_repeated_only_when_something_was_touched(root: Path, tmp_path: Path) -> None:
     state = tmp_path / "state" / "m"
     state.mkdir(parents=True)
-    check_archive(root, state, 2, Progress(tmp_path / "progress.json"))
+    check_archive(root, state, "", 2, Progress(tmp_path / "progress.json"))
     assert is_untouched(root, state)
     (root / "archive/toc.dat").touch()
     assert not is_untouched(root, state)
@@ -69,7 +75,21 @@ def test_a_check_is_repeated_only_when_something_was_touched(root: Path, tmp_pat
 def test_the_archive_of_another_migration_is_refused(root: Path, tmp_path: Path) -> None:
     state = tmp_path / "state" / "another"
     with pytest.raises(MigrationError, match="belongs to the migration 'm', not to 'another'"):
-        check_archive(root, state, 2, Progress(tmp_path / "progress.json"))
+        check_archive(root, state, "", 2, Progress(tmp_path / "progress.json"))
+
+
+def test_an_archive_of_another_day_is_refused(root: Path, tmp_path: Path) -> None:
+    """It belongs to this migration by its name, and is whole; only the SHA-256 of its manifest tells it apart."""
+    dumped = manifest_sha256(root)
+    assert load_own(root, "m", dumped) == load_own(root, "m", "")
+    assert read_evidence(root, load_own(root, "m", dumped)) is not None
+    listing = json.loads((root / manifest.MANIFEST).read_text(encoding="utf-8"))
+    (root / manifest.MANIFEST).write_text(json.dumps(dict(listing, taken_at="another day")), encoding="utf-8")
+    with pytest.raises(MigrationError, match="is not the one that this migration dumped"):
+        check_archive(root, tmp_path / "m", dumped, 2, Progress(tmp_path / "progress.json"))
+    (root / manifest.EVIDENCE).write_text("[]", encoding="utf-8")
+    with pytest.raises(MigrationError, match=r"evidence\.json"):
+        read_evidence(root, load_own(root, "m", ""))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 2, "files": []}', '{"format": 1, "files": [1]}'])

@@ -100,7 +100,7 @@ def spec_for(archive: Path, secrets: dict[str, str] | None = None) -> tuple[Path
         "full": False,
         "state": "verified",
     }
-    spec = archive_check.job_spec(options)
+    spec = archive_check.job_spec(options, "")
     return job.job_folder(state, "m", spec.kind), job.JobSpec(
         spec.kind, spec.entry, spec.parameters, spec.fingerprint, secrets or {}
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.identity import manifest_sha256
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import (
     authorized_keys,
@@ -88,7 +89,7 @@ def make(root: Path, migration_id: str) -> dict[str, object]:
     (root / "file").write_text(migration_id)
     listing = dict(manifest.create(root, 1), migration_id=migration_id)
     (root / manifest.MANIFEST).write_text(json.dumps(listing))
-    return {"manifest_sha256": partial_archive.manifest_sha256(root), "bytes": listing["bytes"]}
+    return {"manifest_sha256": manifest_sha256(root), "bytes": listing["bytes"]}
 
 
 def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_a_manifest_stays_inside_its_archive(tmp_path: Path) -> None:
     listing = json.loads((tmp_path / "a" / manifest.MANIFEST).read_text())
     listing["files"][0]["path"] = "archive/../../outside"
     (tmp_path / "a" / manifest.MANIFEST).write_text(json.dumps(listing))
-    source["manifest_sha256"] = partial_archive.manifest_sha256(tmp_path / "a")
+    source["manifest_sha256"] = manifest_sha256(tmp_path / "a")
     with pytest.raises(MigrationError, match="outside of the archive"):
         partial_archive.load_manifest(tmp_path / "a", source)
 

@@ -1,0 +1,72 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether an archive belongs to a migration: by its migration_id, and by the SHA-256 of its manifest, which names every file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..host.files import read_json
+from . import manifest
+
+RESTART = "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_restart_from=dump"
+
+
+def manifest_sha256(root: Path) -> str:
+    """The SHA-256 of the manifest in ``root``, which tells archives apart; empty when it can't be read."""
+    try:
+        return manifest.sha256(root / manifest.MANIFEST)
+    except OSError:
+        return ""
+
+
+def load_own(root: Path, migration_id: str, dumped: str) -> dict[str, Any]:
+    """The manifest of the archive in ``root``, which belongs to this migration.
+
+    dumped: SHA-256 of the manifest that this migration dumped, as the record has it; empty when that isn't known.
+
+    Raises MigrationError ``other_archive``, ``manifest_missing`` or ``manifest_damaged``.
+    """
+    listing = manifest.load(root)
+    owner = listing.get("migration_id", migration_id)
+    if owner != migration_id:
+        raise MigrationError(
+            f"The archive in {root} belongs to the migration {owner!r}, not to {migration_id!r}. "
+            "Move it away, or choose another couch2pg_staging_dir or couch2pg_migration_id.",
+            "other_archive",
+            path=str(root),
+        )
+    check_dumped(str(root), manifest_sha256(root), dumped)
+    return listing
+
+
+def check_dumped(place: str, found: str, dumped: str) -> None:
+    """Raise MigrationError ``other_archive`` when the manifest with the SHA-256 ``found`` isn't the one that was dumped.
+
+    place: folder of the archive, for the message. dumped: as in ``load_own``.
+    """
+    if dumped and found != dumped:
+        raise MigrationError(
+            f"The archive in {place} is not the one that this migration dumped: the SHA-256 of its manifest is {found[:16]}..., "
+            f"the record has {dumped[:16]}.... Nothing was changed. Put the right archive back, or dump again: {RESTART}",
+            "other_archive",
+            path=place,
+            found=found,
+            recorded=dumped,
+        )
+
+
+def read_evidence(root: Path, listing: dict[str, Any]) -> dict[str, Any]:
+    """The evidence in ``root``, which is as its manifest ``listing`` says.
+
+    Raises MigrationError ``archive_differs``.
+    """
+    expected = [entry["sha256"] for entry in listing["files"] if entry["path"] == manifest.EVIDENCE]
+    path = root / manifest.EVIDENCE
+    if not path.is_file() or expected != [manifest.sha256(path)]:
+        manifest.raise_if_different(root, manifest.Differences(content=[manifest.EVIDENCE]))
+    evidence: dict[str, Any] = read_json(path)
+    return evidence
