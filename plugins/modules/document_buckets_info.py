@@ -22,7 +22,7 @@ extends_documentation_fragment:
   - cht.couch2pg.connection
   - cht.couch2pg.migration
   - cht.couch2pg.job
-  - cht.couch2pg.gentle
+  - cht.couch2pg.limits
 options:
   side:
     description: Which of the two it is, so that both may be read at the same time on one host.
@@ -115,12 +115,12 @@ job:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job, gentle
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job, initial_limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
-    GENTLE_OPTIONS,
     JOB_OPTIONS,
+    LIMIT_OPTIONS,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.handover import document_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
@@ -136,12 +136,12 @@ OPTIONS: dict[str, Any] = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, GENTLE_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, OPTIONS)
     settings = connection_settings(module)
     options = module.params
 
     def work() -> dict[str, Any]:
-        spec = document_job.job_spec(settings, options, gentle(module))
+        spec = document_job.job_spec(settings, options, initial_limits(module))
         if module.check_mode:
             return dict(document_job.look(settings, spec.parameters), changed=False)
         folder = job.job_folder(options["state_dir"], options["migration_id"], spec.kind)

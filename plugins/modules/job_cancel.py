@@ -59,7 +59,7 @@ def main() -> None:
     def work() -> dict[str, Any]:
         folders = job.job_folders(options["state_dir"], options["migration_id"])
         wanted = [folder for folder in folders if options["kind"] in (None, folder.name)]
-        stopping = [folder for folder in wanted if job.leaves(folder)]
+        stopping = [folder for folder in wanted if job.needs_cancel(folder)]
         if not module.check_mode:
             for folder in stopping:
                 job.cancel(folder)

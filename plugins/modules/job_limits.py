@@ -77,7 +77,7 @@ def main() -> None:
     folder = job.job_folder(options["state_dir"], options["migration_id"], options["kind"])
 
     def work() -> dict[str, Any]:
-        running = job.look(folder).status == "running"
+        running = job.read_state(folder).status == "running"
         before = limits.load(folder)
         given = {name: options[name] for name in before.as_dict() if options[name] is not None}
         after = replace(before, **given)

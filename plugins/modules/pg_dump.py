@@ -23,7 +23,7 @@ extends_documentation_fragment:
   - cht.couch2pg.programs
   - cht.couch2pg.migration
   - cht.couch2pg.job
-  - cht.couch2pg.gentle
+  - cht.couch2pg.limits
 options:
   staging_dir:
     description: Folder on the managed host for archives.
@@ -127,12 +127,12 @@ job:
       type: dict
 """
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import gentle, run_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import initial_limits, run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, fail, make_module
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
-    GENTLE_OPTIONS,
     JOB_OPTIONS,
+    LIMIT_OPTIONS,
     PROGRAM_OPTIONS,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
@@ -151,14 +151,14 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, GENTLE_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, OPTIONS)
     options = module.params
     settings = connection_settings(module)
     try:
         known = dump_job.examine(
             settings, options["bin_dir"], options["format"], options["compression"], options["digest_method"]
         )
-        spec = dump_job.job_spec(settings, options, known, gentle(module))
+        spec = dump_job.job_spec(settings, options, known, initial_limits(module))
     except MigrationError as error:
         fail(module, error)
     archive = str(dump_job.archive_folder(options["staging_dir"], options["migration_id"]))

@@ -21,7 +21,7 @@ extends_documentation_fragment:
   - cht.couch2pg.connection
   - cht.couch2pg.migration
   - cht.couch2pg.job
-  - cht.couch2pg.gentle
+  - cht.couch2pg.limits
 options:
   tables:
     description: Tables to digest, by C(schema.name) or just by name; C(couchdb) is always among them. Empty means all.
@@ -114,12 +114,12 @@ job:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job, gentle
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job, initial_limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
-    GENTLE_OPTIONS,
     JOB_OPTIONS,
+    LIMIT_OPTIONS,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
@@ -134,7 +134,7 @@ OPTIONS: dict[str, Any] = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, GENTLE_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, OPTIONS)
     settings = connection_settings(module)
     options = module.params
 
@@ -143,7 +143,7 @@ def main() -> None:
         if module.check_mode:
             found = digest_job.take(settings, options["tables"], known["method"], max(1, options["jobs"]))
             return dict(found, changed=False)
-        spec = digest_job.job_spec(settings, options, known, gentle(module))
+        spec = digest_job.job_spec(settings, options, known, initial_limits(module))
         folder = job.job_folder(options["state_dir"], options["migration_id"], spec.kind)
         # What a finished job found is the past.
         state = job.start_or_join(folder, spec, lambda _result: False)

@@ -66,7 +66,7 @@ def main() -> None:
     def work() -> dict[str, Any]:
         if options["state"] == "absent":
             removed = transfer_key.remove(folder, write=not module.check_mode)
-            running = job.look(folder).status == "running"
+            running = job.read_state(folder).status == "running"
             return {"changed": removed, "running": running, "diff": {"before": words[removed], "after": ""}}
         diff = {"before": "", "after": words[True]}
         if module.check_mode:

@@ -65,7 +65,7 @@ def _watch(migration: Migration) -> list[list[Sample]]:
     with subprocess.Popen(command, cwd=migration.folder, env=environment(), stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             for folder in job.job_folders(str(migration.folder / "state"), migration.name):
-                state = job.look(folder)
+                state = job.read_state(folder)
                 if state.status == "running" and state.progress.get("step"):
                     _add(steps, f"{folder.name}: {state.progress['step']}", state.progress)
             time.sleep(LOOK_SECONDS)

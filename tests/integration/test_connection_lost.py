@@ -115,7 +115,7 @@ def test_the_host_restarts(remote: Migration, machine: Machine) -> None:
     remote.source.start()
     machine.start()
     ended = run.end()
-    assert "died without a result" in ended.message
+    assert "ended without a result" in ended.message
     check_nothing_is_there(remote)
     completes(remote, machine)
 
@@ -133,7 +133,7 @@ def test_the_host_restarts_in_the_restore(migration: Migration, machine: Machine
     assert not processes.of_job(migration.state / "jobs" / kind)
     migration.target.start()
     machine.start()
-    assert "died without a result" in run.end().message
+    assert "ended without a result" in run.end().message
     check_nothing_is_there(migration)
     completes(migration, machine)
     assert migration.record["phases"]["restore"]["result"]["resumed_after"] == ["pre-data", "data"]

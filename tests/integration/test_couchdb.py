@@ -70,7 +70,7 @@ def test_nothing_listens(couchdb: CouchDB) -> None:
 
 def test_what_answers_is_something_else(couchdb: CouchDB) -> None:
     # Its web interface answers with a page.
-    assert code(couchdb.url(), "_utils/")[0] in ("couchdb_stranger", "couchdb_no_database")
+    assert code(couchdb.url(), "_utils/")[0] in ("not_couchdb", "couchdb_no_database")
 
 
 def test_a_proxy_that_fails(couchdb: CouchDB, tmp_path: Path) -> None:

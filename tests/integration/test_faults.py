@@ -51,7 +51,7 @@ def test_the_job_itself_is_killed(large: Migration, job: str, program: str) -> N
     # As the kernel does when memory is short: one process, and no other.
     kill([int((large.state / "jobs" / job / "lock").read_text(encoding="utf-8"))])
     ended = run.end()
-    assert "died without a result" in ended.message
+    assert "ended without a result" in ended.message
     check_nothing_is_there(large)
     assert not processes.of_job(large.state / "jobs" / job)
     assert not (large.state / "jobs" / job / "work").exists()

@@ -124,7 +124,7 @@ def stopped(migration: Migration) -> str:
     )
     (name,) = names(migration)
     kill(processes.of_job(jobs / name / "jobs" / "dump"))
-    assert "died without a result" in run.end().message
+    assert "ended without a result" in run.end().message
     migration.variables["couch2pg_rate_limit"] = "0"
     return name
 

@@ -61,7 +61,7 @@ def test_tables_that_are_loaded_are_not_loaded_again(migration: Migration) -> No
     run, kind = held(migration, "data")
     kill(processes.of_job(migration.state / "jobs" / kind))
     end_statement(migration, "data")
-    assert "died without a result" in run.end().message
+    assert "ended without a result" in run.end().message
     check_nothing_is_there(migration)
     check_completes(migration)
     assert result(migration, "restore")["resumed_after"] == ["pre-data"]
@@ -114,7 +114,7 @@ def test_materialized_views_that_are_populated_are_kept(migration: Migration) ->
     run, kind = held(migration, "matviews")
     kill(processes.of_job(migration.state / "jobs" / kind))
     end_statement(migration, "matviews")
-    assert "died without a result" in run.end().message
+    assert "ended without a result" in run.end().message
     check_nothing_is_there(migration)
     check_completes(migration)
     done_before = {entry["matview"]: entry["done_before"] for entry in result(migration, "refresh")["matviews"]}
@@ -127,7 +127,7 @@ def test_a_dump_that_was_interrupted_says_that_it_begins_anew(migration: Migrati
     run = Background(migration)
     wait_until("the dump runs", lambda: running(migration, "dump") and list(migration.folder.glob("staging/*.partial")))
     kill(processes.of_job(migration.state / "jobs" / "dump"))
-    assert "died without a result" in run.end().message
+    assert "ended without a result" in run.end().message
     migration.variables["couch2pg_rate_limit"] = "0"
     check_completes(migration)
     assert "Its snapshot is gone, so this one begins anew." in log(migration, "dump")

@@ -162,7 +162,7 @@ def test_the_key_opens_nothing_else(moving: Moving, network: Network, tmp_path: 
     assert "this key has expired" in attempt(*ssh, forced_command.KNOCK).stderr
     # The job is killed: the run that watches says so, and takes the key back.
     kill(processes.of_job(moving.job))
-    assert "died without a result" in run.end().message
+    assert "ended without a result" in run.end().message
     assert forced_command.MARK.search(network.source.keys.read_text() if network.source.keys.exists() else "") is None
     # Both are killed: nobody is left to do so.
     run = halfway(moving)
@@ -206,7 +206,7 @@ def test_the_target_restarts(moving: Moving, network: Network) -> None:
     network.target.power_off()
     assert not processes.of_job(moving.job)
     network.target.start()
-    assert "died without a result" in run.end().message
+    assert "ended without a result" in run.end().message
     release(moving)
     moving.succeed()
     assert moving.result["resumed_bytes"] >= arrived

@@ -87,7 +87,7 @@ def wait_for_program(migration: Migration, kind: str, program: str) -> list[int]
 
 def running(migration: Migration, kind: str) -> bool:
     """Whether this job runs."""
-    return job.look(migration.state / "jobs" / kind).status == "running"
+    return job.read_state(migration.state / "jobs" / kind).status == "running"
 
 
 def kill(pids: list[int]) -> None:
@@ -118,7 +118,7 @@ def check_nothing_is_left(migration: Migration) -> None:
     jobs = [path for path in (migration.state / "jobs").iterdir() if path.is_dir()]
     left: dict[str, list[object]] = {
         "processes": [pid for folder in jobs for pid in processes.of_job(folder)],
-        "locks": [folder for folder in jobs if job.look(folder).status == "running"],
+        "locks": [folder for folder in jobs if job.read_state(folder).status == "running"],
         "work": [folder for folder in jobs if (folder / "work").exists()],
         "partial": list(Path(migration.folder).glob("staging/*.partial")),
         "sessions": [

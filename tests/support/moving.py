@@ -149,7 +149,7 @@ class Moving:
             "line": self.network.source.keys.exists() and "cht.couch2pg" in self.network.source.keys.read_text(),
             "partial": self.partial.exists(),
             "work": (self.job / "work").exists(),
-            "running": job.look(self.job).status == "running",
+            "running": job.read_state(self.job).status == "running",
             "processes": [*processes.of_job(self.job), *processes.of_job(gate)],
         }
         if any(left.values()):

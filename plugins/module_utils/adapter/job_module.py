@@ -14,12 +14,12 @@ from ..common.progress_line import describe
 from ..jobs import job
 from ..jobs.limits import Limits
 from .module import run
-from .options import GENTLE_OPTIONS
+from .options import LIMIT_OPTIONS
 
 
-def gentle(module: AnsibleModule) -> Limits:
-    """What the options of ``GENTLE_OPTIONS`` ask for; raises MigrationError ``limits``."""
-    return Limits(**{name: module.params[name] for name in GENTLE_OPTIONS})
+def initial_limits(module: AnsibleModule) -> Limits:
+    """The limits in the module's LIMIT_OPTIONS. Raises MigrationError ``limits``."""
+    return Limits(**{name: module.params[name] for name in LIMIT_OPTIONS})
 
 
 def run_job(

@@ -24,7 +24,7 @@ CONNECTION_OPTIONS: dict[str, Any] = {
     "ca_cert": {"type": "path", "default": ""},
 }
 PROGRAM_OPTIONS: dict[str, Any] = {"bin_dir": {"type": "path", "default": ""}}
-GENTLE_OPTIONS: dict[str, Any] = {
+LIMIT_OPTIONS: dict[str, Any] = {
     "nice": {"type": "int", "default": 0},
     "io_class": {"type": "str", "default": "none", "choices": list(IO_CLASSES)},
     "rate_limit": {"type": "int", "default": 0},

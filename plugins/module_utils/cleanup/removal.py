@@ -41,7 +41,7 @@ def plan(
     Raises MigrationError ``job_running`` or ``other_archive``.
     """
     folders = job.job_folders(state_dir, migration_id)
-    running = [folder.name for folder in folders if job.look(folder).status == "running"]
+    running = [folder.name for folder in folders if job.read_state(folder).status == "running"]
     if running:
         raise MigrationError(
             f"Jobs of this migration run on this host: {', '.join(running)}. Nothing was removed. Wait for their end, or stop them "

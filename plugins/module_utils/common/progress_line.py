@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from .progress_document import ProgressDocument, TrackDocument
 
 STALE_SECONDS = 120.0
 
 
-def describe(progress: dict[str, Any], now: float | None = None) -> str:
+def describe(progress: ProgressDocument, now: float | None = None) -> str:
     """Step, item, done of total, rate and time left. Unknown values are omitted, estimates are labelled "about".
 
     now: the host's time in seconds since the epoch. A heartbeat older than STALE_SECONDS is reported.
@@ -34,14 +34,14 @@ def describe(progress: dict[str, Any], now: float | None = None) -> str:
     return " | ".join(parts)
 
 
-def _time_left(track: dict[str, Any]) -> float:
-    if track["done"] >= track["total"]:
+def _time_left(track: TrackDocument) -> float:
+    if track["done"] >= (track["total"] or 0):
         return 0
     return float("inf") if track["left"] is None else float(track["left"])
 
 
-def _track(track: dict[str, Any]) -> list[str]:
-    done, total, unit = track["done"], track["total"], track["unit"]
+def _track(track: TrackDocument) -> list[str]:
+    done, total, unit = track["done"], track["total"] or 0, track["unit"]
     about = "about " if track["estimated"] else ""
     parts = [track["item"]] if track["item"] else []
     parts.append(f"{amount(done, unit)} of {about}{amount(total, unit)} ({_percent(track)})")
@@ -53,10 +53,11 @@ def _track(track: dict[str, Any]) -> list[str]:
     return parts
 
 
-def _percent(track: dict[str, Any], done: str = "finishing") -> str:
+def _percent(track: TrackDocument, done: str = "finishing") -> str:
     """Never 100 % before the end: the last bytes take time, and an estimate may be too low."""
-    if track["done"] < track["total"]:
-        return f"{min(100 * track['done'] // track['total'], 99)} %"
+    total = track["total"] or 0
+    if track["done"] < total:
+        return f"{min(100 * track['done'] // total, 99)} %"
     return "finishing" if track["estimated"] else done
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CouchDB, only read: does it answer, is a database there, how far is it, which revisions has it."""
+"""A read-only client for CouchDB: the state of a database, its changes, the revisions of its documents."""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class DatabaseState:
-    """The number of a database's newest change, and how many documents it has."""
+    """The sequence number of a database's newest change, and its number of documents without deleted ones."""
 
     update_seq: int
     documents: int
 
 
 class CouchDB:
-    """A server that is asked with the credentials of ``url``. It is never written to: POST only carries questions.
+    """A CouchDB server. Only reads: POST requests carry query parameters.
 
-    ca_cert: a file with certificates that are trusted beside the system's; verify: whether any is looked at.
+    url: the address with the credentials.
+    ca_cert: a PEM file with certificates to trust in addition to the system's.
+    verify: False to accept any certificate.
+    timeout: seconds for each request.
     """
 
     def __init__(
@@ -58,34 +61,34 @@ class CouchDB:
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), SameServerRedirects)
 
     def update_seq(self, database: str) -> int:
-        """The high-water mark: the number of the newest change.
+        """The sequence number of the newest change.
 
-        Raises MigrationError ``couchdb_no_database`` when the database isn't there; it is never made.
+        Raises MigrationError ``couchdb_no_database`` when the database doesn't exist; it is never created.
         """
         return seq_number(self._described(database)["update_seq"])
 
     def documents(self, database: str) -> int:
-        """How many documents there are, without deleted ones."""
+        """The number of documents, without deleted ones."""
         return self.state(database).documents
 
     def state(self, database: str) -> DatabaseState:
-        """Both of them. Raises MigrationError ``couchdb_no_database``."""
+        """Sequence number and number of documents in one request. Raises MigrationError ``couchdb_no_database``."""
         found = self._described(database)
         return DatabaseState(seq_number(found["update_seq"]), int(found.get("doc_count", 0)))
 
     def quiet_since(self, database: str, seq: str) -> bool:
-        """Whether nothing has changed since ``seq``, which is one that this server gave."""
+        """Whether nothing has changed since ``seq``, a sequence that this server returned."""
         answer = self._ask(database, f"/_changes?limit=1&since={quote(seq, safe='')}")
         return not answer.get("results")
 
     def changed_since(self, database: str, seq: str, ids: Sequence[str]) -> set[str]:
-        """Those of the documents that have changed, or were deleted, since ``seq``."""
+        """The documents among ``ids`` that were changed or deleted since ``seq``."""
         answer = self._ask(database, f"/_changes?filter=_doc_ids&since={quote(seq, safe='')}", {"doc_ids": list(ids)})
-        # A server that knows no such filter answers with every change.
+        # A server without this filter answers with every change.
         return {row["id"] for row in answer.get("results", []) if "id" in row} & set(ids)
 
     def revisions(self, database: str, ids: Sequence[str]) -> dict[str, str | None]:
-        """The current revision of each document; None for one that is deleted or was never there."""
+        """The current revision of each document; None for a document that is deleted or never existed."""
         answer = self._ask(database, "/_all_docs", {"keys": list(ids)})
         found: dict[str, str | None] = dict.fromkeys(ids)
         for row in answer.get("rows", []):
@@ -109,14 +112,14 @@ class CouchDB:
         if question is not None:
             data = json.dumps(question).encode()
             headers["Content-Type"] = "application/json"
-        # The scheme was checked when the URL was parsed.
+        # url.parse has checked the scheme.
         address = f"{self._url.server}/{quote(database, safe='')}{path}"
         request = urllib.request.Request(address, data, headers)
         try:
             with self._opener.open(request, timeout=self._timeout) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            # It is the answer, too, with a connection that is still open.
+            # The error is also the response, whose connection is still open.
             error.close()
             raise self._refused(error.code, database, redirect_target(address, error.code, error.headers)) from None
         except ValueError:
@@ -126,14 +129,14 @@ class CouchDB:
 
     def _stranger(self) -> MigrationError:
         return MigrationError(
-            f"What answers at {self._url.server} is not CouchDB. Check COUCHDB_URL, and what stands in front of it.",
-            "couchdb_stranger",
+            f"The server at {self._url.server} is not CouchDB. Check COUCHDB_URL, and any proxy in front of it.",
+            "not_couchdb",
         )
 
-    def _refused(self, status: int, database: str, there: str) -> MigrationError:
-        if there:
+    def _refused(self, status: int, database: str, other_server: str) -> MigrationError:
+        if other_server:
             return MigrationError(
-                f"CouchDB at {self._url.server} answers {status} and redirects to {there}. Nothing was sent there. If it is the "
+                f"CouchDB at {self._url.server} answers {status} and redirects to {other_server}. Nothing was sent there. If it is the "
                 "same CouchDB, use that address in COUCHDB_URL.",
                 "couchdb_moved",
                 status=status,
@@ -141,19 +144,19 @@ class CouchDB:
         if status in (401, 403):
             return MigrationError(
                 f"CouchDB at {self._url.server} refuses the user {self._url.user!r} for {database!r} ({status}). "
-                "Check user and password in COUCHDB_URL; special characters must be percent-encoded.",
+                "Check the user and password in COUCHDB_URL; special characters must be percent-encoded.",
                 "couchdb_unauthorized",
                 status=status,
             )
         if status == 404:
             return MigrationError(
                 f"CouchDB at {self._url.server} has no database {database!r}. Check the name in COUCHDB_URL: couch2pg "
-                "would make it, and find it empty.",
+                "would create the database and find it empty.",
                 "couchdb_no_database",
                 database=database,
             )
         return MigrationError(
-            f"CouchDB at {self._url.server} answers {status}. See its log, and that of what stands in front of it.",
+            f"CouchDB at {self._url.server} answers {status}. See its log, and that of any proxy in front of it.",
             "couchdb_error",
             status=status,
         )
@@ -162,11 +165,11 @@ class CouchDB:
         if isinstance(reason, ssl.SSLCertVerificationError):
             return MigrationError(
                 f"The certificate of CouchDB at {self._url.server} is not trusted on this host: {reason.verify_message}. "
-                "Install the certificate of its authority here, and name it in couch2pg's NODE_EXTRA_CA_CERTS.",
+                "Install the certificate of its authority here, and set its path in couch2pg's NODE_EXTRA_CA_CERTS.",
                 "couchdb_certificate",
             )
         return MigrationError(
             f"CouchDB at {self._url.server} can't be reached from this host: {reason}. "
-            "Check its name, its port, and the firewalls between.",
+            "Check its name, its port, and the firewalls in between.",
             "couchdb_unreachable",
         )

@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""COUCHDB_URL as couch2pg takes it: which databases it follows, and under which key it remembers its place in each.
+"""Parse COUCHDB_URL as couch2pg does: the databases that it follows, and the key of each in ``couchdb_progress``.
 
-couch2pg appends to the URL as text, and its key is host[:port]/path[?query] as written: what looks like the same URL to
-a person may be another place, from which everything would be downloaded again.
+couch2pg appends suffixes to the URL as text, and the key is host[:port]/path[?query] exactly as written. A URL that is
+equivalent but written differently has another key, and couch2pg would download all documents again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOT_ONE = (
     "COUCHDB_URL is not a URL that couch2pg could use: it must look like https://user:password@host:port/medic. "
     "Percent-encode special characters of user and password (@ is %40, / is %2F, # is %23)."
 )
-# The variable that switches a database off, what is appended to the URL, and the table that its documents go to.
+# The variable that switches a database off, the suffix that is appended to the URL, the table of its documents.
 _FOLLOWED = (
     ("SYNC_DB_MEDIC", "", "couchdb"),
     ("SYNC_DB_SENTINEL", "-sentinel", "couchdb"),
@@ -34,7 +34,10 @@ _USERS = ("SYNC_DB_USERS", "/_users", "couchdb_medic_users")
 
 @dataclass(frozen=True)
 class Followed:
-    """A database of CouchDB that couch2pg follows; ``key`` is its row in couchdb_progress."""
+    """A CouchDB database that couch2pg follows.
+
+    key: its row in ``couchdb_progress``; table: the table of its documents; switch: the variable that switches it off.
+    """
 
     database: str
     key: str
@@ -44,7 +47,7 @@ class Followed:
 
 @dataclass(frozen=True)
 class CouchdbUrl:
-    """COUCHDB_URL, taken apart. ``host`` is as in the key: in lower case, with the port where one is written."""
+    """The parts of COUCHDB_URL. ``host`` is spelled as in the key: lower case, with the port if the URL has one."""
 
     scheme: str
     host: str
@@ -55,20 +58,20 @@ class CouchdbUrl:
 
     @property
     def server(self) -> str:
-        """Where CouchDB is, without credentials."""
+        """Scheme, host and port, without credentials."""
         return f"{self.scheme}://{self.host}"
 
     @property
     def key(self) -> str:
-        """The key of the database that the URL itself leads to."""
+        """The key of the database that the URL itself names."""
         return f"{self.host}{self.path}{self.query}"
 
     @property
     def problems(self) -> list[str]:
-        """What makes this URL another place than it looks like, each with what to do."""
+        """Reasons why couch2pg would use another key or database than intended, as sentences."""
         found = []
         if self.path in ("", "/"):
-            found.append("It names no database: append its name, such as /medic.")
+            found.append("It contains no database name: append it, such as /medic.")
         elif self.path.endswith("/"):
             found.append("It ends with a slash, which is part of the key and breaks the names of the other databases.")
         if self.query:
@@ -76,7 +79,7 @@ class CouchdbUrl:
         return found
 
     def followed(self, variables: Mapping[str, str]) -> list[Followed]:
-        """The databases that couch2pg follows with these settings: all that aren't switched off by ``false``."""
+        """The databases that couch2pg follows: all whose switch in ``variables`` isn't ``false``."""
         entries = [
             Followed(_name(self.path + self.query + suffix), self.key + suffix, table, switch)
             for switch, suffix, table in _FOLLOWED
@@ -87,9 +90,9 @@ class CouchdbUrl:
 
 
 def parse(text: str) -> CouchdbUrl:
-    """Take a COUCHDB_URL apart.
+    """Parse a COUCHDB_URL.
 
-    Raises MigrationError ``couchdb_url``, which shows nothing of the credentials.
+    Raises MigrationError ``couchdb_url``, whose message contains no credentials.
     """
     url = _URL.match(text.strip())
     host = _HOST.match(url.group(3)) if url else None
@@ -107,14 +110,14 @@ def parse(text: str) -> CouchdbUrl:
 
 
 def seq_number(seq: object) -> int:
-    """The integer in front of a sequence; what follows it is another one at every request.
+    """The number at the start of a CouchDB sequence; the rest differs between requests.
 
-    Raises MigrationError ``couchdb_seq`` when there is none.
+    Raises MigrationError ``couchdb_seq`` when there is no number.
     """
     text = str(seq)
     number = text.split("-", 1)[0]
     if not number.isdigit():
-        raise MigrationError(f"{text!r} is not a sequence of CouchDB.", "couchdb_seq")
+        raise MigrationError(f"{text!r} is not a CouchDB sequence, which starts with a number.", "couchdb_seq")
     return int(number)
 
 

@@ -62,7 +62,7 @@ def examine(
         }
 
 
-def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], gentle: Limits) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], limits: Limits) -> JobSpec:
     """The job for a dump with the module's ``options``, given what ``examine`` found."""
     fingerprint = {
         "server_identity": known["identity"],
@@ -81,7 +81,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         pg_dump_major=known["pg_dump_major"],
     )
     secrets = {"login_password": settings.password or ""}
-    return JobSpec("dump", run, parameters, fingerprint, secrets, gentle=gentle)
+    return JobSpec("dump", run, parameters, fingerprint, secrets, initial_limits=limits)
 
 
 def still_valid(result: dict[str, Any]) -> bool:
@@ -226,11 +226,11 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
     held = HeldSnapshotCost(settings, time.monotonic())
     context.progress.step("dump", total, "bytes", estimated=True, probe=probe)
     context.progress.note("snapshot", held.tell)
-    digested = context.progress.beside("digests", total, "bytes")
+    digested = context.progress.parallel_track("digests", total, "bytes")
 
     def on_digest(amount: int, table: str) -> None:
         digested.advance(amount, table)
-        context.sparing.wait(amount, stop)
+        context.throttle.wait(amount, stop)
 
     def take_digests() -> list[digest.TableDigest]:
         return digest.digest_tables(
@@ -288,7 +288,7 @@ def _run_pg_dump(
         # What is written is less than what is read, but before PostgreSQL 14 nobody knows that while it is read.
         return max(copied()[0], sum(stat.st_size for _path, stat in manifest.list_files(partial)))
 
-    with context.sparing.pacing("pg_dump", done):
+    with context.throttle.pacing("pg_dump", done):
         code = programs.run(command.arguments, environment, listen, stop, command.output, command.through)
     if stop.is_set():
         raise MigrationError("pg_dump was stopped.", "stopped")
@@ -311,7 +311,7 @@ def _write_manifest(context: JobContext, partial: Path, document: dict[str, Any]
 
     def on_bytes(amount: int, name: str) -> None:
         context.progress.advance(amount, name)
-        context.sparing.wait(amount)
+        context.throttle.wait(amount)
 
     listing = manifest.create(partial, context.parameters["jobs"], on_bytes)
     listing.update(

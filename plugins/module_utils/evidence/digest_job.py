@@ -33,7 +33,7 @@ def examine(settings: ConnectionSettings, names: list[str], method: str) -> dict
         }
 
 
-def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], gentle: Limits) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], limits: Limits) -> JobSpec:
     """The job for the module's ``options``, given what ``examine`` found."""
     fingerprint = {
         "server_identity": known["identity"],
@@ -43,7 +43,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
     }
     parameters = dict(fingerprint, connection=settings.public(), jobs=max(1, options["jobs"]))
     secrets = {"login_password": settings.password or ""}
-    return JobSpec("digest", run, parameters, fingerprint, secrets, once=False, gentle=gentle)
+    return JobSpec("digest", run, parameters, fingerprint, secrets, once=False, initial_limits=limits)
 
 
 def run(context: JobContext) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def run(context: JobContext) -> dict[str, Any]:
 
     def on_progress(amount: int, table: str) -> None:
         context.progress.advance(amount, table)
-        context.sparing.wait(amount)
+        context.throttle.wait(amount)
 
     return take(
         context.connection(),

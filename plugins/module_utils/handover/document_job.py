@@ -19,7 +19,7 @@ from ..postgres.relations import Table, check_couchdb, check_readable, list_tabl
 from . import document_buckets
 
 
-def job_spec(settings: ConnectionSettings, options: Mapping[str, Any], gentle: Limits) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: Mapping[str, Any], limits: Limits) -> JobSpec:
     """The job for the module's ``options``. Raises MigrationError for what would make it fail."""
     document_buckets.check_number(options["buckets"])
     with Session(settings) as session:
@@ -37,7 +37,9 @@ def job_spec(settings: ConnectionSettings, options: Mapping[str, Any], gentle: L
         fingerprint, connection=settings.public(), jobs=max(1, options["jobs"]), most=options["most_documents"]
     )
     secrets = {"login_password": settings.password or ""}
-    return JobSpec(f"reconcile-{options['side']}", run, parameters, fingerprint, secrets, once=False, gentle=gentle)
+    return JobSpec(
+        f"reconcile-{options['side']}", run, parameters, fingerprint, secrets, once=False, initial_limits=limits
+    )
 
 
 def run(context: JobContext) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def run(context: JobContext) -> dict[str, Any]:
 
     def on_progress(amount: int, table: str) -> None:
         context.progress.advance(amount, table)
-        context.sparing.wait(amount)
+        context.throttle.wait(amount)
 
     return look(context.connection(), context.parameters, on_step, on_progress)
 

@@ -101,7 +101,7 @@ def run(context: JobContext) -> dict[str, Any]:
 
 
 def _track(context: JobContext, watch: Watch, total: int) -> None:
-    context.progress.beside(
+    context.progress.parallel_track(
         "changes", total, "changes", estimated=True, probe=lambda: (max(total - watch.remaining, 0), "")
     )
 

@@ -1,20 +1,20 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hours-long work as a job on the managed host: started once, joined by whoever asks again.
+"""Run work that takes hours as a job on the managed host: it is started once, and later calls join it.
 
 A job is a folder below the migration's state::
 
     <state_dir>/<migration_id>/jobs/<kind>/
-        spec.json      what it is: entry point, parameters, fingerprint (no secret)
-        code/          its own copy of the core (Ansible deletes its temporary module)
-        lock           held (flock) by the running job, so that a dead one is known at once
-        progress.json  where it is, with a heartbeat
-        log            what it and its programs said
-        reserve        room for the result, where the disk is full by then
-        result.json    how it ended
+        spec.json      entry point, parameters and fingerprint (no secret)
+        code/          a copy of the core, because Ansible deletes its temporary module
+        lock           held (flock) by the running job, so that a killed job is recognised at once
+        progress.json  the current step, with a heartbeat
+        log            messages of the job and its programs
+        reserve        space for the result in case the disk is full when the job ends
+        result.json    the result or the error
 
-Secrets reach the job by standard input and stay in its memory.
+The job reads its secrets from standard input and keeps them in memory.
 """
 
 from __future__ import annotations
@@ -28,35 +28,37 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, cast
 
 from ..common.errors import MigrationError
+from ..common.progress_document import ProgressDocument
 from ..host import processes
 from ..host.files import expand, lock, make_private_folder, read_json, remove_tree, write_json, write_text
 from . import limits
 from . import runner as job_runner
 from .context import JobContext
+from .result import JobResult
 
-# Python 3.9 and older gives a module in a zip, as Ansible's are, its __package__ only after it was loaded.
+# Not __package__: Python 3.9 and older sets it only after loading a module from a zip, such as Ansible's.
 CORE = __name__.rpartition(".jobs.")[0]
 START_SECONDS = 30.0
-# A job that keeps to a limit may be waiting for its turn, one that transfers has to take its key back.
+# A throttled job may be sleeping, and a transfer removes its key before it ends.
 STOP_SECONDS = 90.0
 POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A piece of long work.
+    """The definition of a job.
 
-    kind: its name, one folder each.
+    kind: the job's name, such as ``dump``; each kind has its own folder.
     entry: the function that does the work, at the top level of a module in module_utils.
-    parameters: what the function needs, JSON-able, without secrets.
-    fingerprint: the part that makes it *this* work; a different one under the same migration is an error.
-    secrets: never written anywhere.
-    once: done once, it is not done again with other parameters; not so for work that only looks.
-    gentle: how gently it treats its host in the beginning.
-    loose: names in the fingerprint that may be others once what was done is gone, so that it is done anew.
+    parameters: the function's input, as JSON types, without secrets.
+    fingerprint: the parameters that identify the work; starting different work under the same migration is an error.
+    secrets: passwords by name; never written to disk.
+    once: refuse to run a finished job again with another fingerprint; False for jobs that only read.
+    initial_limits: the limits that the job starts with.
+    changeable: keys of the fingerprint that may change when the result of the finished job no longer exists.
     """
 
     kind: str
@@ -65,49 +67,52 @@ class JobSpec:
     fingerprint: dict[str, Any]
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     once: bool = True
-    gentle: limits.Limits = field(default_factory=limits.Limits)
-    loose: tuple[str, ...] = ()
+    initial_limits: limits.Limits = field(default_factory=limits.Limits)
+    changeable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class JobState:
-    """What is known of a job: ``absent``, ``running``, ``done``, ``failed`` or ``dead``."""
+    """The state of a job: ``status`` is ``absent``, ``running``, ``done``, ``failed`` or ``dead`` (no result, not running).
+
+    started: whether this call started the job.
+    """
 
     status: str
     folder: str
-    progress: dict[str, Any] = field(default_factory=dict)
-    result: dict[str, Any] = field(default_factory=dict)
+    progress: ProgressDocument = field(default_factory=ProgressDocument)
+    result: JobResult = field(default_factory=JobResult)
     started: bool = False
 
     def raise_if_failed(self) -> None:
-        """Raise the job's own error, or ``job_died`` when it vanished without one."""
+        """Raise the job's own error, or MigrationError ``job_died`` when it ended without a result."""
         if self.status == "failed":
             raise MigrationError.from_dict(self.result["error"])
         if self.status == "dead":
             raise MigrationError(
-                f"The job in {self.folder} died without a result: it was killed, or the host restarted. "
-                "Run again: it is cleaned up and redone.",
+                f"The job in {self.folder} ended without a result: it was killed, or the host restarted. "
+                "Run again: that cleans up and starts it again.",
                 "job_died",
                 folder=self.folder,
             )
 
 
 def job_folder(state_dir: str, migration_id: str, kind: str) -> Path:
-    """Where the job of this kind keeps its files."""
+    """The folder of the job of this kind."""
     return expand(state_dir) / migration_id / "jobs" / kind
 
 
 def job_folders(state_dir: str, migration_id: str) -> list[Path]:
-    """The folders of all jobs that the migration has had on this host."""
+    """The folders of all jobs of the migration on this host."""
     jobs = expand(state_dir) / migration_id / "jobs"
     return sorted(jobs.iterdir()) if jobs.is_dir() else []
 
 
-def look(folder: Path) -> JobState:
-    """The state of the job in ``folder``, without touching it."""
+def read_state(folder: Path) -> JobState:
+    """The state of the job in ``folder``; changes nothing. Raises MigrationError ``damaged_file``."""
     if not (folder / "spec.json").exists():
         return JobState("absent", str(folder))
-    # The lock is asked first: a job that ends in between has then written its result.
+    # Check the lock before reading the result: a job that ends in between has then written its result.
     running = _is_locked(folder / "lock")
     progress = _progress(folder)
     result = read_json(folder / "result.json")
@@ -117,7 +122,7 @@ def look(folder: Path) -> JobState:
         return JobState("dead", str(folder), progress)
     if not _is_result(result):
         raise MigrationError(
-            f"{folder / 'result.json'} isn't a job's result. Look at it, then move {folder} away and run again.",
+            f"{folder / 'result.json'} isn't a job's result. Inspect it, move {folder} away, then run again.",
             "damaged_file",
             path=str(folder),
         )
@@ -134,14 +139,14 @@ def _is_result(found: Any) -> bool:
 
 
 def start_or_join(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, Any]], bool]) -> JobState:
-    """Start the job, join it when it runs, or return its result when it is done and ``still_valid``.
+    """Start the job, join it when it runs, or return its result when it is done and ``still_valid(value)``.
 
     Raises MigrationError ``different_work`` when the folder holds other work.
     """
     make_private_folder(folder)
-    # Two who start at once start one job.
+    # Of two calls at the same time, one starts the job and the other joins it.
     with lock(folder / "start.lock"):
-        state = look(folder)
+        state = read_state(folder)
         if state.status != "absent":
             _check_same_work(folder, spec, state, still_valid)
         if state.status == "running" or (state.status == "done" and still_valid(state.result["value"])):
@@ -149,50 +154,50 @@ def start_or_join(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, 
         _clear(folder)
         _prepare(folder, spec)
         _spawn(folder, spec)
-        # It may be over by now, and that is its own state to tell.
-        return replace(look(folder), started=True)
+        # Read the state again: the job may have ended already.
+        return replace(read_state(folder), started=True)
 
 
 def wait(
     folder: Path, seconds: float | None, started: bool = False, clock: Callable[[], float] = time.monotonic
 ) -> JobState:
-    """The job's state when it has ended, or after ``seconds`` (None: however long it takes)."""
+    """Wait until the job ends, or for ``seconds`` (None: without a limit), and return its state."""
     deadline = None if seconds is None else clock() + seconds
     while True:
-        state = look(folder)
+        state = read_state(folder)
         if state.status != "running" or (deadline is not None and clock() >= deadline):
             return replace(state, started=started)
         time.sleep(POLL_SECONDS)
 
 
 def check(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, Any]], bool]) -> JobState:
-    """The state of the job, for a call that only asks; raises as ``start_or_join`` does."""
-    state = look(folder)
+    """The state of the job in check mode: starts nothing, and raises as ``start_or_join`` does."""
+    state = read_state(folder)
     if state.status != "absent":
         _check_same_work(folder, spec, state, still_valid)
     return state
 
 
 def cancel(folder: Path) -> JobState:
-    """Stop the job, if it runs, and let it clean up after itself; its state is then ``failed``, by ``cancelled``.
+    """Stop the job if it runs; it cleans up and fails with the code ``cancelled``.
 
-    One that died has not: then that is done here.
+    A job that was killed before could not clean up: end its remaining processes and remove its working files.
     """
     with lock(folder / "start.lock"):
-        if look(folder).status == "running":
+        if read_state(folder).status == "running":
             mine = processes.of_job(folder)
-            # The job first: it ends its programs itself, and says that it was asked to.
+            # The job's process first: it ends its programs itself and writes its result.
             processes.kill_all([pid for pid in mine if str(pid) == _holder(folder)], STOP_SECONDS)
             wait(folder, START_SECONDS)
-        if leaves(folder):
+        if needs_cancel(folder):
             processes.kill_all(processes.of_job(folder))
             job_runner.clear_work(folder)
-        return look(folder)
+        return read_state(folder)
 
 
-def leaves(folder: Path) -> bool:
-    """Whether there is something to stop: a job that runs, or what one that died has left."""
-    status = look(folder).status
+def needs_cancel(folder: Path) -> bool:
+    """Whether the job runs, or was killed and left processes or working files."""
+    status = read_state(folder).status
     return status == "running" or (status == "dead" and (bool(processes.of_job(folder)) or (folder / "work").is_dir()))
 
 
@@ -203,13 +208,13 @@ def _holder(folder: Path) -> str:
         return ""
 
 
-def _progress(folder: Path) -> dict[str, Any]:
-    """The progress file, which is only for the eye: a damaged one is no reason to stop."""
+def _progress(folder: Path) -> ProgressDocument:
+    """The progress file; empty when it is damaged, because progress is only displayed."""
     try:
         progress = read_json(folder / "progress.json")
     except MigrationError:
-        return {}
-    return progress if isinstance(progress, dict) else {}
+        progress = None
+    return cast("ProgressDocument", progress) if isinstance(progress, dict) else ProgressDocument()
 
 
 def _check_same_work(
@@ -219,25 +224,27 @@ def _check_same_work(
     old = stored.get("fingerprint") if isinstance(stored, dict) else None
     if not isinstance(old, dict):
         raise MigrationError(
-            f"{folder / 'spec.json'} isn't a job's description. Look at it, then move {folder} away and run again.",
+            f"{folder / 'spec.json'} isn't a job's description. Inspect it, move {folder} away, then run again.",
             "damaged_file",
             path=str(folder),
         )
     new = json.loads(json.dumps(spec.fingerprint))
     differs = {
-        name: {"there": old.get(name), "wanted": new.get(name)}
-        # What an earlier version of this collection didn't note is not known to differ.
+        name: {"stored": old.get(name), "wanted": new.get(name)}
+        # A key that an earlier version of this collection didn't store can't be compared.
         for name in sorted(set(old) & set(new))
         if old.get(name) != new.get(name)
     }
-    if state.status == "done" and differs.keys() <= set(spec.loose) and not still_valid(state.result["value"]):
+    if state.status == "done" and differs.keys() <= set(spec.changeable) and not still_valid(state.result["value"]):
         return
     if differs and (state.status == "running" or (state.status == "done" and spec.once)):
-        words = "; ".join(f"{name} was {pair['there']!r}, is now {pair['wanted']!r}" for name, pair in differs.items())
-        doing = "runs" if state.status == "running" else "is done"
+        changes = "; ".join(
+            f"{name} was {pair['stored']!r}, is now {pair['wanted']!r}" for name, pair in differs.items()
+        )
+        status = "is running" if state.status == "running" else "is done"
         raise MigrationError(
-            f"A {spec.kind} of this migration {doing} already, with other parameters: {words}. "
-            "Use the same ones again, or choose another migration_id.",
+            f"The {spec.kind} of this migration {status} already, with other parameters: {changes}. "
+            "Use the earlier values, or choose another migration_id.",
             "different_work",
             folder=str(folder),
             differs=differs,
@@ -245,12 +252,12 @@ def _check_same_work(
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an ended job left: its processes first, then its files."""
+    """Remove the remains of an ended job: its processes first, then its files."""
     processes.kill_all(processes.of_job(folder))
     for name in ("progress.json", "result.json", "spec.json", "log", job_runner.RESERVE):
         with suppress(FileNotFoundError):
             (folder / name).unlink()
-    # What write_text had begun when it was killed.
+    # Temporary files of a write_text that was killed.
     for path in folder.glob(".*.*"):
         path.unlink()
     for name in ("code", "work"):
@@ -260,7 +267,7 @@ def _clear(folder: Path) -> None:
 def _prepare(folder: Path, spec: JobSpec) -> None:
     make_private_folder(folder / "work")
     write_text(folder / job_runner.RESERVE, " " * job_runner.RESERVE_BYTES)
-    limits.save(folder, spec.gentle)
+    limits.save(folder, spec.initial_limits)
     _copy_code(folder / "code")
     write_json(
         folder / "spec.json",
@@ -275,9 +282,9 @@ def _prepare(folder: Path, spec: JobSpec) -> None:
 
 
 def _copy_code(target: Path) -> None:
-    """Copy every loaded file of the core, from wherever Python loaded it (a folder or Ansible's zip)."""
+    """Copy every loaded module of the core, whether Python loaded it from a folder or from Ansible's zip."""
     for name, module in sorted(sys.modules.items()):
-        # The adapter needs Ansible; a job runs without it.
+        # The adapter imports Ansible, and jobs run without Ansible.
         if not f"{name}.".startswith(f"{CORE}.") or name.startswith(f"{CORE}.adapter"):
             continue
         path = target.joinpath(*name.split("."))
@@ -296,11 +303,11 @@ def _make_package(target: Path, folder: Path) -> None:
 
 
 def _spawn(folder: Path, spec: JobSpec) -> None:
-    """Start the job in a session of its own, and wait until it holds its lock or has ended."""
+    """Start the job in its own process session, and wait until it holds its lock or has ended."""
     environment = dict(os.environ, PYTHONPATH=_python_path(folder), PYTHONUNBUFFERED="1")
     environment[processes.MARKER] = str(folder)
     with open(folder / "log", "ab", opener=_private) as log:
-        # The core runs without Ansible, so that there is no run_command, which would wait for it anyway.
+        # The core runs without Ansible, so it can't use run_command (which would also wait for the job's end).
         process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             [sys.executable, "-m", job_runner.__name__, str(folder)],
             stdin=subprocess.PIPE,
@@ -312,19 +319,21 @@ def _spawn(folder: Path, spec: JobSpec) -> None:
         )
     if process.stdin is None:
         raise AssertionError("the job was started without standard input")
-    # A job that ended at once has a better reason to tell than a broken pipe.
+    # When the job ended at once, its exit code and log below explain why.
     with suppress(BrokenPipeError):
         process.stdin.write(json.dumps(spec.secrets).encode())
         process.stdin.close()
-    # The process that was started ends as soon as the job, its child, holds the lock.
+    # The started process exits as soon as its child, the job, holds the lock.
     if process.wait(timeout=START_SECONDS) != 0:
         raise MigrationError(
-            f"The job could not start on this host: {_tail(folder / 'log')}.", "job_not_started", folder=str(folder)
+            f"The job could not start on this host: {_last_line(folder / 'log')}.",
+            "job_not_started",
+            folder=str(folder),
         )
 
 
 def _python_path(folder: Path) -> str:
-    """The job's own code first, then whatever this Python was told (psycopg2 may be there)."""
+    """The job's own code first, then this process's PYTHONPATH, where psycopg2 may be installed."""
     inherited = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(folder / "code")] + ([inherited] if inherited else []))
 
@@ -333,15 +342,15 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _tail(path: Path) -> str:
+def _last_line(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed no message"
 
 
 def _is_locked(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
-            # Shared, so that two who look at the same time don't see each other.
+            # A shared lock, so that two readers at the same time don't take each other for the job.
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

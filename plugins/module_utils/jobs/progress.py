@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a job is, written into a file for whoever watches; safe to use from several threads."""
+"""Write a job's progress into its progress file; safe to use from several threads."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 from ..common.errors import MigrationError
+from ..common.progress_document import ProgressDocument, TrackDocument
 from ..host.files import write_json
 
 HEARTBEAT_SECONDS = 2.0
-# Before that, a rate says more about the start than about the work.
+# A rate measured over less time than this reflects the start-up more than the work.
 SETTLED_SECONDS = 5.0
-# One of these may take longer than all others together: how many are done tells no time.
+# Units whose items differ so much in size that a count gives no estimate of the time.
 UNEVEN = ("matviews", "tables")
 
 Clock = Callable[[], float]
@@ -25,11 +26,11 @@ Probe = Callable[[], "tuple[int, str]"]
 
 
 class Track:
-    """One line of work: how much there is, how much of it is done, how fast it goes.
+    """The progress of one activity: total, amount done, rate.
 
-    unit: ``bytes``, ``tables``, ``files``, ``s`` for what takes its time ...
-    total: None where nobody knows it; ``estimated`` labels one that isn't exact.
-    probe: asked at every heartbeat for the amount done and what is worked on, where that is known elsewhere.
+    total: in ``unit`` (``bytes``, ``tables``, ``files``, ``s``, ...); None when it is unknown.
+    estimated: whether ``total`` is an estimate.
+    probe: called at every heartbeat, returns the amount done and the current item; None when ``advance`` reports them.
     """
 
     def __init__(
@@ -40,29 +41,31 @@ class Track:
         self._probe = probe
         self._lock = threading.Lock()
         self._samples = [(self._started, 0)]
-        self._state: dict[str, Any] = {
+        self._state: TrackDocument = {
             "name": name,
             "total": total,
             "unit": unit,
             "estimated": estimated,
             "done": 0,
             "item": "",
+            "rate": None,
+            "left": None,
         }
 
     def advance(self, amount: int, item: str = "") -> None:
-        """``amount`` more is done, most recently on ``item``."""
+        """Add ``amount`` to the amount done; ``item`` is the one that is worked on."""
         with self._lock:
             self._state["done"] += amount
             self._state["item"] = item
 
-    def measure(self) -> dict[str, Any]:
-        """The track as the progress file has it: with its rate (a second) and the seconds left, where they have settled."""
-        self._ask()
+    def measure(self) -> TrackDocument:
+        """The track for the progress file, with its rate (per second) and the seconds left once they are meaningful."""
+        self._run_probe()
         now = self._clock()
         with self._lock:
             done, total = self._state["done"], self._state["total"]
             self._samples.append((now, done))
-            # The later half of its life: a rate that settles, and still follows when the work changes.
+            # Measure the rate over the later half of the track's time: it becomes stable, and still follows changes.
             while len(self._samples) > 2 and self._samples[1][0] <= (self._started + now) / 2:
                 del self._samples[0]
             rate = left = None
@@ -70,12 +73,14 @@ class Track:
             if now - self._started >= SETTLED_SECONDS and done > before and self._state["unit"] not in UNEVEN:
                 rate = (done - before) / (now - since)
                 left = (total - done) / rate if total and done < total else None
-            return dict(self._state, rate=rate, left=left)
+            state = self._state.copy()
+        state["rate"], state["left"] = rate, left
+        return state
 
-    def _ask(self) -> None:
+    def _run_probe(self) -> None:
         if self._probe is None:
             return
-        # A server that doesn't answer for a moment is no reason to stop, nor to go back to 0.
+        # When the server doesn't answer for a moment, keep the last amount.
         with suppress(MigrationError):
             done, item = self._probe()
             with self._lock:
@@ -84,16 +89,16 @@ class Track:
 
 
 class Progress:
-    """Writes the progress file: at every step and at every heartbeat. A step has one track, or a second one beside it."""
+    """Writes the progress file at every step and heartbeat. A step has one track, or several in parallel."""
 
     def __init__(self, path: Path, clock: Clock = time.time, steady: Clock = time.monotonic) -> None:
         self._path = path
-        # The one that others can compare with their own, and the one that nobody sets.
+        # Wall-clock time for the file's readers; monotonic time for durations.
         self._clock, self._steady = clock, steady
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._step_began = steady()
-        self._state: dict[str, Any] = {"step": "starting", "number": 0, "started": clock()}
+        self._state: ProgressDocument = {"step": "starting", "number": 0, "started": clock()}
         self._tracks: list[Track] = []
         self._notes: dict[str, Callable[[], str]] = {}
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -111,7 +116,7 @@ class Progress:
         self._write()
 
     def plan(self, steps: int) -> None:
-        """So many more steps will follow."""
+        """Announce how many more steps will follow."""
         with self._lock:
             self._state["steps"] = self._state["number"] + steps
 
@@ -123,33 +128,36 @@ class Progress:
         estimated: bool = False,
         probe: Probe | None = None,
     ) -> Track:
-        """Begin a step; returns its track."""
+        """Begin a step and return its track; the arguments are those of Track."""
         track = Track(name, total, unit, estimated, probe, self._steady)
         with self._lock:
             self._tracks = [track]
             self._step_began = self._steady()
-            self._state.update(step=name, number=self._state["number"] + 1)
+            self._state["step"] = name
+            self._state["number"] += 1
         self._write()
         return track
 
-    def beside(self, name: str, total: int, unit: str, estimated: bool = False, probe: Probe | None = None) -> Track:
-        """A second track of the step that goes on."""
+    def parallel_track(
+        self, name: str, total: int, unit: str, estimated: bool = False, probe: Probe | None = None
+    ) -> Track:
+        """Add a track to the current step."""
         track = Track(name, total, unit, estimated, probe, self._steady)
         with self._lock:
             self._tracks = [*self._tracks, track]
         return track
 
     def advance(self, amount: int, item: str = "") -> None:
-        """``amount`` more is done of the step."""
+        """Add ``amount`` to the amount done of the step's first track."""
         with self._lock:
             track = self._tracks[0]
         track.advance(amount, item)
 
-    def note(self, name: str, tell: Callable[[], str] | None) -> None:
-        """Show what ``tell`` says at every heartbeat; None ends that."""
+    def note(self, name: str, text: Callable[[], str] | None) -> None:
+        """Show the result of ``text()`` at every heartbeat, under ``name``; None removes the note."""
         with self._lock:
             notes = {key: value for key, value in self._notes.items() if key != name}
-            self._notes = notes if tell is None else dict(notes, **{name: tell})
+            self._notes = notes if text is None else dict(notes, **{name: text})
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
@@ -158,17 +166,19 @@ class Progress:
     def _write(self) -> None:
         with self._lock:
             tracks, notes = self._tracks, self._notes
-        # What asks a server is asked without the lock: the work goes on meanwhile.
+        # Probes and notes may query a server: don't hold the lock, so that the work continues.
         measured = [track.measure() for track in tracks]
-        told = []
-        for tell in notes.values():
+        shown = []
+        for text in notes.values():
             with suppress(MigrationError):
-                told.append(tell())
+                shown.append(text())
         with self._lock:
-            # A step that began meanwhile has written itself.
+            # When another step began in the meantime, it has written its own state.
             if tracks is self._tracks:
-                seconds = self._steady() - self._step_began
-                state = dict(self._state, tracks=measured, notes=told, heartbeat=self._clock(), step_seconds=seconds)
-                # It is for the eye: on a full disk the work itself says so, or goes on.
+                state = self._state.copy()
+                state["tracks"], state["notes"] = measured, shown
+                state["heartbeat"] = self._clock()
+                state["step_seconds"] = self._steady() - self._step_began
+                # A full disk must not fail the job here: the work itself reports it when it can't continue.
                 with suppress(OSError):
                     write_json(self._path, state)

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The process of a job: ``python -m ... job_runner FOLDER``, with the secrets as JSON on standard input.
+"""The process of a job: ``python -m ... runner FOLDER``, with the secrets as JSON on standard input.
 
-It detaches itself, and ends with 0 as soon as the job runs. Two processes remain: the one that works, and one that sees it end.
+It exits with 0 as soon as the job runs in the background. Two processes remain: a worker, and a parent that waits for it.
 """
 
 from __future__ import annotations
@@ -28,50 +28,51 @@ from ..host.files import read_json, remove_tree, write_json
 from ..postgres.connection import ConnectionSettings
 from .context import JobContext
 from .progress import Progress
-from .throttle import Sparing
+from .result import JobResult
+from .throttle import Throttle
 
 LOCK_SECONDS = 5.0
-# A file that keeps room for the result, and how much.
+# A file that reserves disk space for the result, and its size.
 RESERVE, RESERVE_BYTES = "reserve", 256 * 1024
 
 
 class _Cancelled(BaseException):
-    """SIGTERM or SIGINT arrived."""
+    """The job received SIGTERM or SIGINT."""
 
 
 def main(folder: Path) -> int:
-    """Run the job that ``folder`` describes and leave its result there; 0 when it succeeded."""
+    """Run the job that ``folder`` describes and write its result there; returns 0 when it succeeded."""
     secrets = json.load(sys.stdin)
-    # What pg_dump writes is for nobody else, either.
+    # Files that pg_dump writes must be private too.
     os.umask(0o077)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     _take(descriptor)
-    # The lock goes along to the child; whoever started this process sees it end and knows that the job runs.
+    # The child inherits the lock; this process's exit tells the caller that the job runs.
     if os.fork():
         return 0
-    # Whoever stops the job stops the one that works.
+    # The parent ignores the signals that stop the job: the worker handles them and cleans up.
     _on_stop(signal.SIG_IGN)
     worker = os.fork()
     if worker:
-        return see_it_end(folder, worker)
+        return wait_for_worker(folder, worker)
     _on_stop(_cancel)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     spec = read_json(folder / "spec.json")
     parameters = spec["parameters"]
-    place, settings = parameters.get("connection"), None
-    if place is not None:
-        settings = ConnectionSettings.restored(place, secrets.get("login_password"))
-    with Progress(folder / "progress.json") as progress, Sparing(folder, settings) as sparing:
-        result = _run(JobContext(folder, parameters, progress, sparing, secrets), spec["entry"])
-    # There is room for the result on a full disk, too.
+    connection, settings = parameters.get("connection"), None
+    if connection is not None:
+        settings = ConnectionSettings.restored(connection, secrets.get("login_password"))
+    with Progress(folder / "progress.json") as progress, Throttle(folder, settings) as throttle:
+        result = _run(JobContext(folder, parameters, progress, throttle, secrets), spec["entry"])
+    # Frees the reserved space first, so that the result can be written on a full disk.
     clear_work(folder)
     write_json(folder / "result.json", result)
     return 0 if result["status"] == "done" else 1
 
 
 def _take(descriptor: int) -> None:
-    """Take the job's lock: nobody else starts it now, but whoever looks at it holds it for a moment."""
+    """Take the job's lock. A process that reads the job's state holds it for a moment, so try for LOCK_SECONDS."""
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -87,10 +88,10 @@ def _on_stop(handler: Any) -> None:
         signal.signal(number, handler)
 
 
-def see_it_end(folder: Path, worker: int) -> int:
-    """End what the worker ran when it was killed: a halted pg_dump would hold its snapshot on the source for ever.
+def wait_for_worker(folder: Path, worker: int) -> int:
+    """Wait for the worker; when it ended without a result, end its programs and remove its working files.
 
-    The lock is held until then.
+    Otherwise a stopped pg_dump would hold its snapshot on the source forever. The lock is held until then.
     """
     _pid, status = os.waitpid(worker, 0)
     if (folder / "result.json").exists():
@@ -99,18 +100,18 @@ def see_it_end(folder: Path, worker: int) -> int:
     clear_work(folder)
     how = f"was killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended without a result"
     with suppress(OSError):
-        sys.stderr.write(f"The job {how}: by somebody, or for want of memory or of disk.\n")
+        sys.stderr.write(f"The job {how}: by a user, or because memory or disk space ran out.\n")
     return 1
 
 
 def clear_work(folder: Path) -> None:
-    """Remove what a job keeps only while it runs."""
+    """Remove the files that a job keeps only while it runs."""
     remove_tree(folder / "work")
     with suppress(FileNotFoundError):
         (folder / RESERVE).unlink()
 
 
-def _run(context: JobContext, entry: str) -> dict[str, Any]:
+def _run(context: JobContext, entry: str) -> JobResult:
     module, function = entry.split(":")
     started = time.time()
     try:
@@ -120,15 +121,15 @@ def _run(context: JobContext, entry: str) -> dict[str, Any]:
     except MigrationError as error:
         failure = error
     except _Cancelled:
-        failure = MigrationError("The job was stopped by a signal. Run again to redo it.", "cancelled")
+        failure = MigrationError("The job was stopped by a signal. Run again to continue.", "cancelled")
     except OSError as error:
         failure = MigrationError.from_system(error)
-    except Exception as error:  # noqa: BLE001 - the last place that can put it into the result
+    except Exception as error:  # noqa: BLE001 - the last place that can write the error into the result
         with suppress(OSError):
             traceback.print_exc()
         failure = MigrationError(
-            f"The job failed in a way that it didn't expect: {type(error).__name__}: {error}. "
-            f"The log in {context.folder / 'log'} has the details.",
+            f"The job failed with an unexpected error: {type(error).__name__}: {error}. "
+            f"See the traceback in {context.folder / 'log'}, and report it as a bug.",
             "unexpected",
         )
     context.log(failure.message)

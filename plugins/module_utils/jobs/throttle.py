@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sparing a host that others work on: the limits of a job, kept while it runs."""
+"""Enforce a job's limits while it runs, on a host that others use."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ..postgres.connection import APPLICATION_NAME, ConnectionSettings, Session
 from . import limits
 
 POLL_SECONDS = 0.5
-# A fast disk gives 100 MB in half a second.
+# Shorter than POLL_SECONDS, because a fast disk reads 100 MB in half a second.
 PACE_SECONDS = 0.1
-# So much of the past second may be made up for; more would be a burst.
+# Unused allowance of at most this many seconds may be spent later; more would be a burst.
 BURST_SECONDS = 1.0
 NEW_PROCESSES_EVERY = 4
 LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
-# ionice's numbers of the classes; within best-effort, the last level.
+# Options of ionice for each class; best-effort uses its lowest priority.
 _IONICE = {"none": ["-c", "0"], "best-effort": ["-c", "2", "-n", "7"], "idle": ["-c", "3"]}
 
 
-class Sparing:
-    """Keeps to the limits in the folder of a job, which are read anew all the time."""
+class Throttle:
+    """Applies the limits in a job's folder, and reads them again every POLL_SECONDS."""
 
     def __init__(
         self, folder: Path, settings: ConnectionSettings | None = None, clock: Callable[[], float] = time.monotonic
@@ -45,12 +45,12 @@ class Sparing:
         self._limits = limits.Limits()
         self._credit = 0.0
         self._credited = clock()
-        self._treated: set[int] = set()
+        self._adjusted: set[int] = set()
         self._session: Session | None = None
-        self._thread = threading.Thread(target=self._keep_following, daemon=True)
+        self._thread = threading.Thread(target=self._update_repeatedly, daemon=True)
 
-    def __enter__(self) -> Sparing:
-        self.follow(look_for_new=True)
+    def __enter__(self) -> Throttle:
+        self.update(find_new=True)
         self._thread.start()
         return self
 
@@ -59,7 +59,7 @@ class Sparing:
         self._thread.join()
 
     def charge(self, amount: int) -> float:
-        """Note that so many bytes were read; returns the seconds to wait before more may be."""
+        """Record that ``amount`` bytes were read; returns the seconds to wait before reading more."""
         with self._lock:
             rate = self._limits.rate_limit
             now = self._clock()
@@ -71,18 +71,18 @@ class Sparing:
             return max(-self._credit / rate, 0.0)
 
     def wait(self, amount: int, stop: threading.Event | None = None) -> None:
-        """Note that so many bytes were read, and wait as the limit asks for; ``stop`` ends the waiting."""
+        """Record that ``amount`` bytes were read, and wait as long as the limit demands; ``stop`` ends the wait."""
         left = self.charge(amount)
         while left > 0 and not (stop is not None and stop.is_set()):
             time.sleep(min(left, POLL_SECONDS))
-            # The limit may have been lifted meanwhile.
+            # The limit may have changed in the meantime.
             left = self.charge(0)
 
     @contextmanager
     def pacing(self, program: str, done: Callable[[], int]) -> Iterator[None]:
-        """Halt and continue the job's processes of ``program``, which reads as fast as it can.
+        """Limit the rate of an external program by stopping and continuing its processes (SIGSTOP, SIGCONT).
 
-        ``done`` tells the bytes read so far.
+        program: the name of the program; done: returns the bytes that it has read so far.
         """
         stop = threading.Event()
         thread = threading.Thread(target=self._pace, args=(program, done, stop), daemon=True)
@@ -95,22 +95,22 @@ class Sparing:
 
     def _pace(self, program: str, done: Callable[[], int], stop: threading.Event) -> None:
         before: int | None = 0
-        halted = False
+        stopped = False
         while not stop.wait(PACE_SECONDS if self._limits.rate_limit else POLL_SECONDS):
-            if not self._limits.rate_limit and not halted:
-                # What is read while there is no limit is not made up for when there is one.
+            if not self._limits.rate_limit and not stopped:
+                # Bytes read without a limit must not count against a limit that is set later.
                 before = None
                 continue
-            wanted = False
-            # Where the server doesn't answer, the program has to find that out, too.
+            exceeded = False
+            # When the server doesn't answer, let the program run, so that it notices too.
             with suppress(MigrationError):
                 now = done()
-                wanted = self.charge(0 if before is None else now - before) > 0
+                exceeded = self.charge(0 if before is None else now - before) > 0
                 before = now
-            if wanted != halted:
-                self._signal(program, signal.SIGSTOP if wanted else signal.SIGCONT)
-                halted = wanted
-        if halted:
+            if exceeded != stopped:
+                self._signal(program, signal.SIGSTOP if exceeded else signal.SIGCONT)
+                stopped = exceeded
+        if stopped:
             self._signal(program, signal.SIGCONT)
 
     def _signal(self, program: str, number: int) -> None:
@@ -119,32 +119,32 @@ class Sparing:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
 
-    def _keep_following(self) -> None:
-        looks = 0
+    def _update_repeatedly(self) -> None:
+        updates = 0
         while not self._stop.wait(POLL_SECONDS):
-            looks += 1
-            # Processes come and go, the job's and the server's for it; the file changes seldom.
-            self.follow(look_for_new=looks % NEW_PROCESSES_EVERY == 0)
+            updates += 1
+            # The job and the server start new processes all the time.
+            self.update(find_new=updates % NEW_PROCESSES_EVERY == 0)
         if self._session is not None:
             self._session.close()
 
-    def follow(self, look_for_new: bool) -> None:
-        """Read the limits, and make processes as nice as they ask for (those that came since, too: ``look_for_new``)."""
+    def update(self, find_new: bool) -> None:
+        """Read the limits and adjust the job's processes; with ``find_new``, also processes started since the last time."""
         found = limits.load(self._folder)
         before = self._limits
         with self._lock:
             self._limits = found
         changed = (found.nice, found.io_class) != (before.nice, before.io_class)
         if changed:
-            self._treated.clear()
-        # Also back to what is usual; new ones have that then.
-        if changed or (look_for_new and (found.nice, found.io_class) != (0, "none")):
-            for pid in {os.getpid(), *processes.of_job(self._folder), *self._backends()} - self._treated:
+            self._adjusted.clear()
+        # A change back to the defaults adjusts existing processes; new ones have the defaults already.
+        if changed or (find_new and (found.nice, found.io_class) != (0, "none")):
+            for pid in {os.getpid(), *processes.of_job(self._folder), *self._backends()} - self._adjusted:
                 _apply(pid, found)
-                self._treated.add(pid)
+                self._adjusted.add(pid)
 
     def _backends(self) -> list[int]:
-        """The server's processes that work for us, where they run on this host: the load is theirs, not the client's."""
+        """The server's processes that serve this job, when they run on this host: they cause most of the load."""
         if self._settings is None or self._settings.host not in LOCAL_HOSTS:
             return []
         try:
@@ -155,21 +155,21 @@ class Sparing:
                 [APPLICATION_NAME, self._settings.database],
             )
         except MigrationError:
-            # The work itself will say that the server is gone.
+            # The work itself reports that the server is gone.
             self._session = None
             return []
         return [row["pid"] for row in rows if processes.name(row["pid"]).startswith("postgres")]
 
 
 def _apply(pid: int, wanted: limits.Limits) -> None:
-    # On Linux each thread is treated by itself; those that come later are as the one that starts them.
+    # On Linux niceness belongs to each thread; new threads inherit it from the thread that starts them.
     threads = processes.threads(pid)
     for thread in threads:
-        # Being less nice again is root's alone; a process may be gone.
+        # Only root may lower the niceness; a process may have ended.
         with suppress(ProcessLookupError, PermissionError):
             os.setpriority(os.PRIO_PROCESS, thread, wanted.nice)
     ionice = shutil.which("ionice")
     if ionice and threads:
         with suppress(OSError, subprocess.TimeoutExpired):
-            # Also when one of them has ended since.
+            # ionice fails when one of the threads has ended; ignore that.
             programs.ask([ionice, "-t", *_IONICE[wanted.io_class], "-p", *map(str, threads)])

@@ -16,7 +16,7 @@ from ..common.progress_line import amount, duration
 from ..evidence import digest
 from ..host import programs
 from ..host.files import check_writable, expand
-from ..jobs.job import look
+from ..jobs.job import read_state
 from ..postgres import role_plan, search_path_checks
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
 from ..postgres.database import database_size, find_database, server
@@ -57,7 +57,7 @@ def _other_migrations(findings: Findings, options: dict[str, Any]) -> None:
     running = [
         f"{folder.parents[1].name} ({folder.name})"
         for folder in sorted(expand(options["state_dir"]).glob("*/jobs/*"))
-        if folder.parents[1].name != options["migration_id"] and look(folder).status == "running"
+        if folder.parents[1].name != options["migration_id"] and read_state(folder).status == "running"
     ]
     if running:
         findings.warning(

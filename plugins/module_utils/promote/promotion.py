@@ -23,7 +23,7 @@ def verified_oid(state: Path) -> int:
 
     Raises MigrationError ``not_verified`` when there was none.
     """
-    verified = job.look(state / "jobs" / "verify")
+    verified = job.read_state(state / "jobs" / "verify")
     if verified.status != "done":
         raise MigrationError(
             f"This migration has no successful verification in {verified.folder}: nothing is promoted without one. "

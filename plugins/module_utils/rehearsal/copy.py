@@ -69,7 +69,7 @@ def _check_unused(session: Session, name: str) -> None:
 def _migration_restores(state: Path) -> bool:
     """Whether the migration itself restores here at this moment, and counts on the roles that are there."""
     migration = rehearsals.rehearses(state.name) or ""
-    return job.look(state.parent / migration / "jobs" / "restore").status == "running"
+    return job.read_state(state.parent / migration / "jobs" / "restore").status == "running"
 
 
 def _made_roles(state: Path, identity: str) -> list[str]:

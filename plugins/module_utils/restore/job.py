@@ -77,7 +77,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         maintenance_work_mem=options["maintenance_work_mem"],
     )
     secrets = {"login_password": settings.password or ""}
-    return JobSpec("restore", run, parameters, fingerprint, secrets, loose=CHOICES)
+    return JobSpec("restore", run, parameters, fingerprint, secrets, changeable=CHOICES)
 
 
 def still_valid(settings: ConnectionSettings, paths: Mapping[str, str], state: Path, result: dict[str, Any]) -> bool:
@@ -93,7 +93,7 @@ def still_valid(settings: ConnectionSettings, paths: Mapping[str, str], state: P
     differs = {function: path for function, path in paths.items() if applied.get(function) != path}
     if not differs or found["name"] != result["incoming"]:
         return True
-    verified = job.look(state / "jobs" / "verify")
+    verified = job.read_state(state / "jobs" / "verify")
     if verified.status == "done" and verified.result["value"]["oid"] == result["oid"]:
         raise MigrationError(
             f"{result['incoming']!r} is verified already, without the function_search_path of {', '.join(sorted(differs))}. "

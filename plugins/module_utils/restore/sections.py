@@ -142,7 +142,7 @@ class Sections:
         with Session(self._incoming) as session:
             tables = list_tables(session).kept
         total = sum(table.table_bytes for table in tables)
-        track = self._context.progress.beside("digests", total, "bytes")
+        track = self._context.progress.parallel_track("digests", total, "bytes")
         found = digest.digest_tables(
             tables, self._evidence["digest_method"], workers, lambda: Session(self._incoming), track.advance, self._stop
         )

@@ -55,7 +55,7 @@ def overview(state_dir: str, migration_id: str, clock: Callable[[], float] = tim
 
 
 def _job(folder: Path, now: float) -> dict[str, Any]:
-    state = job.look(folder)
+    state = job.read_state(folder)
     error = None
     try:
         state.raise_if_failed()

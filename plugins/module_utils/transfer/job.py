@@ -33,7 +33,7 @@ PAUSE_SECONDS = 3.0
 ROUNDS = 2
 
 
-def job_spec(options: dict[str, Any], gentle: Limits) -> JobSpec:
+def job_spec(options: dict[str, Any], limits: Limits) -> JobSpec:
     """The job for a transfer with the module's ``options``.
 
     Raises MigrationError ``other_archive`` when the source has another archive than the record says was dumped.
@@ -58,7 +58,7 @@ def job_spec(options: dict[str, Any], gentle: Limits) -> JobSpec:
         **{name: options[name] for name in names},
     )
     # Another archive under the same migration is refused where it would be written, in words that help.
-    return JobSpec(transfer_key.KIND, run, parameters, fingerprint, once=False, gentle=gentle)
+    return JobSpec(transfer_key.KIND, run, parameters, fingerprint, once=False, initial_limits=limits)
 
 
 def still_valid(options: dict[str, Any], result: dict[str, Any]) -> bool:

@@ -36,7 +36,7 @@ def make(job_folder: Path) -> dict[str, Any]:
     """A new key, or the one that the running job uses; returns its public half."""
     folder = key_folder(job_folder)
     public = folder / "id.pub"
-    running = job.look(job_folder).status == "running"
+    running = job.read_state(job_folder).status == "running"
     if not (running and public.exists()):
         remove_tree(folder)
         make_private_folder(folder)
@@ -50,7 +50,7 @@ def make(job_folder: Path) -> dict[str, Any]:
 def remove(job_folder: Path, write: bool = True) -> bool:
     """Remove the key, unless a job runs that uses it; whether there was one."""
     folder = key_folder(job_folder)
-    if not folder.exists() or job.look(job_folder).status == "running":
+    if not folder.exists() or job.read_state(job_folder).status == "running":
         return False
     if write:
         shutil.rmtree(folder)

@@ -23,7 +23,7 @@ def missing(options: dict[str, Any]) -> dict[str, Any]:
     source = options["source"]
     final = expand(options["archive"])
     folder = job.job_folder(options["state_dir"], options["migration_id"], transfer_key.KIND)
-    if job.look(folder).status == "running":
+    if job.read_state(folder).status == "running":
         return {"partial": "", "segments": [], "present": 0, "complete": True}
     if partial_archive.check_place(final, source, options["migration_id"]):
         return {"partial": "", "segments": [], "present": source["bytes"], "complete": True}

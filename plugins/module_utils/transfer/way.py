@@ -98,7 +98,7 @@ def _begun(options: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if parameters.get("archive") != str(expand(options["archive"])):
         return None
-    state = job.look(folder)
+    state = job.read_state(folder)
     arrived = manifest_sha256(Path(parameters["archive"])) == parameters["manifest_sha256"]
     untouched = archive_check.is_untouched(Path(parameters["archive"]), folder.parents[1])
     done = state.status == "done" and arrived and untouched and not options["full"]

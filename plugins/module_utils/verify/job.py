@@ -125,7 +125,7 @@ def _expected(schema: dict[str, Any], parameters: dict[str, Any]) -> dict[str, A
 
 def _restored(parameters: dict[str, Any]) -> dict[str, Any] | None:
     """The result of the restore that made this very database, or None."""
-    restored = job.look(Path(parameters["restore_folder"]))
+    restored = job.read_state(Path(parameters["restore_folder"]))
     if restored.status != "done":
         return None
     value: dict[str, Any] = restored.result["value"]

@@ -62,7 +62,7 @@ def test_credentials_are_decoded_and_shown_nowhere() -> None:
     [
         ("https://c/medic/", "ends with a slash"),
         ("https://c/medic?x", "has a query string"),
-        ("https://c", "names no database"),
+        ("https://c", "contains no database name"),
     ],
 )
 def test_traps_are_named(url: str, problem: str) -> None:

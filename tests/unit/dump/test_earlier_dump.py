@@ -14,7 +14,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.dump import earlier_d
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.context import JobContext
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
-from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import Sparing
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import Throttle
 
 WANTED: dict[str, Any] = {
     "migration_id": "m",
@@ -30,7 +30,7 @@ WANTED: dict[str, Any] = {
 def context(tmp_path: Path) -> JobContext:
     folder = tmp_path / "state" / "jobs" / "dump"
     folder.mkdir(parents=True)
-    return JobContext(folder, dict(WANTED), Progress(folder / "progress.json"), Sparing(folder))
+    return JobContext(folder, dict(WANTED), Progress(folder / "progress.json"), Throttle(folder))
 
 
 @pytest.fixture

@@ -153,8 +153,8 @@ def test_a_running_job_is_joined(running: tuple[Path, job.JobSpec]) -> None:
 def test_a_killed_job_is_known_at_once_and_redone(running: tuple[Path, job.JobSpec]) -> None:
     folder, spec = running
     kill(processes.of_job(folder))
-    with pytest.raises(MigrationError, match="died without a result"):
-        job.look(folder).raise_if_failed()
+    with pytest.raises(MigrationError, match="ended without a result"):
+        job.read_state(folder).raise_if_failed()
     assert job.start_or_join(folder, spec, always).started
 
 
@@ -170,7 +170,7 @@ def test_what_a_killed_job_ran_ends_with_it(running: tuple[Path, job.JobSpec]) -
     assert not (folder / "work").exists()
     assert not (folder / "reserve").exists()
     assert "killed by signal 9" in (folder / "log").read_text(encoding="utf-8")
-    assert not job.leaves(folder)
+    assert not job.needs_cancel(folder)
 
 
 def test_what_a_killed_job_ran_ends_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_what_a_killed_job_ran_ends_on_a_full_disk(tmp_path: Path, monkeypatch: 
     with contextlib.suppress(OSError), Path("/dev/full").open("w", encoding="utf-8", buffering=1) as full:
         monkeypatch.setattr(sys, "stderr", full)
         try:
-            job_runner.see_it_end(tmp_path, killed)
+            job_runner.wait_for_worker(tmp_path, killed)
         finally:
             monkeypatch.undo()
     assert program.wait(30) == -signal.SIGTERM
@@ -193,11 +193,11 @@ def test_what_a_job_left_that_was_killed_with_all_that_watches_it(running: tuple
     folder, _spec = running
     kill(processes.of_job(folder))
     program = left_behind(folder)
-    assert job.leaves(folder)
+    assert job.needs_cancel(folder)
     assert job.cancel(folder).status == "dead"
     assert program.wait(30) == -signal.SIGTERM
     assert not (folder / "work").exists()
-    assert not job.leaves(folder)
+    assert not job.needs_cancel(folder)
 
 
 def test_a_process_is_alive_until_its_last_thread_is_gone() -> None:
@@ -217,7 +217,7 @@ def test_a_process_is_alive_until_its_last_thread_is_gone() -> None:
 def test_a_job_that_is_asked_to_stop_says_so(running: tuple[Path, job.JobSpec]) -> None:
     folder, _spec = running
     processes.kill_all(processes.of_job(folder))
-    state = job.look(folder)
+    state = job.read_state(folder)
     assert (state.status, state.result["error"]["code"]) == ("failed", "cancelled")
 
 
@@ -263,7 +263,7 @@ def test_progress_has_a_heartbeat_and_a_position(running: tuple[Path, job.JobSpe
     folder, _spec = running
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        progress = job.look(folder).progress
+        progress = job.read_state(folder).progress
         if progress.get("tracks") and progress["tracks"][0]["done"]:
             break
         time.sleep(0.1)
@@ -306,7 +306,7 @@ def test_a_damaged_folder_is_refused_by_name(archive: Path, name: str, text: str
 def test_a_damaged_progress_file_stops_nobody(running: tuple[Path, job.JobSpec]) -> None:
     folder, _spec = running
     (folder / "progress.json").write_text("{", encoding="utf-8")
-    assert job.look(folder).status == "running"
+    assert job.read_state(folder).status == "running"
 
 
 def test_two_who_start_at_once_start_one(long_archive: Path) -> None:

@@ -82,7 +82,7 @@ def test_the_file_has_steps_tracks_and_notes(tmp_path: Path) -> None:
     progress = Progress(tmp_path / "progress.json", clock, clock)
     progress.plan(2)
     progress.step("dump", 2000, "bytes")
-    progress.beside("digests", 4000, "bytes").advance(1000, "public.couchdb")
+    progress.parallel_track("digests", 4000, "bytes").advance(1000, "public.couchdb")
     progress.note("snapshot", lambda: "snapshot held for 3 s")
     clock.now += 10
     progress.advance(500, "public.couchdb")

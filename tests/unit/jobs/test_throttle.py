@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import limits
-from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import POLL_SECONDS, Sparing
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import POLL_SECONDS, Throttle
 
 
 class Clock:
@@ -21,18 +21,18 @@ class Clock:
         return self.now
 
 
-def sparing(folder: Path, rate: int) -> tuple[Sparing, Clock]:
+def throttle(folder: Path, rate: int) -> tuple[Throttle, Clock]:
     limits.save(folder, limits.Limits(rate_limit=rate))
     clock = Clock()
-    made = Sparing(folder, None, clock)
-    made.follow(look_for_new=False)
+    made = Throttle(folder, None, clock)
+    made.update(find_new=False)
     return made, clock
 
 
 @pytest.mark.parametrize("piece", [10, 100, 5000])
 def test_the_rate_is_kept(tmp_path: Path, piece: int) -> None:
     """Whoever waits as long as told reads as fast as allowed, however large the pieces."""
-    made, clock = sparing(tmp_path, 100)
+    made, clock = throttle(tmp_path, 100)
     read = 0
     while read < 20_000:
         read += piece
@@ -41,30 +41,30 @@ def test_the_rate_is_kept(tmp_path: Path, piece: int) -> None:
 
 
 def test_a_pause_is_not_made_up_for(tmp_path: Path) -> None:
-    made, clock = sparing(tmp_path, 100)
+    made, clock = throttle(tmp_path, 100)
     made.charge(100)
     clock.now += 1000
     assert made.charge(300) == pytest.approx(2)
 
 
 def test_what_was_read_before_there_was_a_limit_is_not_made_up_for(tmp_path: Path) -> None:
-    made, _clock = sparing(tmp_path, 0)
+    made, _clock = throttle(tmp_path, 0)
     with made.pacing("nobody", lambda: 90_000_000_000):
         time.sleep(2 * POLL_SECONDS)
         limits.save(tmp_path, limits.Limits(rate_limit=10_000_000))
-        made.follow(look_for_new=False)
+        made.update(find_new=False)
         time.sleep(2 * POLL_SECONDS)
         assert made.charge(0) == 0
 
 
 def test_no_limit_never_waits(tmp_path: Path) -> None:
-    made, _clock = sparing(tmp_path, 0)
+    made, _clock = throttle(tmp_path, 0)
     assert made.charge(10**12) == 0
 
 
 def test_a_lifted_limit_is_forgotten(tmp_path: Path) -> None:
-    made, _clock = sparing(tmp_path, 100)
+    made, _clock = throttle(tmp_path, 100)
     assert made.charge(10_000) > 90
     limits.save(tmp_path, limits.Limits())
-    made.follow(look_for_new=False)
+    made.update(find_new=False)
     assert made.charge(0) == 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Documentation fragment C(cht.couch2pg.gentle)."""
+    """Documentation fragment C(cht.couch2pg.limits)."""
 
     DOCUMENTATION = r"""
 options:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sparing production: niceness, disk class and rate limit of what runs on the source, changed while it runs."""
+"""Throttle production: niceness, disk class and rate limit of what runs on the source, changed while it runs."""
 
 from __future__ import annotations
 
