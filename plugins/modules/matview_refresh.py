@@ -102,7 +102,7 @@ def main() -> None:
     run_job(
         module,
         refresh_job.job_spec(settings, module.params, known),
-        lambda _result: refresh_job.still_valid(settings, known["oid"]),
+        lambda result: refresh_job.still_valid(settings, known["oid"], result),
         lambda: {"before": "", "after": f"materialized views of {settings.database}: refreshed\n"},
     )
 

@@ -177,7 +177,7 @@ def main() -> None:
         module,
         spec,
         lambda result: restore_job.still_valid(
-            settings, options["function_search_path"], migration_state(module), result
+            settings, options["function_search_path"], known["manifest_sha256"], migration_state(module), result
         ),
         lambda: {"before": "", "after": f"database: {options['incoming']}\n"},
     )

@@ -123,7 +123,7 @@ def main() -> None:
     run_job(
         module,
         verify_job.job_spec(settings, options, known),
-        lambda _result: verify_job.still_valid(settings, known["oid"], options["recount"]),
+        lambda result: verify_job.still_valid(settings, known, options["recount"], result),
         lambda: {"before": "", "after": f"evidence of {settings.database}: compared\n"},
     )
 

@@ -68,3 +68,51 @@ def test_an_archive_of_another_day_is_refused(phases: Phases, tmp_path_factory: 
     shutil.rmtree(phases.archive)
     phases.archive.with_name("kept").rename(phases.archive)
     phases.run("dump", "transfer", "restore", "refresh", "verify", "promote")
+
+
+def test_a_restored_database_that_was_dropped_is_restored_again(phases: Phases) -> None:
+    """As messages once advised; it ended in a refusal of refresh."""
+    phases.run("transfer", "restore", "refresh", "verify")
+    execute(phases.target, f"DROP DATABASE {phases.incoming}")
+    phases.run("restore", "refresh", "verify", "promote")
+
+
+def test_every_phase_can_begin_again(phases: Phases) -> None:
+    damaged = max((path for path in phases.archive.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    phases.run("transfer", "restore", "refresh", "verify")
+    restarted = phases.restart("restore")
+    assert restarted["dropped"] == phases.incoming
+    assert not phases.restart("restore")["changed"]
+    assert not phases.restart("transfer")["kept_as"]
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    phases.run("dump")
+    assert "couch2pg_restart_from=dump" in phases.fail("transfer")
+    before = phases.record["phases"]["dump"]["result"]["manifest_sha256"]
+    (phases.archive / "added by somebody").touch()
+    restarted = phases.restart("dump")
+    assert restarted["bytes"] > 0
+    assert [path.name for path in Path(restarted["kept_as"]).iterdir()] == ["added by somebody"]
+    phases.run("dump")
+    assert phases.record["phases"]["dump"]["result"]["manifest_sha256"] != before
+    phases.run("transfer", "restore", "refresh", "verify", "promote")
+    refused = phases.restart("restore")
+    assert (refused["failed"], refused["code"]) == (True, "promoted")
+    assert phases.database in column(phases.target, "SELECT datname FROM pg_database")
+
+
+def test_a_newer_dump_replaces_what_an_earlier_one_has_made(phases: Phases) -> None:
+    """The operator moved the archive away, as a message advises, and runs the same command again."""
+    phases.run("transfer", "restore", "refresh", "verify")
+    phases.archive.rename(phases.archive.with_name("moved away"))
+    phases.run("dump", "transfer")
+    oid = phases.run("restore", "refresh")["oid"]
+    assert phases.run("verify")["oid"] == oid
+    # On two hosts the target still has the older archive: a restart of the transfer keeps it aside.
+    newer = phases.archive.rename(phases.archive.with_name("newer"))
+    phases.archive.with_name("moved away").rename(phases.archive)
+    assert "couch2pg_restart_from=transfer" in phases.fail("restore")
+    assert phases.restart("transfer")["kept_as"]
+    newer.rename(phases.archive)
+    assert phases.run("transfer", "restore", "refresh", "verify", "promote")["oid"] == oid

@@ -83,6 +83,13 @@ class Phases:
             raise AssertionError(written)
         return result
 
+    def restart(self, phase: str) -> dict[str, Any]:
+        """Throw away what a phase has made; the result of the module, failed or not."""
+        options = self._options("dump" if phase == "dump" else "restore")
+        names = ("migration_id", "state_dir", "database", "incoming", *login(self.source, ""))
+        given = {name: value for name, value in options.items() if name in names}
+        return run_module("restart", {**given, "phase": phase, "archive": str(self.archive)})
+
     def _options(self, phase: str) -> dict[str, Any]:
         place = {"migration_id": self.name, "state_dir": str(self.folder / "state")}
         if phase == "transfer":

@@ -35,7 +35,10 @@ def check_archive(root: Path, state: Path, dumped: str, jobs: int, progress: Pro
 
 def remember(root: Path, state: Path) -> None:
     """Note that every file of ``root`` was just found to be as it was dumped."""
-    write_json(state / STAMP, {"root": str(root), "files": manifest.stamp(root)})
+    write_json(
+        state / STAMP,
+        {"root": str(root), "manifest_sha256": identity.manifest_sha256(root), "files": manifest.stamp(root)},
+    )
 
 
 def is_untouched(root: Path, state: Path) -> bool:

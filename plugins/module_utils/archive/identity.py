@@ -8,11 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import read_json
 from . import manifest
-
-RESTART = "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_restart_from=dump"
 
 
 def manifest_sha256(root: Path) -> str:
@@ -23,10 +22,11 @@ def manifest_sha256(root: Path) -> str:
         return ""
 
 
-def load_own(root: Path, migration_id: str, dumped: str) -> dict[str, Any]:
+def load_own(root: Path, migration_id: str, dumped: str, again: str = "transfer") -> dict[str, Any]:
     """The manifest of the archive in ``root``, which belongs to this migration.
 
     dumped: SHA-256 of the manifest that this migration dumped, as the record has it; empty when that isn't known.
+    again: the phase that makes the right archive again, for the message: ``dump`` on the source, ``transfer`` on the target.
 
     Raises MigrationError ``other_archive``, ``manifest_missing`` or ``manifest_damaged``.
     """
@@ -39,19 +39,19 @@ def load_own(root: Path, migration_id: str, dumped: str) -> dict[str, Any]:
             "other_archive",
             path=str(root),
         )
-    check_dumped(str(root), manifest_sha256(root), dumped)
+    check_dumped(str(root), manifest_sha256(root), dumped, again)
     return listing
 
 
-def check_dumped(place: str, found: str, dumped: str) -> None:
+def check_dumped(place: str, found: str, dumped: str, again: str) -> None:
     """Raise MigrationError ``other_archive`` when the manifest with the SHA-256 ``found`` isn't the one that was dumped.
 
-    place: folder of the archive, for the message. dumped: as in ``load_own``.
+    place: folder of the archive, for the message. dumped, again: as in ``load_own``.
     """
     if dumped and found != dumped:
         raise MigrationError(
             f"The archive in {place} is not the one that this migration dumped: the SHA-256 of its manifest is {found[:16]}..., "
-            f"the record has {dumped[:16]}.... Nothing was changed. Put the right archive back, or dump again: {RESTART}",
+            f"the record has {dumped[:16]}.... Nothing was changed. Put the right archive back, or {again} again: {restart.command(again)}",
             "other_archive",
             path=place,
             found=found,

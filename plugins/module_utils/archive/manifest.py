@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import read_json
 
@@ -208,7 +209,8 @@ def raise_if_different(root: Path, differences: Differences) -> None:
     if differences:
         raise MigrationError(
             f"The archive in {root} is not what was dumped: {differences.sentence()}. "
-            "Nothing was restored from it. Transfer it again, or dump again.",
+            f"Nothing was restored from it. Fetch it again: {restart.command('transfer')}; where the source's is damaged, too, "
+            f"dump again: {restart.command('dump')}",
             "archive_differs",
             root=str(root),
             **differences.as_dict(),

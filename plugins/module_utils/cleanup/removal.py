@@ -32,11 +32,13 @@ def plan(
     *,
     half_done: bool = False,
     jobs: bool = True,
+    damaged: bool = False,
 ) -> dict[str, Any]:
     """What would be removed: ``files``, and the ``folders`` that are then empty; and what is ``left``.
 
     ``manifest_sha256`` of None stands for every archive of this migration. With ``half_done`` the one beside it goes, too, that a dump
-    or a transfer of ours has marked; without ``jobs`` their folders stay.
+    or a transfer of ours has marked; without ``jobs`` their folders stay;
+    with ``damaged``, files of the archive go whatever their size is.
 
     Raises MigrationError ``job_running`` or ``other_archive``.
     """
@@ -51,7 +53,7 @@ def plan(
         )
     planned: dict[str, Any] = {"files": [], "folders": [], "left": []}
     if archive is not None and archive.is_dir() and not archive.is_symlink():
-        _plan_archive(planned, archive, migration_id, manifest_sha256)
+        _plan_archive(planned, archive, migration_id, manifest_sha256, damaged)
     if archive is not None and half_done:
         _plan_half_done(planned, partial_archive.partial_folder(archive))
     for folder in folders if jobs else []:
@@ -84,7 +86,9 @@ def remove(planned: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _plan_archive(planned: dict[str, Any], root: Path, migration_id: str, manifest_sha256: str | None) -> None:
+def _plan_archive(
+    planned: dict[str, Any], root: Path, migration_id: str, manifest_sha256: str | None, damaged: bool
+) -> None:
     path = root / manifest.MANIFEST
     if not path.is_file():
         # An interrupted removal leaves nothing but folders; everything else is somebody's.
@@ -104,7 +108,11 @@ def _plan_archive(planned: dict[str, Any], root: Path, migration_id: str, manife
     }
     known[root / manifest.HALF_DONE] = 0
     found = [found for found in _files(root) if found != path]
-    files = [found for found in found if not found.is_symlink() and found.lstat().st_size == known.get(found)]
+    files = [
+        found
+        for found in found
+        if not found.is_symlink() and found in known and (damaged or found.lstat().st_size == known[found])
+    ]
     planned["left"] += sorted(set(found) - set(files))
     # The manifest goes last: an interrupted removal goes on by it.
     planned["files"] += [*files, path]

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, cast
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..common.progress_document import ProgressDocument
 from ..host import processes
@@ -195,6 +196,19 @@ def cancel(folder: Path) -> JobState:
         return read_state(folder)
 
 
+def forget(folder: Path) -> None:
+    """Remove what an ended job left, its result included, so that the same work is done again.
+
+    Raises MigrationError ``job_running``.
+    """
+    if not folder.is_dir():
+        return
+    with lock(folder / "start.lock"):
+        if read_state(folder).status == "running":
+            raise MigrationError(f"The job in {folder} runs. Stop it first.", "job_running", jobs=[folder.name])
+        _clear(folder)
+
+
 def needs_cancel(folder: Path) -> bool:
     """Whether the job runs, or was killed and left processes or working files."""
     status = read_state(folder).status
@@ -241,10 +255,14 @@ def _check_same_work(
         changes = "; ".join(
             f"{name} was {pair['stored']!r}, is now {pair['wanted']!r}" for name, pair in differs.items()
         )
-        status = "is running" if state.status == "running" else "is done"
+        status, remedy = "is done", "choose another couch2pg_migration_id"
+        if state.status == "running":
+            status, remedy = "is running", "stop it first: ansible-playbook cht.couch2pg.cancel -i inventory"
+        elif spec.kind in restart.PHASES:
+            remedy = f"{spec.kind} again with the new values: {restart.command(spec.kind)}"
         raise MigrationError(
             f"The {spec.kind} of this migration {status} already, with other parameters: {changes}. "
-            "Use the earlier values, or choose another migration_id.",
+            f"Use the earlier values, or {remedy}",
             "different_work",
             folder=str(folder),
             differs=differs,

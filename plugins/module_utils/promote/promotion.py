@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import write_json
 from ..jobs import job
@@ -43,7 +44,7 @@ def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, repla
         if found is None or found["oid"] != oid:
             raise MigrationError(
                 f"The database that was verified (oid {oid}) is not called {incoming!r} any more. "
-                "Look at what happened to it; to start over, choose another migration_id.",
+                f"Look at what happened to it; to restore and verify again: {restart.command('restore')}",
                 "incoming_missing",
             )
         existing = find_database(session, name)

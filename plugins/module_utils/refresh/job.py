@@ -58,7 +58,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         call_function=options["call_function"],
         go_on=known["restored"],
     )
-    return JobSpec("refresh", run, parameters, fingerprint, {"login_password": settings.password or ""})
+    return JobSpec("refresh", run, parameters, fingerprint, {"login_password": settings.password or ""}, once=False)
 
 
 def run(context: JobContext) -> dict[str, Any]:
@@ -84,6 +84,7 @@ def run(context: JobContext) -> dict[str, Any]:
         before = 0 if any(entry["done_before"] for entry in done) else sum(entry["seconds"] for entry in done)
         function = _call_function(context, settings, before)
     return {
+        "oid": context.parameters["database_oid"],
         "matviews": done,
         "function": function,
         "seconds": round(time.monotonic() - started, 1),
@@ -244,8 +245,10 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
         }
 
 
-def still_valid(settings: ConnectionSettings, oid: int) -> bool:
-    """Whether the database that was refreshed is still there with every matview populated."""
+def still_valid(settings: ConnectionSettings, oid: int, result: dict[str, Any]) -> bool:
+    """Whether this very database (``oid``) was refreshed, and is still there with every matview populated."""
+    if result["oid"] != oid:
+        return False
     with Session(settings.maintenance) as session:
         found = find_database_by_oid(session, oid)
     if found is None:

@@ -12,6 +12,7 @@ from typing import Any, Mapping
 from ..archive import manifest
 from ..archive.check import check_archive
 from ..archive.identity import load_own, manifest_sha256
+from ..common import restart
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import expand, read_json
@@ -77,17 +78,22 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         maintenance_work_mem=options["maintenance_work_mem"],
     )
     secrets = {"login_password": settings.password or ""}
-    return JobSpec("restore", run, parameters, fingerprint, secrets, changeable=CHOICES)
+    return JobSpec("restore", run, parameters, fingerprint, secrets, changeable=(*CHOICES, "manifest_sha256"))
 
 
-def still_valid(settings: ConnectionSettings, paths: Mapping[str, str], state: Path, result: dict[str, Any]) -> bool:
+def still_valid(
+    settings: ConnectionSettings, paths: Mapping[str, str], archive: str | None, state: Path, result: dict[str, Any]
+) -> bool:
     """Whether the database that was restored is still there, whatever it is called by now.
 
-    Until it is verified, its functions can still get other ``paths``; MigrationError ``different_work`` says that it is.
+    archive: SHA-256 of the manifest of the archive to restore. A newer dump replaces what an earlier one has made, until that is
+    promoted. Until it is verified, its functions can still get other ``paths``; MigrationError ``different_work`` says that it is.
     """
     with Session(settings.maintenance) as session:
         found = find_database_by_oid(session, result["oid"])
     if found is None:
+        return False
+    if found["name"] == result["incoming"] and archive not in (None, result["manifest_sha256"]):
         return False
     applied = result.get("function_search_path", {})
     differs = {function: path for function, path in paths.items() if applied.get(function) != path}
@@ -97,7 +103,7 @@ def still_valid(settings: ConnectionSettings, paths: Mapping[str, str], state: P
     if verified.status == "done" and verified.result["value"]["oid"] == result["oid"]:
         raise MigrationError(
             f"{result['incoming']!r} is verified already, without the function_search_path of {', '.join(sorted(differs))}. "
-            f"Leave it as it was, or drop {result['incoming']!r} on the target, so that it is restored and verified anew.",
+            f"Leave it as it was, or restore and verify again: {restart.command('restore')}",
             "different_work",
             differs=differs,
         )
@@ -132,6 +138,7 @@ def run(context: JobContext) -> dict[str, Any]:
         "incoming": parameters["incoming"],
         "oid": steps.oid,
         "server_identity": parameters["server_identity"],
+        "manifest_sha256": parameters["manifest_sha256"],
         "database": parameters["database"],
         "created_roles": steps.result("roles"),
         "moved_roles": moved,
@@ -186,7 +193,7 @@ def _check_choices(database: str, before: dict[str, Any], now: dict[str, Any]) -
     if differs:
         raise MigrationError(
             f"The half-done database {database!r} was begun with other parameters: {'; '.join(differs)}. Use the same ones "
-            f"again, or drop {database!r} on the target, so that it is begun anew.",
+            f"again, or restore it again from its beginning: {restart.command('restore')}",
             "different_work",
             before=before,
             now=now,

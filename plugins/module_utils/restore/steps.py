@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import pg_restore
+from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import read_json, write_json
 from ..postgres.connection import ConnectionSettings, Session
@@ -93,7 +94,7 @@ def _empty_extensions(session: Session, lines: list[str]) -> None:
             database = session.settings.database
             raise MigrationError(
                 f"Rows of {names}, which belong to an extension, were loaded before and can't be taken out to be loaded again. "
-                f"Drop {database!r} on the target, so that it is begun anew.",
+                f"Restore {database!r} again from its beginning: {restart.command('restore')}",
                 "rows_remain",
                 tables=names,
             )

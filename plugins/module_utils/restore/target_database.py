@@ -46,20 +46,29 @@ def start_incoming(session: Session, state: Path, identity: str, name: str) -> N
     Raises MigrationError ``incoming_exists`` for a database of anybody else.
     """
     check_length(name)
-    intent = read_json(state / INTENT)
-    mine = {"identity": identity, "name": name}
-    found = find_database(session, name)
-    if found is not None:
-        if intent != mine:
-            raise MigrationError(
-                f"The target already has a database {name!r}, and this migration didn't make it. "
-                "Rename or drop it if nobody needs it, then run again.",
-                "incoming_exists",
-                database=name,
-            )
-        end_sessions(session, name)
-        session.execute(f"DROP DATABASE {quote(name)}")
-    write_json(state / INTENT, mine)
+    if check_own(session, state, identity, name):
+        drop(session, name)
+    write_json(state / INTENT, {"identity": identity, "name": name})
+
+
+def check_own(session: Session, state: Path, identity: str, name: str) -> bool:
+    """Whether there is a database ``name``; raises MigrationError ``incoming_exists`` when this migration didn't make it."""
+    if find_database(session, name) is None:
+        return False
+    if read_json(state / INTENT) != {"identity": identity, "name": name}:
+        raise MigrationError(
+            f"The target already has a database {name!r}, and this migration didn't make it. "
+            "Rename or drop it if nobody needs it, then run again.",
+            "incoming_exists",
+            database=name,
+        )
+    return True
+
+
+def drop(session: Session, name: str) -> None:
+    """Drop a database of this migration, with the sessions that a killed restore left in it."""
+    end_sessions(session, name)
+    session.execute(f"DROP DATABASE {quote(name)}")
 
 
 def create(

@@ -14,6 +14,7 @@ from typing import Any, Callable
 from ..archive import check as archive_check
 from ..archive import manifest
 from ..archive.identity import check_dumped, manifest_sha256
+from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import expand, remove_tree
 from ..host.programs import Output
@@ -43,6 +44,7 @@ def job_spec(options: dict[str, Any], limits: Limits) -> JobSpec:
         source["archive"],
         source["manifest_sha256"],
         dumped_archive(expand(options["state_dir"]) / options["migration_id"]),
+        "dump",
     )
     fingerprint = {
         "archive": str(expand(options["archive"])),
@@ -134,8 +136,9 @@ class Transfer:
             progress.plan(2)
             there = partial_archive.sizes(partial, listing)
         raise MigrationError(
-            f"Files have arrived with another SHA-256 than in the manifest: {', '.join(refetched[:5])}. They were removed; "
-            "run again to fetch them anew. When it happens again, look at the memory and the disks of both hosts.",
+            f"Files have arrived with another SHA-256 than in the manifest: {', '.join(refetched[:5])}. They were removed; run again "
+            "to fetch them again. When they differ again, the archive on the source is damaged (look at its memory and its disks): "
+            f"dump again with {restart.command('dump')}",
             "archive_differs",
             files=refetched[:100],
         )

@@ -34,7 +34,7 @@ def choose(options: dict[str, Any]) -> dict[str, Any]:
     known = source.get("manifest_sha256") or ""
     if known:
         state = expand(options["state_dir"]) / options["migration_id"]
-        check_dumped(source["archive"], known, dumped_archive(state))
+        check_dumped(source["archive"], known, dumped_archive(state), "dump")
         begun = _begun(options)
         if begun is not None and wanted in ("auto", begun["way"]):
             return dict(begun, blocked=[])

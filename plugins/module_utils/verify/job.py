@@ -59,13 +59,18 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         recount=options["recount"],
         jobs=max(1, options["jobs"]),
     )
-    return JobSpec("verify", run, parameters, fingerprint, {"login_password": settings.password or ""})
+    return JobSpec("verify", run, parameters, fingerprint, {"login_password": settings.password or ""}, once=False)
 
 
-def still_valid(settings: ConnectionSettings, oid: int, recount: bool) -> bool:
-    """Whether the database that was verified is still there; what writes to it after its promotion is no concern."""
+def still_valid(settings: ConnectionSettings, known: dict[str, Any], recount: bool, result: dict[str, Any]) -> bool:
+    """Whether this very database was verified and is still there; what writes to it after its promotion is no concern.
+
+    known: what ``examine`` found.
+    """
+    if recount or any(result.get(name) != known[name] for name in ("oid", "manifest_sha256")):
+        return False
     with Session(settings.maintenance) as session:
-        return not recount and find_database_by_oid(session, oid) is not None
+        return find_database_by_oid(session, known["oid"]) is not None
 
 
 def run(context: JobContext) -> dict[str, Any]:
@@ -100,6 +105,7 @@ def run(context: JobContext) -> dict[str, Any]:
         )
     return {
         "oid": parameters["database_oid"],
+        "manifest_sha256": parameters["manifest_sha256"],
         "database": settings.database,
         "counted": counted,
         "digest_method": evidence["digest_method"],

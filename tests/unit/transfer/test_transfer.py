@@ -103,7 +103,7 @@ def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match="was not made by a transfer"):
         partial_archive.prepare(final, mine, "cht")
     (tmp_path / "final.partial" / manifest.HALF_DONE).touch()
-    # Ours, of an older archive: begun anew.
+    # Ours, of an older archive: started again.
     assert [path.name for path in partial_archive.prepare(final, mine, "cht").iterdir()] == [manifest.HALF_DONE]
     with pytest.raises(MigrationError, match="Make room"):
         partial_archive.prepare(final, dict(mine, bytes=1 << 60), "cht")

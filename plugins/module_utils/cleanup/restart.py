@@ -1,0 +1,124 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Throw away what a phase of this migration has made on this host, so that the phase begins again.
+
+Only what the migration's own state files name is removed. An archive that they don't name is kept under another name.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from ..archive import check as archive_check
+from ..archive.identity import manifest_sha256
+from ..common.errors import MigrationError
+from ..dump import earlier_dump
+from ..host.files import read_json
+from ..jobs import job
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..record.dumped import dumped_archive
+from ..record.promoted import already_promoted
+from ..record.rolled_back import already_reversed
+from ..restore import target_database
+from . import removal
+
+# The jobs of each phase, and of the work that follows from it.
+JOBS = {
+    "dump": ("dump",),
+    "transfer": ("transfer", "archive_check"),
+    "restore": ("restore", "refresh", "verify"),
+}
+
+
+def throw_away_archive(
+    phase: str, state: Path, archive: Path, write: bool, clock: Callable[[], float] = time.time
+) -> dict[str, Any]:
+    """Remove the archive of the phase ``dump`` or ``transfer``; returns its ``bytes`` and ``kept_as``, where it was kept.
+
+    A transferred archive that is still the one that was dumped stays: the transfer compares it again and fetches what differs.
+    Raises MigrationError ``job_running``.
+    """
+    _check_idle(phase, state)
+    removed: dict[str, Any] = {"bytes": 0, "kept_as": None, "changed": _has_job(phase, state)}
+    found = manifest_sha256(archive)
+    if os.path.lexists(archive) and not (phase == "transfer" and found and found == dumped_archive(state)):
+        removed["changed"] = True
+        ours = bool(found) and found == _noted(phase, state, archive)
+        if ours:
+            planned = removal.plan(archive, state.name, found, str(state.parent), jobs=False, damaged=True)
+            removed["bytes"] = (removal.remove if write else removal.foreseen)(planned)["bytes"]
+        # Files that the manifest doesn't name are still there.
+        if os.path.lexists(archive) and (write or not ours):
+            stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock()))
+            aside = archive.with_name(f"{archive.name}.kept_{stamp}")
+            removed["kept_as"] = str(aside)
+            if write:
+                archive.rename(aside)
+    if write:
+        _forget(phase, state)
+        for name in (earlier_dump.FINISHED,) if phase == "dump" else (archive_check.STAMP,):
+            (state / name).unlink(missing_ok=True)
+    return removed
+
+
+def throw_away_database(settings: ConnectionSettings, state: Path, incoming: str, write: bool) -> dict[str, Any]:
+    """Drop the database that this migration restores into; returns its name as ``dropped``, None when there was none.
+
+    settings: of the database with the real name. Raises MigrationError ``job_running``, ``promoted``, ``rolled_back`` or
+    ``incoming_exists``.
+    """
+    _check_idle("restore", state)
+    if (
+        already_reversed(settings, state) is not None
+        or already_promoted(settings, state, settings.database) is not None
+    ):
+        raise MigrationError(
+            f"The migration {state.name!r} has given the database {settings.database!r} its name already, so it can't be restored "
+            "again under this migration_id. Nothing was changed. Roll it back (cht.couch2pg.rollback) where that wasn't done, "
+            "then migrate again with another couch2pg_migration_id.",
+            "promoted",
+        )
+    with Session(settings.maintenance) as session:
+        there = target_database.check_own(session, state, server_identity(session), incoming)
+        if write and there:
+            target_database.drop(session, incoming)
+    changed = there or _has_job("restore", state)
+    if write:
+        _forget("restore", state)
+    return {"dropped": incoming if there else None, "changed": changed}
+
+
+def _noted(phase: str, state: Path, archive: Path) -> str:
+    """The SHA-256 of the manifest of the archive that this phase made in ``archive``; empty when it made none."""
+    noted = read_json(state / (earlier_dump.FINISHED if phase == "dump" else archive_check.STAMP))
+    if not isinstance(noted, dict) or noted.get("root", str(archive)) != str(archive):
+        return ""
+    return str(noted.get("manifest_sha256") or "")
+
+
+def _folders(phase: str, state: Path) -> list[Path]:
+    return [state / "jobs" / kind for kind in JOBS[phase]]
+
+
+def _has_job(phase: str, state: Path) -> bool:
+    return any(job.read_state(folder).status != "absent" for folder in _folders(phase, state))
+
+
+def _check_idle(phase: str, state: Path) -> None:
+    running = [folder.name for folder in _folders(phase, state) if job.read_state(folder).status == "running"]
+    if running:
+        raise MigrationError(
+            f"The {running[0]} of this migration runs. Nothing was thrown away. Wait for its end, or stop it "
+            "(ansible-playbook cht.couch2pg.cancel -i inventory), then run again.",
+            "job_running",
+            jobs=running,
+        )
+
+
+def _forget(phase: str, state: Path) -> None:
+    for folder in _folders(phase, state):
+        job.forget(folder)

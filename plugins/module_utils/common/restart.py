@@ -1,0 +1,16 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command that throws away what a phase has made and runs it again, for messages."""
+
+from __future__ import annotations
+
+# In the order of a run. A restart from one phase makes the later ones again, too.
+PHASES = ("dump", "transfer", "restore")
+
+
+def command(phase: str) -> str:
+    """A command line that begins again with ``phase``, one of ``PHASES``."""
+    if phase not in PHASES:
+        raise ValueError(phase)
+    return f"ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_restart_from={phase}"

@@ -1,0 +1,114 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A phase begins again."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restart
+short_description: Throw away what a phase has made, so that it begins again
+version_added: 0.1.0
+description:
+  - Throws away what one phase of this migration has made on this host, with the results of its jobs. The next run of the phase begins
+    again.
+  - V(dump) removes the archive on the source. V(transfer) removes an archive on the target that is not the one that was dumped.
+    V(restore) drops the database O(incoming).
+  - Only what the state files of this migration name is removed. Another archive in the same place is renamed and kept.
+  - Refuses while a job of the phase runs, and when the database was promoted already.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.connection
+  - cht.couch2pg.migration
+options:
+  phase:
+    description: The phase to begin again.
+    type: str
+    required: true
+    choices: [dump, transfer, restore]
+  archive:
+    description: Folder of the archive; needed for V(dump) and V(transfer).
+    type: path
+  database:
+    description: Real name of the database; needed for V(restore).
+    type: str
+  incoming:
+    description: Name of the database that is restored into; needed for V(restore).
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Restore again from the beginning
+  cht.couch2pg.restart:
+    phase: restore
+    database: cht
+    incoming: cht_incoming
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+"""
+
+RETURN = r"""
+bytes:
+  description: Bytes of the files that were removed from the archive.
+  returned: for O(phase=dump) and O(phase=transfer)
+  type: int
+  sample: 430000000
+kept_as:
+  description: Where an archive is kept that this phase did not make; null when there was none.
+  returned: for O(phase=dump) and O(phase=transfer)
+  type: str
+  sample: /srv/staging/cht-2026.kept_20261128T150102
+dropped:
+  description: The database that was dropped; null when there was none.
+  returned: for O(phase=restore)
+  type: str
+  sample: cht_incoming
+"""
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
+    connection_settings,
+    make_module,
+    migration_state,
+    run,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import restart
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
+
+OPTIONS: dict[str, Any] = {
+    "phase": {"type": "str", "required": True, "choices": list(restart.JOBS)},
+    "archive": {"type": "path"},
+    "database": {"type": "str"},
+    "incoming": {"type": "str"},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(
+        CONNECTION_OPTIONS,
+        MIGRATION_OPTIONS,
+        OPTIONS,
+        required_if=[
+            ("phase", "dump", ["archive"]),
+            ("phase", "transfer", ["archive"]),
+            ("phase", "restore", ["database", "incoming"]),
+        ],
+    )
+    options, state = module.params, migration_state(module)
+
+    def work() -> dict[str, Any]:
+        write = not module.check_mode
+        if options["phase"] == "restore":
+            return restart.throw_away_database(connection_settings(module), state, options["incoming"], write)
+        return restart.throw_away_archive(options["phase"], state, expand(options["archive"]), write)
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
