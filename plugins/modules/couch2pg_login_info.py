@@ -115,7 +115,7 @@ def main() -> None:
             options["host"], options["port"], options["user"], options["database"], options["encrypted"]
         )
         driver = login_probe.driver_version(options["app_dir"]) if options["app_dir"] else None
-        problem = login_probe.verdict(asked, options["user"], driver)
+        problem = login_probe.login_problem(asked, options["user"], driver)
         return {
             "changed": False,
             "possible": not problem,

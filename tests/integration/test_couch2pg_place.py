@@ -140,7 +140,7 @@ def role(cluster: Cluster, encryption: str) -> str:
     return name
 
 
-def asked(cluster: Cluster, user: str) -> login_probe.Asked:
+def asked(cluster: Cluster, user: str) -> login_probe.AuthRequest:
     return login_probe.probe(cluster.host, cluster.port, user, "postgres")
 
 
@@ -157,10 +157,10 @@ def test_what_the_server_asks_for_depends_on_the_stored_password(source_cluster:
     finally:
         hba.write_text(before, encoding="utf-8")
         execute(source_cluster, "SELECT pg_reload_conf()")
-    old_driver = login_probe.verdict(login_probe.Asked("scram", False), new, (6, 4, 2))
+    old_driver = login_probe.login_problem(login_probe.AuthRequest("scram", False), new, (6, 4, 2))
     assert "SET password_encryption = 'md5'" in old_driver
-    assert login_probe.verdict(login_probe.Asked("scram", False), new, (8, 11, 0)) == ""
-    assert login_probe.verdict(login_probe.Asked("md5", False), old, None) == ""
+    assert login_probe.login_problem(login_probe.AuthRequest("scram", False), new, (8, 11, 0)) == ""
+    assert login_probe.login_problem(login_probe.AuthRequest("md5", False), old, None) == ""
 
 
 def wait_for(true: Callable[[], bool]) -> None:
@@ -180,7 +180,7 @@ def test_a_server_that_refuses_or_is_not_there(source_cluster: Cluster) -> None:
         wait_for(lambda: asked(source_cluster, "banned").method == "refused")
         refused = asked(source_cluster, "banned")
         assert "pg_hba.conf rejects connection" in refused.reason
-        assert "Add a line for it to pg_hba.conf" in login_probe.verdict(refused, "banned", None)
+        assert "Add a line for it to pg_hba.conf" in login_probe.login_problem(refused, "banned", None)
     finally:
         hba.write_text(before, encoding="utf-8")
         execute(source_cluster, "SELECT pg_reload_conf()")

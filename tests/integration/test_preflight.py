@@ -601,7 +601,7 @@ def test_a_host_that_can_not_be_reached_does_not_hide_the_other(
     migration = Migration(seeded, target_cluster, client_dir, tmp_path, DATABASE, host_variables={"source": nowhere})
     run = migration.run("preflight")
     assert run.code != 0
-    assert "To be mended first on source: " in run.message
+    assert "To fix first on source: " in run.message
     assert "Make sure this host can be reached over ssh" in run.message or "Failed to connect" in run.message
     assert "there is no 'checked' yet" in run.output
 

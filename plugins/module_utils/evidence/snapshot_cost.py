@@ -11,12 +11,12 @@ from typing import Callable
 from ..common.errors import MigrationError
 from ..common.progress_line import duration
 from ..postgres.connection import ConnectionSettings
-from ..postgres.monitor_session import LookSession
+from ..postgres.monitor_session import MonitorSession
 
 _DEAD_ROWS = "SELECT coalesce(pg_catalog.sum(n_dead_tup), 0)::bigint FROM pg_catalog.pg_stat_all_tables"
 
 
-class HeldSnapshotCost(LookSession):
+class HeldSnapshotCost(MonitorSession):
     """Dead rows that came since the snapshot was taken, in this database."""
 
     def __init__(self, settings: ConnectionSettings, since: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class HeldSnapshotCost(LookSession):
         """The cost as a few words, such as ``snapshot held for 12 min 3 s, 15200 dead rows wait for VACUUM``."""
         held = f"snapshot held for {duration(self._clock() - self._since)}"
         try:
-            dead = self.ask(lambda session: int(session.value(_DEAD_ROWS)))
+            dead = self.query(lambda session: int(session.value(_DEAD_ROWS)))
         except MigrationError:
             return held
         if self._before is None:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which columns of PostgreSQL's own catalogs and of extensions' views the operator's views read, and which are gone elsewhere."""
+"""Find columns of system catalogs and extension views that the operator's views read, and that another server lacks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from .connection import Session
 from .relations import EXTENSION_MEMBER, USER_SCHEMAS
 
-# Numbers of columns in a stored query are shifted, so that system columns have one, too.
+# Column numbers in a stored query are offset, so that system columns, whose numbers are negative, fit too.
 _SHIFT_SINCE = 120000
 
-# Nothing depends on a catalog's column for PostgreSQL, which never drops one; but the stored query tells what it may read.
+# PostgreSQL records no dependencies on catalog columns, because it never drops them. The stored query lists what it reads.
 _READ = f"""
 WITH named AS (
     SELECT v.oid, n.nspname || '.' || v.relname AS view,
@@ -43,7 +43,7 @@ JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
 WHERE n.nspname IN ('pg_catalog', 'information_schema') AND c.relname = ANY(%s)
 """
 
-# Columns of extensions' views that went, with the version of the extension that hasn't them any more.
+# Columns that were removed from extension views, with the first version of the extension without them.
 _GONE = {
     ("pg_stat_statements", "pg_stat_statements"): {
         **dict.fromkeys(("total_time", "min_time", "max_time", "mean_time", "stddev_time"), (1, 8)),
@@ -53,13 +53,13 @@ _GONE = {
 
 
 def read(session: Session) -> list[dict[str, Any]]:
-    """``{view, schema, relation, column, extension}`` of every column that the operator's views read."""
+    """Every catalog or extension column that the operator's views read: ``{view, schema, relation, column, extension}``."""
     shift = -7 if session.version >= _SHIFT_SINCE else -8
     return session.rows(_READ, {"shift": shift})  # type: ignore[arg-type]
 
 
 def missing(session: Session, used: list[dict[str, Any]], extensions: dict[str, str]) -> list[dict[str, Any]]:
-    """Those of ``used`` that the session's server, with these versions of extensions, doesn't have."""
+    """The columns among ``used`` that the session's server lacks; ``extensions`` has the version of each extension there."""
     catalogs = [row for row in used if row["extension"] is None]
     names = sorted({row["relation"] for row in catalogs})
     here = {(row["schema"], row["relation"], row["column"]) for row in session.rows(_HERE, [names])}
@@ -72,7 +72,7 @@ def missing(session: Session, used: list[dict[str, Any]], extensions: dict[str, 
 
 
 def number(version: str) -> tuple[int, ...]:
-    """A version's numbers, for comparison: ``1.10`` is newer than ``1.9``."""
+    """The version as numbers for comparison: ``1.10`` is newer than ``1.9``."""
     parts = []
     for part in version.replace("-", ".").split("."):
         digits = "".join(character for character in part if character.isdigit())

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""By which rules text is sorted: collations in use, with the version of the library that knows them."""
+"""The collations that a database uses, with their library versions: a difference can change the order of text."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .connection import Session
 from .identifiers import literal
 from .relations import USER_SCHEMAS
 
-# Sorted by code point, whatever the library.
+# These sort by code point, independently of the library's version.
 PLAIN = ("C", "POSIX", "C.UTF-8", "C.utf8")
 DATABASE_VERSION_SINCE, LIBC_VERSION_SINCE = 150000, 130000
 
-# What the columns use beside the database's own.
+# Collations of columns other than the database's default.
 _USED = f"""
 SELECT DISTINCT o.collprovider::text AS provider, coalesce(
     to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale', to_jsonb(o) ->> 'collcollate') AS locale,
@@ -35,7 +35,7 @@ SELECT pg_catalog.pg_collation_actual_version(o.oid) AS version FROM pg_catalog.
 JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
 WHERE o.collprovider = 'c' AND o.collcollate = d.datcollate LIMIT 1
 """
-# Which partition a row belongs to depends on how its text sorts.
+# Tables partitioned by ranges of text: the partition of a row depends on the collation.
 _PARTITIONS = f"""
 SELECT DISTINCT n.nspname || '.' || c.relname AS name
 FROM pg_catalog.pg_partitioned_table AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.partrelid
@@ -47,7 +47,10 @@ WHERE p.partstrat = 'r' AND {USER_SCHEMAS} AND EXISTS (
 
 
 def used(session: Session, database: dict[str, Any]) -> dict[str, Any]:
-    """The collations that the session's database sorts by, each with its version where it has one and it can be known."""
+    """``{collations: [{provider, locale, version}], text_partitions: [table]}`` of the session's database.
+
+    ``version`` is None when the collation has none or it can't be determined. ``database``: as ``find_database`` returns it.
+    """
     listed = [{"provider": database["locale_provider"], "locale": database["locale"] or database["lc_collate"]}]
     listed[0]["version"] = _database_version(session, database)
     listed += [row for row in session.rows(_USED) if row["locale"] not in PLAIN]
@@ -66,7 +69,7 @@ def _database_version(session: Session, database: dict[str, Any]) -> str | None:
     elif session.version >= LIBC_VERSION_SINCE:
         found = next((row["version"] for row in session.rows(_OF_LIBC)), None)
     elif server_folders.find(session).data is not None:
-        # Before that PostgreSQL doesn't tell; the library of this host is the one that the server uses.
+        # Before version 13 PostgreSQL doesn't report it, but a server on this host uses this host's library.
         found = _library()
     else:
         found = None
@@ -74,7 +77,7 @@ def _database_version(session: Session, database: dict[str, Any]) -> str | None:
 
 
 def _library() -> str | None:
-    """The version of this host's glibc, in PostgreSQL's words."""
+    """The version of this host's glibc, in PostgreSQL's notation."""
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").split()[-1]
     except (ValueError, OSError, IndexError):
@@ -82,9 +85,10 @@ def _library() -> str | None:
 
 
 def version_here(session: Session, provider: str, locale: str) -> str | None:
-    """The version of a collation on the session's server, which has it load it in a transaction that is rolled back.
+    """The version of a collation on the session's server, determined in a transaction that is rolled back.
 
-    Raises MigrationError ``locale_missing``. None where there is no version, or no right to try.
+    Returns None when it has no version or the role lacks the right to create a collation.
+    Raises MigrationError ``locale_missing`` when the server doesn't have the locale.
     """
     kind = "icu" if provider == "i" else "libc"
     session.execute("BEGIN")
@@ -93,18 +97,18 @@ def version_here(session: Session, provider: str, locale: str) -> str | None:
         found = session.value("SELECT collversion FROM pg_catalog.pg_collation WHERE collname = 'couch2pg_tried'")
         return None if found is None else str(found)
     except MigrationError as error:
-        # No right to try is no proof that it isn't there; CREATE DATABASE will tell.
+        # Without the right to create a collation the locale may still exist; CREATE DATABASE will show.
         if error.details.get("sqlstate") == "42501":
             return None
         if provider == "i":
             raise MigrationError(
-                f"The target's server doesn't know the ICU locale {locale!r} of the source, or was built without ICU: "
-                "use PostgreSQL's packages that have ICU.",
+                f"The target's server lacks the source's ICU locale {locale!r}, or was built without ICU. "
+                "Install PostgreSQL packages with ICU support.",
                 "locale_missing",
             ) from error
         raise MigrationError(
-            f"The target's server doesn't have the locale {locale!r} of the source: install it on that host "
-            "(Debian: dpkg-reconfigure locales), and restart PostgreSQL.",
+            f"The target's server lacks the source's locale {locale!r}. Install it on that host "
+            "(Debian: dpkg-reconfigure locales), then restart PostgreSQL.",
             "locale_missing",
         ) from error
     finally:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A database as a whole: owner, encoding, locale, settings, grants, size; and the roles that it needs."""
+"""Properties of a server, a database (owner, encoding, locale, settings, grants, size, sessions) and roles."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN
                   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
 
-# Hidden, as all but the role is, from one who may not see what others do: backend_type.
+# backend_type is NULL, as everything but the role, for roles without pg_read_all_stats.
 _SESSIONS = """
 SELECT pid, usename AS role, application_name, coalesce(client_addr::text, 'local') AS client, state
 FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()
   AND coalesce(backend_type, 'client backend') = 'client backend' ORDER BY pid
 """
-# As long as PostgreSQL itself waits for others before it renames a database.
+# PostgreSQL itself waits this long for other sessions before it renames a database.
 PATIENCE_SECONDS = 5.0
 
 
 def server(session: Session) -> dict[str, Any]:
-    """What is worth knowing of the server: identity, version, where it keeps its data (where visible)."""
+    """Identity, version and address of the server, and the privileges of the session's role."""
     row = session.row(
         "SELECT pg_catalog.current_setting('server_version') AS version, "
         "pg_catalog.pg_is_in_recovery() AS standby, "
@@ -79,51 +79,51 @@ def server(session: Session) -> dict[str, Any]:
 
 
 def databases(session: Session) -> list[dict[str, Any]]:
-    """Every database of the server, with its properties."""
+    """The properties of every database of the server, by name."""
     return session.rows(_DATABASE + "ORDER BY d.datname")
 
 
 def find_database(session: Session, name: str) -> dict[str, Any] | None:
-    """The properties of the database ``name``, or None."""
+    """The properties of the database ``name``; None when it doesn't exist."""
     found = session.rows(_DATABASE + "WHERE d.datname = %s", [name])
     return found[0] if found else None
 
 
 def find_database_by_oid(session: Session, oid: int) -> dict[str, Any] | None:
-    """The properties of the database that has this oid, whatever its name is now, or None."""
+    """The properties of the database with this oid, under its current name; None when it doesn't exist."""
     found = session.rows(_DATABASE + "WHERE d.oid = %s", [oid])
     return found[0] if found else None
 
 
 def current_oid(session: Session) -> int:
-    """The oid of the session's database, which stays the same when it is renamed."""
+    """The oid of the session's database, which identifies it across renames."""
     return int(
         session.value("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()")
     )
 
 
 def database_size(session: Session, name: str) -> int:
-    """Bytes on disk."""
+    """The size of the database on disk, in bytes."""
     return int(session.value("SELECT pg_catalog.pg_database_size(%s)", [name]))
 
 
 def roles(session: Session, names: set[str]) -> list[dict[str, Any]]:
-    """The attributes of those of ``names`` that exist; never a password."""
+    """The attributes of the roles among ``names`` that exist, without passwords."""
     return session.rows(_ROLES + "WHERE r.rolname = ANY(%s) ORDER BY r.rolname", [sorted(names)])
 
 
 def count_objects(session: Session) -> int:
-    """Relations of the operator in the session's database: 0 in an empty one."""
+    """The number of relations in the session's database, without those of PostgreSQL and of extensions."""
     return int(session.value(_OBJECTS))
 
 
 def is_empty(session: Session) -> bool:
-    """Whether the session's database holds nothing of anybody."""
+    """Whether the session's database has no relations of its own."""
     return count_objects(session) == 0
 
 
 def create_statement(session: Session, name: str, owner: str, source: Mapping[str, Any]) -> str:
-    """SQL that creates an empty database with the encoding and the locale of ``source``, as ``find_database`` returns it."""
+    """SQL that creates an empty database with the encoding and locale of ``source``, the result of ``find_database``."""
     parts = [
         f"CREATE DATABASE {quote(name)} OWNER {quote(owner)} TEMPLATE template0",
         f"ENCODING {literal(source['encoding'])}",
@@ -141,7 +141,10 @@ def create_statement(session: Session, name: str, owner: str, source: Mapping[st
 
 
 def other_sessions(session: Session, database: str, patience: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
-    """Who is connected to ``database`` besides this session, and stays for ``patience``: one that has ended is seen for a while."""
+    """Sessions on ``database`` besides this one, after waiting up to ``patience`` seconds for them to end.
+
+    The wait is needed because a session that has ended is still listed for a moment.
+    """
     deadline = time.monotonic() + patience
     while True:
         found = session.rows(_SESSIONS, [database])

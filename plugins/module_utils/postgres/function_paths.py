@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A search_path for functions that name something without its schema, on the target only."""
+"""Set a search_path on functions of the target whose code uses names without a schema."""
 
 from __future__ import annotations
 
@@ -23,20 +23,23 @@ WHERE p.oid = pg_catalog.to_regprocedure(%s)
 
 
 def check(paths: Mapping[str, str]) -> None:
-    """Raise MigrationError ``search_path`` for a path that isn't a list of names."""
+    """Raise MigrationError ``search_path`` for a path that isn't a list of schema names."""
     for function, path in paths.items():
         quoted(function, path)
 
 
 def apply(session: Session, paths: Mapping[str, str]) -> dict[str, list[str]]:
-    """Set each function's search_path; returns the settings that each has then, by its name in the evidence."""
+    """Set each function's search_path; returns each function's settings afterwards, by its identity in the evidence.
+
+    Raises MigrationError ``function_missing``.
+    """
     found = {}
     for function, path in sorted(paths.items()):
         rows = session.rows(_FUNCTION, [function])
         if not rows:
             raise MigrationError(
-                f"function_search_path names {function}, and the archive has no such function. "
-                "Write it as preflight does, with its schema and the types of its arguments.",
+                f"function_search_path contains {function}, but the archive has no such function. "
+                "Write it as preflight does, with its schema and argument types.",
                 "function_missing",
                 function=function,
             )
@@ -47,7 +50,7 @@ def apply(session: Session, paths: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def expected(schema: dict[str, dict[str, Any]], settings: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
-    """The source's schema with the settings that ``apply`` gave to functions."""
+    """The source's schema with the functions' settings that ``apply`` returned."""
     if not settings:
         return schema
     functions = {
@@ -58,13 +61,13 @@ def expected(schema: dict[str, dict[str, Any]], settings: Mapping[str, list[str]
 
 
 def quoted(function: str, path: str) -> str:
-    """The path as a list of quoted names: nothing else gets into the statement."""
+    """The path as a list of quoted identifiers, so that nothing else gets into the SQL statement."""
     names = []
     for part in str(path).split(","):
         name = _NAME.fullmatch(part)
         if name is None:
             raise MigrationError(
-                f"The search_path {path!r} of {function} is not a list of schemas. Write it as public, pg_temp.",
+                f"The search_path {path!r} of {function} is not a list of schemas. Write it like this: public, pg_temp.",
                 "search_path",
             )
         text = name.group(1)

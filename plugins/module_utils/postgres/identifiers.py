@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of PostgreSQL: quoting, and the 63 bytes they may have."""
+"""SQL identifiers and string constants: quoting, and the limit of 63 bytes for names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def qualified(schema: str, name: str) -> str:
 
 
 def literal(text: str) -> str:
-    """``text`` as an SQL string constant, whatever standard_conforming_strings says."""
+    """``text`` as an SQL string constant that is valid with any standard_conforming_strings."""
     escaped = text.replace("'", "''")
     if "\\" in escaped:
         return "E'" + escaped.replace("\\", "\\\\") + "'"
@@ -29,11 +29,11 @@ def literal(text: str) -> str:
 
 
 def check_length(name: str) -> str:
-    """``name`` unchanged, or MigrationError ``name_too_long`` when PostgreSQL would cut it."""
+    """Return ``name`` unchanged. Raises MigrationError ``name_too_long`` when PostgreSQL would truncate it."""
     size = len(name.encode())
     if size > MAXIMUM_BYTES:
         raise MigrationError(
-            f"The name {name!r} has {size} bytes, and PostgreSQL keeps only {MAXIMUM_BYTES}. Choose a shorter name.",
+            f"The name {name!r} has {size} bytes, but PostgreSQL allows at most {MAXIMUM_BYTES}. Choose a shorter name.",
             "name_too_long",
             name=name,
         )

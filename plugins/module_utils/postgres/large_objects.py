@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Large objects: how many there are, and one digest of what is in them, as a table has it of its rows."""
+"""Large objects: their number, and one digest of their content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from .connection import Session
 
-# Piece by piece: one can be larger than any value may be. Holes in it read as zeros, as pg_dump reads them.
+# Read in pieces, because a large object can exceed the maximum size of a value. Holes read as zeros, as in pg_dump.
 _PIECE = 256 * 1024
 _DIGEST = f"""
 WITH RECURSIVE piece(loid, number, hash, goes_on) AS (
@@ -30,7 +30,7 @@ SELECT pg_catalog.count(*) FILTER (WHERE number = 0) AS count, coalesce(pg_catal
 FROM piece
 """
 
-# Not readable, and so not to be dumped, by one who is neither the owner nor was granted it.
+# Large objects that the role neither owns nor was granted: it can't read them, and pg_dump would fail.
 _UNREADABLE = """
 SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata AS o
 WHERE NOT pg_catalog.pg_has_role(o.lomowner, 'USAGE') AND NOT EXISTS (
@@ -40,16 +40,16 @@ WHERE NOT pg_catalog.pg_has_role(o.lomowner, 'USAGE') AND NOT EXISTS (
 
 
 def digest(session: Session) -> dict[str, Any]:
-    """``{count, digest}`` of all large objects, as the session's transaction sees them."""
+    """``{count, digest}`` of all large objects in the session's snapshot."""
     row = session.row(_DIGEST)
     return {"count": row["count"], "digest": format(int(row["total"]) % (1 << 128), "032x")}
 
 
 def count(session: Session) -> int:
-    """How many there are."""
+    """The number of large objects."""
     return int(session.value("SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata"))
 
 
 def unreadable(session: Session) -> int:
-    """How many of them the session's role may not read."""
+    """The number of large objects that the session's role may not read."""
     return int(session.value(_UNREADABLE))

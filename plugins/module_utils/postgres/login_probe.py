@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a PostgreSQL server asks of a role over an address: seen in its answer to the start of a connection.
+"""Find out which authentication method a PostgreSQL server requests from a role, by starting a connection.
 
-No password and no privilege is needed. See "Message Flow" and "Message Formats" in PostgreSQL's documentation.
+This needs no password and no privilege. See "Message Flow" and "Message Formats" in PostgreSQL's documentation.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ PROTOCOL_3 = 196608
 SSL_REQUEST = 80877103
 TIMEOUT_SECONDS = 15.0
 _METHODS = {0: "trust", 3: "password", 5: "md5", 7: "gss", 9: "sspi", 10: "scram"}
-# The first release of node-postgres that knows SCRAM.
+# The first release of node-postgres that supports SCRAM.
 SCRAM_SINCE = (7, 9)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How the server would authenticate: ``trust``, ``password``, ``md5``, ``scram``, ``gss``, ``sspi`` or ``refused``.
+class AuthRequest:
+    """The server's answer: ``trust``, ``password``, ``md5``, ``scram``, ``gss``, ``sspi``, ``method N`` or ``refused``.
 
-    reason: the server's own words when it refused.
+    reason: the server's message when it refused the connection.
     """
 
     method: str
@@ -37,10 +37,10 @@ class Asked:
     reason: str = ""
 
 
-def probe(host: str, port: int, user: str, database: str, encrypted: bool = False) -> Asked:
-    """Begin a connection as couch2pg would, and end it at the server's first answer.
+def probe(host: str, port: int, user: str, database: str, encrypted: bool = False) -> AuthRequest:
+    """Start a connection as couch2pg would, and close it after the server's first answer.
 
-    Raises MigrationError ``unreachable``.
+    encrypted: use TLS. Raises MigrationError ``unreachable``.
     """
     try:
         with socket.create_connection((host, port), TIMEOUT_SECONDS) as plain:
@@ -48,8 +48,8 @@ def probe(host: str, port: int, user: str, database: str, encrypted: bool = Fals
                 return _ask(plain, user, database, False)
             plain.sendall(struct.pack("!II", 8, SSL_REQUEST))
             if plain.recv(1) != b"S":
-                return Asked("refused", True, "the server does not offer TLS")
-            # Only the way of authentication is looked at, and no secret is sent: whose certificate it is doesn't matter.
+                return AuthRequest("refused", True, "the server does not offer TLS")
+            # No secret is sent, so the certificate need not be verified.
             context = ssl.create_default_context()
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -58,23 +58,23 @@ def probe(host: str, port: int, user: str, database: str, encrypted: bool = Fals
     except (OSError, struct.error) as error:
         raise MigrationError(
             f"PostgreSQL at {host}:{port} can't be reached from this host: {error}. "
-            "Check listen_addresses, the port, and the firewalls between.",
+            "Check listen_addresses, the port, and the firewalls in between.",
             "unreachable",
             place=f"{host}:{port}",
         ) from error
 
 
-def _ask(connection: socket.socket, user: str, database: str, encrypted: bool) -> Asked:
+def _ask(connection: socket.socket, user: str, database: str, encrypted: bool) -> AuthRequest:
     names = b"".join(word.encode() + b"\0" for word in ("user", user, "database", database)) + b"\0"
     connection.sendall(struct.pack("!II", len(names) + 8, PROTOCOL_3) + names)
     kind, length = struct.unpack("!cI", _read(connection, 5))
     body = _read(connection, length - 4)
     if kind == b"E":
-        return Asked("refused", encrypted, _message(body))
+        return AuthRequest("refused", encrypted, _message(body))
     if kind != b"R":
-        raise OSError(f"an answer of the kind {kind!r}, which PostgreSQL doesn't give")
+        raise OSError(f"the server sent a message of type {kind!r}, which PostgreSQL doesn't send here")
     (code,) = struct.unpack("!I", body[:4])
-    return Asked(_METHODS.get(code, f"method {code}"), encrypted)
+    return AuthRequest(_METHODS.get(code, f"method {code}"), encrypted)
 
 
 def _read(connection: socket.socket, length: int) -> bytes:
@@ -82,26 +82,26 @@ def _read(connection: socket.socket, length: int) -> bytes:
     while len(data) < length:
         piece = connection.recv(length - len(data))
         if not piece:
-            raise OSError("the connection was closed before an answer")
+            raise OSError("the server closed the connection without an answer")
         data += piece
     return data
 
 
 def _message(body: bytes) -> str:
-    """The sentence in an ErrorResponse, whose fields begin with a letter and end with a zero byte."""
+    """The message field of an ErrorResponse, whose fields start with a letter and end with a zero byte."""
     fields = {field[:1]: field[1:].decode(errors="replace") for field in body.split(b"\0") if field}
     return fields.get(b"M", "no reason given")
 
 
 def driver_version(folder: str) -> tuple[int, ...] | None:
-    """The oldest version of the PostgreSQL driver in couch2pg's folder, which has several; None where none can be seen.
+    """The oldest version of the PostgreSQL driver in couch2pg's folder; None when no driver can be found.
 
-    couch2pg logs in with its migrator's driver first, then with its own: the oldest one decides.
+    couch2pg has several: it logs in with its migrator's driver first, then with its own, so the oldest one decides.
     """
     packages = Path(folder) / "node_modules"
     found = [
         _version(description)
-        # A package's own packages, and theirs.
+        # Packages of packages, down to the third level.
         for depth in range(3)
         for description in packages.glob("*/node_modules/" * depth + "pg/package.json")
     ]
@@ -118,19 +118,21 @@ def _version(description: Path) -> tuple[int, ...] | None:
 
 
 def knows_scram(driver: tuple[int, ...] | None) -> bool:
-    """Whether the driver does; one that can't be seen is taken for couch2pg's own, an old one."""
+    """Whether the driver supports SCRAM. An unknown driver (None) is assumed to be couch2pg's own, which doesn't."""
     return driver is not None and driver >= SCRAM_SINCE
 
 
-def verdict(asked: Asked, role: str, driver: tuple[int, ...] | None) -> str:
-    """Why couch2pg could not log in, with the remedy; empty when it could. ``driver`` None is couch2pg's own, an old one."""
+def login_problem(asked: AuthRequest, role: str, driver: tuple[int, ...] | None) -> str:
+    """Why couch2pg can't log in, with the remedy; empty when it can. ``driver``: as ``driver_version`` returns it."""
     if asked.method == "refused":
         return f"The server refuses {role!r}: {asked.reason}. Add a line for it to pg_hba.conf (method md5) and reload."
     if asked.method in ("gss", "sspi") or asked.method.startswith("method "):
-        return f"The server asks {role!r} for {asked.method}, which couch2pg can't give: use md5 in pg_hba.conf."
+        return (
+            f"The server requests {asked.method} from {role!r}, which couch2pg doesn't support. Use md5 in pg_hba.conf."
+        )
     if asked.method == "scram" and not knows_scram(driver):
         return (
-            f"The server asks {role!r} for SCRAM, and couch2pg's driver knows only md5: SET password_encryption = 'md5', "
-            f"give {role!r} its password again (ALTER ROLE ... PASSWORD ...), use md5 in its line of pg_hba.conf, and reload."
+            f"The server requests SCRAM from {role!r}, but couch2pg's driver supports only md5. SET password_encryption = 'md5', "
+            f"set the password of {role!r} again (ALTER ROLE ... PASSWORD ...), use md5 in its line of pg_hba.conf, and reload."
         )
     return ""

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Materialized views and which of them reads which, directly or through plain views."""
+"""Materialized views and their dependencies on each other, directly or through plain views."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JOIN pg_catalog.pg_class AS c ON c.oid = d.refobjid AND c.relkind IN ('v', 'm')
 
 @dataclass(frozen=True)
 class Matview:
-    """A materialized view; ``depends_on`` has the keys of those that it reads. ``bytes`` includes TOAST."""
+    """A materialized view. ``depends_on``: keys of the materialized views that it reads; ``bytes`` includes TOAST."""
 
     oid: int
     schema: str
@@ -51,7 +51,7 @@ class Matview:
 def read_graph(session: Session) -> list[Matview]:
     """Every materialized view of the session's database.
 
-    What a function in a view's query reads is not in the catalog, and so not in ``depends_on``.
+    ``depends_on`` doesn't include relations that are read inside functions, because the catalog doesn't record them.
     """
     rows = session.rows(_MATVIEWS)
     names = {row["oid"]: f"{row['schema']}.{row['name']}" for row in rows}
@@ -65,7 +65,7 @@ def read_graph(session: Session) -> list[Matview]:
 
 
 def reached(reads: dict[int, set[int]], start: int) -> set[int]:
-    """Everything that ``start`` reads, directly or through others."""
+    """All relations that ``start`` reads, directly or through others."""
     found: set[int] = set()
     waiting = list(reads.get(start, ()))
     while waiting:
@@ -77,7 +77,7 @@ def reached(reads: dict[int, set[int]], start: int) -> set[int]:
 
 
 def order(matviews: list[Matview]) -> list[list[str]]:
-    """Keys in levels: each level reads only those before it."""
+    """Keys in levels: the views of a level read only views of earlier levels."""
     waiting = {matview.key: set(matview.depends_on) for matview in matviews}
     levels: list[list[str]] = []
     while waiting:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Privileges as texts: ``role PRIVILEGE``, or ``role PRIVILEGE WITH GRANT OPTION``; and who is a member of an extension."""
+"""SQL expressions for privileges as texts (``role PRIVILEGE [WITH GRANT OPTION]``) and for extension membership."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GRANTABLE = " WITH GRANT OPTION"
 
 
 def grants(acl: str, kind: str, owner: str) -> str:
-    """SQL for the privileges in ``acl`` (or the default ones) as a sorted jsonb list of texts."""
+    """SQL for the privileges in ``acl`` (the default ones when it is NULL) as a sorted jsonb list of texts."""
     return f"""(
         SELECT coalesce(pg_catalog.jsonb_agg(g ORDER BY g COLLATE "C"), '[]') FROM (
             SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(x.grantee)::text END
@@ -21,17 +21,17 @@ def grants(acl: str, kind: str, owner: str) -> str:
 
 
 def in_order(texts: str) -> str:
-    """SQL for an array of texts as a sorted jsonb list: a dump may change the order of options."""
+    """SQL for an array of texts as a sorted jsonb list, because a dump may change the order of options."""
     return f'(SELECT pg_catalog.jsonb_agg(o ORDER BY o COLLATE "C") FROM pg_catalog.unnest({texts}) AS o)'
 
 
 def not_member(catalog: str, oid: str) -> str:
-    """SQL that is true for an object that no extension has made."""
+    """SQL that is true for an object that doesn't belong to an extension."""
     return f"NOT {EXTENSION_MEMBER.format(catalog=catalog, oid=oid)}"
 
 
 def not_part(catalog: str, oid: str) -> str:
-    """SQL that is true for an object that isn't a part of another one: a range has a multirange from 14 on, and its functions."""
+    """SQL that is true for an object that isn't an internal part of another one, such as a range's multirange type."""
     return (
         f"NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = '{catalog}'::regclass "
         f"AND d.objid = {oid} AND d.deptype = 'i')"
@@ -39,10 +39,10 @@ def not_part(catalog: str, oid: str) -> str:
 
 
 def grantee(text: str) -> str:
-    """The role in a text that ``grants`` made; privileges are one word each, role names may have spaces."""
+    """The role in a text of ``grants``. A privilege is one word; a role name may contain spaces."""
     return text.replace(GRANTABLE, "").rsplit(" ", 1)[0]
 
 
 def privilege(text: str) -> str:
-    """The privilege in a text that ``grants`` made."""
+    """The privilege in a text of ``grants``."""
     return text.replace(GRANTABLE, "").rsplit(" ", 1)[1]

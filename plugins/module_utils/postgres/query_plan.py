@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A plan as PostgreSQL explains it, without what may hold data; and why another server's is slower."""
+"""Compare two servers' plans of a query and advise why one is slower; conditions, which may contain data, are left out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ORDER BY 1, 2
 
 
 def steps(plan: dict[str, Any], depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The nodes of a plan, the outer ones first: what is done, to which relation, through which index. No condition."""
+    """The nodes of a plan in JSON format, outer nodes first: node type, relation, index, rows; no conditions."""
     relation = plan.get("Relation Name")
     yield {
         "depth": depth,
@@ -42,7 +42,7 @@ def steps(plan: dict[str, Any], depth: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def relations(session: Session, plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Statistics and indexes of the relations that a plan reads."""
+    """Statistics and indexes of the relations in ``plan``, the result of ``steps``."""
     pairs = sorted({(step["schema"], step["relation"]) for step in plan if step["relation"] and step["schema"]})
     if not pairs:
         return []
@@ -50,52 +50,52 @@ def relations(session: Session, plan: list[dict[str, Any]]) -> list[dict[str, An
 
 
 def advice(source: dict[str, Any], target: dict[str, Any]) -> list[str]:
-    """Why the target may be slower, as far as plans and catalogs tell; each with what to do."""
+    """Possible reasons why the target is slower, each with a remedy. Each side is ``{plan, relations}``."""
     found = []
     ours, theirs = _by_name(source), _by_name(target)
     used = {step["index"] for step in source["plan"] if step["index"]}
     for name, relation in sorted(theirs.items()):
         if relation["estimated_rows"] < 0 or (relation["filled"] and not relation["statistics"]):
             found.append(
-                f"{name} was never analyzed on the target, so that its planner guesses: run "
-                f"ANALYZE {qualified(relation['schema'], relation['name'])}; there."
+                f"{name} was never analyzed on the target, so the planner has no statistics. On the target, run: "
+                f"ANALYZE {qualified(relation['schema'], relation['name'])};"
             )
         found += [
-            f"The index {index['name']} of {name} is invalid on the target: run "
-            f"REINDEX INDEX {qualified(relation['schema'], index['name'])}; there."
+            f"The index {index['name']} of {name} is invalid on the target. On the target, run: "
+            f"REINDEX INDEX {qualified(relation['schema'], index['name'])};"
             for index in relation["indexes"]
             if not index["valid"]
         ]
     for name, relation in sorted(ours.items()):
         there = {index["name"] for index in theirs[name]["indexes"]} if name in theirs else None
         found += [
-            f"The index {index['name']} of {name}, which the source uses, is missing on the target: run "
-            f"{index['definition']}; there."
+            f"The index {index['name']} of {name}, which the source uses, is missing on the target. On the target, run: "
+            f"{index['definition']};"
             for index in relation["indexes"]
             if there is not None and index["name"] in used and index["name"] not in there
         ]
-    return found or [_other_way(source["plan"], target["plan"])]
+    return found or [_compare_plans(source["plan"], target["plan"])]
 
 
 def _by_name(side: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {f"{row['schema']}.{row['name']}": row for row in side["relations"]}
 
 
-def _other_way(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> str:
-    ours, theirs = _ways(source), _ways(target)
+def _compare_plans(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> str:
+    ours, theirs = _access_methods(source), _access_methods(target)
     for name in sorted(set(ours) & set(theirs)):
         if ours[name] != theirs[name]:
             return (
-                f"The source reads {name} by {ours[name]}, the target by {theirs[name]}. "
+                f"The source reads {name} with {ours[name]}, the target with {theirs[name]}. "
                 "Compare random_page_cost, effective_cache_size and work_mem of both servers."
             )
     if ours != theirs or [step["node"] for step in source] != [step["node"] for step in target]:
-        return "Both servers plan it differently: compare work_mem, jit and max_parallel_workers_per_gather of both."
-    return "Both servers plan it alike: compare their memory (shared_buffers) and disks, and see what else the target does."
+        return "The servers use different plans. Compare work_mem, jit and max_parallel_workers_per_gather of both."
+    return "The servers use the same plan. Compare their shared_buffers and disks, and check the target for other load."
 
 
-def _ways(plan: list[dict[str, Any]]) -> dict[str, str]:
-    """How each relation is read."""
+def _access_methods(plan: list[dict[str, Any]]) -> dict[str, str]:
+    """The plan node that reads each relation, with its index."""
     return {
         f"{step['schema']}.{step['relation']}": step["node"] + (f" on {quote(step['index'])}" if step["index"] else "")
         for step in plan

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tables of a database that a migration must carry over, and the ones that it leaves out."""
+"""The tables of a database: those that a migration copies, and those that it leaves out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..common.errors import MigrationError
 from .connection import Session
 from .identifiers import qualified
 
-# Objects of the operator: not the server's own schemas, not temporary ones.
+# The operator's schemas: not PostgreSQL's own, not temporary ones.
 USER_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
 EXTENSION_MEMBER = """EXISTS (
@@ -38,9 +38,11 @@ ORDER BY n.nspname, c.relname
 
 @dataclass(frozen=True)
 class Table:
-    """A table with rows of its own. Sizes are bytes; ``table_bytes`` includes TOAST. ``estimated_rows`` is negative when unknown.
+    """A table with its own storage. Sizes are in bytes.
 
-    ``row_security``: the session's role would not see all its rows.
+    table_bytes: heap and TOAST, without indexes.
+    estimated_rows: negative when the table was never analyzed.
+    row_security: whether row-level security hides rows from the session's role.
     """
 
     oid: int
@@ -62,20 +64,20 @@ class Table:
 
     @property
     def key(self) -> str:
-        """The name in evidence and messages: ``schema.name``."""
+        """The unquoted name in evidence and messages: ``schema.name``."""
         return f"{self.schema}.{self.name}"
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables to carry over, and those left out with the reason of each."""
+    """The tables to copy, and those left out as ``{table, reason}``."""
 
     kept: list[Table]
     left_out: list[dict[str, str]]
 
 
 def list_tables(session: Session) -> Tables:
-    """Every table of the session's database, largest first, so that workers end together."""
+    """Every table of the session's database, largest first, so that parallel workers end at about the same time."""
     kept: list[Table] = []
     left_out: list[dict[str, str]] = []
     for row in session.rows(_TABLES):
@@ -92,30 +94,30 @@ def _left_out(row: dict[str, Any]) -> str:
     if row["kind"] == "f":
         return "a foreign table: its rows are on another server"
     if row["extension_member"]:
-        return "a member of an extension, which makes its own"
+        return "a member of an extension: CREATE EXTENSION creates it"
     return ""
 
 
 def check_readable(tables: list[Table], user: str) -> None:
-    """Raise MigrationError ``not_readable`` that names the tables ``user`` may not read."""
+    """Raise MigrationError ``not_readable`` with the tables that ``user`` may not read."""
     names = [table.key for table in tables if not table.readable]
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise MigrationError(
-            f"The role {user!r} may not read {shown}. Run as 'postgres' (login_user), or grant SELECT.",
+            f"The role {user!r} may not read {shown}. Set login_user to 'postgres', or grant SELECT.",
             "not_readable",
             tables=names,
         )
 
 
 def check_row_security(tables: list[Table], user: str) -> None:
-    """Raise MigrationError ``row_security`` that names the tables of which ``user`` would see some rows only."""
+    """Raise MigrationError ``row_security`` with the tables whose rows are partly hidden from ``user``."""
     names = [table.key for table in tables if table.row_security]
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise MigrationError(
-            f"Row-level security hides rows of {shown} from the role {user!r}, so pg_dump would refuse. "
-            "Run as 'postgres' (login_user), or give it BYPASSRLS.",
+            f"Row-level security hides rows of {shown} from the role {user!r}, so pg_dump would fail. "
+            "Set login_user to 'postgres', or grant the role BYPASSRLS.",
             "row_security",
             tables=names,
         )
@@ -125,22 +127,22 @@ def check_couchdb(tables: list[Table]) -> None:
     """Raise MigrationError ``couchdb_missing`` when this isn't a couch2pg database."""
     if not any(table.name == "couchdb" for table in tables):
         raise MigrationError(
-            "There is no table 'couchdb' here, so this is not a couch2pg database. Check the database's name.",
+            "The database has no table 'couchdb', so it is not a couch2pg database. Check the database's name.",
             "couchdb_missing",
         )
 
 
 def select(tables: list[Table], names: list[str]) -> list[Table]:
-    """The tables that ``names`` (``schema.name`` or just ``name``) choose, and couchdb always; all when empty.
+    """The tables in ``names`` (``schema.name`` or ``name``), and always couchdb; all tables when ``names`` is empty.
 
-    Raises MigrationError ``table_missing`` for a name that chooses none.
+    Raises MigrationError ``table_missing`` for a name without a table.
     """
     if not names:
         return tables
     missing = [name for name in names if not any(name in (table.key, table.name) for table in tables)]
     if missing:
         raise MigrationError(
-            f"There is no table {', '.join(missing)} in this database. Check the names.",
+            f"The database has no table {', '.join(missing)}. Check the names.",
             "table_missing",
             tables=missing,
         )

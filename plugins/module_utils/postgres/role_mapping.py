@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a schema looks like when roles have other names on the target, or lose what they were granted."""
+"""Apply a role mapping to schema and database properties: roles renamed on the target, or their grants revoked."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Iterable, Mapping, Optional
 
 from .privileges import GRANTABLE, grantee
 
-# The new name of each old one; None where what the role was granted is revoked.
+# The new name of each role; None when the role's grants are revoked.
 Moves = Mapping[str, Optional[str]]
 
 
 def moved(schema: dict[str, dict[str, Any]], moves: Moves) -> dict[str, dict[str, Any]]:
-    """``schema`` as it must be on the target after the roles have been moved."""
+    """``schema`` as expected on the target after ``moves``."""
     if not moves:
         return schema
     found: dict[str, dict[str, Any]] = {}
@@ -29,7 +29,7 @@ def moved(schema: dict[str, dict[str, Any]], moves: Moves) -> dict[str, dict[str
 
 
 def moved_database(properties: dict[str, Any], moves: Moves) -> dict[str, Any]:
-    """Owner, grants and settings of a database after the roles have been moved."""
+    """The properties of a database as expected on the target after ``moves``."""
     settings = {moves.get(role, role): value for role, value in (properties["role_settings"] or {}).items()}
     return dict(
         properties,
@@ -40,7 +40,7 @@ def moved_database(properties: dict[str, Any], moves: Moves) -> dict[str, Any]:
 
 
 def moved_grants(texts: Iterable[str], moves: Moves) -> list[str]:
-    """Privileges of the moved roles, each once, in the order that ``acl.grants`` has."""
+    """Privileges (texts of ``privileges.grants``) after ``moves``, without duplicates, sorted."""
     found = set()
     for text in texts:
         role = grantee(text)
@@ -56,13 +56,13 @@ def _properties(kind: str, properties: dict[str, Any], moves: Moves) -> dict[str
         after["owner"] = moves.get(properties["owner"]) or properties["owner"]
     if properties.get("grants") is not None:
         after["grants"] = moved_grants(properties["grants"], moves)
-        # PostgreSQL keeps no entry that grants nothing.
+        # PostgreSQL removes an entry that grants nothing.
         if kind == "default_privileges" and properties["grants"] and not after["grants"]:
             return None
     if properties.get("roles") is not None:
         names = {moves.get(role, role) for role in properties["roles"]}
         after["roles"] = sorted(name for name in names if name is not None)
-        # A policy for nobody, or a mapping of nobody, goes with its role.
+        # A policy or user mapping without any role left is dropped with its role.
         if properties["roles"] and not after["roles"]:
             return None
     if kind == "tables":

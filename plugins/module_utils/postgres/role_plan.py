@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The roles that a database needs on the target: which are made, kept, renamed or revoked there, and what they lack."""
+"""Plan the roles that a database needs on the target: which to create, rename or revoke, and which attributes they lack."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .privileges import grantee
 from .role_mapping import Moves
 from .schema import roles_named
 
-# Who may use a group's privileges without being named anywhere in the database; not the administrator who asks, and who may have made
-# itself a member in order to read everything.
+# Members of groups that have privileges, who are not mentioned in the database themselves. Without the current user, an
+# administrator that may have joined the group to read everything.
 _MEMBERS = """
 SELECT g.rolname AS group, m.rolname AS member FROM pg_catalog.pg_auth_members AS a
 JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
@@ -27,10 +27,10 @@ WHERE g.rolname = ANY(%s) AND m.rolname <> ALL(%s) AND m.rolname <> current_user
 
 @dataclass(frozen=True)
 class RolePlan:
-    """What happens to roles on the target.
+    """The changes of roles on the target.
 
-    make: roles that it lacks, made without login; those of ``temporary`` are dropped when the restore is done.
-    moves: the new name of each that bears another one, and None for each that is revoked.
+    make: missing roles to create, without login; those in ``temporary`` are dropped when the restore is done.
+    moves: the new name of each renamed role; None for each role whose grants are revoked.
     """
 
     make: list[dict[str, Any]] = field(default_factory=list)
@@ -39,17 +39,17 @@ class RolePlan:
 
     @property
     def kept(self) -> list[str]:
-        """Names of the roles that are made to stay."""
+        """Names of the created roles that are not dropped later."""
         return sorted(role["name"] for role in self.make if role["name"] not in self.temporary)
 
     @property
     def revoked(self) -> list[str]:
-        """Names of the roles that lose what they were granted."""
+        """Names of the roles whose grants are revoked."""
         return sorted(old for old, new in self.moves.items() if new is None)
 
 
 def needed(session: Session, schema: dict[str, dict[str, Any]], properties: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every role that owns something, was granted something, or has settings, and every group of theirs."""
+    """Every role that owns something, has grants or settings, and all groups of these roles."""
     names = roles_named(schema) | {properties["owner"]} | {grantee(text) for text in properties["grants"]}
     names |= set(properties["role_settings"] or {})
     found: dict[str, dict[str, Any]] = {}
@@ -61,12 +61,12 @@ def needed(session: Session, schema: dict[str, dict[str, Any]], properties: dict
 
 
 def _own(names: Iterable[str]) -> set[str]:
-    """Without those that every server has."""
+    """``names`` without PUBLIC and predefined roles, which every server has."""
     return {name for name in names if not name.startswith("pg_")} - {"PUBLIC"}
 
 
 def members(session: Session, names: Iterable[str]) -> dict[str, list[str]]:
-    """Members of these roles that are not among them, by group."""
+    """Members of the roles in ``names`` that are not in ``names`` themselves, by group."""
     listed = sorted(names)
     found: dict[str, list[str]] = {}
     for row in session.rows(_MEMBERS, [listed, listed]):
@@ -75,7 +75,7 @@ def members(session: Session, names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def owners(schema: dict[str, dict[str, Any]], properties: dict[str, Any] | None = None) -> set[str]:
-    """Roles that own something."""
+    """Roles that own the database or an object in it."""
     found = {
         entry["owner"]
         for objects in schema.values()
@@ -86,7 +86,7 @@ def owners(schema: dict[str, dict[str, Any]], properties: dict[str, Any] | None 
 
 
 def acted_for(schema: dict[str, dict[str, Any]], properties: dict[str, Any] | None = None) -> set[str]:
-    """Roles that only they themselves, a member or a superuser can restore something of: owners, and who has set defaults."""
+    """Roles that the restoring user must be a member of: owners, and roles with default privileges."""
     return owners(schema, properties) | _own(identity.rsplit(" ", 2)[0] for identity in schema["default_privileges"])
 
 
@@ -98,10 +98,12 @@ def plan(
     role_map: Mapping[str, str],
     temporary: AbstractSet[str] = frozenset(),
 ) -> RolePlan:
-    """What the target, where ``session`` is, must do for the roles ``wanted``; nothing is done yet.
+    """Plan the role changes on the target, where ``session`` is connected; changes nothing.
 
-    ``temporary``: roles that are there because an earlier attempt of the restore has made them.
-    Raises MigrationError ``role_map`` for a map that can't be followed, and ``role_missing`` when roles may not be made.
+    wanted: the roles that the database needs; owning: those that own something.
+    policy: what to do with missing roles: ``create``, ``revoke`` or ``fail``.
+    temporary: roles that an earlier attempt of the restore created.
+    Raises MigrationError ``role_map`` for an invalid map, ``role_missing`` when roles can't be created.
     """
     by_name = {role["name"]: role for role in wanted}
     _check_map(role_map, by_name)
@@ -125,37 +127,39 @@ def _check_map(role_map: Mapping[str, str], by_name: Mapping[str, Any]) -> None:
     for old, new in role_map.items():
         check_length(str(new))
         if not new or str(new).startswith("pg_") or new == old:
-            raise MigrationError(f"role_map makes {old!r} {new!r}: choose another name.", "role_map")
+            raise MigrationError(
+                f"role_map renames {old!r} to {new!r}, which is not possible. Choose another name.", "role_map"
+            )
         if old not in by_name:
             known = ", ".join(sorted(by_name))
             raise MigrationError(
-                f"role_map names {old!r}, and no such role is needed by the source's database. It needs: {known}.",
+                f"role_map contains {old!r}, but the source's database needs no such role. It needs: {known}.",
                 "role_map",
             )
         if new in role_map:
             raise MigrationError(
-                f"role_map makes {old!r} {new!r}, which is moved itself: choose names that the map doesn't move.",
+                f"role_map renames {old!r} to {new!r}, which it renames as well. Choose a name that the map doesn't rename.",
                 "role_map",
             )
 
 
 def check_may_create(session: Session, names: list[str], policy: str) -> None:
-    """Raise MigrationError ``role_missing`` when ``policy`` is ``fail``, or this user may not create roles."""
+    """Raise MigrationError ``role_missing`` when ``policy`` is ``fail``, or the session's role may not create roles."""
     may = session.value("SELECT rolcreaterole OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
     if policy == "fail" or not may:
         why = "missing_roles is 'fail'" if policy == "fail" else f"{session.settings.user!r} may not create it"
         shown = ", ".join(repr(name) for name in names)
         raise MigrationError(
-            f"The target lacks the role {shown}, and {why}. Create it there (CREATE ROLE ...), or restore as 'postgres'.",
+            f"The target lacks the role {shown}, and {why}. Create it there (CREATE ROLE ...), or set login_user to 'postgres'.",
             "role_missing",
             roles=names,
         )
 
 
 def make(session: Session, planned: RolePlan, acted: AbstractSet[str]) -> None:
-    """Create the roles, without login: a role gets its password and its login from a person.
+    """Create the planned roles without login: an administrator gives them passwords and LOGIN later.
 
-    Who is no superuser must be a member of those of ``acted`` to act for them, and doesn't become one by creating them.
+    acted: roles that the restoring user must be a member of; creating a role doesn't make its creator a full member.
     """
     before = {role["name"] for role in roles(session, {role["name"] for role in planned.make})}
     for role in planned.make:
@@ -176,7 +180,7 @@ def make(session: Session, planned: RolePlan, acted: AbstractSet[str]) -> None:
 
 
 def made_of(planned: RolePlan, names: AbstractSet[str]) -> list[str]:
-    """Which of the roles that are made, for a while or to stay, are those of ``names`` or take their place."""
+    """The created roles that are in ``names`` or replace a role in ``names``."""
     names = names | {new for name in names if (new := _name(name, planned.moves))}
     return sorted(role["name"] for role in planned.make if role["name"] in names)
 
@@ -186,7 +190,7 @@ def _name(name: str, moves: Moves) -> str | None:
 
 
 def lacking(session: Session, wanted: list[dict[str, Any]], planned: RolePlan) -> list[str]:
-    """What roles have on the source and will not have here, each with the statement that gives it."""
+    """SQL statements that give the target's roles the attributes and memberships that they have on the source and lack here."""
     there = {
         role["name"]: role for role in roles(session, {_name(role["name"], planned.moves) or "" for role in wanted})
     }

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gives what a role owns and may do in one database to another role, and leaves every other database alone.
+"""Transfer ownership and grants of a role in one database to another role, without affecting other databases.
 
-PostgreSQL's own REASSIGN OWNED would also take the role's other databases, and grants it doesn't move at all.
+PostgreSQL's REASSIGN OWNED also changes the owner of the role's databases, and doesn't transfer grants.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from .connection import Session
 from .identifiers import literal, quote
 from .role_mapping import Moves
 
-# What pg_identify_object calls it, where ALTER has another word.
+# Object types whose name in pg_identify_object differs from the one in ALTER.
 _WORDS = {
     "foreign-data wrapper": "FOREIGN DATA WRAPPER",
     "statistics object": "STATISTICS",
     "composite type": "TYPE",
 }
 
-# A sequence that belongs to a column goes with its table.
+# Objects owned by a role. A sequence owned by a column is excluded, because it changes owner with its table.
 _OWNED = """
 SELECT i.type, i.identity FROM pg_catalog.pg_shdepend AS s
 CROSS JOIN LATERAL pg_catalog.pg_identify_object(s.classid, s.objid, 0) AS i
@@ -86,9 +86,9 @@ SELECT srvname AS server, umoptions AS options FROM pg_catalog.pg_user_mappings 
 
 
 def transfer(session: Session, moves: Moves) -> None:
-    """Move every role of ``moves`` in the session's database, all in one transaction.
+    """Transfer every role in ``moves`` in the session's database, in one transaction.
 
-    One without a new name only loses what it was granted on objects; ``drop`` does the rest.
+    For a role without a new name only its grants on objects are revoked; ``drop`` removes the rest.
     """
     session.execute("BEGIN")
     try:
@@ -123,7 +123,7 @@ def _move(session: Session, old: str, new: str) -> None:
 
 
 def _privileges(session: Session, old: str, new: str | None) -> None:
-    """What was granted to the role, and by it, is granted by the object's owner; the old role loses it, whoever granted it."""
+    """Grant the old role's privileges, and those that it granted, again by the object's owner; revoke them from the old role."""
     found = session.rows(_PRIVILEGES, [old])
     for row in found:
         to = row["grantee"] if not row["to_it"] else new and quote(new)
@@ -132,7 +132,7 @@ def _privileges(session: Session, old: str, new: str | None) -> None:
             session.execute(f"GRANT {_what(row)} TO {to}{option}")
     for row in found:
         if row["to_it"]:
-            # Only who granted something can revoke it, and not even a superuser in his place.
+            # Only the grantor can revoke a grant, not even a superuser can do it directly.
             session.execute(f"SET LOCAL ROLE {quote(row['grantor'])}")
             session.execute(f"REVOKE {_what(row)} FROM {quote(old)} CASCADE")
             session.execute("RESET ROLE")
@@ -143,14 +143,14 @@ def _what(row: dict[str, Any]) -> str:
 
 
 def _defaults(session: Session, row: dict[str, Any], old: str, new: str) -> None:
-    """The same for what the role, or another one for it, grants on objects to come."""
+    """Transfer default privileges that the role set, or that another role set in its favour."""
     whose = new if row["role"] == old else row["role"]
     if row["role"] != old and not any(role == old for role, _privilege, _option in row["entries"]):
         return
     place = f" IN SCHEMA {quote(row['schema'])}" if row["schema"] else ""
     start = f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(whose)}{place}"
     if row["role"] == old and not row["schema"]:
-        # Without a schema the entry says all, and what a new one starts with must go first.
+        # A global entry replaces the built-in default privileges, so revoke those of the new entry first.
         for role in ("PUBLIC", quote(new)):
             session.execute(f"{start} REVOKE ALL ON {row['what']} FROM {role}")
     for role, privilege, option in row["entries"]:
@@ -159,13 +159,13 @@ def _defaults(session: Session, row: dict[str, Any], old: str, new: str) -> None
             end = " WITH GRANT OPTION" if option else ""
             session.execute(f"{start} GRANT {privilege} ON {row['what']} TO {to}{end}")
     if row["role"] == old:
-        _forget(session, f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(old)}{place}", row, old)
+        _reset_defaults(session, f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(old)}{place}", row, old)
     else:
         session.execute(f"{start} REVOKE ALL ON {row['what']} FROM {quote(old)}")
 
 
-def _forget(session: Session, start: str, row: dict[str, Any], old: str) -> None:
-    """Bring the entry of the old role back to what it would be without one."""
+def _reset_defaults(session: Session, start: str, row: dict[str, Any], old: str) -> None:
+    """Reset the old role's default privileges to PostgreSQL's built-in ones, which removes the entry."""
     for role in {role for role, _privilege, _option in row["entries"]} | {None}:
         session.execute(f"{start} REVOKE ALL ON {row['what']} FROM {'PUBLIC' if role is None else quote(role)}")
     if not row["schema"]:
@@ -176,6 +176,6 @@ def _forget(session: Session, start: str, row: dict[str, Any], old: str) -> None
 
 
 def drop(session: Session, name: str) -> None:
-    """Drop a role that was made for this restore, with what it was granted here."""
+    """Drop a role that was created for this restore, with its grants in this database."""
     session.execute(f"DROP OWNED BY {quote(name)}")
     session.execute(f"DROP ROLE {quote(name)}")

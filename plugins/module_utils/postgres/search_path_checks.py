@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What works on the source and fails where the search_path is empty, as it is for pg_restore, digests and a safe REFRESH.
+"""Find objects that fail with an empty search_path, which pg_restore, digests and REFRESH use.
 
-It is found by trying, read-only, and traced to the functions that name something without its schema.
+Each object is tried in a read-only transaction, and a failure is traced to the functions that use names without a schema.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .relations import USER_SCHEMAS
 
 SECONDS = 5
 SHOWN = 200
-# Undefined table, function, column, type or schema: what an empty search_path leads to.
+# SQLSTATEs of an undefined table, function, column, type or schema: the errors that an empty search_path causes.
 UNDEFINED = ("42P01", "42883", "42703", "42704", "3F000")
 SUGGESTED = "public, pg_temp"
 
@@ -29,7 +29,7 @@ _DEPENDS = """EXISTS (
     WHERE d.classid = 'pg_catalog.{catalog}'::regclass AND d.objid = {oid}
       AND d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384)"""
 
-# Expressions of tables that call functions: they are evaluated when rows come in, or when indexes are built.
+# Expressions of tables that call functions, evaluated when rows are inserted or indexes are built.
 _EXPRESSIONS = f"""
 SELECT 'index' AS kind, n.nspname || '.' || c.relname AS name, i.indexrelid::bigint AS oid, 'pg_class' AS catalog,
        tn.nspname AS table_schema, t.relname AS table_name,
@@ -57,7 +57,7 @@ WHERE coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AND {USER_SCHEMAS}
 ORDER BY 1, 2
 """
 
-# Functions without a search_path of their own, which the object, or a view that it reads, calls.
+# Functions without a search_path setting that the object, or a view that it reads, calls.
 _FUNCTIONS = """
 WITH RECURSIVE rule(oid) AS (
     SELECT oid FROM pg_catalog.pg_rewrite WHERE ev_class = %(oid)s AND %(catalog)s = 'pg_rewrite'
@@ -83,10 +83,10 @@ ORDER BY 1
 
 @dataclass(frozen=True)
 class Hazard:
-    """One object that fails with an empty search_path.
+    """An object that fails with an empty search_path.
 
-    functions: those that a search_path of their own would mend.
-    mended: whether the paths that the operator gives to functions on the target do it; that was tried, too.
+    functions: functions whose own search_path setting would fix it.
+    fixed: whether the operator's ``function_search_path`` fixes it on the target, which was tried.
     """
 
     kind: str
@@ -94,38 +94,38 @@ class Hazard:
     reason: str
     context: str
     functions: tuple[str, ...]
-    mended: bool
+    fixed: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """For facts and findings."""
+        """The object as JSON types: ``{<kind>: name, reason, context, functions, fixed}``."""
         return {
             self.kind: self.name,
             "reason": self.reason,
             "context": self.context,
             "functions": list(self.functions),
-            "mended": self.mended,
+            "fixed": self.fixed,
         }
 
     @property
     def remedy(self) -> str:
-        """What to do, in words that can be copied."""
+        """What to do, with statements to paste."""
         return remedy(self.functions)
 
 
 def remedy(functions: tuple[str, ...]) -> str:
-    """How to give functions a search_path, on the source or on the target only."""
+    """How to set a search_path on functions, on the source or only on the target."""
     if not functions:
-        return "Qualify the names in it on the source."
+        return "Add the schema to the names in its definition on the source."
     altered = "; ".join(f"ALTER FUNCTION {function} SET search_path = {SUGGESTED}" for function in functions)
     paths = ", ".join("'" + function.replace("'", "''") + f"': '{SUGGESTED}'" for function in functions)
     return (
-        f"Set search_path on that function on the source ({altered}), or have the restore do it on the target only "
+        f"Set search_path on that function on the source ({altered}), or let the restore set it on the target only "
         f"(couch2pg_function_search_path: {{{paths}}})."
     )
 
 
 def of_matviews(session: Session, matviews: list[Matview], paths: Mapping[str, str]) -> list[Hazard]:
-    """Materialized views that a safe REFRESH could not populate; each is tried for some seconds."""
+    """Materialized views that a REFRESH with an empty search_path can't populate; each is tried for SECONDS."""
     found = []
     for matview in matviews[:SHOWN]:
         query = f"SELECT * FROM ({matview.definition.rstrip().rstrip(';')}) AS tried LIMIT 1"
@@ -136,13 +136,13 @@ def of_matviews(session: Session, matviews: list[Matview], paths: Mapping[str, s
 
 
 def of_tables(session: Session, paths: Mapping[str, str]) -> list[Hazard]:
-    """Indexes, constraints and generated columns that could not be restored."""
+    """Indexes, constraints and generated columns that pg_restore could not restore."""
     rows = session.rows(_EXPRESSIONS)[:SHOWN]
     return list(_of_expressions(session, rows, paths))
 
 
 def _of_expressions(session: Session, rows: list[dict[str, Any]], paths: Mapping[str, str]) -> Iterator[Hazard]:
-    # To plan a query of a table is to plan the expressions of all its indexes; so each is tried on its own at first.
+    # Planning a query on a table plans the expressions of all its indexes, so try each expression without the table first.
     blamed: set[str] = set()
     for source in ("(SELECT (NULL::{}).* OFFSET 0) AS nothing", "ONLY {} LIMIT 1"):
         known = set(blamed)
@@ -164,14 +164,14 @@ def _hazard(
     # PostgreSQL names the functions that it was in; where it doesn't, any of them may be the one.
     named = [row for row in called if f'"{row["name"]}"' in context or f"{row['name']}(" in context]
     functions = tuple(row["function"] for row in named or called)
-    mended = bool(functions) and all(function in paths for function in functions)
-    if mended:
-        mended = all(_try(session, query, paths[function]) is None for function in functions)
-    return Hazard(kind, name, error.message, context, functions, mended)
+    fixed = bool(functions) and all(function in paths for function in functions)
+    if fixed:
+        fixed = all(_try(session, query, paths[function]) is None for function in functions)
+    return Hazard(kind, name, error.message, context, functions, fixed)
 
 
 def _try(session: Session, query: str, search_path: str = "") -> MigrationError | None:
-    """The error of a query that fails for want of a search_path; None for every other end, and after some seconds."""
+    """The error of a query that fails because of its search_path; None for success, a timeout and every other error."""
     session.execute("BEGIN TRANSACTION READ ONLY")
     try:
         session.execute(f"SET LOCAL statement_timeout = '{SECONDS}s'")

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a PostgreSQL server keeps its files, as far as this host can see them."""
+"""Find the folders of a PostgreSQL server that runs on this host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .connection import ConnectionSettings, Session
 
-# Between the moment that postmaster.pid bears and the one that SQL tells.
+# Seconds between the start time in postmaster.pid and the one in SQL.
 START_TOLERANCE = 10
 
 _SETTINGS = """
@@ -26,7 +26,7 @@ WHERE pg_catalog.pg_tablespace_location(oid) <> ''
 
 @dataclass(frozen=True)
 class ServerFolders:
-    """Folders of the server. When ``data`` is None, ``reason`` tells why they can't be seen from here."""
+    """Folders of the server. When ``data`` is None, ``reason`` says why they can't be determined from this host."""
 
     data: Path | None = None
     wal: Path | None = None
@@ -41,7 +41,7 @@ def find(session: Session) -> ServerFolders:
     directory = settings.get("data_directory")
     if not directory:
         # Hidden from all but superusers and members of pg_read_all_settings.
-        return ServerFolders(reason=f"{session.settings.user!r} may not ask the server where its data are")
+        return ServerFolders(reason=f"{session.settings.user!r} may not read the server's data_directory setting")
     if not _is_this_host(session.settings):
         return ServerFolders(reason=f"the server runs on another host, {session.settings.host}")
     data = Path(directory)
@@ -51,7 +51,7 @@ def find(session: Session) -> ServerFolders:
     names = [name.strip().strip('"') for name in settings.get("temp_tablespaces", "").split(",") if name.strip()]
     return ServerFolders(
         data=data / "base",
-        # Often a link to another disk; where it can't be looked at, the data directory itself is the best guess.
+        # Often a link to another disk; when it can't be resolved, the data directory is the best guess.
         wal=Path(os.path.realpath(data / "pg_wal")),
         temporary=tuple(tablespaces[name] for name in names if name in tablespaces) or (data / "base",),
         tablespaces=tablespaces,
@@ -59,7 +59,7 @@ def find(session: Session) -> ServerFolders:
 
 
 def _is_this_host(settings: ConnectionSettings) -> bool:
-    """Whether the address is one of this host's own: only those can be bound to."""
+    """Whether the address belongs to this host: only then can a socket be bound to it."""
     if not settings.host or settings.host.startswith("/"):
         return True
     try:
@@ -79,7 +79,7 @@ def _can_bind(family: int, address: tuple[object, ...]) -> bool:
 
 
 def _is_its_data(session: Session, data: Path) -> bool:
-    """Whether the folder is there, and belongs to this very server (a tunnel or a container may lead elsewhere)."""
+    """Whether the folder exists and belongs to this server; with a tunnel or container the server may be elsewhere."""
     try:
         data.stat()
     except PermissionError:
@@ -89,7 +89,7 @@ def _is_its_data(session: Session, data: Path) -> bool:
     try:
         lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
     except PermissionError:
-        # Only the server's own user may look; the path is right, which must do.
+        # Only the server's own user may read the file; the path exists, which must suffice.
         return True
     except OSError:
         return False

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What PostgreSQL itself says of the commands that pg_dump and pg_restore run: the probes behind their progress."""
+"""Progress probes for pg_dump and pg_restore, based on PostgreSQL's progress views."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from typing import Any, Iterable, Mapping
 
 from .connection import APPLICATION_NAME, ConnectionSettings, Session
-from .monitor_session import LookSession
+from .monitor_session import MonitorSession
 
 COPY_SINCE = 140000
 LARGEST_SHARE = 0.99
@@ -39,33 +39,33 @@ JOIN pg_catalog.pg_class AS c ON c.oid = p.relid JOIN pg_catalog.pg_namespace AS
 WHERE p.datname = pg_catalog.current_database()
 """
 BUILDS_SINCE = 120000
-# Of the time that a btree takes, about so much goes into reading and sorting, the rest into writing it.
+# The share of a btree build's time that scanning and sorting takes; the rest is writing.
 SCAN_SHARE = 0.7
 
-# As pg_dump and pg_restore say it, with --verbose.
+# Messages of pg_dump and pg_restore with --verbose.
 _BEGINS = re.compile(r'(?:dumping contents of|processing data for) table "(.+)"$')
 _FINISHED = re.compile(r"finished item \d+ TABLE DATA (.+)$")
 
 
-class _Prober(LookSession):
-    """Asked at every heartbeat for the amount that is done, and what is worked on."""
+class _Probe(MonitorSession):
+    """A callable that returns the amount done and the current item."""
 
     def __call__(self) -> tuple[int, str]:
-        return self.ask(self._look)
+        return self.query(self._measure)
 
-    def _look(self, session: Session) -> tuple[int, str]:
+    def _measure(self, session: Session) -> tuple[int, str]:
         raise NotImplementedError
 
 
-class CopyProgress(_Prober):
-    """Bytes of the tables that were copied, out of or into a database.
+class CopyProgress(_Probe):
+    """Bytes of tables that were copied from or into a database.
 
     sizes: bytes of each table (``schema.name``).
-    rows: rows of each table; exact ones make an exact share of a table that is being copied.
-    one_by_one: whether the program copies one table after the other, and so doesn't say which are done.
+    rows: rows of each table, exact or estimated, for the share of a table that is being copied.
+    one_by_one: whether the program copies one table after the other; it then doesn't report which are done.
     done: tables that were copied before.
 
-    Before PostgreSQL 14 a server doesn't tell of a COPY that runs: then a table counts when it is done.
+    Servers before PostgreSQL 14 don't report a running COPY: a table then counts only once it is done.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class CopyProgress(_Prober):
         self._sizes = sizes
         self._rows = rows
         self._one_by_one = one_by_one
-        # In the order in which they were begun; and those of them that were seen being copied.
+        # Tables in the order in which their copy began; those that were seen in the progress view.
         self._begun: list[str] = []
         self._seen: set[str] = set()
         self._finished = set(done)
         self._lines = threading.Lock()
 
     def listen(self, line: str) -> None:
-        """Take note of what the program said."""
+        """Evaluate a line of the program's messages."""
         begins, finished = _BEGINS.search(line), _FINISHED.search(line)
         with self._lines:
             if begins:
@@ -102,7 +102,7 @@ class CopyProgress(_Prober):
         if session.version >= COPY_SINCE:
             running = {row["table"]: row for row in session.rows(_COPIES, [APPLICATION_NAME])}
         with self._lines:
-            # One that was being copied, and isn't any more, is done. One that never was may not have begun.
+            # A table that left the progress view is done. One that never appeared there may not have started.
             self._finished.update(self._seen - running.keys())
             self._seen.update(key for key in self._begun if key in running)
             done = sum(self._sizes.get(key, 0) for key in self._finished)
@@ -112,16 +112,16 @@ class CopyProgress(_Prober):
         return done, current[-1] if current else ""
 
     def _share(self, copy: Mapping[str, Any]) -> float:
-        """How much of a table its COPY has done: never all, while it runs."""
+        """The share of a table that its running COPY has done, at most LARGEST_SHARE."""
         key = copy["table"]
         rows = self._rows.get(key, 0)
-        # A table that was never analysed has an unknown number of rows: then the bytes of their text are told.
+        # For a table that was never analyzed the number of rows is unknown: use the bytes of the copied text instead.
         done, whole = (copy["rows"], rows) if rows > 0 else (copy["bytes"], self._sizes.get(key, 0))
         return min(float(done) / max(whole, 1), LARGEST_SHARE)
 
 
-class IndexProgress(_Prober):
-    """Bytes of the indexes that were built, by their sizes on the source; with the table that is worked on."""
+class IndexProgress(_Probe):
+    """Bytes of the indexes that were built, by their sizes on the source: ``indexes`` is ``[{index, table, bytes}]``."""
 
     def __init__(self, settings: ConnectionSettings, indexes: list[dict[str, Any]]) -> None:
         super().__init__(settings)
@@ -132,7 +132,7 @@ class IndexProgress(_Prober):
         done = sum(index["bytes"] for index in self._indexes if index["index"] in there)
         builds = session.rows(_BUILDS) if session.version >= BUILDS_SINCE else []
         for build in builds:
-            # Which one it is can't be seen before its transaction ends.
+            # The name of the index is not visible before its transaction ends, so use the average of the missing ones.
             missing = [
                 index["bytes"]
                 for index in self._indexes
@@ -143,8 +143,8 @@ class IndexProgress(_Prober):
         return done, "; ".join(f"index on {build['table']}, {build['phase']}" for build in builds[:1])
 
 
-class DatabaseSize(_Prober):
-    """Bytes that a database has grown to, where its server tells nothing better."""
+class DatabaseSize(_Probe):
+    """The size of a database in bytes, for servers that report nothing better."""
 
     def _look(self, session: Session) -> tuple[int, str]:
         size = session.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())")

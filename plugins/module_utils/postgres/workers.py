@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fixed number of workers over a list of tasks, each worker with a session of its own."""
+"""Run tasks in parallel workers, each with its own session."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def run_in_sessions(
     work: Callable[[Session, Task], Outcome],
     stop: threading.Event | None = None,
 ) -> list[Outcome]:
-    """Do ``work`` for every task, at most ``workers`` at a time; outcomes come in the order of the tasks.
+    """Run ``work`` for every task, at most ``workers`` at a time; returns the results in the order of the tasks.
 
-    The first error stops the others (running statements are cancelled) and is raised; ``stop``, set from outside,
-    does the same and raises MigrationError ``stopped``.
+    The first error cancels the statements of the other workers and is raised. Setting ``stop`` does the same and raises
+    MigrationError ``stopped``.
     """
-    crew = _Crew(list(tasks), open_session, work, stop or threading.Event())
-    return crew.run(workers)
+    pool = _Pool(list(tasks), open_session, work, stop or threading.Event())
+    return pool.run(workers)
 
 
-class _Crew(Generic[Task, Outcome]):
+class _Pool(Generic[Task, Outcome]):
     def __init__(
         self,
         tasks: list[Task],
@@ -57,13 +57,13 @@ class _Crew(Generic[Task, Outcome]):
             try:
                 self._watch(futures)
             except BaseException:
-                # A signal: the pool waits for its threads, so these must not go on working.
+                # A signal: the pool waits for its threads, so they must stop.
                 self._stop.set()
                 self._cancel()
                 raise
         errors = [error for error in (future.exception() for future in futures) if error is not None]
         if errors:
-            # One that was cancelled because of another is not the reason.
+            # Prefer an error that isn't the cancellation that another error caused.
             raise min(errors, key=_is_cancelled)
         if self._stop.is_set():
             raise MigrationError("The work was stopped.", "stopped")
@@ -80,12 +80,12 @@ class _Crew(Generic[Task, Outcome]):
             with self._open_session() as session:
                 with self._lock:
                     self._sessions.append(session)
-                self._work_off(session)
+                self._run_tasks(session)
         except BaseException:
             self._stop.set()
             raise
 
-    def _work_off(self, session: Session) -> None:
+    def _run_tasks(self, session: Session) -> None:
         while not self._stop.is_set():
             with self._lock:
                 if not self._queue:

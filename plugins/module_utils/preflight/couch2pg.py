@@ -127,7 +127,7 @@ def _node(findings: Findings, found: Found, app_dir: str) -> None:
 def _login(findings: Findings, place: PostgresPlace, driver: tuple[int, ...] | None, give_login: bool) -> None:
     """What the server asks for, judged against couch2pg's driver; then a login with couch2pg's own password."""
     asked = login_probe.probe(place.host, place.port, place.user, place.database, place.encrypted)
-    problem = login_probe.verdict(asked, place.user, driver)
+    problem = login_probe.login_problem(asked, place.user, driver)
     if problem and asked.method == "scram" and give_login:
         _will_be_given(findings, place)
         return

@@ -387,13 +387,13 @@ class Differences:
         if not hazards:
             self.findings.ok("materialized views", "none depends on the search_path")
             return
-        open_ones = [hazard for hazard in hazards if not hazard["mended"]]
-        mended = sorted({function for hazard in hazards if hazard["mended"] for function in hazard["functions"]})
-        if mended:
+        open_ones = [hazard for hazard in hazards if not hazard["fixed"]]
+        fixed = sorted({function for hazard in hazards if hazard["fixed"] for function in hazard["functions"]})
+        if fixed:
             self.findings.warning(
                 "functions",
-                f"The restore gives a search_path to {', '.join(mended)} on the target only; the source stays as it is.",
-                functions=mended,
+                f"The restore sets a search_path on {', '.join(fixed)} on the target only; the source is not changed.",
+                functions=fixed,
             )
         if not open_ones:
             return

@@ -227,7 +227,7 @@ class _Source:
     def _expressions(self) -> None:
         for hazard in search_path_checks.of_tables(self.session, self.options["function_search_path"]):
             name = f"{hazard.kind} {hazard.name}"
-            if hazard.mended:
+            if hazard.fixed:
                 self.findings.warning(
                     name,
                     f"The {name} needs a search_path, which the restore gives to {', '.join(hazard.functions)} "
