@@ -349,9 +349,9 @@ def test_what_differs_on_the_target_is_told_before_the_run(
     assert named(moved, "revoked roles")["details"]["roles"] == [ODD_READER]
     assert failures(moved) == []
     for role_map, words in (
-        ({"couch2pgg": "x"}, "no such role is needed"),
-        ({"couch2pg": "superset", "superset": "x"}, "which is moved itself"),
-        ({"couch2pg": "pg_x"}, "choose another name"),
+        ({"couch2pgg": "x"}, "needs no such role"),
+        ({"couch2pg": "superset", "superset": "x"}, "which it renames as well"),
+        ({"couch2pg": "pg_x"}, "Choose another name"),
     ):
         assert words in named(look_at_target(place, target_cluster, facts, role_map=role_map), "roles")["message"]
     # An event trigger needs a superuser, to be made and to be its owner.

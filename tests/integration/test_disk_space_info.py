@@ -178,7 +178,7 @@ def test_an_ordinary_role_is_told_that_the_servers_folders_are_unknown(seeded: C
     )
     assert found["ok"] is True
     assert found["unknown"] == ["data directory"]
-    assert found["unknown_reason"] == "'room_guest' may not ask the server where its data are"
+    assert found["unknown_reason"] == "'room_guest' may not read the server's data_directory setting"
     assert {need["use"] for need in found["needs"]} == {"archive", "state and log"}
 
 

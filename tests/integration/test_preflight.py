@@ -136,7 +136,7 @@ def test_the_table_couchdb_is_missing(source_cluster: Cluster, fresh_database: F
     found = look(place, source_cluster, fresh_database(source_cluster))
     assert failures(found) == ["couch2pg"]
     assert finding(found, "couch2pg")["message"] == (
-        "There is no table 'couchdb' here, so this is not a couch2pg database. Check the database's name."
+        "The database has no table 'couchdb', so it is not a couch2pg database. Check the database's name."
     )
 
 
@@ -146,7 +146,7 @@ def test_a_table_may_not_be_read(seeded: Cluster, place: dict[str, Any]) -> None
     message = finding(found, "rights")["message"]
     assert "The role 'superset' may not read " in message
     assert "dashboards.alerts" in message
-    assert "Run as 'postgres' (login_user), or grant SELECT." in message
+    assert "Set login_user to 'postgres', or grant SELECT." in message
     # An ordinary role hides nothing of the rest.
     assert finding(found, "encoding")["status"] == "ok"
     assert {entry["name"] for entry in found["findings"]} >= {"server version", "pg_dump", "roles", "tables"}
@@ -451,7 +451,7 @@ def test_a_name_is_too_long(target_cluster: Cluster, place: dict[str, Any], fact
     name = "n" * 50
     found = look_at_target(place, target_cluster, name, facts)
     assert failures(found) == ["names"]
-    assert "PostgreSQL keeps only 63. Choose a shorter name." in finding(found, "names")["message"]
+    assert "PostgreSQL allows at most 63. Choose a shorter name." in finding(found, "names")["message"]
 
 
 def test_matviews_that_couch2pg_can_not_refresh(

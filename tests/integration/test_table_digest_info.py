@@ -112,7 +112,7 @@ def test_the_oldest_server_is_digested_by_md5(old_cluster: Cluster, fresh_databa
 
 def test_an_unknown_table_and_an_unreadable_one_are_named(options: dict[str, Any], seeded: Cluster) -> None:
     missing = run_module("table_digest_info", {**options, "tables": ["nope"]})
-    assert missing["msg"] == "There is no table nope in this database. Check the names."
+    assert missing["msg"] == "The database has no table nope. Check the names."
     password = seed.create_role(seeded, seed.READER)
     found = run_module("table_digest_info", {**options, "login_user": seed.READER, "login_password": password})
     assert found["code"] == "not_readable"
