@@ -11,7 +11,8 @@ module: preflight
 short_description: Check whether a host is ready for the migration
 version_added: 0.1.0
 description:
-  - Runs every check of one side and returns all findings by name, each V(ok), V(warning) or V(failure). It reads only.
+  - Runs every check of one side and returns all findings by name, each V(ok), V(warning) or V(failure). It only reads, but for the
+    scratch database of O(schema), which it drops again.
   - It does not fail because of a finding; look at RV(ready).
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -30,6 +31,13 @@ options:
     description: RV(facts) of the source, for the checks of the target that compare both.
     type: dict
     default: {}
+  schema:
+    description:
+      - RV(cht.couch2pg.schema_info#module:archive) of the source. The target restores it into a scratch database, reports every
+        statement that fails, and drops the scratch database. Not done in check mode, or when the incoming database exists already.
+      - The scratch database is called like O(incoming) with C(_scratch) behind it.
+    type: str
+    default: ""
   staging_dir:
     description: Folder on the managed host for archives.
     type: path
@@ -132,6 +140,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import targ
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
     "source": {"type": "dict", "default": {}},
+    "schema": {"type": "str", "default": "", "no_log": True},
     "staging_dir": {"type": "path", "required": True},
     "archive_here": {"type": "bool", "default": True},
     "incoming": {"type": "str", "default": ""},
@@ -156,7 +165,7 @@ def main() -> None:
         required_if=[("side", "target", ["incoming"])],
     )
     settings = connection_settings(module)
-    options = module.params
+    options = dict(module.params, check_mode=module.check_mode)
 
     def work() -> dict[str, Any]:
         if options["side"] == "source":

@@ -18,7 +18,7 @@ from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import Migration, column, execute
 
-OLD, SOURCE, TARGET = 10, 16, 18
+OLD, THIRTEEN, SOURCE, TARGET = 10, 13, 16, 18
 
 
 def _cluster(major: int) -> Iterator[Cluster]:
@@ -32,6 +32,12 @@ def _cluster(major: int) -> Iterator[Cluster]:
 def old_cluster() -> Iterator[Cluster]:
     """The oldest major version that is supported; it has no client programs of its own."""
     yield from _cluster(OLD)
+
+
+@pytest.fixture(scope="session")
+def thirteen_cluster() -> Iterator[Cluster]:
+    """The last major version before 14 changed signatures and 15 the rights in schema public."""
+    yield from _cluster(THIRTEEN)
 
 
 @pytest.fixture(scope="session")

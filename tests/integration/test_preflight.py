@@ -23,6 +23,7 @@ from support.clusters import Cluster
 from support.migration import Migration, environment, execute
 from support.modules import login, run_module, with_mount
 from support.places import server_account, work_folder
+from support.preflight import failures, finding, look, look_at_target
 
 DATABASE = "checked"
 Fresh = Callable[[Cluster], str]
@@ -50,29 +51,6 @@ def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
 def facts(seeded: Cluster, place: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = look(place, seeded, DATABASE)["facts"]
     return found
-
-
-def look(place: dict[str, Any], cluster: Cluster, database: str, **options: Any) -> dict[str, Any]:
-    """The source's side."""
-    return run_module("preflight", {**login(cluster, database), **place, "side": "source", **options})
-
-
-def look_at_target(
-    place: dict[str, Any], cluster: Cluster, database: str, facts: dict[str, Any], **options: Any
-) -> dict[str, Any]:
-    given = {**login(cluster, database), **place, "side": "target", "source": facts, "incoming": f"{database}_incoming"}
-    return run_module("preflight", {**given, **options})
-
-
-def finding(result: dict[str, Any], name: str) -> dict[str, Any]:
-    found = [entry for entry in result["findings"] if entry["name"] == name]
-    assert len(found) == 1, f"{name}: {result['findings']}"
-    return dict(found[0])
-
-
-def failures(result: dict[str, Any]) -> list[str]:
-    """Names of the findings that are failures."""
-    return [entry["name"] for entry in result["findings"] if entry["status"] == "failure"]
 
 
 def test_a_sound_source_has_no_failure(seeded: Cluster, place: dict[str, Any]) -> None:

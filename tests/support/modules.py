@@ -42,7 +42,7 @@ def run_module(
 
     ``through`` is a command that runs the one after it, such as ``with_mount`` returns; ``python`` the one that it finds there.
     """
-    arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check}}
+    arguments = {"ANSIBLE_MODULE_ARGS": {"_ansible_check_mode": check, **options}}
     done = subprocess.run(
         [*through, python, "-m", f"{PACKAGE}.{name}"],
         input=json.dumps(arguments),

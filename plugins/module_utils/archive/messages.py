@@ -12,7 +12,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rule:
-    """A kind of message. ``statement`` must match the command that pg_restore shows with it."""
+    """A kind of message. ``statement`` must match the command that pg_restore shows with it.
+
+    ``{0}``, ``{1}`` ... in ``advice`` are the groups of ``message``.
+    """
 
     name: str
     message: str
@@ -53,34 +56,103 @@ RULES = (
     ),
     Rule(
         "role_missing",
-        r'role ".*" does not exist',
+        r'role "(.*)" does not exist',
         False,
-        "Create the role on the target, or set missing_roles to create.",
+        'Create the role on the target (CREATE ROLE "{0}"), then run again.',
+    ),
+    Rule(
+        "extension_rights",
+        r'permission denied to create extension "(.*)"|must be superuser to create extension "(.*)"',
+        False,
+        "Set couch2pg_login_user to a superuser of the target.",
     ),
     Rule(
         "permission",
-        r"permission denied|must be owner of|must be member of|must be able to SET ROLE",
+        r"permission denied|must be owner of|must be member of|must be able to SET ROLE|must be superuser",
         False,
-        "Restore as a superuser of the target (login_user: postgres), or as a member of the owning roles.",
+        "Set couch2pg_login_user to a superuser of the target, or to a member of the roles that own the objects.",
     ),
     Rule(
         "extension_missing",
-        r"extension \".*\" is not available|could not open extension control file",
+        r'extension "(.*)" is not available|could not open extension control file .*/([^/]+)\.control',
         False,
         "Install the extension's package on the target's server.",
     ),
     Rule(
-        "collation_missing",
-        r"collation \".*\" for encoding .* does not exist",
+        "extension_elsewhere",
+        r"can only create extension in database (\S+)",
         False,
-        "Install the locale on the target's server.",
+        "This extension works in one database of a server only, whose name is in the server's configuration. Drop it on the "
+        "source, or leave it out.",
+    ),
+    Rule(
+        "library_missing",
+        r'could not (?:access|load) (?:file|library) "(.*?)"',
+        False,
+        "Install the package that holds this library on the target's server.",
+    ),
+    Rule(
+        "collation_missing",
+        r'collation "(.*)" for encoding .* does not exist|could not create locale "(.*)"',
+        False,
+        "Install the locale on the target's server (Debian: dpkg-reconfigure locales), and restart PostgreSQL.",
+    ),
+    Rule(
+        "without_lz4",
+        r"compression method lz4 not supported",
+        False,
+        "The target's server was built without lz4. Use PostgreSQL packages that have it, or change the columns on the "
+        "source: ALTER TABLE ... ALTER COLUMN ... SET COMPRESSION pglz.",
+    ),
+    Rule(
+        "without_xml",
+        r"unsupported XML feature",
+        False,
+        "The target's server was built without libxml. Use PostgreSQL packages that have it.",
+    ),
+    Rule(
+        "anycompatible",
+        r"function (array_(?:append|prepend|cat))\((any(?:array|element), any(?:array|element))\) does not exist",
+        False,
+        "PostgreSQL 14 changed this function's arguments to anycompatiblearray and anycompatible. Give the aggregate or "
+        "operator a function that both versions have, on the source: CREATE FUNCTION public.same_{0}({1}) RETURNS anyarray "
+        "IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.{0}($1, $2)'; then CREATE OR REPLACE AGGREGATE ... (SFUNC = "
+        "public.same_{0}, ...). Or drop it on the source, and create it with STYPE = anycompatiblearray after the migration.",
     ),
     Rule(
         "unqualified_name",
-        r"(relation|function|type|operator) .* does not exist|does not exist: .*",
+        r"does not exist(?:.|\n)*CONTEXT: +(?:SQL|PL/pgSQL) function \"?([^\"\n]+?)\"?(?: during| statement| line|\n|$)",
         False,
-        "A function names an object without its schema, and restore runs with an empty search_path: set search_path on the "
-        "function on the source (ALTER FUNCTION ... SET search_path = public), then dump again.",
+        "The function {0} names an object without its schema, and restore runs with an empty search_path. Give the "
+        "function a search_path on the source (ALTER FUNCTION ... SET search_path = public, pg_temp), or on the target "
+        "only (couch2pg_function_search_path).",
+    ),
+    Rule(
+        "object_missing",
+        r"does not exist",
+        False,
+        "The target's PostgreSQL or its extensions don't have this object, or the statement that creates it failed before. "
+        "Rewrite or drop on the source what uses it, then dump again.",
+    ),
+    Rule(
+        "duplicates",
+        r"could not create unique index",
+        False,
+        "Rows on the source have equal keys, which the source's index does not show: a new version of the C library may "
+        "have changed the order of text. Correct these rows on the source, REINDEX the index there, then dump again.",
+    ),
+    Rule(
+        "orphans",
+        r"violates foreign key constraint",
+        False,
+        "Rows on the source break their own foreign key. Correct these rows on the source, then dump again.",
+    ),
+    Rule(
+        "check_broken",
+        r"violates (?:check|not-null) constraint|contains null values|is violated by some row",
+        False,
+        "Rows on the source break their own constraint. Correct these rows on the source, or drop the constraint there, "
+        "then dump again.",
     ),
     Rule(
         "archive_unreadable",
@@ -101,12 +173,14 @@ RESUMED_RULES = (
     ),
 )
 
-UNKNOWN = Rule(
-    "unknown", "", False, "This message isn't known to be harmless; look at it before you trust this database."
-)
+SHOWN_CHARACTERS = 120
+UNKNOWN = Rule("unknown", "", False, "Remove the cause, on the source or on the target, then run again.")
 
 _ERROR = re.compile(r"^pg_restore: (?:\[[^]]*\] )?(?:error|fatal|FATAL|\[archiver[^]]*\]): ?(.*)$")
 _STATEMENT = "Command was: "
+_ENTRY = re.compile(r"^pg_restore: from TOC entry (.*)$")
+# The key of a broken constraint; other details may hold whole rows.
+_KEY = re.compile(r"^DETAIL: +(Key .*)$", re.MULTILINE)
 # Said beside messages, never a message of its own.
 _BESIDE = re.compile(
     r"^pg_restore: (while |from TOC entry|warning: errors ignored|creating |processing |launching |finished |"
@@ -121,6 +195,8 @@ class Listener:
     def __init__(self, resumed: bool = False) -> None:
         self._rules = (RESUMED_RULES if resumed else ()) + RULES
         self.found: list[dict[str, Any]] = []
+        # The entry of the archive's list that the message is about; empty before the first one.
+        self._entry = ""
         self._message: list[str] = []
         self._statement: list[str] = []
         self._in_statement = False
@@ -132,6 +208,8 @@ class Listener:
             warning = line.startswith("pg_restore: warning: ")
             if error is None and (not warning or _BESIDE.match(line)):
                 self.flush()
+                entry = _ENTRY.match(line)
+                self._entry = entry.group(1) if entry else self._entry
                 return
             self.flush()
             self._message = [error.group(1) if error else line.split("warning: ", 1)[1]]
@@ -146,7 +224,8 @@ class Listener:
     def flush(self) -> None:
         """The message before is complete."""
         if self._message:
-            self.found.append(classify("\n".join(self._message), "\n".join(self._statement), self._rules))
+            found = classify("\n".join(self._message), "\n".join(self._statement), self._rules)
+            self.found.append(dict(found, entry=self._entry))
         self._message, self._statement, self._in_statement = [], [], False
 
     @property
@@ -157,19 +236,25 @@ class Listener:
 
 def classify(message: str, statement: str, rules: tuple[Rule, ...] = RULES) -> dict[str, Any]:
     """A message with its kind and what to do."""
-    rule = next(
-        (
-            rule
-            for rule in rules
-            if re.search(rule.message, message) and (not rule.statement or re.search(rule.statement, statement))
-        ),
-        UNKNOWN,
-    )
+    for rule in (*rules, UNKNOWN):
+        match = re.search(rule.message, message)
+        if match and (not rule.statement or re.search(rule.statement, statement)):
+            break
+    groups = [group for group in match.groups() if group] if match else []
     return {
         "kind": rule.name,
         "harmless": rule.harmless,
         "message": re.sub(r"^could not execute query: (ERROR: +)?", "", message.strip()),
         # A statement can hold a whole document; its beginning says which one it is.
         "statement": statement[:300],
-        "advice": rule.advice,
+        "advice": rule.advice.format(*groups),
     }
+
+
+def sentence(message: dict[str, Any]) -> str:
+    """What failed, why, and what to do, for an error."""
+    key = _KEY.search(message["message"])
+    said = message["message"].splitlines()[0].rstrip(".") + (f" ({key.group(1).rstrip('.')})" if key else "")
+    statement = " ".join(message["statement"].split()).rstrip(";")
+    shown = statement if len(statement) <= SHOWN_CHARACTERS else statement[: SHOWN_CHARACTERS - 3] + "..."
+    return f"{shown + ': ' if shown else ''}{said}. {message['advice']}"

@@ -16,6 +16,7 @@ from ..host.programs import Program, ask
 FORMATS = ("directory", "custom", "tar")
 ARCHIVE_NAMES = {"directory": "archive", "custom": "archive.dump", "tar": "archive.tar.gz"}
 ZSTD_SINCE = 16
+LOCK_WAIT_MILLISECONDS = 10000
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,21 @@ def build(
     if archive_format == "directory":
         arguments.append(f"--jobs={jobs}")
     return Command(arguments)
+
+
+def schema_only(program: Program, archive: Path, conninfo: str) -> list[str]:
+    """pg_dump of the schema without rows into the custom archive ``archive``; it does not wait long for a lock."""
+    return [
+        program.path,
+        "--schema-only",
+        "--format=custom",
+        f"--dbname={conninfo}",
+        "--no-password",
+        "--quote-all-identifiers",
+        "--no-subscriptions",
+        f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}",
+        f"--file={archive}",
+    ]
 
 
 def choose_compression(wanted: str, program: Program, archive_format: str) -> str:

@@ -25,18 +25,19 @@ MARK = "cht.couch2pg: scratch database of the migration {migration_id}, safe to 
 
 @contextmanager
 def scratch_database(
-    settings: ConnectionSettings, migration_id: str, name: str, model: Mapping[str, Any]
+    settings: ConnectionSettings, migration_id: str, name: str, owner: str, model: Mapping[str, Any]
 ) -> Iterator[ConnectionSettings]:
     """Create the database ``name`` with the encoding and locale of ``model``; drop it at the end, whatever happens.
 
-    ``model`` is what ``find_database`` returned for the source. Yields the settings that lead to the new database.
+    ``model`` is what ``find_database`` returned for the source. ``owner`` has an owner's rights in schema public.
+    Yields the settings that lead to the new database.
     Raises MigrationError ``scratch_exists`` for a database of that name that this migration did not make.
     """
     check_length(name)
     mark = MARK.format(migration_id=migration_id)
     with Session(settings.maintenance) as session:
-        _drop_what_a_killed_run_left(session, name, mark)
-        session.execute(create_statement(session, name, settings.user, model))
+        drop_left_over(session, migration_id, name)
+        session.execute(create_statement(session, name, owner, model))
         try:
             session.execute(f"COMMENT ON DATABASE {quote(name)} IS {literal(mark)}")
             yield settings.to(name)
@@ -46,11 +47,15 @@ def scratch_database(
                 _drop(session, name)
 
 
-def _drop_what_a_killed_run_left(session: Session, name: str, mark: str) -> None:
+def drop_left_over(session: Session, migration_id: str, name: str) -> None:
+    """Drop the scratch database ``name`` that a killed run of this migration left; nothing when there is none.
+
+    Raises MigrationError ``scratch_exists`` for a database of that name that this migration did not make.
+    """
     found = find_database(session, name)
     if found is None:
         return
-    if found["comment"] != mark:
+    if found["comment"] != MARK.format(migration_id=migration_id):
         raise MigrationError(
             f"The target already has a database {name!r}, and this migration didn't make it. It needs that name for a "
             f"scratch database. Rename it, or drop it if nobody needs it (DROP DATABASE {quote(name)}), then run again.",

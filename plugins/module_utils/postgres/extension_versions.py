@@ -5,21 +5,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Mapping
 
 from .connection import Session
 from .identifiers import literal, quote
 
 
-def schemas(wanted: Mapping[str, str], evidence: dict[str, Any]) -> dict[str, str]:
-    """The schema of each extension in ``wanted`` (name to version) that the source's database has."""
-    listed = evidence["schema"]["extensions"]
-    return {name: listed[name]["schema"] for name in wanted if name in listed}
+def schemas(wanted: Mapping[str, str], installed: Mapping[str, str]) -> dict[str, str]:
+    """The schema of each extension of ``wanted`` that the source has; ``installed`` is schemas by extension."""
+    return {name: installed[name] for name in wanted if name in installed}
 
 
-def create(session: Session, wanted: Mapping[str, str], evidence: dict[str, Any]) -> None:
-    """Create the extensions; their schemas must exist."""
-    for name, schema in sorted(schemas(wanted, evidence).items()):
+def create(session: Session, wanted: Mapping[str, str], installed: Mapping[str, str]) -> None:
+    """Create the extensions in the versions of ``wanted``; their schemas must exist."""
+    for name, schema in sorted(schemas(wanted, installed).items()):
         session.execute(
             f"CREATE EXTENSION IF NOT EXISTS {quote(name)} SCHEMA {quote(schema)} VERSION {literal(str(wanted[name]))} CASCADE"
         )

@@ -159,6 +159,7 @@ class _Source:
 
     def _schema(self) -> None:
         self.schema = read_schema(self.session)
+        self.facts["extension_schemas"] = {name: entry["schema"] for name, entry in self.schema["extensions"].items()}
 
     def _disk(self, tables: Tables) -> None:
         sizes = disk_plan.measure(self.session, tables)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import MigrationError
-from ..common.findings import Findings
+from ..common.findings import FAILURE, Findings
 from ..host import programs
 from ..host.files import expand, read_json
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
@@ -20,11 +20,13 @@ from ..record import permission
 from ..record.promoted import already_promoted
 from ..record.rolled_back import already_reversed
 from ..restore import target_database
-from . import disk_plan
+from . import disk_plan, schema_rehearsal
 from .differences import Differences
 from .source import check_folders, report_disk
 
 OLDEST = 13
+# Without these the schema can't be restored at all; each has told why.
+NEEDED = ("pg_restore", "pooler", "server version", "names", "locale", "extensions", "roles", "rights", "tablespaces")
 
 
 def examine(
@@ -89,6 +91,21 @@ class _Target:
         if self.source:
             Differences(self.session, self.settings, self.findings, self.facts, self.options, self.source).examine()
             find.attempt("disk", self._disk)
+            if self.options["schema"] or self.options["check_mode"]:
+                find.attempt(schema_rehearsal.NAME, self._schema)
+
+    def _schema(self) -> None:
+        """Restore the source's schema alone into a scratch database, which check mode may not create."""
+        name = schema_rehearsal.NAME
+        unmet = [
+            finding.name for finding in self.findings.found if finding.status == FAILURE and finding.name in NEEDED
+        ]
+        if self.options["check_mode"]:
+            self.findings.warning(name, "Not tried in check mode, because it needs a scratch database on the target.")
+        elif unmet:
+            self.findings.warning(name, f"Not tried, because it needs {', '.join(unmet)} to be right.")
+        elif find_database(self.session, self.options["incoming"]) is None:
+            schema_rehearsal.examine(self.settings, self.findings, self.options, self.source, self.options["schema"])
 
     def _is_the_source(self) -> bool:
         return running_server(self.session) == self.source.get("running_server")

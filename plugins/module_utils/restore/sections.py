@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..archive import pg_restore
-from ..archive.messages import Listener
+from ..archive.messages import Listener, sentence
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..evidence import digest
@@ -82,7 +82,8 @@ class Sections:
     def _extensions(self) -> None:
         """Those whose version the operator chose, after the schemas that they need."""
         versions = self._context.parameters["extension_versions"]
-        needed = set(extension_versions.schemas(versions, self._evidence).values()) - {"public", "pg_catalog"}
+        installed = {name: entry["schema"] for name, entry in self._evidence["schema"]["extensions"].items()}
+        needed = set(extension_versions.schemas(versions, installed).values()) - {"public", "pg_catalog"}
         if needed:
             first = pg_restore.schemas(self._lines, needed)
             rest = [line for line in self._lines if line not in first]
@@ -90,7 +91,7 @@ class Sections:
             self._restore("pre-data", 1)
             self._lines = rest
         with Session(self._incoming) as session:
-            extension_versions.create(session, versions, self._evidence)
+            extension_versions.create(session, versions, installed)
 
     def _data(self) -> None:
         sizes = {table["table"]: table["bytes"] for table in self._evidence["tables"]}
@@ -203,10 +204,9 @@ def _run_pg_restore(
         raise MigrationError("pg_restore was stopped.", "stopped")
     failures = listener.failures
     if failures:
-        first = failures[0]
         more = f" ({len(failures) - 1} more messages are in the details)" if len(failures) > 1 else ""
         raise MigrationError(
-            f"pg_restore ({section}) reported: {first['message'].splitlines()[0]}. {first['advice']}{more}",
+            f"pg_restore ({section}) reported: {sentence(failures[0])}{more}",
             "pg_restore_failed",
             section=section,
             exit_code=code,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive.messages import Listener
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.messages import Listener, sentence
 
 TRANSACTION_TIMEOUT = """\
 pg_restore: while INITIALIZING:
@@ -65,6 +65,12 @@ def test_a_message_has_its_statement_and_advice() -> None:
         ('could not execute query: ERROR:  extension "hstore" is not available', "extension_missing"),
         ("unsupported version (1.16) in file header", "archive_unreadable"),
         ("could not execute query: ERROR:  something nobody has seen before", "unknown"),
+        ('could not execute query: ERROR:  could not access file "$libdir/own": No such file', "library_missing"),
+        ('could not execute query: ERROR:  permission denied to create extension "file_fdw"', "extension_rights"),
+        ("could not execute query: ERROR:  can only create extension in database postgres", "extension_elsewhere"),
+        ("could not execute query: ERROR:  compression method lz4 not supported", "without_lz4"),
+        # No function is to blame, and none could get a search_path.
+        ("could not execute query: ERROR:  function pg_start_backup(text) does not exist", "object_missing"),
     ],
 )
 def test_every_other_message_fails(text: str, kind: str) -> None:
@@ -80,3 +86,20 @@ def test_the_same_words_from_another_statement_are_no_excuse() -> None:
 
 def test_an_unknown_warning_fails() -> None:
     assert [message["kind"] for message in listen("pg_restore: warning: what is this\n").failures] == ["unknown"]
+
+
+def test_a_unique_index_that_cannot_be_built_names_the_key() -> None:
+    (message,) = listen(
+        "pg_restore: from TOC entry 3456; 1259 16500 INDEX i_id couch2pg\n"
+        'pg_restore: error: could not execute query: ERROR:  could not create unique index "i_id"\n'
+        "DETAIL:  Key (id)=(1) is duplicated.\nCommand was: CREATE UNIQUE INDEX i_id ON public.i USING btree (id);\n"
+    ).failures
+    assert message["entry"] == "3456; 1259 16500 INDEX i_id couch2pg"
+    text = sentence(message)
+    assert 'could not create unique index "i_id" (Key (id)=(1) is duplicated).' in text
+    assert "Correct these rows on the source" in text
+
+
+def test_the_function_that_needs_a_search_path_is_named() -> None:
+    (message,) = listen(UNQUALIFIED).failures
+    assert message["advice"].startswith("The function unsafe names an object without its schema")

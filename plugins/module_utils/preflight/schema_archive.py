@@ -1,0 +1,52 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The source's schema without rows, as a custom archive in memory: small enough to travel through the controller.
+
+It may hold passwords (of user mappings, for example), so it is a secret like those.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from pathlib import Path
+
+from ..archive import pg_dump
+from ..common.errors import MigrationError
+from ..host import programs
+from ..host.files import FILE_MODE
+from ..postgres.connection import ConnectionSettings, Session
+
+LIMIT_BYTES = 64 * 1024 * 1024
+
+
+def dump(settings: ConnectionSettings, bin_dir: str) -> str:
+    """pg_dump of the schema alone, as base64.
+
+    Raises MigrationError ``schema_dump_failed`` with pg_dump's reason, and ``schema_too_large``.
+    """
+    program = programs.find("pg_dump", bin_dir)
+    with Session(settings) as session:
+        programs.check_pg_dump(program, session.version)
+    said: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="couch2pg-") as folder:
+        passfile, archive = Path(folder) / "passfile", Path(folder) / "schema.dump"
+        passfile.touch(mode=FILE_MODE)
+        passfile.write_text(settings.passfile_line(), encoding="utf-8")
+        command = pg_dump.schema_only(program, archive, settings.conninfo())
+        if programs.run(command, settings.environment(passfile), said.append):
+            reason = next((line for line in said if "error:" in line), "it gave no reason")
+            raise MigrationError(
+                f"pg_dump can't dump the source's schema: {reason}. Remove the cause, then run again.",
+                "schema_dump_failed",
+                messages=said[:20],
+            )
+        size = archive.stat().st_size
+        if size > LIMIT_BYTES:
+            raise MigrationError(
+                f"The source's schema is {size} bytes, too large to be tried on the target before the dump.",
+                "schema_too_large",
+                bytes=size,
+            )
+        return base64.b64encode(archive.read_bytes()).decode("ascii")

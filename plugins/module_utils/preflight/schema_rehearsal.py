@@ -1,0 +1,142 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight on the target: restore the source's schema without rows into a scratch database, and report what fails.
+
+The restore changes the schema in the same ways later (roles, search_path of functions, tablespaces, versions of
+extensions), so a statement that fails here would fail there, after the rows were dumped and transferred.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator
+
+from ..archive import pg_restore
+from ..archive.messages import sentence
+from ..archive.scratch import drop_left_over, restore_section, scratch_database
+from ..common.findings import Findings
+from ..host import programs
+from ..postgres import extension_versions, function_paths, role_plan, role_transfer
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.database import find_database
+from ..postgres.identifiers import literal, quote
+from ..postgres.role_mapping import moved_database
+from ..postgres.role_plan import RolePlan
+
+NAME = "schema on the target"
+SHOWN = 3
+# The comment on a role that exists only for the rehearsal, so that a later run may drop what a killed run left.
+MARK = "cht.couch2pg: role for the schema rehearsal of the migration {migration_id}, safe to drop"
+_MARKED = """
+SELECT r.rolname AS name FROM pg_catalog.pg_roles AS r
+WHERE pg_catalog.shobj_description(r.oid, 'pg_authid') = %s ORDER BY 1
+"""
+
+
+def examine(
+    settings: ConnectionSettings, findings: Findings, options: dict[str, Any], source: dict[str, Any], schema: str
+) -> None:
+    """The finding of a rehearsal with ``schema``, as ``schema_archive.dump`` returned it."""
+    failures = _one_for_each_entry(_Rehearsal(settings, options, source).run(base64.b64decode(schema)))
+    if not failures:
+        findings.ok(NAME, "the source's schema was restored into a scratch database without a failure")
+        return
+    shown = " ".join(sentence(message) for message in failures[:SHOWN])
+    more = f" ({len(failures) - SHOWN} more statements fail; see the details.)" if len(failures) > SHOWN else ""
+    findings.failure(NAME, f"The target can't restore the source's schema. {shown}{more}", statements=failures)
+
+
+def _one_for_each_entry(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first message of each entry of the archive: an object that could not be created has no owner and no grants."""
+    first: dict[str, dict[str, Any]] = {}
+    for message in messages:
+        first.setdefault(message["entry"], message)
+    return list(first.values())
+
+
+class _Rehearsal:
+    def __init__(self, settings: ConnectionSettings, options: dict[str, Any], source: dict[str, Any]) -> None:
+        self.settings = settings
+        self.options = options
+        self.source = source
+        self.program = programs.find("pg_restore", options["bin_dir"])
+
+    def run(self, schema: bytes) -> list[dict[str, Any]]:
+        """The messages of pg_restore that are failures, and those of our own changes."""
+        migration_id, name = self.options["migration_id"], f"{self.options['incoming']}_scratch"
+        with Session(self.settings.maintenance) as session:
+            drop_left_over(session, migration_id, name)
+        with self._temporary_roles() as planned, tempfile.TemporaryDirectory(prefix="couch2pg-") as folder:
+            archive = Path(folder) / "schema.dump"
+            archive.touch(mode=0o600)
+            archive.write_bytes(schema)
+            with scratch_database(
+                self.settings, migration_id, name, self._owner(planned), self.source["database"]
+            ) as scratch:
+                return self._restore(archive, scratch, planned)
+
+    def _owner(self, planned: RolePlan) -> str:
+        with Session(self.settings.maintenance) as session:
+            lender = find_database(session, self.settings.database)
+        return str((lender or moved_database(self.source["database"], planned.moves))["owner"])
+
+    def _restore(self, archive: Path, scratch: ConnectionSettings, planned: RolePlan) -> list[dict[str, Any]]:
+        lines = pg_restore.read_list(self.program, archive)
+        lines = self._extensions(archive, scratch, lines)
+        found = self._section("pre-data", archive, scratch, lines)
+        paths = self.options["function_search_path"]
+        with Session(scratch) as session:
+            function_paths.apply(session, paths)
+        found += self._section("post-data", archive, scratch, lines)
+        failures = [message for message in found if not message["harmless"]]
+        if not failures:
+            with Session(scratch) as session:
+                role_transfer.transfer(session, planned.moves)
+        return failures
+
+    def _section(
+        self, section: str, archive: Path, scratch: ConnectionSettings, lines: list[str]
+    ) -> list[dict[str, Any]]:
+        return restore_section(self.program, section, archive, lines, scratch, self.options["tablespaces"])
+
+    def _extensions(self, archive: Path, scratch: ConnectionSettings, lines: list[str]) -> list[str]:
+        """Create the extensions whose version the operator chose, as the restore does; returns what is left to restore."""
+        versions = self.options["extension_versions"]
+        installed: dict[str, str] = self.source.get("extension_schemas", {})
+        needed = set(extension_versions.schemas(versions, installed).values()) - {"public", "pg_catalog"}
+        first = pg_restore.schemas(lines, needed) if needed else []
+        if first:
+            self._section("pre-data", archive, scratch, first)
+        with Session(scratch) as session:
+            extension_versions.create(session, versions, installed)
+        return [line for line in lines if line not in first]
+
+    @contextmanager
+    def _temporary_roles(self) -> Iterator[RolePlan]:
+        """Create the roles that the target lacks, without login, for as long as the rehearsal takes."""
+        mark = MARK.format(migration_id=self.options["migration_id"])
+        with Session(self.settings.maintenance) as session:
+            _drop_marked(session, mark)
+            owning = set(self.source["owners"]) | {self.source["database"]["owner"]}
+            planned = role_plan.plan(
+                session, self.source["roles"], owning, self.options["missing_roles"], self.options["role_map"]
+            )
+            session.execute("BEGIN")
+            role_plan.make(session, planned, set(self.source["acted_for"]) | owning)
+            for role in planned.make:
+                session.execute(f"COMMENT ON ROLE {quote(role['name'])} IS {literal(mark)}")
+            session.execute("COMMIT")
+        try:
+            yield planned
+        finally:
+            with Session(self.settings.maintenance) as session:
+                _drop_marked(session, mark)
+
+
+def _drop_marked(session: Session, mark: str) -> None:
+    for row in session.rows(_MARKED, [mark]):
+        session.execute(f"DROP ROLE {quote(row['name'])}")

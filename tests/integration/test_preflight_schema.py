@@ -1,0 +1,96 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What pg_restore would refuse is found in preflight, before any row is moved; and nothing of the trial stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from support import seed
+from support.clusters import Cluster
+from support.migration import column, execute
+from support.preflight import failures, finding, look, look_at_target, schema_of
+
+CASES = Path(__file__).parents[1] / "support" / "sql" / "cases"
+NAME = "schema on the target"
+Fresh = Callable[[Cluster], str]
+
+
+@pytest.fixture
+def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
+    """Options of both sides."""
+    return {
+        "migration_id": "m",
+        "state_dir": str(tmp_path / "state"),
+        "staging_dir": str(tmp_path / "staging"),
+        "bin_dir": str(client_dir),
+    }
+
+
+@pytest.fixture
+def clean_target(target_cluster: Cluster) -> Iterator[Cluster]:
+    """The target, which must have the same databases and roles after the test."""
+    objects = "SELECT datname FROM pg_database UNION ALL SELECT rolname FROM pg_roles ORDER BY 1"
+    seed.create_role(target_cluster, seed.OWNER)
+    before = column(target_cluster, objects)
+    yield target_cluster
+    assert column(target_cluster, objects) == before
+
+
+def made(cluster: Cluster, database: str, case: str) -> str:
+    execute(cluster, (CASES / f"{case}.sql").read_text(encoding="utf-8"), database)
+    return database
+
+
+def tried(place: dict[str, Any], source: Cluster, target: Cluster, database: str, **options: Any) -> dict[str, Any]:
+    """The target's side with the source's schema."""
+    facts = look(place, source, database)["facts"]
+    schema = schema_of(place, source, database)
+    return look_at_target(place, target, database, facts, schema=schema, **options)
+
+
+def test_a_sound_schema_is_restored_and_dropped(
+    source_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    seed.drop_database(source_cluster, name)
+    seed.seed(source_cluster, name, documents=seed.MINIMUM, huge=False)
+    found = tried(place, source_cluster, clean_target, name)
+    assert failures(found) == []
+    assert finding(found, NAME)["status"] == "ok"
+    moved = tried(place, source_cluster, clean_target, name, role_map={"superset": "nowhere_yet"})
+    assert finding(moved, NAME)["status"] == "ok"
+
+
+def test_an_aggregate_over_anyarray(
+    thirteen_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = made(thirteen_cluster, fresh_database(thirteen_cluster), "aggregate-over-anyarray")
+    found = tried(place, thirteen_cluster, clean_target, name)
+    assert failures(found) == [NAME]
+    message = finding(found, NAME)["message"]
+    assert "function array_append(anyarray, anyelement) does not exist" in message
+    assert "STYPE = anycompatiblearray" in message
+    # The remedy that it prints works.
+    execute(
+        thirteen_cluster,
+        message[message.index("CREATE FUNCTION public.same_array_append") : message.index("; then CREATE OR REPLACE")]
+        + "; CREATE OR REPLACE AGGREGATE collect(anyelement) "
+        "(SFUNC = public.same_array_append, STYPE = anyarray, INITCOND = '{}')",
+        name,
+    )
+    assert finding(tried(place, thirteen_cluster, clean_target, name), NAME)["status"] == "ok"
+
+
+def test_nothing_is_created_in_check_mode(
+    source_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    found = tried(place, source_cluster, clean_target, name, _ansible_check_mode=True)
+    assert finding(found, NAME)["message"] == (
+        "Not tried in check mode, because it needs a scratch database on the target."
+    )
