@@ -2,7 +2,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The target, held against the evidence of the source."""
+"""Compare the restored database with the evidence of the source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ module: verify
 short_description: Prove that the restored database is the same as the source
 version_added: 0.1.0
 description:
-  - Holds rows, content digests, schema, owners, grants, sequences and materialized views of a database against the evidence in an archive.
+  - Compares rows, content digests, large objects, sequences and materialized views of a database with the evidence in an archive.
+  - Restores the archive's schema alone into a scratch database on the same server, has C(pg_dump) print the schemas of
+    both databases, compares them object by object, and drops the scratch database.
+  - Compares what exists in the archive's schema, with owners and grants, with what existed on the source.
+  - Compares owner, settings, grants, connection limit, comment, encoding and locale of the database.
   - Any difference fails the module, with what differs.
   - Rows of materialized views and versions of extensions are compared as information.
 author: cht.couch2pg maintainers (@medic)
@@ -20,6 +24,7 @@ extends_documentation_fragment:
   - cht.couch2pg.connection
   - cht.couch2pg.migration
   - cht.couch2pg.job
+  - cht.couch2pg.programs
 options:
   database:
     description: Name of the database; after its promotion, it is found under its real name.
@@ -29,6 +34,13 @@ options:
     description: Folder of the archive that holds the evidence.
     type: path
     required: true
+  accept_differences:
+    description:
+      - Differences of the schema that are right as they are, each exactly as this module reported it.
+      - They stay in the result. A difference of rows can't be accepted.
+    type: list
+    elements: str
+    default: []
   recount:
     description: Whether tables are counted and digested again, even when the restore of this migration did so.
     type: bool
@@ -74,6 +86,12 @@ objects:
   returned: when the verification is done
   type: dict
   sample: {tables: 12, views: 16, functions: 5}
+accepted:
+  description: Differences that O(accept_differences) names.
+  returned: when the verification is done
+  type: list
+  elements: dict
+  sample: []
 information:
   description: Differences that are no fault.
   returned: when the verification is done
@@ -99,13 +117,18 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
     make_module,
     migration_state,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, JOB_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
+    CONNECTION_OPTIONS,
+    JOB_OPTIONS,
+    PROGRAM_OPTIONS,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import promoted
 from ansible_collections.cht.couch2pg.plugins.module_utils.verify import job as verify_job
 
 OPTIONS = {
     "archive": {"type": "path", "required": True},
+    "accept_differences": {"type": "list", "elements": "str", "default": []},
     "recount": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},
 }
@@ -113,7 +136,7 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, OPTIONS)
     options = module.params
     try:
         settings = promoted.current(connection_settings(module), migration_state(module))

@@ -29,22 +29,22 @@ DIFFERENCES = {
     "another owner": (
         "ALTER TABLE couchdb_progress OWNER TO postgres",
         "ALTER TABLE couchdb_progress OWNER TO couch2pg",
-        "public.couchdb_progress has another grants",
+        "table public.couchdb_progress differs",
     ),
     "a lost grant": (
         "REVOKE SELECT ON couchdb FROM superset",
         "SET ROLE couch2pg; GRANT SELECT ON couchdb TO superset; RESET ROLE",
-        "tables: public.couchdb has another grants",
+        "grants TABLE couchdb in public differs",
     ),
     "a lost index": (
         "ALTER INDEX couchdb_doc_uuid RENAME TO elsewhere",
         "ALTER INDEX elsewhere RENAME TO couchdb_doc_uuid",
-        "indexes: public.couchdb_doc_uuid is missing on the target",
+        "index public.couchdb_doc_uuid is missing on the target",
     ),
     "another function": (
         "ALTER FUNCTION refresh_matviews() SET work_mem = '5MB'",
         "ALTER FUNCTION refresh_matviews() RESET work_mem",
-        "functions: public.refresh_matviews() has another settings",
+        "function public.refresh_matviews() differs",
     ),
     "one table more": (
         "CREATE TABLE stranger (x int)",

@@ -99,7 +99,7 @@ class Phases:
         more: dict[str, dict[str, Any]] = {
             "dump": {"staging_dir": str(self.folder / "staging"), "bin_dir": str(self.bin_dir)},
             "restore": {"archive": str(self.archive), "incoming": self.incoming, "bin_dir": str(self.bin_dir)},
-            "verify": {"archive": str(self.archive)},
+            "verify": {"archive": str(self.archive), "bin_dir": str(self.bin_dir)},
             "promote": {"incoming": self.incoming},
         }
         return {**place, **more.get(phase, {})}

@@ -15,7 +15,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import files
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import identifiers
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.matview_graph import reached
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.schema import grantee, roles_named
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.privileges import grantee
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
 from ansible_collections.cht.couch2pg.plugins.module_utils.verify import job as verify_job
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt
@@ -135,12 +135,6 @@ def test_views_between_matviews_count() -> None:
 
 def test_roles_with_spaces_are_read_from_grants() -> None:
     assert grantee("my role SELECT WITH GRANT OPTION") == "my role"
-    schema = {
-        "tables": {
-            "t": {"owner": "o", "grants": ["PUBLIC SELECT", "a b SELECT"], "columns": [{"grants": ["c SELECT"]}]}
-        }
-    }
-    assert roles_named(schema) == {"o", "a b", "c"}
 
 
 def test_a_phase_that_says_the_same_again_changes_nothing() -> None:

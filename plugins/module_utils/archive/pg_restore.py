@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -42,6 +43,25 @@ def unpacked(root: Path, archive_format: str, work: Path) -> Path:
             "Check the free space there, then run again.",
             "unpack_failed",
         )
+    return target
+
+
+def without_rows(root: Path, archive_format: str, work: Path) -> Path:
+    """The archive as pg_restore reads it, as far as it is needed for the schema.
+
+    A compressed tar begins with its list of contents: only that part is unpacked, into ``work``.
+    """
+    archive = root / ARCHIVE_NAMES[archive_format]
+    if archive_format != "tar":
+        return archive
+    target = work / "contents.tar"
+    with tarfile.open(archive, "r|gz") as packed, tarfile.open(target, "w") as unpacked_tar:
+        member = packed.next()
+        if member is None or member.name != "toc.dat":
+            raise MigrationError(
+                f"{archive} doesn't begin with pg_dump's list of contents. Dump again.", "archive_unreadable"
+            )
+        unpacked_tar.addfile(member, packed.extractfile(member))
     return target
 
 

@@ -9,18 +9,22 @@ Every method of moving the data (archive, stream, physical) hands over this same
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..common.clock import utc_now
+from ..common.errors import MigrationError
 from ..postgres import large_objects, role_plan
 from ..postgres.connection import Session
 from ..postgres.database import database_size, find_database, server
+from ..postgres.extension_versions import installed_versions
 from ..postgres.identifiers import qualified, quote
+from ..postgres.objects import left_out, read_objects
 from ..postgres.relations import USER_SCHEMAS, Tables
-from ..postgres.schema import extension_versions, read_schema
 from .digest import TableDigest
 
-FORMAT = 1
+# 2: objects by identity, without definitions.
+FORMAT = 2
 
 _SEQUENCES = """
 SELECT n.nspname AS schema, c.relname AS name, s.seqincrement AS increment
@@ -45,6 +49,20 @@ JOIN pg_catalog.pg_class AS t ON t.oid = x.indrelid AND t.relkind IN ('r', 'p')
 JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
 WHERE {USER_SCHEMAS} AND i.relpersistence <> 't' AND x.indisvalid ORDER BY 1
 """
+
+
+def check_format(evidence: dict[str, Any], root: Path) -> None:
+    """Raise MigrationError ``evidence_format`` for evidence that another version of the collection wrote.
+
+    root: folder of the archive, for the message.
+    """
+    if evidence.get("format") != FORMAT:
+        raise MigrationError(
+            f"Another version of this collection wrote the evidence in {root}, and this version can't compare it. "
+            "Dump again (couch2pg_restart_from: dump).",
+            "evidence_format",
+            path=str(root),
+        )
 
 
 def sequence_values(session: Session) -> dict[str, dict[str, Any]]:
@@ -95,7 +113,7 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
     properties = find_database(session, database)
     if properties is None:
         raise AssertionError(f"connected to {database!r}, which pg_database doesn't list")
-    schema = read_schema(session)
+    objects = read_objects(session)
     sequences = sequence_values(session)
     return {
         "format": FORMAT,
@@ -104,9 +122,10 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
         "snapshot": snapshot,
         "server": server(session),
         "database": dict(properties, bytes=database_size(session, database)),
-        "roles": role_plan.needed(session, schema, properties),
-        "extensions": extension_versions(session),
-        "schema": schema,
+        "roles": role_plan.needed(session, objects, properties),
+        "extensions": installed_versions(session),
+        "objects": objects,
+        "objects_left_out": left_out(session),
         "left_out": tables.left_out,
         "sequences": {name: {"before": value} for name, value in sequences.items()},
         "matviews": matviews(session),

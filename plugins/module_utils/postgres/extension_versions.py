@@ -10,6 +10,13 @@ from typing import Mapping
 from .connection import Session
 from .identifiers import literal, quote
 
+_INSTALLED = "SELECT extname AS name, extversion AS version FROM pg_catalog.pg_extension ORDER BY extname"
+
+
+def installed_versions(session: Session) -> dict[str, str]:
+    """The installed extensions with their versions."""
+    return {row["name"]: row["version"] for row in session.rows(_INSTALLED)}
+
 
 def schemas(wanted: Mapping[str, str], installed: Mapping[str, str]) -> dict[str, str]:
     """The schema of each extension of ``wanted`` that the source has; ``installed`` is schemas by extension."""

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, Optional
 
+from .objects import Objects
 from .privileges import GRANTABLE, grantee
 
 # The new name of each role; None when the role's grants are revoked.
 Moves = Mapping[str, Optional[str]]
 
 
-def moved(schema: dict[str, dict[str, Any]], moves: Moves) -> dict[str, dict[str, Any]]:
-    """``schema`` as expected on the target after ``moves``."""
+def moved(objects: Objects, moves: Moves) -> Objects:
+    """``objects`` as expected on the target after ``moves``."""
     if not moves:
-        return schema
-    found: dict[str, dict[str, Any]] = {}
-    for kind, objects in schema.items():
+        return objects
+    found: Objects = {}
+    for kind, entries in objects.items():
         found[kind] = {}
-        for identity, properties in objects.items():
-            after = _properties(kind, properties, moves) if isinstance(properties, dict) else properties
+        for identity, properties in entries.items():
+            after = _properties(kind, properties, moves)
             name = _identity(kind, identity, moves)
             if name is not None and after is not None:
                 found[kind][name] = after
@@ -65,11 +66,6 @@ def _properties(kind: str, properties: dict[str, Any], moves: Moves) -> dict[str
         # A policy or user mapping without any role left is dropped with its role.
         if properties["roles"] and not after["roles"]:
             return None
-    if kind == "tables":
-        after["columns"] = [
-            dict(column, grants=moved_grants(column["grants"], moves) or None) if column.get("grants") else column
-            for column in properties.get("columns") or []
-        ] or properties.get("columns")
     return after
 
 

@@ -12,9 +12,9 @@ from ..common.errors import MigrationError
 from .connection import Session
 from .database import roles
 from .identifiers import check_length, quote
+from .objects import Objects, roles_named
 from .privileges import grantee
 from .role_mapping import Moves
-from .schema import roles_named
 
 # Members of groups that have privileges, who are not mentioned in the database themselves. Without the current user, an
 # administrator that may have joined the group to read everything.
@@ -48,9 +48,9 @@ class RolePlan:
         return sorted(old for old, new in self.moves.items() if new is None)
 
 
-def needed(session: Session, schema: dict[str, dict[str, Any]], properties: dict[str, Any]) -> list[dict[str, Any]]:
+def needed(session: Session, objects: Objects, properties: dict[str, Any]) -> list[dict[str, Any]]:
     """Every role that owns something, has grants or settings, and all groups of these roles."""
-    names = roles_named(schema) | {properties["owner"]} | {grantee(text) for text in properties["grants"]}
+    names = roles_named(session, objects) | {properties["owner"]} | {grantee(text) for text in properties["grants"]}
     names |= set(properties["role_settings"] or {})
     found: dict[str, dict[str, Any]] = {}
     wanted = _own(names)
@@ -74,20 +74,15 @@ def members(session: Session, names: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def owners(schema: dict[str, dict[str, Any]], properties: dict[str, Any] | None = None) -> set[str]:
+def owners(objects: Objects, properties: dict[str, Any] | None = None) -> set[str]:
     """Roles that own the database or an object in it."""
-    found = {
-        entry["owner"]
-        for objects in schema.values()
-        for entry in objects.values()
-        if isinstance(entry, dict) and entry.get("owner")
-    }
+    found = {entry["owner"] for kind in objects.values() for entry in kind.values() if entry.get("owner")}
     return _own(found | ({properties["owner"]} if properties else set()))
 
 
-def acted_for(schema: dict[str, dict[str, Any]], properties: dict[str, Any] | None = None) -> set[str]:
+def acted_for(objects: Objects, properties: dict[str, Any] | None = None) -> set[str]:
     """Roles that the restoring user must be a member of: owners, and roles with default privileges."""
-    return owners(schema, properties) | _own(identity.rsplit(" ", 2)[0] for identity in schema["default_privileges"])
+    return owners(objects, properties) | _own(identity.rsplit(" ", 2)[0] for identity in objects["default_privileges"])
 
 
 def plan(

@@ -11,9 +11,9 @@ from ..common.errors import MigrationError
 from ..postgres import matview_graph
 from ..postgres.connection import Session
 from ..postgres.database import database_size, databases, find_database, roles, server
+from ..postgres.objects import Objects, read_objects, roles_named
 from ..postgres.privileges import grantee
 from ..postgres.relations import EXTENSION_MEMBER, USER_SCHEMAS, list_tables
-from ..postgres.schema import read_schema, roles_named
 
 # What decides how fast and how safely a database is dumped or restored, and what a new server should have too.
 SETTINGS = (
@@ -124,7 +124,7 @@ def collect(session: Session) -> dict[str, Any]:
     properties = find_database(session, name)
     if properties is None:
         raise AssertionError(f"connected to {name!r}, which pg_database doesn't list")
-    schema = read_schema(session)
+    objects = read_objects(session)
     relations = session.rows(_SIZES)
     tables = list_tables(session)
     return {
@@ -138,8 +138,8 @@ def collect(session: Session) -> dict[str, Any]:
         "matviews": _matviews(session),
         "extensions": {"installed": session.rows(_EXTENSIONS), "available": _available_extensions(session)},
         "collations": session.rows(_COLLATIONS),
-        "owners_and_grants": _owners_and_grants(schema),
-        "roles": roles(session, _roles_involved(schema, properties)),
+        "owners_and_grants": _owners_and_grants(objects),
+        "roles": roles(session, _roles_involved(session, objects, properties)),
     }
 
 
@@ -216,7 +216,7 @@ def _matviews(session: Session) -> list[dict[str, Any]]:
     ]
 
 
-def _owners_and_grants(schema: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _owners_and_grants(objects: Objects) -> list[dict[str, Any]]:
     """Who owns each object, and who was granted what on it."""
     return [
         {
@@ -225,15 +225,15 @@ def _owners_and_grants(schema: dict[str, dict[str, Any]]) -> list[dict[str, Any]
             "owner": properties["owner"],
             "grants": properties.get("grants") or [],
         }
-        for kind, objects in schema.items()
-        for identity, properties in sorted(objects.items())
-        if isinstance(properties, dict) and "owner" in properties
+        for kind, entries in objects.items()
+        for identity, properties in sorted(entries.items())
+        if "owner" in properties
     ]
 
 
-def _roles_involved(schema: dict[str, dict[str, Any]], properties: dict[str, Any]) -> set[str]:
+def _roles_involved(session: Session, objects: Objects, properties: dict[str, Any]) -> set[str]:
     """Roles that own something in the database, were granted something, or have settings of their own in it."""
-    names = roles_named(schema) | {properties["owner"]}
+    names = roles_named(session, objects) | {properties["owner"]}
     names.update(grantee(text) for text in properties["grants"])
     names.update(properties["role_settings"] or {})
     return {name for name in names if not name.startswith("pg_")} - {"PUBLIC"}

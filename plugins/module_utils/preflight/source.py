@@ -17,12 +17,13 @@ from ..evidence import digest
 from ..host import programs
 from ..host.files import check_writable, expand
 from ..jobs.job import read_state
-from ..postgres import role_plan, search_path_checks
+from ..postgres import extension_versions, role_plan, search_path_checks
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
 from ..postgres.database import database_size, find_database, server
 from ..postgres.matview_graph import Matview, read_graph
+from ..postgres.objects import read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
-from ..postgres.schema import extension_versions, read_schema
+from ..postgres.schema import read_schema
 from . import contents as preflight_contents
 from . import disk_plan
 
@@ -134,7 +135,7 @@ class _Source:
             raise MigrationError(f"There is no database {name!r} on the source: check the name.", "database_missing")
         properties["bytes"] = database_size(self.session, name)
         self.facts["database"] = properties
-        self.facts["extensions"] = extension_versions(self.session)
+        self.facts["extensions"] = extension_versions.installed_versions(self.session)
         if properties["encoding"] == "SQL_ASCII":
             self.findings.failure(
                 "encoding",
@@ -180,14 +181,14 @@ class _Source:
 
     def _roles(self) -> None:
         properties = self.facts.get("database")
-        schema = self.schema
-        if properties is None or not schema:
+        if properties is None:
             return
-        wanted = role_plan.needed(self.session, schema, properties)
+        objects = read_objects(self.session)
+        wanted = role_plan.needed(self.session, objects, properties)
         names = [role["name"] for role in wanted]
         self.facts["roles"] = wanted
-        self.facts["owners"] = sorted(role_plan.owners(schema))
-        self.facts["acted_for"] = sorted(role_plan.acted_for(schema))
+        self.facts["owners"] = sorted(role_plan.owners(objects))
+        self.facts["acted_for"] = sorted(role_plan.acted_for(objects))
         self.findings.ok("roles", f"{len(names)} roles own or may use something: {', '.join(names)}")
         members = role_plan.members(self.session, names)
         if members:

@@ -14,6 +14,7 @@ from ..archive.check import check_archive
 from ..archive.identity import load_own, manifest_sha256
 from ..common import restart
 from ..common.errors import MigrationError
+from ..evidence import document as evidence_document
 from ..host import programs
 from ..host.files import expand, read_json
 from ..jobs import job
@@ -122,6 +123,7 @@ def run(context: JobContext) -> dict[str, Any]:
     state = Path(parameters["state_dir"]) / parameters["migration_id"]
     check_archive(root, state, parameters["manifest_sha256"], parameters["jobs"], context.progress)
     evidence = read_json(root / manifest.EVIDENCE)
+    evidence_document.check_format(evidence, root)
     lender = target_database.check_real_database(settings, parameters["database"], parameters["replace_existing"])
     steps = RestoreSteps(state, parameters["server_identity"], parameters["manifest_sha256"])
     resumed = _database(settings, parameters, steps, evidence, lender)
@@ -142,6 +144,7 @@ def run(context: JobContext) -> dict[str, Any]:
         "database": parameters["database"],
         "created_roles": steps.result("roles"),
         "moved_roles": moved,
+        "choices": steps.result("choices"),
         "function_settings": steps.result("functions") or {},
         "function_search_path": steps.result("paths") or {},
         "settings_left_out": steps.result("settings") or [],

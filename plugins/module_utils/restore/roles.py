@@ -21,7 +21,7 @@ FILE = "temporary_roles.json"
 
 def make(session: Session, state: Path, parameters: dict[str, Any], evidence: dict[str, Any]) -> RolePlan:
     """Make the roles that the archive needs and this server lacks; returns what is to happen to all of them."""
-    owning = role_plan.owners(evidence["schema"], evidence["database"])
+    owning = role_plan.owners(evidence["objects"], evidence["database"])
     identity = parameters["server_identity"]
     # An earlier attempt may have made some; they are as good as missing.
     before = _temporary(state, identity)
@@ -30,7 +30,7 @@ def make(session: Session, state: Path, parameters: dict[str, Any], evidence: di
     )
     # Written before they are made: a killed attempt leaves none that nobody drops.
     write_json(state / FILE, {"identity": identity, "names": sorted({*before, *planned.temporary})})
-    role_plan.make(session, planned, role_plan.acted_for(evidence["schema"], evidence["database"]))
+    role_plan.make(session, planned, role_plan.acted_for(evidence["objects"], evidence["database"]))
     return planned
 
 

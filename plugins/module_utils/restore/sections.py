@@ -82,7 +82,7 @@ class Sections:
     def _extensions(self) -> None:
         """Those whose version the operator chose, after the schemas that they need."""
         versions = self._context.parameters["extension_versions"]
-        installed = {name: entry["schema"] for name, entry in self._evidence["schema"]["extensions"].items()}
+        installed = {name: entry["schema"] for name, entry in self._evidence["objects"]["extension"].items()}
         needed = set(extension_versions.schemas(versions, installed).values()) - {"public", "pg_catalog"}
         if needed:
             first = pg_restore.schemas(self._lines, needed)

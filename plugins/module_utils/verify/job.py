@@ -5,37 +5,46 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from ..archive.identity import load_own, manifest_sha256, read_evidence
 from ..common.errors import MigrationError
+from ..common.parallel import run_together
 from ..evidence import digest
+from ..evidence import document as evidence_document
 from ..evidence.document import matviews, sequence_values
+from ..host import programs
 from ..host.files import expand
 from ..jobs import job
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
-from ..postgres import function_paths, large_objects, role_mapping
+from ..postgres import extension_versions, large_objects
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid, database_size, find_database_by_oid, server
 from ..postgres.relations import Table, list_tables
-from ..postgres.schema import extension_versions, read_schema
 from ..record.dumped import dumped_archive
-from . import schema_diff
+from ..schema.differences import sentence
+from .schema import SchemaComparison, compare_schema
 
 SHOWN = 50
+SHOWN_CHARACTERS = 4000
 
 
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
     """Identity of what is compared with what: the database, and the archive of this migration whose evidence counts.
 
-    Raises MigrationError ``manifest_missing`` or ``other_archive``.
+    Raises MigrationError ``manifest_missing``, ``other_archive``, or for a program that is missing or too old.
     """
     root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
-    load_own(root, options["migration_id"], dumped_archive(state))
+    listing = load_own(root, options["migration_id"], dumped_archive(state))
+    bin_dir = options["bin_dir"]
+    programs.check_pg_restore(programs.find("pg_restore", bin_dir), listing["options"]["pg_dump_major"])
     with Session(settings) as session:
+        programs.check_pg_dump(programs.find("pg_dump", bin_dir), session.version)
         return {
             "identity": server_identity(session),
             "oid": current_oid(session),
@@ -56,6 +65,8 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         archive=str(expand(options["archive"])),
         connection=settings.public(),
         restore_folder=str(job.job_folder(options["state_dir"], options["migration_id"], "restore")),
+        bin_dir=options["bin_dir"],
+        accept_differences=options["accept_differences"],
         recount=options["recount"],
         jobs=max(1, options["jobs"]),
     )
@@ -80,29 +91,20 @@ def run(context: JobContext) -> dict[str, Any]:
     started = time.monotonic()
     root = Path(parameters["archive"])
     evidence = read_evidence(root, load_own(root, parameters["migration_id"], parameters["manifest_sha256"]))
-    found, counted = _tables(context, settings, evidence)
-    context.progress.step("schema")
+    evidence_document.check_format(evidence, root)
+    found, counted, schema = _compare(context, settings, root, evidence)
     with Session(settings) as session:
         differences = compare_tables(evidence["tables"], found)
-        target_schema = read_schema(session)
-        majors = (evidence["server"]["major"], server(session)["major"])
-        differences += schema_diff.compare(_expected(evidence["schema"], parameters), target_schema, majors, session)
-        differences += compare_large_objects(evidence.get("large_objects"), large_objects.digest(session))
+        differences += compare_large_objects(evidence["large_objects"], large_objects.digest(session))
         differences += compare_sequences(evidence["sequences"], sequence_values(session))
         refreshed = matviews(session)
         differences += compare_populated(evidence["matviews"], refreshed)
-        information = _information(evidence, refreshed, extension_versions(session))
-        target = {"version": server(session)["version"], "bytes": database_size(session, settings.database)}
-    if differences:
-        words = "; ".join(schema_diff.sentence(difference) for difference in differences[:3])
-        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-        raise MigrationError(
-            f"The target is not the same as the source: {words}{more}. Nothing bears the real name. "
-            "See the details, mend the cause, then run again.",
-            "not_the_same",
-            count=len(differences),
-            differences=differences[:SHOWN],
+        information = schema.information + _information(
+            evidence, refreshed, extension_versions.installed_versions(session)
         )
+        target = {"version": server(session)["version"], "bytes": database_size(session, settings.database)}
+    remaining, accepted = schema.accepting(parameters["accept_differences"])
+    _raise_if_different(differences, remaining)
     return {
         "oid": parameters["database_oid"],
         "manifest_sha256": parameters["manifest_sha256"],
@@ -114,7 +116,8 @@ def run(context: JobContext) -> dict[str, Any]:
         "tables": len(found),
         "digests": found,
         "rows": sum(table["rows"] for table in found),
-        "objects": {kind: len(objects) for kind, objects in target_schema.items()},
+        "objects": schema.objects,
+        "accepted": [_shown(difference) for difference in accepted],
         "matviews": len(refreshed),
         "sequences": len(evidence["sequences"]),
         "information": information,
@@ -122,11 +125,31 @@ def run(context: JobContext) -> dict[str, Any]:
     }
 
 
-def _expected(schema: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
-    """The source's schema, but for what the operator had the restore change on the target."""
-    restored = _restored(parameters) or {}
-    moved = role_mapping.moved(schema, restored.get("moved_roles") or {})
-    return function_paths.expected(moved, restored.get("function_settings") or {})
+def _raise_if_different(rows: list[dict[str, Any]], schema: list[dict[str, Any]]) -> None:
+    differences = rows + schema
+    if not differences:
+        return
+    words = "; ".join(sentence(difference) for difference in differences[:3])
+    more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+    accept = ""
+    if not rows:
+        names = json.dumps([difference["name"] for difference in schema], ensure_ascii=False)
+        accept = f" To keep the target as it is, set couch2pg_accept_differences: {names}"
+    raise MigrationError(
+        f"The target is not the same as the source: {words}{more}. The target was not renamed. "
+        f"Look at the details, fix the cause, then run again.{accept}",
+        "not_the_same",
+        count=len(differences),
+        differences=[_shown(difference) for difference in differences[:SHOWN]],
+    )
+
+
+def _shown(difference: dict[str, Any]) -> dict[str, Any]:
+    """A difference for results, which may be of two large functions."""
+    return {
+        name: value[:SHOWN_CHARACTERS] if name in ("source", "target") and isinstance(value, str) else value
+        for name, value in difference.items()
+    }
 
 
 def _restored(parameters: dict[str, Any]) -> dict[str, Any] | None:
@@ -139,24 +162,53 @@ def _restored(parameters: dict[str, Any]) -> dict[str, Any] | None:
     return value if same else None
 
 
+def _compare(
+    context: JobContext, settings: ConnectionSettings, root: Path, evidence: dict[str, Any]
+) -> tuple[list[dict[str, Any]], str, SchemaComparison]:
+    """Counts and digests of the target's tables, when they were counted, and the comparison of the schema beside it."""
+    parameters = context.parameters
+    restored = _restored(parameters)
+    stop = threading.Event()
+    both = (programs.find("pg_restore", parameters["bin_dir"]), programs.find("pg_dump", parameters["bin_dir"]))
+    tables: list[dict[str, Any]] = []
+
+    def count() -> None:
+        tables.extend(_tables(context, settings, evidence, None if parameters["recount"] else restored, stop))
+
+    def schema() -> SchemaComparison:
+        migration_id = parameters["migration_id"]
+        return compare_schema(settings, migration_id, root, evidence, restored or {}, both, context.work, stop)
+
+    context.progress.step("schema")
+    comparison = run_together(count, schema, stop, one_by_one=parameters["jobs"] == 1)
+    counted = "now" if restored is None or parameters["recount"] else "while restoring"
+    return tables, counted, comparison
+
+
 def _tables(
-    context: JobContext, settings: ConnectionSettings, evidence: dict[str, Any]
-) -> tuple[list[dict[str, Any]], str]:
+    context: JobContext,
+    settings: ConnectionSettings,
+    evidence: dict[str, Any],
+    restored: dict[str, Any] | None,
+    stop: threading.Event,
+) -> list[dict[str, Any]]:
     """Counts and digests of the target: those of the restore, which took them as soon as the data was in, or new ones."""
-    restored = None if context.parameters["recount"] else _restored(context.parameters)
-    if restored is not None:
-        with Session(settings) as session:
-            # A crash of the server since then has emptied them.
-            tables = [table for table in list_tables(session).kept if table.unlogged]
-        again = {row["table"]: row for row in _digests(context, settings, evidence, tables)} if tables else {}
-        return [again.get(row["table"], row) for row in restored["tables"]], "while restoring"
     with Session(settings) as session:
         tables = list_tables(session).kept
-    return _digests(context, settings, evidence, tables), "now"
+    if restored is None:
+        return _digests(context, settings, evidence, tables, stop)
+    # A crash of the server since then has emptied them.
+    unlogged = [table for table in tables if table.unlogged]
+    again = {row["table"]: row for row in _digests(context, settings, evidence, unlogged, stop)} if unlogged else {}
+    return [again.get(row["table"], row) for row in restored["tables"]]
 
 
 def _digests(
-    context: JobContext, settings: ConnectionSettings, evidence: dict[str, Any], tables: list[Table]
+    context: JobContext,
+    settings: ConnectionSettings,
+    evidence: dict[str, Any],
+    tables: list[Table],
+    stop: threading.Event,
 ) -> list[dict[str, Any]]:
     context.progress.step("digests", sum(table.table_bytes for table in tables), "bytes")
     found = digest.digest_tables(
@@ -165,6 +217,7 @@ def _digests(
         context.parameters["jobs"],
         lambda: Session(settings),
         context.progress.advance,
+        stop,
     )
     return [table.as_dict() for table in found]
 
@@ -190,9 +243,9 @@ def _difference(name: str, problem: str, source: Any, target: Any, kind: str = "
     return {"kind": kind, "object": name, "problem": problem, "source": source, "target": target}
 
 
-def compare_large_objects(source: dict[str, Any] | None, target: dict[str, Any]) -> list[dict[str, Any]]:
-    """Whether there are as many with the same content; evidence of earlier versions doesn't tell."""
-    if source is None or source == target:
+def compare_large_objects(source: dict[str, Any], target: dict[str, Any]) -> list[dict[str, Any]]:
+    """Whether there are as many with the same content."""
+    if source == target:
         return []
     problem = "are not as many" if source["count"] != target["count"] else "have other content"
     return [_difference("all", problem, source["count"], target["count"], "large objects")]

@@ -24,9 +24,9 @@ def test_owners_grants_policies_and_defaults_move() -> None:
             "public.t": {
                 "owner": "couch2pg",
                 "grants": ["couch2pg SELECT", "gone SELECT", "other SELECT"],
-                "columns": [{"name": "a", "grants": ["gone UPDATE"]}, {"name": "b", "grants": None}],
             }
         },
+        "column": {"public.t.a": {"grants": ["gone UPDATE"]}},
         "policies": {
             "t: p": {"roles": ["couch2pg", "gone"]},
             "t: q": {"roles": ["gone"]},
@@ -38,20 +38,20 @@ def test_owners_grants_policies_and_defaults_move() -> None:
             "gone * r": {"grants": ["other SELECT"]},
         },
         "user_mappings": {"couch2pg on s": {"roles": ["couch2pg"]}, "gone on s": {"roles": ["gone"]}},
-        "comments": {"table public.t": "couch2pg"},
+        "comment on table": {"public.t": {}},
     }
     assert moved(schema, MOVES) == {
         "tables": {
             "public.t": {
                 "owner": "the app",
                 "grants": ["other SELECT", "the app SELECT"],
-                "columns": [{"name": "a", "grants": None}, {"name": "b", "grants": None}],
             }
         },
+        "column": {"public.t.a": {"grants": []}},
         "policies": {"t: p": {"roles": ["the app"]}, "t: r": {"roles": ["PUBLIC"]}},
         "default_privileges": {"the app public r": {"grants": ["other SELECT"]}},
         "user_mappings": {"the app on s": {"roles": ["the app"]}},
-        "comments": {"table public.t": "couch2pg"},
+        "comment on table": {"public.t": {}},
     }
     assert moved(schema, {}) is schema
 

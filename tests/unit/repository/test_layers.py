@@ -16,7 +16,7 @@ LEVELS: list[set[str]] = [
     {"postgres", "couchdb"},
     {"jobs"},
     {"archive", "evidence", "record", "couch2pg"},
-    {"couch2pg/deployment", "couch2pg/log"},
+    {"couch2pg/deployment", "couch2pg/log", "schema"},
     {"dump", "transfer", "restore", "refresh", "verify", "promote", "handover", "cutover"},
     {"preflight", "rollback", "cleanup", "rehearsal", "status"},
     {"adapter"},

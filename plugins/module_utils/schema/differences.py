@@ -1,0 +1,95 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What differs between a schema as it should be and a schema as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Iterator
+
+from .printed import Entry, Printed
+
+MISSING, EXTRA, DIFFERS = "is missing on the target", "is on the target only", "differs"
+SHOWN_CHARACTERS = 120
+# Options of foreign servers and of user mappings hold passwords.
+_WITH_SECRETS = ("user mapping", "server", "foreign data wrapper", "foreign table")
+_OPTION = re.compile(r"(?<!COMMENT IS )'(?:[^']|'')*'")
+_GRANTED_BY = re.compile(r"SET SESSION AUTHORIZATION .*?\nRESET SESSION AUTHORIZATION;|[^\n]+", re.DOTALL)
+
+
+def compare(expected: Printed, found: Printed) -> list[dict[str, Any]]:
+    """Every object whose texts are not the same, as ``difference`` returns it. ``source`` is the text that is expected."""
+    differences = []
+    for entry in sorted(set(expected) | set(found)):
+        ours, theirs = expected.get(entry, []), found.get(entry, [])
+        # Grants are a set: their order depends on the order in which they were given.
+        if entry.kind in ("grants", "default privileges"):
+            ours, theirs = [_in_order(text) for text in ours], [_in_order(text) for text in theirs]
+        if ours != theirs:
+            problem = MISSING if not theirs else EXTRA if not ours else DIFFERS
+            differences.append(_of_texts(entry, problem, _without(ours, theirs), _without(theirs, ours)))
+    return differences
+
+
+def difference(kind: str, name: str, problem: str, source: Any, target: Any) -> dict[str, Any]:
+    """One difference of the schema, for results: ``{kind, object, problem, source, target, name}``.
+
+    ``name`` is what ``accept_differences`` takes. It ends with a hash of both sides, so that an accepted difference
+    that grows is a new difference.
+    """
+    digest = hashlib.sha256(repr((source, target)).encode(errors="backslashreplace")).hexdigest()[:8]
+    return {
+        "kind": kind,
+        "object": name,
+        "problem": problem,
+        "source": source,
+        "target": target,
+        "name": f"{kind} {name} {problem} ({digest})",
+    }
+
+
+def sentence(found: dict[str, Any]) -> str:
+    """One difference for a person: its name, and the first lines that are not the same."""
+    text = found.get("name") or f"{found['kind']}: {found['object']} {found['problem']}"
+    source, target = found["source"], found["target"]
+    if isinstance(source, str) and isinstance(target, str):
+        source, target = _first_lines(source, target)
+    if source is None and target is None:
+        return str(text)
+    return f"{text} (source {_short(source)}, target {_short(target)})"
+
+
+def _of_texts(entry: Entry, problem: str, ours: list[str], theirs: list[str]) -> dict[str, Any]:
+    source, target = "\n".join(ours), "\n".join(theirs)
+    if entry.kind in _WITH_SECRETS:
+        masked = _OPTION.sub("'***'", source), _OPTION.sub("'***'", target)
+        if problem == DIFFERS and masked[0] == masked[1]:
+            problem = "differs in the value of an option"
+        source, target = masked
+    return difference(entry.kind, entry.object, problem, source, target)
+
+
+def _without(texts: list[str], others: list[str]) -> list[str]:
+    return [text for text in texts if text not in others] or texts
+
+
+def _in_order(text: str) -> str:
+    return "\n".join(sorted(_GRANTED_BY.findall(text)))
+
+
+def _first_lines(source: str, target: str) -> tuple[str, str]:
+    """The first line that only one of the texts has, of each."""
+    ours, theirs = source.split("\n"), target.split("\n")
+    return _first(ours, theirs), _first(theirs, ours)
+
+
+def _first(lines: list[str], others: list[str]) -> str:
+    only: Iterator[str] = (line for line in lines if line not in others)
+    return next(only, lines[0] if lines != others else "").strip()
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."

@@ -1,0 +1,126 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The schema of a database as pg_dump prints it: one text for each object.
+
+Texts of two databases can be compared when one program printed both from one server. Texts from two servers can't:
+each server prints the same expression in its own words.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+from pathlib import Path
+from typing import Dict, List, NamedTuple
+
+from ..common.errors import MigrationError
+from ..host import programs
+from ..host.files import FILE_MODE
+from ..host.programs import Program
+from ..postgres.connection import ConnectionSettings
+
+
+class Entry(NamedTuple):
+    """Which object a text defines, in pg_dump's terms: ``table``, ``public.couchdb``."""
+
+    kind: str
+    object: str
+
+
+# Several texts where pg_dump gives several objects one name: operators of different arguments.
+Printed = Dict[Entry, List[str]]
+
+_OPTIONS = ("--schema-only", "--no-subscriptions", "--no-password")
+_HEADER = re.compile(
+    r"-- Name: (?P<name>.*); Type: (?P<type>[A-Z ]+); Schema: (?P<schema>.*?); Owner: .*?(?:; Tablespace: (?P<tablespace>.*))?"
+)
+_RULE = "--"
+_METHOD = "-- Access method: "
+_ACCESS_METHOD = re.compile(r"SET default_table_access_method = (.*);")
+# The key of \restrict is random: pg_dump prints another one each time.
+_AROUND = re.compile(
+    r"|--|-- PostgreSQL database dump complete|SET default_table(space|_access_method) = .*;|\\(un)?restrict .*"
+)
+# pg_dump names these by the object that they belong to, in words: ``TABLE couchdb``.
+_BESIDE = ("ACL", "COMMENT", "SECURITY LABEL")
+_KINDS = {"ACL": "grants", "DEFAULT ACL": "default privileges"}
+SAID_LINES = 20
+
+
+def print_schema(
+    program: Program, settings: ConnectionSettings, work: Path, stop: threading.Event | None = None
+) -> Printed:
+    """The schema of the database that ``settings`` name, printed by ``program`` (pg_dump). ``work``: a private folder.
+
+    Raises MigrationError ``pg_dump_failed``.
+    """
+    said: list[str] = []
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        output, passfile = Path(folder) / "schema.sql", Path(folder) / "passfile"
+        passfile.touch(mode=FILE_MODE)
+        passfile.write_text(settings.passfile_line(), encoding="utf-8")
+        command = [program.path, *_OPTIONS, f"--dbname={settings.conninfo()}"]
+        code = programs.run(command, settings.environment(passfile), said.append, stop, output)
+        if code == 0:
+            return parse(output.read_text(encoding="utf-8", errors="backslashreplace"))
+    if stop is not None and stop.is_set():
+        raise MigrationError("pg_dump was stopped.", "stopped")
+    reason = next((line for line in said if "error:" in line), said[0] if said else "it gave no reason")
+    raise MigrationError(
+        f"pg_dump could not print the schema of {settings.database!r}: {reason}. Fix the cause, then run again.",
+        "pg_dump_failed",
+        exit_code=code,
+        messages=said[:SAID_LINES],
+    )
+
+
+def parse(text: str) -> Printed:
+    """The objects in what ``pg_dump --schema-only`` printed. Statements about the session belong to no object."""
+    bodies: dict[Entry, list[list[str]]] = {}
+    body: list[str] = []
+    access_method = before = ""
+    for line in text.split("\n"):
+        header = _HEADER.fullmatch(line) if before == _RULE else None
+        if header:
+            body = _properties(header, access_method)
+            bodies.setdefault(_entry(header), []).append(body)
+        else:
+            body.append(line)
+        changed = _ACCESS_METHOD.fullmatch(line)
+        access_method = changed[1] if changed else access_method
+        before = line
+    return {entry: sorted(_text(body) for body in found) for entry, found in bodies.items()}
+
+
+def _entry(header: re.Match[str]) -> Entry:
+    kind, schema, name = header["type"], header["schema"], header["name"]
+    if kind in _BESIDE:
+        name = name if schema == "-" else f"{name} in {schema}"
+    elif schema != "-":
+        name = f"{schema}.{name}"
+    return Entry(_KINDS.get(kind, kind.lower()), name)
+
+
+def _properties(header: re.Match[str], access_method: str) -> list[str]:
+    """What pg_dump says of an object before its statements."""
+    found = []
+    if header["type"] in ("TABLE", "MATERIALIZED VIEW"):
+        found.append(f"{_METHOD}{access_method}")
+    if header["tablespace"]:
+        found.append(f"-- Tablespace: {header['tablespace']}")
+    return found
+
+
+def _text(body: list[str]) -> str:
+    """The statements of one object, without the comments and the settings of the session around them."""
+    if any(line.startswith("PARTITION BY ") for line in body):
+        # pg_dump leaves the setting as it was for the table before: a partitioned table has no storage.
+        body = [line for line in body if not line.startswith(_METHOD)]
+    first, last = 0, len(body)
+    while first < last and body[first] in ("", _RULE):
+        first += 1
+    while last > first and _AROUND.fullmatch(body[last - 1]):
+        last -= 1
+    return "\n".join(body[first:last])

@@ -1,0 +1,128 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the source had beside rows: its objects, the database's properties and the memberships of its roles."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Iterator, Mapping
+
+from ..postgres.identifiers import quote
+from ..postgres.objects import Objects, comparable_grants
+from ..postgres.role_mapping import Moves, moved, moved_database
+from ..schema.differences import difference
+
+Difference = Mapping[str, Any]
+NARROW_PUBLIC_SINCE = 150000
+_EXACT = ("owner", "connection_limit", "comment", "encoding", "lc_collate", "lc_ctype", "locale_provider")
+
+
+def compare_objects(source: Objects, found: Objects, moves: Moves, versions: tuple[int, int]) -> list[dict[str, Any]]:
+    """Objects of the source that are not in ``found``, or that have another owner or other grants there.
+
+    found: what the archive's schema made on the target's server. versions: ``server_version_num`` of source and target.
+    Objects that only ``found`` has are not looked for: the texts that pg_dump prints tell of those.
+    """
+    differences = []
+    for kind, entries in sorted(moved(source, moves).items()):
+        there = found.get(kind, {})
+        for identity, expected in sorted(entries.items()):
+            actual = there.get(identity)
+            if actual is None:
+                # A column whose grants were all revoked has no entry.
+                if kind != "column" or comparable_grants(expected["grants"], versions):
+                    differences.append(difference(kind, identity, "is missing in the archive", None, None))
+                continue
+            differences += _of_object(kind, identity, expected, actual, versions)
+    return differences
+
+
+def _of_object(
+    kind: str, identity: str, source: Mapping[str, Any], found: Mapping[str, Any], versions: tuple[int, int]
+) -> Iterator[dict[str, Any]]:
+    for name in ("owner", "columns", "roles", "grants"):
+        ours, theirs = source.get(name), found.get(name)
+        if name == "grants":
+            ours, theirs = (comparable_grants(texts or (), versions) for texts in (ours, theirs))
+            if (kind, identity) == ("schema", "public"):
+                ours = _narrow(ours, theirs, versions)
+        elif isinstance(ours, list) and isinstance(theirs, list):
+            # The order of columns is no loss: pg_dump puts inherited columns first.
+            ours, theirs = sorted(ours), sorted(theirs)
+        if ours != theirs:
+            only = _without(ours, theirs), _without(theirs, ours)
+            has = "has other" if name != "owner" else "has another"
+            yield difference(kind, identity, f"{has} {name} in the archive", *only)
+
+
+def _without(some: Any, others: Any) -> Any:
+    return [one for one in some if one not in others] if isinstance(some, list) and isinstance(others, list) else some
+
+
+def _narrow(ours: list[str], theirs: list[str], versions: tuple[int, int]) -> list[str]:
+    """Without the right to create that every role had in public before PostgreSQL 15, where only that is missing.
+
+    pg_dump before 15 doesn't dump it. Preflight tells whether couch2pg needs it.
+    """
+    if versions[0] < NARROW_PUBLIC_SINCE <= versions[1] and "PUBLIC CREATE" not in theirs:
+        return [text for text in ours if text != "PUBLIC CREATE"]
+    return ours
+
+
+def expected_properties(evidence: Mapping[str, Any], restored: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties that the restore gave the database: those of the source, or of an empty database that it replaces."""
+    if restored.get("lender"):
+        return dict(restored["properties"])
+    return moved_database(evidence["database"], restored.get("moved_roles") or {})
+
+
+def compare_properties(
+    expected: Mapping[str, Any], found: Mapping[str, Any], left_out: Iterable[str]
+) -> list[dict[str, Any]]:
+    """Properties of the database that are not as expected. ``left_out``: settings that the target's server refused."""
+    differences = []
+
+    def add(name: str, ours: Any, theirs: Any) -> None:
+        if ours != theirs:
+            differences.append(difference("database", name.replace("_", " "), "differs", ours, theirs))
+
+    for name in _EXACT:
+        add(name, expected[name], found[name])
+    add("locale", _locale(expected["locale"]), _locale(found["locale"]))
+    add("grants", sorted(expected["grants"]), sorted(found["grants"]))
+    refused = set(left_out)
+    add("settings", _settings(expected["settings"], refused), _settings(found["settings"], refused))
+    ours, theirs = expected["role_settings"] or {}, found["role_settings"] or {}
+    for role in sorted(set(ours) | set(theirs)):
+        settings = (_settings(side.get(role), refused) for side in (ours, theirs))
+        add(f"settings of role {role}", *settings)
+    return differences
+
+
+def _locale(name: str | None) -> str:
+    """Without what a newer server writes otherwise: ICU's en_US is en-US from PostgreSQL 16 on."""
+    return (name or "").replace("_", "-").lower()
+
+
+def _settings(settings: Iterable[str] | None, refused: set[str]) -> list[str]:
+    return sorted(setting for setting in settings or () if setting not in refused)
+
+
+def compare_memberships(
+    wanted: Iterable[Mapping[str, Any]], there: Iterable[Mapping[str, Any]], moves: Moves
+) -> list[dict[str, Any]]:
+    """Memberships of the source's roles that the target lacks, between roles that the target has.
+
+    ``wanted`` and ``there``: roles as ``database.roles`` returns them.
+    """
+    groups = {role["name"]: set(role["member_of"]) for role in there}
+    lacking = []
+    for role in wanted:
+        name = moves.get(role["name"], role["name"])
+        for group in (moves.get(group, group) for group in role["member_of"]):
+            if name in groups and group is not None and group not in groups[name]:
+                statement = f"GRANT {quote(group)} TO {quote(str(name))}"
+                lacking.append(
+                    difference("role", str(name), f"is not a member of {group} (remedy: {statement})", None, None)
+                )
+    return lacking

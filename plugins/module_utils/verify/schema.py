@@ -1,0 +1,84 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The schema of the restored database, compared with the schema of the archive and with the facts of the source."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterable, Mapping
+
+from ..common.errors import MigrationError
+from ..host.programs import Program
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.database import find_database, roles
+from ..postgres.objects import large_objects
+from ..schema.differences import compare
+from ..schema.expected import Changes, expected_schema
+from ..schema.printed import print_schema
+from . import facts
+
+
+@dataclass(frozen=True)
+class SchemaComparison:
+    """differences: what is wrong. information: what is no fault. objects: number of objects of each kind."""
+
+    differences: list[dict[str, Any]]
+    information: list[dict[str, Any]]
+    objects: dict[str, int]
+
+    def accepting(self, names: Iterable[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The differences that remain, and those that ``names`` accept."""
+        accepted = set(names)
+        remaining = [found for found in self.differences if found["name"] not in accepted]
+        return remaining, [found for found in self.differences if found["name"] in accepted]
+
+
+def compare_schema(
+    settings: ConnectionSettings,
+    migration_id: str,
+    root: Path,
+    evidence: Mapping[str, Any],
+    restored: Mapping[str, Any],
+    programs: tuple[Program, Program],
+    work: Path,
+    stop: threading.Event,
+) -> SchemaComparison:
+    """Everything but rows.
+
+    restored: the result of the restore that made this database; empty when another program restored it.
+    programs: pg_restore and pg_dump. work: a private folder.
+    """
+    changes = Changes.of_restore(restored)
+    expected = expected_schema(settings, migration_id, root, evidence, changes, programs, work, stop)
+    differences = compare(expected.printed, print_schema(programs[1], settings, work, stop))
+    with Session(settings) as session:
+        versions = (evidence["server"]["version_number"], session.version)
+        # Large objects are rows to pg_dump: their owners and grants are not in its schema.
+        there = dict(expected.objects, **{"large object": large_objects(session)})
+        differences += facts.compare_objects(evidence["objects"], there, changes.moves, versions)
+        properties = find_database(session, settings.database)
+        if properties is None:
+            raise MigrationError(f"There is no database {settings.database!r} at {settings.place}.", "database_missing")
+        wanted = facts.expected_properties(evidence, restored)
+        differences += facts.compare_properties(wanted, properties, restored.get("settings_left_out") or ())
+        names = {changes.moves.get(role["name"], role["name"]) for role in evidence["roles"]}
+        lacking = facts.compare_memberships(evidence["roles"], roles(session, names - {None}), changes.moves)
+    # The restore promised the memberships of the roles that it created; others are the operator's own.
+    created = set(restored.get("created_roles") or ())
+    differences += [found for found in lacking if found["object"] in created]
+    information = [found for found in lacking if found["object"] not in created]
+    information += [
+        {
+            "kind": row["kind"],
+            "object": row["identity"],
+            "problem": f"was not carried over: {row['reason']}",
+            "source": None,
+            "target": None,
+        }
+        for row in evidence["objects_left_out"]
+    ]
+    counts = {kind: len(entries) for kind, entries in evidence["objects"].items() if entries}
+    return SchemaComparison(differences, information, counts)
