@@ -97,7 +97,7 @@ class CopyProgress(_Probe):
             elif finished:
                 self._finished.update(key for key in self._begun if key.split(".", 1)[1] == finished.group(1))
 
-    def _look(self, session: Session) -> tuple[int, str]:
+    def _measure(self, session: Session) -> tuple[int, str]:
         running = {}
         if session.version >= COPY_SINCE:
             running = {row["table"]: row for row in session.rows(_COPIES, [APPLICATION_NAME])}
@@ -127,7 +127,7 @@ class IndexProgress(_Probe):
         super().__init__(settings)
         self._indexes = indexes
 
-    def _look(self, session: Session) -> tuple[int, str]:
+    def _measure(self, session: Session) -> tuple[int, str]:
         there = {row["index"] for row in session.rows(_INDEXES)}
         done = sum(index["bytes"] for index in self._indexes if index["index"] in there)
         builds = session.rows(_BUILDS) if session.version >= BUILDS_SINCE else []
@@ -146,6 +146,6 @@ class IndexProgress(_Probe):
 class DatabaseSize(_Probe):
     """The size of a database in bytes, for servers that report nothing better."""
 
-    def _look(self, session: Session) -> tuple[int, str]:
+    def _measure(self, session: Session) -> tuple[int, str]:
         size = session.value("SELECT pg_catalog.pg_database_size(pg_catalog.current_database())")
         return int(size), ""
