@@ -21,7 +21,7 @@ from typing import Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import check as archive_check
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
@@ -48,7 +48,7 @@ def archive(tmp_path: Path) -> Path:
     root = tmp_path / "archive"
     root.mkdir()
     (root / "data").write_bytes(b"some rows")
-    write_json(root / manifest.MANIFEST, dict(manifest.create(root, 1), migration_id="m"))
+    write_json(root / layout.MANIFEST, dict(manifest.create(root, 1), migration_id="m"))
     return root
 
 
@@ -59,7 +59,7 @@ def long_archive(archive: Path) -> Path:
         stream.truncate(LONG)
     listing = manifest.load(archive)
     listing["files"][0]["bytes"] = listing["bytes"] = LONG
-    write_json(archive / manifest.MANIFEST, listing)
+    write_json(archive / layout.MANIFEST, listing)
     return archive
 
 
