@@ -45,17 +45,7 @@ def require_psycopg2(module: AnsibleModule) -> None:
 def connection_settings(module: AnsibleModule) -> ConnectionSettings:
     """Where the options of ``CONNECTION_OPTIONS`` point; fails the module when psycopg2 is missing."""
     require_psycopg2(module)
-    options = module.params
-    return ConnectionSettings(
-        database=options["database"],
-        host=options["login_host"],
-        port=options["login_port"],
-        user=options["login_user"],
-        password=options["login_password"],
-        unix_socket=options["login_unix_socket"],
-        ssl_mode=options["ssl_mode"],
-        ca_cert=options["ca_cert"],
-    )
+    return ConnectionSettings.from_options(module.params)
 
 
 def fail(module: AnsibleModule, error: MigrationError, **extra: Any) -> NoReturn:

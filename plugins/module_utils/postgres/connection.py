@@ -11,7 +11,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Protocol, Sequence
 
 from ..common.errors import MigrationError
 
@@ -27,6 +27,7 @@ else:
     PSYCOPG2_IMPORT_ERROR = None
 
 APPLICATION_NAME = "cht.couch2pg"
+COPY_BYTES = 1 << 18
 
 # What changes how a value looks as text, or ends a session that works for hours.
 PINNED_SETTINGS = {
@@ -102,6 +103,20 @@ class ConnectionSettings:
     def restored(cls, public: Mapping[str, Any], password: str | None) -> ConnectionSettings:
         """The settings that ``public`` described, with their password."""
         return cls(**public, password=password)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> ConnectionSettings:
+        """The settings that a module's connection options give (``login_host``, ``login_port`` ...)."""
+        return cls(
+            database=options["database"],
+            host=options["login_host"],
+            port=options["login_port"],
+            user=options["login_user"],
+            password=options["login_password"],
+            unix_socket=options["login_unix_socket"],
+            ssl_mode=options["ssl_mode"],
+            ca_cert=options["ca_cert"],
+        )
 
     def libpq(self) -> dict[str, str]:
         """Connection parameters for libpq, without the password."""
@@ -239,11 +254,24 @@ class Session:
         except psycopg2.Error as error:
             raise _query_error(self.settings, error) from error
 
-    def copy_out(self, sql: str, write: Callable[[bytes], None]) -> None:
-        """Run a ``COPY ... TO STDOUT`` and hand what it says to ``write``, piece by piece."""
+    def copy_out(self, sql: str, write: Callable[[bytes], object]) -> int:
+        """Run a ``COPY ... TO STDOUT`` and hand its output to ``write``, piece by piece; returns the number of rows."""
         try:
             with self._connection.cursor() as cursor:
                 cursor.copy_expert(sql, _Sink(write))
+                return int(cursor.rowcount)
+        except psycopg2.Error as error:
+            raise _query_error(self.settings, error) from error
+
+    def copy_in(self, sql: str, source: Readable) -> int:
+        """Run a ``COPY ... FROM STDIN`` with what ``source`` returns until its end; returns the number of rows.
+
+        An exception of ``source.read`` aborts the COPY.
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.copy_expert(sql, source, COPY_BYTES)
+                return int(cursor.rowcount)
         except psycopg2.Error as error:
             raise _query_error(self.settings, error) from error
 
@@ -260,10 +288,17 @@ class Session:
             raise _query_error(self.settings, error) from error
 
 
+class Readable(Protocol):
+    """As much of a file as a COPY needs that reads from it."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+
+
 class _Sink:
     """As much of a file as psycopg2 asks for."""
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
+    def __init__(self, write: Callable[[bytes], object]) -> None:
         self.write = write
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from ..archive import pg_restore
-from ..archive.messages import Message, sentence
+from ..archive.messages import sentence
 from ..archive.scratch import drop_left_over, restore_section, scratch_database
 from ..common.findings import Findings
 from ..host import programs
@@ -50,9 +50,9 @@ def examine(
     findings.failure(NAME, f"The target can't restore the source's schema. {shown}{more}", statements=failures)
 
 
-def _one_for_each_entry(messages: list[Message]) -> list[Message]:
+def _one_for_each_entry(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The first message of each entry of the archive: an object that could not be created has no owner and no grants."""
-    first: dict[str, Message] = {}
+    first: dict[str, dict[str, Any]] = {}
     for message in messages:
         first.setdefault(message["entry"], message)
     return list(first.values())
@@ -65,7 +65,7 @@ class _Rehearsal:
         self.source = source
         self.program = programs.find("pg_restore", options["bin_dir"])
 
-    def run(self, schema: bytes) -> list[Message]:
+    def run(self, schema: bytes) -> list[dict[str, Any]]:
         """The messages of pg_restore that are failures, and those of our own changes."""
         migration_id, name = self.options["migration_id"], f"{self.options['incoming']}_scratch"
         with Session(self.settings.maintenance) as session:
@@ -84,7 +84,7 @@ class _Rehearsal:
             lender = find_database(session, self.settings.database)
         return str((lender or moved_database(self.source["database"], planned.moves))["owner"])
 
-    def _restore(self, archive: Path, scratch: ConnectionSettings, planned: RolePlan) -> list[Message]:
+    def _restore(self, archive: Path, scratch: ConnectionSettings, planned: RolePlan) -> list[dict[str, Any]]:
         lines = pg_restore.read_list(self.program, archive)
         lines = self._extensions(archive, scratch, lines)
         found = self._section("pre-data", archive, scratch, lines)
@@ -98,7 +98,9 @@ class _Rehearsal:
                 role_transfer.transfer(session, planned.moves)
         return failures
 
-    def _section(self, section: str, archive: Path, scratch: ConnectionSettings, lines: list[str]) -> list[Message]:
+    def _section(
+        self, section: str, archive: Path, scratch: ConnectionSettings, lines: list[str]
+    ) -> list[dict[str, Any]]:
         return restore_section(self.program, section, archive, lines, scratch, self.options["tablespaces"])
 
     def _extensions(self, archive: Path, scratch: ConnectionSettings, lines: list[str]) -> list[str]:

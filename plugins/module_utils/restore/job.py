@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
-from ..archive import layout
+from ..archive import manifest
 from ..archive.check import check_archive
 from ..archive.identity import load_own, manifest_sha256
 from ..common import restart
@@ -49,7 +49,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
         check_no_pooler(session)
         identity = server_identity(session)
     root = expand(options["archive"])
-    if not (root / layout.MANIFEST).exists():
+    if not (root / manifest.MANIFEST).exists():
         return {"identity": identity, "manifest_sha256": None}
     state = expand(options["state_dir"]) / options["migration_id"]
     listing = load_own(root, options["migration_id"], dumped_archive(state))
@@ -117,18 +117,30 @@ def run(context: JobContext) -> dict[str, Any]:
     What an earlier attempt has done is not done again: sections, tables with their rows, indexes, digests.
     """
     parameters = context.parameters
-    settings = context.connection()
     root = Path(parameters["archive"])
-    started = time.monotonic()
     state = Path(parameters["state_dir"]) / parameters["migration_id"]
     check_archive(root, state, parameters["manifest_sha256"], parameters["jobs"], context.progress)
-    evidence = read_json(root / layout.EVIDENCE)
+    evidence = read_json(root / manifest.EVIDENCE)
     evidence_document.check_format(evidence, root)
+    return restore(context, root, evidence)
+
+
+def restore(
+    context: JobContext, root: Path, evidence: dict[str, Any], load_rows: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Restore the archive in the folder ``root``; ``load_rows`` loads the rows that the archive does not contain.
+
+    The job's parameters are those of ``job_spec``.
+    """
+    parameters = context.parameters
+    settings = context.connection()
+    started = time.monotonic()
+    state = Path(parameters["state_dir"]) / parameters["migration_id"]
     lender = target_database.check_real_database(settings, parameters["database"], parameters["replace_existing"])
     steps = RestoreSteps(state, parameters["server_identity"], parameters["manifest_sha256"])
     resumed = _database(settings, parameters, steps, evidence, lender)
     incoming = settings.to(parameters["incoming"])
-    sections = Sections(context, incoming, root, evidence, steps)
+    sections = Sections(context, incoming, root, evidence, steps, load_rows)
     sections.run()
     moved = restore_roles.finish(incoming, state, steps, parameters["server_identity"])
     context.progress.step("analyze", len(evidence["tables"]), "tables")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..archive import pg_restore
-from ..archive.messages import Listener, Message, sentence
+from ..archive.messages import Listener, sentence
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..evidence import digest
@@ -28,6 +28,8 @@ from .steps import RestoreSteps
 class Sections:
     """One restore's sections. ``steps`` knows which are done, and is told of the others.
 
+    ``load_rows`` loads the rows that the archive does not contain, after the archive's own rows.
+
     harmless: the harmless messages of pg_restore.
     seconds: how long each section took.
     """
@@ -39,7 +41,9 @@ class Sections:
         root: Path,
         evidence: dict[str, Any],
         steps: RestoreSteps,
+        load_rows: Callable[[], None] | None = None,
     ) -> None:
+        self._load_rows = load_rows
         self._context = context
         self._incoming = incoming
         self._root = root
@@ -51,7 +55,7 @@ class Sections:
         self._program = programs.find("pg_restore", context.parameters["bin_dir"])
         self._archive = root
         self._lines: list[str] = []
-        self.harmless: list[Message] = []
+        self.harmless: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
 
     def run(self) -> None:
@@ -77,6 +81,11 @@ class Sections:
                 self._steps.mark("paths", {**(self._steps.result("paths") or {}), **paths})
         if not self._steps.result("data"):
             self._data()
+        if self._load_rows is not None and not self._steps.result("rows"):
+            started = time.monotonic()
+            self._load_rows()
+            self._done("rows")
+            self.seconds["rows"] = time.monotonic() - started
         self._post_data_and_digests()
 
     def _extensions(self) -> None:
@@ -178,7 +187,7 @@ def _run_pg_restore(
     listener: Listener,
     on_line: Callable[[str], None],
     stop: threading.Event,
-) -> list[Message]:
+) -> list[dict[str, Any]]:
     """One run of pg_restore; returns its harmless messages, raises for every other one and for a bad exit code."""
 
     def listen(line: str) -> None:

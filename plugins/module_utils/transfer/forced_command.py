@@ -1,14 +1,14 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The forced command that sshd runs on the source for the key of a transfer: it serves one archive, read-only.
+"""What sshd runs on the source for the key of a transfer, whatever that asks for: it serves one archive, and only reads it.
 
-This file is copied into the gate's folder and runs there alone, without the rest of the core::
+The file is copied into the folder of the gate and runs there alone, without the rest of the core::
 
     <state_dir>/<migration_id>/gate/
         gate.py        this file
-        gate.json      the archive, the expiry time, and the files that were created for the key
-        rsyncd.conf    configuration of the rsync daemon on the ssh connection: one read-only module
+        gate.json      what it serves, until when, and what was made for it
+        rsyncd.conf    for rsync as a daemon on the pipe: one module, read-only, nothing outside its folder
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ from typing import Any, Iterator
 
 SETTINGS = "gate.json"
 CONFIGURATION = "rsyncd.conf"
-# The commands that the key may run. The first one is rsync's own for a daemon; it contains no path and no option.
+# All that the key may ask for. The first is what rsync asks for when it wants a daemon; it names no path and no option.
 SERVE = "rsync --server --daemon ."
-CHECK = "cht.couch2pg check"
+KNOCK = "cht.couch2pg knock"
 CLOSE = "cht.couch2pg close"
 WELCOME = "cht.couch2pg gate"
-# The comment of this collection's lines in authorized_keys: migration_id and expiry time (seconds since the epoch).
+# The comment of our lines in authorized_keys: which migration, and until when (seconds since 1970).
 MARK = re.compile(r"cht\.couch2pg:transfer:([A-Za-z0-9_][A-Za-z0-9._-]*):(\d+)$")
 NICE = 10
 
 
 def mark(migration_id: str, expires: int) -> str:
-    """The comment for a line in authorized_keys."""
+    """The comment of a line."""
     return f"cht.couch2pg:transfer:{migration_id}:{expires}"
 
 
 def without_ours(text: str, migration_id: str, now: float) -> str:
-    """``authorized_keys`` without this migration's lines and without expired lines of any migration; the rest is unchanged."""
+    """``authorized_keys`` without our lines of this migration, and without expired ones of any; the rest byte for byte."""
     kept: list[str] = []
     for line in text.splitlines(keepends=True):
         found = MARK.search(line.rstrip("\r\n"))
         if found is None or (found.group(1) != migration_id and int(found.group(2)) > now):
             kept.append(line)
         elif kept and not line.endswith("\n"):
-            # The file had no newline at its end before this line was added.
+            # The file ended without a newline before our line came.
             kept[-1] = kept[-1].rstrip("\n")
     return "".join(kept)
 
 
 def with_line(text: str, line: str) -> str:
-    """``authorized_keys`` with one more line, so that ``without_ours`` restores the original bytes."""
+    """``authorized_keys`` with one more line, which ``without_ours`` can take away again without a trace."""
     return f"{text}\n{line}" if text and not text.endswith("\n") else f"{text}{line}\n"
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``folder`` while changing files in it."""
+    """One at a time changes the files in ``folder``."""
     descriptor = os.open(str(folder), os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -71,7 +71,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace the content of a file atomically, keeping its mode and owner."""
+    """Replace a file by ``text``, keeping mode and owner: written beside, then renamed."""
     before = path.stat() if path.exists() else None
     descriptor, beside = tempfile.mkstemp(dir=str(path.parent), prefix=".couch2pg-")
     try:
@@ -90,7 +90,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def read(path: Path) -> str:
-    """The text of a file (undecodable bytes as surrogates); empty when it doesn't exist."""
+    """The text of a file, losslessly; empty when there is none."""
     try:
         return path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
@@ -98,7 +98,7 @@ def read(path: Path) -> str:
 
 
 def withdraw(settings: dict[str, Any], now: float) -> bool:
-    """Remove the key's line and the files created for it; returns whether there was a line."""
+    """Take the key back: its line, and what was made for it. Whether there was something to take."""
     keys = Path(settings["authorized_keys"])
     if not keys.parent.is_dir():
         return False
@@ -111,14 +111,14 @@ def withdraw(settings: dict[str, Any], now: float) -> bool:
             with suppress(FileNotFoundError):
                 keys.unlink()
     if "folder" in settings["made"]:
-        # Not empty when someone has added files in the meantime.
+        # Somebody may have put something else there meanwhile.
         with suppress(OSError):
             keys.parent.rmdir()
     return after != before
 
 
 def remove_files(folder: Path) -> None:
-    """Remove the gate's files and its folder; the folder stays when it contains something else."""
+    """Remove the gate's own folder; a file that isn't ours keeps it."""
     with suppress(OSError):
         for path in folder.iterdir():
             if path.is_file():
@@ -127,26 +127,26 @@ def remove_files(folder: Path) -> None:
 
 
 def main(folder: Path) -> int:
-    """Serve one connection; returns the exit code."""
+    """Answer one connection."""
     settings = json.loads(read(folder / SETTINGS))
-    command = os.environ.get("SSH_ORIGINAL_COMMAND", "")
+    asked = os.environ.get("SSH_ORIGINAL_COMMAND", "")
     if time.time() >= settings["expires"]:
         sys.stderr.write("cht.couch2pg: this key has expired. Run the playbook again.\n")
         return 1
-    if command == SERVE:
+    if asked == SERVE:
         os.nice(NICE)
-        # A new environment, because the client may have set variables.
+        # Nothing that the other side may have set in the environment goes along.
         environment = {"PATH": os.defpath, "LC_ALL": "C", "COUCH2PG_JOB": str(folder)}
-        arguments = [settings["rsync"], "--server", "--daemon", f"--config={folder / CONFIGURATION}", "."]
-        os.execve(settings["rsync"], arguments, environment)
-    if command == CHECK:
+        command = [settings["rsync"], "--server", "--daemon", f"--config={folder / CONFIGURATION}", "."]
+        os.execve(settings["rsync"], command, environment)
+    if asked == KNOCK:
         sys.stdout.write(f"{WELCOME} {settings['migration_id']}\n")
         return 0
-    if command == CLOSE:
+    if asked == CLOSE:
         withdraw(settings, time.time())
         remove_files(folder)
         return 0
-    sys.stderr.write("cht.couch2pg: refused: this key may only read the archive of its migration.\n")
+    sys.stderr.write("cht.couch2pg: this key only reads the archive of its migration. Refused.\n")
     return 1
 
 

@@ -16,8 +16,9 @@ LEVELS: list[set[str]] = [
     {"postgres", "couchdb"},
     {"jobs"},
     {"archive", "evidence", "record", "couch2pg"},
-    {"couch2pg/deployment", "couch2pg/log", "schema"},
+    {"pipeline", "couch2pg/deployment", "couch2pg/log", "schema"},
     {"dump", "transfer", "restore", "refresh", "verify", "promote", "handover", "cutover"},
+    {"stream"},
     {"preflight", "rollback", "cleanup", "rehearsal", "status"},
     {"adapter"},
 ]

@@ -1,0 +1,120 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A process that copies chunks: ``python -m ...pipeline.worker``, one pipeline from the source to the target.
+
+Each worker is a process of its own, because Python's threads would wait for each other at every row. It reads JSON lines from
+its standard input: first the two connections, with passwords, and the snapshot, then one chunk a line. It answers each chunk with
+``{"chunk": key, "rows": ...}`` or ``{"error": {...}}``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import threading
+from contextlib import suppress
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..evidence.snapshot import open_reader
+from ..postgres.connection import ConnectionSettings, Session
+from . import marks
+from .chunks import Chunk
+
+PIPE_BYTES = 1 << 20
+_F_SETPIPE_SZ = 1031
+
+
+def main() -> int:
+    """Copy chunks until standard input ends."""
+    setup = json.loads(sys.stdin.readline())
+    try:
+        source = open_reader(ConnectionSettings.restored(setup["source"], setup["source_password"]), setup["snapshot"])
+        target = Session(ConnectionSettings.restored(setup["target"], setup["target_password"]))
+        # One synchronous commit after all rows makes them durable.
+        target.execute("SET synchronous_commit = off")
+        for line in sys.stdin:
+            chunk = Chunk(**json.loads(line))
+            _answer({"chunk": chunk.key, "rows": copy_chunk(source, target, chunk)})
+    except MigrationError as error:
+        _answer({"error": error.as_dict()})
+        return 1
+    return 0
+
+
+def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
+    """Copy the rows of ``chunk`` and mark it, in one transaction of the target; returns the number of rows."""
+    pipe = _Pipe()
+    target.execute("BEGIN")
+    try:
+        sender = threading.Thread(target=pipe.fill, args=(source, chunk.copy_out))
+        sender.start()
+        try:
+            received = target.copy_in(chunk.copy_in, pipe)
+        finally:
+            pipe.stop_reading()
+            sender.join()
+        if pipe.failure is not None:
+            raise pipe.failure
+        if received != pipe.sent:
+            raise MigrationError(
+                f"The source sent {pipe.sent} rows of {chunk.table}, and the target received {received}. Run again.",
+                "rows_differ",
+                table=chunk.table,
+            )
+        marks.add(target, chunk.key, received)
+        target.execute("COMMIT")
+    except MigrationError:
+        # An error of the source ends the target's COPY with an error that says less.
+        if pipe.failure is not None:
+            raise pipe.failure from None
+        raise
+    return received
+
+
+class _Pipe:
+    """A file for the target's COPY to read, filled by the source's COPY."""
+
+    def __init__(self) -> None:
+        self._reading, writing = os.pipe()
+        fcntl.fcntl(writing, _F_SETPIPE_SZ, PIPE_BYTES)
+        self._writer = os.fdopen(writing, "wb", buffering=PIPE_BYTES)
+        self.failure: MigrationError | None = None
+        self.sent = 0
+
+    def fill(self, source: Session, statement: str) -> None:
+        """Write what the source sends. A failure is kept for the reader, which sees it before the end of the file."""
+        try:
+            self.sent = source.copy_out(statement, self._writer.write)
+            self._writer.flush()
+        except MigrationError as error:
+            self.failure = error
+        except OSError:
+            # The reader stopped, and has the reason.
+            self.failure = None
+        finally:
+            with suppress(OSError):
+                self._writer.close()
+
+    def read(self, size: int) -> bytes:
+        """What comes next. Raises the source's error in place of an end that would look like the end of the rows."""
+        found = os.read(self._reading, size)
+        if not found and self.failure is not None:
+            raise self.failure
+        return found
+
+    def stop_reading(self) -> None:
+        """Close the reading end, so that the source's COPY doesn't wait for a reader for ever."""
+        os.close(self._reading)
+
+
+def _answer(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,248 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A couch2pg database from server to server, without an archive of its rows."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_stream
+short_description: Copy a couch2pg database from server to server, with evidence from the same snapshot
+version_added: 0.1.0
+description:
+  - Runs on the target's host, which must reach the source's server. Dumps everything but the rows of large tables, restores it into the
+    database O(incoming), and copies the rows of large tables through parallel pipelines of C(COPY).
+  - All rows come from one snapshot of the source. Meanwhile, every table of the source is counted and digested in that snapshot.
+  - The folder O(archive) gets the evidence and the archive of the schema, for M(cht.couch2pg.verify). It holds no rows of large tables.
+  - The source is only read. On the target, nothing has the real name until M(cht.couch2pg.promote) renames the database.
+  - Rows are copied again from the beginning when the copy was interrupted, because its snapshot ended with it. Indexes and what
+    follows them are resumed.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.connection
+  - cht.couch2pg.programs
+  - cht.couch2pg.migration
+  - cht.couch2pg.job
+  - cht.couch2pg.limits
+  - cht.couch2pg.other_server
+options:
+  database:
+    description: Real name of the database on the target. It must not exist, or be empty, or O(replace_existing) must be set.
+    type: str
+    required: true
+  source:
+    description: How this host reaches the source's database. Options have the names and defaults of the module's own.
+    type: dict
+    required: true
+    suboptions:
+      database:
+        description: Name of the source's database.
+        type: str
+        required: true
+      login_host:
+        description: Address of the source's server; empty means the Unix socket.
+        type: str
+        default: ""
+      login_port:
+        description: Port of the source's server.
+        type: int
+        default: 5432
+      login_user:
+        description: Role that connects; it must be able to read every table.
+        type: str
+        default: postgres
+      login_password:
+        description: Password of the role.
+        type: str
+      login_unix_socket:
+        description: Folder of the Unix socket; empty means where libpq looks for it.
+        type: str
+        default: ""
+      ssl_mode:
+        description: How TLS is negotiated, as libpq's C(sslmode).
+        type: str
+        default: prefer
+        choices: [disable, allow, prefer, require, verify-ca, verify-full]
+      ca_cert:
+        description: File on this host with the certificates that are trusted.
+        type: path
+        default: ""
+  archive:
+    description: Folder on this host for the evidence and the archive of the schema.
+    type: path
+    required: true
+  incoming:
+    description: Name of the database that is filled. One that this migration did not make is refused.
+    type: str
+    required: true
+  replace_existing:
+    description:
+      - Whether a database O(database) that is not empty may be kept aside when the new one is promoted.
+      - Nothing is ever dropped.
+    type: bool
+    default: false
+  maintenance_work_mem:
+    description: Memory for each index build, as PostgreSQL writes it.
+    type: str
+    default: 512MB
+  jobs:
+    description: Pipelines at a time; half as many sessions digest the source. Each loads about one core.
+    type: int
+    default: 2
+  digest_method:
+    description: How rows are digested; see M(cht.couch2pg.pg_dump).
+    type: str
+    default: auto
+    choices: [auto, hash64, hash128, md5, semantic]
+"""
+
+EXAMPLES = r"""
+- name: Copy the database from the old server into a database beside the real one
+  cht.couch2pg.pg_stream:
+    database: cht
+    incoming: cht_incoming
+    source: {database: cht, login_host: old.example.org, login_password: "{{ vault_source_password }}"}
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    jobs: 4
+"""
+
+RETURN = r"""
+incoming:
+  description: Name of the database that was restored into.
+  returned: when the copy is done
+  type: str
+  sample: cht_incoming
+oid:
+  description: Its oid, which stays the same when it is renamed.
+  returned: when the copy is done
+  type: int
+  sample: 16999
+created_roles:
+  description: Roles that the target lacked.
+  returned: when the copy is done
+  type: list
+  elements: str
+  sample: [superset]
+moved_roles:
+  description: The new name of each role that bears another one on the target; null where what it was granted is revoked.
+  returned: when the copy is done
+  type: dict
+  sample: {couch2pg: cht_app, klipfolio: null}
+function_settings:
+  description: Functions that got a C(search_path), with their settings.
+  returned: when the copy is done
+  type: dict
+  sample: {"public.area_population(area text)": ["search_path=public, pg_temp"]}
+function_search_path:
+  description: The paths that were given to functions by the option of that name.
+  returned: when the copy is done
+  type: dict
+  sample: {"public.area_population(text)": "public, pg_temp"}
+settings_left_out:
+  description: Settings of the source's database that the target's server refused.
+  returned: when the copy is done
+  type: list
+  elements: str
+  sample: [operator_precedence_warning=on]
+rows:
+  description: Rows of all tables.
+  returned: when the copy is done
+  type: int
+  sample: 1500000
+tables:
+  description: Rows and digest of every table, as found on the target.
+  returned: when the copy is done
+  type: list
+  elements: dict
+  sample: [{table: public.couchdb, rows: 1500000, digest: 0000000000000000000000000012ab34}]
+harmless_messages:
+  description: What C(pg_restore) said that is known to be harmless.
+  returned: when the copy is done
+  type: list
+  elements: dict
+  sample: []
+seconds:
+  description: Time the copy took, in seconds.
+  returned: when the copy is done
+  type: float
+  sample: 75.0
+section_seconds:
+  description: Time of each section, in seconds.
+  returned: when the copy is done
+  type: dict
+  sample: {pre-data: 0.3, data: 51.0, post-data: 20.1, analyze: 3.0}
+archive:
+  description: Folder with the evidence and the archive of the schema.
+  returned: when the copy is done
+  type: str
+  sample: /srv/staging/cht-2026
+dump:
+  description: What M(cht.couch2pg.pg_dump) returns of an archive, for the folder O(archive).
+  returned: when the copy is done
+  type: dict
+  sample: {archive: /srv/staging/cht-2026, bytes: 120000, rows: 1500000, digest_method: hash64}
+job:
+  description: The job behind this result; see M(cht.couch2pg.pg_dump).
+  returned: success
+  type: dict
+  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/restore}
+"""
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import initial_limits, run_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
+    connection_settings,
+    fail,
+    make_module,
+    migration_state,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
+    CONNECTION_OPTIONS,
+    JOB_OPTIONS,
+    LIMIT_OPTIONS,
+    OTHER_SERVER_OPTIONS,
+    PROGRAM_OPTIONS,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.restore import job as restore_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.stream import job as stream_job
+
+OPTIONS = {
+    "source": {"type": "dict", "required": True, "options": CONNECTION_OPTIONS},
+    "archive": {"type": "path", "required": True},
+    "incoming": {"type": "str", "required": True},
+    "replace_existing": {"type": "bool", "default": False},
+    "maintenance_work_mem": {"type": "str", "default": "512MB"},
+    "jobs": {"type": "int", "default": 2},
+    "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, OTHER_SERVER_OPTIONS, OPTIONS)
+    options = module.params
+    settings = connection_settings(module)
+    source = ConnectionSettings.from_options(options["source"])
+    try:
+        known = stream_job.examine(settings, source, options)
+        spec = stream_job.job_spec(settings, source, options, known, initial_limits(module))
+    except MigrationError as error:
+        fail(module, error)
+    run_job(
+        module,
+        spec,
+        lambda result: restore_job.still_valid(
+            settings, options["function_search_path"], None, migration_state(module), result
+        ),
+        lambda: {"before": "", "after": f"database: {options['incoming']}\n"},
+    )
+
+
+if __name__ == "__main__":
+    main()
