@@ -35,7 +35,7 @@ options:
     description:
       - RV(cht.couch2pg.schema_info#module:archive) of the source. The target restores it into a scratch database, reports every
         statement that fails, and drops the scratch database. Not done in check mode, or when the incoming database exists already.
-      - The scratch database is called like O(incoming) with C(_scratch) behind it.
+      - The name of the scratch database begins with C(couch2pg_scratch_).
     type: str
     default: ""
   staging_dir:

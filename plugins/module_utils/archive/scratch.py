@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,11 @@ from .messages import Listener
 
 # The comment on the database says who made it, so that a later run may drop what a killed run left.
 MARK = "cht.couch2pg: scratch database of the migration {migration_id}, safe to drop"
+
+
+def scratch_name(migration_id: str) -> str:
+    """A name that nobody else uses; the same for every run of a migration."""
+    return f"couch2pg_scratch_{hashlib.sha256(migration_id.encode()).hexdigest()[:12]}"
 
 
 @contextmanager

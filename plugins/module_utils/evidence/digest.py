@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Iterable, Mapping
 
 from ..common.errors import MigrationError
 from ..postgres.connection import Session
 from ..postgres.identifiers import quote
 from ..postgres.relations import Table
 from ..postgres.workers import run_in_sessions
+from . import planning_path
 
 HASHES_SINCE = 110000
 METHODS = {
@@ -70,10 +71,17 @@ class TableDigest:
     table: str
     rows: int
     digest: str
+    search_path: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For evidence and results."""
-        return {"table": self.table, "rows": self.rows, "digest": self.digest}
+        """For evidence and results; the ``search_path`` only where the table can't be read under an empty one."""
+        found = {"table": self.table, "rows": self.rows, "digest": self.digest}
+        return dict(found, search_path=self.search_path) if self.search_path else found
+
+
+def paths_of(digests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The search_path of each table that has one, from digests as ``as_dict`` returns them."""
+    return {row["table"]: row["search_path"] for row in digests if row.get("search_path")}
 
 
 @dataclass(frozen=True)
@@ -109,18 +117,28 @@ def digest_tables(
     open_session: Callable[[], Session],
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
     stop: threading.Event | None = None,
+    paths: Mapping[str, str] | None = None,
 ) -> list[TableDigest]:
     """The digest of every table, in the order given.
+
+    ``paths`` (of ``paths_of``): the search_path with which the other side's digests were taken, because the text of
+    some types depends on it; None finds out which tables need one.
 
     ``open_session`` makes each worker's session (in a snapshot, where one matters). ``on_progress`` is told the bytes
     of each piece that is done; ``stop`` ends the work early with MigrationError ``stopped``.
     """
 
     def work(session: Session, chunk: _Chunk) -> tuple[int, list[int]]:
+        path = own.get(chunk.table.key, "")
+        if path:
+            planning_path.use(session, path)
         row = session.row(_query(columns.get(chunk.table.oid, []), chunk, method))
+        if path:
+            planning_path.use(session, "")
         on_progress(chunk.weight, chunk.table.key)
         return row.pop("count"), [int(part) for part in row.values()]
 
+    own = planning_path.find(tables, open_session) if paths is None else paths
     with open_session() as session:
         block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
         version = session.version
@@ -132,7 +150,9 @@ def digest_tables(
         key = chunk.table.key
         counts[key] += count
         sums[key] = [a + b for a, b in zip(sums.get(key, [0] * len(parts)), parts)]
-    return [TableDigest(table.key, counts[table.key], _format(sums[table.key])) for table in tables]
+    return [
+        TableDigest(table.key, counts[table.key], _format(sums[table.key]), own.get(table.key, "")) for table in tables
+    ]
 
 
 def _split(table: Table, block_size: int, workers: int, version: int) -> list[_Chunk]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
-from ..postgres import large_objects, role_plan
+from ..postgres import large_objects, public_schema, role_plan
 from ..postgres.connection import Session
 from ..postgres.database import database_size, find_database, server
 from ..postgres.extension_versions import installed_versions
@@ -126,6 +126,7 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
         "extensions": installed_versions(session),
         "objects": objects,
         "objects_left_out": left_out(session),
+        "everybody_creates_in_public": public_schema.everybody_creates(session),
         "left_out": tables.left_out,
         "sequences": {name: {"before": value} for name, value in sequences.items()},
         "matviews": matviews(session),

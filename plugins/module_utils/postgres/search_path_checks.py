@@ -14,7 +14,7 @@ from typing import Any, Iterator, Mapping
 from ..common.errors import MigrationError
 from .connection import Session
 from .function_paths import quoted
-from .identifiers import qualified
+from .identifiers import qualified, quote
 from .matview_graph import Matview
 from .relations import USER_SCHEMAS
 
@@ -72,7 +72,9 @@ WITH RECURSIVE rule(oid) AS (
   UNION ALL
     SELECT ('pg_catalog.' || %(catalog)s)::regclass::oid, %(oid)s::oid WHERE %(catalog)s <> 'pg_rewrite'
 )
-SELECT DISTINCT p.oid::regprocedure::text AS function, p.proname AS name
+SELECT DISTINCT p.oid::regprocedure::text AS function, p.proname AS name, EXISTS (
+    SELECT FROM pg_catalog.pg_depend AS e WHERE e.classid = 'pg_catalog.pg_proc'::regclass AND e.objid = p.oid
+      AND e.deptype = 'e') AS member
 FROM object JOIN pg_catalog.pg_depend AS d ON d.classid = object.classid AND d.objid = object.objid
     AND d.refclassid = 'pg_catalog.pg_proc'::regclass
 JOIN pg_catalog.pg_proc AS p ON p.oid = d.refobjid
@@ -86,6 +88,8 @@ class Hazard:
     """An object that fails with an empty search_path.
 
     functions: functions whose own search_path setting would fix it.
+    members: those of ``functions`` that belong to an extension; pg_dump doesn't dump a setting of these.
+    suggested: a search_path under which the object works, which was tried; empty when none was found.
     fixed: whether the operator's ``function_search_path`` fixes it on the target, which was tried.
     """
 
@@ -94,34 +98,38 @@ class Hazard:
     reason: str
     context: str
     functions: tuple[str, ...]
+    members: tuple[str, ...]
+    suggested: str
     fixed: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """The object as JSON types: ``{<kind>: name, reason, context, functions, fixed}``."""
+        """The object as JSON types: ``{<kind>: name, reason, context, functions, fixed, remedy}``."""
         return {
             self.kind: self.name,
             "reason": self.reason,
             "context": self.context,
             "functions": list(self.functions),
             "fixed": self.fixed,
+            "remedy": self.remedy,
         }
 
     @property
     def remedy(self) -> str:
         """What to do, with statements to paste."""
-        return remedy(self.functions)
-
-
-def remedy(functions: tuple[str, ...]) -> str:
-    """How to set a search_path on functions, on the source or only on the target."""
-    if not functions:
-        return "Add the schema to the names in its definition on the source."
-    altered = "; ".join(f"ALTER FUNCTION {function} SET search_path = {SUGGESTED}" for function in functions)
-    paths = ", ".join("'" + function.replace("'", "''") + f"': '{SUGGESTED}'" for function in functions)
-    return (
-        f"Set search_path on that function on the source ({altered}), or let the restore set it on the target only "
-        f"(couch2pg_function_search_path: {{{paths}}})."
-    )
+        if not self.functions or not self.suggested:
+            return "Add the schema to the names in its definition on the source."
+        paths = ", ".join("'" + function.replace("'", "''") + f"': '{self.suggested}'" for function in self.functions)
+        on_the_target = f"couch2pg_function_search_path: {{{paths}}}"
+        if self.members:
+            return (
+                f"Let the restore set a search_path on the target ({on_the_target}); pg_dump doesn't dump such a setting of "
+                "a function that belongs to an extension."
+            )
+        altered = "; ".join(f"ALTER FUNCTION {name} SET search_path = {self.suggested}" for name in self.functions)
+        return (
+            f"Set search_path on that function on the source ({altered}), or let the restore set it on the target only "
+            f"({on_the_target})."
+        )
 
 
 def of_matviews(session: Session, matviews: list[Matview], paths: Mapping[str, str]) -> list[Hazard]:
@@ -163,11 +171,23 @@ def _hazard(
     called = session.rows(_FUNCTIONS, {"oid": oid, "catalog": catalog})  # type: ignore[arg-type]
     # PostgreSQL names the functions that it was in; where it doesn't, any of them may be the one.
     named = [row for row in called if f'"{row["name"]}"' in context or f"{row['name']}(" in context]
-    functions = tuple(row["function"] for row in named or called)
+    rows = named or called
+    functions = tuple(row["function"] for row in rows)
+    members = tuple(row["function"] for row in rows if row["member"])
     fixed = bool(functions) and all(function in paths for function in functions)
     if fixed:
         fixed = all(_try(session, query, paths[function]) is None for function in functions)
-    return Hazard(kind, name, error.message, context, functions, fixed)
+    suggested = next((path for path in _paths(session) if _try(session, query, path) is None), "")
+    return Hazard(kind, name, error.message, context, functions, members, suggested, fixed)
+
+
+def _paths(session: Session) -> tuple[str, ...]:
+    """Candidates for a function's search_path: the usual one, and the one that the role has in this database."""
+    session.execute("BEGIN TRANSACTION READ ONLY")
+    session.execute("RESET search_path")
+    schemas = session.value("SELECT pg_catalog.current_schemas(false)")
+    session.execute("ROLLBACK")
+    return SUGGESTED, ", ".join([*map(quote, schemas), "pg_temp"])
 
 
 def _try(session: Session, query: str, search_path: str = "") -> MigrationError | None:

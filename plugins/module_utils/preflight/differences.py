@@ -14,7 +14,6 @@ from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database
 from ..postgres.role_mapping import moved_database
 from ..postgres.role_plan import RolePlan
-from ..postgres.search_path_checks import remedy
 from ..restore.target_database import refused_settings
 
 SAFE_SEARCH_PATH_SINCE = 17
@@ -398,8 +397,8 @@ class Differences:
         if not open_ones:
             return
         names = ", ".join(hazard["matview"] for hazard in open_ones[:SHOWN])
-        functions = tuple(sorted({function for hazard in open_ones for function in hazard["functions"]}))
-        text = f"{names}: a function in it names an object without its schema. {remedy(functions)}"
+        remedies = " ".join(sorted({hazard["remedy"] for hazard in open_ones}))
+        text = f"{names}: a function in it names an object without its schema. {remedies}"
         since = f"PostgreSQL {SAFE_SEARCH_PATH_SINCE} and later"
         if self.facts["server"]["major"] >= SAFE_SEARCH_PATH_SINCE:
             self.findings.failure("materialized views", f"{since} can't refresh {text}", hazards=open_ones)

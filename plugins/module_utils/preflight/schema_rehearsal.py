@@ -15,17 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
 
-from ..archive import pg_restore
 from ..archive.messages import sentence
-from ..archive.scratch import drop_left_over, restore_section, scratch_database
+from ..archive.scratch import drop_left_over, scratch_database, scratch_name
 from ..common.findings import Findings
 from ..host import programs
-from ..postgres import extension_versions, function_paths, role_plan, role_transfer
+from ..postgres import role_plan
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database
 from ..postgres.identifiers import literal, quote
 from ..postgres.role_mapping import moved_database
 from ..postgres.role_plan import RolePlan
+from ..schema.restore import Changes, restore_schema
 
 NAME = "schema on the target"
 SHOWN = 3
@@ -67,7 +67,7 @@ class _Rehearsal:
 
     def run(self, schema: bytes) -> list[dict[str, Any]]:
         """The messages of pg_restore that are failures, and those of our own changes."""
-        migration_id, name = self.options["migration_id"], f"{self.options['incoming']}_scratch"
+        migration_id, name = self.options["migration_id"], scratch_name(self.options["migration_id"])
         with Session(self.settings.maintenance) as session:
             drop_left_over(session, migration_id, name)
         with self._temporary_roles() as planned, tempfile.TemporaryDirectory(prefix="couch2pg-") as folder:
@@ -85,35 +85,13 @@ class _Rehearsal:
         return str((lender or moved_database(self.source["database"], planned.moves))["owner"])
 
     def _restore(self, archive: Path, scratch: ConnectionSettings, planned: RolePlan) -> list[dict[str, Any]]:
-        lines = pg_restore.read_list(self.program, archive)
-        lines = self._extensions(archive, scratch, lines)
-        found = self._section("pre-data", archive, scratch, lines)
-        paths = self.options["function_search_path"]
-        with Session(scratch) as session:
-            function_paths.apply(session, paths)
-        found += self._section("post-data", archive, scratch, lines)
-        failures = [message for message in found if not message["harmless"]]
-        if not failures:
-            with Session(scratch) as session:
-                role_transfer.transfer(session, planned.moves)
-        return failures
-
-    def _section(
-        self, section: str, archive: Path, scratch: ConnectionSettings, lines: list[str]
-    ) -> list[dict[str, Any]]:
-        return restore_section(self.program, section, archive, lines, scratch, self.options["tablespaces"])
-
-    def _extensions(self, archive: Path, scratch: ConnectionSettings, lines: list[str]) -> list[str]:
-        """Create the extensions whose version the operator chose, as the restore does; returns what is left to restore."""
-        versions = self.options["extension_versions"]
-        installed: dict[str, str] = self.source.get("extension_schemas", {})
-        needed = set(extension_versions.schemas(versions, installed).values()) - {"public", "pg_catalog"}
-        first = pg_restore.schemas(lines, needed) if needed else []
-        if first:
-            self._section("pre-data", archive, scratch, first)
-        with Session(scratch) as session:
-            extension_versions.create(session, versions, installed)
-        return [line for line in lines if line not in first]
+        options = self.options
+        changes = Changes(
+            planned.moves, options["function_search_path"], options["extension_versions"], options["tablespaces"]
+        )
+        everybody = "PUBLIC" in self.source.get("public", {}).get("creators", [])
+        extensions = self.source.get("extension_schemas", {})
+        return restore_schema(self.program, archive, scratch, changes, extensions, everybody)
 
     @contextmanager
     def _temporary_roles(self) -> Iterator[RolePlan]:

@@ -17,7 +17,7 @@ from ..common.parallel import run_together
 from ..evidence import digest
 from ..host import programs
 from ..jobs.context import JobContext
-from ..postgres import extension_versions, function_paths
+from ..postgres import extension_versions, function_paths, public_schema
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress, DatabaseSize, IndexProgress
@@ -69,6 +69,8 @@ class Sections:
         if not self._steps.result("pre-data"):
             self._extensions()
             self._restore("pre-data", 1)
+            with Session(self._incoming) as session:
+                public_schema.carry_over(session, self._evidence["everybody_creates_in_public"])
             # Large objects can't be loaded a second time: then the next attempt starts afresh.
             if not pg_restore.has_large_objects(self._lines):
                 self._done("pre-data")
@@ -154,7 +156,13 @@ class Sections:
         total = sum(table.table_bytes for table in tables)
         track = self._context.progress.parallel_track("digests", total, "bytes")
         found = digest.digest_tables(
-            tables, self._evidence["digest_method"], workers, lambda: Session(self._incoming), track.advance, self._stop
+            tables,
+            self._evidence["digest_method"],
+            workers,
+            lambda: Session(self._incoming),
+            track.advance,
+            self._stop,
+            digest.paths_of(self._evidence["tables"]),
         )
         self._done("digests", [table.as_dict() for table in found])
 

@@ -5,53 +5,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from ..archive import pg_restore
-from ..archive.scratch import restore_section, scratch_database
+from ..archive.messages import sentence
+from ..archive.scratch import scratch_database, scratch_name
 from ..common.errors import MigrationError
 from ..host.programs import Program
-from ..postgres import extension_versions, function_paths, role_transfer
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database, roles
 from ..postgres.identifiers import literal, quote
 from ..postgres.objects import Objects, read_objects
 from ..postgres.role_mapping import Moves
 from .printed import Printed, print_schema
+from .restore import Changes, restore_schema
 
 # The comment on a role says who made it, so that the next run drops what a killed run left.
 ROLE_MARK = "cht.couch2pg: made for a scratch database, safe to drop"
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What the restore changed on purpose between the archive and the target.
-
-    moves: new name of each role that has another one on the target, None for a role whose privileges were revoked.
-    extension_versions, function_search_path: as the options of the module ``pg_restore`` of that name.
-    tablespaces: ``keep`` or ``default``.
-    """
-
-    moves: Moves = field(default_factory=dict)
-    function_search_path: Mapping[str, str] = field(default_factory=dict)
-    extension_versions: Mapping[str, str] = field(default_factory=dict)
-    tablespaces: str = "keep"
-
-    @classmethod
-    def of_restore(cls, result: Mapping[str, Any]) -> Changes:
-        """The changes that the result of a restore names; none for an empty result."""
-        choices = result.get("choices") or {}
-        return cls(
-            result.get("moved_roles") or {},
-            result.get("function_search_path") or {},
-            choices.get("extension_versions") or {},
-            choices.get("tablespaces") or "keep",
-        )
 
 
 @dataclass(frozen=True)
@@ -94,11 +68,6 @@ def expected_schema(
                 return Expected(printed, read_objects(inside))
 
 
-def scratch_name(migration_id: str) -> str:
-    """A name that nobody else uses; the same for every run of a migration."""
-    return f"couch2pg_scratch_{hashlib.sha256(migration_id.encode()).hexdigest()[:12]}"
-
-
 def _restore(
     scratch: ConnectionSettings,
     root: Path,
@@ -109,34 +78,16 @@ def _restore(
 ) -> None:
     """The same steps as the restore of the whole archive, without the section ``data``."""
     archive = pg_restore.without_rows(root, evidence["dump"]["format"], work)
-    lines = pg_restore.read_list(program, archive)
-
-    def section(name: str, some: list[str]) -> None:
-        failures = [
-            message
-            for message in restore_section(program, name, archive, some, scratch, changes.tablespaces)
-            if not message["harmless"]
-        ]
-        if failures:
-            raise MigrationError(
-                "The schema can't be compared: the target's server refused a statement of the archive in a scratch "
-                f"database: {failures[0]['message'].splitlines()[0]}. {failures[0]['advice']}",
-                "schema_not_restored",
-                section=name,
-                messages=failures[:20],
-            )
-
-    with Session(scratch) as session:
-        installed = {name: entry["schema"] for name, entry in evidence["objects"]["extension"].items()}
-        needed = set(extension_versions.schemas(changes.extension_versions, installed).values())
-        first = pg_restore.schemas(lines, needed - {"public", "pg_catalog"})
-        if first:
-            section("pre-data", first)
-        extension_versions.create(session, changes.extension_versions, installed)
-        section("pre-data", [line for line in lines if line not in first])
-        function_paths.apply(session, changes.function_search_path)
-        section("post-data", lines)
-        role_transfer.transfer(session, changes.moves)
+    installed = {name: entry["schema"] for name, entry in evidence["objects"]["extension"].items()}
+    everybody = evidence["everybody_creates_in_public"]
+    failures = restore_schema(program, archive, scratch, changes, installed, everybody)
+    if failures:
+        raise MigrationError(
+            "The schema can't be compared: the target's server refused a statement of the archive in a scratch "
+            f"database: {sentence(failures[0])}",
+            "schema_not_restored",
+            messages=failures[:20],
+        )
 
 
 def _set_like(session: Session, name: str, model: Mapping[str, Any]) -> None:

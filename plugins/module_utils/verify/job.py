@@ -218,6 +218,7 @@ def _digests(
         lambda: Session(settings),
         context.progress.advance,
         stop,
+        paths=digest.paths_of(evidence["tables"]),
     )
     return [table.as_dict() for table in found]
 

@@ -16,8 +16,9 @@ from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database, roles
 from ..postgres.objects import large_objects
 from ..schema.differences import compare
-from ..schema.expected import Changes, expected_schema
+from ..schema.expected import expected_schema
 from ..schema.printed import print_schema
+from ..schema.restore import Changes
 from . import facts
 
 

@@ -1,0 +1,31 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The right of every role to create in schema public, which every database has up to PostgreSQL 14.
+
+couch2pg relies on it where another role owns the database. pg_dump before 15 takes the right for granted and doesn't dump
+it, but a new database of PostgreSQL 15 or later lacks it.
+"""
+
+from __future__ import annotations
+
+from .connection import Session
+
+# ``aclexplode`` shows PUBLIC as 0.
+_EVERYBODY_CREATES = """
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_namespace AS n
+    CROSS JOIN LATERAL pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) AS a
+    WHERE n.nspname = 'public' AND a.grantee = 0 AND a.privilege_type = 'CREATE')
+"""
+
+
+def everybody_creates(session: Session) -> bool:
+    """Whether every role may create in schema public of the session's database."""
+    return bool(session.value(_EVERYBODY_CREATES))
+
+
+def carry_over(session: Session, source_everybody_creates: bool) -> None:
+    """Grant every role what it had on the source, as pg_dump 15 and later does."""
+    if source_everybody_creates and not everybody_creates(session):
+        session.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")

@@ -1,0 +1,95 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Databases from public reports: preflight says what is true of each, and the remedy that it prints works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import psycopg2
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import public_schema
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from support import seed
+from support.clusters import Cluster
+from support.migration import column, execute
+from support.preflight import failures, finding, look, look_at_target, schema_of
+
+CASES = Path(__file__).parents[1] / "support" / "sql" / "cases"
+Fresh = Callable[[Cluster], str]
+
+
+@pytest.fixture
+def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
+    """Options of both sides."""
+    return {
+        "migration_id": "m",
+        "state_dir": str(tmp_path / "state"),
+        "staging_dir": str(tmp_path / "staging"),
+        "bin_dir": str(client_dir),
+    }
+
+
+def made(cluster: Cluster, database: str, case: str) -> str:
+    execute(cluster, (CASES / f"{case}.sql").read_text(encoding="utf-8"), database)
+    return database
+
+
+def settings(cluster: Cluster, database: str) -> ConnectionSettings:
+    return ConnectionSettings(database, cluster.host, cluster.port, password=cluster.password)
+
+
+def test_an_invalid_index_is_left_out(source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]) -> None:
+    name = made(source_cluster, fresh_database(source_cluster), "invalid-index")
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        execute(source_cluster, "CREATE UNIQUE INDEX CONCURRENTLY i_id ON i (id)", name)
+    told = finding(look(place, source_cluster, name), "not carried over")
+    assert told["status"] == "warning"
+    assert "the invalid indexes public.i_id, which pg_dump leaves out" in told["message"]
+    execute(source_cluster, "DROP INDEX i_id", name)
+    assert finding(look(place, source_cluster, name), "not carried over")["status"] == "ok"
+
+
+def test_roles_that_only_grants_in_pg_catalog_name(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    try:
+        name = made(source_cluster, fresh_database(source_cluster), "grants-in-pg-catalog")
+        seed.create_role(target_cluster, seed.OWNER)
+        facts = look(place, source_cluster, name)["facts"]
+        schema = schema_of(place, source_cluster, name)
+        found = look_at_target(place, target_cluster, name, facts, schema=schema)
+        assert failures(found) == []
+        assert {"backup_operator", "language_user"} <= set(finding(found, "roles")["details"]["roles"])
+        assert not column(target_cluster, "SELECT 1 FROM pg_roles WHERE rolname = 'backup_operator'")
+    finally:
+        seed.drop_database(source_cluster, name)
+        execute(source_cluster, "DROP ROLE IF EXISTS backup_operator, language_user")
+
+
+def test_couch2pg_may_create_in_public_after_14(
+    thirteen_cluster: Cluster, target_cluster: Cluster, database_name: str, place: dict[str, Any]
+) -> None:
+    """CHT's own set-up. pg_dump before 15 doesn't dump the right of every role; the restore carries it over itself."""
+    seed.create_role(thirteen_cluster, seed.OWNER)
+    seed.create_role(target_cluster, seed.OWNER)
+    execute(thirteen_cluster, f"CREATE DATABASE {database_name}")
+    execute(thirteen_cluster, f"GRANT ALL ON DATABASE {database_name} TO {seed.OWNER}")
+    execute(target_cluster, f"CREATE DATABASE {database_name}")
+    may_create = f"SELECT has_schema_privilege('{seed.OWNER}', 'public', 'CREATE')"
+    try:
+        made(thirteen_cluster, database_name, "public-schema-before-15")
+        facts = look(place, thirteen_cluster, database_name)["facts"]
+        told = finding(look_at_target(place, target_cluster, "not_there_yet", facts), "schema public")
+        assert told["message"] == f"'{seed.OWNER}' will be able to create in it"
+        with Session(settings(thirteen_cluster, database_name)) as source:
+            everybody = public_schema.everybody_creates(source)
+        assert column(target_cluster, may_create, database_name) == [False]
+        with Session(settings(target_cluster, database_name)) as target:
+            public_schema.carry_over(target, everybody)
+        assert column(target_cluster, may_create, database_name) == [True]
+    finally:
+        seed.drop_database(thirteen_cluster, database_name)
+        seed.drop_database(target_cluster, database_name)

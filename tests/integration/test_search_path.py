@@ -1,0 +1,94 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An index whose function needs a search_path: each remedy that preflight prints is enough for dump, digest and restore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest, planning_path
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from support.clusters import Cluster
+from support.migration import execute
+from support.preflight import failures, finding, look, look_at_target, schema_of
+
+CASE = Path(__file__).parents[1] / "support" / "sql" / "cases" / "function-in-index.sql"
+Fresh = Callable[[Cluster], str]
+
+
+@pytest.fixture
+def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
+    """Options of both sides."""
+    return {
+        "migration_id": "m",
+        "state_dir": str(tmp_path / "state"),
+        "staging_dir": str(tmp_path / "staging"),
+        "bin_dir": str(client_dir),
+    }
+
+
+@pytest.fixture
+def database(source_cluster: Cluster, fresh_database: Fresh) -> str:
+    name = fresh_database(source_cluster)
+    execute(source_cluster, CASE.read_text(encoding="utf-8"), name)
+    return name
+
+
+def taken(cluster: Cluster, database: str, paths: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """Digests as dump and restore take them."""
+    settings = ConnectionSettings(database, cluster.host, cluster.port, password=cluster.password)
+    with Session(settings) as session:
+        tables = list_tables(session).kept
+    found = digest.digest_tables(tables, "hash64", 1, lambda: Session(settings), paths=paths)
+    return [table.as_dict() for table in sorted(found, key=lambda table: table.table)]
+
+
+def tried(place: dict[str, Any], source: Cluster, target: Cluster, name: str, **options: Any) -> dict[str, Any]:
+    """Preflight of both sides; the source's must have no failure."""
+    here = look(place, source, name, **options)
+    assert failures(here) == []
+    schema = schema_of(place, source, name)
+    return look_at_target(place, target, name, here["facts"], schema=schema, **options)
+
+
+def test_without_a_remedy_it_is_refused_with_both(
+    source_cluster: Cluster, database: str, place: dict[str, Any]
+) -> None:
+    found = look(place, source_cluster, database)
+    (name,) = failures(found)
+    message = finding(found, name)["message"]
+    assert "ALTER FUNCTION public.area(integer) SET search_path = public, pg_temp" in message
+    assert "couch2pg_function_search_path: {'public.area(integer)': 'public, pg_temp'}" in message
+
+
+def test_a_path_on_the_source_is_enough(
+    source_cluster: Cluster, target_cluster: Cluster, database: str, place: dict[str, Any]
+) -> None:
+    execute(source_cluster, "ALTER FUNCTION public.area(integer) SET search_path = public, pg_temp", database)
+    assert failures(tried(place, source_cluster, target_cluster, database)) == []
+    assert [row["rows"] for row in taken(source_cluster, database)] == [0, 2]
+
+
+def test_a_path_on_the_target_only_is_enough(
+    source_cluster: Cluster, target_cluster: Cluster, database: str, place: dict[str, Any]
+) -> None:
+    paths = {"public.area(integer)": "public, pg_temp"}
+    found = tried(place, source_cluster, target_cluster, database, function_search_path=paths)
+    assert failures(found) == []
+    # The source's function has none, so the source's own search_path is used to read the table, and is told to the target.
+    couchdb, t = taken(source_cluster, database)
+    assert (t["rows"], t["search_path"]) == (2, "public")
+    assert "search_path" not in couchdb
+    execute(source_cluster, "ALTER FUNCTION public.area(integer) SET search_path = public, pg_temp", database)
+    assert taken(source_cluster, database, digest.paths_of([couchdb, t])) == [couchdb, t]
+
+
+def test_only_a_table_with_such_an_index_gets_a_path(source_cluster: Cluster, database: str) -> None:
+    settings = ConnectionSettings(database, source_cluster.host, source_cluster.port, password=source_cluster.password)
+    with Session(settings) as session:
+        tables = list_tables(session).kept
+    assert planning_path.find(tables, lambda: Session(settings)) == {"public.t": "public"}
