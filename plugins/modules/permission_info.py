@@ -89,7 +89,7 @@ def main() -> None:
 
     def work() -> dict[str, Any]:
         known = record_document.load(state / record_document.NAME)
-        return {"changed": False, "permission": proof.look(settings, state, known, module.params["needs"])}
+        return {"changed": False, "permission": proof.check(settings, state, known, module.params["needs"])}
 
     run(module, work)
 

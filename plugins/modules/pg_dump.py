@@ -135,6 +135,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     LIMIT_OPTIONS,
     PROGRAM_OPTIONS,
 )
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.dump import job as dump_job
@@ -161,7 +162,7 @@ def main() -> None:
         spec = dump_job.job_spec(settings, options, known, initial_limits(module))
     except MigrationError as error:
         fail(module, error)
-    archive = str(dump_job.archive_folder(options["staging_dir"], options["migration_id"]))
+    archive = str(layout.archive_folder(options["staging_dir"], options["migration_id"]))
     run_job(module, spec, dump_job.still_valid, lambda: {"before": "", "after": f"archive: {archive}\n"})
 
 

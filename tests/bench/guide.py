@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
 def _migrate(source: Cluster, target: Cluster, folder: Path) -> tuple[dict[str, float], int]:
     """Seconds of each phase (``REST``: Ansible, and what is over in a moment), and the most bytes in the folder for archives."""
     folder.mkdir()
-    migration = Migration(source, target, binaries.clients().bin_dir, folder, DATABASE, "bench")
+    migration = Migration(source, target, binaries.clients().bin_dir, folder, DATABASE, "bench", warm=False)
     began = time.monotonic()
     with _most_bytes(folder / "staging") as most:
         _run(*migration.command(), environment=environment())

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
         work = stack.enter_context(tempfile.TemporaryDirectory())
         seed.seed(source, "bench", documents=documents)
         seed.create_role(target, seed.OWNER)
-        steps = _watch(Migration(source, target, binaries.clients().bin_dir, Path(work), "bench"))
+        steps = _watch(Migration(source, target, binaries.clients().bin_dir, Path(work), "bench", warm=False))
     print(f"{documents:,} documents, PostgreSQL {SOURCE} to {TARGET}")
     print(f"{'step':<28}{'took':>8}" + "".join(f"{f'at {moment:.0%}':>10}" for moment in MOMENTS))
     errors = [error for samples in steps for error in _report(samples) if error is not None]

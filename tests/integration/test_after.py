@@ -167,7 +167,7 @@ def test_cleanup(moved: Migration, couchdb: CouchDB) -> None:
 
     record = moved.state / "record.json"
     record.write_text(record.read_text(encoding="utf-8").replace('"status": "done"', '"status": "failed"', 1))
-    assert "was altered by something else" in moved.fail(*words("archives"), playbook="cleanup")
+    assert "was edited outside of this collection" in moved.fail(*words("archives"), playbook="cleanup")
 
 
 def source_databases(migration: Migration) -> list[str]:

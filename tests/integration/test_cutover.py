@@ -383,27 +383,27 @@ def test_only_with_evidence(dashboards: Dashboards) -> None:
     path = migration.state / "record.json"
     sound = path.read_bytes()
     migration.variables["couch2pg_cutover_without_couch2pg"] = False
-    assert "say couch2pg_cutover_without_couch2pg: true" in dashboards.fail()
+    assert "set couch2pg_cutover_without_couch2pg: true" in dashboards.fail()
     migration.variables["couch2pg_cutover_without_couch2pg"] = True
     options = {"migration_id": migration.name, "state_dir": str(migration.folder / "state"), "host": "target"}
     failed = {"failed": True, "msg": "It crashed.", "code": "x"}
     run_module("record", {**options, "phase": "handover", "result": failed})
-    assert "couch2pg on the target was not proven to be healthy" in dashboards.fail()
+    assert "couch2pg on the target was not verified to be healthy" in dashboards.fail()
     path.write_bytes(sound)
     run_module("record", {**options, "phase": "dashboards", "result": {"passed": False, "queries": []}})
     assert "the dashboards' queries differ" in dashboards.fail()
     record = json.loads(path.read_text(encoding="utf-8"))
     record["phases"]["dashboards"]["result"]["passed"] = True
     path.write_text(json.dumps(record), encoding="utf-8")
-    assert "altered by something else" in dashboards.fail()
+    assert "edited outside of this collection" in dashboards.fail()
     path.unlink()
-    assert "There is no record of this migration" in dashboards.fail()
+    assert "This migration has no record here" in dashboards.fail()
     path.write_bytes(sound)
     # Another database bears the name of the one that was verified.
     database = migration.database
     execute(migration.target, f"ALTER DATABASE {database} RENAME TO {database}_verified")
     execute(migration.target, f"CREATE DATABASE {database}")
-    assert "The evidence is not of what is there now" in dashboards.fail()
+    assert "is not the one that this migration verified" in dashboards.fail()
     execute(migration.target, f"DROP DATABASE {database}")
     execute(migration.target, f"ALTER DATABASE {database}_verified RENAME TO {database}")
     assert dashboards.state() == dashboards.before

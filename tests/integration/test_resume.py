@@ -130,7 +130,7 @@ def test_a_dump_that_was_interrupted_says_that_it_begins_anew(migration: Migrati
     assert "ended without a result" in run.end().message
     migration.variables["couch2pg_rate_limit"] = "0"
     check_completes(migration)
-    assert "Its snapshot is gone, so this one begins anew." in log(migration, "dump")
+    assert "Its snapshot is lost, so the dump starts from the beginning." in log(migration, "dump")
 
 
 def test_an_archive_that_was_finished_is_not_made_again(migration: Migration, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_an_archive_that_was_finished_is_not_made_again(migration: Migration, tm
     assert (migration.archive / "manifest.json").stat() == before
     second = json.loads(told.read_text(encoding="utf-8"))["value"]
     assert {name for name in first if first[name] != second[name]} <= {"started_at", "ended_at"}
-    assert "was finished already" in log(migration, "dump")
+    assert "had finished the archive" in log(migration, "dump")
     # An archive of which nothing is noted is still refused.
     told.unlink()
     (migration.state / "dump.json").unlink()
@@ -166,7 +166,7 @@ def test_a_dump_that_lacked_only_its_checksums(migration: Migration, tmp_path: P
     (migration.state / "jobs" / "dump" / "result.json").unlink()
     evidence = (half_done / "evidence.json").read_bytes()
     assert migration.run(playbook).code == 0
-    assert "only its checksums are missing" in log(migration, "dump")
+    assert "only the checksums are missing" in log(migration, "dump")
     assert (migration.archive / "evidence.json").read_bytes() == evidence
     check_completes(migration)
 

@@ -155,11 +155,11 @@ def test_the_key_opens_nothing_else(moving: Moving, network: Network, tmp_path: 
     )
     good = keys.read_text()
     keys.write_text(re.sub(r'expiry-time="\d{4}', 'expiry-time="2001', good))
-    assert "Permission denied" in attempt(*ssh, forced_command.KNOCK).stderr
+    assert "Permission denied" in attempt(*ssh, forced_command.CHECK).stderr
     keys.write_text(good)
-    assert forced_command.WELCOME in attempt(*ssh, forced_command.KNOCK).stdout
+    assert forced_command.WELCOME in attempt(*ssh, forced_command.CHECK).stdout
     settings.write_text(re.sub(r'"expires": \d+', '"expires": 1', settings.read_text()))
-    assert "this key has expired" in attempt(*ssh, forced_command.KNOCK).stderr
+    assert "this key has expired" in attempt(*ssh, forced_command.CHECK).stderr
     # The job is killed: the run that watches says so, and takes the key back.
     kill(processes.of_job(moving.job))
     assert "ended without a result" in run.end().message
@@ -181,7 +181,7 @@ def test_the_network_is_cut(moving: Moving, network: Network) -> None:
     run = halfway(moving)
     network.cut()
     log = moving.job / "log"
-    wait_until("the loss is noticed", lambda: "Tried again." in log.read_text())
+    wait_until("the loss is noticed", lambda: "Trying again." in log.read_text())
     arrived = moving.bytes_there()
     network.mend()
     wait_until("it goes on", lambda: moving.bytes_there() > arrived + 100_000 or run.process.poll() is not None)
@@ -242,7 +242,7 @@ def test_the_disk_is_full(moving: Moving, network: Network) -> None:
         run = halfway(moving)
         (disk / "fill").write_bytes(b"\0" * (18_000_000 - moving.bytes_there()))
         release(moving)
-        assert "The disk got full while the archive arrived" in run.end().message
+        assert "The disk became full during the transfer" in run.end().message
         assert not moving.arrived.exists()
         (disk / "fill").unlink()
         moving.succeed()
@@ -297,7 +297,7 @@ def test_the_source_lets_nobody_in(moving: Moving, network: Network) -> None:
     try:
         moving.variables["couch2pg_transfer_way"] = "direct"
         sentence = moving.fail()
-        assert f"does not let us in as {network.source.user} at {network.source_for_target}" in sentence
+        assert f"refuses the login as {network.source.user} at {network.source_for_target}" in sentence
         assert "couch2pg_transfer_way to relay" in sentence
         moving.check_nothing_is_left()
         moving.variables["couch2pg_transfer_way"] = "auto"

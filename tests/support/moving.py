@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
@@ -65,9 +65,7 @@ class Moving:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_bytes(os.urandom(size))
         listing = manifest.create(root, 1)
-        write_json(
-            root / manifest.MANIFEST, dict(listing, migration_id=migration_id, options={"compression": "gzip:6"})
-        )
+        write_json(root / layout.MANIFEST, dict(listing, migration_id=migration_id, options={"compression": "gzip:6"}))
         run_private(host, root)
         return root
 

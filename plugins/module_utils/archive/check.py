@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is the archive in this folder, byte for byte, what was dumped? Asked once in full, then only whether it was touched."""
+"""Check an archive against its manifest: hash every file once, later only compare sizes and modification times."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..host.files import expand, read_json, write_json
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.progress import Progress
-from . import identity, manifest
+from . import identity, layout, manifest
 
 STAMP = "archive_checked.json"
 
 
-def check_archive(root: Path, state: Path, dumped: str, jobs: int, progress: Progress) -> dict[str, Any]:
-    """The manifest of ``root``, whose files match it; hashes them unless ``state`` says that was done since they changed.
+def check_archive(root: Path, state: Path, dumped: str, jobs: int, progress: Progress) -> manifest.Manifest:
+    """The manifest of ``root``, after checking the files; hashes them unless ``state`` shows that they are unchanged since.
 
-    dumped: SHA-256 of the manifest that this migration dumped; empty when that isn't known.
+    dumped: SHA-256 of the manifest of this migration's dump; empty when it is unknown.
 
     Raises MigrationError ``archive_differs``, ``manifest_missing`` or ``other_archive``.
     """
@@ -34,7 +34,7 @@ def check_archive(root: Path, state: Path, dumped: str, jobs: int, progress: Pro
 
 
 def remember(root: Path, state: Path) -> None:
-    """Note that every file of ``root`` was just found to be as it was dumped."""
+    """Record that every file of ``root`` matches the manifest now."""
     write_json(
         state / STAMP,
         {"root": str(root), "manifest_sha256": identity.manifest_sha256(root), "files": manifest.stamp(root)},
@@ -42,18 +42,18 @@ def remember(root: Path, state: Path) -> None:
 
 
 def is_untouched(root: Path, state: Path) -> bool:
-    """Whether the last full check of ``root`` succeeded and no file was changed since."""
+    """Whether the last full check of ``root`` succeeded and no file has changed since."""
     stamp = read_json(state / STAMP)
     return (
         isinstance(stamp, dict)
         and stamp.get("root") == str(root)
-        and (root / manifest.MANIFEST).exists()
+        and (root / layout.MANIFEST).exists()
         and stamp.get("files") == manifest.stamp(root)
     )
 
 
 def job_spec(options: dict[str, Any], dumped: str) -> JobSpec:
-    """The job that checks an archive, with the module's ``options``; ``dumped`` as in ``check_archive``."""
+    """The job that checks an archive; ``options`` are the module's, ``dumped`` as in ``check_archive``."""
     root = expand(options["archive"])
     fingerprint = {"archive": str(root)}
     parameters = dict(
@@ -68,7 +68,7 @@ def job_spec(options: dict[str, Any], dumped: str) -> JobSpec:
 
 
 def still_valid(options: dict[str, Any], dumped: str) -> bool:
-    """Whether a finished check still tells the truth."""
+    """Whether the result of a finished check is still valid."""
     root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
     same = not dumped or identity.manifest_sha256(root) == dumped
     return not options["full"] and same and is_untouched(root, state)
@@ -80,7 +80,7 @@ def run(context: JobContext) -> dict[str, Any]:
     root, state = Path(parameters["archive"]), Path(parameters["state"])
     if parameters["full"]:
         write_json(state / STAMP, {})
-    if parameters["create"] and not (root / manifest.MANIFEST).exists():
+    if parameters["create"] and not (root / layout.MANIFEST).exists():
         _create(root, state.name, context)
     listing = check_archive(root, state, parameters["dumped"], parameters["jobs"], context.progress)
     return {
@@ -92,7 +92,7 @@ def run(context: JobContext) -> dict[str, Any]:
 
 
 def _create(root: Path, migration_id: str, context: JobContext) -> None:
-    """Write the manifest of files that were made by other means."""
+    """Write the manifest of an archive that was not created by this collection's dump."""
     context.progress.step("checksums", sum(stat.st_size for _path, stat in manifest.list_files(root)), "bytes")
     listing = manifest.create(root, context.parameters["jobs"], context.progress.advance)
-    write_json(root / manifest.MANIFEST, dict(listing, migration_id=migration_id))
+    write_json(root / layout.MANIFEST, dict(listing, migration_id=migration_id))

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a dump is where its server can't tell (before PostgreSQL 14): by how much of the archive is there."""
+"""Estimate the progress of a dump from the size of the archive, for servers before PostgreSQL 14, which don't report it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from . import size as archive_size
 
 
 class ArchiveGrowth:
-    """An estimate, from a sample of the data, of the bytes that were read; asked as ``CopyProgress`` is.
+    """A progress probe: estimates the bytes read from the bytes written.
 
-    expected: bytes that the archive will have.
+    partial: the folder of the growing archive; copied: the probe of the tables that are done.
+    total: bytes of all tables; expected: estimated bytes of the finished archive.
     """
 
     def __init__(self, partial: Path, copied: CopyProgress, total: int, expected: int) -> None:
@@ -34,7 +35,7 @@ class ArchiveGrowth:
 
 
 def expected_bytes(settings: ConnectionSettings, tables: list[Table], archive_format: str, compression: str) -> int:
-    """Bytes of the archive that will be made of ``tables``; takes some seconds."""
+    """Estimate the size of an archive of ``tables`` in bytes; takes some seconds."""
     with Session(settings) as session:
         estimate = archive_size.measure(session, tables).as_dict()
     return archive_size.archive_bytes(estimate, archive_format, compression)

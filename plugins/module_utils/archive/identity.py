@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether an archive belongs to a migration: by its migration_id, and by the SHA-256 of its manifest, which names every file."""
+"""Check whether an archive belongs to a migration: by its migration_id and the SHA-256 of its manifest."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import read_json
-from . import manifest
+from . import layout, manifest
 
 
 def manifest_sha256(root: Path) -> str:
-    """The SHA-256 of the manifest in ``root``, which tells archives apart; empty when it can't be read."""
+    """The SHA-256 of the manifest in ``root``, which identifies the archive; empty when it can't be read."""
     try:
-        return manifest.sha256(root / manifest.MANIFEST)
+        return manifest.sha256(root / layout.MANIFEST)
     except OSError:
         return ""
 
 
-def load_own(root: Path, migration_id: str, dumped: str, again: str = "transfer") -> dict[str, Any]:
-    """The manifest of the archive in ``root``, which belongs to this migration.
+def load_own(root: Path, migration_id: str, dumped: str, again: str = "transfer") -> manifest.Manifest:
+    """The manifest of the archive in ``root``, checked to belong to this migration.
 
-    dumped: SHA-256 of the manifest that this migration dumped, as the record has it; empty when that isn't known.
+    dumped: SHA-256 of the manifest of this migration's dump, from the record; empty when it is unknown.
     again: the phase that makes the right archive again, for the message: ``dump`` on the source, ``transfer`` on the target.
 
     Raises MigrationError ``other_archive``, ``manifest_missing`` or ``manifest_damaged``.
@@ -44,9 +44,9 @@ def load_own(root: Path, migration_id: str, dumped: str, again: str = "transfer"
 
 
 def check_dumped(place: str, found: str, dumped: str, again: str) -> None:
-    """Raise MigrationError ``other_archive`` when the manifest with the SHA-256 ``found`` isn't the one that was dumped.
+    """Raise MigrationError ``other_archive`` when the SHA-256 ``found`` isn't that of the manifest that was dumped.
 
-    place: folder of the archive, for the message. dumped, again: as in ``load_own``.
+    place: the folder of the archive, for the message. dumped, again: as in ``load_own``.
     """
     if dumped and found != dumped:
         raise MigrationError(
@@ -59,14 +59,14 @@ def check_dumped(place: str, found: str, dumped: str, again: str) -> None:
         )
 
 
-def read_evidence(root: Path, listing: dict[str, Any]) -> dict[str, Any]:
-    """The evidence in ``root``, which is as its manifest ``listing`` says.
+def read_evidence(root: Path, listing: manifest.Manifest) -> dict[str, Any]:
+    """The evidence in ``root``, checked against the manifest ``listing``.
 
     Raises MigrationError ``archive_differs``.
     """
-    expected = [entry["sha256"] for entry in listing["files"] if entry["path"] == manifest.EVIDENCE]
-    path = root / manifest.EVIDENCE
+    expected = [entry["sha256"] for entry in listing["files"] if entry["path"] == layout.EVIDENCE]
+    path = root / layout.EVIDENCE
     if not path.is_file() or expected != [manifest.sha256(path)]:
-        manifest.raise_if_different(root, manifest.Differences(content=[manifest.EVIDENCE]))
+        manifest.raise_if_different(root, manifest.Differences(content=[layout.EVIDENCE]))
     evidence: dict[str, Any] = read_json(path)
     return evidence

@@ -1,17 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The manifest of an archive: every file with its bytes and SHA-256, made once and compared wherever the files go.
-
-An archive is a folder::
-
-    <staging_dir>/<migration_id>/
-        archive/ (or archive.dump, archive.tar.gz)   what pg_dump wrote
-        evidence.json                                what was true inside its snapshot
-        manifest.json                                bytes and SHA-256 of all the above
-
-While it is made it is called ``<migration_id>.partial`` and has a file ``.half-done``.
-"""
+"""The manifest of an archive: the size and SHA-256 of every file, written by the dump and compared on every host."""
 
 from __future__ import annotations
 
@@ -21,33 +11,64 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, TypedDict, cast
 
 from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import read_json
+from . import layout
 
-MANIFEST = "manifest.json"
-EVIDENCE = "evidence.json"
-HALF_DONE = ".half-done"
 FORMAT = 1
 READ_BYTES = 1024 * 1024
 
 
+class ManifestFile(TypedDict):
+    """A file of the archive: its path relative to the archive, its size in bytes, its SHA-256 as hex."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Manifest(TypedDict, total=False):
+    """``manifest.json``. A manifest that was created for an archive of another tool only has the first four keys.
+
+    bytes: the sum of all files. snapshot, taken_at: of the dump; options: the evidence's ``dump``.
+    """
+
+    format: int
+    bytes: int
+    files: list[ManifestFile]
+    migration_id: str
+    database: str
+    server_identity: str
+    snapshot: str
+    taken_at: str
+    options: dict[str, Any]
+
+
+class SizeDifference(TypedDict):
+    """A file whose size in bytes isn't the expected one."""
+
+    path: str
+    bytes: int
+    expected: int
+
+
 @dataclass
 class Differences:
-    """What is not as the manifest says; empty when all is well."""
+    """Differences between an archive and its manifest: paths, by kind of difference. False when there are none."""
 
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
-    size: list[dict[str, Any]] = field(default_factory=list)
+    size: list[SizeDifference] = field(default_factory=list)
     content: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.extra or self.size or self.content)
 
     def as_dict(self) -> dict[str, Any]:
-        """For results."""
+        """The differences as JSON types."""
         return {
             "missing": self.missing,
             "extra": self.extra,
@@ -56,7 +77,7 @@ class Differences:
         }
 
     def sentence(self) -> str:
-        """The first difference of each kind, for an error."""
+        """The first difference of each kind, for an error message."""
         parts = []
         if self.missing:
             parts.append(_some("missing", self.missing))
@@ -76,20 +97,20 @@ def _some(what: str, paths: list[str]) -> str:
 
 
 def list_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file below ``root`` but the manifest, with its path relative to ``root``.
+    """Every file below ``root`` except the manifest and the marker: its path relative to ``root``, and its stat.
 
-    Raises MigrationError ``not_plain`` for a symbolic link or another special file, which no archive has.
+    Raises MigrationError ``not_plain`` for a symbolic link or a special file.
     """
     for folder, subfolders, names in os.walk(root):
         subfolders.sort()
         for name in sorted([*names, *(sub for sub in subfolders if Path(folder, sub).is_symlink())]):
             path = Path(folder, name)
             relative = path.relative_to(root).as_posix()
-            if relative in (MANIFEST, HALF_DONE):
+            if relative in (layout.MANIFEST, layout.HALF_DONE):
                 continue
             if path.is_symlink() or not path.is_file():
                 raise MigrationError(
-                    f"{path} is not an ordinary file, which no archive contains. Remove it, then run again.",
+                    f"{path} is not a regular file, and an archive contains only regular files. Remove it, then run again.",
                     "not_plain",
                     path=str(path),
                 )
@@ -97,7 +118,7 @@ def list_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def sha256(path: Path, on_bytes: Callable[[int], None] = lambda _size: None) -> str:
-    """The SHA-256 of a file as hex, read in pieces of 1 MiB."""
+    """The SHA-256 of a file as hex."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while True:
@@ -111,7 +132,7 @@ def sha256(path: Path, on_bytes: Callable[[int], None] = lambda _size: None) -> 
 def hash_files(
     root: Path, paths: list[str], workers: int, on_bytes: Callable[[int, str], None] = lambda _size, _path: None
 ) -> dict[str, str]:
-    """The SHA-256 of every file, several at a time (hashing leaves Python's lock alone)."""
+    """The SHA-256 of every file, with parallel threads (hashlib releases Python's global lock)."""
     stop = threading.Event()
 
     def work(path: str) -> str:
@@ -131,10 +152,8 @@ def hash_files(
             raise
 
 
-def create(
-    root: Path, workers: int, on_bytes: Callable[[int, str], None] = lambda _size, _path: None
-) -> dict[str, Any]:
-    """The manifest of the folder ``root``; it is returned, not written."""
+def create(root: Path, workers: int, on_bytes: Callable[[int, str], None] = lambda _size, _path: None) -> Manifest:
+    """Compute the manifest of the folder ``root``; doesn't write it."""
     sizes = {path: stat.st_size for path, stat in list_files(root)}
     hashes = hash_files(root, list(sizes), workers, on_bytes)
     return {
@@ -144,26 +163,36 @@ def create(
     }
 
 
-def load(root: Path) -> dict[str, Any]:
-    """The manifest that stands in ``root``.
+def add_origin(listing: Manifest, evidence: dict[str, Any]) -> None:
+    """Add the origin of the archive to its manifest: migration, database, server, snapshot and options of the dump."""
+    listing["migration_id"] = evidence["migration_id"]
+    listing["database"] = evidence["database"]["name"]
+    listing["server_identity"] = evidence["server"]["identity"]
+    listing["snapshot"] = evidence["snapshot"]
+    listing["taken_at"] = evidence["taken_at"]
+    listing["options"] = evidence["dump"]
+
+
+def load(root: Path) -> Manifest:
+    """Read the manifest in ``root``.
 
     Raises MigrationError ``manifest_missing`` or ``manifest_damaged``.
     """
-    path = root / MANIFEST
+    path = root / layout.MANIFEST
     manifest = read_json(path)
     if manifest is None:
         raise MigrationError(
-            f"There is no archive in {root}: its {MANIFEST} is missing. Make the dump first, or check the path.",
+            f"There is no archive in {root}: its {layout.MANIFEST} is missing. Run the dump first, or check the path.",
             "manifest_missing",
             path=str(path),
         )
     if not _is_manifest(manifest):
         raise MigrationError(
-            f"{path} is not a manifest of this collection. Look at it; if the archive is lost, remove it and dump again.",
+            f"{path} is not a manifest of this collection. Inspect it. If the archive is lost, remove it and dump again.",
             "manifest_damaged",
             path=str(path),
         )
-    return manifest  # type: ignore[no-any-return]
+    return cast("Manifest", manifest)
 
 
 def _is_manifest(manifest: Any) -> bool:
@@ -183,12 +212,12 @@ def _is_manifest(manifest: Any) -> bool:
 
 def compare(
     root: Path,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     workers: int,
     hashes: bool = True,
     on_bytes: Callable[[int, str], None] = lambda _size, _path: None,
 ) -> Differences:
-    """What differs between the files below ``root`` and ``manifest``; without ``hashes``, names and sizes only."""
+    """Compare the files below ``root`` with ``manifest``; without ``hashes`` only names and sizes."""
     expected = {entry["path"]: entry for entry in manifest["files"]}
     found = {path: stat.st_size for path, stat in list_files(root)}
     differences = Differences(missing=sorted(set(expected) - set(found)), extra=sorted(set(found) - set(expected)))
@@ -205,11 +234,11 @@ def compare(
 
 
 def raise_if_different(root: Path, differences: Differences) -> None:
-    """Raise MigrationError ``archive_differs`` that names what is wrong."""
+    """Raise MigrationError ``archive_differs`` with the differences, if there are any."""
     if differences:
         raise MigrationError(
-            f"The archive in {root} is not what was dumped: {differences.sentence()}. "
-            f"Nothing was restored from it. Fetch it again: {restart.command('transfer')}; where the source's is damaged, too, "
+            f"The archive in {root} differs from its manifest: {differences.sentence()}. "
+            f"Nothing was restored from it. Transfer it again: {restart.command('transfer')}. If the source's archive is damaged too, "
             f"dump again: {restart.command('dump')}",
             "archive_differs",
             root=str(root),
@@ -217,12 +246,12 @@ def raise_if_different(root: Path, differences: Differences) -> None:
         )
 
 
-def largest(manifest: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """Path, bytes and SHA-256 of the largest ``count`` files, by path."""
+def largest(manifest: Manifest, count: int) -> list[ManifestFile]:
+    """The largest ``count`` files, sorted by path."""
     kept = sorted(manifest["files"], key=lambda entry: (-entry["bytes"], entry["path"]))[:count]
     return sorted(kept, key=lambda entry: str(entry["path"]))
 
 
 def stamp(root: Path) -> dict[str, list[int]]:
-    """Size and time of change of every file: whether anything was touched since it was last hashed."""
+    """Size and modification time (ns) of every file, to detect changes since the files were last hashed."""
     return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in list_files(root)}

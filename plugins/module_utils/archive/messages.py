@@ -1,20 +1,34 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What pg_restore says, sorted: harmless, or a failure with what to do. A message that isn't known is a failure."""
+"""Classify the messages of pg_restore: harmless, or a failure with advice. An unknown message is a failure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
+
+
+class Message(TypedDict, total=False):
+    """A classified message of pg_restore.
+
+    kind: the name of its rule; statement: the start of the command that failed; entry: the archive's entry.
+    """
+
+    kind: str
+    harmless: bool
+    message: str
+    statement: str
+    advice: str
+    entry: str
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A kind of message. ``statement`` must match the command that pg_restore shows with it.
+    """A kind of message: regular expressions for the message and, unless empty, for the command that failed.
 
-    ``{0}``, ``{1}`` ... in ``advice`` are the groups of ``message``.
+    ``{0}``, ``{1}`` ... in ``advice`` are replaced by the groups of ``message``.
     """
 
     name: str
@@ -29,21 +43,21 @@ RULES = (
         "newer_setting",
         r'unrecognized configuration parameter "\w+"',
         True,
-        "pg_dump is newer than this server and set a parameter that it doesn't have; nothing depends on it.",
+        "pg_dump is newer than this server and set a parameter that the server doesn't have; nothing depends on it.",
         r"^SET \w+ = ",
     ),
     Rule(
         "public_exists",
         r'schema "public" already exists',
         True,
-        "Every database has this schema from the start.",
+        "Every new database contains this schema.",
         r"^CREATE SCHEMA \"?public\"?;",
     ),
     Rule(
         "extension_comment",
         r"must be owner of extension",
         True,
-        "The comment of an extension belongs to the extension's owner; it is the same on every server.",
+        "Only the extension's owner may set its comment, which is the same on every server.",
         r"^COMMENT ON EXTENSION",
     ),
     Rule("disk_full", r"No space left on device|disk full", False, "Free disk space on the target, then run again."),
@@ -52,7 +66,7 @@ RULES = (
         r"server closed the connection|terminating connection|connection to server .* failed|could not connect"
         r"|the database system is|lost synchronization",
         False,
-        "The target's server went away; see its log, start it, then run again.",
+        "The target's server closed the connection. Check its log, start it, then run again.",
     ),
     Rule(
         "role_missing",
@@ -123,9 +137,9 @@ RULES = (
         "unqualified_name",
         r"does not exist(?:.|\n)*CONTEXT: +(?:SQL|PL/pgSQL) function \"?([^\"\n]+?)\"?(?: during| statement| line|\n|$)",
         False,
-        "The function {0} names an object without its schema, and restore runs with an empty search_path. Give the "
-        "function a search_path on the source (ALTER FUNCTION ... SET search_path = public, pg_temp), or on the target "
-        "only (couch2pg_function_search_path).",
+        "The function {0} uses a name without its schema, and pg_restore runs with an empty search_path. Set the "
+        "function's search_path on the source (ALTER FUNCTION ... SET search_path = public, pg_temp), or on the "
+        "target only (couch2pg_function_search_path).",
     ),
     Rule(
         "object_missing",
@@ -159,17 +173,17 @@ RULES = (
         r"unsupported version|could not read from input file|invalid compression|not appear to be a valid archive"
         r"|could not open|could not uncompress|not built with support",
         False,
-        "This pg_restore can't read the archive: use one as new as the pg_dump that made it, and check the archive.",
+        "This pg_restore can't read the archive. Use one at least as new as the pg_dump that wrote it, and check the archive.",
     ),
 )
 
-# Where an earlier attempt was interrupted, what it has built is there; whether it is the right thing, verification says.
+# After an interrupted attempt, the objects that it created exist; verification checks whether they are right.
 RESUMED_RULES = (
     Rule(
         "built_before",
         r"already exists$|multiple primary keys for table .* are not allowed$",
         True,
-        "An earlier attempt of this restore has built it.",
+        "An earlier attempt of this restore has created it.",
     ),
 )
 
@@ -181,7 +195,7 @@ _STATEMENT = "Command was: "
 _ENTRY = re.compile(r"^pg_restore: from TOC entry (.*)$")
 # The key of a broken constraint; other details may hold whole rows.
 _KEY = re.compile(r"^DETAIL: +(Key .*)$", re.MULTILINE)
-# Said beside messages, never a message of its own.
+# Progress lines and context of messages, which are not messages themselves.
 _BESIDE = re.compile(
     r"^pg_restore: (while |from TOC entry|warning: errors ignored|creating |processing |launching |finished |"
     r"executing |connecting |implied |entering |disabling |enabling |setting |skipping |dropping |"
@@ -190,11 +204,14 @@ _BESIDE = re.compile(
 
 
 class Listener:
-    """Reads pg_restore's standard error line by line and keeps what it found wrong."""
+    """Reads pg_restore's standard error line by line and collects its messages in ``found``.
+
+    resumed: an earlier attempt was interrupted, so messages about existing objects are harmless.
+    """
 
     def __init__(self, resumed: bool = False) -> None:
         self._rules = (RESUMED_RULES if resumed else ()) + RULES
-        self.found: list[dict[str, Any]] = []
+        self.found: list[Message] = []
         # The entry of the archive's list that the message is about; empty before the first one.
         self._entry = ""
         self._message: list[str] = []
@@ -202,7 +219,7 @@ class Listener:
         self._in_statement = False
 
     def line(self, line: str) -> None:
-        """One more line; lines that go on with the message before are put with it."""
+        """Read one line; a continuation line is added to the message before it."""
         if line.startswith("pg_restore: "):
             error = _ERROR.match(line)
             warning = line.startswith("pg_restore: warning: ")
@@ -222,20 +239,21 @@ class Listener:
             self._message.append(line)
 
     def flush(self) -> None:
-        """The message before is complete."""
+        """Finish the current message."""
         if self._message:
             found = classify("\n".join(self._message), "\n".join(self._statement), self._rules)
-            self.found.append(dict(found, entry=self._entry))
+            found["entry"] = self._entry
+            self.found.append(found)
         self._message, self._statement, self._in_statement = [], [], False
 
     @property
-    def failures(self) -> list[dict[str, Any]]:
+    def failures(self) -> list[Message]:
         """The messages that are not known to be harmless."""
         return [message for message in self.found if not message["harmless"]]
 
 
-def classify(message: str, statement: str, rules: tuple[Rule, ...] = RULES) -> dict[str, Any]:
-    """A message with its kind and what to do."""
+def classify(message: str, statement: str, rules: tuple[Rule, ...] = RULES) -> Message:
+    """Classify a message by the first matching rule."""
     for rule in (*rules, UNKNOWN):
         match = re.search(rule.message, message)
         if match and (not rule.statement or re.search(rule.statement, statement)):
@@ -245,16 +263,16 @@ def classify(message: str, statement: str, rules: tuple[Rule, ...] = RULES) -> d
         "kind": rule.name,
         "harmless": rule.harmless,
         "message": re.sub(r"^could not execute query: (ERROR: +)?", "", message.strip()),
-        # A statement can hold a whole document; its beginning says which one it is.
+        # A statement can contain a whole document; its start identifies it.
         "statement": statement[:300],
         "advice": rule.advice.format(*groups),
     }
 
 
-def sentence(message: dict[str, Any]) -> str:
-    """What failed, why, and what to do, for an error."""
+def sentence(message: Message) -> str:
+    """What failed, why, and what to do, for an error message."""
     key = _KEY.search(message["message"])
-    said = message["message"].splitlines()[0].rstrip(".") + (f" ({key.group(1).rstrip('.')})" if key else "")
+    reason = message["message"].splitlines()[0].rstrip(".") + (f" ({key.group(1).rstrip('.')})" if key else "")
     statement = " ".join(message["statement"].split()).rstrip(";")
     shown = statement if len(statement) <= SHOWN_CHARACTERS else statement[: SHOWN_CHARACTERS - 3] + "..."
-    return f"{shown + ': ' if shown else ''}{said}. {message['advice']}"
+    return f"{shown + ': ' if shown else ''}{reason}. {message['advice']}"

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line of pg_dump for each format of archive."""
+"""The command line of pg_dump for each archive format."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Sequence
 
 from ..common.errors import MigrationError
 from ..host.programs import Program, ask
+from . import layout
 
 FORMATS = ("directory", "custom", "tar")
-ARCHIVE_NAMES = {"directory": "archive", "custom": "archive.dump", "tar": "archive.tar.gz"}
 ZSTD_SINCE = 16
 LOCK_WAIT_MILLISECONDS = 10000
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command line, the file its output goes to (None: it writes itself), and a filter before that file."""
+    """``arguments``, the file for standard output (None: pg_dump writes its files itself), a filter before that file."""
 
     arguments: list[str]
     output: Path | None = None
@@ -39,12 +39,12 @@ def build(
     conninfo: str,
     without_rows: Sequence[str] = (),
 ) -> Command:
-    """pg_dump of the database that the environment and ``conninfo`` name, inside ``snapshot``, into ``folder``.
+    """The command that dumps the database of ``conninfo`` within ``snapshot`` into ``folder``.
 
-    ``without_rows`` has the quoted names of tables whose rows stay out of the archive.
-    ``compression`` is ``method:level`` (``gzip:1``, ``zstd:3``, ``none``) as ``choose_compression`` returns it.
+    without_rows: quoted names of tables whose rows are left out of the archive.
+    compression: ``method:level`` (``gzip:1``, ``zstd:3``) or ``none``, as ``choose_compression`` returns it.
     """
-    archive = folder / ARCHIVE_NAMES[archive_format]
+    archive = folder / layout.DUMP_NAMES[archive_format]
     arguments = [
         program.path,
         f"--format={archive_format}",
@@ -52,14 +52,14 @@ def build(
         f"--dbname={conninfo}",
         "--no-password",
         "--quote-all-identifiers",
-        # Their slots belong to this server, and their connection strings hold passwords.
+        # A subscription's slot belongs to this server, and its connection string contains a password.
         "--no-subscriptions",
         "--verbose",
         # In a pattern of pg_dump, nothing inside double quotes has a meaning of its own.
         *(f"--exclude-table-data={name}" for name in without_rows),
     ]
     if archive_format == "tar":
-        # The guide's way: one tar file, compressed by gzip beside it.
+        # pg_dump doesn't compress tar archives, so gzip does.
         return Command(arguments, archive, [_gzip(), f"-{_level(compression)}"])
     arguments += [f"--compress={_compress_option(program, compression)}", f"--file={archive}"]
     if archive_format == "directory":
@@ -83,30 +83,30 @@ def schema_only(program: Program, archive: Path, conninfo: str) -> list[str]:
 
 
 def choose_compression(wanted: str, program: Program, archive_format: str) -> str:
-    """``auto`` becomes zstd where this pg_dump has it, else fast gzip; others are checked.
+    """Resolve ``auto`` (zstd if this pg_dump supports it, else fast gzip) and check other values.
 
-    Raises MigrationError ``compression`` when this pg_dump or format can't do it.
+    Raises MigrationError ``compression`` when this pg_dump or format doesn't support ``wanted``.
     """
     if wanted == "auto":
         return "zstd:1" if archive_format != "tar" and _has_zstd(program) else "gzip:1"
     if not re.fullmatch(r"none|(gzip|zstd|lz4):\d+", wanted):
         raise MigrationError(
-            f"compression {wanted!r} is not understood: use auto, none, gzip:1 to gzip:9, zstd:1 to zstd:19 or lz4:1.",
+            f"compression {wanted!r} is not valid. Use auto, none, gzip:1 to gzip:9, zstd:1 to zstd:19 or lz4:1.",
             "compression",
         )
     method = wanted.split(":", maxsplit=1)[0]
     if archive_format == "tar" and method != "gzip":
-        raise MigrationError("A tar archive is compressed with gzip only: use gzip:1 to gzip:9.", "compression")
+        raise MigrationError("A tar archive can only be compressed with gzip. Use gzip:1 to gzip:9.", "compression")
     if method in ("zstd", "lz4") and program.major < ZSTD_SINCE:
         raise MigrationError(
-            f"{program.path} is version {program.major}, and pg_dump knows {method} since {ZSTD_SINCE}: use gzip:1.",
+            f"{program.path} is version {program.major}, but pg_dump supports {method} since {ZSTD_SINCE}. Use gzip:1.",
             "compression",
         )
     return wanted
 
 
 def _has_zstd(program: Program) -> bool:
-    """Whether this pg_dump was built with zstd: it says so before it connects anywhere."""
+    """Whether this pg_dump was built with zstd. It reports a missing zstd before it connects, so no server is needed."""
     if program.major < ZSTD_SINCE:
         return False
     answer = ask([program.path, "--compress=zstd:1", "--format=custom", "--host=/nonexistent", "--file=/dev/null"])
@@ -116,7 +116,7 @@ def _has_zstd(program: Program) -> bool:
 def _compress_option(program: Program, compression: str) -> str:
     if compression == "none":
         return "0"
-    # Before 16, the option was the level of gzip and nothing else.
+    # Before 16, the option was only the level of gzip.
     return compression if program.major >= ZSTD_SINCE else str(_level(compression))
 
 

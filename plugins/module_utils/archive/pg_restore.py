@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command lines of pg_restore: the archive's list, and one run for each section."""
+"""The command lines of pg_restore: listing the archive, and restoring one section at a time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, Mapping
 
 from ..common.errors import MigrationError
 from ..host.programs import Program, ask, run
-from .pg_dump import ARCHIVE_NAMES
+from . import layout
 
 SECTIONS = ("pre-data", "data", "post-data")
-# Populated by the phase refresh, which knows the order; what belongs to the database itself; and subscriptions.
+# Left out: materialized view data (phase refresh populates them in order), the database's own properties, subscriptions.
 _LEFT_OUT = re.compile(
     r"^\d+; \d+ \d+ (MATERIALIZED VIEW DATA|COMMENT - DATABASE|DATABASE|DATABASE PROPERTIES|SUBSCRIPTION|"
     r"(COMMENT|SECURITY LABEL|ACL) - SUBSCRIPTION) "
@@ -27,19 +27,19 @@ _LARGE_OBJECTS = re.compile(r"^\d+; \d+ \d+ (BLOBS?|BLOB METADATA) ")
 
 
 def unpacked(root: Path, archive_format: str, work: Path) -> Path:
-    """The archive as pg_restore reads it; a compressed tar is unpacked into ``work`` first."""
-    archive = root / ARCHIVE_NAMES[archive_format]
+    """The path of the archive for pg_restore; a compressed tar is decompressed into ``work`` first."""
+    archive = root / layout.DUMP_NAMES[archive_format]
     if archive_format != "tar":
         return archive
     target = work / "archive.tar"
     gzip = shutil.which("gzip")
     if gzip is None:
         raise MigrationError("gzip was not found on this host's PATH. Install it, then run again.", "program_missing")
-    said: list[str] = []
-    code = run([gzip, "--decompress", "--stdout", str(archive)], {"LC_ALL": "C"}, said.append, output=target)
+    errors: list[str] = []
+    code = run([gzip, "--decompress", "--stdout", str(archive)], {"LC_ALL": "C"}, errors.append, output=target)
     if code:
         raise MigrationError(
-            f"{archive} could not be unpacked into {work}: {said[0] if said else f'gzip ended with exit code {code}'}. "
+            f"{archive} could not be decompressed into {work}: {errors[0] if errors else f'gzip ended with exit code {code}'}. "
             "Check the free space there, then run again.",
             "unpack_failed",
         )
@@ -51,7 +51,7 @@ def without_rows(root: Path, archive_format: str, work: Path) -> Path:
 
     A compressed tar begins with its list of contents: only that part is unpacked, into ``work``.
     """
-    archive = root / ARCHIVE_NAMES[archive_format]
+    archive = root / layout.DUMP_NAMES[archive_format]
     if archive_format != "tar":
         return archive
     target = work / "contents.tar"
@@ -66,28 +66,28 @@ def without_rows(root: Path, archive_format: str, work: Path) -> Path:
 
 
 def read_list(program: Program, archive: Path) -> list[str]:
-    """The lines of the archive's list that are to be restored."""
+    """The lines of the archive's table of contents to restore. Raises MigrationError ``archive_unreadable``."""
     answer = ask([program.path, "--list", str(archive)])
     if answer.code:
         raise MigrationError(
-            f"{program.path} can't read {archive}: {answer.stderr}. Use a pg_restore as new as the pg_dump that made it.",
+            f"{program.path} can't read {archive}: {answer.stderr}. Use a pg_restore at least as new as the pg_dump that wrote it.",
             "archive_unreadable",
         )
     return [line for line in answer.output.splitlines(keepends=True) if not _LEFT_OUT.match(line)]
 
 
 def write_list(lines: list[str], target: Path) -> None:
-    """Write the list of what to restore into ``target``."""
+    """Write the list for ``--use-list`` into ``target``."""
     target.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
 
 
 def entry_of_rows(schema: str, name: str, owner: str) -> str:
-    """How the list names the rows of a table: without quotes, each on one line."""
+    """The list's entry for the rows of a table: without quotes, line breaks replaced by spaces."""
     return re.sub(r"[\r\n]", " ", f"TABLE DATA {schema} {name} {owner}")
 
 
 def without(lines: list[str], entries: set[str]) -> tuple[list[str], set[str]]:
-    """The list without ``entries``; and those of them that it has not, or more than once, which are left in."""
+    """The list without ``entries``, and the entries that occur never or more than once, whose lines are kept."""
     found: dict[str, list[str]] = {}
     for line in lines:
         entry = _ENTRY.match(line)
@@ -99,17 +99,17 @@ def without(lines: list[str], entries: set[str]) -> tuple[list[str], set[str]]:
 
 
 def schemas(lines: list[str], names: set[str]) -> list[str]:
-    """The lines that create these schemas."""
+    """The lines that create the schemas ``names``."""
     return [line for line in lines if any(f" SCHEMA - {name} " in line for name in names)]
 
 
 def has_large_objects(lines: list[str]) -> bool:
-    """Whether the archive holds large objects, which can't be loaded a second time."""
+    """Whether the archive contains large objects, which can't be loaded a second time."""
     return any(_LARGE_OBJECTS.match(line) for line in lines)
 
 
 def build(program: Program, section: str, archive: Path, listing: Path, conninfo: str, jobs: int) -> list[str]:
-    """pg_restore of one section into the database that ``conninfo`` names. A tar archive is read by one worker only."""
+    """The command that restores one section into the database of ``conninfo``. Only one worker can read a tar archive."""
     arguments = [
         program.path,
         f"--section={section}",
@@ -124,5 +124,5 @@ def build(program: Program, section: str, archive: Path, listing: Path, conninfo
 
 
 def session_options(settings: Mapping[str, Any]) -> str:
-    """PGOPTIONS that set ``settings`` for the sessions of pg_restore, and for nobody else."""
+    """PGOPTIONS that apply ``settings`` to the sessions of pg_restore only."""
     return " ".join(f"-c {name}=" + re.sub(r"([\\ ])", r"\\\1", str(value)) for name, value in settings.items())

@@ -18,7 +18,7 @@ from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import create_statement, end_sessions, find_database
 from ..postgres.identifiers import check_length, literal, quote
 from . import pg_restore
-from .messages import Listener
+from .messages import Listener, Message
 
 # The comment on the database says who made it, so that a later run may drop what a killed run left.
 MARK = "cht.couch2pg: scratch database of the migration {migration_id}, safe to drop"
@@ -83,7 +83,7 @@ def restore_section(
     lines: list[str],
     settings: ConnectionSettings,
     tablespaces: str = "keep",
-) -> list[dict[str, Any]]:
+) -> list[Message]:
     """Restore one section (``pre-data`` or ``post-data``) of ``archive``; returns every message, as ``Listener.found``.
 
     ``lines``: what to restore, from ``pg_restore.read_list``. ``tablespaces``: ``keep`` or ``default``.

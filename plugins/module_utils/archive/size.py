@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How large an archive will be, from a sample of the data: real rows as COPY writes them, compressed by zlib.
+"""Estimate the size of an archive from a sample of rows, written by COPY and compressed with zlib.
 
-A table's size on the disk says little: TOAST compresses long documents already, and their text is larger.
+A table's size on disk is a poor estimate: TOAST has compressed long documents already, and their text is larger.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SAMPLE_SECONDS = 5
 ALL_SECONDS = 15.0
 TABLES_SAMPLED = 12
 COMPRESSED_AT_MOST = 32 * 1024 * 1024
-# About where TOAST begins.
+# About the row size above which PostgreSQL uses TOAST.
 WIDE = 2000
-# For what could not be sampled: on the safe side.
+# Bytes of text, plain and compressed, for each byte on disk of tables that can't be sampled: deliberately high.
 UNKNOWN_TEXT = 3.0
 UNKNOWN_COMPRESSED = 1.0
-# The sample is compressed as gzip:1 does it, which is no better than any other method but lz4.
+# Archive size relative to gzip:1, which compresses the sample; only lz4 compresses less than gzip:1.
 FACTORS = {"lz4": 1.8}
 
 _COLUMNS = """
@@ -39,7 +39,7 @@ SELECT attname AS name FROM pg_catalog.pg_attribute WHERE attrelid = %s AND attn
 
 @dataclass(frozen=True)
 class ArchiveEstimate:
-    """Bytes of all rows as text, of the largest table's text, of all compressed; and how much was looked at."""
+    """Estimated bytes of all rows as text, of the largest table's text, of all rows compressed; bytes sampled; seconds used."""
 
     text_bytes: int
     largest_text_bytes: int
@@ -48,21 +48,21 @@ class ArchiveEstimate:
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """For facts and results."""
+        """The estimate as JSON types."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Bytes of a table's text, and of that compressed, as a part of its rows suggests; ``looked_at`` is that part."""
+    """Estimated bytes of a table's rows as text and compressed, from ``sampled`` bytes of text."""
 
     text: int
     compressed: int
-    looked_at: int
+    sampled: int
 
 
 class _Meter:
-    """Takes the output of COPY: counts it, and what is left of it when it is compressed."""
+    """Counts the bytes of COPY's output, plain and compressed."""
 
     def __init__(self) -> None:
         self.text = 0
@@ -82,7 +82,7 @@ class _Meter:
 
 
 def measure(session: Session, tables: list[Table], clock: Callable[[], float] = time.monotonic) -> ArchiveEstimate:
-    """Sample the largest ``tables`` (which come largest first), for some seconds at most."""
+    """Sample the largest of ``tables``, which are sorted by size, for about ALL_SECONDS at most."""
     started = clock()
     block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
     samples: dict[str, Sample] = {}
@@ -96,7 +96,7 @@ def measure(session: Session, tables: list[Table], clock: Callable[[], float] = 
 
 
 def estimate(tables: list[Table], samples: dict[str, Sample], seconds: float = 0.0) -> ArchiveEstimate:
-    """From samples to whole tables; a table without one is taken for the average of the others."""
+    """Extrapolate to all tables; a table without a sample gets the average ratio of the others."""
     texts: dict[str, float] = {key: sample.text for key, sample in samples.items()}
     packed: dict[str, float] = {key: sample.compressed for key, sample in samples.items()}
     measured = sum(table.table_bytes for table in tables if table.key in samples)
@@ -109,13 +109,13 @@ def estimate(tables: list[Table], samples: dict[str, Sample], seconds: float = 0
         text_bytes=int(sum(texts.values())),
         largest_text_bytes=int(max(texts.values(), default=0)),
         compressed_bytes=int(sum(packed.values())),
-        sampled_bytes=sum(sample.looked_at for sample in samples.values()),
+        sampled_bytes=sum(sample.sampled for sample in samples.values()),
         seconds=seconds,
     )
 
 
 def archive_bytes(found: dict[str, Any], archive_format: str, compression: str) -> int:
-    """Bytes of an archive, given ``ArchiveEstimate.as_dict()``; a tar is compressed when it is finished."""
+    """The size of an archive in bytes. found: the result of ``ArchiveEstimate.as_dict()``. A tar is always compressed."""
     if compression == "none" and archive_format != "tar":
         return int(found["text_bytes"])
     factor = FACTORS.get(compression.split(":", maxsplit=1)[0], 1.0)
@@ -123,13 +123,13 @@ def archive_bytes(found: dict[str, Any], archive_format: str, compression: str) 
 
 
 def _sample(session: Session, table: Table, blocks: int) -> Sample | None:
-    """Some blocks of the table; None when it has none, may not be read, or takes too long."""
+    """Sample some blocks of the table; None when it is empty, not readable, or too slow."""
     if not blocks or not table.readable:
         return None
     percent = min(100.0, 100.0 * max(SAMPLE_BYTES / table.table_bytes, SAMPLE_BLOCKS / blocks))
     columns = session.rows(_COLUMNS, [table.oid])
     stored = " + ".join(f"coalesce(pg_catalog.pg_column_size({quote(row['name'])}), 0)" for row in columns) or "0"
-    # The same seed chooses the same blocks each time.
+    # With the same seed, all queries sample the same blocks.
     rows = f"FROM ONLY {table.sql} TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (1)"
     session.execute(f"SET statement_timeout = '{SAMPLE_SECONDS}s'")
     try:
@@ -159,10 +159,10 @@ def _sample(session: Session, table: Table, blocks: int) -> Sample | None:
 
 
 def scale(table: Table, fraction: float, narrow: tuple[int, int], wide_bytes: int, wide: tuple[int, int]) -> Sample:
-    """From the rows of ``fraction`` of the blocks to the whole table.
+    """Extrapolate from the rows in ``fraction`` of the blocks to the whole table.
 
-    Narrow rows are alike: what some blocks hold, the others do too. The few wide ones may be thousands of times larger,
-    so that one of them more or less in the sample would matter: what they tell is how much text a byte of TOAST is.
+    Narrow rows are similar, so they scale with the blocks. Wide rows are few and can be thousands of times larger, so a
+    single one would distort the result: they only give the ratio of text to bytes in TOAST.
     """
     toast = table.table_bytes - table.heap_bytes
     if wide_bytes:
@@ -172,5 +172,5 @@ def scale(table: Table, fraction: float, narrow: tuple[int, int], wide_bytes: in
     return Sample(
         text=int(narrow[0] / fraction + wide_text),
         compressed=int(narrow[1] / fraction + wide_packed),
-        looked_at=narrow[0] + wide[0],
+        sampled=narrow[0] + wide[0],
     )

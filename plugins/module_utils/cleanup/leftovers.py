@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..archive import manifest
+from ..archive import layout
 from ..host.files import expand
 from ..postgres.connection import Session
 from ..postgres.database import database_size, databases
@@ -35,9 +35,9 @@ def archives(staging_dir: str) -> list[dict[str, Any]]:
     if not root.is_dir():
         return []
     return [
-        {"archive": str(folder), "bytes": _size(folder), "complete": (folder / manifest.MANIFEST).exists()}
+        {"archive": str(folder), "bytes": _size(folder), "complete": (folder / layout.MANIFEST).exists()}
         for folder in sorted(root.iterdir())
-        if any((folder / name).exists() for name in (manifest.MANIFEST, manifest.HALF_DONE))
+        if any((folder / name).exists() for name in (layout.MANIFEST, layout.HALF_DONE))
     ]
 
 

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, Iterator
 
-from ..archive import manifest
+from ..archive import layout, manifest
 from ..common.errors import MigrationError
 from ..host.files import read_json
 from ..jobs import job, limits
@@ -55,7 +55,7 @@ def plan(
     if archive is not None and archive.is_dir() and not archive.is_symlink():
         _plan_archive(planned, archive, migration_id, manifest_sha256, damaged)
     if archive is not None and half_done:
-        _plan_half_done(planned, partial_archive.partial_folder(archive))
+        _plan_half_done(planned, layout.partial_folder(archive))
     for folder in folders if jobs else []:
         if folder.is_symlink() or not folder.is_dir():
             planned["left"].append(folder)
@@ -89,7 +89,7 @@ def remove(planned: dict[str, Any]) -> dict[str, Any]:
 def _plan_archive(
     planned: dict[str, Any], root: Path, migration_id: str, manifest_sha256: str | None, damaged: bool
 ) -> None:
-    path = root / manifest.MANIFEST
+    path = root / layout.MANIFEST
     if not path.is_file():
         # An interrupted removal leaves nothing but folders; everything else is somebody's.
         planned["left"] += list(_files(root))
@@ -106,7 +106,7 @@ def _plan_archive(
     known = {
         root / entry["path"]: entry["bytes"] for entry in listing["files"] if partial_archive.is_inside(entry["path"])
     }
-    known[root / manifest.HALF_DONE] = 0
+    known[root / layout.HALF_DONE] = 0
     found = [found for found in _files(root) if found != path]
     files = [
         found
@@ -121,7 +121,7 @@ def _plan_archive(
 
 def _plan_half_done(planned: dict[str, Any], root: Path) -> None:
     """All of it, if it was marked before anything was written into it: what a dump writes bears no names that are known before."""
-    marks = [root / name for name in (manifest.HALF_DONE, manifest.MANIFEST) if (root / name).is_file()]
+    marks = [root / name for name in (layout.HALF_DONE, layout.MANIFEST) if (root / name).is_file()]
     if marks and not root.is_symlink():
         # By a mark an interrupted removal goes on.
         planned["files"] += [*(path for path in _files(root) if path not in marks), *marks]

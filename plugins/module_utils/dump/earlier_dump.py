@@ -1,52 +1,55 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an earlier run of a dump has left that is good: a finished archive, or one that lacks nothing but its manifest."""
+"""Recognise the usable results of an interrupted dump: a finished archive, or one that only lacks its manifest."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from ..archive import manifest
+from ..archive import layout, manifest
 from ..host.files import read_json, write_json
 from ..jobs.context import JobContext
 
 FINISHED = "dump.json"
 
 
-def note(partial: Path, context: JobContext) -> None:
-    """Note that this archive is about to get its name."""
-    write_json(_noted(context), {"manifest_sha256": manifest.sha256(partial / manifest.MANIFEST)})
+def remember(partial: Path, context: JobContext) -> None:
+    """Record the manifest of the archive that is about to be renamed to its final name."""
+    write_json(_remembered(context), {"manifest_sha256": manifest.sha256(partial / layout.MANIFEST)})
 
 
 def is_finished(final: Path, context: JobContext) -> bool:
-    """Whether this is the archive that an earlier run of this very job made, untouched, from the same server in the same way."""
-    noted = read_json(_noted(context))
-    path = final / manifest.MANIFEST
+    """Whether ``final`` is the unchanged archive of an earlier run of this job with the same parameters."""
+    noted = read_json(_remembered(context))
+    path = final / layout.MANIFEST
     if not isinstance(noted, dict) or not path.is_file() or noted.get("manifest_sha256") != manifest.sha256(path):
         return False
     if manifest.compare(final, manifest.load(final), workers=1, hashes=False):
         return False
-    return _is_of(read_json(final / manifest.EVIDENCE), context.parameters)
+    return _is_of(read_json(final / layout.EVIDENCE), context.parameters)
 
 
 def evidence_of(partial: Path, context: JobContext) -> dict[str, Any] | None:
-    """The evidence of an archive of this very job that is whole; it is written last, when all else is safe on the disk."""
-    if not (partial / manifest.HALF_DONE).exists():
+    """The evidence of an archive of this job that only lacks its manifest; None if there is none.
+
+    The evidence is written last, after everything else is durable, so its presence shows that the archive is complete.
+    """
+    if not (partial / layout.HALF_DONE).exists():
         return None
-    document = read_json(partial / manifest.EVIDENCE)
+    document = read_json(partial / layout.EVIDENCE)
     if not document or not _is_of(document, context.parameters):
         return None
-    # Whoever began to remove it was perhaps interrupted.
+    # Files may be missing if an interrupted run had started to remove the archive.
     return document if document["dump"].get("written") == written(partial) else None
 
 
 def written(partial: Path) -> dict[str, int]:
-    """How much there is, without evidence and manifest, nor what was left of these when their writer was killed."""
-    for path in [*partial.glob(f".{manifest.EVIDENCE}.*"), *partial.glob(f".{manifest.MANIFEST}.*")]:
+    """``{files, bytes}`` of the archive without evidence and manifest; removes their temporary files of a killed run."""
+    for path in [*partial.glob(f".{layout.EVIDENCE}.*"), *partial.glob(f".{layout.MANIFEST}.*")]:
         path.unlink()
-    sizes = [stat.st_size for path, stat in manifest.list_files(partial) if path != manifest.EVIDENCE]
+    sizes = [stat.st_size for path, stat in manifest.list_files(partial) if path != layout.EVIDENCE]
     return {"files": len(sizes), "bytes": sum(sizes)}
 
 
@@ -60,5 +63,5 @@ def _is_of(document: dict[str, Any], wanted: dict[str, Any]) -> bool:
     )
 
 
-def _noted(context: JobContext) -> Path:
+def _remembered(context: JobContext) -> Path:
     return context.folder.parent.parent / FINISHED

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Phase dump: an archive of the source, with the evidence of what it must contain, out of one snapshot."""
+"""Phase dump: the job that writes an archive of the source and the evidence of its content, from one snapshot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import growth as archive_growth
-from ..archive import manifest, pg_dump
+from ..archive import layout, manifest, pg_dump
 from ..archive.identity import manifest_sha256
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
@@ -32,19 +32,14 @@ from ..postgres.relations import check_couchdb, check_readable, check_row_securi
 from ..postgres.server_progress import COPY_SINCE, CopyProgress
 from . import earlier_dump
 
-# An archive of thousands of tables has thousands of files. The manifest has them all, and its own digest pins them.
-FILES_TOLD = 1000
-
-
-def archive_folder(staging_dir: str, migration_id: str) -> Path:
-    """Where the finished archive of a migration stands."""
-    return expand(staging_dir) / migration_id
+# At most this many files are listed in the result. The manifest lists all, and the result contains its SHA-256.
+LISTED_FILES = 1000
 
 
 def examine(
     settings: ConnectionSettings, bin_dir: str, archive_format: str, compression: str, method: str
 ) -> dict[str, Any]:
-    """Everything that can be known before the dump starts; raises MigrationError for what would make it fail."""
+    """Check everything that can be checked before the dump starts; raises MigrationError. Returns facts for ``job_spec``."""
     program = programs.find("pg_dump", bin_dir)
     with Session(settings) as session:
         check_no_pooler(session)
@@ -63,7 +58,7 @@ def examine(
 
 
 def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], limits: Limits) -> JobSpec:
-    """The job for a dump with the module's ``options``, given what ``examine`` found."""
+    """The job for a dump. options: the module's; known: the result of ``examine``."""
     fingerprint = {
         "server_identity": known["identity"],
         "database": settings.database,
@@ -85,7 +80,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
 
 
 def still_valid(result: dict[str, Any]) -> bool:
-    """Whether the very archive that was dumped still stands: its manifest, and every file with its size."""
+    """Whether the archive still exists with the same manifest and file sizes."""
     root = Path(result["archive"])
     if manifest_sha256(root) != result["manifest_sha256"]:
         return False
@@ -93,40 +88,40 @@ def still_valid(result: dict[str, Any]) -> bool:
 
 
 def run(context: JobContext) -> dict[str, Any]:
-    """Make the archive of the database; the work of the job ``dump``.
+    """Write the archive; the entry function of the job ``dump``.
 
-    Raises MigrationError; then nothing stands under the archive's name.
+    Raises MigrationError; the archive's final name then doesn't exist.
     """
     parameters = context.parameters
-    final = archive_folder(parameters["staging_dir"], parameters["migration_id"])
+    final = layout.archive_folder(parameters["staging_dir"], parameters["migration_id"])
     if final.exists():
         if not earlier_dump.is_finished(final, context):
             _refuse(final)
-        context.log("An earlier run was killed when its archive was finished already.")
+        context.log("An earlier run was killed after it had finished the archive.")
         return describe_archive(final, parameters)
-    partial = final.with_name(final.name + ".partial")
+    partial = layout.partial_folder(final)
     document = earlier_dump.evidence_of(partial, context)
     if document:
-        context.log("An earlier run had dumped everything: only its checksums are missing.")
+        context.log("An earlier run was killed after the dump: only the checksums are missing.")
         context.progress.plan(1)
     else:
         document = _make(context, partial)
     _write_manifest(context, partial, document)
-    # Known before it is so: a run that is killed after the rename doesn't make hours of work worthless.
-    earlier_dump.note(partial, context)
-    (partial / manifest.HALF_DONE).unlink()
+    # Record it before the rename, so that a run after a kill still recognises the archive.
+    earlier_dump.remember(partial, context)
+    (partial / layout.HALF_DONE).unlink()
     partial.rename(final)
     fsync_path(final.parent)
     return describe_archive(final, parameters)
 
 
 def _make(context: JobContext, partial: Path) -> dict[str, Any]:
-    """Everything but the manifest; the evidence, which is written when all else is safe on the disk."""
+    """Write everything but the manifest; returns the evidence, which is written after everything else is durable."""
     parameters = context.parameters
     if partial.exists():
-        context.log("An earlier dump was interrupted. Its snapshot is gone, so this one begins anew.")
-        context.progress.note("anew", lambda: "begun anew: the snapshot of the earlier one is gone")
-    _start_afresh(partial)
+        context.log("An earlier dump was interrupted. Its snapshot is lost, so the dump starts from the beginning.")
+        context.progress.note("restarted", lambda: "restarted: the snapshot of the interrupted dump is lost")
+    _prepare(partial)
     started = time.monotonic()
     context.progress.plan(2)
     try:
@@ -145,9 +140,9 @@ def _make(context: JobContext, partial: Path) -> dict[str, Any]:
             "written": earlier_dump.written(partial),
         }
         fsync_tree(partial)
-        write_json(partial / manifest.EVIDENCE, document)
+        write_json(partial / layout.EVIDENCE, document)
     except BaseException:
-        # Without its snapshot it is good for nothing, and may have filled the disk that the server needs.
+        # Without its snapshot the archive is useless, and it may have filled a disk that the server needs.
         with suppress(OSError):
             remove_tree(partial)
         raise
@@ -156,12 +151,12 @@ def _make(context: JobContext, partial: Path) -> dict[str, Any]:
 
 def describe_archive(final: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """The result of a dump, for the finished archive in the folder ``final``."""
-    listing, document = manifest.load(final), read_json(final / manifest.EVIDENCE)
+    listing, document = manifest.load(final), read_json(final / layout.EVIDENCE)
     return {
         "archive": str(final),
         "bytes": listing["bytes"],
         "files": len(listing["files"]),
-        "file_list": manifest.largest(listing, FILES_TOLD),
+        "file_list": manifest.largest(listing, LISTED_FILES),
         "manifest_sha256": manifest_sha256(final),
         "seconds": document["dump"]["seconds"],
         "format": parameters["format"],
@@ -181,21 +176,21 @@ def describe_archive(final: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse(final: Path) -> None:
-    """Something bears the archive's name: an archive that was altered since, or a stranger. Neither is overwritten."""
+    """Raise MigrationError ``archive_exists``: an altered archive or something else has the archive's name."""
     changed = ""
-    if (final / manifest.MANIFEST).exists():
+    if (final / layout.MANIFEST).exists():
         changed = manifest.compare(final, manifest.load(final), workers=1, hashes=False).sentence()
-    what = f"was altered since it was dumped: {changed}" if changed else "is not the finished archive of this job"
+    what = f"was altered after the dump: {changed}" if changed else "is not the finished archive of this job"
     raise MigrationError(f"{final} {what}. Move it away, then run again.", "archive_exists", path=str(final))
 
 
-def _start_afresh(partial: Path) -> None:
-    """Remove what an earlier attempt of ours left half-done, and nothing else."""
+def _prepare(partial: Path) -> None:
+    """Create the partial folder, after removing that of an interrupted dump; refuse any other folder."""
     make_private_folder(partial.parent)
-    marker = partial / manifest.HALF_DONE
-    if partial.exists() and not marker.exists() and not (partial / manifest.MANIFEST).exists():
+    marker = partial / layout.HALF_DONE
+    if partial.exists() and not marker.exists() and not (partial / layout.MANIFEST).exists():
         raise MigrationError(
-            f"{partial} was not made by this collection. Move it away, then run again.",
+            f"{partial} was not created by this collection. Move it away, then run again.",
             "archive_exists",
             path=str(partial),
         )
@@ -205,7 +200,7 @@ def _start_afresh(partial: Path) -> None:
 
 
 def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict[str, Any], partial: Path) -> None:
-    """pg_dump and the digests side by side, within one budget of workers; the first to fail stops the other."""
+    """Run pg_dump and the digests in parallel, with ``jobs`` workers in total; a failure of one stops the other."""
     parameters = context.parameters
     jobs = parameters["jobs"]
     tables = snapshot.tables
@@ -213,13 +208,13 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
     sizes = {table.key: table.table_bytes for table in tables.kept}
     total = sum(sizes.values())
     stop = threading.Event()
-    # The server's own estimate of rows: how many there are is only known when they are counted.
+    # The planner's estimates; the exact numbers are only known after the digests.
     rows = {table.key: table.estimated_rows for table in tables.kept}
     copied = CopyProgress(settings, sizes, rows, one_by_one=_dump_workers(parameters) == 1)
     probe: Probe = copied
     if snapshot.session.version < COPY_SINCE:
         kind, compression = parameters["format"], parameters["compression"]
-        # What is only for the eye ends no dump.
+        # The estimate is only for display, so its failure must not fail the dump.
         with suppress(MigrationError):
             expected = archive_growth.expected_bytes(settings, tables.kept, kind, compression)
             probe = archive_growth.ArchiveGrowth(partial, copied, total, expected)
@@ -255,7 +250,7 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
 
 
 def _dump_workers(parameters: dict[str, Any]) -> int:
-    """How many tables pg_dump reads at a time: half the budget, and only a folder can be written by several."""
+    """The number of pg_dump's workers: half of ``jobs``; one for formats other than directory."""
     jobs: int = parameters["jobs"]
     return max(1, jobs - jobs // 2) if parameters["format"] == "directory" else 1
 
@@ -273,19 +268,19 @@ def _run_pg_dump(
         parameters["compression"],
         context.connection().conninfo(),
     )
-    said: list[str] = []
+    errors: list[str] = []
 
     def listen(line: str) -> None:
         context.log(line)
         copied.listen(line)
-        # With --verbose it tells of every step; what is wrong bears one of these words.
+        # With --verbose, pg_dump prints every step; errors contain one of these words.
         if any(word in line for word in ("error:", "ERROR:", "FATAL:", "detail:", "fatal", "No space", "gzip")):
-            said.append(line)
+            errors.append(line)
 
     environment = dict(context.connection().environment(context.passfile()), TMPDIR=str(context.work))
 
     def done() -> int:
-        # What is written is less than what is read, but before PostgreSQL 14 nobody knows that while it is read.
+        # Before PostgreSQL 14, the bytes read from a running table are unknown; the bytes written are a lower bound.
         return max(copied()[0], sum(stat.st_size for _path, stat in manifest.list_files(partial)))
 
     with context.throttle.pacing("pg_dump", done):
@@ -296,11 +291,11 @@ def _run_pg_dump(
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         free = shutil.disk_usage(partial).free
         raise MigrationError(
-            f"pg_dump {ended}: {said[0] if said else 'it gave no reason'}. {free} bytes are free in {partial.parent}. "
-            "Nothing is left under the archive's name; mend the cause and run again.",
+            f"pg_dump {ended}: {errors[0] if errors else 'it gave no reason'}. {free} bytes are free in {partial.parent}. "
+            "The incomplete archive was removed. Fix the cause, then run again.",
             "pg_dump_failed",
             exit_code=code,
-            messages=said[:20],
+            messages=errors[:20],
             free_bytes=free,
         )
 
@@ -314,12 +309,5 @@ def _write_manifest(context: JobContext, partial: Path, document: dict[str, Any]
         context.throttle.wait(amount)
 
     listing = manifest.create(partial, context.parameters["jobs"], on_bytes)
-    listing.update(
-        migration_id=document["migration_id"],
-        database=document["database"]["name"],
-        server_identity=document["server"]["identity"],
-        snapshot=document["snapshot"],
-        taken_at=document["taken_at"],
-        options=document["dump"],
-    )
-    write_json(partial / manifest.MANIFEST, listing)
+    manifest.add_origin(listing, document)
+    write_json(partial / layout.MANIFEST, listing)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Iterable
 
+from ..archive import layout
 from ..archive import size as archive_size
 from ..archive.size import archive_bytes
 from ..common.errors import MigrationError
@@ -244,7 +245,7 @@ def _archive(sizes: dict[str, Any], options: dict[str, Any]) -> Need:
     size = archive_bytes(sizes["archive"], options["format"], options["compression"]) + sizes["large_objects"]
     final = expand(options["staging_dir"]) / options["migration_id"]
     # A half-done one is redone in its place, a finished one is not repeated.
-    present = folder_bytes(final) + folder_bytes(final.with_name(final.name + ".partial"))
+    present = folder_bytes(final) + folder_bytes(layout.partial_folder(final))
     return Need(options["staging_dir"], "archive", int(size * ARCHIVE_MARGIN), sizes["table_count"] + 10, present)
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
 
-from ..archive.messages import sentence
+from ..archive.messages import Message, sentence
 from ..archive.scratch import drop_left_over, scratch_database, scratch_name
 from ..common.findings import Findings
 from ..host import programs
@@ -50,9 +50,9 @@ def examine(
     findings.failure(NAME, f"The target can't restore the source's schema. {shown}{more}", statements=failures)
 
 
-def _one_for_each_entry(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _one_for_each_entry(messages: list[Message]) -> list[Message]:
     """The first message of each entry of the archive: an object that could not be created has no owner and no grants."""
-    first: dict[str, dict[str, Any]] = {}
+    first: dict[str, Message] = {}
     for message in messages:
         first.setdefault(message["entry"], message)
     return list(first.values())
@@ -65,7 +65,7 @@ class _Rehearsal:
         self.source = source
         self.program = programs.find("pg_restore", options["bin_dir"])
 
-    def run(self, schema: bytes) -> list[dict[str, Any]]:
+    def run(self, schema: bytes) -> list[Message]:
         """The messages of pg_restore that are failures, and those of our own changes."""
         migration_id, name = self.options["migration_id"], scratch_name(self.options["migration_id"])
         with Session(self.settings.maintenance) as session:
@@ -84,7 +84,7 @@ class _Rehearsal:
             lender = find_database(session, self.settings.database)
         return str((lender or moved_database(self.source["database"], planned.moves))["owner"])
 
-    def _restore(self, archive: Path, scratch: ConnectionSettings, planned: RolePlan) -> list[dict[str, Any]]:
+    def _restore(self, archive: Path, scratch: ConnectionSettings, planned: RolePlan) -> list[Message]:
         options = self.options
         changes = Changes(
             planned.moves, options["function_search_path"], options["extension_versions"], options["tablespaces"]

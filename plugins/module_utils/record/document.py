@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record: one JSON document for each migration, to which every phase adds what it did, saw and measured.
+"""The record: one JSON document for each migration, to which every phase adds its result.
 
-Its schema is ``docs/record.schema.json``.
+Its JSON schema is ``docs/record.schema.json``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Mapping, TypedDict, cast
 
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
@@ -35,44 +35,86 @@ PHASES = (
     "cleanup",
     "rehearse",
 )
-# What of the details behind an error the report shows; the others may be anything.
+# Details of an error that the report shows; others are not stored, because their content varies.
 _KEPT_DETAILS = ("differences", "matviews")
-# What Ansible adds to a result, and what only matters while the job runs.
+# Keys that Ansible adds to a result, and the job's state, which only matters while the job runs.
 _NOT_KEPT = ("changed", "failed", "job", "diff", "invocation", "warnings", "deprecations", "exception", "skipped")
 
 
+class RecordedError(TypedDict, total=False):
+    """Why a phase failed: the error's message and code, and the lists of its details that the report shows."""
+
+    msg: str
+    code: str
+    differences: list[Any]
+    matviews: list[Any]
+
+
+class PhaseEntry(TypedDict, total=False):
+    """A phase's last run: ``status`` is ``done``, with the module's ``result``, or ``failed``, with an ``error``.
+
+    at: when the entry was written (``clock.utc_now``); host: where the phase ran.
+    """
+
+    at: str
+    status: str
+    host: str
+    error: RecordedError | None
+    result: dict[str, Any]
+
+
+class Event(TypedDict):
+    """One run of a phase, in the record's history."""
+
+    at: str
+    phase: str
+    status: str
+    host: str
+
+
+class Record(TypedDict, total=False):
+    """The record of a migration; times are those of ``clock.utc_now``."""
+
+    format: int
+    migration_id: str
+    database: str
+    created_at: str
+    updated_at: str
+    phases: dict[str, PhaseEntry]
+    history: list[Event]
+    seal: str
+
+
 def record_path(state_dir: str, migration_id: str) -> Path:
-    """Where the record of a migration is."""
+    """The path of a migration's record."""
     return expand(state_dir) / migration_id / NAME
 
 
-def load(path: Path) -> dict[str, Any] | None:
-    """The record, or None when there is none yet.
+def load(path: Path) -> Record | None:
+    """The record, or None when it doesn't exist yet.
 
-    Raises MigrationError ``damaged_file`` when the file is something else.
+    Raises MigrationError ``damaged_file`` when the file isn't a record.
     """
     record = read_json(path)
     if record is None:
         return None
     if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("phases"), dict):
         raise MigrationError(
-            f"{path} is not the record of a migration. Look at it, then move it away and run again.",
+            f"{path} is not the record of a migration. Inspect it, move it away, then run again.",
             "damaged_file",
             path=str(path),
         )
-    return record
+    return cast("Record", record)
 
 
-def seal(record: dict[str, Any]) -> str:
-    """The SHA-256 of everything else in the record: whether somebody has edited it, which no proof survives."""
+def seal(record: Mapping[str, Any]) -> str:
+    """The SHA-256 of the record without its seal. A record that was edited doesn't match its seal and proves nothing."""
     contents = {name: value for name, value in record.items() if name != "seal"}
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
-def merge(
-    record: dict[str, Any] | None, migration_id: str, database: str, phase: str, entry: dict[str, Any], now: str
-) -> dict[str, Any]:
-    """The record with what ``phase`` has to say; equal to the old one when it says nothing new."""
+def merge(record: Record | None, migration_id: str, database: str, phase: str, entry: PhaseEntry, now: str) -> Record:
+    """The record with the entry of ``phase``; ``record`` itself when the entry is the same as before."""
     if record is None:
         record = {
             "format": FORMAT,
@@ -87,27 +129,27 @@ def merge(
     old = record["phases"].get(phase, {})
     if {name: value for name, value in old.items() if name != "at"} == entry:
         return record
-    event = {"at": now, "phase": phase, "status": entry["status"], "host": entry["host"]}
-    merged = dict(
-        record,
-        updated_at=now,
-        phases=dict(record["phases"], **{phase: dict(entry, at=now)}),
-        history=[*record["history"], event],
-    )
-    # A seal that was broken before is not mended by what comes after.
+    event: Event = {"at": now, "phase": phase, "status": entry["status"], "host": entry["host"]}
+    recorded = entry.copy()
+    recorded["at"] = now
+    merged = record.copy()
+    merged["updated_at"] = now
+    merged["phases"] = {**record["phases"], phase: recorded}
+    merged["history"] = [*record["history"], event]
+    # Keep the old seal when it doesn't match: a later phase must not hide that the record was edited.
     if record.get("seal") == seal(record):
         merged["seal"] = seal(merged)
     return merged
 
 
-def make_entry(host: str, result: dict[str, Any]) -> dict[str, Any]:
-    """What a phase's result says, without what Ansible put around it."""
+def make_entry(host: str, result: dict[str, Any]) -> PhaseEntry:
+    """The entry of a phase, from the module's ``result`` without the keys that Ansible added."""
     kept = {name: value for name, value in result.items() if name not in _NOT_KEPT and not name.startswith("_ansible")}
     if result.get("failed"):
-        failure = {name: kept.get(name) for name in ("msg", "code")}
+        failure: dict[str, Any] = {name: kept.get(name) for name in ("msg", "code")}
         details = kept.get("details") or {}
         failure.update({name: details[name] for name in _KEPT_DETAILS if isinstance(details.get(name), list)})
-        return {"status": "failed", "host": host, "error": failure, "result": {}}
+        return {"status": "failed", "host": host, "error": cast("RecordedError", failure), "result": {}}
     kept.pop("msg", None)
     return {"status": "done", "host": host, "error": None, "result": kept}
 
@@ -117,11 +159,11 @@ def add(
     migration_id: str,
     database: str,
     phase: str,
-    entry: dict[str, Any],
+    entry: PhaseEntry,
     write: bool,
     clock: Callable[[], float] = time.time,
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Add the entry of ``phase``; returns the record after and before. Without ``write`` the file is left alone."""
+) -> tuple[Record, Record | None]:
+    """Add the entry of ``phase``; returns the record after and before. Without ``write`` the file is not changed."""
     if not write:
         before = load(path)
         return merge(before, migration_id, database, phase, entry, utc_now(clock)), before

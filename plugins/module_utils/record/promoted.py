@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which database this migration promoted, as its state folder on the target records it."""
+"""Which database this migration promoted, according to its state folder on the target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROMOTED = "promoted.json"
 
 
 def already_promoted(settings: ConnectionSettings, state: Path, name: str) -> dict[str, Any] | None:
-    """What was promoted in this migration, when it still bears the real name on this server; else None."""
+    """The stored promotion of this migration, if that database still has the name ``name`` on this server; else None."""
     stored = read_json(state / PROMOTED)
     if not isinstance(stored, dict):
         return None
@@ -28,7 +28,7 @@ def already_promoted(settings: ConnectionSettings, state: Path, name: str) -> di
 
 
 def current(settings: ConnectionSettings, state: Path) -> ConnectionSettings:
-    """``settings``, or the database of this migration under the name that its promotion gave it."""
+    """``settings``, changed to the promoted database's name if this migration's database was promoted."""
     stored = read_json(state / PROMOTED)
     if isinstance(stored, dict) and already_promoted(settings, state, stored["name"]):
         return settings.to(stored["name"])

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the record speaks of what is there: the verified database, under its name, on this very server."""
+"""Check that the record describes this server: the verified database exists here under its real name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 from ..common.errors import MigrationError
 from ..postgres.connection import ConnectionSettings
 from . import permission
-from .permission import Need, Record
+from .document import Record
+from .permission import Need
 from .promoted import already_promoted
 
 NEEDS: dict[str, Need] = {
@@ -29,8 +30,8 @@ NEEDS: dict[str, Need] = {
 }
 
 
-def look(settings: ConnectionSettings, state: Path, record: Record | None, needs: list[str]) -> dict[str, Any]:
-    """What the record says that others need, once it permits what is asked and fits what is there.
+def check(settings: ConnectionSettings, state: Path, record: Record | None, needs: list[str]) -> dict[str, Any]:
+    """A summary of the record for later phases, after checking ``needs`` and that the promoted database is still there.
 
     Raises MigrationError ``record_missing``, ``record_altered``, ``not_permitted`` or ``stale_evidence``.
     """
@@ -62,14 +63,14 @@ def look(settings: ConnectionSettings, state: Path, record: Record | None, needs
 
 
 def check_promoted(settings: ConnectionSettings, state: Path, record: Record) -> None:
-    """Raise MigrationError ``stale_evidence`` unless the database that was verified bears its real name on this server."""
+    """Raise MigrationError ``stale_evidence`` unless the verified database has its real name on this server."""
     promoted = record["phases"]["promote"]["result"]
     stored = already_promoted(settings, state, promoted["name"])
     if stored is None or any(stored[field] != promoted[field] for field in ("identity", "oid")):
         raise MigrationError(
-            f"The evidence is not of what is there now: the database {promoted['name']!r} at {settings.place} is not the one "
-            f"(oid {promoted['oid']} on server {promoted['identity']}) that this migration verified. Nothing was changed. "
-            "Check couch2pg_migration_id and the inventory; if it was replaced since, migrate again under another migration_id.",
+            f"The database {promoted['name']!r} at {settings.place} is not the one that this migration verified "
+            f"(oid {promoted['oid']} on server {promoted['identity']}). Nothing was changed. "
+            "Check couch2pg_migration_id and the inventory. If the database was replaced, migrate again with another migration_id.",
             "stale_evidence",
             promoted=promoted,
         )

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which database this migration restores into, as its state folder on the target records it."""
+"""Which database this migration restores into, according to its state folder on the target."""
 
 from __future__ import annotations
 

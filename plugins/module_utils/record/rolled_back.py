@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether this migration was rolled back, as its state folder on the target records it."""
+"""Whether this migration was rolled back, according to its state folder on the target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REVERSED = "rolled_back.json"
 
 
 def already_reversed(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
-    """What was rolled back in this migration; None when it wasn't, or its transaction never ended."""
+    """The stored rollback of this migration; None when it wasn't rolled back, or the transaction didn't commit."""
     stored = read_json(state / REVERSED)
     if not isinstance(stored, dict):
         return None
@@ -24,5 +24,5 @@ def already_reversed(settings: ConnectionSettings, state: Path) -> dict[str, Any
         if stored["identity"] != server_identity(session):
             return None
         found = find_database_by_oid(session, stored["oid"])
-    # One that is gone was dropped by somebody since.
+    # A missing database was dropped after the rollback.
     return stored if found is None or found["name"] == stored["kept_as"] else None

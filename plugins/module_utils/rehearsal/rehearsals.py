@@ -18,6 +18,7 @@ from ..common.errors import MigrationError
 from ..common.progress_line import duration
 from ..host.files import expand
 from ..record import document as record_document
+from ..record.document import PhaseEntry, Record
 
 # In the order of a run. The phases before and after take no time that depends on the data.
 TIMED = ("dump", "transfer", "restore", "refresh", "verify")
@@ -39,7 +40,7 @@ def rehearses(migration_id: str) -> str | None:
     return found.group("of") if found else None
 
 
-def known(state_dir: str, migration_id: str) -> tuple[list[dict[str, Any]], list[str]]:
+def known(state_dir: str, migration_id: str) -> tuple[list[Record], list[str]]:
     """The records of its rehearsals on this host, oldest first; and what can't be read, in words."""
     root = expand(state_dir)
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
@@ -57,31 +58,33 @@ def known(state_dir: str, migration_id: str) -> tuple[list[dict[str, Any]], list
     return records, problems
 
 
-def unfinished(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+def unfinished(records: list[Record]) -> Record | None:
     """The last one, when it has begun and not ended."""
     return records[-1] if records and "rehearse" not in _done(records[-1]) else None
 
 
-def ended(records: list[dict[str, Any]], outcome: str) -> list[dict[str, Any]]:
+def ended(records: list[Record], outcome: str) -> list[Record]:
     """The same, the unfinished one as if it had ended, which is what its own record is about to say."""
     last = unfinished(records)
     if last is None:
         return records
-    entry = {"status": "done", "host": "", "at": last["updated_at"], "error": None, "result": {"outcome": outcome}}
-    return [*records[:-1], dict(last, phases=dict(last["phases"], rehearse=entry))]
+    entry = PhaseEntry(status="done", host="", at=last["updated_at"], error=None, result={"outcome": outcome})
+    ended_record = last.copy()
+    ended_record["phases"] = {**last["phases"], "rehearse": entry}
+    return [*records[:-1], ended_record]
 
 
-def is_verified(rehearsal: dict[str, Any]) -> bool:
+def is_verified(rehearsal: Record) -> bool:
     """Whether it has proven what it had to: nothing but its end is left."""
     return "verify" in _done(rehearsal)
 
 
-def is_handed_over(rehearsal: dict[str, Any]) -> bool:
+def is_handed_over(rehearsal: Record) -> bool:
     """Whether couch2pg ran against its copy and was healthy."""
     return "handover" in _done(rehearsal)
 
 
-def summary(rehearsal: dict[str, Any]) -> dict[str, Any]:
+def summary(rehearsal: Record) -> dict[str, Any]:
     """One rehearsal in a few numbers."""
     done = _done(rehearsal)
     seconds = {phase: _seconds(rehearsal, phase) for phase in TIMED if phase in done}
@@ -101,7 +104,7 @@ def summary(rehearsal: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _seconds(rehearsal: dict[str, Any], phase: str) -> float:
+def _seconds(rehearsal: Record, phase: str) -> float:
     """What the phase says; a relay, which is the controller's work, is measured by what stands before and after it."""
     entry, before = rehearsal["phases"][phase], rehearsal["phases"].get("dump")
     result = entry["result"]
@@ -116,17 +119,17 @@ def _moment(text: str) -> int:
     return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
 
 
-def _done(rehearsal: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _done(rehearsal: Record) -> dict[str, dict[str, Any]]:
     return {name: entry["result"] for name, entry in rehearsal["phases"].items() if entry["status"] == "done"}
 
 
-def _interrupted(rehearsal: dict[str, Any], done: dict[str, dict[str, Any]]) -> bool:
+def _interrupted(rehearsal: Record, done: dict[str, dict[str, Any]]) -> bool:
     """Whether its times leave something out: what an earlier attempt had done was not done again."""
     failed = any(event["status"] == "failed" and event["phase"] in TIMED for event in rehearsal["history"])
     return failed or bool(done.get("restore", {}).get("resumed_after") or done.get("transfer", {}).get("resumed_bytes"))
 
 
-def compare(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def compare(before: Record, after: Record) -> dict[str, Any]:
     """What changed on the source between two rehearsals, table by table; digests of one method only can be compared."""
     dumps = [_done(side).get("dump", {}) for side in (before, after)]
     sides = [{row["table"]: row for row in dump.get("tables", [])} for dump in dumps]
@@ -166,18 +169,18 @@ def forecast(summaries: list[dict[str, Any]]) -> dict[str, Any] | None:
     }
 
 
-def last_comparison(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+def last_comparison(records: list[Record]) -> dict[str, Any] | None:
     """The last two that were done, held against each other."""
     done = [entry for entry in records if is_verified(entry)]
     return compare(*done[-2:]) if len(done) > 1 else None
 
 
-def lines(records: list[dict[str, Any]]) -> list[str]:
+def lines(records: list[Record]) -> list[str]:
     """A line for each, for a person."""
     return [_line(summary(entry)) for entry in records]
 
 
-def said(records: list[dict[str, Any]]) -> list[str]:
+def said(records: list[Record]) -> list[str]:
     """What all of them together tell: what changed since the one before, and how long the migration itself will take."""
     sentences = []
     comparison, expected = last_comparison(records), forecast([summary(entry) for entry in records])
@@ -225,7 +228,7 @@ def expectation(expected: dict[str, Any]) -> str:
     )
 
 
-def finding(records: list[dict[str, Any]], migration_id: str) -> dict[str, Any]:
+def finding(records: list[Record], migration_id: str) -> dict[str, Any]:
     """What preflight of the migration itself has to say about its rehearsals."""
     summaries = [summary(entry) for entry in records]
     expected = forecast(summaries)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
-from ..archive import manifest
+from ..archive import layout
 from ..archive.check import check_archive
 from ..archive.identity import load_own, manifest_sha256
 from ..common import restart
@@ -49,7 +49,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
         check_no_pooler(session)
         identity = server_identity(session)
     root = expand(options["archive"])
-    if not (root / manifest.MANIFEST).exists():
+    if not (root / layout.MANIFEST).exists():
         return {"identity": identity, "manifest_sha256": None}
     state = expand(options["state_dir"]) / options["migration_id"]
     listing = load_own(root, options["migration_id"], dumped_archive(state))
@@ -120,7 +120,7 @@ def run(context: JobContext) -> dict[str, Any]:
     root = Path(parameters["archive"])
     state = Path(parameters["state_dir"]) / parameters["migration_id"]
     check_archive(root, state, parameters["manifest_sha256"], parameters["jobs"], context.progress)
-    evidence = read_json(root / manifest.EVIDENCE)
+    evidence = read_json(root / layout.EVIDENCE)
     evidence_document.check_format(evidence, root)
     return restore(context, root, evidence)
 

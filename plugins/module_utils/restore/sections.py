@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..archive import pg_restore
-from ..archive.messages import Listener, sentence
+from ..archive.messages import Listener, Message, sentence
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..evidence import digest
@@ -55,7 +55,7 @@ class Sections:
         self._program = programs.find("pg_restore", context.parameters["bin_dir"])
         self._archive = root
         self._lines: list[str] = []
-        self.harmless: list[dict[str, Any]] = []
+        self.harmless: list[Message] = []
         self.seconds: dict[str, float] = {}
 
     def run(self) -> None:
@@ -195,7 +195,7 @@ def _run_pg_restore(
     listener: Listener,
     on_line: Callable[[str], None],
     stop: threading.Event,
-) -> list[dict[str, Any]]:
+) -> list[Message]:
     """One run of pg_restore; returns its harmless messages, raises for every other one and for a bad exit code."""
 
     def listen(line: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ..archive import pg_restore
+from ..archive.messages import Message
 from ..archive.scratch import restore_section
 from ..host.programs import Program
 from ..postgres import extension_versions, function_paths, public_schema, role_transfer
@@ -50,14 +51,14 @@ def restore_schema(
     changes: Changes,
     extension_schemas: Mapping[str, str],
     everybody_creates: bool,
-) -> list[dict[str, Any]]:
+) -> list[Message]:
     """Restore all but the rows of ``archive`` into ``scratch``; returns the messages that are failures.
 
     program: pg_restore. extension_schemas: the schema of each extension of the source. everybody_creates: whether every
     role may create in schema public on the source.
     """
     lines = pg_restore.read_list(program, archive)
-    found: list[dict[str, Any]] = []
+    found: list[Message] = []
 
     def section(name: str, some: list[str]) -> None:
         messages = restore_section(program, name, archive, some, scratch, changes.tablespaces)

@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ..archive import manifest, pg_dump
+from ..archive import layout, manifest, pg_dump
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..dump import job as dump_job
@@ -82,9 +82,9 @@ def run(context: JobContext) -> dict[str, Any]:
     """
     parameters = context.parameters
     final = expand(parameters["archive"])
-    partial = final.with_name(final.name + ".partial")
-    root = final if (final / manifest.MANIFEST).exists() else partial
-    document = read_json(root / manifest.EVIDENCE)
+    partial = layout.partial_folder(final)
+    root = final if (final / layout.MANIFEST).exists() else partial
+    document = read_json(root / layout.EVIDENCE)
     if document and _is_of_this_job(document, parameters):
         context.log("An earlier attempt copied all rows; this one resumes after them.")
         parameters["manifest_sha256"] = _snapshot_name(document)
@@ -213,22 +213,15 @@ class _Copy:
             marks.remove(session)
         # The evidence last: when it is there, all rows are.
         fsync_tree(self._partial)
-        write_json(self._partial / manifest.EVIDENCE, document)
+        write_json(self._partial / layout.EVIDENCE, document)
 
 
 def _finish(partial: Path, document: dict[str, Any], workers: int) -> None:
     """Write the manifest, which makes the folder an archive for verify."""
     listing = manifest.create(partial, workers)
-    listing.update(
-        migration_id=document["migration_id"],
-        database=document["database"]["name"],
-        server_identity=document["server"]["identity"],
-        snapshot=document["snapshot"],
-        taken_at=document["taken_at"],
-        options=document["dump"],
-    )
-    write_json(partial / manifest.MANIFEST, listing)
-    (partial / manifest.HALF_DONE).unlink()
+    manifest.add_origin(listing, document)
+    write_json(partial / layout.MANIFEST, listing)
+    (partial / layout.HALF_DONE).unlink()
 
 
 def _snapshot_name(document: dict[str, Any]) -> str:
@@ -257,7 +250,7 @@ def _refuse_foreign(final: Path) -> None:
 def _start_empty(partial: Path) -> None:
     """Remove what an earlier attempt of this migration left, and nothing else."""
     make_private_folder(partial.parent)
-    marker = partial / manifest.HALF_DONE
+    marker = partial / layout.HALF_DONE
     if partial.exists() and not marker.exists():
         raise MigrationError(
             f"{partial} was not made by this collection. Move it away, then run again.",

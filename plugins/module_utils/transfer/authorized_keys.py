@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gate on the source of a transfer: opened for one key, one folder and some hours, and closed again."""
+"""Give the target's key temporary, read-only access to the archive on the source, through authorized_keys (the gate)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..host.files import expand, make_private_folder, read_json, write_json, wri
 from . import forced_command
 
 FOLDER = "gate"
-# The other side is gone, or its network: a transfer that goes on is never silent for so long.
+# A running transfer is never silent for longer than this; otherwise the target or the network is gone.
 SILENCE_SECONDS = 300
-# From 7.7 on sshd itself refuses an expired key; before that, only the gate does.
-KNOWS_EXPIRY = (7, 7)
-# As ssh-keygen writes it, without a comment. The target says it: anything else could let in more than this one key.
+# The first OpenSSH version whose sshd refuses expired keys; with older ones only the forced command does.
+EXPIRY_SINCE = (7, 7)
+# A key as ssh-keygen writes it, without a comment. The target sends it, and other text could add more keys.
 _PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}")
-# All that reads; writing is refused by the module anyway.
+# Options that affect reading; the module refuses writing anyway.
 REFUSED = "delete* remove-source-files backup* write-batch log-file* copy-links copy-unsafe-links"
 
 _CONFIGURATION = """use chroot = no
@@ -42,18 +42,18 @@ refuse options = {refused}
 
 
 def gate_folder(state_dir: str, migration_id: str) -> Path:
-    """Where the gate of a migration keeps its files."""
+    """The folder of a migration's gate."""
     return expand(state_dir) / migration_id / FOLDER
 
 
 def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any]:
-    """Let the holder of ``public_key`` read the archive until it expires.
+    """Let the holder of ``options["public_key"]`` read the archive for ``options["hours"]``.
 
     Raises MigrationError ``bad_key``, ``gate_not_opened`` or ``not_writable``.
     """
     if not _PUBLIC_KEY.fullmatch(options["public_key"]):
         raise MigrationError(
-            "What the target sent is not a public key; nobody was let in. Look who has changed something on the target.",
+            "The target sent something other than a public key, so no access was granted. Check the target for manipulation.",
             "bad_key",
         )
     account = pwd.getpwuid(os.geteuid())
@@ -64,7 +64,7 @@ def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any
     for path in (folder, archive):
         if re.search(r"[\n\r%]", str(path)):
             raise MigrationError(
-                f"The path {path} can't be served: it has a line break or a percent sign. Choose another one, "
+                f"rsync can't serve the path {path!r}: it contains a line break or a percent sign. Choose another path, "
                 "or set couch2pg_transfer_way to relay.",
                 "gate_not_opened",
             )
@@ -77,7 +77,7 @@ def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any
         _CONFIGURATION.format(path=archive, identity=identity, silence=SILENCE_SECONDS, refused=REFUSED),
     )
     command = " ".join(shlex.quote(word) for word in (python, "-I", str(folder / "gate.py"))).replace('"', '\\"')
-    expiry = f',expiry-time="{_local_time(expires)}"' if _ssh_version() >= KNOWS_EXPIRY else ""
+    expiry = f',expiry-time="{_local_time(expires)}"' if _ssh_version() >= EXPIRY_SINCE else ""
     line = f'restrict,command="{command}"{expiry} {options["public_key"]} {forced_command.mark(options["migration_id"], expires)}'
     settings = {
         "migration_id": options["migration_id"],
@@ -108,12 +108,12 @@ def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any
 
 
 def close_gate(state_dir: str, migration_id: str, now: float, write: bool) -> bool:
-    """Take the key back, end what is still served, and remove the gate; whether there was one."""
+    """Remove the key, end running transfers and remove the gate; returns whether there was one. ``write``: False only checks."""
     folder = gate_folder(state_dir, migration_id)
     settings = read_json(folder / forced_command.SETTINGS)
     keys = authorized_keys(pwd.getpwuid(os.geteuid()))
     if not isinstance(settings, dict):
-        # The files are gone, or were never complete; a line may be there all the same.
+        # The gate's files are missing or incomplete; the line in authorized_keys may exist anyway.
         settings = {"migration_id": migration_id, "authorized_keys": str(keys), "made": []}
     text = forced_command.read(Path(settings["authorized_keys"]))
     found = folder.exists() or forced_command.without_ours(text, migration_id, now) != text
@@ -125,37 +125,37 @@ def close_gate(state_dir: str, migration_id: str, now: float, write: bool) -> bo
 
 
 def authorized_keys(account: pwd.struct_passwd) -> Path:
-    """Where sshd looks for the keys of ``account``, unless it is told otherwise; a link is followed."""
+    """The default path of ``account``'s authorized_keys, with symbolic links resolved."""
     return Path(os.path.realpath(Path(account.pw_dir) / ".ssh" / "authorized_keys"))
 
 
 def obstacles(account: pwd.struct_passwd, configuration: Path = Path("/etc/ssh/sshd_config")) -> list[str]:
-    """What would keep sshd from taking the key of ``account``, as far as an ordinary user can see it."""
+    """Reasons why sshd would refuse the key of ``account``, as far as an ordinary user can find out."""
     found = []
     name, home = account.pw_name, Path(account.pw_dir)
     if Path(account.pw_shell).name in ("nologin", "false"):
-        found.append(f"The shell of {name} is {account.pw_shell}, so that nobody can log in as that user.")
+        found.append(f"The shell of {name} is {account.pw_shell}, which prevents a login.")
     found += [
-        f"{folder} is writable for others, for which sshd refuses every key there (StrictModes)."
+        f"{folder} is writable for others, so sshd refuses the keys in it (StrictModes)."
         for folder in (home, home / ".ssh")
         if folder.is_dir() and folder.stat().st_mode & 0o022
     ]
     settings = _sshd_settings(configuration)
     if settings.get("pubkeyauthentication", "yes").lower() == "no":
-        found.append("sshd takes no keys (PubkeyAuthentication no).")
+        found.append("sshd doesn't accept keys (PubkeyAuthentication no).")
     places = settings.get("authorizedkeysfile", ".ssh/authorized_keys")
     if not re.search(r"(^|[\s/])\.ssh/authorized_keys(\s|$)", places):
-        found.append(f"sshd looks for keys elsewhere (AuthorizedKeysFile {places}).")
+        found.append(f"sshd reads keys from another file (AuthorizedKeysFile {places}).")
     groups = {group.gr_name for group in grp.getgrall() if name in group.gr_mem or group.gr_gid == account.pw_gid}
     for setting, mine in (("AllowUsers", {name}), ("AllowGroups", groups)):
         allowed = settings.get(setting.lower())
         if allowed is not None and not mine & set(allowed.split()):
-            found.append(f"sshd lets only some in ({setting} {allowed}).")
+            found.append(f"sshd doesn't admit {name} ({setting} {allowed}).")
     return found
 
 
 def _sshd_settings(path: Path) -> dict[str, str]:
-    """The settings that stand before any ``Match``; those that can't be read are unknown. The first one counts."""
+    """The settings before any ``Match``; the first value of a setting counts. Empty when the file can't be read."""
     found: dict[str, str] = {}
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -177,7 +177,7 @@ def _sshd_settings(path: Path) -> dict[str, str]:
 
 
 def _included(folder: Path, patterns: str) -> list[Path]:
-    """The files that an ``Include`` means, in their order."""
+    """The files of an ``Include``, in order."""
     found = []
     for pattern in patterns.split():
         root = Path("/") if pattern.startswith("/") else folder
@@ -186,7 +186,7 @@ def _included(folder: Path, patterns: str) -> list[Path]:
 
 
 def _made(folder: Path, keys: Path) -> list[str]:
-    """What will be made for the key, or was by an earlier run, and goes with it."""
+    """What this run or an earlier one creates for the key and removes with it: ``folder`` (.ssh), ``file``."""
     before = read_json(folder / forced_command.SETTINGS)
     made = set(before.get("made", [])) if isinstance(before, dict) else set()
     if not keys.parent.exists():
@@ -197,19 +197,19 @@ def _made(folder: Path, keys: Path) -> list[str]:
 
 
 def _local_time(seconds: int) -> str:
-    """As sshd reads it: in the time zone of the host, whatever this process was told."""
-    told = os.environ.pop("TZ", None)
+    """The time in the format and time zone of sshd: the host's, even if this process has another TZ."""
+    saved = os.environ.pop("TZ", None)
     time.tzset()
     try:
         return time.strftime("%Y%m%d%H%M%S", time.localtime(seconds))
     finally:
-        if told is not None:
-            os.environ["TZ"] = told
+        if saved is not None:
+            os.environ["TZ"] = saved
             time.tzset()
 
 
 def _ssh_version() -> tuple[int, int]:
-    """The version of OpenSSH here; (0, 0) where it doesn't say."""
+    """The version of OpenSSH on this host; (0, 0) when it is unknown."""
     try:
         said = programs.ask([programs.locate("ssh", ""), "-V"]).stderr
     except MigrationError:

@@ -1,14 +1,14 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What sshd runs on the source for the key of a transfer, whatever that asks for: it serves one archive, and only reads it.
+"""The forced command that sshd runs on the source for the key of a transfer: it serves one archive, read-only.
 
-The file is copied into the folder of the gate and runs there alone, without the rest of the core::
+This file is copied into the gate's folder and runs there alone, without the rest of the core::
 
     <state_dir>/<migration_id>/gate/
         gate.py        this file
-        gate.json      what it serves, until when, and what was made for it
-        rsyncd.conf    for rsync as a daemon on the pipe: one module, read-only, nothing outside its folder
+        gate.json      the archive, the expiry time, and the files that were created for the key
+        rsyncd.conf    configuration of the rsync daemon on the ssh connection: one read-only module
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ from typing import Any, Iterator
 
 SETTINGS = "gate.json"
 CONFIGURATION = "rsyncd.conf"
-# All that the key may ask for. The first is what rsync asks for when it wants a daemon; it names no path and no option.
+# The commands that the key may run. The first one is rsync's own for a daemon; it contains no path and no option.
 SERVE = "rsync --server --daemon ."
-KNOCK = "cht.couch2pg knock"
+CHECK = "cht.couch2pg check"
 CLOSE = "cht.couch2pg close"
 WELCOME = "cht.couch2pg gate"
-# The comment of our lines in authorized_keys: which migration, and until when (seconds since 1970).
+# The comment of this collection's lines in authorized_keys: migration_id and expiry time (seconds since the epoch).
 MARK = re.compile(r"cht\.couch2pg:transfer:([A-Za-z0-9_][A-Za-z0-9._-]*):(\d+)$")
 NICE = 10
 
 
 def mark(migration_id: str, expires: int) -> str:
-    """The comment of a line."""
+    """The comment for a line in authorized_keys."""
     return f"cht.couch2pg:transfer:{migration_id}:{expires}"
 
 
 def without_ours(text: str, migration_id: str, now: float) -> str:
-    """``authorized_keys`` without our lines of this migration, and without expired ones of any; the rest byte for byte."""
+    """``authorized_keys`` without this migration's lines and without expired lines of any migration; the rest is unchanged."""
     kept: list[str] = []
     for line in text.splitlines(keepends=True):
         found = MARK.search(line.rstrip("\r\n"))
         if found is None or (found.group(1) != migration_id and int(found.group(2)) > now):
             kept.append(line)
         elif kept and not line.endswith("\n"):
-            # The file ended without a newline before our line came.
+            # The file had no newline at its end before this line was added.
             kept[-1] = kept[-1].rstrip("\n")
     return "".join(kept)
 
 
 def with_line(text: str, line: str) -> str:
-    """``authorized_keys`` with one more line, which ``without_ours`` can take away again without a trace."""
+    """``authorized_keys`` with one more line, so that ``without_ours`` restores the original bytes."""
     return f"{text}\n{line}" if text and not text.endswith("\n") else f"{text}{line}\n"
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One at a time changes the files in ``folder``."""
+    """Hold an exclusive lock on ``folder`` while changing files in it."""
     descriptor = os.open(str(folder), os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -71,7 +71,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace a file by ``text``, keeping mode and owner: written beside, then renamed."""
+    """Replace the content of a file atomically, keeping its mode and owner."""
     before = path.stat() if path.exists() else None
     descriptor, beside = tempfile.mkstemp(dir=str(path.parent), prefix=".couch2pg-")
     try:
@@ -90,7 +90,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def read(path: Path) -> str:
-    """The text of a file, losslessly; empty when there is none."""
+    """The text of a file (undecodable bytes as surrogates); empty when it doesn't exist."""
     try:
         return path.read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
@@ -98,7 +98,7 @@ def read(path: Path) -> str:
 
 
 def withdraw(settings: dict[str, Any], now: float) -> bool:
-    """Take the key back: its line, and what was made for it. Whether there was something to take."""
+    """Remove the key's line and the files created for it; returns whether there was a line."""
     keys = Path(settings["authorized_keys"])
     if not keys.parent.is_dir():
         return False
@@ -111,14 +111,14 @@ def withdraw(settings: dict[str, Any], now: float) -> bool:
             with suppress(FileNotFoundError):
                 keys.unlink()
     if "folder" in settings["made"]:
-        # Somebody may have put something else there meanwhile.
+        # Not empty when someone has added files in the meantime.
         with suppress(OSError):
             keys.parent.rmdir()
     return after != before
 
 
 def remove_files(folder: Path) -> None:
-    """Remove the gate's own folder; a file that isn't ours keeps it."""
+    """Remove the gate's files and its folder; the folder stays when it contains something else."""
     with suppress(OSError):
         for path in folder.iterdir():
             if path.is_file():
@@ -127,26 +127,26 @@ def remove_files(folder: Path) -> None:
 
 
 def main(folder: Path) -> int:
-    """Answer one connection."""
+    """Serve one connection; returns the exit code."""
     settings = json.loads(read(folder / SETTINGS))
-    asked = os.environ.get("SSH_ORIGINAL_COMMAND", "")
+    command = os.environ.get("SSH_ORIGINAL_COMMAND", "")
     if time.time() >= settings["expires"]:
         sys.stderr.write("cht.couch2pg: this key has expired. Run the playbook again.\n")
         return 1
-    if asked == SERVE:
+    if command == SERVE:
         os.nice(NICE)
-        # Nothing that the other side may have set in the environment goes along.
+        # A new environment, because the client may have set variables.
         environment = {"PATH": os.defpath, "LC_ALL": "C", "COUCH2PG_JOB": str(folder)}
-        command = [settings["rsync"], "--server", "--daemon", f"--config={folder / CONFIGURATION}", "."]
-        os.execve(settings["rsync"], command, environment)
-    if asked == KNOCK:
+        arguments = [settings["rsync"], "--server", "--daemon", f"--config={folder / CONFIGURATION}", "."]
+        os.execve(settings["rsync"], arguments, environment)
+    if command == CHECK:
         sys.stdout.write(f"{WELCOME} {settings['migration_id']}\n")
         return 0
-    if asked == CLOSE:
+    if command == CLOSE:
         withdraw(settings, time.time())
         remove_files(folder)
         return 0
-    sys.stderr.write("cht.couch2pg: this key only reads the archive of its migration. Refused.\n")
+    sys.stderr.write("cht.couch2pg: refused: this key may only read the archive of its migration.\n")
     return 1
 
 

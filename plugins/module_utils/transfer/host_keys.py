@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host keys of the sshd on this host, learned on the host itself: what Ansible's own connection vouches for."""
+"""Collect the host keys of this host's sshd. They can be trusted because Ansible's verified connection transmits them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SCAN_SECONDS = 5
 
 
 def host_keys(address: str, port: int) -> list[str]:
-    """Type and key of every public host key: those in sshd's folder, and those that sshd shows here at this port.
+    """Type and key of every public host key: those in /etc/ssh, and those that sshd presents on this port.
 
-    ``address`` counts only when it is this host's own: what is asked must not leave it.
+    ``address`` is used only if it belongs to this host, so that no other host is asked.
     """
     found = []
     for path in sorted(FOLDER.glob("ssh_host_*_key.pub")):
@@ -33,9 +33,9 @@ def host_keys(address: str, port: int) -> list[str]:
 
 
 def _places(address: str, port: int) -> list[tuple[str, int]]:
-    """Where sshd may listen."""
+    """Addresses and ports where sshd may listen."""
     places = [("127.0.0.1", port), ("::1", port)]
-    # Where Ansible came in, unless sudo has forgotten it.
+    # The address of Ansible's own connection, unless sudo has removed the variable.
     words = os.environ.get("SSH_CONNECTION", "").split()
     if len(words) == 4:
         places.append((words[2], int(words[3])))
@@ -45,7 +45,7 @@ def _places(address: str, port: int) -> list[tuple[str, int]]:
 
 
 def _is_here(address: str) -> bool:
-    """Whether the address is one of this host's own."""
+    """Whether the address belongs to this host."""
     try:
         family, _type, _protocol, _name, place = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

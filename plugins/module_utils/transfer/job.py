@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Phase transfer: the archive arrives on the target, and every byte of it is proven; the work of the job ``transfer``."""
+"""Phase transfer: the job that copies the archive to the target and verifies every file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..archive import check as archive_check
-from ..archive import manifest
+from ..archive import layout, manifest
 from ..archive.identity import check_dumped, manifest_sha256
 from ..common import restart
 from ..common.errors import MigrationError
@@ -27,17 +27,17 @@ from . import forced_command, partial_archive, rsync
 from . import key as transfer_key
 
 WAYS = ("direct", "relay")
-# A connection that is lost is tried again: as often as it brings something, and so often when it doesn't.
+# Attempts in a row that bring no data before a lost connection fails the job; an attempt that brings data resets the count.
 TRIES = 4
 PAUSE_SECONDS = 3.0
-# A file whose content differs is fetched whole; twice in a row it isn't the network.
+# A file whose content differs is fetched again completely. When it differs twice, the network is not the cause.
 ROUNDS = 2
 
 
 def job_spec(options: dict[str, Any], limits: Limits) -> JobSpec:
-    """The job for a transfer with the module's ``options``.
+    """The job for a transfer; ``options`` are the module's.
 
-    Raises MigrationError ``other_archive`` when the source has another archive than the record says was dumped.
+    Raises MigrationError ``other_archive`` when the source's archive isn't the one that the record says was dumped.
     """
     source = options["source"]
     check_dumped(
@@ -59,12 +59,12 @@ def job_spec(options: dict[str, Any], limits: Limits) -> JobSpec:
         jobs=max(1, options["jobs"]),
         **{name: options[name] for name in names},
     )
-    # Another archive under the same migration is refused where it would be written, in words that help.
+    # once=False: when another archive is in the way, check_place refuses it with a better message.
     return JobSpec(transfer_key.KIND, run, parameters, fingerprint, once=False, initial_limits=limits)
 
 
 def still_valid(options: dict[str, Any], result: dict[str, Any]) -> bool:
-    """Whether what arrived is still there, untouched, and what the source has."""
+    """Whether the transferred archive still exists unchanged and equals the source's."""
     root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
     return (
         not options["full"]
@@ -74,9 +74,9 @@ def still_valid(options: dict[str, Any], result: dict[str, Any]) -> bool:
 
 
 def run(context: JobContext) -> dict[str, Any]:
-    """Bring the archive here, or go on with that; compare it; give it its name.
+    """Transfer the archive or resume a transfer, verify it, rename it to its final name.
 
-    Raises MigrationError; then nothing stands under the archive's name that wasn't there before.
+    Raises MigrationError; the archive's final name then doesn't refer to anything new.
     """
     parameters = context.parameters
     transfer = Transfer(context)
@@ -84,7 +84,7 @@ def run(context: JobContext) -> dict[str, Any]:
         return transfer.run()
     finally:
         if parameters["way"] == "direct":
-            transfer.give_back_key()
+            transfer.revoke_key()
 
 
 class Transfer:
@@ -102,7 +102,7 @@ class Transfer:
         self._direct = context.parameters["way"] == "direct"
 
     def run(self) -> dict[str, Any]:
-        """Everything, from the first question to the archive's name."""
+        """Run all steps and return the job's result."""
         progress = self._context.progress
         refetched: list[str] = []
         if partial_archive.check_place(self._final, self._source, self._state.name):
@@ -111,11 +111,11 @@ class Transfer:
             if self._is_intact(listing):
                 return self._result(listing, 0, refetched)
             self._plan()
-            self._knock()
-            partial = partial_archive.take_back(self._final)
+            self._check_access()
+            partial = partial_archive.reopen(self._final)
         else:
             self._plan()
-            self._knock()
+            self._check_access()
             partial = partial_archive.prepare(self._final, self._source, self._state.name)
         if self._direct:
             self._fetch_manifest(partial)
@@ -136,15 +136,15 @@ class Transfer:
             progress.plan(2)
             there = partial_archive.sizes(partial, listing)
         raise MigrationError(
-            f"Files have arrived with another SHA-256 than in the manifest: {', '.join(refetched[:5])}. They were removed; run again "
-            "to fetch them again. When they differ again, the archive on the source is damaged (look at its memory and its disks): "
+            f"Transferred files have another SHA-256 than in the manifest: {', '.join(refetched[:5])}. They were removed: run again "
+            "to transfer them again. If they differ again, the archive on the source is damaged: check its memory and disks, then "
             f"dump again with {restart.command('dump')}",
             "archive_differs",
             files=refetched[:100],
         )
 
-    def give_back_key(self) -> None:
-        """Close the gate on the source and remove the key; when the source can't be reached, the next run does that."""
+    def revoke_key(self) -> None:
+        """Close the gate on the source and remove the key. If the source can't be reached, the next run closes the gate."""
         configuration = self._key / "ssh_config"
         if configuration.exists():
             with suppress(Exception):
@@ -152,11 +152,11 @@ class Transfer:
         remove_tree(self._key)
 
     def _plan(self) -> None:
-        """Connecting, manifest, files and checksums; what came through the controller is only checked."""
+        """Announce the steps: connecting, manifest, files, checksums; after a relay only the checksums."""
         self._context.progress.plan(4 if self._direct else 1)
 
-    def _is_intact(self, listing: dict[str, Any]) -> bool:
-        """Whether the archive under its name is as it was dumped. Raises where it isn't ours to mend."""
+    def _is_intact(self, listing: manifest.Manifest) -> bool:
+        """Whether the archive under its final name matches the manifest. Raises if it is the source's own archive."""
         if not self._parameters["full"] and archive_check.is_untouched(self._final, self._state):
             return True
         self._context.progress.step("checksums", listing["bytes"], "bytes")
@@ -167,46 +167,46 @@ class Transfer:
             archive_check.remember(self._final, self._state)
             return True
         if partial_archive.identify(self._final) == self._source["identity"]:
-            # The source's own archive, seen from here: nothing is mended by fetching it from itself.
+            # A shared folder: this is the source's own archive, so fetching it again can't repair it.
             manifest.raise_if_different(self._final, differences)
         self._context.log(f"Altered since it arrived: {differences.sentence()}. Fetched again.")
         return False
 
-    def _knock(self) -> None:
-        """See that the source lets us in, before anything is made or fetched here."""
+    def _check_access(self) -> None:
+        """Check that the source accepts the key, before anything is created here. Raises MigrationError ``gate_refused``."""
         if not self._direct:
             return
         parameters = self._parameters
         self._context.progress.step("connecting")
         configuration = transfer_key.configure(self._key, parameters)
-        answer = transfer_key.ask_gate(configuration, forced_command.KNOCK)
+        answer = transfer_key.ask_gate(configuration, forced_command.CHECK)
         if forced_command.WELCOME in answer.output:
             return
-        said = answer.stderr.splitlines()[-1] if answer.stderr else "it said nothing"
+        message = answer.stderr.splitlines()[-1] if answer.stderr else "no message"
         where = f"{parameters['user']} at {parameters['address']}, port {parameters['port']}"
         if "host key" in answer.stderr.lower():
-            why = "Another machine answers there than the one that Ansible reaches. Set couch2pg_transfer_address."
+            why = "A machine other than the one that Ansible connects to answers there. Set couch2pg_transfer_address."
         elif parameters["obstacles"]:
             why = " ".join(parameters["obstacles"])
         else:
             why = (
-                "Look whether its sshd takes keys (PubkeyAuthentication), from where (AuthorizedKeysFile), and whether it "
-                "lets this user in (AllowUsers, AllowGroups, a locked account)."
+                "Check in its sshd's configuration that it accepts keys (PubkeyAuthentication), from which file "
+                "(AuthorizedKeysFile), and that it admits this user (AllowUsers, AllowGroups, a locked account)."
             )
         raise MigrationError(
-            f"The source's sshd does not let us in as {where}: {said}. {why} Or set couch2pg_transfer_way to relay.",
+            f"The source's sshd refuses the login as {where}: {message}. {why} Or set couch2pg_transfer_way to relay.",
             "gate_refused",
-            said=answer.stderr[:2000],
+            stderr=answer.stderr[:2000],
             obstacles=parameters["obstacles"],
         )
 
     def _fetch_manifest(self, partial: Path) -> None:
         self._context.progress.step("manifest")
         if manifest_sha256(partial) != self._source["manifest_sha256"]:
-            self._pull(partial, manifest.MANIFEST, rsync.Listener(), lambda: 0)
+            self._pull(partial, layout.MANIFEST, rsync.Listener(), lambda: 0)
 
-    def _fetch(self, partial: Path, listing: dict[str, Any], there: dict[str, int]) -> None:
-        """Fetch what is missing. Whole files aren't looked at again; the others are what is to be done."""
+    def _fetch(self, partial: Path, listing: manifest.Manifest, there: dict[str, int]) -> None:
+        """Fetch the files that are missing or incomplete. ``there``: the bytes of each file that has arrived."""
         wanted = {
             entry["path"]: entry["bytes"] for entry in listing["files"] if there.get(entry["path"]) != entry["bytes"]
         }
@@ -224,33 +224,33 @@ class Transfer:
         self._pull(partial, "", listener, whole_since)
 
     def _pull(self, partial: Path, what: str, listener: rsync.Listener, before: Callable[[], int]) -> None:
-        """Run rsync until it succeeds; a lost connection is tried again."""
+        """Run rsync until it succeeds, again after a lost connection. ``before``: returns the bytes of completed files."""
         failures = 0
         while True:
             arrived = self._arrived(partial)
             code = self._run_rsync(partial, what, listener)
             if code == 0:
                 return
-            # None: the limit was changed, and rsync has to begin anew with it.
+            # None means that the rate limit changed and rsync must restart with the new one.
             if code is not None:
                 free = shutil.disk_usage(partial).free
                 error = rsync.failure(code, listener.complaints, free, partial.parent)
                 failures = 0 if self._arrived(partial) > arrived else failures + 1
                 if error.code != "interrupted" or failures >= TRIES:
                     raise error
-                self._context.log(f"{error.message} Tried again.")
-                self._context.progress.note("lost", lambda: "the connection was lost, and is tried again")
+                self._context.log(f"{error.message} Trying again.")
+                self._context.progress.note("lost", lambda: "connection lost, reconnecting")
                 time.sleep(PAUSE_SECONDS)
             listener.start_again(before())
 
     def _run_rsync(self, partial: Path, what: str, listener: rsync.Listener) -> int | None:
-        """One run of rsync: its exit code, or None when its limit was changed meanwhile."""
+        """Run rsync once; returns its exit code, or None when the rate limit changed."""
         parameters = self._parameters
         rate = limits.load(self._context.folder).rate_limit
         arguments = rsync.command(
             self._key / "ssh_config", what, partial, parameters["silence"], rate, self._source["compressible"]
         )
-        # It writes a line a second; when nothing comes, its own timeout is the first to end it.
+        # rsync prints a line every second. When it hangs, its own timeout ends it before this one.
         output = Output(arguments, merged=True, silence=parameters["silence"] * 3 + 60)
         for chunk in output:
             listener.feed(chunk)
@@ -266,11 +266,11 @@ class Transfer:
     def _arrived(self, partial: Path) -> int:
         return sum(stat.st_size for _path, stat in manifest.list_files(partial))
 
-    def _verify(self, partial: Path, listing: dict[str, Any]) -> list[str]:
+    def _verify(self, partial: Path, listing: manifest.Manifest) -> list[str]:
         self._context.progress.step("checksums", listing["bytes"], "bytes")
         return partial_archive.verify(partial, listing, self._parameters["jobs"], self._context.progress.advance)
 
-    def _result(self, listing: dict[str, Any], resumed: int, refetched: list[str]) -> dict[str, Any]:
+    def _result(self, listing: manifest.Manifest, resumed: int, refetched: list[str]) -> dict[str, Any]:
         return {
             "archive": str(self._final),
             "bytes": listing["bytes"],

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The key of a transfer on the target, and how ssh uses it: nothing of the user's own configuration, one pinned host."""
+"""The target's key for a transfer, and an ssh configuration for it: only the source's pinned host keys, no user settings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..host.files import make_private_folder, remove_tree, write_text
 from ..jobs import job
 
 KIND = "transfer"
-# The name under which ssh knows the source, whatever its address.
+# The source's name in the ssh configuration, independent of its address.
 SOURCE = "couch2pg-source"
 CONNECT_SECONDS = 10
-# The source says them, and they become lines of ssh's configuration, which can run commands.
+# The source sends these values, and they are written into ssh's configuration, which can run commands.
 _WORDS = {
     "address": re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:-]*(%[A-Za-z0-9_.-]+)?"),
     "user": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*\$?"),
@@ -28,12 +28,12 @@ _WORDS = {
 
 
 def key_folder(job_folder: Path) -> Path:
-    """Where the key lives, as long as the job may need it."""
+    """The folder of the key, which exists as long as the job may need it."""
     return job_folder / "key"
 
 
 def make(job_folder: Path) -> dict[str, Any]:
-    """A new key, or the one that the running job uses; returns its public half."""
+    """Create a key, or use that of the running job; returns ``{public_key, running}``."""
     folder = key_folder(job_folder)
     public = folder / "id.pub"
     running = job.read_state(job_folder).status == "running"
@@ -43,12 +43,12 @@ def make(job_folder: Path) -> dict[str, Any]:
         keygen = programs.locate("ssh-keygen", "Install OpenSSH's client programs on the target.")
         answer = programs.ask([keygen, "-q", "-t", "ed25519", "-N", "", "-C", "cht.couch2pg", "-f", str(folder / "id")])
         if answer.code:
-            raise MigrationError(f"ssh-keygen could not make a key in {folder}: {answer.stderr}.", "key_not_made")
+            raise MigrationError(f"ssh-keygen could not create a key in {folder}: {answer.stderr}.", "key_not_made")
     return {"public_key": " ".join(public.read_text(encoding="ascii").split()[:2]), "running": running}
 
 
 def remove(job_folder: Path, write: bool = True) -> bool:
-    """Remove the key, unless a job runs that uses it; whether there was one."""
+    """Remove the key, unless a running job uses it; returns whether there was one. ``write``: False only checks."""
     folder = key_folder(job_folder)
     if not folder.exists() or job.read_state(job_folder).status == "running":
         return False
@@ -58,17 +58,17 @@ def remove(job_folder: Path, write: bool = True) -> bool:
 
 
 def configure(folder: Path, parameters: dict[str, Any]) -> Path:
-    """Write what ssh needs to reach the source, and only that; returns the file to give with ``-F``.
+    """Write the ssh configuration and known hosts for the source; returns the file for ``ssh -F``.
 
-    Raises MigrationError ``bad_word``.
+    Raises MigrationError ``bad_word`` for a value that could be an option or a command.
     """
     for name, allowed in _WORDS.items():
         given = parameters[name]
         for word in given if isinstance(given, list) else [given]:
             if not allowed.fullmatch(word):
                 raise MigrationError(
-                    f"{word!r} can't be {name} of the source, and was not used. Check couch2pg_transfer_address, "
-                    "and look who has changed something on the source.",
+                    f"{word!r} is not a valid value for the source's {name} and was not used. Check "
+                    "couch2pg_transfer_address, and check the source for manipulation.",
                     "bad_word",
                 )
     known = folder / "known_hosts"
@@ -101,11 +101,11 @@ def configure(folder: Path, parameters: dict[str, Any]) -> Path:
 
 
 def ask_gate(configuration: Path, question: str) -> programs.Answer:
-    """What the gate on the source says."""
+    """Run a command of the gate on the source."""
     ssh = programs.locate("ssh", "Install OpenSSH's client on the target.")
     return programs.ask([ssh, "-F", str(configuration), "-T", SOURCE, question])
 
 
 def _quoted(path: Path) -> str:
-    """A path as ssh's configuration has it: ``%`` begins a token there."""
+    """A path for ssh's configuration, where ``%`` starts a token."""
     return '"{}"'.format(str(path).replace("%", "%%"))

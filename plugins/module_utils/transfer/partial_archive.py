@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An archive that arrives: in ``<archive>.partial`` until every byte is proven, then under its name.
+"""An archive that is being transferred: ``<archive>.partial`` until every file is verified, then renamed.
 
-What is half-done is kept, and gone on with; what belongs to something else is never touched.
+An incomplete archive of the same transfer is kept and resumed; other folders are never changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import check as archive_check
-from ..archive import manifest
+from ..archive import layout, manifest
 from ..archive.identity import load_own, manifest_sha256
 from ..common.errors import MigrationError
 from ..common.progress_line import amount
@@ -30,29 +30,24 @@ from ..host.files import (
 
 
 def identify(root: Path) -> dict[str, Any]:
-    """What tells this very folder from a copy of it: the manifest's number on its file system, and its time."""
-    stat = (root / manifest.MANIFEST).stat()
+    """What distinguishes this folder from a copy of it: inode and modification time of the manifest."""
+    stat = (root / layout.MANIFEST).stat()
     return {"inode": stat.st_ino, "modified": stat.st_mtime_ns}
 
 
 def is_inside(path: str) -> bool:
-    """Whether a path that the other side names stays inside of the archive."""
+    """Whether a relative path from the other host stays inside the archive."""
     return bool(path) and not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
 
 
-def partial_folder(final: Path) -> Path:
-    """Where an archive is while it arrives."""
-    return final.with_name(final.name + ".partial")
-
-
 def check_place(final: Path, source: dict[str, Any], migration_id: str) -> bool:
-    """Whether the archive stands there under its name already. Whatever else does is refused.
+    """Whether the archive already exists under its final name. Anything else there is refused.
 
     Raises MigrationError ``other_archive``, ``manifest_damaged`` or ``archive_exists``.
     """
     if not os.path.lexists(final):
         return False
-    if not (final / manifest.MANIFEST).is_file():
+    if not (final / layout.MANIFEST).is_file():
         raise MigrationError(
             f"{final} is not an archive of this migration. Move it away, then run again.",
             "archive_exists",
@@ -63,14 +58,14 @@ def check_place(final: Path, source: dict[str, Any], migration_id: str) -> bool:
 
 
 def prepare(final: Path, source: dict[str, Any], migration_id: str) -> Path:
-    """The folder to write into: what an earlier attempt left of the same archive is kept, anything older is removed.
+    """Create the partial folder, or keep it if it belongs to the same archive; an older archive's is removed.
 
     Raises MigrationError ``archive_exists`` or ``disk_full``.
     """
-    partial = partial_folder(final)
+    partial = layout.partial_folder(final)
     check_writable(final.parent)
     if partial.exists():
-        marked = (partial / manifest.HALF_DONE).exists()
+        marked = (partial / layout.HALF_DONE).exists()
         if not marked and manifest_sha256(partial) != source["manifest_sha256"]:
             raise MigrationError(
                 f"{partial} was not made by a transfer of this archive. Move it away, then run again.",
@@ -81,51 +76,51 @@ def prepare(final: Path, source: dict[str, Any], migration_id: str) -> Path:
             remove_tree(partial)
     check_room(partial, source, migration_id)
     make_private_folder(partial)
-    (partial / manifest.HALF_DONE).touch(mode=FILE_MODE)
-    # A manifest that was cut off in the middle is small, and fetched anew.
+    (partial / layout.HALF_DONE).touch(mode=FILE_MODE)
+    # An incomplete manifest is fetched again: it is small.
     if manifest_sha256(partial) != source["manifest_sha256"]:
-        (partial / manifest.MANIFEST).unlink(missing_ok=True)
+        (partial / layout.MANIFEST).unlink(missing_ok=True)
     return partial
 
 
 def check_room(partial: Path, source: dict[str, Any], migration_id: str) -> None:
-    """Raise MigrationError ``disk_full`` unless the rest of the archive fits."""
+    """Raise MigrationError ``disk_full`` unless there is enough free space for the rest of the archive."""
     present = sum(stat.st_size for _path, stat in manifest.list_files(partial)) if partial.exists() else 0
     needed = max(source["bytes"] - present, 0)
     place = nearest_existing(partial)
     free = shutil.disk_usage(place).free
     if needed > free:
         raise MigrationError(
-            f"The rest of the archive of {migration_id} has {amount(needed, 'bytes')}, but only {amount(free, 'bytes')} are free "
-            f"in {place}. Make room, or choose another couch2pg_staging_dir, then run again.",
+            f"The rest of the archive of {migration_id} needs {amount(needed, 'bytes')}, but only {amount(free, 'bytes')} are free "
+            f"in {place}. Free disk space, or choose another couch2pg_staging_dir, then run again.",
             "disk_full",
             needed=needed,
             free=free,
         )
 
 
-def load_manifest(partial: Path, source: dict[str, Any]) -> dict[str, Any]:
-    """The manifest that has arrived, which must be the one that was seen on the source.
+def load_manifest(partial: Path, source: dict[str, Any]) -> manifest.Manifest:
+    """The transferred manifest, checked to be the source's.
 
-    Raises MigrationError ``other_archive``; ``manifest_missing`` when there is none yet.
+    Raises MigrationError ``other_archive``, ``manifest_damaged``, or ``manifest_missing`` when it wasn't transferred yet.
     """
     listing = manifest.load(partial)
     if manifest_sha256(partial) != source["manifest_sha256"]:
         raise MigrationError(
-            "The archive on the source is not the one any more that this transfer began with. Run again.",
+            "The archive on the source was replaced during this transfer. Run again.",
             "other_archive",
         )
     for entry in listing["files"]:
         if not is_inside(entry["path"]):
             raise MigrationError(
-                f"The manifest names {entry['path']}, which is outside of the archive. Look at the source.",
+                f"The manifest contains the path {entry['path']}, which is outside of the archive. Check the source for manipulation.",
                 "manifest_damaged",
             )
     return listing
 
 
-def sizes(partial: Path, listing: dict[str, Any]) -> dict[str, int]:
-    """How many bytes of each file are there. What is in the way (too long, or not in the manifest) is removed."""
+def sizes(partial: Path, listing: manifest.Manifest) -> dict[str, int]:
+    """Bytes of each file that has arrived. Files that are too long or not in the manifest are removed."""
     wanted = {entry["path"]: entry["bytes"] for entry in listing["files"]}
     there = {}
     for path, stat in list(manifest.list_files(partial)):
@@ -136,14 +131,17 @@ def sizes(partial: Path, listing: dict[str, Any]) -> dict[str, int]:
     return there
 
 
-def verify(partial: Path, listing: dict[str, Any], workers: int, on_bytes: Any) -> list[str]:
-    """Compare with the manifest; files whose content differs are removed, and named. Raises for any other difference."""
+def verify(partial: Path, listing: manifest.Manifest, workers: int, on_bytes: Any) -> list[str]:
+    """Compare with the manifest; removes files whose content differs and returns their paths.
+
+    Raises MigrationError ``archive_differs`` for any other difference.
+    """
     differences = manifest.compare(partial, listing, workers, on_bytes=on_bytes)
     wrong = differences.content
     differences.content = []
     if differences:
         raise MigrationError(
-            f"The archive has not arrived whole in {partial}: {differences.sentence()}. Run again: what is there is kept.",
+            f"The archive in {partial} is incomplete: {differences.sentence()}. Run again: the transfer resumes.",
             "archive_differs",
             **differences.as_dict(),
         )
@@ -153,23 +151,23 @@ def verify(partial: Path, listing: dict[str, Any], workers: int, on_bytes: Any) 
 
 
 def finish(partial: Path, final: Path, state: Path) -> None:
-    """Give a proven archive its name, durably, and remember that it was checked."""
+    """Rename a verified archive to its final name, durably, and record that it was checked."""
     fsync_tree(partial)
-    (partial / manifest.HALF_DONE).unlink()
+    (partial / layout.HALF_DONE).unlink()
     partial.rename(final)
     fsync_path(final.parent)
     archive_check.remember(final, state)
 
 
-def take_back(final: Path) -> Path:
-    """An archive that was altered since it arrived is half-done again."""
-    partial = partial_folder(final)
+def reopen(final: Path) -> Path:
+    """Rename an archive that was altered after its transfer back to partial, so that the transfer can repair it."""
+    partial = layout.partial_folder(final)
     if partial.exists():
         raise MigrationError(
-            f"{final} was altered since it arrived, and {partial} stands in the way of mending it. "
+            f"{final} was altered after its transfer, and it can't be repaired because {partial} exists. "
             "Move one of them away, then run again.",
             "archive_exists",
         )
-    (final / manifest.HALF_DONE).touch(mode=FILE_MODE)
+    (final / layout.HALF_DONE).touch(mode=FILE_MODE)
     final.rename(partial)
     return partial

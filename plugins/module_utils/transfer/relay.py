@@ -1,13 +1,13 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The end of a relay on the target: which bytes are still missing."""
+"""The target's side of a relay through the controller: which bytes are missing."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..archive import manifest
+from ..archive import layout
 from ..common.errors import MigrationError
 from ..host.files import expand, make_private_folder
 from ..jobs import job
@@ -16,9 +16,10 @@ from . import partial_archive
 
 
 def missing(options: dict[str, Any]) -> dict[str, Any]:
-    """Make the place for the archive, and tell what isn't there yet: the manifest first, then all of it.
+    """Create the partial folder and return the missing segments: first the manifest, then the files.
 
-    Raises MigrationError ``running``, or what ``arrival`` refuses.
+    Returns ``{partial, segments, present, complete}``; ``segments`` has the path, the offset to start at and the full size
+    of each file, ``present`` the bytes that have arrived. Raises the errors of ``partial_archive``.
     """
     source = options["source"]
     final = expand(options["archive"])
@@ -33,8 +34,8 @@ def missing(options: dict[str, Any]) -> dict[str, Any]:
     except MigrationError as error:
         if error.code != "manifest_missing":
             raise
-        (partial / manifest.MANIFEST).touch(mode=0o600)
-        first = {"path": manifest.MANIFEST, "offset": 0, "bytes": source["manifest_bytes"]}
+        (partial / layout.MANIFEST).touch(mode=0o600)
+        first = {"path": layout.MANIFEST, "offset": 0, "bytes": source["manifest_bytes"]}
         return {"partial": str(partial), "segments": [first], "present": 0, "complete": False}
     there = partial_archive.sizes(partial, listing)
     segments = []
@@ -50,7 +51,7 @@ def missing(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def checked(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the target asks for, on the controller: a target that was taken over must not read other files on the source.
+    """The segments that the target requests, validated on the controller: a manipulated target must not read other files.
 
     Raises MigrationError ``bad_segment``.
     """
@@ -60,7 +61,7 @@ def checked(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
             isinstance(size, int) and size >= 0 for size in sizes
         ):
             raise MigrationError(
-                f"The target asks for {segment['path']!r}, which is not in the archive. Look who has changed something there.",
+                f"The target requests {segment['path']!r}, which is not in the archive. Check the target for manipulation.",
                 "bad_segment",
             )
     return segments

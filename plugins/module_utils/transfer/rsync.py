@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""rsync that fetches an archive: its command line, its own progress, and what its end means."""
+"""rsync for fetching an archive: its command line, its progress output, the meaning of its exit codes."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ REMEDY = "Install rsync (Debian: rsync), or set couch2pg_transfer_way to relay."
 def command(
     configuration: Path, what: str, into: Path, silence: int, rate_limit: int, compress: bool, append: bool = True
 ) -> list[str]:
-    """The command that fetches ``what`` of the archive (empty: all of it).
+    """The command that fetches the file ``what`` of the archive, or everything when it is empty.
 
-    A file that is shorter than it should be is gone on with: what is there is read, and proven, but not sent again.
+    append: resume incomplete files: rsync verifies the bytes that exist and sends only the rest.
+    silence: seconds without data after which rsync gives up; rate_limit: bytes per second, 0 for no limit.
     """
     quoted = str(configuration).replace("'", "''")
     arguments = [
@@ -50,7 +51,7 @@ def command(
 
 
 class Listener:
-    """Reads what rsync writes: how many bytes, of which file, and what it complains of."""
+    """Parses the output of rsync: bytes, current file, error messages (``complaints``)."""
 
     def __init__(self) -> None:
         self._rest = ""
@@ -62,23 +63,23 @@ class Listener:
 
     @property
     def done(self) -> int:
-        """Bytes that are in place, in all tries together."""
+        """Bytes of all attempts together."""
         return self._before + self._now
 
     @property
     def moving(self) -> bool:
-        """Whether this try has brought anything."""
+        """Whether this attempt has transferred data."""
         return self._now > 0
 
     def start_again(self, before: int) -> None:
-        """rsync is started anew: ``before`` bytes are in files that it won't look at again."""
+        """Prepare for another run of rsync; ``before``: bytes of the files that are complete."""
         self._before, self._now = before, 0
         self._rest = ""
         self.received = 0
         self.complaints = []
 
     def feed(self, chunk: bytes) -> None:
-        """The next piece of output."""
+        """Parse the next chunk of output."""
         *lines, self._rest = re.split(r"[\r\n]", self._rest + chunk.decode("utf-8", errors="replace"))
         for line in lines:
             self._line(line)
@@ -98,29 +99,32 @@ class Listener:
 
 
 def failure(code: int, complaints: list[str], free: int, into: Path) -> MigrationError:
-    """What an exit code of rsync means. ``interrupted`` is worth another try, the others aren't."""
-    said = "; ".join(complaints[:3]) or "it gave no reason"
+    """The error for an exit code of rsync. Only ``interrupted`` is worth another attempt.
+
+    free: free bytes on the file system of ``into``.
+    """
+    reason = "; ".join(complaints[:3]) or "it gave no reason"
     if any("No space left" in line or "Disk quota" in line for line in complaints):
         return MigrationError(
-            f"The disk got full while the archive arrived: {free} bytes are free in {into}. Make room, then run again: "
-            "what has arrived is kept.",
+            f"The disk became full during the transfer: {free} bytes are free in {into}. Free disk space, then run again: "
+            "the transfer resumes.",
             "disk_full",
             free=free,
         )
     if code < 0:
         return MigrationError(
-            f"rsync was killed by signal {-code}. Run again: what has arrived is kept.", "rsync_failed", exit_code=code
+            f"rsync was killed by signal {-code}. Run again: the transfer resumes.", "rsync_failed", exit_code=code
         )
     # 10, 12, 30, 35: the connection; 20: ended by a signal; 255: ssh itself.
     if code in (5, 10, 12, 20, 30, 35, 255):
         return MigrationError(
-            f"The connection to the source was lost ({said}). Run again: what has arrived is kept.",
+            f"The connection to the source was lost ({reason}). Run again: the transfer resumes.",
             "interrupted",
             exit_code=code,
             messages=complaints[:20],
         )
     return MigrationError(
-        f"rsync ended with exit code {code}: {said}. Mend the cause, then run again: what has arrived is kept.",
+        f"rsync ended with exit code {code}: {reason}. Fix the cause, then run again: the transfer resumes.",
         "rsync_failed",
         exit_code=code,
         messages=complaints[:20],

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The source as a transfer sees it: which archive it has, and whether it can serve it. Only looks."""
+"""Examine the source for a transfer: which archive it has, and whether it can serve it. Changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pwd
 from pathlib import Path
 from typing import Any
 
-from ..archive import identity, manifest
+from ..archive import identity, layout
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import expand
@@ -18,7 +18,7 @@ from . import authorized_keys, partial_archive
 
 
 def examine(archive: str, migration_id: str) -> dict[str, Any]:
-    """What ``transfer_way`` and the transfer need to know.
+    """The facts about the source that choosing the way and the transfer need.
 
     Raises MigrationError ``manifest_missing``, ``manifest_damaged`` or ``other_archive``.
     """
@@ -27,15 +27,15 @@ def examine(archive: str, migration_id: str) -> dict[str, Any]:
 
 
 def describe(root: Path, migration_id: str) -> dict[str, Any]:
-    """The archive in ``root``."""
+    """Facts about the archive in ``root``."""
     _check_readable(root)
-    # Whether it is the one that was dumped, the target's record knows.
+    # Whether it is the archive that was dumped is checked on the target, which has the record.
     listing = identity.load_own(root, migration_id, "")
     compression = listing.get("options", {}).get("compression")
     return {
         "archive": str(root),
         "manifest_sha256": identity.manifest_sha256(root),
-        "manifest_bytes": (root / manifest.MANIFEST).stat().st_size,
+        "manifest_bytes": (root / layout.MANIFEST).stat().st_size,
         "identity": partial_archive.identify(root),
         "bytes": listing["bytes"],
         "files": len(listing["files"]),
@@ -44,7 +44,7 @@ def describe(root: Path, migration_id: str) -> dict[str, Any]:
 
 
 def served_by() -> dict[str, Any]:
-    """Who serves it here, and what is in the way."""
+    """The user that serves the archive, the path of rsync, and obstacles for ssh."""
     account = pwd.getpwuid(os.geteuid())
     try:
         rsync = programs.locate("rsync", "")
@@ -54,16 +54,16 @@ def served_by() -> dict[str, Any]:
 
 
 def _check_readable(root: Path) -> None:
-    """Somebody else's folder would look as if there were none."""
+    """Raise MigrationError ``not_readable``: without this check, an unreadable folder would look like a missing archive."""
     try:
         os.listdir(root)  # noqa: PTH208
     except PermissionError as error:
         raise MigrationError(
             f"The archive in {root} can't be read by {pwd.getpwuid(os.geteuid()).pw_name}. "
-            "Let the one who made the dump serve it: leave couch2pg_transfer_user empty.",
+            "Leave couch2pg_transfer_user empty, so that the user that made the dump serves it.",
             "not_readable",
             path=str(root),
         ) from error
     except OSError:
-        # manifest.load says it.
+        # manifest.load reports it.
         return

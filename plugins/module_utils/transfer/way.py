@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which way the archive takes from the source to this host, and why. Only looks."""
+"""Choose the way of the transfer: direct, through the controller (relay), or local. Changes nothing."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SAME = "source and target see the same archive"
 
 
 def choose(options: dict[str, Any]) -> dict[str, Any]:
-    """The way and the reason, whether everything is ``done`` already, and what keeps ``direct`` from being possible.
+    """``{way, reason, done, blocked}``: ``done`` if the archive is here already, ``blocked`` why ``direct`` is not possible.
 
-    Raises MigrationError ``not_the_same``, ``direct_impossible``, ``other_archive`` or what ``partial_archive.check_place`` refuses.
+    Raises MigrationError ``not_the_same``, ``direct_impossible``, ``other_archive``, or as ``partial_archive.check_place``.
     """
     source, wanted = options["source"], options["way"]
     final = expand(options["archive"])
@@ -45,22 +45,22 @@ def choose(options: dict[str, Any]) -> dict[str, Any]:
     if known:
         partial_archive.check_place(final, source, options["migration_id"])
     if wanted == "relay":
-        return {"way": "relay", "reason": "it was asked for", "done": False, "blocked": []}
+        return {"way": "relay", "reason": "it was requested", "done": False, "blocked": []}
     blocked = obstacles(source, options["address"], options["port"])
     if blocked and wanted == "direct":
         raise MigrationError(
-            f"The archive can't be fetched directly: {' '.join(blocked)} Or set couch2pg_transfer_way to relay.",
+            f"The target can't fetch the archive directly: {' '.join(blocked)} Or set couch2pg_transfer_way to relay.",
             "direct_impossible",
             blocked=blocked,
         )
     if blocked:
         return {"way": "relay", "reason": " ".join(blocked), "done": False, "blocked": blocked}
-    reason = "it was asked for" if wanted == "direct" else "the target reaches the source's sshd"
+    reason = "it was requested" if wanted == "direct" else "the target reaches the source's sshd"
     return {"way": "direct", "reason": reason, "done": False, "blocked": []}
 
 
 def obstacles(source: dict[str, Any], address: str, port: int) -> list[str]:
-    """What keeps this host from fetching the archive itself."""
+    """Reasons why this host can't fetch the archive itself."""
     found = []
     for name, package in (("rsync", "rsync"), ("ssh", "openssh-client"), ("ssh-keygen", "openssh-client")):
         try:
@@ -77,18 +77,18 @@ def obstacles(source: dict[str, Any], address: str, port: int) -> list[str]:
 
 
 def unreachable(address: str, port: int) -> str:
-    """Why no sshd answers there; empty when one does."""
+    """Why no sshd answers at the address; empty when one does."""
     try:
         with socket.create_connection((address, port), CONNECT_SECONDS) as connection:
             connection.settimeout(CONNECT_SECONDS)
             banner = connection.recv(4)
     except OSError as error:
         return str(error.strerror or error)
-    return "" if banner == b"SSH-" else "something else answers there"
+    return "" if banner == b"SSH-" else "the server there is not an sshd"
 
 
 def _begun(options: dict[str, Any]) -> dict[str, Any] | None:
-    """A transfer of this very archive that was begun, goes on, or is done: it stays with its way."""
+    """The way of a transfer of the same archive that is running or has completed the archive; None otherwise."""
     folder = job.job_folder(options["state_dir"], options["migration_id"], transfer_key.KIND)
     spec = read_json(folder / "spec.json")
     parameters = spec.get("parameters") if isinstance(spec, dict) else None
@@ -104,23 +104,23 @@ def _begun(options: dict[str, Any]) -> dict[str, Any] | None:
     done = state.status == "done" and arrived and untouched and not options["full"]
     if done or arrived or state.status == "running":
         return {"way": parameters["way"], "reason": parameters["reason"], "done": done}
-    # Half-done: another way may have become possible, or impossible.
+    # An interrupted transfer may resume by another way.
     return None
 
 
 def _why_local(final: Path, source: dict[str, Any]) -> str:
     if partial_archive.identify(final) == source["identity"]:
         return SAME
-    return "the target has the same archive already"
+    return "the target already has the same archive"
 
 
 def _not_the_same(final: Path, known: str) -> MigrationError:
     if not known:
         return MigrationError(
-            "There is no archive on the source yet. Make the dump first, or check the path.", "manifest_missing"
+            "The source has no archive yet. Run the dump first, or check the path.", "manifest_missing"
         )
     return MigrationError(
-        f"With the way local the target must see the source's archive, but it does not have it in {final}. "
+        f"The source's archive is not in {final} on the target, as couch2pg_transfer_way local requires. "
         "Share the folder, or set couch2pg_transfer_way to auto.",
         "not_the_same",
         path=str(final),

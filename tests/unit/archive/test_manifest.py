@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.check import check_archive, is_untouched
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.identity import (
     load_own,
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
     (folder / "archive" / "toc.dat").write_bytes(b"table of contents")
     (folder / "archive" / "with space" / "1.dat.gz").write_bytes(bytes(range(256)) * 100)
     (folder / "evidence.json").write_text("{}", encoding="utf-8")
-    write_json(folder / manifest.MANIFEST, dict(manifest.create(folder, 2), migration_id="m"))
+    write_json(folder / layout.MANIFEST, dict(manifest.create(folder, 2), migration_id="m"))
     return folder
 
 
@@ -50,8 +50,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (lambda root: (root / "archive/toc.dat").write_bytes(b"table"), "has 5 bytes instead of 17"),
     "missing": (lambda root: (root / "evidence.json").unlink(), "missing: evidence.json"),
     "extra": (lambda root: (root / "archive/core").write_bytes(b""), "not in the manifest: archive/core"),
-    "link": (lambda root: (root / "archive/link").symlink_to("/etc/passwd"), "not an ordinary file"),
-    "linked folder": (lambda root: (root / "archive/folder").symlink_to("/etc"), "not an ordinary file"),
+    "link": (lambda root: (root / "archive/link").symlink_to("/etc/passwd"), "not a regular file"),
+    "linked folder": (lambda root: (root / "archive/folder").symlink_to("/etc"), "not a regular file"),
 }
 
 
@@ -83,18 +83,18 @@ def test_an_archive_of_another_day_is_refused(root: Path, tmp_path: Path) -> Non
     dumped = manifest_sha256(root)
     assert load_own(root, "m", dumped) == load_own(root, "m", "")
     assert read_evidence(root, load_own(root, "m", dumped)) is not None
-    listing = json.loads((root / manifest.MANIFEST).read_text(encoding="utf-8"))
-    (root / manifest.MANIFEST).write_text(json.dumps(dict(listing, taken_at="another day")), encoding="utf-8")
+    listing = json.loads((root / layout.MANIFEST).read_text(encoding="utf-8"))
+    (root / layout.MANIFEST).write_text(json.dumps(dict(listing, taken_at="another day")), encoding="utf-8")
     with pytest.raises(MigrationError, match="is not the one that this migration dumped"):
         check_archive(root, tmp_path / "m", dumped, 2, Progress(tmp_path / "progress.json"))
-    (root / manifest.EVIDENCE).write_text("[]", encoding="utf-8")
+    (root / layout.EVIDENCE).write_text("[]", encoding="utf-8")
     with pytest.raises(MigrationError, match=r"evidence\.json"):
         read_evidence(root, load_own(root, "m", ""))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 2, "files": []}', '{"format": 1, "files": [1]}'])
 def test_a_damaged_manifest_is_one_sentence(root: Path, text: str) -> None:
-    (root / manifest.MANIFEST).write_text(text, encoding="utf-8")
+    (root / layout.MANIFEST).write_text(text, encoding="utf-8")
     with pytest.raises(MigrationError, match=r"isn't JSON|not a manifest"):
         manifest.load(root)
 

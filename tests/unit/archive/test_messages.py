@@ -102,4 +102,4 @@ def test_a_unique_index_that_cannot_be_built_names_the_key() -> None:
 
 def test_the_function_that_needs_a_search_path_is_named() -> None:
     (message,) = listen(UNQUALIFIED).failures
-    assert message["advice"].startswith("The function unsafe names an object without its schema")
+    assert message["advice"].startswith("The function unsafe uses a name without its schema")

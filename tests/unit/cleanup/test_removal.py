@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import leftovers, removal
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
@@ -25,7 +25,7 @@ def archive(tmp_path: Path) -> Path:
     (root / "archive" / "toc.dat").write_bytes(b"contents")
     (root / "archive" / "3001.dat").write_bytes(b"rows")
     (root / "evidence.json").write_text("{}")
-    write_json(root / manifest.MANIFEST, dict(manifest.create(root, 1), migration_id=NAME))
+    write_json(root / layout.MANIFEST, dict(manifest.create(root, 1), migration_id=NAME))
     return root
 
 
@@ -42,7 +42,7 @@ def job(tmp_path: Path) -> Path:
 
 
 def plan(tmp_path: Path, archive: Path | None = None) -> dict[str, Any]:
-    sha256 = manifest.sha256(archive / manifest.MANIFEST) if archive else ""
+    sha256 = manifest.sha256(archive / layout.MANIFEST) if archive else ""
     return removal.plan(archive, NAME, sha256, str(tmp_path / "state"))
 
 
@@ -86,9 +86,9 @@ def test_what_is_not_known_stays(tmp_path: Path, archive: Path, job: Path) -> No
 
 def test_an_interrupted_removal_goes_on(tmp_path: Path, archive: Path) -> None:
     planned = plan(tmp_path, archive)
-    assert planned["files"][-1] == archive / manifest.MANIFEST
+    assert planned["files"][-1] == archive / layout.MANIFEST
     planned["files"][0].unlink()
-    (archive / manifest.HALF_DONE).touch()
+    (archive / layout.HALF_DONE).touch()
     removal.remove(plan(tmp_path, archive))
     assert not archive.exists()
     # Between the manifest and the folders.
@@ -108,9 +108,9 @@ def test_a_running_job_refuses(tmp_path: Path, archive: Path, job: Path) -> None
 
 @pytest.mark.parametrize("field", ["migration_id", "files"])
 def test_another_archive_is_refused(tmp_path: Path, archive: Path, field: str) -> None:
-    sha256 = manifest.sha256(archive / manifest.MANIFEST)
+    sha256 = manifest.sha256(archive / layout.MANIFEST)
     listing = manifest.load(archive)
-    write_json(archive / manifest.MANIFEST, dict(listing, **{field: [] if field == "files" else "another"}))
+    write_json(archive / layout.MANIFEST, dict(listing, **{field: [] if field == "files" else "another"}))
     with pytest.raises(MigrationError, match="is not the one that this migration has made"):
         removal.plan(archive, NAME, sha256, str(tmp_path / "state"))
 
@@ -125,7 +125,7 @@ def test_without_a_record_its_name_decides(tmp_path: Path, archive: Path, job: P
     assert (job / "result.json").exists()
 
 
-@pytest.mark.parametrize("mark", [manifest.HALF_DONE, manifest.MANIFEST, ""])
+@pytest.mark.parametrize("mark", [layout.HALF_DONE, layout.MANIFEST, ""])
 def test_a_half_done_one_goes_when_it_is_marked(tmp_path: Path, mark: str) -> None:
     archive, state = tmp_path / "staging" / NAME, str(tmp_path / "state")
     partial = archive.with_name(f"{NAME}.partial")
@@ -147,7 +147,7 @@ def test_a_manifest_does_not_lead_out(tmp_path: Path, archive: Path) -> None:
     outside.write_bytes(b"rows")
     listing = manifest.load(archive)
     listing["files"].append({"path": "../outside", "bytes": 4, "sha256": ""})
-    write_json(archive / manifest.MANIFEST, listing)
+    write_json(archive / layout.MANIFEST, listing)
     removal.remove(plan(tmp_path, archive))
     assert outside.exists()
 
@@ -156,7 +156,7 @@ def test_archives_are_found(archive: Path) -> None:
     (archive.parent / "somebody's").mkdir()
     half = archive.parent / f"{NAME}.partial"
     half.mkdir()
-    (half / manifest.HALF_DONE).touch()
+    (half / layout.HALF_DONE).touch()
     found = leftovers.archives(str(archive.parent))
     assert [(Path(entry["archive"]).name, entry["complete"]) for entry in found] == [
         (NAME, True),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
 from ansible_collections.cht.couch2pg.plugins.module_utils.dump import earlier_dump
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.context import JobContext
@@ -40,7 +40,7 @@ def partial(tmp_path: Path) -> Path:
     (root / "archive").mkdir(parents=True)
     for name in ("toc.dat", "3001.dat"):
         (root / "archive" / name).write_bytes(b"rows")
-    (root / manifest.HALF_DONE).touch()
+    (root / layout.HALF_DONE).touch()
     document = {
         "migration_id": "m",
         "server": {"identity": WANTED["server_identity"]},
@@ -48,13 +48,13 @@ def partial(tmp_path: Path) -> Path:
         "digest_method": "hash64",
         "dump": {"format": "directory", "compression": "zstd:1", "written": earlier_dump.written(root)},
     }
-    write_json(root / manifest.EVIDENCE, document)
+    write_json(root / layout.EVIDENCE, document)
     return root
 
 
 def test_one_that_is_whole(partial: Path, context: JobContext) -> None:
     """What was left of a manifest that was being written is no part of it, and goes."""
-    (partial / f".{manifest.MANIFEST}.x1y2").write_text("{", encoding="utf-8")
+    (partial / f".{layout.MANIFEST}.x1y2").write_text("{", encoding="utf-8")
     assert earlier_dump.evidence_of(partial, context)
     assert not list(partial.glob(".manifest*"))
 
@@ -65,8 +65,8 @@ def test_one_that_is_whole(partial: Path, context: JobContext) -> None:
         lambda root: (root / "archive" / "3001.dat").unlink(),
         lambda root: (root / "archive" / "3001.dat").write_bytes(b"row"),
         lambda root: (root / "archive" / "4001.dat").write_bytes(b""),
-        lambda root: (root / manifest.EVIDENCE).unlink(),
-        lambda root: (root / manifest.HALF_DONE).unlink(),
+        lambda root: (root / layout.EVIDENCE).unlink(),
+        lambda root: (root / layout.HALF_DONE).unlink(),
     ],
     ids=["half removed", "shorter", "more", "no evidence", "a stranger's"],
 )

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typing import Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import check as archive_check
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
@@ -42,14 +43,18 @@ def always(_result: object) -> bool:
     return True
 
 
+def make_archive(root: Path) -> Path:
+    """A small archive with its manifest."""
+    root.mkdir()
+    (root / "data").write_bytes(b"some rows")
+    write_json(root / layout.MANIFEST, dict(manifest.create(root, 1), migration_id="m"))
+    return root
+
+
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     """A small archive with its manifest."""
-    root = tmp_path / "archive"
-    root.mkdir()
-    (root / "data").write_bytes(b"some rows")
-    write_json(root / manifest.MANIFEST, dict(manifest.create(root, 1), migration_id="m"))
-    return root
+    return make_archive(tmp_path / "archive")
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def long_archive(archive: Path) -> Path:
         stream.truncate(LONG)
     listing = manifest.load(archive)
     listing["files"][0]["bytes"] = listing["bytes"] = LONG
-    write_json(archive / manifest.MANIFEST, listing)
+    write_json(archive / layout.MANIFEST, listing)
     return archive
 
 
@@ -113,6 +118,26 @@ def running(long_archive: Path) -> Iterator[tuple[Path, job.JobSpec]]:
     assert job.start_or_join(folder, spec, never).started
     yield folder, spec
     processes.kill_all(processes.of_job(folder))
+
+
+@pytest.fixture(scope="module")
+def done_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, job.JobSpec, Path]:
+    """The folder and the spec of a job that is done, and a copy of the folder."""
+    place = tmp_path_factory.mktemp("done")
+    folder, spec = spec_for(make_archive(place / "archive"))
+    job.start_or_join(folder, spec, always)
+    job.wait(folder, 30)
+    shutil.copytree(folder, place / "copy")
+    return folder, spec, place / "copy"
+
+
+@pytest.fixture
+def done(done_once: tuple[Path, job.JobSpec, Path]) -> tuple[Path, job.JobSpec]:
+    """The same job for each test, as it was when it ended."""
+    folder, spec, copy = done_once
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    return folder, spec
 
 
 def test_a_job_runs_and_its_result_is_kept(archive: Path) -> None:
@@ -294,10 +319,8 @@ def test_the_job_carries_its_own_code(running: tuple[Path, job.JobSpec]) -> None
 
 @pytest.mark.parametrize("name", ["spec.json", "result.json"])
 @pytest.mark.parametrize("text", ['{"kind": ', "[]", '"else"', '{"status": "done"}', '{"status": "failed"}'])
-def test_a_damaged_folder_is_refused_by_name(archive: Path, name: str, text: str) -> None:
-    folder, spec = spec_for(archive)
-    job.start_or_join(folder, spec, always)
-    job.wait(folder, 30)
+def test_a_damaged_folder_is_refused_by_name(done: tuple[Path, job.JobSpec], name: str, text: str) -> None:
+    folder, spec = done
     (folder / name).write_text(text, encoding="utf-8")
     with pytest.raises(MigrationError, match=name):
         job.start_or_join(folder, spec, always)
@@ -332,13 +355,11 @@ def test_the_spec_says_what_the_job_is(running: tuple[Path, job.JobSpec]) -> Non
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"kind": 1}', "\x00"])
 @pytest.mark.parametrize("name", ["spec.json", "result.json", "progress.json", "limits.json"])
-def test_a_file_of_somebody_else_in_the_folder(archive: Path, name: str, content: str) -> None:
+def test_a_file_of_somebody_else_in_the_folder(done: tuple[Path, job.JobSpec], name: str, content: str) -> None:
     """One clear sentence, or no harm at all; never a traceback, and never a wrong result."""
-    folder, spec = spec_for(archive)
-    job.start_or_join(folder, spec, always)
-    job.wait(folder, 30)
+    folder, spec = done
     (folder / name).write_text(content, encoding="utf-8")
-    told = "\n".join(overview.lines(overview.overview(str(archive.parent / "state"), "m")))
+    told = "\n".join(overview.lines(overview.overview(str(folder.parents[2]), "m")))
     assert told.startswith("Migration m\n")
     sentence = ""
     try:
@@ -355,11 +376,9 @@ def test_limits_that_are_not_possible() -> None:
             limits.Limits(**wrong)  # type: ignore[arg-type]
 
 
-def test_the_overview_tells_of_jobs_where_there_is_no_record(archive: Path) -> None:
+def test_the_overview_tells_of_jobs_where_there_is_no_record(done: tuple[Path, job.JobSpec]) -> None:
     """As on the source."""
-    folder, spec = spec_for(archive)
-    job.start_or_join(folder, spec, always)
-    job.wait(folder, 30)
+    folder, _spec = done
     assert overview.lines(overview.overview(str(folder.parents[2]), "m")) == ["Migration m", "  done     archive_check"]
 
 

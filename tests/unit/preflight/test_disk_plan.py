@@ -181,7 +181,7 @@ def test_wide_rows_are_scaled_by_toast_and_narrow_ones_by_blocks() -> None:
     mixed = Table(1, "public", "mixed", heap_bytes=1000, table_bytes=5000, index_bytes=0, readable=True)
     # By blocks, the one wide row in a tenth of them would stand for ten.
     found = archive_size.scale(mixed, 0.1, narrow=(100, 20), wide_bytes=2000, wide=(6000, 3000))
-    assert (found.text, found.compressed, found.looked_at) == (1000 + 12000, 200 + 6000, 6100)
+    assert (found.text, found.compressed, found.sampled) == (1000 + 12000, 200 + 6000, 6100)
     unseen = archive_size.scale(mixed, 0.1, narrow=(100, 20), wide_bytes=0, wide=(0, 0))
     assert (unseen.text, unseen.compressed) == (1000 + 12000, 200 + 4000)
 

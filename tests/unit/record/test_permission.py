@@ -63,7 +63,7 @@ def test_everything_that_is_lacking_is_told() -> None:
 
 def test_a_phase_that_failed_later_is_not_done() -> None:
     error = refusal(make(("handover", {"failed": True, "msg": "lost"})), permission.healthy)
-    assert error.details["reasons"] == ["couch2pg on the target was not proven to be healthy"]
+    assert error.details["reasons"] == ["couch2pg on the target was not verified to be healthy"]
 
 
 def test_couch2pg_that_was_not_moved_need_not_be_healthy() -> None:
@@ -73,7 +73,7 @@ def test_couch2pg_that_was_not_moved_need_not_be_healthy() -> None:
     alone["seal"] = record_document.seal(alone)
     assert permission.require(alone, permission.healthy_where_moved) is alone
     (reason,) = refusal(alone, permission.couch2pg_moved).details["reasons"]
-    assert "say couch2pg_cutover_without_couch2pg: true" in reason
+    assert "set couch2pg_cutover_without_couch2pg: true" in reason
     lost = make(("handover", {"failed": True, "msg": "lost"}))
     assert len(refusal(lost, permission.healthy_where_moved).details["reasons"]) == 1
 

@@ -10,7 +10,7 @@ import pwd
 from pathlib import Path
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.identity import manifest_sha256
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import (
@@ -52,7 +52,7 @@ def test_a_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("PubkeyAuthentication no", "PubkeyAuthentication no"),
-        ("AuthorizedKeysFile /etc/keys/%u", "elsewhere (AuthorizedKeysFile /etc/keys/%u)"),
+        ("AuthorizedKeysFile /etc/keys/%u", "another file (AuthorizedKeysFile /etc/keys/%u)"),
         ("Include more/*.conf\nAllowUsers postgres", "AllowUsers admin"),
         ("AllowGroups admins", "AllowGroups admins"),
     ],
@@ -88,7 +88,7 @@ def make(root: Path, migration_id: str) -> dict[str, object]:
     root.mkdir()
     (root / "file").write_text(migration_id)
     listing = dict(manifest.create(root, 1), migration_id=migration_id)
-    (root / manifest.MANIFEST).write_text(json.dumps(listing))
+    (root / layout.MANIFEST).write_text(json.dumps(listing))
     return {"manifest_sha256": manifest_sha256(root), "bytes": listing["bytes"]}
 
 
@@ -102,18 +102,18 @@ def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
     final.rename(tmp_path / "final.partial")
     with pytest.raises(MigrationError, match="was not made by a transfer"):
         partial_archive.prepare(final, mine, "cht")
-    (tmp_path / "final.partial" / manifest.HALF_DONE).touch()
+    (tmp_path / "final.partial" / layout.HALF_DONE).touch()
     # Ours, of an older archive: started again.
-    assert [path.name for path in partial_archive.prepare(final, mine, "cht").iterdir()] == [manifest.HALF_DONE]
-    with pytest.raises(MigrationError, match="Make room"):
+    assert [path.name for path in partial_archive.prepare(final, mine, "cht").iterdir()] == [layout.HALF_DONE]
+    with pytest.raises(MigrationError, match="Free disk space"):
         partial_archive.prepare(final, dict(mine, bytes=1 << 60), "cht")
 
 
 def test_a_manifest_stays_inside_its_archive(tmp_path: Path) -> None:
     source = make(tmp_path / "a", "cht")
-    listing = json.loads((tmp_path / "a" / manifest.MANIFEST).read_text())
+    listing = json.loads((tmp_path / "a" / layout.MANIFEST).read_text())
     listing["files"][0]["path"] = "archive/../../outside"
-    (tmp_path / "a" / manifest.MANIFEST).write_text(json.dumps(listing))
+    (tmp_path / "a" / layout.MANIFEST).write_text(json.dumps(listing))
     source["manifest_sha256"] = manifest_sha256(tmp_path / "a")
     with pytest.raises(MigrationError, match="outside of the archive"):
         partial_archive.load_manifest(tmp_path / "a", source)
@@ -131,7 +131,7 @@ def test_a_target_that_was_taken_over_reads_nothing_else(path: str) -> None:
 @pytest.mark.parametrize("key", ["", "AAAA", "ssh-ed25519 AAAA\nssh-ed25519 BBBB", 'ssh-ed25519 AAAA" x', "a b c"])
 def test_a_target_that_was_taken_over_gets_no_other_key_in(tmp_path: Path, key: str) -> None:
     options = {"public_key": key, "state_dir": str(tmp_path), "migration_id": "cht"}
-    with pytest.raises(MigrationError, match="not a public key") as caught:
+    with pytest.raises(MigrationError, match="something other than a public key") as caught:
         authorized_keys.open_gate(options, "python3", NOW)
     assert caught.value.code == "bad_key"
     assert list(tmp_path.iterdir()) == []

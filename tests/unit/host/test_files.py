@@ -1,0 +1,18 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Folders that archives may lie in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import files
+
+
+def test_the_systems_own_folders_are_no_place_for_archives(tmp_path: Path) -> None:
+    files.check_writable(tmp_path / "not" / "yet")
+    with pytest.raises(MigrationError, match="is a virtual file system such as /proc"):
+        files.check_writable(Path("/proc/nope"))

@@ -1,0 +1,30 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Variables that nothing reads, and the names that were meant."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt
+
+SHARED = {"couch2pg_database", "couch2pg_jobs"}
+ROLES = {"dump": {"dump_jobs", "dump_format"}, "record": {"record_host"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("couch2pg_databse", "did you mean couch2pg_database?"),
+        ("couch2pg_zzz", "see docs/variables.yml"),
+        ("dump_job", "did you mean dump_jobs?"),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_the_nearest(name: str, sentence: str) -> None:
+    (found,) = find_misspelt([name, "couch2pg_jobs", "ansible_host"], SHARED, ROLES)
+    assert name in found
+    assert sentence in found
+
+
+def test_words_of_other_people_are_left_alone() -> None:
+    assert find_misspelt(["record_ttl", "dump_schedule", "dumpling", "couch2pg"], SHARED, ROLES) == []

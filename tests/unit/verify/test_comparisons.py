@@ -1,0 +1,59 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sequences and tables of the source compared with those of the target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.verify import job as verify_job
+
+
+def sequence(last: int, called: bool = True, increment: int = 1) -> dict[str, Any]:
+    return {"last_value": last, "is_called": called, "increment": increment}
+
+
+@pytest.mark.parametrize(
+    ("found", "differs"),
+    [(sequence(5), False), (sequence(7), False), (sequence(9), False), (sequence(4), True), (sequence(10), True)],
+)
+def test_a_sequence_stands_between_before_and_after(found: dict[str, Any], differs: bool) -> None:
+    source = {"s": {"before": sequence(5), "after": sequence(9)}}
+    assert bool(verify_job.compare_sequences(source, {"s": found})) is differs
+
+
+def test_a_sequence_that_counts_down() -> None:
+    source = {"s": {"before": sequence(-5, increment=-1), "after": sequence(-9, increment=-1)}}
+    assert not verify_job.compare_sequences(source, {"s": sequence(-7, increment=-1)})
+    assert verify_job.compare_sequences(source, {"s": sequence(-4, increment=-1)})
+
+
+def test_a_sequence_that_started_over() -> None:
+    source = {"s": {"before": sequence(98), "after": sequence(3)}}
+    assert not verify_job.compare_sequences(source, {"s": sequence(99)})
+    assert not verify_job.compare_sequences(source, {"s": sequence(2)})
+    assert verify_job.compare_sequences(source, {"s": sequence(50)})
+
+
+def test_a_sequence_that_was_never_used() -> None:
+    source = {"s": {"before": sequence(1, called=False), "after": sequence(1, called=False)}}
+    assert not verify_job.compare_sequences(source, {"s": sequence(1, called=False)})
+    assert verify_job.compare_sequences(source, {"s": sequence(1)})
+
+
+def table(name: str, rows: int, digest: str) -> dict[str, Any]:
+    return {"table": name, "rows": rows, "digest": digest}
+
+
+def test_every_difference_of_tables_is_named() -> None:
+    source = [table("a", 1, "x"), table("b", 1, "x"), table("c", 1, "x"), table("d", 1, "x")]
+    target = [table("a", 1, "x"), table("b", 2, "y"), table("c", 1, "y"), table("e", 1, "x")]
+    problems = {found["object"]: found["problem"] for found in verify_job.compare_tables(source, target)}
+    assert problems == {
+        "b": "has another number of rows",
+        "c": "has other content",
+        "d": "is missing on the target",
+        "e": "is on the target only",
+    }
