@@ -108,7 +108,7 @@ def main() -> None:
         diff["after"] = "".join(f"{path}\n" for path in planned["left"])
         changed = bool(planned["files"] or planned["folders"])
         if module.check_mode:
-            return dict(removal.foreseen(planned), changed=changed, diff=diff)
+            return dict(removal.preview(planned), changed=changed, diff=diff)
         return dict(removal.remove(planned), changed=changed, diff=diff)
 
     run(module, work)

@@ -78,9 +78,9 @@ job:
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
-    foresee_or_fail,
     make_module,
     migration_state,
+    predict_or_fail,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import JOB_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import check as archive_check
@@ -103,7 +103,7 @@ def main() -> None:
         dumped = dumped_archive(migration_state(module))
         spec = archive_check.job_spec(options, dumped)
     except MigrationError as error:
-        foresee_or_fail(module, error)
+        predict_or_fail(module, error)
     run_job(
         module,
         spec,

@@ -133,7 +133,7 @@ def main() -> None:
         planned = dropping.plan(settings, state, options["identity"], options["oid"], allowed)
         if options["give_back"]:
             if planned["begun"] and not module.check_mode:
-                dropping.give_back(settings, options["oid"])
+                dropping.reopen(settings, options["oid"])
             return {"changed": planned["begun"], "dropped": None, **_told(planned)}
         diff = {"before": f"{planned['name']}\n", "after": ""}
         if module.check_mode:

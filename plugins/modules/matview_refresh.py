@@ -75,9 +75,9 @@ job:
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
-    foresee_or_fail,
     make_module,
     migration_state,
+    predict_or_fail,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, JOB_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
@@ -98,7 +98,7 @@ def main() -> None:
         settings = promoted.current(connection_settings(module), migration_state(module))
         known = refresh_job.examine(settings, migration_state(module))
     except MigrationError as error:
-        foresee_or_fail(module, error)
+        predict_or_fail(module, error)
     run_job(
         module,
         refresh_job.job_spec(settings, module.params, known),

@@ -65,9 +65,9 @@ from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
-    foresee_or_fail,
     make_module,
     migration_state,
+    predict_or_fail,
     run,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
@@ -99,7 +99,7 @@ def main() -> None:
         except MigrationError as error:
             if error.code == "target_not_empty":
                 raise
-            foresee_or_fail(module, error)
+            predict_or_fail(module, error)
         existing = planned["existing"]
         diff = {
             "before": f"{name}\n{incoming}\n" if existing else f"{incoming}\n",

@@ -87,7 +87,7 @@ lines:
   type: list
   elements: str
   sample: ["2026-11-26T01:05:00Z done: 2 h 50 min; 15000000 rows"]
-said:
+conclusions:
   description: What changed since the one before, and how long the migration itself will take, as sentences.
   returned: success
   type: list
@@ -127,7 +127,7 @@ def main() -> None:
             "finding": rehearsals.finding(records, migration_id),
             "problems": problems,
             "lines": rehearsals.lines(records),
-            "said": rehearsals.said(records),
+            "conclusions": rehearsals.conclusions(records),
         }
 
     run(module, work)

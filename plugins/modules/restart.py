@@ -104,8 +104,8 @@ def main() -> None:
     def work() -> dict[str, Any]:
         write = not module.check_mode
         if options["phase"] == "restore":
-            return restart.throw_away_database(connection_settings(module), state, options["incoming"], write)
-        return restart.throw_away_archive(options["phase"], state, expand(options["archive"]), write)
+            return restart.discard_database(connection_settings(module), state, options["incoming"], write)
+        return restart.discard_archive(options["phase"], state, expand(options["archive"]), write)
 
     run(module, work)
 

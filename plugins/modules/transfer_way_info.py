@@ -84,7 +84,7 @@ blocked:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import foresee_or_fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, predict_or_fail
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import way as transfer_way
@@ -105,7 +105,7 @@ def main() -> None:
     try:
         found = transfer_way.choose(module.params)
     except MigrationError as error:
-        foresee_or_fail(module, error)
+        predict_or_fail(module, error)
     module.exit_json(changed=False, **found)
 
 

@@ -493,7 +493,7 @@ def _rehearsals(done: dict[str, Any]) -> dict[str, Any] | None:
             }
             for row in rows
         ],
-        "said": [text.sentence(line) for line in found.get("said") or []],
+        "conclusions": [text.sentence(line) for line in found.get("conclusions") or []],
     }
 
 

@@ -132,7 +132,7 @@ def stopped(migration: Migration) -> str:
 @pytest.mark.long
 def test_one_that_was_interrupted_is_gone_on_with(migration: Migration) -> None:
     name = stopped(migration)
-    assert "has not ended well" in migration.run("preflight").output
+    assert "did not finish" in migration.run("preflight").output
     ended = rehearse(migration)
     assert f"{name} is gone on with." in ended.output
     assert names(migration) == [name]
@@ -174,7 +174,7 @@ def test_only_its_own_copy_is_dropped(migration: Migration) -> None:
     assert run_module("rehearsal_drop", options, check=True)["database"] == name
     execute(target, f"ALTER DATABASE {name} RENAME TO {name}_mine")
     seed.create_database(target, name)
-    assert "was not made by the rehearsal" in run_module("rehearsal_drop", options)["msg"]
+    assert "was not created by the rehearsal" in run_module("rehearsal_drop", options)["msg"]
     assert {name, f"{name}_mine"} <= migration.databases()
     seed.drop_database(target, name)
     execute(target, f"ALTER DATABASE {name}_mine RENAME TO {name}")

@@ -268,7 +268,7 @@ def test_rows_of_an_extension_are_loaded_again(
         program("pg_restore", "--section=data", archive)
         assert session.value(rows) == [1, 2, 3]
         session.execute("CREATE RULE keep AS ON DELETE TO public.layers DO INSTEAD NOTHING")
-        with pytest.raises(MigrationError, match=r"Rows of public\.refs, public\.layers, .* can't be taken out"):
+        with pytest.raises(MigrationError, match=r"Rows of public\.refs, public\.layers, .* can't be deleted"):
             restore_steps.leave_out_loaded(settings, listed.stdout.splitlines())
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What modules that start or join a job need beside ``module``. Private to this collection."""
+"""Shared code of modules that start or join a job. Private to this collection."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def run_job(
     still_valid: Callable[[dict[str, Any]], bool],
     diff: Callable[[], dict[str, str]] | None = None,
 ) -> NoReturn:
-    """End the module with the job's result.
+    """Start or join the job, and end the module with its result.
 
-    Starts or joins the job and waits for ``job_wait`` seconds (until it ends, without that option). One that still
-    runs then is reported as ``job.status: running``: the same call again joins it. In check mode nothing is started.
+    Waits ``job_wait`` seconds, or until the job ends without that option. A job that still runs is reported as
+    ``job.status: running``; the same call joins it again. In check mode nothing is started.
     """
     folder = job.job_folder(module.params["state_dir"], module.params["migration_id"], spec.kind)
 
     def work() -> dict[str, Any]:
         if module.check_mode:
-            return _foresee(folder, spec, still_valid, diff)
+            return _predict(folder, spec, still_valid, diff)
         state = job.start_or_join(folder, spec, still_valid)
         if state.status == "running":
             state = job.wait(folder, module.params["job_wait"], started=state.started)
@@ -53,24 +53,24 @@ def run_job(
     run(module, work)
 
 
-def _foresee(
+def _predict(
     folder: Any,
     spec: job.JobSpec,
     still_valid: Callable[[dict[str, Any]], bool],
     diff: Callable[[], dict[str, str]] | None,
 ) -> dict[str, Any]:
-    """What a run would do: nothing when the job is done, else start, redo or join it."""
+    """The result in check mode: unchanged when the job is done, else changed."""
     state = job.check(folder, spec, still_valid)
     if state.status == "done" and still_valid(state.result["value"]):
         return dict(state.result["value"], changed=False, job=describe_job(state, spec.kind))
-    foreseen: dict[str, Any] = {"changed": True, "job": describe_job(state, spec.kind)}
+    predicted: dict[str, Any] = {"changed": True, "job": describe_job(state, spec.kind)}
     if diff is not None:
-        foreseen["diff"] = diff()
-    return foreseen
+        predicted["diff"] = diff()
+    return predicted
 
 
 def describe_job(state: job.JobState, kind: str) -> dict[str, Any]:
-    """The job as results show it."""
+    """The job's state for module results."""
     return {
         "kind": kind,
         "status": state.status,

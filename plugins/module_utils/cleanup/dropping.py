@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The source's database is dropped: the very one that was dumped, and only when nobody uses it who isn't expected to.
+"""Drop the source's database: only the one that was dumped, and only without unexpected sessions.
 
-First nobody may connect any more; then it gets a name that says what is about to happen, under which it can still be given
-back; then it goes. A run that is killed in between is gone on with by the next one.
+It is closed for connections, renamed to ``<name>_dropping_<time>``, then dropped. Until then it can be restored to its
+name. The next run continues a run that was killed in between.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DROPPED = "dropped.json"
 
 
 def already_dropped(settings: ConnectionSettings, state: Path, oid: int) -> dict[str, Any] | None:
-    """What was dropped by this migration; None when it is still there, even under its last name."""
+    """The stored drop of this migration; None when the database still exists under any name."""
     stored = read_json(state / DROPPED)
     if not isinstance(stored, dict) or stored.get("oid") != oid:
         return None
@@ -35,10 +35,10 @@ def already_dropped(settings: ConnectionSettings, state: Path, oid: int) -> dict
 
 
 def plan(settings: ConnectionSettings, state: Path, identity: str, oid: int, allowed: Sequence[str]) -> dict[str, Any]:
-    """What would be dropped, and which sessions would be ended for it.
+    """The database to drop, and the sessions that will be ended.
 
-    identity, oid: of the server and the database that were dumped, as the record says. allowed: roles or application names
-    whose sessions may be ended. Raises MigrationError ``stale_evidence`` or ``database_in_use``.
+    identity, oid: the server and the database that were dumped, from the record. allowed: roles or application names whose
+    sessions may be ended. Raises MigrationError ``stale_evidence`` or ``database_in_use``.
     """
     with Session(settings.maintenance) as session:
         here = server_identity(session)
@@ -70,12 +70,12 @@ def drop(
     allowed: Sequence[str],
     clock: Callable[[], float] = time.time,
 ) -> dict[str, Any]:
-    """Drop what was planned. When it can't be, it has its name again and is open as before."""
+    """Drop the planned database. If that fails, it gets its name back and accepts connections again."""
     with Session(settings.maintenance) as session:
         name = planned["name"]
         last = _last_name(settings.database, name, clock)
         make_private_folder(state)
-        # Known before it is so: its oid tells whether it has happened.
+        # Record it before the drop. After an interruption, the oid shows whether it happened.
         write_json(state / DROPPED, {"oid": planned["oid"], "identity": planned["identity"], "name": last})
         try:
             session.execute(f"ALTER DATABASE {quote(name)} WITH ALLOW_CONNECTIONS false")
@@ -85,10 +85,12 @@ def drop(
                 session.execute(f"ALTER DATABASE {quote(name)} RENAME TO {quote(last)}")
             there = find_database(session, last)
             if there is None or there["oid"] != planned["oid"]:
-                raise MigrationError(f"{last!r} is another database than was looked at.", "stale_evidence")
+                raise MigrationError(
+                    f"{last!r} is not the database that was checked. Nothing was dropped.", "stale_evidence"
+                )
             session.execute(f"DROP DATABASE {quote(last)}")
         except BaseException:
-            _give_back(session, planned["oid"], settings.database)
+            _reopen(session, planned["oid"], settings.database)
             raise
     return {
         "dropped": settings.database,
@@ -96,21 +98,21 @@ def drop(
     }
 
 
-def give_back(settings: ConnectionSettings, oid: int) -> None:
-    """Undo what an interrupted drop has begun: the database has its name again, and is open."""
+def reopen(settings: ConnectionSettings, oid: int) -> None:
+    """Undo an interrupted drop: rename the database back and allow connections."""
     with Session(settings.maintenance) as session:
-        _give_back(session, oid, settings.database)
+        _reopen(session, oid, settings.database)
 
 
 def _last_name(database: str, name: str, clock: Callable[[], float]) -> str:
-    """The name to drop it under; one from an earlier attempt is kept."""
+    """The temporary name for the drop; that of an earlier attempt is kept."""
     if name != database:
         return name
     return check_length(f"{database}_dropping_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
 
 
-def _give_back(session: Session, oid: int, database: str) -> None:
-    # What went wrong before is the one to tell of.
+def _reopen(session: Session, oid: int, database: str) -> None:
+    # Suppress errors, so that the original error is reported.
     with suppress(MigrationError):
         found = find_database_by_oid(session, oid)
         if found is None:
@@ -121,14 +123,14 @@ def _give_back(session: Session, oid: int, database: str) -> None:
 
 
 def _check_sessions(name: str, sessions: list[dict[str, Any]], allowed: Sequence[str]) -> None:
-    strangers = [row for row in sessions if row["role"] not in allowed and row["application_name"] not in allowed]
-    if strangers:
+    unexpected = [row for row in sessions if row["role"] not in allowed and row["application_name"] not in allowed]
+    if unexpected:
         who = ", ".join(
-            f"{row['role']} ({row['application_name'] or 'no name'}, {row['client']})" for row in strangers[:3]
+            f"{row['role']} ({row['application_name'] or 'no name'}, {row['client']})" for row in unexpected[:3]
         )
         raise MigrationError(
-            f"The database {name!r} is still used by {who}. Nothing was changed. See what that is, and end it; sessions that may be "
-            "ended are named in couch2pg_cleanup_allowed_sessions, by role or application name.",
+            f"The database {name!r} is still used by {who}. Nothing was changed. End these sessions, or add their role or "
+            "application name to couch2pg_cleanup_allowed_sessions, then run again.",
             "database_in_use",
-            sessions=strangers,
+            sessions=unexpected,
         )

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What migrations have left on a host, and how much it occupies. It is only listed: what of it may go, people decide."""
+"""List what migrations have left on a host, with sizes. Nothing is removed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..host.files import expand
 from ..postgres.connection import Session
 from ..postgres.database import database_size, databases
 
-# The names that this collection gives to databases beside the real one.
+# Suffixes of database names that this collection assigns.
 _ENDINGS = r"_(incoming|rehearsal.*|(replaced|rolled_back|dropping)_\d{8}T\d{6})"
 
 
 def kept_databases(session: Session, name: str) -> list[dict[str, Any]]:
-    """Databases that bear a name which a migration of ``name`` gives, with their bytes."""
+    """Databases with a name that a migration of the database ``name`` assigns, with their sizes in bytes."""
     ours = re.compile(re.escape(name) + _ENDINGS)
     return [
         {"database": row["name"], "bytes": database_size(session, row["name"])}
@@ -30,7 +30,7 @@ def kept_databases(session: Session, name: str) -> list[dict[str, Any]]:
 
 
 def archives(staging_dir: str) -> list[dict[str, Any]]:
-    """Folders below the staging folder that hold an archive, whole or half-done, with their bytes."""
+    """Folders below the staging folder that contain a complete or incomplete archive, with their sizes in bytes."""
     root = expand(staging_dir)
     if not root.is_dir():
         return []

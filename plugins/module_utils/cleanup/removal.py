@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The removal of what a migration leaves on a host: file by file, each one known by name; never by pattern, never as a tree.
+"""Remove a migration's archive and job folders, file by file and only files known by name.
 
-Whatever is not known stays, and is listed.
+Other files are kept and listed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..jobs import job, limits
 from ..jobs import runner as job_runner
 from ..transfer import partial_archive
 
-# What a job leaves in its folder; its own copy of the code and its working folder hold nothing but its own.
+# The files in a job's folder. The folders contain only files of the job.
 _OF_A_JOB = ("spec.json", "progress.json", "result.json", "log", "lock", "start.lock", limits.FILE, job_runner.RESERVE)
 _FOLDERS_OF_A_JOB = ("code", "work")
 
@@ -34,11 +34,12 @@ def plan(
     jobs: bool = True,
     damaged: bool = False,
 ) -> dict[str, Any]:
-    """What would be removed: ``files``, and the ``folders`` that are then empty; and what is ``left``.
+    """Plan the removal: ``files``, ``folders`` that are empty afterwards, and ``left``, the paths that are kept.
 
-    ``manifest_sha256`` of None stands for every archive of this migration. With ``half_done`` the one beside it goes, too, that a dump
-    or a transfer of ours has marked; without ``jobs`` their folders stay;
-    with ``damaged``, files of the archive go whatever their size is.
+    manifest_sha256: of the archive to remove; None for any archive of this migration.
+    half_done: also remove the incomplete archive of a dump or transfer beside it.
+    jobs: also remove the job folders.
+    damaged: also remove files whose size isn't as in the manifest.
 
     Raises MigrationError ``job_running`` or ``other_archive``.
     """
@@ -46,8 +47,8 @@ def plan(
     running = [folder.name for folder in folders if job.read_state(folder).status == "running"]
     if running:
         raise MigrationError(
-            f"Jobs of this migration run on this host: {', '.join(running)}. Nothing was removed. Wait for their end, or stop them "
-            "(cht.couch2pg.cancel), then run again.",
+            f"Jobs of this migration are running on this host: {', '.join(running)}. Nothing was removed. Wait until they end, or "
+            "stop them (cht.couch2pg.cancel), then run again.",
             "job_running",
             jobs=running,
         )
@@ -67,8 +68,8 @@ def plan(
     return planned
 
 
-def foreseen(planned: dict[str, Any]) -> dict[str, Any]:
-    """What ``remove`` would return."""
+def preview(planned: dict[str, Any]) -> dict[str, Any]:
+    """The result that ``remove`` would return: ``{files, bytes, left}``."""
     return {
         "files": len(planned["files"]),
         "bytes": sum(path.lstat().st_size for path in planned["files"]),
@@ -77,8 +78,8 @@ def foreseen(planned: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove(planned: dict[str, Any]) -> dict[str, Any]:
-    """Remove what was planned, the manifest last; returns files, bytes, and what is left."""
-    result = foreseen(planned)
+    """Remove the planned files, the manifest last; returns ``{files, bytes, left}``."""
+    result = preview(planned)
     for path in planned["files"]:
         path.unlink()
     for folder in planned["folders"]:
@@ -91,15 +92,15 @@ def _plan_archive(
 ) -> None:
     path = root / layout.MANIFEST
     if not path.is_file():
-        # An interrupted removal leaves nothing but folders; everything else is somebody's.
+        # An interrupted removal leaves only folders, so other files don't belong to this migration.
         planned["left"] += list(_files(root))
         planned["folders"] += _folders(root)
         return
     listing = manifest.load(root)
     if listing.get("migration_id") != migration_id or manifest_sha256 not in (None, manifest.sha256(path)):
         raise MigrationError(
-            f"The archive in {root} is not the one that this migration has made: its manifest is another one. Nothing was removed. Look at "
-            "what it is, and remove it by hand if nobody needs it.",
+            f"The archive in {root} is not the one that this migration created: its manifest is another one. Nothing was removed. "
+            "Inspect it, and remove it by hand if it is not needed.",
             "other_archive",
             path=str(root),
         )
@@ -114,16 +115,16 @@ def _plan_archive(
         if not found.is_symlink() and found in known and (damaged or found.lstat().st_size == known[found])
     ]
     planned["left"] += sorted(set(found) - set(files))
-    # The manifest goes last: an interrupted removal goes on by it.
+    # The manifest is removed last, because the next run needs it to continue an interrupted removal.
     planned["files"] += [*files, path]
     planned["folders"] += _folders(root)
 
 
 def _plan_half_done(planned: dict[str, Any], root: Path) -> None:
-    """All of it, if it was marked before anything was written into it: what a dump writes bears no names that are known before."""
+    """Plan the removal of all files if the marker or manifest exists: the names of pg_dump's files are not known in advance."""
     marks = [root / name for name in (layout.HALF_DONE, layout.MANIFEST) if (root / name).is_file()]
     if marks and not root.is_symlink():
-        # By a mark an interrupted removal goes on.
+        # The marks are removed last, because the next run needs one to continue an interrupted removal.
         planned["files"] += [*(path for path in _files(root) if path not in marks), *marks]
         planned["folders"] += _folders(root)
 
@@ -141,7 +142,7 @@ def _plan_job(planned: dict[str, Any], folder: Path) -> None:
 
 
 def _emptied(planned: dict[str, Any]) -> list[Path]:
-    """Those of the folders, the deepest first, that hold nothing but what is removed."""
+    """The folders, deepest first, that contain only files and folders to remove."""
     gone = set(planned["files"])
     emptied = []
     for folder in planned["folders"]:
@@ -152,12 +153,12 @@ def _emptied(planned: dict[str, Any]) -> list[Path]:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Everything below ``root`` but real folders; links are not followed."""
+    """Everything below ``root`` except folders; symbolic links are listed and not followed."""
     for folder, subfolders, names in os.walk(root):
         for name in sorted([*names, *(sub for sub in subfolders if Path(folder, sub).is_symlink())]):
             yield Path(folder, name)
 
 
 def _folders(root: Path) -> list[Path]:
-    """``root`` and the real folders below it, the deepest first."""
+    """``root`` and the folders below it, deepest first, without symbolic links."""
     return [Path(folder) for folder, _subfolders, _names in os.walk(root, topdown=False)]

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Throw away what a phase of this migration has made on this host, so that the phase begins again.
+"""Discard the result of a phase on this host, so that the phase starts from the beginning.
 
-Only what the migration's own state files name is removed. An archive that they don't name is kept under another name.
+Only archives and databases recorded in the migration's state files are removed. Another archive is renamed and kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..record.rolled_back import already_reversed
 from ..restore import target_database
 from . import removal
 
-# The jobs of each phase, and of the work that follows from it.
+# The jobs of each phase, and the jobs that depend on its result.
 JOBS = {
     "dump": ("dump",),
     "transfer": ("transfer", "archive_check"),
@@ -34,10 +34,10 @@ JOBS = {
 }
 
 
-def throw_away_archive(
+def discard_archive(
     phase: str, state: Path, archive: Path, write: bool, clock: Callable[[], float] = time.time
 ) -> dict[str, Any]:
-    """Remove the archive of the phase ``dump`` or ``transfer``; returns its ``bytes`` and ``kept_as``, where it was kept.
+    """Remove the archive of the phase ``dump`` or ``transfer``; returns ``{bytes, kept_as, changed}``.
 
     A transferred archive that is still the one that was dumped stays: the transfer compares it again and fetches what differs.
     Raises MigrationError ``job_running``.
@@ -50,8 +50,8 @@ def throw_away_archive(
         ours = bool(found) and found == _noted(phase, state, archive)
         if ours:
             planned = removal.plan(archive, state.name, found, str(state.parent), jobs=False, damaged=True)
-            removed["bytes"] = (removal.remove if write else removal.foreseen)(planned)["bytes"]
-        # Files that the manifest doesn't name are still there.
+            removed["bytes"] = (removal.remove if write else removal.preview)(planned)["bytes"]
+        # Files that are not in the manifest still exist.
         if os.path.lexists(archive) and (write or not ours):
             stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock()))
             aside = archive.with_name(f"{archive.name}.kept_{stamp}")
@@ -65,8 +65,8 @@ def throw_away_archive(
     return removed
 
 
-def throw_away_database(settings: ConnectionSettings, state: Path, incoming: str, write: bool) -> dict[str, Any]:
-    """Drop the database that this migration restores into; returns its name as ``dropped``, None when there was none.
+def discard_database(settings: ConnectionSettings, state: Path, incoming: str, write: bool) -> dict[str, Any]:
+    """Drop the database that this migration restores into; returns ``{dropped, changed}``, dropped: its name or None.
 
     settings: of the database with the real name. Raises MigrationError ``job_running``, ``promoted``, ``rolled_back`` or
     ``incoming_exists``.
@@ -93,7 +93,7 @@ def throw_away_database(settings: ConnectionSettings, state: Path, incoming: str
 
 
 def _noted(phase: str, state: Path, archive: Path) -> str:
-    """The SHA-256 of the manifest of the archive that this phase made in ``archive``; empty when it made none."""
+    """The SHA-256 of the manifest of the archive that this phase created in ``archive``; empty when it created none."""
     noted = read_json(state / (earlier_dump.FINISHED if phase == "dump" else archive_check.STAMP))
     if not isinstance(noted, dict) or noted.get("root", str(archive)) != str(archive):
         return ""
@@ -112,7 +112,7 @@ def _check_idle(phase: str, state: Path) -> None:
     running = [folder.name for folder in _folders(phase, state) if job.read_state(folder).status == "running"]
     if running:
         raise MigrationError(
-            f"The {running[0]} of this migration runs. Nothing was thrown away. Wait for its end, or stop it "
+            f"The {running[0]} of this migration is running. Nothing was discarded. Wait until it ends, or stop it "
             "(ansible-playbook cht.couch2pg.cancel -i inventory), then run again.",
             "job_running",
             jobs=running,

@@ -162,7 +162,7 @@ class Superset:
         except MigrationError as error:
             if error.code != "api_refused":
                 raise
-            said = error.details.get("said") or "it can't connect"
+            said = error.details.get("reason") or "it can't connect"
             raise MigrationError(
                 f"Superset can't use {where} ({place_of(uri)}) for its database {change['name']!r} as {user_of(uri)!r}: "
                 f"{said}. Check {variable}, pg_hba.conf and the firewall. Nothing was changed.",

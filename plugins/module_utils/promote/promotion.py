@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Phase promote: the verified database gets its real name, in one transaction with whatever bore that name before."""
+"""Phase promote: rename the verified database to its real name, and the existing one with that name, in one transaction."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..record.promoted import PROMOTED
 
 
 def verified_oid(state: Path) -> int:
-    """The oid of the database that this migration's verification found the same as the source.
+    """The oid of the database that this migration has verified.
 
-    Raises MigrationError ``not_verified`` when there was none.
+    Raises MigrationError ``not_verified`` when there is no successful verification.
     """
     verified = job.read_state(state / "jobs" / "verify")
     if verified.status != "done":
@@ -35,9 +35,10 @@ def verified_oid(state: Path) -> int:
 
 
 def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, replace_existing: bool) -> dict[str, Any]:
-    """What has to be renamed; raises MigrationError for what forbids it.
+    """The existing database with the real name, which must be renamed too: ``{existing, empty}``.
 
-    ``oid`` is the database that was verified: no other one is ever promoted.
+    oid: of the verified database; no other database is promoted. Raises MigrationError ``incoming_missing`` or
+    ``target_not_empty``.
     """
     with Session(settings.maintenance) as session:
         found = find_database(session, incoming)
@@ -54,8 +55,8 @@ def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, repla
         empty = is_empty(session)
     if not empty and not replace_existing:
         raise MigrationError(
-            f"The target's database {name!r} is not empty any more. Nothing was changed. "
-            "See who writes to it; to keep it aside under another name, set replace_existing to true.",
+            f"The target's database {name!r} is no longer empty. Nothing was changed. "
+            "Find out what writes to it. To keep it under another name, set replace_existing to true.",
             "target_not_empty",
         )
     return {"existing": existing, "empty": empty}
@@ -70,7 +71,7 @@ def promote(
     existing: dict[str, Any] | None,
     clock: Callable[[], float] = time.time,
 ) -> dict[str, Any]:
-    """Rename, all or nothing; returns the names before and after."""
+    """Rename both databases in one transaction; returns the stored promotion."""
     kept_as = None
     with Session(settings.maintenance) as session:
         check_nobody_connected(session, [incoming] + ([name] if existing else []))
@@ -80,7 +81,7 @@ def promote(
             rename(session, name, kept_as)
         rename(session, incoming, name)
         identity = server_identity(session)
-        # Known before it is so: an interruption in between is recognised by the name that the oid then bears.
+        # Record it before the commit. After an interruption in between, the name of the oid shows whether it committed.
         stored = {"identity": identity, "oid": oid, "name": name, "kept_as": kept_as}
         write_json(state / PROMOTED, stored)
         session.execute("COMMIT")
@@ -88,7 +89,7 @@ def promote(
 
 
 def rename(session: Session, old: str, new: str) -> None:
-    """Give a database another name. Raises MigrationError ``database_in_use``."""
+    """Rename a database. Raises MigrationError ``database_in_use``."""
     try:
         session.execute(f"ALTER DATABASE {quote(old)} RENAME TO {quote(new)}")
     except MigrationError as error:
@@ -98,7 +99,7 @@ def rename(session: Session, old: str, new: str) -> None:
 
 
 def check_nobody_connected(session: Session, names: list[str]) -> None:
-    """Raise MigrationError ``database_in_use`` that says who uses one of ``names``."""
+    """Raise MigrationError ``database_in_use`` with the sessions that use one of the databases ``names``."""
     for name in names:
         connected = other_sessions(session, name)
         if connected:

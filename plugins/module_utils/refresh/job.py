@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Phase refresh: every materialized view, in dependency order, then once the way couch2pg will do it."""
+"""Phase refresh: the job that refreshes every materialized view in dependency order, then calls couch2pg's refresh function."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ UNPOPULATED = "55000"
 _ADVICE = {
     "42P01": "A function in it names a table without its schema: set search_path on the function "
     "(ALTER FUNCTION ... SET search_path = public, pg_temp).",
-    "42883": "It calls a function without its schema, or one that is missing: qualify the name or set search_path on the caller.",
-    "42501": "Its owner lacks a privilege on what it reads: grant it.",
+    "42883": "It calls a function without its schema, or a missing one: add the schema, or set search_path on the caller.",
+    "42501": "Its owner lacks a privilege on a relation that it reads: grant the privilege.",
     "53100": "The disk is full: free space on the target.",
     "57014": "It was cancelled.",
-    "22012": "Its own query fails on the data, as it would on the source.",
+    "22012": "Its query divides by zero on this data, as it would on the source.",
 }
 
 
 def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """Identity of the server and the database, which stay the same when the database is renamed.
+    """``{identity, oid, restored}`` of the server and database; identity and oid survive a rename.
 
-    ``restored``: it is the one that this migration has restored and nobody else uses yet, so that a materialized view
-    that is populated was refreshed by an earlier attempt.
+    restored: whether this migration restored the database and has not promoted it yet. A populated materialized view in
+    it was then refreshed by an earlier attempt.
     """
     with Session(settings) as session:
         identity, oid = server_identity(session), current_oid(session)
@@ -48,7 +48,7 @@ def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
 
 
 def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
-    """The job for a refresh with the module's ``options``, given what ``examine`` found."""
+    """The job for a refresh. options: the module's; known: the result of ``examine``."""
     fingerprint = {"server_identity": known["identity"], "database_oid": known["oid"]}
     parameters = dict(
         fingerprint,
@@ -56,19 +56,19 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         jobs=max(1, options["jobs"]),
         maintenance_work_mem=options["maintenance_work_mem"],
         call_function=options["call_function"],
-        go_on=known["restored"],
+        resume=known["restored"],
     )
     return JobSpec("refresh", run, parameters, fingerprint, {"login_password": settings.password or ""}, once=False)
 
 
 def run(context: JobContext) -> dict[str, Any]:
-    """Refresh everything; the work of the job ``refresh``. Raises ``refresh_failed`` that names each failure."""
+    """Refresh everything; the entry function of the job ``refresh``. Raises MigrationError ``refresh_failed``."""
     settings = context.connection()
     started = time.monotonic()
     with Session(settings) as session:
         pending = read_graph(session)
     scheduler = _Scheduler(context, settings, pending)
-    context.progress.step("materialized views", len(pending), "matviews", probe=scheduler.look)
+    context.progress.step("materialized views", len(pending), "matviews", probe=scheduler.progress)
     done = scheduler.run()
     failed = [entry for entry in done if entry["error"]]
     if failed:
@@ -92,9 +92,9 @@ def run(context: JobContext) -> dict[str, Any]:
 
 
 class _Scheduler:
-    """Workers that each take a matview whose dependencies are done.
+    """Parallel workers that refresh matviews whose dependencies are refreshed.
 
-    A function may hide a dependency from the catalog; then PostgreSQL says that a matview isn't populated, and the
+    The catalog doesn't contain dependencies through functions. When PostgreSQL reports that a matview isn't populated, the
     refresh is tried again after another one has succeeded.
     """
 
@@ -103,16 +103,16 @@ class _Scheduler:
         self._settings = settings
         self._waiting = {matview.key: matview for matview in matviews}
         self._retry: dict[str, Matview] = {}
-        # Since when each is being refreshed.
+        # The start time of each refresh that is running.
         self._running: dict[str, float] = {}
         self._outcomes: dict[str, dict[str, Any]] = {}
         self._changed = threading.Condition()
         self._sessions: list[Session] = []
         self._aborted = False
-        self._go_on = context.parameters["go_on"]
+        self._resume = context.parameters["resume"]
 
-    def look(self) -> tuple[int, str]:
-        """How many are refreshed, and those that are being so, each with its time."""
+    def progress(self) -> tuple[int, str]:
+        """The number of refreshed matviews, and the running ones with their durations."""
         with self._changed:
             done = sum(not outcome["error"] for outcome in self._outcomes.values())
             running = [f"{key} for {duration(time.monotonic() - since)}" for key, since in self._running.items()]
@@ -123,7 +123,7 @@ class _Scheduler:
         with ThreadPoolExecutor(max_workers=workers) as pool:
             futures = [pool.submit(self._worker) for _number in range(workers)]
             try:
-                # In short waits, so that a signal is noticed.
+                # Sleep briefly, so that signals are handled.
                 while not all(future.done() for future in futures):
                     time.sleep(0.1)
             except BaseException:
@@ -140,11 +140,11 @@ class _Scheduler:
                     self._sessions.append(session)
                 memory = self._context.parameters["maintenance_work_mem"]
                 session.execute("SELECT pg_catalog.set_config('maintenance_work_mem', %s, false)", [memory])
-                # The search_path that couch2pg's own refresh will have.
+                # Use the search_path that couch2pg's own refresh uses.
                 session.execute("RESET search_path")
                 matview = self._take()
                 while matview is not None:
-                    self._finish(matview, _refresh(session, matview, self._go_on and matview.populated))
+                    self._finish(matview, _refresh(session, matview, self._resume and matview.populated))
                     matview = self._take()
         except BaseException:
             self._abort()
@@ -183,7 +183,7 @@ class _Scheduler:
 
 
 def _refresh(session: Session, matview: Matview, done_before: bool) -> dict[str, Any]:
-    """Refresh one, plainly: the first time there is nothing to compare with, which CONCURRENTLY would do."""
+    """Refresh one matview without CONCURRENTLY, which can't populate an empty one; ``done_before`` skips the refresh."""
     started = time.monotonic()
     outcome: dict[str, Any] = {"matview": matview.key, "rows": None, "error": None, "sqlstate": None, "advice": None}
     outcome["done_before"] = done_before
@@ -198,16 +198,16 @@ def _refresh(session: Session, matview: Matview, done_before: bool) -> dict[str,
             raise
         state = error.details["sqlstate"]
         reason = error.message.split(": ", 1)[1].rstrip(".")
-        outcome.update(error=reason, sqlstate=state, advice=_ADVICE.get(state, "Mend its definition, then run again."))
+        outcome.update(error=reason, sqlstate=state, advice=_ADVICE.get(state, "Fix its definition, then run again."))
         outcome["context"] = error.details["context"]
     outcome["seconds"] = round(time.monotonic() - started, 1)
     return outcome
 
 
 def _call_function(context: JobContext, settings: ConnectionSettings, before: float) -> dict[str, Any] | None:
-    """Call ``refresh_matviews()`` as its owner, who is couch2pg's role; None where there is no such function.
+    """Call ``refresh_matviews()`` as its owner, couch2pg's role; None when there is no such function.
 
-    before: seconds that the same views have just taken, one by one; 0 where that isn't known.
+    before: the seconds that the same views have just taken in total; 0 when unknown.
     """
     with Session(settings) as session:
         found = session.rows(
@@ -219,7 +219,7 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
             return None
         owner, name = found[0]["owner"], qualified(found[0]["schema"], "refresh_matviews")
         started = time.monotonic()
-        # It refreshes them all once more, and nobody is told how far it is.
+        # The function refreshes all views again and reports no progress, so show the time against the estimate.
         context.progress.step(
             "refresh_matviews()",
             round(before),
@@ -233,8 +233,8 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
             session.execute(f"SELECT {name}()")
         except MigrationError as error:
             raise MigrationError(
-                f"refresh_matviews() fails as {owner!r}, and couch2pg would stop there: {error.message} "
-                "Mend that materialized view, then run again.",
+                f"refresh_matviews() fails as {owner!r}, so couch2pg would fail too: {error.message} "
+                "Fix that materialized view, then run again.",
                 "refresh_function_failed",
                 **error.details,
             ) from error
@@ -246,7 +246,7 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
 
 
 def still_valid(settings: ConnectionSettings, oid: int, result: dict[str, Any]) -> bool:
-    """Whether this very database (``oid``) was refreshed, and is still there with every matview populated."""
+    """Whether the database ``oid`` was refreshed, still exists, and has every matview populated."""
     if result["oid"] != oid:
         return False
     with Session(settings.maintenance) as session:

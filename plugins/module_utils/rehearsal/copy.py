@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dropping the copy that a rehearsal made: the one database that this collection drops on a target, and its roles with it."""
+"""Drop a rehearsal's copy of the database, and the roles that were created for it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from . import rehearsals
 
 
 def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """What is to be dropped, read-only: ``database`` (its name, or None when it is gone) and ``roles``.
+    """Plan the drop: ``{database, roles}``; database: its name, or None when it doesn't exist. Changes nothing.
 
-    Raises MigrationError for a database that this rehearsal did not make, or that somebody uses.
+    Raises MigrationError ``not_a_rehearsal``, ``not_ours`` or ``database_in_use``.
     """
     name = settings.database
     if rehearsals.rehearses(state.name) is None or (state / PROMOTED).exists():
         raise MigrationError(
-            f"{state.name!r} is not a rehearsal: nothing of it is dropped. Give the name of the rehearsal.",
+            f"{state.name!r} is not a rehearsal, so nothing was dropped. Use the migration_id of the rehearsal.",
             "not_a_rehearsal",
         )
     with Session(settings.maintenance) as session:
@@ -43,12 +43,12 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
 
 
 def _check_ours(state: Path, identity: str, found: dict[str, Any]) -> None:
-    """It has the name and the oid that the restore of this rehearsal wrote down for this very server."""
+    """Raise MigrationError ``not_ours`` unless name, oid and server are those that the rehearsal's restore recorded."""
     intent = {"identity": identity, "name": found["name"]}
     if read_json(state / target_database.INTENT) != intent or restored_oid(state, identity) != found["oid"]:
         raise MigrationError(
-            f"The target's database {found['name']!r} was not made by the rehearsal {state.name}, and is not dropped. "
-            "Rename or drop it if nobody needs it, then run again.",
+            f"The target's database {found['name']!r} was not created by the rehearsal {state.name}, so it was not dropped. "
+            "Rename it, or drop it if it is not needed, then run again.",
             "not_ours",
             database=found["name"],
         )
@@ -59,15 +59,15 @@ def _check_unused(session: Session, name: str) -> None:
     if connected:
         who = ", ".join(f"{row['role']} from {row['client']}" for row in connected[:3])
         raise MigrationError(
-            f"The copy {name!r} is used by {who}, and is not dropped. End these sessions, then run again; "
-            "to keep it, set couch2pg_rehearsal_keep to true.",
+            f"The copy {name!r} is used by {who}, so it was not dropped. End these sessions, then run again. "
+            "To keep the copy, set couch2pg_rehearsal_keep to true.",
             "database_in_use",
             sessions=connected,
         )
 
 
 def _migration_restores(state: Path) -> bool:
-    """Whether the migration itself restores here at this moment, and counts on the roles that are there."""
+    """Whether the migration itself is restoring here now, and may need the roles."""
     migration = rehearsals.rehearses(state.name) or ""
     return job.read_state(state.parent / migration / "jobs" / "restore").status == "running"
 
@@ -80,7 +80,7 @@ def _made_roles(state: Path, identity: str) -> list[str]:
 
 
 def drop(settings: ConnectionSettings, planned: dict[str, Any]) -> dict[str, Any]:
-    """Do it; returns what was dropped. A role that something else on this server needs by now stays."""
+    """Drop the planned database and roles; returns what was dropped. Roles that other objects depend on are kept."""
     dropped = []
     with Session(settings.maintenance) as session:
         if planned["database"] is not None:

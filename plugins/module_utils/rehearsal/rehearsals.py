@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rehearsals: which a migration has had on a host, what each found, how they compare, how long the real one will take.
+"""The rehearsals of a migration: list, summarise and compare them, and forecast the duration of the migration.
 
-A rehearsal is a migration of its own, ``<migration_id>_rehearsal_<time>``, with its own state, archive and record. What it is
-about ends with the phase ``rehearse`` in that record; one without it is gone on with.
+A rehearsal is a separate migration, ``<migration_id>_rehearsal_<time>``, with its own state, archive and record. The phase
+``rehearse`` in its record ends it; a rehearsal without that phase is unfinished and is resumed.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from ..host.files import expand
 from ..record import document as record_document
 from ..record.document import PhaseEntry, Record
 
-# In the order of a run. The phases before and after take no time that depends on the data.
+# The phases whose duration depends on the data, in the order of a run.
 TIMED = ("dump", "transfer", "restore", "refresh", "verify")
 OUTCOMES = ("done", "abandoned")
-# Older ones tell of an older database.
+# Forecasts use only this many rehearsals, because older ones reflect an older database.
 RECENT = 3
 SHOWN = 5
 _NAME = re.compile(r"(?P<of>.+)_rehearsal_\d{8}T\d{6}")
 
 
 def new_id(migration_id: str, clock: Callable[[], float] = time.time) -> str:
-    """The name of a rehearsal that begins now; no other host's rehearsal has it, either."""
+    """The id of a rehearsal that starts now."""
     return f"{migration_id}_rehearsal_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}"
 
 
 def rehearses(migration_id: str) -> str | None:
-    """The migration that this one rehearses, by its name; None for one that is no rehearsal."""
+    """The id of the migration that ``migration_id`` rehearses; None when it isn't a rehearsal."""
     found = _NAME.fullmatch(migration_id)
     return found.group("of") if found else None
 
 
 def known(state_dir: str, migration_id: str) -> tuple[list[Record], list[str]]:
-    """The records of its rehearsals on this host, oldest first; and what can't be read, in words."""
+    """The records of the migration's rehearsals on this host, oldest first, and messages for unreadable records."""
     root = expand(state_dir)
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
     records, problems = [], []
@@ -59,12 +59,12 @@ def known(state_dir: str, migration_id: str) -> tuple[list[Record], list[str]]:
 
 
 def unfinished(records: list[Record]) -> Record | None:
-    """The last one, when it has begun and not ended."""
+    """The last rehearsal, if it hasn't ended; else None."""
     return records[-1] if records and "rehearse" not in _done(records[-1]) else None
 
 
 def ended(records: list[Record], outcome: str) -> list[Record]:
-    """The same, the unfinished one as if it had ended, which is what its own record is about to say."""
+    """``records`` with the unfinished rehearsal marked as ended, as its record will be."""
     last = unfinished(records)
     if last is None:
         return records
@@ -75,17 +75,17 @@ def ended(records: list[Record], outcome: str) -> list[Record]:
 
 
 def is_verified(rehearsal: Record) -> bool:
-    """Whether it has proven what it had to: nothing but its end is left."""
+    """Whether the rehearsal's database was verified."""
     return "verify" in _done(rehearsal)
 
 
 def is_handed_over(rehearsal: Record) -> bool:
-    """Whether couch2pg ran against its copy and was healthy."""
+    """Whether couch2pg ran against the rehearsal's copy and was healthy."""
     return "handover" in _done(rehearsal)
 
 
 def summary(rehearsal: Record) -> dict[str, Any]:
-    """One rehearsal in a few numbers."""
+    """The key figures of one rehearsal."""
     done = _done(rehearsal)
     seconds = {phase: _seconds(rehearsal, phase) for phase in TIMED if phase in done}
     failed = [name for name, entry in rehearsal["phases"].items() if entry["status"] == "failed"]
@@ -105,7 +105,7 @@ def summary(rehearsal: Record) -> dict[str, Any]:
 
 
 def _seconds(rehearsal: Record, phase: str) -> float:
-    """What the phase says; a relay, which is the controller's work, is measured by what stands before and after it."""
+    """The duration of a phase. A relay runs on the controller, so its time is measured between its neighbours' entries."""
     entry, before = rehearsal["phases"][phase], rehearsal["phases"].get("dump")
     result = entry["result"]
     if phase == "transfer" and result.get("way") == "relay" and before is not None:
@@ -124,13 +124,13 @@ def _done(rehearsal: Record) -> dict[str, dict[str, Any]]:
 
 
 def _interrupted(rehearsal: Record, done: dict[str, dict[str, Any]]) -> bool:
-    """Whether its times leave something out: what an earlier attempt had done was not done again."""
+    """Whether the durations are incomplete, because work of an earlier attempt was reused."""
     failed = any(event["status"] == "failed" and event["phase"] in TIMED for event in rehearsal["history"])
     return failed or bool(done.get("restore", {}).get("resumed_after") or done.get("transfer", {}).get("resumed_bytes"))
 
 
 def compare(before: Record, after: Record) -> dict[str, Any]:
-    """What changed on the source between two rehearsals, table by table; digests of one method only can be compared."""
+    """What changed on the source between two rehearsals, by table. Digests are compared only if their method is the same."""
     dumps = [_done(side).get("dump", {}) for side in (before, after)]
     sides = [{row["table"]: row for row in dump.get("tables", [])} for dump in dumps]
     comparable = dumps[0].get("digest_method") == dumps[1].get("digest_method")
@@ -149,7 +149,7 @@ def compare(before: Record, after: Record) -> dict[str, Any]:
 
 
 def forecast(summaries: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """How long the migration itself will take, by the last rehearsals that were done; None before the first."""
+    """Forecast the migration's duration from the last RECENT finished rehearsals; None when there is none."""
     done = [entry for entry in summaries if entry["outcome"] == "done"]
     whole = [entry for entry in done if not entry["interrupted"]]
     recent = (whole or done)[-RECENT:]
@@ -170,22 +170,22 @@ def forecast(summaries: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def last_comparison(records: list[Record]) -> dict[str, Any] | None:
-    """The last two that were done, held against each other."""
+    """The comparison of the last two verified rehearsals; None when there are fewer."""
     done = [entry for entry in records if is_verified(entry)]
     return compare(*done[-2:]) if len(done) > 1 else None
 
 
 def lines(records: list[Record]) -> list[str]:
-    """A line for each, for a person."""
+    """One line of text for each rehearsal."""
     return [_line(summary(entry)) for entry in records]
 
 
-def said(records: list[Record]) -> list[str]:
-    """What all of them together tell: what changed since the one before, and how long the migration itself will take."""
+def conclusions(records: list[Record]) -> list[str]:
+    """Sentences on the changes since the previous rehearsal and on the expected duration of the migration."""
     sentences = []
     comparison, expected = last_comparison(records), forecast([summary(entry) for entry in records])
     if comparison is not None:
-        sentences.append(f"Since the one before: {changes(comparison)}.")
+        sentences.append(f"Since the previous rehearsal: {changes(comparison)}.")
     if expected is not None:
         sentences.append(f"The migration itself: {expectation(expected)}.")
     return sentences
@@ -200,14 +200,14 @@ def _line(entry: dict[str, Any]) -> str:
 
 
 def changes(comparison: dict[str, Any]) -> str:
-    """A comparison as half a sentence."""
+    """A comparison as a clause."""
     changed = comparison["changed"]
     unknown = "" if comparison["digests_compared"] else " (rows only: the digests are of different methods)"
     if not changed:
         return f"the same evidence in all {comparison['tables']} tables{unknown}"
-    said = [f"{row['table']} {_rows(row)}" for row in changed[:SHOWN]]
+    shown = [f"{row['table']} {_rows(row)}" for row in changed[:SHOWN]]
     more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-    return f"{len(changed)} of {comparison['tables']} tables changed: {', '.join(said)}{more}{unknown}"
+    return f"{len(changed)} of {comparison['tables']} tables changed: {', '.join(shown)}{more}{unknown}"
 
 
 def _rows(row: dict[str, Any]) -> str:
@@ -218,25 +218,25 @@ def _rows(row: dict[str, Any]) -> str:
 
 
 def expectation(expected: dict[str, Any]) -> str:
-    """A forecast as half a sentence."""
+    """A forecast as a clause."""
     least, most = duration(expected["least"]), duration(expected["most"])
     spread = f" ({least} to {most} in {expected['rehearsals']} rehearsals)" if least != most else ""
     more = "more than " if expected["interrupted"] else "about "
     return (
-        f"{more}{duration(expected['seconds'])}{spread}, and then the handover of couch2pg; "
+        f"{more}{duration(expected['seconds'])}{spread}, followed by the handover of couch2pg; "
         f"{expected['dominant']} takes {expected['share']:.0%} of it"
     )
 
 
 def finding(records: list[Record], migration_id: str) -> dict[str, Any]:
-    """What preflight of the migration itself has to say about its rehearsals."""
+    """Preflight's finding on the migration's rehearsals."""
     summaries = [summary(entry) for entry in records]
     expected = forecast(summaries)
     details = {
         "rehearsals": summaries,
         "comparison": last_comparison(records),
         "forecast": expected,
-        "said": said(records),
+        "conclusions": conclusions(records),
     }
     command = "ansible-playbook cht.couch2pg.rehearse -i inventory"
     if expected is not None:
@@ -245,11 +245,11 @@ def finding(records: list[Record], migration_id: str) -> dict[str, Any]:
         status, message = "ok", f"rehearsed {times}; the migration takes {expectation(expected)}"
     elif summaries:
         status = "warning"
-        message = f"The rehearsal {summaries[-1]['migration_id']} has not ended well: go on with it by {command}."
+        message = f"The rehearsal {summaries[-1]['migration_id']} did not finish. Resume it: {command}"
     else:
         status = "warning"
         message = (
-            f"The migration {migration_id} has not been rehearsed. A rehearsal shows what would go wrong on these servers, "
-            f"and how long it takes: {command}."
+            f"The migration {migration_id} has not been rehearsed. A rehearsal finds problems on these servers and measures "
+            f"the duration: {command}"
         )
     return {"name": "rehearsal", "status": status, "message": message, "details": details}

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Phase restore: the archive into ``<database>_incoming``, section by section, with every message accounted for."""
+"""Phase restore: the job that restores the archive into ``<database>_incoming``; any message not known as harmless fails it."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from . import target_database
 from .sections import Sections
 from .steps import RestoreSteps
 
-# What a half-done database was made with can't be changed in its middle.
+# Options that can't change between attempts, because the database was created with them.
 CHOICES = ("role_map", "missing_roles", "tablespaces", "extension_versions")
 
 
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
-    """Everything that can be known before the restore starts; raises MigrationError for what would make it fail.
+    """Check everything that can be checked before the restore starts; raises MigrationError.
 
-    The archive may not be there yet (check mode): then ``manifest_sha256`` is None.
+    Returns ``{identity, manifest_sha256}``; the latter is None when the archive doesn't exist yet (check mode).
     """
     program = programs.find("pg_restore", options["bin_dir"])
     check_length(options["incoming"])
@@ -58,7 +58,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
 
 
 def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
-    """The job for a restore with the module's ``options``, given what ``examine`` found."""
+    """The job for a restore. options: the module's; known: the result of ``examine``."""
     fingerprint = {
         "server_identity": known["identity"],
         "database": options["database"],
@@ -85,7 +85,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
 def still_valid(
     settings: ConnectionSettings, paths: Mapping[str, str], archive: str | None, state: Path, result: dict[str, Any]
 ) -> bool:
-    """Whether the database that was restored is still there, whatever it is called by now.
+    """Whether the restored database still exists, under any name, and was restored from this archive.
 
     archive: SHA-256 of the manifest of the archive to restore. A newer dump replaces what an earlier one has made, until that is
     promoted. Until it is verified, its functions can still get other ``paths``; MigrationError ``different_work`` says that it is.
@@ -112,9 +112,9 @@ def still_valid(
 
 
 def run(context: JobContext) -> dict[str, Any]:
-    """Restore the archive; the work of the job ``restore``. A failed one leaves nothing under the real name.
+    """Restore the archive; the entry function of the job ``restore``. The database with the real name is not changed.
 
-    What an earlier attempt has done is not done again: sections, tables with their rows, indexes, digests.
+    Sections, tables, indexes and digests that an earlier attempt has completed are not repeated.
     """
     parameters = context.parameters
     root = Path(parameters["archive"])
@@ -178,7 +178,7 @@ def _database(
     evidence: dict[str, Any],
     lender: dict[str, Any] | None,
 ) -> list[str]:
-    """The database to restore into, made or found half-done; returns the sections that are done in it."""
+    """Create the database to restore into, or keep that of an earlier attempt; returns the sections that are done in it."""
     name = parameters["incoming"]
     with Session(settings.maintenance) as session:
         found = find_database(session, name)
@@ -189,7 +189,7 @@ def _database(
             return [section for section in ("pre-data", "data", "post-data") if steps.result(section)]
         state = Path(parameters["state_dir"]) / parameters["migration_id"]
         target_database.start_incoming(session, state, parameters["server_identity"], name)
-        # Those that an earlier attempt made are still waiting for their passwords.
+        # Roles that an earlier attempt created still need passwords, so keep them in the result.
         before = steps.result("roles") or []
         planned = restore_roles.make(session, state, parameters, evidence)
         oid, left_out = target_database.create(session, name, evidence["database"], lender, planned.moves)
@@ -207,8 +207,8 @@ def _check_choices(database: str, before: dict[str, Any], now: dict[str, Any]) -
     ]
     if differs:
         raise MigrationError(
-            f"The half-done database {database!r} was begun with other parameters: {'; '.join(differs)}. Use the same ones "
-            f"again, or restore it again from its beginning: {restart.command('restore')}",
+            f"The incomplete database {database!r} was created with other parameters: {'; '.join(differs)}. Use the earlier "
+            f"values, or restore again from the beginning: {restart.command('restore')}",
             "different_work",
             before=before,
             now=now,

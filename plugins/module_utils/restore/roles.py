@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Roles around a restore: made before it, so that every owner and grant finds its role; renamed or revoked after it."""
+"""Roles of a restore: created before it, so that every owner and grantee exists; renamed or revoked after it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ FILE = "temporary_roles.json"
 
 
 def make(session: Session, state: Path, parameters: dict[str, Any], evidence: dict[str, Any]) -> RolePlan:
-    """Make the roles that the archive needs and this server lacks; returns what is to happen to all of them."""
+    """Create the roles that the archive needs and this server lacks; returns the plan for all roles."""
     owning = role_plan.owners(evidence["objects"], evidence["database"])
     identity = parameters["server_identity"]
-    # An earlier attempt may have made some; they are as good as missing.
+    # Temporary roles of an earlier attempt count as missing.
     before = _temporary(state, identity)
     planned = role_plan.plan(
         session, evidence["roles"], owning, parameters["missing_roles"], parameters["role_map"], set(before)
     )
-    # Written before they are made: a killed attempt leaves none that nobody drops.
+    # Record the names before creating the roles, so that the next attempt can drop them after a kill.
     write_json(state / FILE, {"identity": identity, "names": sorted({*before, *planned.temporary})})
     role_plan.make(session, planned, role_plan.acted_for(evidence["objects"], evidence["database"]))
     return planned
 
 
 def finish(incoming: ConnectionSettings, state: Path, steps: RestoreSteps, identity: str) -> dict[str, str | None]:
-    """Rename and revoke as it was planned, and drop the roles that were made for the restore; returns the moves."""
+    """Rename and revoke roles as planned, and drop the temporary roles; returns the moves."""
     moves: dict[str, str | None] = steps.result("moves") or {}
     temporary = _temporary(state, identity)
     with Session(incoming) as session:
@@ -53,8 +53,8 @@ def _drop(session: Session, name: str) -> None:
         if error.details.get("sqlstate") != "2BP01":
             raise
         raise MigrationError(
-            f"The role {name!r}, made for this restore only, can't be dropped: {error.details.get('detail')}. "
-            "Somebody has used it elsewhere; revoke that, or keep the role (missing_roles: create), then run again.",
+            f"The temporary role {name!r} of this restore can't be dropped: {error.details.get('detail')}. "
+            "Revoke its uses elsewhere, or keep the role (missing_roles: create), then run again.",
             "role_in_use",
             role=name,
         ) from error

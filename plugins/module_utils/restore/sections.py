@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The three sections of an archive, each by a run of pg_restore; tables are digested while their indexes are built."""
+"""Restore the three sections of an archive with pg_restore, and digest the tables while their indexes are built."""
 
 from __future__ import annotations
 
@@ -26,12 +26,10 @@ from .steps import RestoreSteps
 
 
 class Sections:
-    """One restore's sections. ``steps`` knows which are done, and is told of the others.
+    """Restores the sections that ``steps`` doesn't list as done, and marks them there.
 
-    ``load_rows`` loads the rows that the archive does not contain, after the archive's own rows.
-
-    harmless: the harmless messages of pg_restore.
-    seconds: how long each section took.
+    load_rows: loads the rows that the archive doesn't contain, after the archive's own rows.
+    harmless: the harmless messages of pg_restore; seconds: the duration of each section.
     """
 
     def __init__(
@@ -59,7 +57,7 @@ class Sections:
         self.seconds: dict[str, float] = {}
 
     def run(self) -> None:
-        """Everything that isn't done yet."""
+        """Run all steps that are not done yet."""
         progress = self._context.progress
         progress.plan(3 if self._steps.result("data") else 4)
         progress.step("prepare")
@@ -71,11 +69,11 @@ class Sections:
             self._restore("pre-data", 1)
             with Session(self._incoming) as session:
                 public_schema.carry_over(session, self._evidence["everybody_creates_in_public"])
-            # Large objects can't be loaded a second time: then the next attempt starts afresh.
+            # Large objects can't be loaded twice, so with them the next attempt must start from the beginning.
             if not pg_restore.has_large_objects(self._lines):
                 self._done("pre-data")
         paths = self._context.parameters["function_search_path"]
-        # They can be given later, too: a view that can't be refreshed without one is found when all else is done.
+        # Also when resuming: refresh may show that a function needs a search_path after everything else is done.
         if paths:
             with Session(self._incoming) as session:
                 before = self._steps.result("functions") or {}
@@ -91,7 +89,7 @@ class Sections:
         self._post_data_and_digests()
 
     def _extensions(self) -> None:
-        """Those whose version the operator chose, after the schemas that they need."""
+        """Create the extensions whose version the operator chose, after restoring the schemas that they need."""
         versions = self._context.parameters["extension_versions"]
         installed = {name: entry["schema"] for name, entry in self._evidence["objects"]["extension"].items()}
         needed = set(extension_versions.schemas(versions, installed).values()) - {"public", "pg_catalog"}
@@ -111,9 +109,9 @@ class Sections:
         if self._resumed:
             self._lines, loaded = restore_steps.leave_out_loaded(self._incoming, self._lines)
         with Session(self._incoming) as session:
-            tells_of_copies = session.version >= COPY_SINCE
-        if tells_of_copies:
-            # How many rows there will be is known exactly, and so is how many have come.
+            reports_copies = session.version >= COPY_SINCE
+        if reports_copies:
+            # The numbers of rows are exact, from the evidence.
             rows = {table["table"]: table["rows"] for table in self._evidence["tables"]}
             one_by_one = self._jobs == 1 or self._evidence["dump"]["format"] == "tar"
             copied = CopyProgress(self._incoming, sizes, rows, one_by_one, loaded)
@@ -196,7 +194,7 @@ def _run_pg_restore(
     on_line: Callable[[str], None],
     stop: threading.Event,
 ) -> list[Message]:
-    """One run of pg_restore; returns its harmless messages, raises for every other one and for a bad exit code."""
+    """Run pg_restore; returns its harmless messages. Raises MigrationError for any other message and for a failed run."""
 
     def listen(line: str) -> None:
         context.log(line)
@@ -208,7 +206,7 @@ def _run_pg_restore(
         {
             "maintenance_work_mem": context.parameters["maintenance_work_mem"],
             "max_parallel_maintenance_workers": context.parameters["jobs"],
-            # Made up for by one synchronous commit at the end.
+            # make_durable does one synchronous commit at the end instead.
             "synchronous_commit": "off",
             "statement_timeout": 0,
             "lock_timeout": 0,
@@ -229,11 +227,11 @@ def _run_pg_restore(
             exit_code=code,
             messages=failures[:20],
         )
-    # 1 is what it ends with when it went on after a message; those were all harmless here.
+    # pg_restore exits with 1 when it continued after errors; at this point all of them were harmless.
     if code not in (0, 1) or (code == 1 and not listener.found):
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         raise MigrationError(
-            f"pg_restore ({section}) {ended} without a reason; its log is in {context.folder / 'log'}. Run again.",
+            f"pg_restore ({section}) {ended} without a message. Check its log in {context.folder / 'log'}, then run again.",
             "pg_restore_failed",
             section=section,
             exit_code=code,

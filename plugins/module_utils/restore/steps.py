@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of a restore is done and safe on the disk, so that the next attempt goes on from there."""
+"""Steps of a restore that are done and durable, so that the next attempt can resume after them."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ WHERE c.relkind = 'r'
 
 
 class RestoreSteps:
-    """The steps of one restore: of this archive, into the database with this oid of this server."""
+    """The completed steps of one restore: of one archive, into the database ``oid`` of one server."""
 
     def __init__(self, state: Path, identity: str, manifest_sha256: str) -> None:
         self._path = state / STEPS_FILE
         self._identity = {"server_identity": identity, "manifest_sha256": manifest_sha256}
         stored = read_json(self._path)
         same = isinstance(stored, dict) and stored.get("of") == self._identity
-        # Anything else than what was written here means that nothing is known to be done.
+        # If the file belongs to another restore or is damaged, no step counts as done.
         done, oid = (stored.get("done"), stored.get("oid")) if same else (None, None)
         self.oid: int | None = oid if isinstance(oid, int) else None
         self._done: dict[str, Any] = done if isinstance(done, dict) and self.oid is not None else {}
 
     def start(self, oid: int) -> None:
-        """A new database, in which nothing is done."""
+        """Start with a new database, without completed steps."""
         self.oid, self._done = oid, {}
         self._write()
 
     def result(self, step: str) -> Any:
-        """What ``mark`` was given, or None when the step isn't done."""
+        """The result that was passed to ``mark``; None when the step isn't done."""
         return self._done.get(step)
 
     def mark(self, step: str, result: Any = True) -> None:
-        """The step is done, and what it wrote is on the disk."""
+        """Record that the step is done. What it wrote must be durable already."""
         self._done[step] = result
         self._write()
 
@@ -58,9 +58,10 @@ class RestoreSteps:
 
 
 def leave_out_loaded(settings: ConnectionSettings, lines: list[str]) -> tuple[list[str], set[str]]:
-    """The archive's list without the rows of tables that hold theirs, and the names of these (``schema.name``).
+    """The archive's list without the rows of tables that are loaded, and the names of these tables (``schema.name``).
 
-    A table is one COPY, which committed all or none. One that the list doesn't name clearly is emptied and loaded again.
+    A table that has rows is complete, because its COPY commits all or none. A table whose entry in the list is ambiguous
+    is truncated and loaded again.
     """
     with Session(settings) as session:
         loaded = {
@@ -76,25 +77,25 @@ def leave_out_loaded(settings: ConnectionSettings, lines: list[str]) -> tuple[li
 
 
 def _empty_extensions(session: Session, lines: list[str]) -> None:
-    """Take the operator's rows out of tables that are members of extensions, to be loaded again.
+    """Delete the operator's rows from tables that belong to extensions, so that they can be loaded again.
 
-    The extension brings rows of its own, so that those which are there tell nothing; it says itself which rows pg_dump
-    carries (``pg_extension_config_dump``). Raises MigrationError ``rows_remain`` when they can't be taken out.
+    CREATE EXTENSION inserts rows too, so rows don't show that the table was loaded. ``pg_extension_config_dump`` defines
+    which rows are the operator's. Raises MigrationError ``rows_remain`` when they can't be deleted.
     """
     tables = {
         pg_restore.entry_of_rows(row["schema"], row["name"], row["owner"]): row for row in session.rows(_CONFIGURATION)
     }
     _left, unclear = pg_restore.without(lines, set(tables))
     remaining = [row for entry, row in tables.items() if entry not in unclear and _has_rows(session, row)]
-    # One may refer to another: as long as any can be emptied, the others are tried again.
+    # Foreign keys may require an order: try the others again as long as any table could be emptied.
     while remaining:
         kept = [row for row in remaining if not _emptied(session, row)]
         if len(kept) == len(remaining):
             names = ", ".join(f"{row['schema']}.{row['name']}" for row in kept)
             database = session.settings.database
             raise MigrationError(
-                f"Rows of {names}, which belong to an extension, were loaded before and can't be taken out to be loaded again. "
-                f"Restore {database!r} again from its beginning: {restart.command('restore')}",
+                f"Rows of {names}, which belong to an extension, were loaded by an earlier attempt and can't be deleted. "
+                f"Restore {database!r} again from the beginning: {restart.command('restore')}",
                 "rows_remain",
                 tables=names,
             )
@@ -112,7 +113,7 @@ def _emptied(session: Session, table: dict[str, Any]) -> bool:
         if error.code != "sql":
             raise
         return False
-    # A trigger may have kept some.
+    # A trigger may prevent the deletion of rows.
     return not _has_rows(session, table)
 
 
@@ -121,9 +122,9 @@ def _rows_of(table: dict[str, Any]) -> str:
 
 
 def make_durable(settings: ConnectionSettings) -> None:
-    """Have the server write its log to the disk, with all the asynchronous commits before.
+    """Make all earlier asynchronous commits durable, with one synchronous commit.
 
-    A synchronous commit does that, but only one that has written something: a temporary table costs least.
+    Only a transaction that writes flushes the WAL; creating a temporary table is the cheapest.
     """
     with Session(settings) as session:
         session.execute("BEGIN")

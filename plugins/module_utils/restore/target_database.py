@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The database that is restored into: who may use its name, the roles it needs, and making it like the source's."""
+"""The database to restore into: check that its name is available, and create it with the source's properties."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ INTENT = "incoming.json"
 
 
 def check_real_database(settings: ConnectionSettings, name: str, replace_existing: bool) -> dict[str, Any] | None:
-    """The properties of the database that bears the real name, or None.
+    """The properties of the existing database with the real name; None when there is none.
 
-    Raises MigrationError ``target_not_empty`` when it holds something and may not be replaced.
+    Raises MigrationError ``target_not_empty`` when it is not empty and must not be replaced.
     """
     with Session(settings.maintenance) as session:
         found = find_database(session, name)
@@ -33,7 +33,7 @@ def check_real_database(settings: ConnectionSettings, name: str, replace_existin
     if not empty and not replace_existing:
         raise MigrationError(
             f"The target already has a database {name!r} that is not empty. Nothing was changed. "
-            "Check that this is the right server; to keep it aside under another name, set replace_existing to true.",
+            "Check that this is the right server. To keep that database under another name, set replace_existing to true.",
             "target_not_empty",
             database=name,
         )
@@ -41,9 +41,9 @@ def check_real_database(settings: ConnectionSettings, name: str, replace_existin
 
 
 def start_incoming(session: Session, state: Path, identity: str, name: str) -> None:
-    """Make sure that no database is called ``name``, dropping only what an earlier attempt of this migration left.
+    """Make the name ``name`` available: drop the database of an earlier attempt of this migration.
 
-    Raises MigrationError ``incoming_exists`` for a database of anybody else.
+    Raises MigrationError ``incoming_exists`` for any other database.
     """
     check_length(name)
     if check_own(session, state, identity, name):
@@ -66,7 +66,7 @@ def check_own(session: Session, state: Path, identity: str, name: str) -> bool:
 
 
 def drop(session: Session, name: str) -> None:
-    """Drop a database of this migration, with the sessions that a killed restore left in it."""
+    """Drop a database of this migration, after ending the sessions that a killed restore left in it."""
     end_sessions(session, name)
     session.execute(f"DROP DATABASE {quote(name)}")
 
@@ -74,10 +74,10 @@ def drop(session: Session, name: str) -> None:
 def create(
     session: Session, name: str, source: dict[str, Any], lender: dict[str, Any] | None, moves: Moves
 ) -> tuple[int, list[str]]:
-    """Create the database ``name`` with the source's encoding and locale; returns its oid, and the settings that failed.
+    """Create the database ``name`` with the source's encoding and locale; returns its oid and the settings that failed.
 
-    Owner, settings and grants come from ``lender`` (the empty database that the operator made), else from the source,
-    whose roles are moved.
+    Owner, settings and grants come from ``lender``, an empty database that the operator created; without one, from
+    ``source`` after the role ``moves``.
     """
     model = lender or moved_database(source, moves)
     session.execute(create_statement(session, name, model["owner"], source))
@@ -98,7 +98,7 @@ def create(
 
 
 def _try_setting(session: Session, start: str, setting: str) -> list[str]:
-    """Set it; a setting that this server doesn't have, or doesn't take, is returned. Preflight has named it."""
+    """Apply the setting; returns it when this server doesn't support it. Preflight has reported such settings."""
     try:
         session.execute(f"{start} {_set(setting)}")
     except MigrationError as error:
@@ -109,7 +109,7 @@ def _try_setting(session: Session, start: str, setting: str) -> list[str]:
 
 
 def refused_settings(session: Session, settings: Iterable[str]) -> dict[str, str]:
-    """Those of ``settings`` (``name=value``) that this server would not take, with its reason. Nothing is set."""
+    """The settings among ``settings`` (``name=value``) that this server refuses, with its message. Changes nothing."""
     refused = {}
     session.execute("BEGIN TRANSACTION READ ONLY")
     try:
@@ -119,7 +119,7 @@ def refused_settings(session: Session, settings: Iterable[str]) -> dict[str, str
             try:
                 session.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
             except MigrationError as error:
-                # Some can be set for a database, and not in a session that has begun.
+                # Some settings can be set for a database, but not in a running session.
                 if error.details.get("sqlstate") != "55P02":
                     refused[setting] = error.message.split(": ", 1)[-1]
                 session.execute("ROLLBACK TO SAVEPOINT tried")
@@ -129,7 +129,7 @@ def refused_settings(session: Session, settings: Iterable[str]) -> dict[str, str
 
 
 def _set(setting: str) -> str:
-    """``SET`` for a ``name=value`` of pg_db_role_setting; lists such as search_path are quoted already."""
+    """``SET`` for a ``name=value`` of pg_db_role_setting, where lists such as search_path are quoted already."""
     name, value = setting.split("=", 1)
     if name in ("search_path", "DateStyle", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"):
         return f"SET {quote(name)} TO {value or literal('')}"
@@ -137,7 +137,7 @@ def _set(setting: str) -> str:
 
 
 def _grant_statements(name: str, model: dict[str, Any]) -> list[str]:
-    """From what a new database grants (everything to its owner, CONNECT and TEMPORARY to all) to what ``model`` does."""
+    """SQL that changes the default grants of a new database into those of ``model``."""
     statements = [f"REVOKE ALL ON DATABASE {quote(name)} FROM PUBLIC"]
     for text in model["grants"]:
         role = grantee(text)

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The reverse of a promotion: the migrated database is kept under another name, and what bore its name before gets it back."""
+"""Reverse a promotion: rename the migrated database, and rename the database that was replaced back to its old name."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from ..record.rolled_back import REVERSED
 
 
 def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """The promotion that is to be undone: its database, and the name of what it moved aside (None when there is nothing).
+    """The promotion to reverse: ``{name, oid, identity, restored}``; restored: the name of the replaced database, or None.
 
     Raises MigrationError ``not_promoted`` or ``stale_evidence``.
     """
     stored = read_json(state / PROMOTED)
     if not isinstance(stored, dict):
         raise MigrationError(
-            f"Nothing was promoted in this migration: {state / PROMOTED} is missing. There is nothing to roll back; to stop what "
-            "runs, use cht.couch2pg.cancel.",
+            f"This migration has not promoted a database ({state / PROMOTED} is missing), so there is nothing to roll back. "
+            "To stop running jobs, use cht.couch2pg.cancel.",
             "not_promoted",
         )
     with Session(settings.maintenance) as session:
         found = find_database_by_oid(session, stored["oid"]) if stored["identity"] == server_identity(session) else None
         if found is None or found["name"] != stored["name"]:
             raise MigrationError(
-                f"The database {stored['name']!r} that this migration promoted (oid {stored['oid']}) is not at {settings.place} any "
-                "more, or has another name. Nothing was changed. Look at what happened to it.",
+                f"The database {stored['name']!r} that this migration promoted (oid {stored['oid']}) no longer exists at "
+                f"{settings.place}, or was renamed. Nothing was changed. Find out what happened to it.",
                 "stale_evidence",
                 promoted=stored,
             )
@@ -51,7 +51,7 @@ def reverse(
     planned: dict[str, Any],
     clock: Callable[[], float] = time.time,
 ) -> dict[str, Any]:
-    """Rename both, all or nothing."""
+    """Rename both databases in one transaction; returns the stored rollback."""
     name = planned["name"]
     kept_as = check_length(f"{name}_rolled_back_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
     with Session(settings.maintenance) as session:
@@ -60,7 +60,7 @@ def reverse(
         rename(session, name, kept_as)
         if planned["restored"]:
             rename(session, planned["restored"], name)
-        # Known before it is so: an interruption in between is recognised by the name that the oid then bears.
+        # Record it before the commit. After an interruption in between, the name of the oid shows whether it committed.
         stored = dict(planned, kept_as=kept_as)
         write_json(state / REVERSED, stored)
         session.execute("COMMIT")

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the migrations of a host stand: their phases, their jobs, and what went wrong last."""
+"""The status of a host's migrations: phases, jobs, last errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..record.promoted import PROMOTED
 
 
 def migration_ids(state_dir: str) -> list[str]:
-    """The migrations that this host knows."""
+    """The ids of all migrations with state on this host."""
     root = expand(state_dir)
     if not root.is_dir():
         return []
@@ -28,7 +28,7 @@ def migration_ids(state_dir: str) -> list[str]:
 
 
 def overview(state_dir: str, migration_id: str, clock: Callable[[], float] = time.time) -> dict[str, Any]:
-    """One migration, as this host sees it. A damaged file is told of, and no reason to stop."""
+    """The status of one migration on this host. Damaged files are listed in ``problems``."""
     phases: dict[str, Any] = {}
     problems = []
     try:
@@ -81,7 +81,7 @@ def _promoted(state: Path) -> dict[str, Any] | None:
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """An overview as lines for a person."""
+    """An overview as lines of text."""
     shown = [f"Migration {found['migration_id']}"]
     running = [entry for entry in found["jobs"] if entry["status"] == "running"]
     active = {entry["kind"] for entry in running}
@@ -89,7 +89,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     if done:
         shown.append(f"  done     {', '.join(done)}")
     else:
-        # The record is on another host.
+        # The record is on another host, so list the jobs.
         jobs = [entry["kind"] for entry in found["jobs"] if entry["status"] == "done"]
         shown += [f"  done     {', '.join(jobs)}"] if jobs else []
     shown += [f"  running  {entry['kind']}: {entry['line']}" for entry in running]
@@ -97,10 +97,10 @@ def lines(found: dict[str, Any]) -> list[str]:
         if phase["status"] == "failed" and name not in active:
             shown.append(f"  failed   {name} on {phase['host']}, {phase['at']}: {phase['error']['msg']}")
     for entry in found["jobs"]:
-        # What a run has written into the record is told already.
+        # A failure that is in the record is shown above.
         if entry["error"] and found["phases"].get(entry["kind"], {}).get("status") != "failed":
             shown.append(f"  stopped  {entry['kind']}: {entry['error']['message']} Log: {entry['log']}")
     if found["promoted"]:
         shown.append(f"  promoted {found['promoted'].get('name')}")
-    shown += [f"  look at  {problem}" for problem in found["problems"]]
-    return shown if len(shown) > 1 else [*shown, "  nothing has been done here yet"]
+    shown += [f"  problem  {problem}" for problem in found["problems"]]
+    return shown if len(shown) > 1 else [*shown, "  nothing was done on this host yet"]

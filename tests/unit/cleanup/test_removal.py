@@ -101,7 +101,7 @@ def test_a_running_job_refuses(tmp_path: Path, archive: Path, job: Path) -> None
     with (job / "lock").open("wb") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         with pytest.raises(
-            MigrationError, match=r"Jobs of this migration run on this host: dump\. Nothing was removed"
+            MigrationError, match=r"Jobs of this migration are running on this host: dump\. Nothing was removed"
         ):
             plan(tmp_path, archive)
 
@@ -111,7 +111,7 @@ def test_another_archive_is_refused(tmp_path: Path, archive: Path, field: str) -
     sha256 = manifest.sha256(archive / layout.MANIFEST)
     listing = manifest.load(archive)
     write_json(archive / layout.MANIFEST, dict(listing, **{field: [] if field == "files" else "another"}))
-    with pytest.raises(MigrationError, match="is not the one that this migration has made"):
+    with pytest.raises(MigrationError, match="is not the one that this migration created"):
         removal.plan(archive, NAME, sha256, str(tmp_path / "state"))
 
 

@@ -127,7 +127,7 @@ def test_a_relay_is_measured_from_outside() -> None:
     ("records", "status", "words"),
     [
         ([], "warning", "has not been rehearsed"),
-        ([rehearsal(1, "")], "warning", "has not ended well"),
+        ([rehearsal(1, "")], "warning", "did not finish"),
         ([rehearsal(1)], "ok", "rehearsed once; the migration takes about 3 min 20 s"),
         ([rehearsal(1), rehearsal(2), rehearsal(3, "begun")], "ok", "rehearsed 2 times"),
     ],
@@ -142,5 +142,5 @@ def test_preflight_says_how_it_was_rehearsed(records: list[dict[str, Any]], stat
 def test_one_that_is_about_to_end_is_told_of_as_ended() -> None:
     records = rehearsals.ended([rehearsal(1), rehearsal(2, "")], "done")
     assert [rehearsals.summary(entry)["outcome"] for entry in records] == ["done", "done"]
-    assert rehearsals.said(records)[0] == "Since the one before: the same evidence in all 1 tables."
+    assert rehearsals.conclusions(records)[0] == "Since the previous rehearsal: the same evidence in all 1 tables."
     assert rehearsals.lines(records)[1].startswith("2026-11-22T01:05:00Z done: 3 min 20 s (dump 40 s, transfer 10 s, ")
