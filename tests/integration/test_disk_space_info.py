@@ -193,7 +193,7 @@ def test_the_guides_rule_can_be_chosen(seeded: Cluster, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({}, "Nothing to look at: give needs"),
+        ({}, "There is nothing to check. Set needs"),
         ({"side": "source"}, "With side 'source', database must be given too."),
         ({"side": "target", "database": "x"}, "On the target, give sizes"),
     ],

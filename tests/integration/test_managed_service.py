@@ -63,7 +63,7 @@ def test_nobody_is_a_superuser(migration: Migration) -> None:
     """Roles that are missing are made, and may own what is restored; all is verified, and nothing is done twice."""
     migration.succeed("--check")
     migration.succeed()
-    assert finding(migration, "rights")["message"].endswith(f"; the restore makes it one of couch2pg, {KEEPER}")
+    assert finding(migration, "rights")["message"].endswith(f"; the restore makes it a member of couch2pg, {KEEPER}")
     owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'm')"
     assert column(migration.target, owners, migration.database) == [seed.OWNER]
     # What only reads isn't the administrator's to be.

@@ -75,7 +75,7 @@ def test_the_source_itself_is_no_target(seeded: Cluster, place: dict[str, Any], 
     options = {"replace_existing": True, "login_host": "localhost"}
     found = look_at_target(place, seeded, DATABASE, facts, **options)
     assert failures(found) == ["other server"]
-    assert finding(found, "other server")["message"].startswith("Source and target are one and the same server (")
+    assert finding(found, "other server")["message"].startswith("Source and target are the same server (")
     assert "target database" not in {entry["name"] for entry in found["findings"]}
 
 
@@ -548,7 +548,7 @@ def test_a_job_of_another_migration_is_told(seeded: Cluster, place: dict[str, An
     with (folder / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = look(place, seeded, DATABASE)
-    assert "On this host run another (dump)" in finding(found, "other migrations")["message"]
+    assert "Other migrations are running on this host: another (dump)" in finding(found, "other migrations")["message"]
 
 
 def test_the_estimate_is_told(seeded: Cluster, place: dict[str, Any]) -> None:

@@ -45,11 +45,11 @@ def test_an_invalid_index_is_left_out(source_cluster: Cluster, fresh_database: F
     name = made(source_cluster, fresh_database(source_cluster), "invalid-index")
     with pytest.raises(psycopg2.errors.UniqueViolation):
         execute(source_cluster, "CREATE UNIQUE INDEX CONCURRENTLY i_id ON i (id)", name)
-    told = finding(look(place, source_cluster, name), "not carried over")
+    told = finding(look(place, source_cluster, name), "not copied")
     assert told["status"] == "warning"
     assert "the invalid indexes public.i_id, which pg_dump leaves out" in told["message"]
     execute(source_cluster, "DROP INDEX i_id", name)
-    assert finding(look(place, source_cluster, name), "not carried over")["status"] == "ok"
+    assert finding(look(place, source_cluster, name), "not copied")["status"] == "ok"
 
 
 def test_roles_that_only_grants_in_pg_catalog_name(

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Preflight on the source: the rarer things that the database holds, and what of all will not be carried over."""
+"""Preflight on the source: rarely used objects in the database, and what the migration will not copy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..postgres import catalog_use, collations, large_objects
 from ..postgres.connection import Session
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
 
-# What no run carries over, whatever the database holds.
+# What no migration copies.
 NEVER = (
     "passwords and logins of roles",
     "the server's configuration (postgresql.conf, pg_hba.conf)",
@@ -51,7 +51,7 @@ SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_index AS i JOIN 
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE NOT i.indisvalid AND c.relkind = 'i' AND {USER_SCHEMAS} ORDER BY 1
 """
-# A lock's room, for every session that can be.
+# The size of the server's lock table, and the number of locks that pg_dump needs.
 _LOCKS = """
 SELECT count(*) FILTER (WHERE c.relkind IN ('r', 'p', 'f')) AS tables, count(*) AS relations,
        current_setting('max_locks_per_transaction')::int AS for_each, current_setting('max_locks_per_transaction')::int
@@ -64,7 +64,7 @@ WHERE c.relkind IN ('r', 'p', 'f', 'i', 'I') AND n.nspname NOT IN ('pg_catalog',
 def examine(
     session: Session, findings: Findings, facts: dict[str, Any], schema: dict[str, dict[str, Any]], tables: Tables
 ) -> None:
-    """Findings, and the facts that the target's side compares with its own."""
+    """Add the findings, and the facts for the comparison on the target."""
     look = _Contents(session, findings, facts, schema)
     findings.attempt("row-level security", lambda: look.row_security(tables))
     findings.attempt("large objects", look.large_objects)
@@ -72,7 +72,7 @@ def examine(
     findings.attempt("contents", lambda: look.contents(tables))
     findings.attempt("schema public", look.public)
     findings.attempt("publications", look.publications)
-    findings.attempt("not carried over", look.not_carried_over)
+    findings.attempt("not copied", look.not_copied)
     findings.attempt("facts", look.gather)
 
 
@@ -92,7 +92,7 @@ class _Contents:
             forced = sorted(name for name in protected if self.schema["tables"][name]["force_row_security"])
             self.facts["forced_row_security"] = forced
             self.findings.ok(
-                "row-level security", f"on for {_some(protected)}; every row is read, the policies come along"
+                "row-level security", f"enabled for {_some(protected)}; all rows and the policies are copied"
             )
 
     def large_objects(self) -> None:
@@ -101,16 +101,14 @@ class _Contents:
         if hidden:
             raise MigrationError(
                 f"The role {self.session.settings.user!r} may not read {hidden} large objects. "
-                "Run as 'postgres' (login_user), or grant SELECT on them.",
+                "Set login_user to 'postgres', or grant SELECT on them.",
                 "not_readable",
             )
         if found:
-            self.findings.ok(
-                "large objects", f"{found}, carried over with owners, grants and a digest of their contents"
-            )
+            self.findings.ok("large objects", f"{found}, copied with owners, grants and a digest of their content")
 
     def locks(self) -> None:
-        """pg_dump locks every table, and to read one is to lock its indexes as well, all until the snapshot ends."""
+        """pg_dump locks every table until the snapshot ends, and reading a table also locks its indexes."""
         row = self.session.row(_LOCKS)
         if row["relations"] <= row["locks"]:
             return
@@ -139,26 +137,26 @@ class _Contents:
         }
         some = {name: number for name, number in counted.items() if number}
         text = ", ".join(f"{number} {name}" for name, number in some.items())
-        self.findings.ok("contents", f"carried over and compared: {text or 'nothing rare'}", **some)
+        self.findings.ok("contents", f"copied and compared: {text or 'no rarely used objects'}", **some)
         if counted["unlogged tables"]:
             names = sorted(table.key for table in tables.kept if table.unlogged)
             self.findings.warning(
                 "unlogged tables",
-                f"{_some(names)}: unlogged here and on the target, so a crash of a server empties them. "
-                "ALTER TABLE ... SET LOGGED if their rows matter.",
+                f"{_some(names)}: unlogged here and on the target, so a server crash empties them. "
+                "If their rows matter, run ALTER TABLE ... SET LOGGED.",
                 tables=names,
             )
         mappings = sorted(name for name, entry in self.schema["user_mappings"].items() if entry["options"])
         if mappings:
             self.findings.warning(
                 "user mappings",
-                f"The archive will hold the passwords of the user mappings {_some(mappings)}. Its files are for their "
-                "owner only; remove it when it is not needed any more.",
+                f"The archive will contain the passwords of the user mappings {_some(mappings)}. Only the owner can read its "
+                "files. Remove the archive when it is no longer needed.",
                 mappings=mappings,
             )
 
     def public(self) -> None:
-        """couch2pg makes its tables and views in this schema, and stops where it may not."""
+        """couch2pg creates its tables and views in this schema, and stops when it isn't allowed to."""
         found = self.session.rows(_COUCHDB)
         rights = self.session.rows(_CREATORS)
         if not found or not rights:
@@ -179,18 +177,18 @@ class _Contents:
         if names:
             self.findings.warning(
                 "publications",
-                f"{_some(names)} come along, their subscribers don't: until those are pointed at the target, and have "
-                "copied anew, they follow the source.",
+                f"{_some(names)} are copied, but their subscribers keep following the source until they are pointed at the "
+                "target and have copied the tables again.",
                 publications=names,
             )
 
-    def not_carried_over(self) -> None:
-        """Listed before the run, so that nothing is missed after it."""
+    def not_copied(self) -> None:
+        """List what is not copied, so that the operator can plan for it."""
         items = []
         subscriptions = [row["name"] for row in self.session.rows(_SUBSCRIPTIONS)]
         if subscriptions:
             items.append(
-                f"subscriptions {_some(subscriptions)} (the slot of each belongs to this server: make them anew on the target)"
+                f"subscriptions {_some(subscriptions)} (each has a slot that belongs to this server: create them again on the target)"
             )
         slots = [row["name"] for row in self.session.rows(_SLOTS)]
         if slots:
@@ -208,9 +206,9 @@ class _Contents:
             )
         text = "; ".join([*items, *NEVER])
         if items:
-            self.findings.warning("not carried over", f"Not carried over: {text}.", items=[*items, *NEVER])
+            self.findings.warning("not copied", f"Not copied: {text}.", items=[*items, *NEVER])
         else:
-            self.findings.ok("not carried over", text, items=list(NEVER))
+            self.findings.ok("not copied", text, items=list(NEVER))
 
     def gather(self) -> None:
         self.facts["catalog_columns"] = catalog_use.read(self.session)
@@ -222,7 +220,7 @@ class _Contents:
         self.facts["preload_libraries"] = [
             name.strip() for row in preload for name in (row["setting"] or "").split(",") if name.strip()
         ]
-        # What only a superuser can make, or own.
+        # Objects that only a superuser can create or own.
         self.facts["superuser_objects"] = [
             {"object": f"{word} {name}", "owner": entry["owner"]}
             for kind, word in (("event_triggers", "event trigger"), ("publications", "publication"))

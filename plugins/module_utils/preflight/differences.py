@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Preflight on the target: what is other there than on the source, in locale, extensions, roles, settings and catalogs."""
+"""Preflight on the target: differences from the source in locale, extensions, roles, settings and catalogs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FROM pg_catalog.pg_available_extensions AS e WHERE e.name = ANY(%s)
 
 
 class Differences:
-    """Checks of the target that compare it with the facts of the source. Each may raise MigrationError."""
+    """Checks that compare the target with the facts of the source. A check may raise MigrationError."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Differences:
         self.planned = RolePlan()
 
     def examine(self) -> None:
-        """Every check, each by its name."""
+        """Run every check."""
         if "roles" not in self.source:
-            # The source's own failure has been told.
+            # Preflight on the source has failed and has reported why.
             return
         for name, check in (
             ("locale", self._locale),
@@ -74,7 +74,7 @@ class Differences:
         if existing is not None and existing["encoding"] != wanted["encoding"]:
             raise MigrationError(
                 f"The target's database {existing['name']!r} has the encoding {existing['encoding']}, the source's "
-                f"{wanted['encoding']}. Drop the empty one, or create it with the source's encoding.",
+                f"{wanted['encoding']}. Drop the target's empty database, or create it with the source's encoding.",
                 "encoding",
             )
         if wanted["locale_provider"] != "c":
@@ -87,7 +87,7 @@ class Differences:
         self.findings.ok("locale", f"{wanted['encoding']}, {wanted['lc_collate']} is there")
 
     def _collation(self) -> None:
-        """Whether text sorts by the same rules: that depends on the version of the library that knows them."""
+        """Whether text sorts the same, which depends on the version of glibc or ICU."""
         sorting = self.source.get("sorting", {"collations": [], "text_partitions": []})
         different, unknown = [], []
         for row in sorting["collations"]:
@@ -95,7 +95,7 @@ class Differences:
             try:
                 here = collations.version_here(self.session, row["provider"], row["locale"])
             except MigrationError as error:
-                # The database's own is named by the check of the locale.
+                # The check of the locale reports the database's own collation.
                 if row["locale"] != (self.source["database"]["locale"] or self.source["database"]["lc_collate"]):
                     raise
                 unknown.append(f"{row['locale']} ({error.code})")
@@ -106,27 +106,27 @@ class Differences:
                 different.append(f"{row['locale']} ({library} {row['version']} on the source, {here} here)")
         partitions = sorting["text_partitions"]
         bounds = (
-            f" Rows of {', '.join(partitions[:SHOWN])} may belong to other partitions: pg_restore would say so."
+            f" Rows of {', '.join(partitions[:SHOWN])} may belong to other partitions; pg_restore would report that."
             if partitions
             else ""
         )
         if different:
             self.findings.warning(
                 "collation",
-                f"Text may sort otherwise by {'; '.join(different)}. All indexes are built anew here, so they are right; "
-                f"look at reports that depend on the order.{bounds}",
+                f"Text may sort differently with {'; '.join(different)}. The restore builds all indexes, so they are correct. "
+                f"Check reports that depend on the order.{bounds}",
                 collations=different,
                 partitions=partitions,
             )
         elif unknown:
             self.findings.warning(
                 "collation",
-                f"Whether text sorts the same by {', '.join(unknown)} can't be known. All indexes are built anew here, "
-                f"so they are right.{bounds}",
+                f"Whether text sorts the same with {', '.join(unknown)} is unknown. The restore builds all indexes, "
+                f"so they are correct.{bounds}",
                 collations=unknown,
             )
         else:
-            self.findings.ok("collation", "text sorts by the same rules")
+            self.findings.ok("collation", "text sorts the same")
 
     def _extensions(self) -> None:
         wanted: dict[str, str] = self.source.get("extensions", {})
@@ -135,24 +135,24 @@ class Differences:
         unknown = sorted(set(chosen) - set(wanted))
         if unknown:
             raise MigrationError(
-                f"extension_versions names {', '.join(unknown)}, which the source's database doesn't have. Check the names.",
+                f"extension_versions contains {', '.join(unknown)}, which the source's database doesn't have. Check the names.",
                 "extension_versions",
             )
         missing = sorted(set(wanted) - set(available))
         if missing:
             raise MigrationError(
-                f"The target's server lacks the extension {', '.join(missing)}: install its package there.",
+                f"The target's server lacks the extension {', '.join(missing)}. Install its package there.",
                 "extension_missing",
                 extensions=missing,
             )
-        problems, told, codes = [], [], []
+        problems, fine, codes = [], [], []
         for name, version in sorted(wanted.items()):
             found = available[name]
             here = str(chosen.get(name, found["version"]))
             if here not in found["versions"]:
                 codes.append("extension_version")
                 problems.append(
-                    f"The target's server can't make {name} {here}, which extension_versions asks for; it has "
+                    f"The target's server doesn't have {name} {here}, which extension_versions requests; it has "
                     f"{', '.join(sorted(found['versions'], key=catalog_use.number))}. Install the package of that version."
                 )
             elif name not in chosen and catalog_use.number(here) < catalog_use.number(version):
@@ -168,10 +168,10 @@ class Differences:
                     "template1 of the target."
                 )
             else:
-                told.append(f"{name} {version}" + (f" becomes {here}" if here != version else ""))
+                fine.append(f"{name} {version}" + (f" becomes {here}" if here != version else ""))
         if problems:
             raise MigrationError(" ".join(problems), codes[0], problems=problems)
-        self.findings.ok("extensions", f"available: {', '.join(told) or 'none needed'}")
+        self.findings.ok("extensions", f"available: {', '.join(fine) or 'none needed'}")
 
     def _roles(self) -> None:
         wanted = self.source["roles"]
@@ -183,32 +183,32 @@ class Differences:
         if renamed:
             self.findings.warning(
                 "renamed roles",
-                f"{', '.join(renamed)}, in this database only. A password doesn't come along, and an MD5 hash would not "
-                "fit another name: set it on the target, and put the name into couch2pg's and the dashboards' settings.",
+                f"{', '.join(renamed)}, in this database only. The password is not copied: set it on the target, and change "
+                "the name in couch2pg's and the dashboards' settings.",
                 moves=planned.moves,
             )
         if planned.revoked:
             self.findings.warning(
                 "revoked roles",
-                f"The target lacks {', '.join(planned.revoked)}: what they may do here is revoked, and their policies go.",
+                f"The target lacks {', '.join(planned.revoked)}: their privileges and policies are removed from the copy.",
                 roles=planned.revoked,
             )
         if planned.kept:
             self.findings.warning(
                 "roles",
-                f"The target lacks {', '.join(planned.kept)}: created without login by the restore. "
-                "Give them login and password before somebody needs them.",
+                f"The target lacks {', '.join(planned.kept)}: the restore creates them without login. "
+                "Give them LOGIN and a password before they are needed.",
                 roles=planned.kept,
             )
         else:
-            self.findings.ok("roles", "every role that the database needs is there")
+            self.findings.ok("roles", "every role that the database needs exists")
         lacking = role_plan.lacking(self.session, wanted, planned)
         if lacking:
             more = f" and {len(lacking) - SHOWN} more, see the details" if len(lacking) > SHOWN else ""
             self.findings.warning(
                 "properties of roles",
-                f"Not carried over, as it would matter to the whole server: {'; '.join(lacking[:SHOWN])}{more}. "
-                "Run it on the target where it is needed.",
+                f"Not copied, because they affect the whole server: {'; '.join(lacking[:SHOWN])}{more}. "
+                "Run these statements on the target if they are needed.",
                 statements=lacking,
             )
 
@@ -224,10 +224,10 @@ class Differences:
                 f"{user!r} may not create databases on the target. Use 'postgres' (login_user), or grant it CREATEDB.",
                 "rights",
             )
-        # The empty database lends its owner, and is renamed.
+        # An existing empty database determines the owner, and is renamed.
         database = find_database(self.session, self.settings.database) or self.source["database"]
         acted = {*self.source["acted_for"], database["owner"]}
-        # Who has created a role is its administrator from PostgreSQL 16 on, and may still not act for it.
+        # From PostgreSQL 16 on, the creator of a role has ADMIN on it, but not SET.
         acts = "SET" if self.session.version >= SET_PRIVILEGE_SINCE else "MEMBER"
         there = self.session.rows(
             "SELECT rolname AS name, pg_catalog.pg_has_role(current_user, oid, 'USAGE') "
@@ -235,25 +235,25 @@ class Differences:
             "FROM pg_catalog.pg_roles WHERE rolname = ANY(%s) ORDER BY rolname",
             [acts, [self.planned.moves.get(name) or name for name in acted]],
         )
-        strangers = [row["name"] for row in there if not row["member"]]
-        if strangers:
+        missing = [row["name"] for row in there if not row["member"]]
+        if missing:
             raise MigrationError(
-                f"{user!r} may not give objects to {', '.join(strangers)} on the target, or set its defaults. "
-                f"Use 'postgres' (login_user), or make it a member (GRANT {strangers[0]} TO {user}).",
+                f"{user!r} may not give objects to {', '.join(missing)} on the target, or set its defaults. "
+                f"Use 'postgres' (login_user), or make it a member (GRANT {missing[0]} TO {user}).",
                 "rights",
-                roles=strangers,
+                roles=missing,
             )
         self._check_needs_no_superuser(user)
         made = role_plan.made_of(self.planned, acted)
-        becomes = f"; the restore makes it one of {', '.join(made)}" if made else ""
+        becomes = f"; the restore makes it a member of {', '.join(made)}" if made else ""
         self.findings.ok("rights", f"{user!r} may create databases and is a member of every owner{becomes}")
 
     def _check_needs_no_superuser(self, user: str) -> None:
         objects = [entry["object"] for entry in self.source.get("superuser_objects", [])]
         if objects:
             raise MigrationError(
-                f"Only a superuser can make {', '.join(objects[:SHOWN])}, and {user!r} is none on the target. "
-                "Use 'postgres' (login_user), or drop them on the source if nobody needs them.",
+                f"Only a superuser can create {', '.join(objects[:SHOWN])}, and {user!r} is not one on the target. "
+                "Use 'postgres' (login_user), or drop them on the source if they are not needed.",
                 "rights",
                 objects=objects,
             )
@@ -262,20 +262,20 @@ class Differences:
         if forced and not bypass:
             raise MigrationError(
                 f"Row-level security, forced for owners too, would hide rows of {', '.join(forced[:SHOWN])} from {user!r}. "
-                "Use 'postgres' (login_user), or give it BYPASSRLS on the target.",
+                "Use 'postgres' (login_user), or grant the role BYPASSRLS on the target.",
                 "rights",
                 tables=forced,
             )
 
     def _check_superusers(self) -> None:
-        """An event trigger, or a publication of everything, must be owned by a superuser here, too."""
+        """The owner of an event trigger, or of a publication FOR ALL TABLES, must be a superuser here too."""
         for entry in self.source.get("superuser_objects", []):
             owner = self.planned.moves.get(entry["owner"]) or entry["owner"]
             if not self.session.rows(
                 "SELECT 1 AS one FROM pg_catalog.pg_roles WHERE rolname = %s AND rolsuper", [owner]
             ):
                 raise MigrationError(
-                    f"The {entry['object']} belongs to {owner!r}, which is no superuser on the target, as it must be. "
+                    f"The {entry['object']} belongs to {owner!r}, which must be a superuser on the target and is not. "
                     f"Make it one there (CREATE ROLE or ALTER ROLE {owner} SUPERUSER), or give it to postgres on the source.",
                     "superuser_needed",
                     **entry,
@@ -324,7 +324,7 @@ class Differences:
     def _settings(self) -> None:
         database = self.source["database"]
         if find_database(self.session, self.settings.database) is not None:
-            # The empty one lends its own.
+            # The existing empty database keeps its settings.
             return
         wanted = list(database["settings"] or [])
         wanted += [setting for settings in (database["role_settings"] or {}).values() for setting in settings]
@@ -333,12 +333,12 @@ class Differences:
             why = "; ".join(f"{setting} ({reason.rstrip('.')})" for setting, reason in refused.items())
             self.findings.warning(
                 "settings",
-                f"Not carried over, because the target's server refuses them: settings of the database {why}. "
-                "See whether something there takes their place.",
+                f"Not copied, because the target's server refuses them: settings of the database {why}. "
+                "Check whether the target has a replacement.",
                 settings=refused,
             )
         elif wanted:
-            self.findings.ok("settings", f"{len(wanted)} settings of the database, all known here")
+            self.findings.ok("settings", f"{len(wanted)} settings of the database, all supported here")
 
     def _catalogs(self) -> None:
         used = self.source.get("catalog_columns", [])
@@ -412,13 +412,13 @@ class Differences:
         if used and self.options["tablespaces"] == "default":
             self.findings.warning(
                 "tablespaces",
-                f"Not carried over: the tablespaces {', '.join(sorted(used))}; all goes into the target's default one.",
+                f"Not copied: the tablespaces {', '.join(sorted(used))}; everything goes into the target's default tablespace.",
                 tablespaces=sorted(used),
             )
         elif missing:
             raise MigrationError(
                 f"The target's server lacks the tablespace {', '.join(missing)}, where the source keeps tables or indexes. "
-                "Create it there (CREATE TABLESPACE ... LOCATION ...), or put all into the default one "
+                "Create it there (CREATE TABLESPACE ... LOCATION ...), or use the default tablespace for everything "
                 "(couch2pg_tablespaces: default).",
                 "tablespace_missing",
                 tablespaces=missing,

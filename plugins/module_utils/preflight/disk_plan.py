@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The disk plan: what a run needs on each file system of a host, held against what is free there.
+"""The disk plan: compare the space that a migration needs on each file system of a host with the free space.
 
-Needs come from measured sizes. Each file system counts once, whichever and however many uses share it.
+The needs come from measured sizes. Uses that share a file system are added up.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from ..postgres.server_folders import ServerFolders
 
 RULES = ("measured", "guide")
 GUIDE_FACTOR = 3
-# Estimates are rounded up by these.
+# Safety factors for estimates.
 ARCHIVE_MARGIN = 1.15
 DATA_MARGIN = 1.1
-# WAL of a restore: the rows and indexes once, with some overhead.
+# WAL of a restore, relative to rows and indexes.
 WAL_SHARE = 1.2
-# What PostgreSQL and others write anyway, and the evidence beside an archive.
+# State files, logs, and the evidence of an archive.
 STATE_BYTES = 64 * 1024 * 1024
-# pg_dump's tar buffers each table in a file that tmpfile() makes: in /tmp, whatever TMPDIR says.
+# For tar, pg_dump buffers each table in a tmpfile(), which is in /tmp even if TMPDIR is set.
 TMPFILE_FOLDER = Path("/tmp")
 
 _SIZES = """
@@ -64,7 +64,7 @@ FROM pg_catalog.pg_settings WHERE name IN ('max_wal_size', 'wal_keep_size')
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes and files that a use will add below ``path``; ``present`` of them are there from an earlier attempt."""
+    """Bytes and files that a use needs below ``path``; ``present`` bytes exist from an earlier attempt."""
 
     path: str
     use: str
@@ -74,14 +74,14 @@ class Need:
 
     @property
     def missing(self) -> int:
-        """Bytes that are still to come."""
+        """Bytes that will be added."""
         return max(0, self.bytes - self.present)
 
 
 def judge(needs: Iterable[Need], find: Callable[[Path], FileSystem] = locate) -> list[dict[str, Any]]:
-    """What is needed, free and left over on each file system, once each, in the order of the needs.
+    """The needed, free and remaining space of each file system, in the order of the needs.
 
-    Two needs of one use below one path are the same bytes, and count once.
+    Two needs with the same use and path are the same bytes and count once.
     """
     unique = {(need.path, need.use): need for need in needs}
     groups: dict[int, list[Need]] = {}
@@ -119,7 +119,7 @@ def check(file_system: dict[str, Any]) -> None:
         raise MigrationError(
             f"The file system {place} is {-file_system['left_over']} bytes short: {file_system['needed']} "
             f"({amount(file_system['needed'], 'bytes')}) are needed for {uses}, {file_system['free']} "
-            f"({amount(file_system['free'], 'bytes')}) are free. Free space there, choose another folder, or make it larger.",
+            f"({amount(file_system['free'], 'bytes')}) are free. Free disk space there, choose another folder, or enlarge it.",
             "disk_full",
             **file_system,
         )
@@ -132,7 +132,7 @@ def check(file_system: dict[str, Any]) -> None:
 
 
 def measure(session: Session, tables: Tables) -> dict[str, Any]:
-    """Sizes of the session's database, and of the archive it will make; what ``needs_of_*`` go by."""
+    """Sizes of the session's database and its estimated archive, for ``needs_on_source`` and ``needs_on_target``."""
     sizes = session.row(_SIZES)
     return dict(
         sizes,
@@ -147,7 +147,7 @@ def measure(session: Session, tables: Tables) -> dict[str, Any]:
 
 
 def needs_on_source(sizes: dict[str, Any], options: dict[str, Any]) -> list[Need]:
-    """The archive, and the buffer of a tar."""
+    """The needs on the source: the archive, and for tar pg_dump's buffer."""
     needs = [_archive(sizes, options), Need(options["state_dir"], "state and log", STATE_BYTES, 100)]
     if options["format"] == "tar":
         largest = int(sizes["archive"]["largest_text_bytes"] * ARCHIVE_MARGIN)
@@ -158,9 +158,9 @@ def needs_on_source(sizes: dict[str, Any], options: dict[str, Any]) -> list[Need
 def needs_on_target(
     sizes: dict[str, Any], options: dict[str, Any], folders: ServerFolders, wal_limit: int, present: int
 ) -> list[Need]:
-    """The archive where it is transferred, the unpacked tar, and what the server writes (where that can be seen).
+    """The needs on the target: the transferred archive, the decompressed tar, and the server's files if it is on this host.
 
-    ``present`` are the bytes of the half-done database that the restore will drop.
+    present: bytes of the incomplete database that the restore will drop.
     """
     needs = [Need(options["state_dir"], "state and log", STATE_BYTES, 100)]
     if options["archive_here"]:
@@ -174,19 +174,19 @@ def needs_on_target(
     elsewhere = {
         name: int(size * DATA_MARGIN) for name, size in sizes["tablespaces"].items() if name in folders.tablespaces
     }
-    # Three files for a relation: its main fork, its free space map and its visibility map.
+    # Three files per relation: main fork, free space map, visibility map.
     files = 3 * sizes["relations"]
     needs.append(Need(str(folders.data), "database", max(0, data - sum(elsewhere.values())), files, present))
     needs += [Need(str(folders.tablespaces[name]), f"tablespace {name}", size) for name, size in elsewhere.items()]
     needs.append(Need(str(folders.wal), "WAL", min(wal_limit, int(data * WAL_SHARE)), 10))
-    # At once: as many index builds as there are workers, or the copy that REFRESH ... CONCURRENTLY compares with.
+    # The peak of either parallel index builds, one per worker, or the copy that REFRESH ... CONCURRENTLY creates.
     temporary = max(sum(sizes["largest_indexes"][: max(1, options.get("jobs", 2))]), sizes["largest_matview"])
     needs.append(Need(str(folders.temporary[0]), "temporary files", temporary, 100))
     return needs
 
 
 def needs_by_guide(database_bytes: int, side: str, staging_dir: str, data: Path | None) -> list[Need]:
-    """What the manual guide asks for: three times the database, on either server."""
+    """The needs according to the manual guide: three times the database on each server."""
     if side == "target" and data is not None:
         return [
             Need(staging_dir, "guide: dump and its compressed copy", (GUIDE_FACTOR - 1) * database_bytes),
@@ -196,7 +196,7 @@ def needs_by_guide(database_bytes: int, side: str, staging_dir: str, data: Path 
 
 
 def examine(session: Session, options: dict[str, Any]) -> dict[str, Any]:
-    """The whole plan of ``options['side']``, by ``options['rule']``, given ``options['sizes']`` of the source."""
+    """The disk plan of ``options['side']`` by ``options['rule']``; ``options['sizes']``: the source's ``measure``."""
     side, sizes = options["side"], options["sizes"]
     folders = server_folders.find(session) if side == "target" else ServerFolders()
     if side == "target":
@@ -218,9 +218,9 @@ def examine(session: Session, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_database(options: dict[str, Any]) -> dict[str, Any]:
-    """The plan of explicit ``needs``, and of the guide's rule when ``database_bytes`` says how large the database is.
+    """The disk plan of explicit ``needs``, and of the guide's rule when ``database_bytes`` is given.
 
-    Raises MigrationError ``option_missing`` when neither is given.
+    Raises MigrationError ``option_missing`` when both are missing.
     """
     size = options["database_bytes"]
     needs = [Need(**need) for need in options["needs"]]
@@ -228,7 +228,7 @@ def without_database(options: dict[str, Any]) -> dict[str, Any]:
         needs += needs_by_guide(size, options["side"] or "source", options["staging_dir"], None)
     if not needs:
         raise MigrationError(
-            "Nothing to look at: give needs, or side and database, or database_bytes with rule 'guide'.",
+            "There is nothing to check. Set needs, or side and database, or database_bytes with rule 'guide'.",
             "option_missing",
         )
     return {
@@ -244,13 +244,13 @@ def without_database(options: dict[str, Any]) -> dict[str, Any]:
 def _archive(sizes: dict[str, Any], options: dict[str, Any]) -> Need:
     size = archive_bytes(sizes["archive"], options["format"], options["compression"]) + sizes["large_objects"]
     final = expand(options["staging_dir"]) / options["migration_id"]
-    # A half-done one is redone in its place, a finished one is not repeated.
+    # An incomplete archive is replaced in place, a complete one is not written again.
     present = folder_bytes(final) + folder_bytes(layout.partial_folder(final))
     return Need(options["staging_dir"], "archive", int(size * ARCHIVE_MARGIN), sizes["table_count"] + 10, present)
 
 
 def _needs_of_neighbour(options: dict[str, Any]) -> list[Need]:
-    """What the source will write on this very machine, when both servers share it."""
+    """The source's needs, if both servers are on this machine."""
     if not options["sizes"]["machine"] or options["sizes"]["machine"] != file_systems.machine():
         return []
     return [
@@ -260,7 +260,7 @@ def _needs_of_neighbour(options: dict[str, Any]) -> list[Need]:
 
 
 def _half_done(session: Session, options: dict[str, Any]) -> int:
-    """Bytes of the database that the restore makes afresh, when an earlier attempt left one."""
+    """Bytes of an earlier attempt's database, which the restore will replace."""
     if find_database(session, options["incoming"]) is None:
         return 0
     return int(session.value("SELECT pg_catalog.pg_database_size(%s)", [options["incoming"]]))

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Facts of a server and one of its databases, as a report: versions, settings, sizes, owners, roles, matviews."""
+"""Facts about a server and one of its databases: versions, settings, sizes, owners, roles, matviews."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..postgres.objects import Objects, read_objects, roles_named
 from ..postgres.privileges import grantee
 from ..postgres.relations import EXTENSION_MEMBER, USER_SCHEMAS, list_tables
 
-# What decides how fast and how safely a database is dumped or restored, and what a new server should have too.
+# Settings that affect the speed and safety of dump and restore, or that a new server should have too.
 SETTINGS = (
     "autovacuum",
     "block_size",
@@ -46,7 +46,7 @@ SETTINGS = (
     "work_mem",
 )
 
-# Through pg_settings, which leaves out what is hidden from this role.
+# pg_settings omits settings that are hidden from this role.
 _SETTINGS = """
 SELECT name, pg_catalog.current_setting(name) AS value FROM pg_catalog.pg_settings WHERE name = ANY(%s) ORDER BY name
 """
@@ -103,7 +103,7 @@ SELECT x.extname AS name, x.extversion AS version, n.nspname AS schema
 FROM pg_catalog.pg_extension AS x JOIN pg_catalog.pg_namespace AS n ON n.oid = x.extnamespace ORDER BY x.extname
 """
 
-# What collations the columns of tables and matviews use beside the database's own.
+# Collations of columns other than the database's default.
 _COLLATIONS = f"""
 SELECT DISTINCT cn.nspname AS schema, o.collname AS name, o.collprovider::text AS provider,
        o.collcollate AS lc_collate, o.collversion AS version,
@@ -119,7 +119,7 @@ ORDER BY 1, 2
 
 
 def collect(session: Session) -> dict[str, Any]:
-    """Everything about the session's server and database; sizes are bytes."""
+    """All facts about the session's server and database; sizes are in bytes."""
     name = session.settings.database
     properties = find_database(session, name)
     if properties is None:
@@ -144,12 +144,12 @@ def collect(session: Session) -> dict[str, Any]:
 
 
 def _settings(session: Session) -> dict[str, str]:
-    """Selected settings as SHOW prints them; those that are hidden from this role are missing."""
+    """The values of SETTINGS as SHOW prints them, without those that are hidden from this role."""
     return {row["name"]: row["value"] for row in session.rows(_SETTINGS, [list(SETTINGS)])}
 
 
 def _available_extensions(session: Session) -> dict[str, str] | None:
-    """What could be installed, with its version; None when the server can't read one of its own control files."""
+    """Available extensions with their versions; None when the server can't read an extension's control file."""
     try:
         found = session.rows(
             "SELECT name, default_version AS version FROM pg_catalog.pg_available_extensions ORDER BY name"
@@ -162,7 +162,7 @@ def _available_extensions(session: Session) -> dict[str, str] | None:
 
 
 def _databases(session: Session) -> list[dict[str, Any]]:
-    """Every database with its size, which is None where this role may not connect."""
+    """Every database with its size in bytes, None if this role may not connect to it."""
     sizes = {
         row["name"]: row["bytes"]
         for row in session.rows(
@@ -217,7 +217,7 @@ def _matviews(session: Session) -> list[dict[str, Any]]:
 
 
 def _owners_and_grants(objects: Objects) -> list[dict[str, Any]]:
-    """Who owns each object, and who was granted what on it."""
+    """The owner and grants of each object."""
     return [
         {
             "kind": kind,
@@ -232,7 +232,7 @@ def _owners_and_grants(objects: Objects) -> list[dict[str, Any]]:
 
 
 def _roles_involved(session: Session, objects: Objects, properties: dict[str, Any]) -> set[str]:
-    """Roles that own something in the database, were granted something, or have settings of their own in it."""
+    """Roles that own something in the database, have grants, or have settings for it."""
     names = roles_named(session, objects) | {properties["owner"]}
     names.update(grantee(text) for text in properties["grants"])
     names.update(properties["role_settings"] or {})

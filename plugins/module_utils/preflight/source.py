@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Preflight on the source: can it be dumped, and what must the target know of it? Everything is only read."""
+"""Preflight on the source: check whether it can be dumped, and collect facts for the target. Read-only."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from . import contents as preflight_contents
 from . import disk_plan
 
 OLDEST = 10
-# Bytes of tables in a second, of the whole way: what two cores with a good disk did, and a third of it.
+# Bytes of tables per second for dump, restore and verification together: measured with two cores and a fast disk, and a third of it.
 FAST, SLOW = 45e6, 15e6
 
 
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
-    """Every finding, and the facts for the target's side (as far as they could be had)."""
+    """All findings, and the facts for the target as far as they could be collected."""
     findings = Findings()
     facts: dict[str, Any] = {}
     check_folders(findings, options)
@@ -47,14 +47,14 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Find
 
 
 def check_folders(findings: Findings, options: dict[str, Any]) -> None:
-    """The folders that this host will write into."""
+    """Check the folders that this host will write into."""
     for name, option in (("state folder", "state_dir"), ("staging folder", "staging_dir")):
         findings.ask(name, partial(_writable, options[option]), lambda path: f"{path} can be written")
     findings.attempt("other migrations", lambda: _other_migrations(findings, options))
 
 
 def _other_migrations(findings: Findings, options: dict[str, Any]) -> None:
-    """Jobs of other migrations that run on this host take their part of it."""
+    """Warn about running jobs of other migrations, which use the host's resources."""
     running = [
         f"{folder.parents[1].name} ({folder.name})"
         for folder in sorted(expand(options["state_dir"]).glob("*/jobs/*"))
@@ -63,7 +63,7 @@ def _other_migrations(findings: Findings, options: dict[str, Any]) -> None:
     if running:
         findings.warning(
             "other migrations",
-            f"On this host run {', '.join(running)}: both will be slower, and need disk space of their own.",
+            f"Other migrations are running on this host: {', '.join(running)}. Both will be slower, and both need disk space.",
         )
 
 
@@ -108,7 +108,7 @@ class _Source:
         if facts["major"] < OLDEST:
             self.findings.failure(
                 "server version",
-                f"The source is PostgreSQL {facts['version']}; {OLDEST} is the oldest that is supported. "
+                f"The source is PostgreSQL {facts['version']}, and {OLDEST} is the oldest supported version. "
                 "Upgrade it first, or dump by hand.",
             )
             return
@@ -116,8 +116,8 @@ class _Source:
         if facts["standby"]:
             self.findings.warning(
                 "standby",
-                "The source is a standby: long queries can be cancelled by its replication. "
-                "Use the primary, or set hot_standby_feedback for the time of the dump.",
+                "The source is a standby: its replication can cancel long queries. "
+                "Use the primary, or set hot_standby_feedback during the dump.",
             )
 
     def _pg_dump(self) -> programs.Program:
@@ -132,14 +132,14 @@ class _Source:
         name = self.session.settings.database
         properties = find_database(self.session, name)
         if properties is None:
-            raise MigrationError(f"There is no database {name!r} on the source: check the name.", "database_missing")
+            raise MigrationError(f"The source has no database {name!r}. Check the name.", "database_missing")
         properties["bytes"] = database_size(self.session, name)
         self.facts["database"] = properties
         self.facts["extensions"] = extension_versions.installed_versions(self.session)
         if properties["encoding"] == "SQL_ASCII":
             self.findings.failure(
                 "encoding",
-                f"The source's database {name!r} has the encoding SQL_ASCII, so nobody knows what its bytes mean, and "
+                f"The source's database {name!r} has the encoding SQL_ASCII, so the meaning of its bytes is unknown and "
                 "digests can't be compared. Convert it into a UTF8 database first.",
             )
         else:
@@ -152,7 +152,7 @@ class _Source:
         find.ask("rights", lambda: check_readable(tables.kept, user), lambda _none: f"{user!r} may read every table")
         if tables.left_out:
             names = ", ".join(f"{entry['table']} ({entry['reason']})" for entry in tables.left_out[:5])
-            find.warning("left out", f"Not carried over: {names}", tables=tables.left_out)
+            find.warning("left out", f"Not copied: {names}", tables=tables.left_out)
         find.attempt("disk", lambda: self._disk(tables))
 
         if self.schema:
@@ -166,7 +166,7 @@ class _Source:
         sizes = disk_plan.measure(self.session, tables)
         self.facts["sizes"] = sizes
         report = disk_plan.examine(self.session, dict(self.options, side="source", sizes=sizes))
-        # For a target on this very machine, whose disks must hold both.
+        # For a target on the same machine, whose disks must hold both.
         self.facts["needs"] = report["needs"]
         report_disk(self.findings, report)
         archive = next((need["bytes"] for need in report["needs"] if need["use"] == "archive"), 0)
@@ -195,8 +195,8 @@ class _Source:
             who = "; ".join(f"{', '.join(found[:5])} (of {group})" for group, found in sorted(members.items()))
             self.findings.warning(
                 "members of roles",
-                f"Not carried over, because nothing here names them: the members {who}. Create them on the target "
-                "where they are needed, and grant them their groups.",
+                f"Not copied, because nothing in the database refers to them: the members {who}. Create them on the target "
+                "if they are needed, and grant them their groups.",
                 members=members,
             )
 
@@ -204,13 +204,13 @@ class _Source:
         matviews = read_graph(self.session)
         self.facts["matviews"] = [matview.key for matview in matviews]
         refresher = self._refresher()
-        reasons = {matview.key: _sickness(matview, refresher) for matview in matviews}
+        reasons = {matview.key: _problem(matview, refresher) for matview in matviews}
         sick = [f"{key} ({reason})" for key, reason in reasons.items() if reason]
         if sick:
             self.findings.warning(
                 "materialized views",
-                f"refresh_matviews() can't refresh {', '.join(sick[:5])}; couch2pg stops there on the source already. "
-                "Mend them, or drop them if nobody needs them.",
+                f"refresh_matviews() can't refresh {', '.join(sick[:5])}, so couch2pg already fails there on the source. "
+                "Fix them, or drop them if they are not needed.",
                 matviews=sick,
             )
         else:
@@ -219,7 +219,7 @@ class _Source:
         self.facts["hazards"] = [hazard.as_dict() for hazard in found]
 
     def _refresher(self) -> str:
-        """Who owns ``refresh_matviews()``, and so must own every materialized view; empty where there is no such function."""
+        """The owner of ``refresh_matviews()``, who must own every materialized view; empty when there is no such function."""
         owners = self.session.rows(
             "SELECT pg_catalog.pg_get_userbyid(proowner) AS owner FROM pg_catalog.pg_proc "
             "WHERE proname = 'refresh_matviews' AND pronargs = 0"
@@ -242,7 +242,7 @@ class _Source:
                 )
 
 
-def _sickness(matview: Matview, refresher: str) -> str:
+def _problem(matview: Matview, refresher: str) -> str:
     if not matview.populated:
         return "not populated"
     if not matview.has_unique_index:
@@ -253,14 +253,14 @@ def _sickness(matview: Matview, refresher: str) -> str:
 
 
 def report_disk(findings: Findings, report: dict[str, Any]) -> None:
-    """The disk plan as findings: one for each file system, one for what can't be seen."""
+    """The disk plan as findings: one for each file system, and one for each unknown one."""
     for place in report["file_systems"]:
         name = f"disk {place['mount_point']}"
         findings.attempt(name, partial(_report_place, findings, name, place))
     for name in report["unknown"]:
         findings.warning(
             f"disk of {name}",
-            f"The file system of the {name} can't be seen from here: {report['unknown_reason']}. Look at its free space.",
+            f"The free space of the {name} is unknown: {report['unknown_reason']}. Check it yourself.",
         )
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Preflight on the target: can it hold what the source has, under the name it shall bear? Everything is only read."""
+"""Preflight on the target: check whether the database can be restored and promoted here. Only a scratch database is written."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .differences import Differences
 from .source import check_folders, report_disk
 
 OLDEST = 13
-# Without these the schema can't be restored at all; each has told why.
+# Checks whose failure prevents restoring the schema.
 NEEDED = ("pg_restore", "pooler", "server version", "names", "locale", "extensions", "roles", "rights", "tablespaces")
 
 
 def examine(
     settings: ConnectionSettings, options: dict[str, Any], source: dict[str, Any]
 ) -> tuple[Findings, dict[str, Any]]:
-    """Every finding, and facts of the target. ``source`` has the facts of the source; empty, what needs them is left out."""
+    """All findings, and facts of the target. ``source``: the source's facts; when empty, the checks that need them are skipped."""
     findings = Findings()
     facts: dict[str, Any] = {}
     check_folders(findings, options)
@@ -77,8 +77,8 @@ class _Target:
         if self._is_the_source():
             find.failure(
                 "other server",
-                f"Source and target are one and the same server ({self.settings.place}): the target would be built "
-                "over what it was made from. Correct couch2pg_login_host, _port and _unix_socket of each host.",
+                f"Source and target are the same server ({self.settings.place}). "
+                "Correct couch2pg_login_host, _port and _unix_socket of each host.",
             )
             return
         find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
@@ -122,11 +122,11 @@ class _Target:
         elif version < theirs:
             self.findings.failure(
                 "server version",
-                f"The target is PostgreSQL {version}, older than the source ({theirs}): a database can't go back. "
+                f"The target is PostgreSQL {version}, older than the source ({theirs}), and a downgrade is not possible. "
                 f"Install PostgreSQL {theirs} or newer on the target.",
             )
         elif facts["standby"]:
-            self.findings.failure("server version", "The target is a standby, which can't be written. Use its primary.")
+            self.findings.failure("server version", "The target is a standby, which is read-only. Use its primary.")
         else:
             self.findings.ok("server version", f"PostgreSQL {facts['version']}")
 
@@ -141,7 +141,7 @@ class _Target:
         reversed_ = already_reversed(self.settings, self.state)
         if reversed_ is not None:
             raise MigrationError(
-                f"The migration {self.state.name!r} was rolled back; what it had moved is kept as {reversed_['kept_as']!r}. To migrate "
+                f"The migration {self.state.name!r} was rolled back, and its database is kept as {reversed_['kept_as']!r}. To migrate "
                 "again, set couch2pg_migration_id to another name.",
                 "rolled_back",
             )
@@ -161,7 +161,7 @@ class _Target:
         with Session(self.settings) as session:
             empty = is_empty(session)
         if empty:
-            self.findings.ok("target database", f"{name!r} is empty, and lends its owner, settings and grants")
+            self.findings.ok("target database", f"{name!r} is empty; its owner, settings and grants are kept")
         elif replace:
             self.findings.warning(
                 "target database", f"{name!r} is not empty and will be kept as {name}_replaced_<time>."
@@ -169,8 +169,8 @@ class _Target:
         else:
             self.findings.warning(
                 "target database",
-                f"{name!r} is not empty. The rehearsal leaves it alone; the migration itself will refuse it, unless "
-                "couch2pg_replace_existing allows to keep it aside under another name.",
+                f"{name!r} is not empty. The rehearsal doesn't change it. The migration will refuse it, unless "
+                "couch2pg_replace_existing allows renaming it.",
             )
         connected = other_sessions(self.session, name)
         if connected:
@@ -190,7 +190,7 @@ class _Target:
             return
         raise MigrationError(
             f"The target already has a database {name!r}, and this migration didn't make it. "
-            "Rename or drop it if nobody needs it, then run again.",
+            "Rename it, or drop it if it is not needed, then run again.",
             "incoming_exists",
         )
 

@@ -58,7 +58,7 @@ def check_own(session: Session, state: Path, identity: str, name: str) -> bool:
     if read_json(state / INTENT) != {"identity": identity, "name": name}:
         raise MigrationError(
             f"The target already has a database {name!r}, and this migration didn't make it. "
-            "Rename or drop it if nobody needs it, then run again.",
+            "Rename it, or drop it if it is not needed, then run again.",
             "incoming_exists",
             database=name,
         )
