@@ -20,7 +20,7 @@ options:
     choices: [target, source]
   remembered:
     description:
-      - What was changed, as RV(packed) or M(cht.couch2pg.cutover_memory) returned it.
+      - What was changed, as RV(packed) or RV(cht.couch2pg.record#module:way_back) has it.
       - For O(side=target), what an interrupted run had begun to change, and nobody has seen to work.
     type: list
     elements: str

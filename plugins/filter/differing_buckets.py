@@ -17,7 +17,7 @@ short_description: Find the buckets in which two databases hold different docume
 version_added: 0.1.0
 author: cht.couch2pg maintainers (@medic)
 description:
-  - Compares the digests that M(cht.couch2pg.document_buckets_info) made of source and target.
+  - Compares the digests that M(cht.couch2pg.document_digest) made of source and target.
 positional: target
 options:
   _input:
@@ -52,7 +52,7 @@ def differing_buckets(source: dict[str, Any], target: dict[str, Any]) -> dict[st
         raise AnsibleFilterError(error.message) from error
     except (KeyError, TypeError, AttributeError) as error:
         raise AnsibleFilterError(
-            "differing_buckets needs what document_buckets_info returned as packed, on both sides."
+            "differing_buckets needs what document_digest returned as packed, on both sides."
         ) from error
 
 

@@ -2,23 +2,22 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Watch couch2pg after its start until it is proven to be well, or not to be."""
+"""Watch couch2pg after its start until it is healthy, or fails."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: couch2pg_health
-short_description: Watch couch2pg until it is proven to be healthy
+short_description: Watch couch2pg until it is healthy
 version_added: 0.1.0
 description:
-  - Runs on the host where couch2pg runs, after couch2pg was started, and connects to CouchDB and PostgreSQL as couch2pg does,
-    with its own settings and role.
-  - Waits until couch2pg has completed its runs and has fetched everything that CouchDB had when the module began.
-    A busy CHT never stands still, so that couch2pg is current when it is past that mark.
-  - Then every materialized view must be there and populated, C(refresh_matviews()) must succeed as couch2pg's role, and the
-    process must still be the one that was started. C(Run completed) in the log is never enough by itself.
-  - Fails at once when couch2pg has ended, was restarted, or can't go on, with the error and what to do.
-    What couch2pg itself tries again, as when CouchDB is away, is shown and waited for.
+  - Runs on couch2pg's host after couch2pg was started. Connects to CouchDB and PostgreSQL with couch2pg's own settings and role.
+  - Waits until couch2pg has completed its runs and has fetched everything that CouchDB had when the module started. A busy CouchDB
+    changes all the time, so couch2pg counts as current when it has passed that mark.
+  - Then every materialized view must exist and be populated, C(refresh_matviews()) must succeed as couch2pg's role, and the
+    process must still be the one that was started. C(Run completed) in the log alone is not enough.
+  - Fails at once when couch2pg has ended, was restarted, or can't continue, with the error and its remedy. Errors that couch2pg
+    retries itself, such as an unreachable CouchDB, are shown, and the module keeps waiting.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -28,44 +27,44 @@ extends_documentation_fragment:
   - cht.couch2pg.reach
 options:
   settings_file:
-    description: couch2pg's settings as they are in effect, stored on this host with mode 0600.
+    description: File on this host with couch2pg's settings, as M(cht.couch2pg.couch2pg_settings) wrote it.
     type: path
     required: true
   process:
     description:
-      - The process that was started, with C(pid) (as this host numbers it, also for a container) and anything else that tells it
-        from another one, such as C(started_at) and C(restarts).
-      - Without it only the log shows a restart.
+      - The process that was started, as RV(cht.couch2pg.couch2pg_service#module:process) describes it. C(pid) is the number on this
+        host, also for a container.
+      - Without it, the module finds a restart only in the log.
     type: dict
   matviews:
     description:
-      - Materialized views that must be there, by C(schema.name) or just by name.
-      - All that are there must be populated in any case.
+      - Materialized views that must exist, by C(schema.name) or by name.
+      - Every existing materialized view must be populated, also when it is not listed.
     type: list
     elements: str
     default: []
   runs:
-    description: How many runs must have been completed since O(since).
+    description: How many runs must be complete since O(since).
     type: int
     default: 1
   timeout:
     description:
-      - Seconds without a step forward (a completed run, or changes that arrived) after which couch2pg is given up.
-      - The default is one hour more than it takes for one run more than O(runs) to come, by C(COUCH2PG_SLEEP_MINS).
+      - Seconds without progress (a completed run, or changes that arrived) after which the module fails.
+      - The default is the time of O(runs) plus one runs, by C(COUCH2PG_SLEEP_MINS), plus one hour.
     type: float
   call_refresh:
-    description: Whether C(refresh_matviews()) is called in the end.
+    description: Whether to call C(refresh_matviews()) at the end.
     type: bool
     default: true
 requirements:
   - psycopg2 (Debian and Ubuntu python3-psycopg2) on the managed host
 notes:
-  - A later call returns what was found, as long as the process is the same, its log shows no error since, and every
-    materialized view is populated. Else it is watched again.
+  - A later call returns the same result, as long as the process is the same, its log shows no error since, and every materialized
+    view is populated. Otherwise the module watches couch2pg again.
 """
 
 EXAMPLES = r"""
-- name: Remember where the log ends
+- name: Note where the log ends
   cht.couch2pg.couch2pg_log_info:
     log:
       kind: journald
@@ -78,7 +77,7 @@ EXAMPLES = r"""
     name: couch2pg
     state: started
 
-- name: Wait until it is proven to be healthy
+- name: Wait until it is healthy
   cht.couch2pg.couch2pg_health:
     settings_file: ~/couch2pg-migration/cht/couch2pg.json
     log:
@@ -92,43 +91,43 @@ EXAMPLES = r"""
 
 RETURN = r"""
 runs_completed:
-  description: Runs that were completed since then.
+  description: Runs that completed since O(since).
   returned: when couch2pg is healthy
   type: int
   sample: 1
 runs_errored:
-  description: Runs that failed since then.
+  description: Runs that failed since O(since).
   returned: when couch2pg is healthy
   type: int
   sample: 0
 changes:
-  description: Changes that all of them processed.
+  description: Changes that these runs processed.
   returned: when couch2pg is healthy
   type: int
   sample: 12
 refreshes:
-  description: Refreshes that couch2pg itself has begun.
+  description: Refreshes that couch2pg itself started.
   returned: when couch2pg is healthy
   type: int
   sample: 1
 errors:
-  description: Errors by kind, each with its first line (redacted), count, meaning, remedy, what it is about, and its first and last time.
+  description: Errors by kind, each with its first line (redacted), count, meaning, remedy, the objects it names, and its first and last time.
   returned: when couch2pg is healthy
   type: list
   elements: dict
   sample: []
 last_completed:
-  description: When the last completed run ended, as couch2pg wrote it.
+  description: When the last completed run ended, as couch2pg logged it.
   returned: when couch2pg is healthy
   type: str
   sample: "2026-11-23T20:54:10.182Z"
 next_run:
-  description: When couch2pg said that it would run again.
+  description: The time of the next run that couch2pg logged.
   returned: when couch2pg is healthy
   type: str
   sample: Mon Nov 23 2026 21:54:10 GMT+0000
 sync:
-  description: Each followed database with the mark that CouchDB had in the beginning, and the number of couch2pg's stored sequence.
+  description: Each followed database, with the mark of CouchDB when the module started and the number of couch2pg's checkpoint.
   returned: when couch2pg is healthy
   type: list
   elements: dict
@@ -140,33 +139,33 @@ matviews:
   elements: dict
   sample: [{matview: public.contactview_metadata, populated: true}]
 refresh:
-  description: The call of C(refresh_matviews()) as couch2pg's role, with its seconds; null where it wasn't called, or isn't there.
+  description: The call of C(refresh_matviews()) as couch2pg's role, with its seconds; null when it wasn't called, or doesn't exist.
   returned: when couch2pg is healthy
   type: dict
   sample: {role: couch2pg, seconds: 2.5}
 process:
-  description: The process, as it was given.
+  description: The value of O(process).
   returned: when couch2pg is healthy
   type: dict
   sample: {pid: 1234, started_at: "2026-11-23T20:53:58Z", restarts: 0}
 notices:
-  description: What to know though couch2pg is healthy.
+  description: Notices about a healthy couch2pg.
   returned: when couch2pg is healthy
   type: list
   elements: str
   sample: []
 position:
-  description: Behind the last line of the log that was read.
+  description: The position after the last line of the log that was read.
   returned: when couch2pg is healthy
   type: dict
   sample: {kind: journald, unit: couch2pg, cursor: "s=1f"}
 checked_at:
-  description: When this was so.
+  description: Time of the check.
   returned: when couch2pg is healthy
   type: str
   sample: "2026-11-23T20:54:30Z"
 seconds:
-  description: How long it took.
+  description: Duration in seconds.
   returned: when couch2pg is healthy
   type: float
   sample: 32.5

@@ -2,41 +2,42 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What couch2pg's log tells."""
+"""Read and classify couch2pg's log."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: couch2pg_log_info
-short_description: Tell what couch2pg's log says
+short_description: Read and classify couch2pg's log
 version_added: 0.1.0
 description:
-  - Reads couch2pg's log from journald, Docker, Docker Compose or a file, from the beginning or an earlier position on.
-  - Every line is classified. Runs, changes, starts of the process and errors are counted, and every error comes with what to do.
-  - What is shown of a line bears no credentials and nothing of a patient.
-  - A log without errors proves nothing. After a failed refresh and a restart, couch2pg skips the refresh and logs C(Run completed).
+  - Reads couch2pg's log from journald, Docker, Docker Compose or a file, from its start or from an earlier position.
+  - Classifies every line. Counts runs, changes, starts of the process and errors, and returns a remedy for each error.
+  - Returned lines contain no credentials and no data of patients.
+  - A log without errors doesn't show that couch2pg is healthy. After a failed refresh and a restart, couch2pg skips the refresh and
+    logs C(Run completed).
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.log
 options:
   secrets:
-    description: Passwords that could stand in the log. They are masked wherever they do, however they are encoded.
+    description: Passwords that the log may contain. The module masks them in every encoding.
     type: list
     elements: str
     default: []
   position_only:
-    description: Only take the position at the end of the log, before couch2pg is started; nothing is read.
+    description: Only return the position at the end of the log, such as before couch2pg is started.
     type: bool
     default: false
   last_lines:
-    description: How many of the last lines are returned; those of stack traces don't count.
+    description: How many of the last lines to return, without lines of stack traces.
     type: int
     default: 10
 """
 
 EXAMPLES = r"""
-- name: Remember where the log ends
+- name: Note where the log ends
   cht.couch2pg.couch2pg_log_info:
     log:
       kind: journald
@@ -63,18 +64,18 @@ EXAMPLES = r"""
 
 RETURN = r"""
 position:
-  description: Behind the last line that was read; give it as O(since) to go on from there.
+  description: The position after the last line that was read. Pass it as O(since) to continue from there.
   returned: success
   type: dict
   sample: {kind: file, path: /var/log/couch2pg.log, inode: 1234, offset: 56789, before: 0f1e2d3c4b5a6978}
 notices:
-  description: What may be missing, such as the older part of a log that was rotated.
+  description: What the result may lack, such as the older part of a log that was rotated.
   returned: success
   type: list
   elements: str
   sample: []
 summary:
-  description: What the log tells; null with O(position_only).
+  description: The summary of the log; null with O(position_only).
   returned: success
   type: dict
   contains:
@@ -83,7 +84,7 @@ summary:
       type: int
       returned: success
     kinds:
-      description: How many there are of each kind.
+      description: How many lines there are of each kind.
       type: dict
       returned: success
     unknown:
@@ -91,36 +92,36 @@ summary:
       type: int
       returned: success
     unknown_samples:
-      description: A few of them.
+      description: Some of these lines.
       type: list
       elements: str
       returned: success
     starts:
-      description: Starts of the process that the lines show; more than one since it was started is a restart loop.
+      description: Starts of the process in the log. More than one since couch2pg was started is a restart loop.
       type: int
       returned: success
     exits:
-      description: Ends of the process that the lines show.
+      description: Ends of the process in the log.
       type: int
       returned: success
     restart_counter:
-      description: systemd's own count of restarts, from its last message.
+      description: systemd's count of restarts, from its last message.
       type: int
       returned: success
     runs_started:
-      description: Runs that began.
+      description: Runs that started.
       type: int
       returned: success
     runs_completed:
-      description: Runs that couch2pg called completed.
+      description: Runs that couch2pg logged as completed.
       type: int
       returned: success
     runs_errored:
-      description: Runs that couch2pg called errored.
+      description: Runs that couch2pg logged as errored.
       type: int
       returned: success
     runs:
-      description: The last 20 runs, each with its start and end, outcome, changes, and whether it began a refresh.
+      description: The last 20 runs, each with its start and end, outcome, changes, and whether it started a refresh.
       type: list
       elements: dict
       returned: success
@@ -129,15 +130,15 @@ summary:
       type: int
       returned: success
     refreshes:
-      description: Refreshes of the materialized views that were begun.
+      description: Refreshes of the materialized views that started.
       type: int
       returned: success
     refresh_in_doubt:
-      description: Whether a refresh failed and none was begun since.
+      description: Whether a refresh failed and no other started since.
       type: bool
       returned: success
     errors:
-      description: Errors by kind, each with its first line, count, meaning, remedy, what it is about, and its first and last time.
+      description: Errors by kind, each with its first line, count, meaning, remedy, the objects it names, and its first and last time.
       type: list
       elements: dict
       returned: success
@@ -146,7 +147,7 @@ summary:
       type: str
       returned: success
     next_run:
-      description: When couch2pg said that it would run again.
+      description: The time of the next run that couch2pg logged.
       type: str
       returned: success
     last_lines:

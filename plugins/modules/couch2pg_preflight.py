@@ -2,7 +2,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether couch2pg would run on the target as it runs on the source."""
+"""Check whether couch2pg would run on the target as it runs on the source."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ module: couch2pg_preflight
 short_description: Check whether couch2pg would run on the target as it runs on the source
 version_added: 0.1.0
 description:
-  - Runs on the host where couch2pg runs, or will run, with couch2pg's own settings, as its role and over its address.
-  - Returns all findings by name, each V(ok), V(warning) or V(failure). It reads only, also from CouchDB.
-  - It does not fail because of a finding; look at RV(ready).
+  - Runs on the host where couch2pg runs, or will run. Connects to CouchDB and PostgreSQL with couch2pg's own settings and role.
+  - Returns all findings by name, each V(ok), V(warning) or V(failure). Writes nothing, neither on the host nor to CouchDB.
+  - A finding doesn't fail the module, except with O(started). Look at RV(ready).
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
@@ -22,56 +22,60 @@ extends_documentation_fragment:
   - cht.couch2pg.reach
 options:
   side:
-    description: Whether couch2pg runs here now, or will.
+    description: V(source) when couch2pg runs on this host now, V(target) when it will run here.
     type: str
     required: true
     choices: [source, target]
+  with_secrets:
+    description: On the source, also return couch2pg's settings with their credentials in RV(settings_json). The task needs C(no_log).
+    type: bool
+    default: false
   settings:
     description:
-      - On the target, couch2pg's settings on the source, as M(cht.couch2pg.couch2pg_capture) returns them with O(ignore:with_secrets).
-      - Without any, the target is taken as it is deployed.
+      - On the target, couch2pg's settings on the source, as RV(settings_json) of that side.
+      - Without them, the settings of the deployment on this host are checked.
     type: str
   settings_file:
     description: In place of O(settings), a file on this host with the settings that couch2pg will have.
     type: path
   couchdb_url:
-    description: The C(COUCHDB_URL) where CouchDB has another name from here; without credentials it gets those of the settings.
+    description: The C(COUCHDB_URL), when CouchDB has another name on this host. Without credentials it gets those of the settings.
     type: str
   progress:
-    description: The source's places in CouchDB, C(facts.progress) of the source's side.
+    description: couch2pg's checkpoints on the source, C(facts.progress) of that side.
     type: dict
     default: {}
   rename:
-    description: Whether places in couchdb_progress may get the keys that couch2pg will use.
+    description: Whether M(cht.couch2pg.couch2pg_checkpoint) may rename checkpoints before couch2pg is started.
     type: bool
     default: false
   give_login:
-    description: Whether couch2pg's role will get its login, by M(cht.couch2pg.couch2pg_role), before couch2pg is started.
+    description: Whether M(cht.couch2pg.role_login) will give couch2pg's role its login before couch2pg is started.
     type: bool
     default: false
   knows_scram:
     description:
-      - Whether the source's couch2pg knows SCRAM, C(facts.knows_scram) of the source's side.
-      - It counts where this host doesn't show the driver, which is in an image or yet to be installed.
+      - Whether the source's couch2pg knows SCRAM, C(facts.knows_scram) of that side.
+      - Used when this host doesn't show couch2pg's driver, because it is in an image or not yet installed.
     type: bool
     default: false
   started:
-    description: Look into the database, too, where couch2pg is about to be started.
+    description: Whether couch2pg is started next. Then the module also checks the database itself, and fails when a finding is a failure.
     type: bool
     default: false
   install:
-    description: On the target, a couch2pg that is not here is no failure, since M(cht.couch2pg.couch2pg_install) will bring it.
+    description: On the target, a missing couch2pg is a warning and no failure, because it will be installed.
     type: bool
     default: false
 """
 
 EXAMPLES = r"""
-- name: Check couch2pg where it runs
+- name: Check couch2pg where it runs now
   cht.couch2pg.couch2pg_preflight:
     side: source
   register: source
 
-- name: Check it where it will run, just before its start
+- name: Check couch2pg where it will run, just before its start
   cht.couch2pg.couch2pg_preflight:
     side: target
     settings_file: ~/couch2pg-migration/cht/couch2pg_target.json
@@ -95,14 +99,19 @@ findings:
   type: list
   elements: dict
   sample: [{name: couchdb, status: ok, message: answers from here, details: {}}]
+settings_json:
+  description: couch2pg's settings on the source with their credentials, for the option O(settings) of this and other modules.
+  returned: with O(with_secrets), when the source's settings can be read
+  type: str
+  sample: '{"format": 1, ...}'
 facts:
-  description: What the target's side needs to know of the source's; empty on the target.
+  description: Facts of the source for the check of the target; empty on the target.
   returned: success
   type: dict
   sample: {progress: {couch.example.org/medic: 1508-g1AAAA}, knows_scram: false}
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, require_psycopg2, run
@@ -112,7 +121,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     REACH_OPTIONS,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import Findings
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import FAILURE, Findings
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.access import Reach
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery
@@ -123,11 +132,12 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import couc
 
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
-    # It bears passwords.
+    # It contains passwords.
     "settings": {"type": "str", "no_log": True},
+    "with_secrets": {"type": "bool", "default": False, "no_log": False},
     "settings_file": {"type": "path"},
     "postgres": POSTGRES_OPTION,
-    # It may bear a password.
+    # It may contain a password.
     "couchdb_url": {"type": "str", "no_log": True},
     "progress": {"type": "dict", "default": {}},
     "rename": {"type": "bool", "default": False},
@@ -145,68 +155,89 @@ def main() -> None:
     options = module.params
 
     def work() -> dict[str, Any]:
-        findings, deployment = Findings(), None
-        facts: dict[str, Any] = {}
+        examined = Examined(Findings())
+        deployment = None
         try:
             deployment = discovery.find(options["deployment"])
             if options["install"] and options["side"] == "target" and not discovery.is_there(deployment):
                 deployment = replace(deployment, kind=NONE)
-            findings, facts = _examine(deployment, options)
+            examined = _examine(deployment, options)
         except MigrationError as error:
-            findings.failure("couch2pg", error.message, **error.details, code=error.code)
+            examined.findings.failure("couch2pg", error.message, **error.details, code=error.code)
+        findings = examined.findings
+        if options["started"] and findings.failed:
+            raise MigrationError(
+                f"couch2pg is not started. {' '.join(finding.message for finding in findings.found if finding.status == FAILURE)}",
+                "couch2pg_not_ready",
+                findings=findings.as_list(),
+            )
+        settings = examined.settings if options["with_secrets"] else None
         return {
             "changed": False,
             "found": deployment is None or deployment.kind != NONE,
             "ready": not findings.failed,
             "findings": findings.as_list(),
-            "facts": facts,
+            "facts": examined.facts,
+            **({"settings_json": settings.as_json()} if settings else {}),
         }
 
     run(module, work)
 
 
-def _examine(deployment: Deployment, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
+@dataclass(frozen=True)
+class Examined:
+    """Findings of one side; of the source also facts, and the settings when the deployment has any."""
+
+    findings: Findings
+    facts: preflight_couch2pg.SourceFacts = field(default_factory=preflight_couch2pg.SourceFacts)
+    settings: Settings | None = None
+
+
+def _examine(deployment: Deployment, options: dict[str, Any]) -> Examined:
     if deployment.kind == NONE and options["install"] and options["side"] == "target":
-        return _to_be_installed(options), {}
+        return Examined(_to_be_installed(options))
     if deployment.kind == NONE:
-        return _nothing_here(options["side"]), {}
+        return Examined(_nothing_here(options["side"]))
     if options["side"] == "source":
         found = discovery.read(deployment)
-        return preflight_couch2pg.examine_source(deployment.as_found(found), found, Reach.of(options))
+        findings, facts = preflight_couch2pg.examine_source(deployment.as_found(found), found, Reach.of(options))
+        return Examined(findings, facts, found.settings)
     found = discovery.read_or_nothing(deployment)
-    findings = preflight_couch2pg.examine_target(
-        deployment.as_found(found),
-        found,
-        _settings(options, found),
-        options["progress"],
-        options["rename"],
-        options["give_login"],
-        options["knows_scram"],
-        options["started"],
-        Reach.of(options),
+    return Examined(
+        preflight_couch2pg.examine_target(
+            deployment.as_found(found),
+            found,
+            _settings(options, found),
+            options["progress"],
+            options["rename"],
+            options["give_login"],
+            options["knows_scram"],
+            options["started"],
+            Reach.of(options),
+        )
     )
-    return findings, {}
 
 
 def _nothing_here(side: str) -> Findings:
     findings = Findings()
-    where = "Say where it is in couch2pg_app (kind systemd, compose or env_file)"
+    where = "set couch2pg_app (kind systemd, compose or env_file)"
     if side == "source":
         findings.warning(
-            "couch2pg", f"There is no couch2pg on this host: only the database moves. {where}, if that is not so."
+            "couch2pg",
+            f"There is no couch2pg on this host: only the database is migrated. If couch2pg is here, {where}.",
         )
     else:
         findings.failure(
             "couch2pg",
-            f"There is no couch2pg on this host, where it shall run from now on. Install it as on the source, or set couch2pg_install "
-            f"to true to have that done. {where}; or set couch2pg_handover to false to move only the database.",
+            f"There is no couch2pg on this host, where it will run. Set couch2pg_install: true to install it as on the source. If it is "
+            f"here, {where}. To migrate only the database, set couch2pg_handover: false.",
         )
     return findings
 
 
 def _to_be_installed(options: dict[str, Any]) -> Findings:
-    """What doesn't hang on its files is seen all the same: CouchDB, the login, and its place."""
-    # Without settings of the source there is nothing more to see.
+    """The checks that need no files of couch2pg: CouchDB, the login, and the checkpoints."""
+    # Without the source's settings nothing can be checked.
     settings = couch2pg_settings.parse_json(options["settings"]) if options["settings"] else None
     findings = Findings()
     if settings is not None:
@@ -223,22 +254,20 @@ def _to_be_installed(options: dict[str, Any]) -> Findings:
         )
     findings.warning(
         "couch2pg",
-        "There is no couch2pg on this host: it will be installed as it is on the source (couch2pg_install). Its PostgreSQL driver "
-        "is taken for the source's; its Node.js, and whether that trusts CouchDB, can be seen only then.",
+        "There is no couch2pg on this host: couch2pg_install will install it as on the source. These checks assume the source's "
+        "PostgreSQL driver. Node.js, and whether it trusts CouchDB's certificate, can be checked only after the installation.",
     )
     return findings
 
 
 def _settings(options: dict[str, Any], found: Found) -> Settings:
-    """Those that couch2pg will have here."""
+    """The settings that couch2pg will have on this host."""
     if options["settings_file"]:
         return couch2pg_settings.load(expand(options["settings_file"]))
     if not options["settings"]:
         return found.settings
     captured = couch2pg_settings.parse_json(options["settings"])
-    given = {name: value for name, value in options["postgres"].items() if value is not None}
-    moved = captured.moved_to(replace(captured.postgres, **given), found.settings.style)
-    return moved.with_couchdb(options["couchdb_url"]) if options["couchdb_url"] else moved
+    return couch2pg_settings.for_target(captured, found.settings.style, options["postgres"], options["couchdb_url"])
 
 
 if __name__ == "__main__":

@@ -2,43 +2,43 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Look up in CouchDB what source and target have differently of the documents."""
+"""Look up in CouchDB the documents in which source and target differ."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: couch2pg_reconcile
-short_description: Tell whether documents are lost, or only changed since
+short_description: Check whether differing documents are lost, or changed later
 version_added: 0.1.0
 description:
   - Takes the documents in which source and target differ, and looks each of them up in CouchDB.
-  - What CouchDB changed or deleted after the target's stored sequence will come with couch2pg. Where the target has what CouchDB
-    has, the source is behind. All else is lost, or there twice, and the module fails.
-  - What seems to be lost is read once more from the target before that is said, since couch2pg deletes a document before it inserts it.
-  - Runs where CouchDB and the target's PostgreSQL can be reached, as on the host where couch2pg runs.
+  - A document that CouchDB changed or deleted after the target's checkpoint will arrive with couch2pg. When the target has CouchDB's
+    revision, the source is behind. Any other document is lost or duplicated, and the module fails.
+  - The module reads a document that seems lost again from the target first, because couch2pg deletes a document before it inserts it.
+  - Runs on a host that reaches CouchDB and the target's PostgreSQL, such as couch2pg's host.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.reach
 options:
   settings_file:
-    description: The settings of the target's couch2pg, stored on this host with mode 0600.
+    description: File on this host with the settings of the target's couch2pg, as M(cht.couch2pg.couch2pg_settings) wrote it.
     type: path
     required: true
   source:
-    description: C(documents) of M(cht.couch2pg.document_buckets_info) for the source; empty when no bucket differs.
+    description: RV(cht.couch2pg.document_digest#module:documents) of the source; empty when no bucket differs.
     type: str
     default: ""
   target:
-    description: The same of the target, for the same buckets.
+    description: RV(cht.couch2pg.document_digest#module:documents) of the target, for the same buckets.
     type: str
     default: ""
   progress:
-    description: RV(cht.couch2pg.document_buckets_info#module:progress) of that call for the target.
+    description: RV(cht.couch2pg.document_digest#module:progress) of that call for the target.
     type: dict
     default: {}
   listed:
-    description: How many of the documents that are lost, or there twice, are named.
+    description: How many lost or duplicated documents to name.
     type: int
     default: 20
 requirements:
@@ -46,7 +46,7 @@ requirements:
 """
 
 EXAMPLES = r"""
-- name: See whether anything is lost
+- name: Check whether documents are lost
   cht.couch2pg.couch2pg_reconcile:
     settings_file: ~/couch2pg-migration/cht/couch2pg.json
     source: "{{ source_documents.documents }}"
@@ -56,37 +56,37 @@ EXAMPLES = r"""
 
 RETURN = r"""
 differences:
-  description: Documents that source and target don't hold alike.
+  description: Documents in which source and target differ.
   returned: success, and in C(details) when documents are lost
   type: int
   sample: 12
 source_behind:
-  description: Those of which the target has CouchDB's revision.
+  description: Documents of which the target has CouchDB's revision.
   returned: success, and in C(details) when documents are lost
   type: int
   sample: 7
 changed_since:
-  description: Those that CouchDB changed or deleted after the target's stored sequence.
+  description: Documents that CouchDB changed or deleted after the target's checkpoint.
   returned: success, and in C(details) when documents are lost
   type: int
   sample: 4
 deleted:
-  description: Those that CouchDB doesn't have any more.
+  description: Documents that CouchDB no longer has.
   returned: success, and in C(details) when documents are lost
   type: int
   sample: 1
 lost:
-  description: Those that CouchDB has and the target lacks, or has in an older revision.
+  description: Documents that CouchDB has and the target lacks, or has in an older revision.
   returned: success, and in C(details) when documents are lost
   type: int
   sample: 0
 doubled:
-  description: Those that the target has more than once.
+  description: Documents that the target has more than once.
   returned: success, and in C(details) when documents are lost
   type: int
   sample: 0
 documents:
-  description: Table, C(_id) and verdict of the first that are lost or doubled.
+  description: Table, C(_id) and verdict of the first lost or duplicated documents.
   returned: success, and in C(details) when documents are lost
   type: list
   elements: dict
@@ -139,9 +139,9 @@ def main() -> None:
         found = reconciliation.summary(verdicts, max(0, options["listed"]))
         if found["lost"] or found["doubled"]:
             raise MigrationError(
-                f"The target lacks {found['lost']} documents that CouchDB has, or has them in an older revision, and has "
-                f"{found['doubled']} more than once; couch2pg won't mend that by itself. The details name the first of them. Restore "
-                "again, or delete these rows and set couchdb_progress back to a sequence before them.",
+                f"The target lacks {found['lost']} documents of CouchDB, or has older revisions, and has {found['doubled']} documents more than "
+                "once. couch2pg doesn't repair that by itself. The details name the first of them. Restore again; or delete these rows, "
+                "and set couchdb_progress to a sequence before them, so that couch2pg downloads the documents again.",
                 "documents_lost",
                 **found,
             )

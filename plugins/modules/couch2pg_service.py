@@ -2,33 +2,33 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start and stop couch2pg."""
+"""Start or stop couch2pg."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: couch2pg_service
-short_description: Start or stop couch2pg, or tell which process of it runs
+short_description: Start or stop couch2pg, or return its process
 version_added: 0.1.0
 description:
-  - Starts and stops couch2pg by systemd, by Docker Compose, or by the operator's own commands.
-  - Started means that it runs with the settings that its deployment has now. One that was started with others is started again,
-    a container with others is made anew.
-  - A unit of systemd that is disabled is enabled, so that couch2pg also runs after the host was booted.
+  - Starts and stops couch2pg by systemd, Docker Compose, or the operator's own commands.
+  - Started means that couch2pg runs with the present settings of its deployment. A process with other settings is restarted, and a
+    container with other settings is recreated.
+  - A disabled systemd unit is enabled, so that couch2pg also starts when the host boots.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.deployment
 options:
   state:
-    description: What couch2pg shall be; without it, nothing is changed.
+    description: The state to bring couch2pg to. Without it, nothing is changed.
     type: str
     choices: [started, stopped]
   disabled:
     description:
-      - With O(state=stopped), whether it is also kept from starting by itself when the host boots. Systemd's unit is disabled, a
-        container's restart policy becomes V(no).
-      - O(state=started) takes that back.
+      - With O(state=stopped), whether to keep couch2pg from starting when the host boots. The systemd unit is disabled, a container's
+        restart policy becomes V(no).
+      - O(state=started) reverses that.
     type: bool
     default: false
 """
@@ -56,30 +56,30 @@ EXAMPLES = r"""
 
 RETURN = r"""
 found:
-  description: Whether there is a couch2pg on this host.
+  description: Whether this host has a couch2pg.
   returned: success
   type: bool
   sample: true
 running:
-  description: Whether it runs; in check mode, whether it would.
+  description: Whether couch2pg runs; in check mode, whether it would run.
   returned: success
   type: bool
   sample: true
 starts_itself:
-  description: Whether it starts by itself when the host boots, as far as that is known.
+  description: Whether couch2pg starts when the host boots, as far as the deployment shows that.
   returned: success
   type: bool
   sample: true
 process:
   description:
-    - Which process runs, C(pid), C(started_at), C(restarts) (by systemd's or Docker's own doing) and C(container). What a
-      deployment doesn't tell is null.
-    - Two that are equal are of the same process.
+    - The running process, with C(pid), C(started_at), C(restarts) (automatic ones, by systemd or Docker) and C(container). A value
+      that the deployment doesn't show is null.
+    - Equal values describe the same process.
   returned: success
   type: dict
   sample: {kind: systemd, running: true, pid: 4711, started_at: "123456789", restarts: 0, container: null}
 deployment:
-  description: The deployment as it was found, for the same option of other modules.
+  description: The deployment as found, for the same option of other modules.
   returned: success
   type: dict
   sample: {kind: systemd, unit: couch2pg, log: {kind: journald, unit: couch2pg}}

@@ -2,22 +2,22 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg's settings on the target: those of the source, with PostgreSQL in its new place."""
+"""Write couch2pg's settings on the target: those of the source, with the new address of PostgreSQL."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: couch2pg_settings
-short_description: Give couch2pg the settings that it had, with PostgreSQL in its new place
+short_description: Write couch2pg's settings of the source, with the new address of PostgreSQL
 version_added: 0.1.0
 description:
-  - Takes the settings that M(cht.couch2pg.couch2pg_capture) stored on the source, puts PostgreSQL's new place into them, and writes them
-    as the deployment on this host wants them. Everything else stays byte for byte, unknown variables included.
-  - A systemd unit gets them in its last environment file, or, where it has none, in C(/etc/couch2pg/<unit>.env) (0600), which a drop-in
-    names. systemd is told to read its files again; nothing is started.
-  - A Compose project gets them in its C(.env). Which of its variables lead to couch2pg's is found out by asking Compose, and a
-    value that the compose file doesn't let through is refused.
-  - Of a file that is there, other lines, mode and owner stay, and what it was is kept beside it
+  - Takes the source's settings, replaces the address of PostgreSQL, and writes them in the form that the deployment on this host
+    reads. Everything else stays byte for byte the same, unknown variables included.
+  - A systemd unit gets them in its last environment file. A unit without one gets C(/etc/couch2pg/<unit>.env) (0600) and a drop-in that
+    names this file. The module reloads systemd, and starts nothing.
+  - A Compose project gets them in its C(.env). The module asks Compose which variable of C(.env) sets which variable of couch2pg, and
+    refuses a value that the compose file overrides.
+  - An existing file keeps its other lines, mode and owner. A copy of the old file stays beside it
     (C(<file>.before-<migration_id>)).
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -27,23 +27,18 @@ extends_documentation_fragment:
   - cht.couch2pg.postgres
 options:
   settings:
-    description: couch2pg's settings on the source, as M(cht.couch2pg.couch2pg_capture) returns them with O(ignore:with_secrets).
+    description: couch2pg's settings on the source, as RV(cht.couch2pg.couch2pg_info#module:settings_json) has them.
     type: str
-  settings_file:
-    description:
-      - In place of O(settings), a file on this host with what was captured.
-      - C(<state_dir>/<migration_id>/couch2pg.json) by default.
-    type: path
-    default: ""
+    required: true
   couchdb_url:
     description:
-      - The C(COUCHDB_URL) where CouchDB has another name from here. Credentials are kept when it has none.
-      - Another name is another key of couch2pg's place; see M(cht.couch2pg.couch2pg_place).
+      - The C(COUCHDB_URL), when CouchDB has another name on this host. Without credentials it gets those of the settings.
+      - Another name changes the keys of couch2pg's checkpoints; see M(cht.couch2pg.couch2pg_checkpoint).
     type: str
 """
 
 EXAMPLES = r"""
-- name: couch2pg on this host gets the settings of the source
+- name: Write the settings of the source for couch2pg on this host
   cht.couch2pg.couch2pg_settings:
     settings: "{{ captured.settings_json }}"
     migration_id: cht-2026
@@ -55,13 +50,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: The files that were written, or would be.
+  description: The files that the module wrote, or would write in check mode.
   returned: success
   type: list
   elements: str
   sample: [/etc/couch2pg/couch2pg.env, /etc/systemd/system/couch2pg.service.d/50-couch2pg-migration.conf]
 settings_file:
-  description: The file with the settings that couch2pg has from now on, for the watch over its start.
+  description: File on this host with the settings that couch2pg has now, for other modules.
   returned: success
   type: str
   sample: /root/couch2pg/cht-2026/couch2pg_target.json
@@ -71,52 +66,52 @@ settings:
   type: dict
   sample: {COUCHDB_URL: "https://medic:********@couch.example.org/medic", COUCH2PG_SLEEP_MINS: "60"}
 style:
-  description: How they name PostgreSQL, V(url) or V(entrypoint).
+  description: How the settings name PostgreSQL, V(url) or V(entrypoint).
   returned: success
   type: str
   sample: url
 postgres:
-  description: Where PostgreSQL is according to them.
+  description: The PostgreSQL database in the settings.
   returned: success
   type: dict
   sample: {host: db.example.org, port: 5432, database: cht, user: couch2pg, encrypted: false}
 couchdb:
-  description: Where CouchDB is according to them, without credentials.
+  description: The CouchDB in the settings, without credentials.
   returned: success
   type: str
   sample: https://couch.example.org/medic
 deployment:
-  description: The deployment as it was found, for the same option of other modules.
+  description: The deployment as found, for the same option of other modules.
   returned: success
   type: dict
   sample: {kind: systemd, unit: couch2pg, app_dir: /opt/couch2pg, log: {kind: journald, unit: couch2pg}}
 log:
-  description: Where its log is, as M(cht.couch2pg.couch2pg_log_info) takes it; empty where it isn't known.
+  description: The place of its log, as M(cht.couch2pg.couch2pg_log_info) takes it; empty when it isn't known.
   returned: success
   type: dict
   sample: {kind: journald, unit: couch2pg}
 app_dir:
-  description: couch2pg's folder on this host; empty where it isn't known.
+  description: couch2pg's folder on this host; empty when it isn't known.
   returned: success
   type: str
   sample: /opt/couch2pg
 node:
-  description: Its Node.js program; empty where the deployment doesn't show it.
+  description: The Node.js program of couch2pg; empty when the deployment doesn't show it.
   returned: success
   type: str
   sample: /usr/bin/node
 running:
-  description: Whether couch2pg runs here now.
+  description: Whether couch2pg runs on this host.
   returned: success
   type: bool
   sample: false
 reload_needed:
-  description: Whether couch2pg runs here now with other settings, so that it must be started again to have these.
+  description: Whether couch2pg runs on this host with other settings, and must be restarted to use these.
   returned: success
   type: bool
   sample: false
 problems:
-  description: What is odd about the settings or could not be carried over, each with what to do.
+  description: What is unusual about the settings, or could not be written, each with what to do.
   returned: success
   type: list
   elements: str
@@ -124,7 +119,6 @@ problems:
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
@@ -136,15 +130,14 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.problems import problems
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import CAPTURED, EFFECTIVE, Settings
-from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand, make_private_folder
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import EFFECTIVE
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import make_private_folder
 
 OPTIONS: dict[str, Any] = {
-    # It bears passwords.
-    "settings": {"type": "str", "no_log": True},
-    "settings_file": {"type": "path", "default": ""},
+    # It contains passwords.
+    "settings": {"type": "str", "required": True, "no_log": True},
     "postgres": POSTGRES_OPTION,
-    # It may bear a password.
+    # It may contain a password.
     "couchdb_url": {"type": "str", "no_log": True},
 }
 
@@ -156,14 +149,13 @@ def main() -> None:
     folder = migration_state(module)
 
     def work() -> dict[str, Any]:
-        captured = _captured(options, folder)
+        captured = couch2pg_settings.parse_json(options["settings"])
         deployment = discovery.find(options["deployment"])
         found = discovery.read_or_nothing(deployment)
         deployment = deployment.as_found(found)
-        given = {name: value for name, value in options["postgres"].items() if value is not None}
-        settings = captured.moved_to(replace(captured.postgres, **given), found.settings.style)
-        if options["couchdb_url"]:
-            settings = settings.with_couchdb(options["couchdb_url"])
+        settings = couch2pg_settings.for_target(
+            captured, found.settings.style, options["postgres"], options["couchdb_url"]
+        )
         planned = discovery.plan(deployment, settings)
         path = folder / EFFECTIVE
         changed = bool(planned.needed) or couch2pg_settings.load_if_there(path) != settings
@@ -187,12 +179,6 @@ def main() -> None:
         }
 
     run(module, work)
-
-
-def _captured(options: dict[str, Any], folder: Path) -> Settings:
-    if options["settings"]:
-        return couch2pg_settings.parse_json(options["settings"])
-    return couch2pg_settings.load(expand(options["settings_file"]) if options["settings_file"] else folder / CAPTURED)
 
 
 if __name__ == "__main__":

@@ -2,80 +2,80 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One step of a cutover that is the operator's own."""
+"""One step of a cutover that the operator defines."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cutover_step
-short_description: Point something else at the target, and back
+short_description: Point another program at the target, or back at the source
 version_added: 0.1.0
 description:
-  - Does one step of a cutover for a program that this collection doesn't know, by a file, a command or an HTTP request, and undoes it.
+  - Does, or reverses, one step of a cutover for a program that this collection doesn't know, by a file, a command or an HTTP request.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
 options:
   name:
-    description: What the step is called.
+    description: Name of the step.
     type: str
     required: true
   side:
-    description: Where it shall lead.
+    description: The side that the program shall use.
     type: str
     default: target
     choices: [target, source]
   known:
-    description: Where it leads as far as is remembered, for a step that has no C(check).
+    description: The side that the program uses according to the stored way back, for a step without C(check).
     type: str
     default: source
     choices: [target, source]
   migration_id:
-    description: Name of the migration; it goes into the name of the copy that is kept of a file.
+    description: Name of the migration, which is a part of the name of a file's copy.
     type: str
     required: true
   file:
     description:
-      - A file that says where the database is.
-      - What it was is kept beside it, as C(<path>.before-<migration_id>), until it is put back.
+      - A file that names the database.
+      - A copy of the old file stays beside it, as C(<path>.before-<migration_id>), until it is put back.
     type: dict
     suboptions:
       path:
-        description: The file. It must be there; its mode and owner stay.
+        description: The file. It must exist; its mode and owner stay.
         type: path
         required: true
       content:
-        description: What it holds when it leads to the target.
+        description: Its content for the target.
         type: str
         required: true
       then:
-        description: A command that is run after each change, such as one that makes the program read the file.
+        description: A command to run after each change, such as one that reloads the program.
         type: list
         elements: str
   command:
-    description: Commands, each as a list of words; no shell is involved. They must not harm when they are run twice.
+    description: Commands, each as a list of words, which run without a shell. Running one twice must be harmless.
     type: dict
     suboptions:
       to:
-        description: Leads to the target.
+        description: Points the program at the target.
         type: list
         elements: str
         required: true
       back:
-        description: Leads back to the source.
+        description: Points the program back at the source.
         type: list
         elements: str
         required: true
       check:
-        description: Ends with 0 when it leads to the target, with something else when not. It changes nothing.
+        description: Ends with 0 when the program uses the target, with another code when not. It must change nothing.
         type: list
         elements: str
   http:
-    description: HTTP requests. They must not harm when they are made twice.
+    description: HTTP requests. Sending one twice must be harmless.
     type: dict
     suboptions:
       to:
-        description: Leads to the target.
+        description: Points the program at the target.
         type: dict
         required: true
         suboptions: &request
@@ -88,18 +88,18 @@ options:
             type: str
             default: POST
           headers:
-            description: Headers, which may bear credentials.
+            description: Headers, which may contain credentials.
             type: dict
           body:
             description: Body, as JSON text unless the headers say otherwise.
             type: str
       back:
-        description: Leads back to the source.
+        description: Points the program back at the source.
         type: dict
         required: true
         suboptions: *request
       check:
-        description: A GET whose answer tells where it leads.
+        description: A GET request whose answer shows which side the program uses.
         type: dict
         suboptions:
           url:
@@ -107,17 +107,17 @@ options:
             type: str
             required: true
           headers:
-            description: Headers, which may bear credentials.
+            description: Headers, which may contain credentials.
             type: dict
           contains:
-            description: A text that is in the answer when it leads to the target.
+            description: A text that the answer contains when the program uses the target.
             type: str
             required: true
       ca_cert:
-        description: File on the step's host with the certificates, in PEM format, that prove the server's; the system's when left out.
+        description: File on the step's host with the trusted certificates in PEM format; the default is the system's.
         type: path
   secrets:
-    description: What must not be shown when a file changes, or when a command or a server says it.
+    description: Texts to mask in diffs, and in the output of commands and servers.
     type: list
     elements: str
     default: []
@@ -136,13 +136,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 moved:
-  description: Its name when it was, or would be, changed.
+  description: The name of the step when the module changed it, or would change it in check mode.
   returned: success
   type: list
   elements: str
   sample: [grafana]
 packed:
-  description: What was changed, to be remembered.
+  description: What was changed, for the way back in M(cht.couch2pg.record).
   returned: success
   type: str
   sample: W10=

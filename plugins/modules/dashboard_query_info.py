@@ -2,20 +2,20 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers to the queries of dashboards, without their rows."""
+"""Run the queries of dashboards, and return digests instead of rows."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: dashboard_query_info
-short_description: Run the queries of dashboards and tell what can be compared, but no row
+short_description: Run the queries of dashboards, and return digests instead of rows
 version_added: 0.1.0
 description:
-  - Runs each query in a transaction that can't write, as the dashboard's role, within a time-out.
-  - Returns columns, number of rows, and digests that M(cht.couch2pg.dashboard_compare) holds against those of the other side.
-    They are keyed by O(key), so that nobody who lacks it can find a value by trying. No row leaves the host.
-  - Then runs it again inside C(EXPLAIN (ANALYZE)) to measure its time and its plan, of which no condition is returned.
-  - A query that fails is reported with the others; it doesn't fail the module.
+  - Runs each query in a read-only transaction, as the dashboard's role, with a time limit.
+  - Returns columns, number of rows, and digests that P(cht.couch2pg.dashboard_comparison#filter) compares with those of the other
+    side. The digests are keyed with O(key), so that nobody can find a value by guessing without that key. No row leaves the host.
+  - Then runs the query again with C(EXPLAIN (ANALYZE)) to measure its time and read its plan. Conditions of the plan are not returned.
+  - A query that fails is reported with the others, and doesn't fail the module.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
@@ -28,7 +28,7 @@ options:
     default: []
     suboptions:
       name:
-        description: What the query is called in results.
+        description: Name of the query in results.
         type: str
         required: true
       sql:
@@ -36,7 +36,7 @@ options:
         type: str
         required: true
       role:
-        description: Role that it runs as, which the login role must be able to become; empty means the login role itself.
+        description: Role that runs the query; the login role must be able to become it. Empty means the login role itself.
         type: str
         default: ""
       ordered:
@@ -44,7 +44,7 @@ options:
         type: bool
         default: false
       tolerance:
-        description: How far two numbers may be apart and still be taken for equal (exact to a seventh of it). For 10,000 rows at most.
+        description: Largest difference between two numbers that count as equal (accurate to a seventh of it). For at most 10,000 rows.
         type: float
         default: 0.0
       ignore_columns:
@@ -53,33 +53,33 @@ options:
         elements: str
         default: []
       newest:
-        description: Column with a time, whose newest value tells how fresh the result is. A time without a zone is taken for UTC.
+        description: Column with a time, whose newest value shows how recent the result is. A time without a zone counts as UTC.
         type: str
         default: ""
       newest_within_hours:
-        description: How old that may be.
+        description: Maximum age of that value in hours.
         type: float
         default: 24.0
   key:
-    description: A secret, equal for both sides and new for every comparison; empty makes one, and then nothing can be compared.
+    description: A secret, equal on both sides and new for every comparison. When empty, the module creates one, and its digests can't be compared.
     type: str
     default: ""
   timeout:
-    description: Seconds that one run of a query may take.
+    description: Time limit of one run of a query, in seconds.
     type: float
     default: 300.0
   runs:
-    description: How many times each is run to measure its time; the median is taken. V(0) measures the first run only, without a plan.
+    description: How many times to run each query to measure its time, which is the median. V(0) measures the first run only, without a plan.
     type: int
     default: 3
   candidates:
-    description: How many of the most time-consuming queries to list from C(pg_stat_statements), with their constants removed.
+    description: How many of the most time-consuming queries to list from C(pg_stat_statements), without their constants.
     type: int
     default: 0
 """
 
 EXAMPLES = r"""
-- name: Ask what the dashboard asks
+- name: Run a query of the dashboard
   cht.couch2pg.dashboard_query_info:
     database: cht
     key: "{{ one_time_secret }}"
@@ -94,13 +94,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 answers:
-  description: What each query answered, or the error it ended with.
+  description: The answer to each query, or its error.
   returned: success
   type: list
   elements: dict
   sample: [{name: visits of the month, error: null, columns: [{name: month, type: date}], milliseconds: 12.5, newest_age_hours: 3.5}]
 candidates:
-  description: Queries that are asked often; null where C(pg_stat_statements) isn't installed in the database.
+  description: The most frequent queries; null when C(pg_stat_statements) isn't installed in the database.
   returned: success
   type: list
   elements: dict

@@ -13,6 +13,8 @@ version_added: 0.1.0
 description:
   - The record is one JSON document for each migration, C(<state_dir>/<migration_id>/record.json) on the host where it lives (the target).
   - Every phase adds what it did, saw and measured. A phase that says what it said before changes nothing.
+  - Beside it, in C(cutover.json) (0600), is the way back of a cutover, each connection of a dashboard as it was before the cutover
+    changed it. The first stored value of a connection stays until everything was put back. Neither file contains a password.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -34,6 +36,15 @@ options:
     description: The registered result of the phase, as it is. What Ansible adds to results is left out.
     type: dict
     default: {}
+  dashboards_on:
+    description: Where the dashboards lead now; V(between) while a cutover changes them. Without it, the way back is only read.
+    type: str
+    choices: [source, between, target]
+  cutover_changes:
+    description: With O(dashboards_on), what the cutover is about to change, as its modules returned it in C(packed).
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -44,6 +55,13 @@ EXAMPLES = r"""
     phase: dump
     host: "{{ inventory_hostname }}"
     result: "{{ dump_result }}"
+
+- name: Store what Superset has before the cutover changes it
+  cht.couch2pg.record:
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    dashboards_on: between
+    cutover_changes: ["{{ superset_plan.packed }}"]
 
 - name: Read the record
   cht.couch2pg.record:
@@ -62,20 +80,44 @@ record:
   returned: success
   type: dict
   sample: {format: 1, migration_id: cht-2026, database: cht, phases: {}}
+way_back:
+  description: The way back of the cutover.
+  returned: success
+  type: dict
+  contains:
+    side:
+      description: Where the dashboards lead; null when no cutover changed anything.
+      type: str
+      returned: success
+    changes:
+      description: Each changed connection, to show.
+      type: list
+      elements: dict
+      returned: success
+    packed:
+      description: The same for the modules that put it back.
+      type: str
+      returned: success
+  sample: {side: target, changes: [{tool: klipfolio, name: visits, old: "host=old", new: "host=new"}], packed: W10=}
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import changes as cutover_changes
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import way_back
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "database": {"type": "str", "default": ""},
     "phase": {"type": "str", "choices": list(record_document.PHASES)},
     "host": {"type": "str", "default": ""},
     "result": {"type": "dict", "default": {}},
+    "dashboards_on": {"type": "str", "choices": list(way_back.SIDES)},
+    "cutover_changes": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -86,16 +128,40 @@ def main() -> None:
     path = record_document.record_path(options["state_dir"], options["migration_id"])
 
     def work() -> dict[str, Any]:
+        back, back_changed = _way_back(options, not module.check_mode)
         if not options["phase"]:
-            return {"changed": False, "path": str(path), "record": record_document.load(path)}
+            return {
+                "changed": back_changed,
+                "path": str(path),
+                "record": record_document.load(path),
+                "way_back": back,
+            }
         entry = record_document.make_entry(options["host"], options["result"])
         after, before = record_document.add(
             path, options["migration_id"], options["database"], options["phase"], entry, not module.check_mode
         )
         diff = {"before": _text(before), "after": _text(after)}
-        return {"changed": after != before, "path": str(path), "record": after, "diff": diff}
+        changed = after != before or back_changed
+        return {"changed": changed, "path": str(path), "record": after, "way_back": back, "diff": diff}
 
     run(module, work)
+
+
+def _way_back(options: dict[str, Any], write: bool) -> tuple[dict[str, Any], bool]:
+    """The way back of the cutover as the module returns it, and whether it changed."""
+    path: Path = way_back.path_of(options["state_dir"], options["migration_id"])
+    if options["dashboards_on"] is None:
+        after = before = way_back.load(path)
+    else:
+        changes = [change for packed in options["cutover_changes"] for change in cutover_changes.unpack(packed)]
+        after, before = way_back.add(path, changes, options["dashboards_on"], write)
+    known = after["changes"] if after else []
+    found = {
+        "side": after["side"] if after else None,
+        "changes": [cutover_changes.shown(change) for change in known],
+        "packed": cutover_changes.pack(known),
+    }
+    return found, after != before
 
 
 def _text(document: Any) -> str:

@@ -133,7 +133,7 @@ def docker(host: Host, request: pytest.FixtureRequest) -> Iterator[Docker]:
 
 def test_couch2pg_goes_from_one_project_to_another(docker: Docker) -> None:
     runs_and_is_captured(docker)
-    captured = docker.module("capture", with_secrets=True, deployment={"project_dir": "/opt/one"})["settings_json"]
+    captured = docker.module("info", with_secrets=True, deployment={"project_dir": "/opt/one"})["settings_json"]
     docker.host.put("/opt/two/sync.yml", OTHER)
     docker.host.put("/opt/two/sync.env", "# theirs\nSYNC_DATABASE=another\nCOUCH2PG_SLEEP_MINS=60\n", mode="0640")
     deployment = {
@@ -146,38 +146,37 @@ def test_couch2pg_goes_from_one_project_to_another(docker: Docker) -> None:
 
 
 def runs_and_is_captured(docker: Docker) -> None:
-    assert docker.module("capture")["found"] is False
+    assert docker.module("info")["found"] is False
     docker.host.put("/opt/one/docker-compose.yml", PROJECT)
     docker.host.put("/opt/one/.env", SETTINGS)
-    before = docker.module("capture", deployment={"project_dir": "/opt/one"})
+    before = docker.module("info", deployment={"project_dir": "/opt/one"})
     assert (before["running"], before["found"]) == (False, True)
     docker.compose("/opt/one", "up", "--detach")
-    foreseen = docker.module("capture", check=True)
-    # The settings were stored before it ran.
-    assert (foreseen["changed"], foreseen["running"], foreseen["image"]) == (False, True, IMAGE)
-    assert (foreseen["deployment"]["kind"], foreseen["deployment"]["project_dir"]) == ("compose", "/opt/one")
+    found = docker.module("info", with_secrets=True)
+    assert (found["changed"], found["running"], found["image"]) == (False, True, IMAGE)
+    assert (found["deployment"]["kind"], found["deployment"]["project_dir"]) == ("compose", "/opt/one")
     (container,) = docker.host.run("docker", "ps", "--quiet", "--no-trunc").split()
     given = docker.variables(container)
     assert given["UNKNOWN"] == 'kept "as it" is $HOME # and on'
-    stored = json.loads(docker.text("/root/state-" + docker.version + "/m1/couch2pg.json"))
+    stored = json.loads(found["settings_json"])
     assert (stored["variables"], stored["style"]) == (given, "entrypoint")
-    assert foreseen["postgres"] == {
+    assert found["postgres"] == {
         "host": "127.0.0.1", "port": 5432, "database": "old", "user": "couch2pg", "encrypted": False
     }  # fmt: skip
-    (problem,) = foreseen["problems"]
+    (problem,) = found["problems"]
     assert "readable for every user" in problem
     # The container by itself tells the same.
     name = docker.host.run("docker", "inspect", "--format", "{{.Name}}", container).lstrip("/")
-    alone = docker.module("capture", check=True, deployment={"kind": "compose", "container": name}, with_secrets=True)
+    alone = docker.module("info", deployment={"kind": "compose", "container": name}, with_secrets=True)
     assert json.loads(alone["settings_json"])["variables"] == given
     assert alone["deployment"]["log"] == {"kind": "docker", "container": name}
     # A file that was changed since is not what it has.
     docker.host.put("/opt/one/.env", SETTINGS.replace("POSTGRES_DB=old", "POSTGRES_DB=other"), mode="0600")
-    (problem,) = docker.module("capture", check=True)["problems"]
+    (problem,) = docker.module("info")["problems"]
     assert "still has the old value of POSTGRES_DB_NAME" in problem
     docker.host.put("/opt/one/.env", SETTINGS, mode="0600")
     docker.wait(f"docker logs {container} 2>&1 | grep --quiet '{COMPLETED}'")
-    assert docker.log(foreseen["deployment"]["log"])["summary"]["runs_completed"] >= 1
+    assert docker.log(found["deployment"]["log"])["summary"]["runs_completed"] >= 1
 
 
 def gets_its_settings(docker: Docker, captured: str, deployment: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +225,7 @@ def is_healthy(docker: Docker, carried: dict[str, Any]) -> None:
     assert sql(docker.host, "SELECT count(*) FROM couchdb", "new") == "1"
     assert not docker.service("started", **carried["deployment"])["changed"]
     # Two of them on one host are not chosen from.
-    assert docker.module("capture")["code"] == "ambiguous"
+    assert docker.module("info")["code"] == "ambiguous"
     # What is written later reaches the container when it is started again, which is another one then.
     changed = docker.text("/opt/two/sync.env").replace("COUCH2PG_SLEEP_MINS=0.05", "COUCH2PG_SLEEP_MINS=0.06")
     docker.host.put("/opt/two/sync.env", changed, mode="0640")
@@ -312,13 +311,13 @@ def test_a_project_is_installed_and_runs(docker: Docker) -> None:
     """What goes is the compose file alone; the settings come after it."""
     docker.host.put("/opt/one/docker-compose.yml", PROJECT)
     docker.host.put("/opt/one/.env", SETTINGS, mode="0600")
-    captured = docker.module("capture", with_secrets=True, deployment={"project_dir": "/opt/one"})["settings_json"]
+    captured = docker.module("info", with_secrets=True, deployment={"project_dir": "/opt/one"})["settings_json"]
     docker.module("bundle", deployment={"project_dir": "/opt/one"})
     deployment = {"kind": "compose", "project_dir": "/opt/two"}
     options = {"side": "target", "settings": captured, "deployment": deployment, "install": True}
     foreseen = docker.module("preflight", stateless=True, **options)
     assert (foreseen["found"], foreseen["findings"][-1]["status"]) == (False, "warning")
-    made = docker.module("install", deployment=deployment)
+    made = docker.module("bundle", state="installed", deployment=deployment)
     assert (made["files"], made["image"], made["ready"]) == (["/opt/two/docker-compose.yml"], IMAGE, True)
     assert docker.text("/opt/two/docker-compose.yml") == PROJECT.strip()
     assert docker.service(**deployment)["running"] is False
@@ -328,4 +327,4 @@ def test_a_project_is_installed_and_runs(docker: Docker) -> None:
     process = docker.service("started", **carried["deployment"])["process"]
     docker.wait(f"docker logs {process['container']} 2>&1 | grep --quiet '{COMPLETED}'")
     assert sql(docker.host, "SELECT count(*) FROM couchdb", "new") == "1"
-    assert not docker.module("install", deployment=deployment)["changed"]
+    assert not docker.module("bundle", state="installed", deployment=deployment)["changed"]

@@ -23,7 +23,7 @@ from support.couch2pg import COMPLETED, Couch2pg
 from support.couchdb import CouchDB
 from support.couchdb_proxy import Proxy
 from support.migration import column, execute
-from support.modules import login, run_module
+from support.modules import run_module
 
 PASSWORD = "p@ss / of:it %"
 DOCUMENTS = 40
@@ -321,40 +321,3 @@ def test_a_busy_couchdb_over_tls_with_opaque_sequences(target: Target, tmp_path:
         finally:
             stop.set()
             writer.join()
-
-
-def test_couchdb_is_seen_as_couch2pg_sees_it(target: Target, tmp_path: Path) -> None:
-    target.make()
-    seen = run_module("couchdb_info", {"settings_file": str(target.settings_file)})
-    assert (seen["problems"], seen["notices"], seen["node_trusts"]) == ([], [], None)
-    assert seen["databases"][0] == {
-        "database": "medic",
-        "key": target.couchdb.key(),
-        "exists": True,
-        "update_seq": target.couchdb.update_seq(),
-        "documents": target.couchdb.ask("GET", "/medic")["doc_count"],
-    }
-    target.change()
-    marks = run_module("couchdb_info", {"settings_file": str(target.settings_file)})["marks"]
-    known = {**login(target.cluster, target.database), "couchdb_url": target.couchdb.url(), "marks": marks}
-    place = run_module("couch2pg_place", known)
-    assert place["behind"] == sum(entry["behind"] for entry in place["sync"]) >= 1
-    assert place["sync"][0]["mark"] == target.couchdb.update_seq()
-    # A container's name for CouchDB is unknown outside.
-    inside = {"couchdb_url": "http://medic:pw@haproxy.invalid:5984/medic", "couchdb_server": "http://127.0.0.1:1"}
-    assert "127.0.0.1:1 can't be reached" in run_module("couchdb_info", inside)["problems"][0]["message"]
-    misspelt = run_module("couchdb_info", {"couchdb_url": target.couchdb.url("medik")})
-    assert [problem["code"] for problem in misspelt["problems"]] == ["couchdb_no_database"] * 4
-    assert [entry["exists"] for entry in misspelt["databases"]] == [False] * 4 + [True]
-    assert not target.couchdb.exists("medik")
-    with Proxy(target.couchdb, tmp_path) as proxy:
-        options = {"couchdb_url": proxy.url(), "node": [str(node.new().program)], "variables": {"SYNC_DB_LOGS": False}}
-        untrusted = run_module("couchdb_info", options)
-        assert [problem["code"] for problem in untrusted["problems"]] == ["couchdb_certificate", "node_trust"]
-        assert (untrusted["node_trusts"], len(untrusted["databases"])) == (False, 4)
-        options["variables"] = {"NODE_EXTRA_CA_CERTS": str(proxy.certificate)}
-        trusted = run_module("couchdb_info", options)
-        assert (trusted["problems"], trusted["node_trusts"]) == ([], True)
-        assert {request.split()[0] for request in proxy.requests} == {"GET"}
-    for result in (seen, place, misspelt, untrusted, trusted):
-        assert target.couchdb.password not in json.dumps(result)

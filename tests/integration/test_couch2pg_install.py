@@ -133,9 +133,9 @@ def foresees_it(target: Side, captured: str) -> None:
 
 def installs_it(target: Side, target_host: SystemdHost, bundle: Path) -> None:
     arrived = {"bundle": str(bundle)}
-    foreseen = target.run("install", check=True, **arrived)
+    foreseen = target.run("bundle", check=True, state="installed", **arrived)
     assert not (target_host.etc / "opt" / "couch2pg").exists()
-    made = target.run("install", **arrived)
+    made = target.run("bundle", state="installed", **arrived)
     assert foreseen == {**made, "problems": []}
     assert made["files"] == [
         APP, f"{APP}/couch2pg.env", NODE, "/etc/systemd/system/couch2pg.service",
@@ -153,7 +153,7 @@ def installs_it(target: Side, target_host: SystemdHost, bundle: Path) -> None:
     assert (os.readlink(here / "current.js"), not (here / ".git").exists()) == ("daemon.js", True)
     owners = {(here / name).lstat().st_uid for name in ("", "daemon.js", "current.js", "node_modules")}
     assert owners == {int(target_host.run("id", "-u", "cht-couch2pg"))}
-    assert not target.run("install", **arrived)["changed"]
+    assert not target.run("bundle", state="installed", **arrived)["changed"]
 
 
 def refuses_what_differs(target: Side, target_host: SystemdHost, bundle: Path) -> None:
@@ -161,19 +161,19 @@ def refuses_what_differs(target: Side, target_host: SystemdHost, bundle: Path) -
     (here / "migrate.js").write_text("other", encoding="utf-8")
     (here / "entrypoint").unlink()
     target_host.run("rm", "-r", RUNTIME)
-    refused = target.run("install", **arrived)
+    refused = target.run("bundle", state="installed", **arrived)
     assert (refused["code"], refused["details"]["paths"]) == (
         "install_differs", [f"{APP}/entrypoint", f"{APP}/migrate.js"]
     )  # fmt: skip
     assert not (target_host.etc / "opt" / "node-20").exists()
     target_host.run("rm", "-r", APP)
     target_host.unit("couch2pg.service", f"{UNIT}# ours\n")
-    assert target.run("install", **arrived)["details"]["paths"] == ["/etc/systemd/system/couch2pg.service"]
+    assert target.run("bundle", state="installed", **arrived)["details"]["paths"] == ["/etc/systemd/system/couch2pg.service"]
     target_host.run("rm", "/etc/systemd/system/couch2pg.service")
     target_host.unit("cht-couch2pg.service", "[Service]\nExecStart=/usr/bin/sleep 1000\n")
-    assert target.run("install", **arrived)["details"]["paths"] == ["the unit cht-couch2pg"]
+    assert target.run("bundle", state="installed", **arrived)["details"]["paths"] == ["the unit cht-couch2pg"]
     assert (
-        target.run("install", deployment={"kind": "compose", "project_dir": "/srv"}, **arrived)["code"] == "deployment"
+        target.run("bundle", state="installed", deployment={"kind": "compose", "project_dir": "/srv"}, **arrived)["code"] == "deployment"
     )
     assert not here.exists()
 
@@ -204,7 +204,7 @@ def test_a_unit_runs_on_another_host_as_it_did(
         (there / "couch2pg.env").write_text(text, encoding="utf-8")
         source_host.unit("couch2pg.service", UNIT)
         source_host.unit("couch2pg.service.d/10-more.conf", MORE)
-        captured = source.run("capture", with_secrets=True)["settings_json"]
+        captured = source.run("info", stateless=True, with_secrets=True)["settings_json"]
         bundle = packs_it_without_secrets(source, there, tmp_path / "a")
         foresees_it(target, captured)
         installs_it(target, target_host, bundle)
@@ -222,7 +222,7 @@ def test_a_unit_runs_on_another_host_as_it_did(
         seen.wait_for(couch2pg.COMPLETED)
         assert target.run("service", stateless=True)["process"] == process
         # A couch2pg that has run is still the same.
-        assert not target.run("install", bundle=str(bundle))["changed"]
+        assert not target.run("bundle", state="installed", bundle=str(bundle))["changed"]
         target.run("service", stateless=True, state="stopped")
 
     refuses_what_differs(target, target_host, bundle)
@@ -246,10 +246,10 @@ def test_what_cannot_be_packed_or_started_is_said(hosts: tuple[SystemdHost, Syst
     deployment["node"] = "/usr/bin/node-of-a-package"
     assert "node" not in source.run("bundle", deployment=deployment)["left_out"]
     bundle = tmp_path / "a" / "m1" / "couch2pg-bundle.tar.gz"
-    made = target.run("install", bundle=str(bundle))
+    made = target.run("bundle", state="installed", bundle=str(bundle))
     assert (made["changed"], made["ready"]) == (True, False)
     assert "couch2pg runs on /usr/bin/node-of-a-package" in made["problems"][0]
-    assert not target.run("install", bundle=str(bundle))["ready"]
+    assert not target.run("bundle", state="installed", bundle=str(bundle))["ready"]
     # Another major version is no reason to stop, and said.
     with tarfile.open(bundle) as tar:
         first = tar.extractfile("bundle.json")
@@ -258,18 +258,18 @@ def test_what_cannot_be_packed_or_started_is_said(hosts: tuple[SystemdHost, Syst
     description.update(node="/usr/bin/node", node_version="8.17.0")
     rewritten = tmp_path / "rewritten.tar.gz"
     write(rewritten, {"bundle.json": json.dumps(description).encode(), "app": None, "app/node_modules": None})
-    made = target.run("install", bundle=str(rewritten))
+    made = target.run("bundle", state="installed", bundle=str(rewritten))
     assert (made["changed"], made["ready"]) == (False, True)
     assert "here and 8.17.0 on the source" in made["problems"][0]
     # A bundle that leads out of its folder, or is none, changes nothing.
     target_host.run("rm", "-r", APP)
     members = {"bundle.json": json.dumps(description).encode(), "app": None, "app/x": "/etc", "app/x/evil": b"evil"}
     write(rewritten, members)
-    assert target.run("install", bundle=str(rewritten))["code"] == "damaged_file"
+    assert target.run("bundle", state="installed", bundle=str(rewritten))["code"] == "damaged_file"
     assert not (target_host.etc / "evil").exists()
     assert target_host.run("ls", "-A", "/etc/opt") == ""
     bundle.write_bytes(bundle.read_bytes()[:100])
-    assert target.run("install", bundle=str(bundle))["code"] == "damaged_file"
+    assert target.run("bundle", state="installed", bundle=str(bundle))["code"] == "damaged_file"
 
 
 def write(path: Path, members: dict[str, bytes | str | None]) -> None:
@@ -329,18 +329,18 @@ def test_a_compose_project_goes_without_its_settings(tmp_path: Path) -> None:
     assert list(inside) == ["bundle.json"]
     assert not any(secret.encode() in inside["bundle.json"] for secret in SECRETS)
     there = {**deployment, "project_dir": str(after)}
-    foreseen = side.run("install", check=True, deployment=there)
+    foreseen = side.run("bundle", state="installed", check=True, deployment=there)
     assert (foreseen["changed"], after.exists()) == (True, False)
-    made = side.run("install", deployment=there)
+    made = side.run("bundle", state="installed", deployment=there)
     assert made["files"] == foreseen["files"] == [str(after / "couch2pg.env"), str(after / "docker-compose.yml")]
     assert (after / "docker-compose.yml").read_text(encoding="utf-8") == PROJECT
     assert stat.S_IMODE((after / "couch2pg.env").stat().st_mode) == 0o600
     assert made["image"] == "medicmobile/cht-couch2pg:main-node-10"
     (problem,) = made["problems"]
     assert "docker pull medicmobile/cht-couch2pg:main-node-10" in problem
-    assert not side.run("install", deployment=there)["changed"]
+    assert not side.run("bundle", state="installed", deployment=there)["changed"]
     (after / "docker-compose.yml").write_text(PROJECT + "# ours\n", encoding="utf-8")
-    assert side.run("install", deployment=there)["code"] == "install_differs"
+    assert side.run("bundle", state="installed", deployment=there)["code"] == "install_differs"
     # A password in the compose file itself would travel with it.
     (before / "docker-compose.yml").write_text(PROJECT.replace("${PASSWORD}", "old-secret"), encoding="utf-8")
     assert "itself holds a password" in side.run("bundle", deployment=deployment)["msg"]

@@ -48,8 +48,10 @@ class Deployment:
         else:
             options["settings"] = json.dumps({"format": 1, "style": "url", "variables": variables})
         result = run_module("couch2pg_preflight", {"side": side, "deployment": deployment, **options})
-        assert not result.get("failed"), result
         assert PASSWORD not in str(result)
+        if result.get("failed"):
+            assert (result["code"], options["started"]) == ("couch2pg_not_ready", True), result
+            result = {"ready": False, "facts": {}, "findings": result["details"]["findings"]}
         worst = ["ok", "warning", "failure"]
         found: dict[str, dict[str, Any]] = {"facts": result["facts"]}
         for finding in result["findings"]:
@@ -129,7 +131,7 @@ def test_names_that_only_containers_know(deployment: Deployment, couchdb: CouchD
 
 
 def test_it_is_far_behind(deployment: Deployment) -> None:
-    """A place that is missing is one where everything is yet to be fetched."""
+    """Without a checkpoint, couch2pg has yet to fetch everything."""
     found = deployment.check(
         "source",
         {"COUCHDB_URL": deployment.couchdb.url().replace("127.0.0.1", "localhost"), "COUCH2PG_CHANGES_LIMIT": "19"},
@@ -142,7 +144,7 @@ def test_where_it_will_run(deployment: Deployment, place: dict[str, Any]) -> Non
     progress = deployment.check("source")["facts"]["progress"]
     found = deployment.check("target", postgres=place, progress=progress)
     assert {name: entry["status"] for name, entry in found.items() if name != "facts"} == dict.fromkeys(
-        ("couch2pg settings", "couchdb", "node.js", "couch2pg login", "couch2pg place"), "ok"
+        ("couch2pg settings", "couchdb", "node.js", "couch2pg login", "couch2pg checkpoints"), "ok"
     )
 
 
@@ -166,11 +168,11 @@ def test_it_would_download_everything_again(deployment: Deployment, place: dict[
     progress = deployment.check("source")["facts"]["progress"]
     other = {"COUCHDB_URL": deployment.couchdb.url().replace("127.0.0.1", "localhost")}
     found = deployment.check("target", other, postgres=place, progress=progress)
-    assert found["couch2pg place"]["status"] == "failure"
-    assert "would download everything again" in found["couch2pg place"]["message"]
+    assert found["couch2pg checkpoints"]["status"] == "failure"
+    assert "would download everything again" in found["couch2pg checkpoints"]["message"]
     found = deployment.check("target", other, postgres=place, progress=progress, rename=True)
-    assert found["couch2pg place"]["status"] == "warning"
-    assert found["couch2pg place"]["details"]["renames"]
+    assert found["couch2pg checkpoints"]["status"] == "warning"
+    assert found["couch2pg checkpoints"]["details"]["renames"]
 
 
 def test_its_own_driver_knows_no_scram(deployment: Deployment, place: dict[str, Any]) -> None:
@@ -189,7 +191,7 @@ def test_a_driver_that_is_not_here_yet_is_taken_for_the_sources(deployment: Depl
         result = run_module("couch2pg_preflight", {**options, "deployment": {"kind": "none"}, "knows_scram": known})
         found = {finding["name"]: finding for finding in result["findings"]}
         assert (found["couch2pg login"]["status"], found["couch2pg"]["status"]) == (status, "warning")
-        assert "is taken for the source's" in found["couch2pg"]["message"]
+        assert "assume the source's PostgreSQL driver" in found["couch2pg"]["message"]
     # What only an image holds is seen from what it does.
     unseen = {**deployment.deployment("source", node.new()), "app_dir": str(deployment.folder)}
     assert run_module("couch2pg_preflight", {"side": "source", "deployment": unseen})["facts"]["knows_scram"]
@@ -230,7 +232,7 @@ TAKE_CREATE = """
         ("SELECT", "couch2pg rights", ""),
         (TAKE_CREATE, "couch2pg rights", "GRANT USAGE, CREATE ON SCHEMA public TO couch2pg"),
         ("ALTER MATERIALIZED VIEW form_metadata OWNER TO postgres", "couch2pg rights", "public.form_metadata (of postgres)"),
-        ("UPDATE couchdb_progress SET source = 'elsewhere/' || source", "couch2pg place", "would download everything again"),
+        ("UPDATE couchdb_progress SET source = 'elsewhere/' || source", "couch2pg checkpoints", "would download everything again"),
     ],
 )  # fmt: skip
 def test_what_it_needs_in_the_database(
@@ -245,6 +247,20 @@ def test_what_it_needs_in_the_database(
         assert words in found[name]["message"]
     finally:
         seed.drop_database(source_cluster, database)
+
+
+def test_whether_couch2pg_is_up_to_date_now(deployment: Deployment) -> None:
+    deployment.check("source")
+    options = {"sync": True, "timeout": 0, "deployment": deployment.deployment("source", node.new())}
+    now = run_module("couch2pg_info", options)
+    assert (now["not_current"], now["behind"], now["database"]["name"]) == ([], 0, deployment.database)
+    other = run_module("couch2pg_info", {**options, "oid": 1})
+    assert "it writes to another database than this migration's" in other["not_current"][0]
+    deployment.couchdb.put("medic", [{"_id": "late", "type": "data_record"}])
+    behind = run_module("couch2pg_info", options)
+    assert (behind["behind"], PASSWORD in str(behind)) == (1, False)
+    assert "it is behind CouchDB by 1 changes" in behind["not_current"][0]
+    assert run_module("couch2pg_info", {**options, "most_behind": 1})["not_current"] == []
 
 
 def test_settings_that_are_none(deployment: Deployment) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator
 
 import jsonschema
 import pytest
+from ansible_collections.cht.couch2pg.plugins.filter.dashboard_comparison import dashboard_comparison
 from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import ROOT, Migration, column, execute
@@ -72,7 +73,7 @@ QUERIES: dict[str, tuple[dict[str, Any], str, str]] = {
     "order": (
         query("order", "SELECT area FROM visits WHERE id < 9 ORDER BY visits, id", ordered=True),
         "differs",
-        "The same rows come in another order",
+        "Both have the same rows in different orders",
     ),
     "any order": (query("any order", "SELECT area FROM visits WHERE id < 9 ORDER BY visits, id"), "same", ""),
     "near": (query("near", "SELECT area, avg(share) AS share FROM visits GROUP BY 1", tolerance=0.005), "same", ""),
@@ -168,8 +169,7 @@ def test_every_way_to_differ_is_told_without_a_value(sides: tuple[str, Cluster, 
     queries = [case[0] for case in QUERIES.values()]
     ours = ask(source, name, queries)
     theirs = ask(target, name, queries)
-    options = {"source": ours, "target": theirs, "slow_ratio": 3, "slow_milliseconds": 2}
-    compared = run_module("dashboard_compare", options)
+    compared = dashboard_comparison(ours, theirs, slow_ratio=3, slow_milliseconds=2)
     assert PATIENT not in json.dumps(compared)
     assert not compared["passed"]
     found = {entry["name"]: entry for entry in compared["queries"]}
@@ -197,8 +197,7 @@ def test_missing_statistics_are_named(sides: tuple[str, Cluster, Cluster]) -> No
     reader = {"login_user": READER}
     ours = ask(source, name, asked, **reader, login_password=_password(source, READER))
     theirs = ask(target, name, asked, **reader, login_password=_password(target, READER))
-    options = {"source": ours, "target": theirs, "slow_ratio": 1, "slow_milliseconds": 0.5}
-    (entry,) = run_module("dashboard_compare", options)["queries"]
+    (entry,) = dashboard_comparison(ours, theirs, slow_ratio=1, slow_milliseconds=0.5)["queries"]
     assert entry["status"] == "slow"
     assert "was never analyzed on the target" in entry["advice"][0]
     assert 'ANALYZE "reports"."patients";' in entry["advice"][0]

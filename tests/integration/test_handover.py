@@ -83,7 +83,7 @@ def test_another_name_of_couchdb(moving: Migration, couchdb: CouchDB) -> None:
     moving.host_variables["target"]["couch2pg_app_couchdb_url"] = other
     sentence = moving.fail()
     assert "would download everything again" in sentence
-    moving.variables["couch2pg_rename_places"] = True
+    moving.variables["couch2pg_rename_checkpoints"] = True
     moving.succeed()
     assert moving.record["phases"]["handover"]["result"]["health"]["changes"] == 0
     keys = column(moving.target, "SELECT source FROM couchdb_progress", moving.database)

@@ -103,7 +103,7 @@ class Sides:
         ):
             for side, cluster in self.clusters.items():
                 options = {**login(cluster, self.database), "side": side, **state, **more}
-                tasks.append({"cht.couch2pg.document_buckets_info": options, "register": f"{side}_{step}"})
+                tasks.append({"cht.couch2pg.document_digest": options, "register": f"{side}_{step}"})
         last = {
             "settings_file": str(self.settings_file),
             "source": "{{ source_some.documents }}",

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CouchDB and PostgreSQL as couch2pg reaches them: with the URLs, the role and the certificates of its own settings."""
+"""Connections to CouchDB and PostgreSQL as couch2pg makes them: with the URLs, role and certificates of its settings."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from .settings import PostgresPlace, Settings
 
 @dataclass(frozen=True)
 class Reach:
-    """How this host reaches what couch2pg knows by other names, as in a network of containers; empty where they are the same.
+    """Addresses that replace those in couch2pg's settings on this host; empty means that the settings' own address works here.
 
-    couchdb_server: ``scheme://host:port``. ca_cert: a file with the certificates that are trusted for it.
+    couch2pg in a network of containers knows servers by names that don't resolve outside. couchdb_server:
+    ``scheme://host:port``. ca_cert: a file with the certificates that are trusted for CouchDB.
     """
 
     couchdb_server: str = ""
@@ -30,30 +31,30 @@ class Reach:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Reach:
-        """As modules are given it."""
+        """The reach that the options of ``REACH_OPTIONS`` describe."""
         return cls(options["couchdb_server"], options["login_host"], options["login_port"] or 0, options["ca_cert"])
 
     def couchdb(self, settings: Settings) -> CouchDB:
-        """CouchDB of these settings."""
+        """A client for the CouchDB in ``settings``."""
         return couchdb(settings, self.ca_cert, self.couchdb_server)
 
     def postgres(self, settings: Settings) -> PostgresPlace:
-        """The database of these settings."""
+        """The PostgreSQL database in ``settings``, at the address that works on this host."""
         place = settings.postgres
         return replace(place, host=self.login_host or place.host, port=self.login_port or place.port)
 
 
 def couchdb(settings: Settings, ca_cert: str = "", server: str = "") -> CouchDB:
-    """CouchDB, with the certificates that couch2pg trusts where this host has them. ``ca_cert`` replaces those.
+    """A client for the CouchDB in ``settings``.
 
-    server: where it is for this host, as ``scheme://host:port``; couch2pg in a container may know it by another name.
+    ca_cert: replaces couch2pg's own certificate file (NODE_EXTRA_CA_CERTS). server: replaces the address in COUCHDB_URL.
     """
     url = settings.couchdb
     if server:
         there = couchdb_url.parse(server)
         url = replace(url, scheme=there.scheme, host=there.host)
     own = settings.variables.get("NODE_EXTRA_CA_CERTS", "")
-    # couch2pg in a container names a file in there.
+    # In a container, the path names a file inside the container.
     trusted = ca_cert or (own if own and Path(own).is_file() else "")
     verify = settings.variables.get("NODE_TLS_REJECT_UNAUTHORIZED", "") != "0"
     return CouchDB(url, trusted, verify)
@@ -61,16 +62,14 @@ def couchdb(settings: Settings, ca_cert: str = "", server: str = "") -> CouchDB:
 
 def connection(place: PostgresPlace) -> ConnectionSettings:
     """The connection that couch2pg makes: its role, over the network, with or without TLS as its URL says."""
-    return ConnectionSettings(
-        place.database,
-        place.host,
-        place.port,
-        place.user,
-        place.password,
-        ssl_mode="require" if place.encrypted else "disable",
-    )
+    return login(place.host, place.port, place.database, place.user, place.password, place.encrypted)
+
+
+def login(host: str, port: int, database: str, user: str, password: str, encrypted: bool) -> ConnectionSettings:
+    """A login over the network, as a program makes it that has no other authentication than a password."""
+    return ConnectionSettings(database, host, port, user, password, ssl_mode="require" if encrypted else "disable")
 
 
 def followed(settings: Settings) -> list[Followed]:
-    """The databases that couch2pg follows."""
+    """The CouchDB databases that couch2pg copies."""
     return settings.couchdb.followed(settings.variables)

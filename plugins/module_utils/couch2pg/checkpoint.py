@@ -1,28 +1,36 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Will couch2pg go on from where it was? Its place is a row of couchdb_progress under a key that it makes of COUCHDB_URL.
+"""couch2pg's checkpoints: rows of couchdb_progress that hold, for each CouchDB database, the last sequence that arrived.
 
-Without that row it begins at 0: everything is downloaded again, and every document is deleted and inserted again.
+couch2pg derives a row's key from COUCHDB_URL. Without a row under that key it starts at sequence 0: it downloads everything
+again, and deletes and inserts every document again.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, Mapping, TypedDict
 
 from ..common.errors import MigrationError
 from ..couchdb.url import Followed, seq_number
 from ..postgres.connection import Session
 
-# A seq that was stored and never advanced: of a database that was empty, or under a key that was just begun with.
+# A stored sequence that never advanced: the CouchDB database was empty, or couch2pg has only just started with this key.
 _BEGINNING = re.compile(r"(?:0(?:-.*)?|None|null)?$")
 
 
+class Rename(TypedDict):
+    """A checkpoint's key now, and the key that couch2pg will use."""
+
+    before: str
+    after: str
+
+
 @dataclass(frozen=True)
-class Place:
-    """One database's place: its stored seq, or None; and the key under which the place seems to be instead."""
+class Checkpoint:
+    """A database's checkpoint: the stored sequence, or None, and the other key under which the checkpoint seems to be stored."""
 
     followed: Followed
     seq: str | None
@@ -30,11 +38,11 @@ class Place:
 
     @property
     def known(self) -> bool:
-        """Whether couch2pg will go on from a stored seq."""
+        """Whether couch2pg continues from a stored sequence."""
         return self.seq is not None
 
     def as_dict(self) -> dict[str, Any]:
-        """For results and the record."""
+        """The checkpoint for results and the record."""
         return {
             "database": self.followed.database,
             "key": self.followed.key,
@@ -44,31 +52,31 @@ class Place:
 
 
 def stored(session: Session) -> dict[str, str]:
-    """Every key of ``public.couchdb_progress`` with its seq."""
+    """The sequence under each key of ``public.couchdb_progress``."""
     rows = session.rows("SELECT source::text AS source, seq::text AS seq FROM public.couchdb_progress ORDER BY 1")
     return {row["source"]: row["seq"] or "" for row in rows if row["source"] is not None}
 
 
-def places(session: Session, followed: list[Followed]) -> list[Place]:
-    """The place of each followed database in ``public.couchdb_progress``."""
+def checkpoints(session: Session, followed: list[Followed]) -> list[Checkpoint]:
+    """The checkpoint of each followed database in ``public.couchdb_progress``."""
     return match(stored(session), followed)
 
 
-def match(known: Mapping[str, str], followed: list[Followed]) -> list[Place]:
-    """The place of each followed database among those that ``stored`` returned, perhaps on another server."""
+def match(known: Mapping[str, str], followed: list[Followed]) -> list[Checkpoint]:
+    """The checkpoint of each followed database in ``known``, which ``stored`` returned here or on another server."""
     used = {entry.key for entry in followed}
     unused = {key for key, seq in known.items() if not _BEGINNING.match(seq) and key not in used}
-    return [_place(entry, known, unused) for entry in followed]
+    return [_checkpoint(entry, known, unused) for entry in followed]
 
 
-def _place(entry: Followed, known: Mapping[str, str], unused: set[str]) -> Place:
+def _checkpoint(entry: Followed, known: Mapping[str, str], unused: set[str]) -> Checkpoint:
     if known.get(entry.key):
-        return Place(entry, known[entry.key], None)
+        return Checkpoint(entry, known[entry.key], None)
     others = _of_same_name(entry, unused)
     if others:
-        return Place(entry, None, others[0] if len(others) == 1 else None)
-    # At the beginning under another name: the database was empty, and nothing is fetched again.
-    return Place(entry, "0" if _of_same_name(entry, known) else None, None)
+        return Checkpoint(entry, None, others[0] if len(others) == 1 else None)
+    # Sequence 0 under another key: the database was empty, so that starting at 0 downloads nothing again.
+    return Checkpoint(entry, "0" if _of_same_name(entry, known) else None, None)
 
 
 def _of_same_name(entry: Followed, keys: Iterable[str]) -> list[str]:
@@ -76,40 +84,40 @@ def _of_same_name(entry: Followed, keys: Iterable[str]) -> list[str]:
 
 
 def database_of(key: str) -> str:
-    """The name of the database in a key, without slashes and query."""
+    """The name of the database in the key of a checkpoint, without slashes and query string."""
     return key.partition("/")[2].partition("?")[0].strip("/")
 
 
-def check(found: list[Place]) -> None:
-    """Raise MigrationError ``would_resync`` that names the databases which would be downloaded again."""
-    missing = [place for place in found if not place.known]
+def check(found: list[Checkpoint]) -> None:
+    """Raise MigrationError ``would_resync`` for databases without a checkpoint, which couch2pg would download again."""
+    missing = [entry for entry in found if not entry.known]
     if missing:
-        names = ", ".join(place.followed.database for place in missing)
-        renamed = [f"{place.instead!r} to {place.followed.key!r}" for place in missing if place.instead]
+        names = ", ".join(entry.followed.database for entry in missing)
+        renamed = [f"{entry.instead!r} to {entry.followed.key!r}" for entry in missing if entry.instead]
         remedy = (
-            f"It seems to be a matter of names: to rename {'; '.join(renamed)}, set rename to true."
+            f"CouchDB seems to have another name on the target: set couch2pg_rename_checkpoints: true to rename {'; '.join(renamed)}."
             if len(renamed) == len(missing)
-            else "Compare COUCHDB_URL with the source's letter by letter: host, port and path are part of the key."
+            else "Compare COUCHDB_URL with the source's, letter by letter: host, port and path are part of a checkpoint's key."
         )
         raise MigrationError(
-            f"couch2pg has no place for {names} in couchdb_progress and would download everything again. {remedy}",
+            f"couch2pg has no checkpoint for {names} in couchdb_progress and would download everything again. {remedy}",
             "would_resync",
-            places=[place.as_dict() for place in found],
+            checkpoints=[entry.as_dict() for entry in found],
         )
 
 
-def renames(found: list[Place]) -> list[dict[str, str]]:
-    """The keys that would have to be renamed, with what couch2pg will use instead."""
+def renames(found: list[Checkpoint]) -> list[Rename]:
+    """The renames that give these databases a checkpoint under the key that couch2pg will use."""
     return [
-        {"before": place.instead, "after": place.followed.key} for place in found if not place.known and place.instead
+        {"before": entry.instead, "after": entry.followed.key} for entry in found if not entry.known and entry.instead
     ]
 
 
-def rename(session: Session, changes: list[dict[str, str]]) -> None:
-    """Give each place the key that couch2pg will use, all in one transaction."""
+def rename(session: Session, changes: list[Rename]) -> None:
+    """Rename checkpoints, all in one transaction."""
     session.execute("BEGIN")
     for change in changes:
-        # A row of the new key that holds no place would be a second one.
+        # A row without a sequence under the new key would become a second row of that key.
         session.execute(
             "DELETE FROM public.couchdb_progress WHERE source = %s AND coalesce(seq::text, '') = ''", [change["after"]]
         )

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far couch2pg is behind CouchDB: its stored seqs against high-water marks, by the numbers in front of them.
+"""How many changes couch2pg is behind CouchDB: its checkpoints against high-water marks, compared by their numbers.
 
-A busy CHT never stands still, so that nobody is ever equal with it: current means past a mark that was taken before.
+A busy CouchDB changes all the time, so that couch2pg never equals it: current means past a mark that was taken before.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any, Mapping, Sequence
 
 from ..couchdb.client import CouchDB, DatabaseState
 from ..couchdb.url import Followed, seq_number
-from .checkpoint import Place
+from .checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
 class Sync:
-    """One followed database: the mark, couch2pg's stored seq, and whether CouchDB itself said that nothing came after it."""
+    """A followed database: its checkpoint, the mark, and whether CouchDB says that nothing changed after the checkpoint."""
 
-    place: Place
+    checkpoint: Checkpoint
     mark: int
     quiet: bool = False
 
     @property
     def stored(self) -> int:
-        """The number of the stored seq; 0 where there is none."""
-        return 0 if self.place.seq is None else seq_number(self.place.seq)
+        """The number of the stored sequence; 0 without one."""
+        return 0 if self.checkpoint.seq is None else seq_number(self.checkpoint.seq)
 
     @property
     def current(self) -> bool:
@@ -35,10 +35,10 @@ class Sync:
         return self.stored >= self.mark or self.quiet
 
     def as_dict(self) -> dict[str, Any]:
-        """For results and the record."""
+        """The comparison for results and the record."""
         return {
-            "database": self.place.followed.database,
-            "key": self.place.followed.key,
+            "database": self.checkpoint.followed.database,
+            "key": self.checkpoint.followed.key,
             "mark": self.mark,
             "stored": self.stored,
             "behind": 0 if self.current else self.mark - self.stored,
@@ -47,30 +47,32 @@ class Sync:
 
 
 def take_marks(client: CouchDB, followed: Sequence[Followed]) -> dict[str, DatabaseState]:
-    """The state of each followed database now, by the key of couch2pg's place in it."""
+    """The state of each followed database now, by the key of its checkpoint."""
     return {entry.key: client.state(entry.database) for entry in followed}
 
 
-def compare(places: Sequence[Place], marks: Mapping[str, int]) -> list[Sync]:
-    """Each place against the mark under its key; a place without a mark is left out."""
-    return [Sync(place, marks[place.followed.key]) for place in places if place.followed.key in marks]
+def compare(found: Sequence[Checkpoint], marks: Mapping[str, int]) -> list[Sync]:
+    """Each checkpoint against the mark under its key. A checkpoint without a mark is left out."""
+    return [Sync(entry, marks[entry.followed.key]) for entry in found if entry.followed.key in marks]
 
 
 def settle(client: CouchDB, found: Sequence[Sync]) -> list[Sync]:
-    """The same, where a database that seems behind is asked whether anything came after the stored seq at all.
+    """The same comparison, after asking CouchDB for each database that seems behind whether anything changed since.
 
-    The numbers of a cluster's seqs are sums over its nodes, and may differ a little from one answer to the next.
+    The number of a CouchDB cluster's sequence is a sum over its nodes, and can differ a little between two answers.
     """
     return [
         entry
-        if entry.current or entry.place.seq is None
-        else Sync(entry.place, entry.mark, client.quiet_since(entry.place.followed.database, entry.place.seq))
+        if entry.current or entry.checkpoint.seq is None
+        else Sync(
+            entry.checkpoint, entry.mark, client.quiet_since(entry.checkpoint.followed.database, entry.checkpoint.seq)
+        )
         for entry in found
     ]
 
 
 def describe(found: Sequence[Sync]) -> str:
-    """Those that are behind, in a few words; empty when all are current."""
+    """The databases that are behind, for a message; empty when all are current."""
     return ", ".join(
-        f"{entry.place.followed.database} {entry.stored} of {entry.mark}" for entry in found if not entry.current
+        f"{entry.checkpoint.followed.database} {entry.stored} of {entry.mark}" for entry in found if not entry.current
     )

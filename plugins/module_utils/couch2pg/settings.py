@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Mapping
 from urllib.parse import parse_qs, quote, unquote
@@ -24,8 +24,8 @@ from ..couchdb.url import CouchdbUrl
 from ..host.files import read_json, write_json
 
 FORMAT = 1
-# In the state of a migration: as captured on the source, and as they are on the target.
-CAPTURED, EFFECTIVE = "couch2pg.json", "couch2pg_target.json"
+# The file with couch2pg's settings on the target, in the migration's state folder there.
+EFFECTIVE = "couch2pg_target.json"
 URL, ENTRYPOINT = "url", "entrypoint"
 STYLES = (URL, ENTRYPOINT)
 DEFAULT_PORT = 5432
@@ -261,6 +261,19 @@ def is_its_own(name: str) -> bool:
 def unwanted(have: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
     """Which of ``have`` couch2pg would read though they are not ``wanted``."""
     return sorted(name for name in have if is_its_own(name) and name not in wanted)
+
+
+def for_target(captured: Settings, style: str, postgres: Mapping[str, Any], couchdb_url: str | None = None) -> Settings:
+    """The settings that couch2pg gets on the target: those of the source, with the target's PostgreSQL and CouchDB address.
+
+    The one place that computes them: preflight checks, and ``couch2pg_settings`` writes, what this function returns.
+    style: how the target's deployment names PostgreSQL. postgres: the options that replace parts of the source's address; None
+    keeps the source's value. couchdb_url: replaces COUCHDB_URL; None or empty keeps it.
+    Raises MigrationError for settings that can't be used, or that ``style`` can't express.
+    """
+    given = {name: value for name, value in postgres.items() if value is not None}
+    moved = captured.moved_to(replace(captured.postgres, **given), style)
+    return moved.with_couchdb(couchdb_url) if couchdb_url else moved
 
 
 def load(path: Path) -> Settings:

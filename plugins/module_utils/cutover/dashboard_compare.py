@@ -1,31 +1,45 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What both sides answered to the dashboards' queries, held against each other."""
+"""The answers of source and target to the queries of dashboards, compared."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from ..common.errors import MigrationError
 from ..postgres import query_plan
 from .result_digest import differing_rows
 
 
+class Comparison(TypedDict):
+    """Whether both sides agree, each query's comparison, and both as text: the problems, and a line for each query."""
+
+    passed: bool
+    queries: list[dict[str, Any]]
+    problems: list[str]
+    lines: list[str]
+
+
 def compare(
     source: list[dict[str, Any]], target: list[dict[str, Any]], slow_ratio: float, slow_milliseconds: float
-) -> dict[str, Any]:
-    """Every query with how it ended: ``same``, ``slow`` (a warning), ``stale``, ``differs`` or ``failed``.
+) -> Comparison:
+    """Each query with its status: ``same``, ``slow`` (a warning), ``stale``, ``differs`` or ``failed``.
 
-    Raises MigrationError ``other_queries`` when the two sides were asked different things.
+    Raises MigrationError ``other_queries`` when the two sides ran different queries.
     """
     names = [entry["name"] for entry in source]
     if names != [entry["name"] for entry in target]:
         raise MigrationError(
-            "Source and target were asked different queries: set couch2pg_dashboard_queries for both.", "other_queries"
+            "Source and target ran different queries: set couch2pg_dashboard_queries for both hosts.", "other_queries"
         )
     queries = [_compare_one(ours, theirs, slow_ratio, slow_milliseconds) for ours, theirs in zip(source, target)]
-    return {"passed": all(query["status"] in ("same", "slow") for query in queries), "queries": queries}
+    return {
+        "passed": all(query["status"] in ("same", "slow") for query in queries),
+        "queries": queries,
+        "problems": [f"{query['name']}: {' '.join(query['problems'])}" for query in queries if query["problems"]],
+        "lines": _lines(queries),
+    }
 
 
 def _compare_one(ours: dict[str, Any], theirs: dict[str, Any], ratio: float, least: float) -> dict[str, Any]:
@@ -62,7 +76,7 @@ def _compare_one(ours: dict[str, Any], theirs: dict[str, Any], ratio: float, lea
 
 
 def _shown(answer: dict[str, Any]) -> dict[str, Any]:
-    """What of an answer may be kept: numbers only."""
+    """The part of an answer that the record may contain: numbers, no values of rows."""
     if answer["error"]:
         return {"error": answer["error"]["code"]}
     return {
@@ -73,7 +87,7 @@ def _shown(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """What differs between the results, and what is only worth knowing."""
+    """The differences between the results, and notes about their columns."""
     names = [[column["name"] for column in answer["columns"]] for answer in (ours, theirs)]
     if names[0] != names[1]:
         return [f"The source has the columns {', '.join(names[0])}; the target has {', '.join(names[1])}."], []
@@ -87,7 +101,7 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[list[str
 
 
 def _rows_differ(source: dict[str, Any], target: dict[str, Any], ordered: bool, tolerance: float) -> str:
-    """How two results with the same columns differ; nothing when they don't."""
+    """How two results with the same columns differ; empty when they are equal."""
     if source["rows"] != target["rows"]:
         return f"The source has {source['rows']} rows, the target {target['rows']}."
     whole = "list" if ordered else "set"
@@ -97,10 +111,12 @@ def _rows_differ(source: dict[str, Any], target: dict[str, Any], ordered: bool, 
         count = differing_rows(source["near"], target["near"], ordered)
         return f"{count} of {source['rows']} rows differ by more than the tolerance {tolerance:g}." if count else ""
     if source["set"] == target["set"]:
-        other_order = "The same rows come in another order: name more columns in ORDER BY, or see that both databases "
-        return other_order + "sort text alike (collation)."
+        other_order = (
+            "Both have the same rows in different orders: name more columns in ORDER BY, or check that both databases "
+        )
+        return other_order + "sort text by the same collation."
     columns = [name for name, digest in source["columns"].items() if digest != target["columns"][name]]
-    where = f"in the columns {', '.join(columns)}" if columns else "in which values stand in one row together"
+    where = f"in the columns {', '.join(columns)}" if columns else "in the combinations of values"
     return f"Both have {source['rows']} rows, which differ {where}."
 
 
@@ -112,12 +128,12 @@ def _stale(theirs: dict[str, Any]) -> list[str]:
         return ["The target has no row with a time, so nothing shows that it is up to date."]
     if age <= limit:
         return []
-    remedy = "see that couch2pg runs there and that materialized views are refreshed."
-    return [f"The newest row on the target is {age:g} hours old, and {limit:g} are allowed: {remedy}"]
+    remedy = "check that couch2pg runs there, and that it refreshes the materialized views."
+    return [f"The newest row on the target is {age:g} hours old; {limit:g} hours are allowed: {remedy}"]
 
 
-def lines(queries: list[dict[str, Any]]) -> list[str]:
-    """Each query in a line for a person, the status first; what is wrong, and what to do, below it."""
+def _lines(queries: list[dict[str, Any]]) -> list[str]:
+    """A line for each query, its status first; then its problems and the advice, indented."""
     shown = []
     for query in queries:
         status = query["status"] if query["status"] == "same" else query["status"].upper()

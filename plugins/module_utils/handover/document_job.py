@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documents of one side, inside one snapshot with couch2pg's place: the job behind ``document_buckets_info``."""
+"""Documents of one side, inside one snapshot with couch2pg's place: the job behind ``document_digest``."""
 
 from __future__ import annotations
 

@@ -213,8 +213,8 @@ class Watch:
     def _look_at_sync(self) -> None:
         self._states = self._states or couchdb_sync.take_marks(self._client, self._followed)
         with Session(self._database) as session:
-            places = checkpoint.places(session, self._followed)
-        self.sync = couchdb_sync.compare(places, {key: state.update_seq for key, state in self._states.items()})
+            found = checkpoint.checkpoints(session, self._followed)
+        self.sync = couchdb_sync.compare(found, {key: state.update_seq for key, state in self._states.items()})
         if self.log.runs_completed >= self._wanted.runs:
             self.sync = couchdb_sync.settle(self._client, self.sync)
 

@@ -1,12 +1,12 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg as it is at this moment: asked of CouchDB and PostgreSQL in its own name, not of any record."""
+"""Whether couch2pg is up to date with CouchDB at this moment, asked with couch2pg's own settings and role."""
 
 from __future__ import annotations
 
 import time
-from typing import Any, Callable
+from typing import Any, Callable, TypedDict
 
 from ..couch2pg import access as couch2pg_access
 from ..couch2pg import checkpoint, couchdb_sync
@@ -24,42 +24,60 @@ WHERE c.relkind = 'm' AND NOT c.relispopulated ORDER BY 1
 """
 
 
+class Database(TypedDict):
+    """The database that couch2pg writes to: its server's system identifier (or address), its oid and its name."""
+
+    identity: str
+    oid: int
+    name: str
+
+
+class SyncState(TypedDict):
+    """Each followed database, the number of changes that PostgreSQL lacks, and why couch2pg is not up to date."""
+
+    sync: list[dict[str, Any]]
+    behind: int
+    unpopulated: list[str]
+    database: Database
+    not_current: list[str]
+
+
 def look(
     settings: Settings,
-    database: ConnectionSettings,
-    client: CouchDB,
+    reach: couch2pg_access.Reach,
     most_behind: int,
     timeout: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> dict[str, Any]:
-    """Its places against what CouchDB has now; one that is behind has ``timeout`` seconds to come up to that."""
+) -> SyncState:
+    """Compare couch2pg's checkpoints with what CouchDB has now. One that is behind has ``timeout`` seconds to catch up."""
+    database, client = couch2pg_access.connection(reach.postgres(settings)), reach.couchdb(settings)
     sync = _wait(settings, database, client, most_behind, clock() + timeout, clock, sleep)
     with Session(database) as session:
         unpopulated = [row["name"] for row in session.rows(_UNPOPULATED)]
-        where = {"identity": server_identity(session), "oid": current_oid(session), "name": database.database}
+        where: Database = {"identity": server_identity(session), "oid": current_oid(session), "name": database.database}
     behind = _behind(sync)
-    problems = []
+    reasons = []
     if behind > most_behind:
-        problems.append(
-            f"it is behind CouchDB by {behind} changes ({couchdb_sync.describe(sync)}). See its log; run again when it has caught up, "
-            "such as just after one of its runs, or say how many changes may be missing (couch2pg_most_behind)"
+        reasons.append(
+            f"it is behind CouchDB by {behind} changes ({couchdb_sync.describe(sync)}). Read its log, and run again when it has caught "
+            "up, such as just after one of its runs; or set couch2pg_most_behind to the number of changes that may be missing"
         )
     if unpopulated:
-        problems.append(f"materialized views are not populated: {', '.join(unpopulated[:5])}. Refresh them")
+        reasons.append(f"materialized views are not populated: {', '.join(unpopulated[:5])}. Refresh them")
     return {
         "sync": [entry.as_dict() for entry in sync],
         "behind": behind,
         "unpopulated": unpopulated,
         "database": where,
-        "problems": problems,
+        "not_current": reasons,
     }
 
 
-def same_database(found: dict[str, Any], identity: str, oid: int) -> bool:
-    """Whether couch2pg feeds this database.
+def same_database(found: Database, identity: str, oid: int) -> bool:
+    """Whether couch2pg writes to the database with this server identifier and oid.
 
-    Where a managed service hides the identifier from a role, a place stands for it, which each host may name differently.
+    A managed service may hide the identifier. Then ``identity`` is an address, which can differ between hosts: only the oid counts.
     """
     known = found["identity"].isdigit() and identity.isdigit()
     return bool(found["oid"] == oid and (not known or found["identity"] == identity))
@@ -78,8 +96,8 @@ def _wait(
     marks = {key: state.update_seq for key, state in couchdb_sync.take_marks(client, followed).items()}
     while True:
         with Session(database) as session:
-            places = checkpoint.match(checkpoint.stored(session), followed)
-        sync = couchdb_sync.settle(client, couchdb_sync.compare(places, marks))
+            found = checkpoint.match(checkpoint.stored(session), followed)
+        sync = couchdb_sync.settle(client, couchdb_sync.compare(found, marks))
         if _behind(sync) <= most_behind or clock() >= deadline:
             return sync
         sleep(PAUSE_SECONDS)

@@ -1,15 +1,15 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Preflight of couch2pg itself: would it run on the target as it runs on the source? Everything is only read.
+"""Preflight of couch2pg: checks whether it would run on the target as it runs on the source. Nothing is written.
 
-Both sides are asked in couch2pg's own name, from the host where it runs: with its settings, as its role, over its address.
+The checks run on couch2pg's host, and use couch2pg's settings, role and addresses.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Mapping
+from typing import Mapping, TypedDict
 
 from ..common.errors import MigrationError
 from ..common.findings import Findings
@@ -20,27 +20,39 @@ from ..couch2pg.deployment.problems import node_problem, node_version, problems
 from ..couch2pg.settings import PostgresPlace, Settings
 from ..postgres import login_probe
 from ..postgres.connection import Session
+from ..postgres.identifiers import quote
 
-# What couch2pg takes from CouchDB at once when COUCH2PG_CHANGES_LIMIT doesn't say otherwise.
+# How many changes couch2pg reads from CouchDB at once without COUCH2PG_CHANGES_LIMIT.
 CHANGES_LIMIT = 10000
 DIRECTLY = Reach()
 
 
-def examine_source(deployment: Deployment, found: Found, reach: Reach = DIRECTLY) -> tuple[Findings, dict[str, Any]]:
-    """Findings of the host where couch2pg runs now; facts: ``progress``, its places, and ``knows_scram``."""
+class SourceFacts(TypedDict, total=False):
+    """Facts of the source that the target's check needs. A fact that could not be read is missing.
+
+    progress: the stored sequence by the key of each checkpoint. knows_scram: whether couch2pg's driver knows SCRAM.
+    """
+
+    progress: dict[str, str]
+    knows_scram: bool
+
+
+def examine_source(deployment: Deployment, found: Found, reach: Reach = DIRECTLY) -> tuple[Findings, SourceFacts]:
+    """Findings and facts of the host where couch2pg runs now."""
     findings = Findings()
-    facts: dict[str, Any] = {}
+    facts = SourceFacts()
     for problem in problems(found, deployment.app_dir):
         findings.warning("couch2pg", problem)
     if found.running:
         findings.ok("couch2pg", f"runs here ({deployment.kind})")
     else:
         findings.warning(
-            "couch2pg", f"is here ({deployment.kind}), and doesn't run: nothing new reaches the source. See its log."
+            "couch2pg",
+            f"is installed here ({deployment.kind}) but doesn't run: the source gets no changes from CouchDB. Read its log.",
         )
     findings.attempt("couch2pg settings", lambda: _settings(findings, found.settings))
     findings.attempt("couch2pg sync", lambda: _sync(findings, found.settings, reach, facts))
-    # Without an answer from PostgreSQL there is nothing more to be seen.
+    # Without an answer from PostgreSQL, the driver can't be probed either.
     if "progress" in facts:
         facts["knows_scram"] = _knows_scram(found, reach, deployment.app_dir)
     return findings, facts
@@ -57,13 +69,13 @@ def examine_target(
     started: bool = False,
     reach: Reach = DIRECTLY,
 ) -> Findings:
-    """Findings of the host where couch2pg will run, ``found`` as it is there, with the ``settings`` that it will have.
+    """Findings of the host where couch2pg will run. ``found`` is its deployment there, ``settings`` what it will have.
 
-    progress: the source's places, as ``examine_source`` found them. rename: whether places may be renamed.
+    progress: the source's checkpoints, from ``examine_source``. rename: whether checkpoints may be renamed.
     give_login: whether the role will get its login before the start.
-    knows_scram: what ``examine_source`` found, for a driver that can't be seen here: in an image, or not yet installed.
-    started: just before its start, when the database stands under its real name.
-    reach: where this host finds what couch2pg knows by other names.
+    knows_scram: the fact of ``examine_source``, for a driver that this host doesn't show: in an image, or not yet installed.
+    started: whether couch2pg is started next, so that the database exists under its real name.
+    reach: the addresses that work on this host.
     """
     findings = Findings()
     app_dir = deployment.app_dir
@@ -79,7 +91,7 @@ def examine_target(
     if started:
         findings.attempt("couch2pg rights", lambda: _rights(findings, settings, reach, rename))
     else:
-        findings.attempt("couch2pg place", lambda: _place(findings, settings, progress, rename))
+        findings.attempt("couch2pg checkpoints", lambda: _checkpoints(findings, settings, progress, rename))
     return findings
 
 
@@ -104,7 +116,9 @@ def _couchdb(findings: Findings, settings: Settings, reach: Reach) -> None:
             if error.code != "couchdb_no_database":
                 raise
             findings.failure(
-                "couchdb", f"{error.message} To leave it out on purpose, set {entry.switch}=false.", code=error.code
+                "couchdb",
+                f"{error.message} If couch2pg shall not copy this database, set {entry.switch}=false in its settings.",
+                code=error.code,
             )
     findings.ok("couchdb", f"{settings.couchdb.server} answers from here, with couch2pg's credentials")
 
@@ -125,7 +139,7 @@ def _node(findings: Findings, found: Found, app_dir: str) -> None:
 
 
 def _login(findings: Findings, place: PostgresPlace, driver: tuple[int, ...] | None, give_login: bool) -> None:
-    """What the server asks for, judged against couch2pg's driver; then a login with couch2pg's own password."""
+    """Compare the server's authentication method with couch2pg's driver, then try a login with couch2pg's password."""
     asked = login_probe.probe(place.host, place.port, place.user, place.database, place.encrypted)
     problem = login_probe.login_problem(asked, place.user, driver)
     if problem and asked.method == "scram" and give_login:
@@ -137,8 +151,8 @@ def _login(findings: Findings, place: PostgresPlace, driver: tuple[int, ...] | N
     try:
         Session(connection(place)).close()
     except MigrationError as error:
-        # The server looks for the database after the login. It is not there before the migration, and a role that may
-        # not connect to it will get its right with the database's grants.
+        # The server checks the database only after the password. Before the migration the database doesn't exist; a missing
+        # right to connect comes with the database's grants.
         if error.code == "database_missing" or "permission denied for database" in error.details.get("reason", ""):
             findings.ok("couch2pg login", f"{place.user!r} can log in at {place.host}:{place.port} ({asked.method})")
             return
@@ -152,8 +166,8 @@ def _login(findings: Findings, place: PostgresPlace, driver: tuple[int, ...] | N
 def _will_be_given(findings: Findings, place: PostgresPlace) -> None:
     findings.warning(
         "couch2pg login",
-        f"{place.user!r} can't log in at {place.host}:{place.port} yet; before couch2pg is started it gets its login, with the "
-        "password of couch2pg's settings.",
+        f"{place.user!r} can't log in at {place.host}:{place.port} yet. Before couch2pg is started, the role gets its login and the "
+        "password in couch2pg's settings (couch2pg_give_login).",
     )
 
 
@@ -161,36 +175,40 @@ def _no_login(place: PostgresPlace, error: MigrationError) -> MigrationError:
     if error.code != "authentication":
         return error
     return MigrationError(
-        f"couch2pg can't log in to PostgreSQL at {place.host}:{place.port} as {place.user!r}: {error.details['reason']}. Give the "
-        f"role its login and the password of couch2pg's settings there (ALTER ROLE ... LOGIN PASSWORD ...; CREATE ROLE if it "
-        "is missing; SET password_encryption = 'md5' before, for couch2pg's old driver). Or let this be done: couch2pg_give_login.",
+        f"couch2pg can't log in to PostgreSQL at {place.host}:{place.port} as {place.user!r}: {error.details['reason']}. Set "
+        "couch2pg_give_login: true to give the role its login with the password in couch2pg's settings. Or do it there yourself: "
+        "SET password_encryption = 'md5' for couch2pg's old driver, then ALTER ROLE ... LOGIN PASSWORD ... (CREATE ROLE if it is missing).",
         "couch2pg_login",
         role=place.user,
     )
 
 
-def _place(findings: Findings, settings: Settings, progress: Mapping[str, str], rename: bool) -> None:
-    """Would it go on from where the source's couch2pg is?"""
+def _checkpoints(findings: Findings, settings: Settings, progress: Mapping[str, str], rename: bool) -> None:
+    """Check that couch2pg will continue from the source's checkpoints."""
     found = checkpoint.match(progress, followed(settings))
     changes = checkpoint.renames(found) if rename else []
     foreseen = {change["after"] for change in changes}
     checkpoint.check([entry for entry in found if entry.followed.key not in foreseen])
     if changes:
         words = ", ".join(f"{change['before']} to {change['after']}" for change in changes)
-        findings.warning("couch2pg place", f"These keys of couchdb_progress will be renamed: {words}", renames=changes)
+        findings.warning(
+            "couch2pg checkpoints", f"These keys of couchdb_progress will be renamed: {words}", renames=changes
+        )
         return
-    findings.ok("couch2pg place", f"it will go on from where it is in {len(found)} databases")
+    findings.ok("couch2pg checkpoints", f"couch2pg will continue from its checkpoints in {len(found)} databases")
 
 
 def _rights(findings: Findings, settings: Settings, reach: Reach, rename: bool) -> None:
-    """What couch2pg needs in the database itself; the place is the database's own now."""
+    """Check the migrated database: its own checkpoints, and the rights that couch2pg needs."""
     place = reach.postgres(settings)
     with Session(connection(place)) as session:
-        findings.attempt("couch2pg place", partial(_place, findings, settings, checkpoint.stored(session), rename))
+        findings.attempt(
+            "couch2pg checkpoints", partial(_checkpoints, findings, settings, checkpoint.stored(session), rename)
+        )
         if not session.value("SELECT pg_catalog.has_schema_privilege('public', 'CREATE')"):
             raise MigrationError(
-                f"{place.user!r} may not create anything in the schema public of {place.database!r}, which couch2pg needs at its start. "
-                f"GRANT USAGE, CREATE ON SCHEMA public TO {place.user} there.",
+                f"{place.user!r} may not create tables in the schema public of {place.database!r}; couch2pg does that when it starts. "
+                f"GRANT USAGE, CREATE ON SCHEMA public TO {quote(place.user)} there.",
                 "couch2pg_rights",
             )
         others = session.rows(
@@ -201,28 +219,28 @@ def _rights(findings: Findings, settings: Settings, reach: Reach, rename: bool) 
     if others:
         names = ", ".join(f"{row['name']} (of {row['owner']})" for row in others[:3])
         raise MigrationError(
-            f"{place.user!r} doesn't own {names}, and so can't refresh it; refresh_matviews() would fail as a whole. "
-            f"ALTER MATERIALIZED VIEW ... OWNER TO {place.user} there.",
+            f"{place.user!r} doesn't own {names}, so that it can't refresh them, and refresh_matviews() fails. "
+            f"ALTER MATERIALIZED VIEW ... OWNER TO {quote(place.user)} there.",
             "couch2pg_rights",
             matviews=others,
         )
-    findings.ok("couch2pg rights", f"{place.user!r} may create in public, and owns every materialized view")
+    findings.ok("couch2pg rights", f"{place.user!r} may create tables in public and owns every materialized view")
 
 
-def _sync(findings: Findings, settings: Settings, reach: Reach, facts: dict[str, Any]) -> None:
-    """How far the source's couch2pg is behind CouchDB: what it lacks, the target will lack until it has caught up."""
+def _sync(findings: Findings, settings: Settings, reach: Reach, facts: SourceFacts) -> None:
+    """How many changes the source's couch2pg is behind CouchDB. The target lacks the same changes until couch2pg catches up."""
     with Session(connection(reach.postgres(settings))) as session:
         facts["progress"] = checkpoint.stored(session)
     client, databases = reach.couchdb(settings), followed(settings)
     marks = {key: state.update_seq for key, state in couchdb_sync.take_marks(client, databases).items()}
     found = couchdb_sync.settle(client, couchdb_sync.compare(checkpoint.match(facts["progress"], databases), marks))
-    behind = {entry.place.followed.database: entry.as_dict()["behind"] for entry in found}
+    behind = {entry.checkpoint.followed.database: entry.as_dict()["behind"] for entry in found}
     words = ", ".join(f"{name} {count}" for name, count in behind.items())
     if any(count > _changes_limit(settings) for count in behind.values()):
         findings.warning(
             "couch2pg sync",
-            f"couch2pg on the source is behind CouchDB by so many changes: {words}. See its log, and let it catch up first: the "
-            "target begins where the source is.",
+            f"couch2pg on the source is many changes behind CouchDB: {words}. Read its log, and let it catch up first: the target starts "
+            "with what the source has.",
             behind=behind,
         )
     else:
@@ -230,7 +248,7 @@ def _sync(findings: Findings, settings: Settings, reach: Reach, facts: dict[str,
 
 
 def _knows_scram(found: Found, reach: Reach, app_dir: str) -> bool:
-    """Whether the driver does. One that can't be seen, in an image, does when it runs and is asked for it."""
+    """Whether couch2pg's driver knows SCRAM. A driver in an image does when couch2pg runs and its server asks for SCRAM."""
     driver = login_probe.driver_version(app_dir) if app_dir else None
     if driver is not None or not found.running:
         return login_probe.knows_scram(driver)

@@ -14,9 +14,8 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.http_api import HttpApi
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import changes as cutover_changes
-from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import memory as cutover_memory
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import steps as cutover_steps
-from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import superset
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import superset, way_back
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.klipfolio import PAUSE_SECONDS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.klipfolio import Klipfolio as Client
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.sides import Place, Sides
@@ -79,25 +78,25 @@ def change(name: str, old: str = "a", new: str = "b") -> dict[str, Any]:
 
 def test_what_is_remembered_first_stays(tmp_path: Path) -> None:
     path = tmp_path / "cht" / "cutover.json"
-    assert cutover_memory.remember(path, [], "target", write=True) == (None, None)
-    cutover_memory.remember(path, [change("one")], "between", write=True)
+    assert way_back.add(path, [], "target", write=True) == (None, None)
+    way_back.add(path, [change("one")], "between", write=True)
     assert path.stat().st_mode & 0o777 == 0o600
     # Gone on with after a kill: what is found now is no longer what it was.
-    cutover_memory.remember(path, [change("one", old="half"), change("two")], "between", write=True)
-    known = cutover_memory.load(path)
+    way_back.add(path, [change("one", old="half"), change("two")], "between", write=True)
+    known = way_back.load(path)
     assert known is not None
     assert [entry["old"] for entry in known["changes"]] == ["a", "a"]
     before = path.read_bytes()
-    cutover_memory.remember(path, [change("three")], "target", write=False)
+    way_back.add(path, [change("three")], "target", write=False)
     assert path.read_bytes() == before
-    cutover_memory.remember(path, [], "source", write=True)
+    way_back.add(path, [], "source", write=True)
     # After the way back, another cutover begins anew.
-    after, _before = cutover_memory.remember(path, [change("one", old="c")], "between", write=True)
+    after, _before = way_back.add(path, [change("one", old="c")], "between", write=True)
     assert after is not None
     assert [entry["old"] for entry in after["changes"]] == ["c"]
     path.write_text('{"format": 1, "side": "nowhere"}', encoding="utf-8")
-    with pytest.raises(MigrationError, match="doesn't say what a cutover changed"):
-        cutover_memory.load(path)
+    with pytest.raises(MigrationError, match="doesn't contain the changes of a cutover"):
+        way_back.load(path)
 
 
 def test_what_is_packed_comes_back() -> None:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg's role on the target gets the login that it has on the source."""
+"""A role gets the login on the target that it has on the source."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ def cluster(target_cluster: Cluster) -> Iterator[Cluster]:
 def give(cluster: Cluster, check: bool = False, **options: Any) -> dict[str, Any]:
     url = "postgres://couch2pg%20%22new%22:p%40s%3As%2Fw%2540%20%24%3F%23@old.example.org/cht"
     stored = {"format": 1, "style": "url", "variables": {"POSTGRESQL_URL": url}}
-    known = {**login(cluster, "not_yet"), "settings": json.dumps(stored), "host": cluster.host, "port": cluster.port}
-    result = run_module("couch2pg_role", {**known, **options}, check=check)
+    where = {"host": cluster.host, "port": cluster.port, "give": True, "password_hash": "md5"}
+    known = {**login(cluster, "not_yet"), "settings": json.dumps(stored), **where}
+    result = run_module("role_login", {**known, **options}, check=check)
     assert PASSWORD not in str(result)
     return result
 
@@ -79,7 +80,7 @@ def test_a_server_that_asks_for_scram_all_the_same(cluster: Cluster) -> None:
     hba.write_text(hba.read_text().replace("127.0.0.1/32 md5", "127.0.0.1/32 scram-sha-256", 1))
     execute(cluster, "SELECT pg_reload_conf()")
     result = give(cluster)
-    assert result["code"] == "couch2pg_login"
+    assert result["code"] == "role_login"
     assert "pg_hba.conf" in result["msg"]
 
 

@@ -11,7 +11,7 @@ from ansible_collections.cht.couch2pg.plugins.plugin_utils.job_action import Job
 
 
 class ActionModule(JobAction):
-    """Action plugin of M(cht.couch2pg.document_buckets_info)."""
+    """Action plugin of M(cht.couch2pg.document_digest)."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's result; its job only reads."""

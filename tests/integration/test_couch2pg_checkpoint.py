@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg's place in the restored database, and whether it could log in there."""
+"""couch2pg's checkpoints in the restored database, and what its server asks for at a login."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STORED = {
 
 @pytest.fixture
 def session(target_cluster: Cluster, fresh_database: Callable[[Cluster], str]) -> Iterator[Session]:
-    """A database with couch2pg's places in it."""
+    """A database with couch2pg's checkpoints."""
     settings = ConnectionSettings(
         fresh_database(target_cluster), target_cluster.host, target_cluster.port, password=target_cluster.password
     )
@@ -42,61 +42,61 @@ def session(target_cluster: Cluster, fresh_database: Callable[[Cluster], str]) -
         yield opened
 
 
-def places(session: Session, url: str) -> list[checkpoint.Place]:
-    return checkpoint.places(session, parse(url).followed({}))
+def checkpoints(session: Session, url: str) -> list[checkpoint.Checkpoint]:
+    return checkpoint.checkpoints(session, parse(url).followed({}))
 
 
-def test_the_same_url_goes_on_from_its_places(session: Session) -> None:
-    found = places(session, "https://u:p@couch.example.org/medic")
+def test_the_same_url_continues_from_its_checkpoints(session: Session) -> None:
+    found = checkpoints(session, "https://u:p@couch.example.org/medic")
     checkpoint.check(found)
-    assert [place.as_dict()["seq"] for place in found] == [1508, 77, 12, 3, 9]
+    assert [entry.as_dict()["seq"] for entry in found] == [1508, 77, 12, 3, 9]
 
 
 @pytest.mark.parametrize("url", ["https://u:p@couch.example.org:443/medic", "https://u:p@10.0.0.5:5984/medic"])
 def test_another_name_of_the_server_can_be_repaired(session: Session, url: str) -> None:
-    found = places(session, url)
-    with pytest.raises(MigrationError, match=r"would download everything again\. It seems to be a matter of names"):
+    found = checkpoints(session, url)
+    with pytest.raises(MigrationError, match=r"would download everything again\. CouchDB seems to have another name"):
         checkpoint.check(found)
     checkpoint.rename(session, checkpoint.renames(found))
-    again = places(session, url)
+    again = checkpoints(session, url)
     checkpoint.check(again)
-    assert [place.seq for place in again] == list(STORED.values())
+    assert [entry.seq for entry in again] == list(STORED.values())
     assert session.value("SELECT count(*) FROM public.couchdb_progress") == 5
 
 
 def test_a_trailing_slash_and_a_wrong_name(session: Session) -> None:
-    with pytest.raises(MigrationError, match="Compare COUCHDB_URL with the source's letter by letter") as raised:
-        checkpoint.check(places(session, "https://u:p@couch.example.org/mediç"))
-    assert {entry["database"] for entry in raised.value.details["places"] if entry["seq"] is None} >= {"mediç"}
+    with pytest.raises(MigrationError, match="Compare COUCHDB_URL with the source's, letter by letter") as raised:
+        checkpoint.check(checkpoints(session, "https://u:p@couch.example.org/mediç"))
+    assert {entry["database"] for entry in raised.value.details["checkpoints"] if entry["seq"] is None} >= {"mediç"}
     with pytest.raises(MigrationError, match="would download everything again"):
-        checkpoint.check(places(session, "https://u:p@couch.example.org/medic/"))
+        checkpoint.check(checkpoints(session, "https://u:p@couch.example.org/medic/"))
 
 
-def test_the_place_of_an_empty_database_is_its_beginning(session: Session) -> None:
+def test_the_checkpoint_of_an_empty_database_is_sequence_0(session: Session) -> None:
     session.execute("UPDATE public.couchdb_progress SET seq = '0-g1AAAA' WHERE source LIKE '%%-logs'")
     for url in ("https://u:p@couch.example.org/medic", "https://u:p@couch.example.org:443/medic"):
-        found = places(session, url)
+        found = checkpoints(session, url)
         assert found[3].as_dict()["seq"] == 0
     session.execute("DELETE FROM public.couchdb_progress WHERE source LIKE '%%-logs'")
-    with pytest.raises(MigrationError, match="no place for medic-logs"):
-        checkpoint.check(places(session, "https://u:p@couch.example.org/medic"))
+    with pytest.raises(MigrationError, match="no checkpoint for medic-logs"):
+        checkpoint.check(checkpoints(session, "https://u:p@couch.example.org/medic"))
 
 
 def test_a_key_that_is_in_use_counts_whatever_others_say(session: Session) -> None:
-    """CouchDB was replaced some day, and the place in the old one is still stored."""
+    """CouchDB was replaced some day, and the checkpoint of the old one is still stored."""
     session.execute("INSERT INTO public.couchdb_progress VALUES ('0', 'new.example.org/medic')")
-    found = places(session, "https://u:p@new.example.org/medic")
+    found = checkpoints(session, "https://u:p@new.example.org/medic")
     assert (found[0].seq, found[0].instead) == ("0", None)
 
 
 def test_two_places_of_one_name_are_not_guessed_at(session: Session) -> None:
     session.execute("INSERT INTO public.couchdb_progress VALUES ('5', 'elsewhere/medic')")
-    found = places(session, "https://u:p@new.example.org/medic")
+    found = checkpoints(session, "https://u:p@new.example.org/medic")
     assert found[0].instead is None
     assert found[1].instead == "couch.example.org/medic-sentinel"
 
 
-def couch2pg_place(session: Session, url: str, **options: Any) -> dict[str, Any]:
+def couch2pg_checkpoint(session: Session, url: str, **options: Any) -> dict[str, Any]:
     settings = session.settings
     known = {
         "database": settings.database,
@@ -106,29 +106,29 @@ def couch2pg_place(session: Session, url: str, **options: Any) -> dict[str, Any]
         "couchdb_url": url,
     }
     check = options.pop("check", False)
-    result = run_module("couch2pg_place", {**known, **options}, check=check)
+    result = run_module("couch2pg_checkpoint", {**known, **options}, check=check)
     assert "s3cret" not in str(result)
     return result
 
 
 def test_the_module_checks_and_repairs(session: Session) -> None:
     moved = "https://u:s3cret@couch.example.org:6984/medic"
-    assert "would download everything again" in couch2pg_place(session, moved)["msg"]
-    foreseen = couch2pg_place(session, moved, rename=True, check=True)
+    assert "would download everything again" in couch2pg_checkpoint(session, moved)["msg"]
+    foreseen = couch2pg_checkpoint(session, moved, rename=True, check=True)
     assert (foreseen["changed"], len(foreseen["renamed"])) == (True, 5)
-    assert "would download everything again" in couch2pg_place(session, moved)["msg"]
-    renamed = couch2pg_place(session, moved, rename=True)
-    assert (renamed["changed"], renamed["places"][0]["seq"]) == (True, 1508)
-    assert not couch2pg_place(session, moved, rename=True)["changed"]
-    assert not couch2pg_place(session, moved)["changed"]
+    assert "would download everything again" in couch2pg_checkpoint(session, moved)["msg"]
+    renamed = couch2pg_checkpoint(session, moved, rename=True)
+    assert (renamed["changed"], renamed["checkpoints"][0]["seq"]) == (True, 1508)
+    assert not couch2pg_checkpoint(session, moved, rename=True)["changed"]
+    assert not couch2pg_checkpoint(session, moved)["changed"]
 
 
 def test_the_module_leaves_out_what_is_switched_off(session: Session) -> None:
     session.execute("DELETE FROM public.couchdb_progress WHERE source LIKE '%%-logs'")
     url = "https://u:s3cret@couch.example.org/medic"
-    assert "no place for medic-logs" in couch2pg_place(session, url)["msg"]
-    assert len(couch2pg_place(session, url, sync={"SYNC_DB_LOGS": "false"})["places"]) == 4
-    assert "Percent-encode" in couch2pg_place(session, "https://u:s3cret@x@y/medic")["msg"]
+    assert "no checkpoint for medic-logs" in couch2pg_checkpoint(session, url)["msg"]
+    assert len(couch2pg_checkpoint(session, url, sync={"SYNC_DB_LOGS": "false"})["checkpoints"]) == 4
+    assert "Percent-encode" in couch2pg_checkpoint(session, "https://u:s3cret@x@y/medic")["msg"]
 
 
 _roles = itertools.count()
@@ -201,11 +201,3 @@ def test_the_driver_is_seen_in_its_folder(tmp_path: Path) -> None:
     assert login_probe.driver_version(str(tmp_path)) == (7, 18, 2)
     description.write_text("not JSON", encoding="utf-8")
     assert login_probe.driver_version(str(tmp_path)) is None
-
-
-def test_the_module_tells_whether_couch2pg_could_log_in(source_cluster: Cluster) -> None:
-    where = {"host": source_cluster.host, "port": source_cluster.port, "database": "postgres"}
-    found = run_module("couch2pg_login_info", {**where, "user": "postgres"})
-    assert (found["method"], found["possible"], found["driver"]) == ("scram", False, None)
-    assert "couch2pg's driver knows only md5" in found["problem"]
-    assert "can't be reached" in run_module("couch2pg_login_info", {**where, "user": "x", "port": 1})["msg"]

@@ -2,19 +2,19 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""See that couch2pg will go on from where it was, and repair a renamed server."""
+"""Check couch2pg's checkpoints, and rename them for a CouchDB with another name."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: couch2pg_place
-short_description: See that couch2pg will go on from where it was
+module: couch2pg_checkpoint
+short_description: Check that couch2pg continues from its checkpoints
 version_added: 0.1.0
 description:
-  - Compares the keys that couch2pg will make of its C(COUCHDB_URL) with the rows of C(couchdb_progress),
-    for every database that it follows.
-  - Where a row is missing, couch2pg would download everything again. Then the module fails, or renames the row when O(rename)
-    allows it.
+  - Compares the keys that couch2pg derives from its C(COUCHDB_URL) with the rows of C(couchdb_progress), for each database that
+    couch2pg follows.
+  - Without a row under its key, couch2pg downloads the whole database again. Then the module fails, or renames the row when O(rename)
+    allows that.
   - Host, port, path, a trailing slash and a query string are all part of the key.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -22,83 +22,55 @@ extends_documentation_fragment:
   - cht.couch2pg.connection
 options:
   settings:
-    description: couch2pg's settings, as M(cht.couch2pg.couch2pg_capture) returns them with O(ignore:with_secrets).
+    description: couch2pg's settings, as RV(cht.couch2pg.couch2pg_info#module:settings_json) has them.
     type: str
   couchdb_url:
-    description: The C(COUCHDB_URL) that couch2pg will have, where it isn't that of O(settings). Its credentials are not used.
+    description: The C(COUCHDB_URL) that couch2pg will have, when it is not the one in O(settings). Its credentials are not used.
     type: str
   sync:
     description:
-      - Its variables C(SYNC_DB_MEDIC), C(SYNC_DB_SENTINEL), C(SYNC_DB_USER_META), C(SYNC_DB_LOGS) and C(SYNC_DB_USERS),
-        where they are set. By default they are those of O(settings).
+      - The variables C(SYNC_DB_MEDIC), C(SYNC_DB_SENTINEL), C(SYNC_DB_USER_META), C(SYNC_DB_LOGS) and C(SYNC_DB_USERS) that
+        couch2pg will have. The default is those in O(settings).
     type: dict
     default: {}
   rename:
-    description:
-      - Whether to give a place that is there under another key (of the same database on another server) the key that couch2pg
-        will use.
+    description: Whether to rename a checkpoint of the same database on a CouchDB server with another name.
     type: bool
     default: false
-  marks:
-    description:
-      - The number of the newest change of each database by its key, as RV(cht.couch2pg.couchdb_info#module:marks) has them.
-      - With them, RV(sync) tells how far couch2pg is behind CouchDB.
-    type: dict
-    default: {}
 """
 
 EXAMPLES = r"""
-- name: See that nothing would be downloaded again
-  cht.couch2pg.couch2pg_place:
+- name: Check that couch2pg will download nothing again
+  cht.couch2pg.couch2pg_checkpoint:
     database: cht
     couchdb_url: "{{ vault_couchdb_url }}"
 
-- name: CouchDB has another name as seen from the new server
-  cht.couch2pg.couch2pg_place:
+- name: Rename checkpoints, because CouchDB has another name on the new server
+  cht.couch2pg.couch2pg_checkpoint:
     database: cht
     couchdb_url: "{{ vault_couchdb_url }}"
     sync:
       SYNC_DB_LOGS: "false"
     rename: true
-
-- name: Ask CouchDB where it is, on the host of couch2pg
-  cht.couch2pg.couchdb_info:
-    couchdb_url: "{{ vault_couchdb_url }}"
-  register: couchdb
-
-- name: See how far couch2pg is behind
-  cht.couch2pg.couch2pg_place:
-    database: cht
-    couchdb_url: "{{ vault_couchdb_url }}"
-    marks: "{{ couchdb.marks }}"
 """
 
 RETURN = r"""
-places:
-  description: Each followed database with its key and the number of its stored sequence; C(instead) is a key that was renamed, or could be.
+checkpoints:
+  description:
+    - Each followed database with its key and the number of the stored sequence.
+    - C(instead) is the other key under which the checkpoint is stored, and which O(rename) would change.
   returned: success
   type: list
   elements: dict
   sample: [{database: medic, key: couch.example.org/medic, seq: 1508, instead: null}]
 renamed:
-  description: The keys that were renamed, or would be.
+  description: The keys that the module renamed, or would rename in check mode.
   returned: success
   type: list
   elements: dict
   sample: [{before: "couch.example.org:443/medic", after: couch.example.org/medic}]
-sync:
-  description: Each followed database that has a mark, with the number of the stored sequence and how far it is behind.
-  returned: success
-  type: list
-  elements: dict
-  sample: [{database: medic, key: couch.example.org/medic, mark: 1508, stored: 1480, behind: 28, current: false}]
-behind:
-  description: Changes that couch2pg has yet to fetch, all databases together.
-  returned: success
-  type: int
-  sample: 28
 problems:
-  description: What makes the URL another place than it looks like, each with what to do.
+  description: What in the URL leads to an unexpected key, each with what to do.
   returned: success
   type: list
   elements: str
@@ -109,18 +81,17 @@ from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import checkpoint, couchdb_sync
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import checkpoint
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb import url as couchdb_url
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
 
 OPTIONS: dict[str, Any] = {
-    # They bear passwords.
+    # Both contain passwords.
     "settings": {"type": "str", "no_log": True},
     "couchdb_url": {"type": "str", "no_log": True},
     "sync": {"type": "dict", "default": {}},
     "rename": {"type": "bool", "default": False},
-    "marks": {"type": "dict", "default": {}},
 }
 
 
@@ -140,25 +111,21 @@ def main() -> None:
         switches = {name: str(value) for name, value in options["sync"].items()}
         followed = url.followed(switches if captured is None or switches else captured.variables)
         with Session(settings) as session:
-            found = checkpoint.places(session, followed)
+            found = checkpoint.checkpoints(session, followed)
             changes = checkpoint.renames(found) if options["rename"] else []
             if changes and not module.check_mode:
                 checkpoint.rename(session, changes)
-                found = checkpoint.places(session, followed)
-        marks = {key: couchdb_url.seq_number(mark) for key, mark in options["marks"].items()}
-        sync = [entry.as_dict() for entry in couchdb_sync.compare(found, marks)]
+                found = checkpoint.checkpoints(session, followed)
         foreseen = {change["after"] for change in changes}
-        checkpoint.check([place for place in found if place.followed.key not in foreseen])
+        checkpoint.check([entry for entry in found if entry.followed.key not in foreseen])
         diff = {
             "before": "".join(f"{change['before']}\n" for change in changes),
             "after": "".join(f"{change['after']}\n" for change in changes),
         }
         return {
             "changed": bool(changes),
-            "places": [place.as_dict() for place in found],
+            "checkpoints": [entry.as_dict() for entry in found],
             "renamed": changes,
-            "sync": sync,
-            "behind": sum(entry["behind"] for entry in sync),
             "problems": url.problems,
             "diff": diff,
         }

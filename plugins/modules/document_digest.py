@@ -2,20 +2,20 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell in few bytes which documents a database holds, and list those of a few buckets."""
+"""Digest the documents of a database in buckets, or list the documents of some buckets."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: document_buckets_info
-short_description: Tell which documents a database holds, in a digest for each bucket of them
+module: document_digest
+short_description: Digest the documents of a database, to compare two databases
 version_added: 0.1.0
 description:
-  - Puts every document of C(couchdb), C(couchdb_users_meta), C(couchdb_medic_logs) and C(couchdb_medic_users) into a bucket by a
-    hash of its C(_id), and makes a digest of C(_id) and C(_rev) of all the documents in each bucket.
-  - So two databases that don't see each other are compared by a few kilobytes, on any two versions. What is in the buckets that
-    differ is then listed with O(only).
-  - Every table is read once, inside one snapshot, in which couch2pg's stored sequences are read, too.
+  - Assigns every document of C(couchdb), C(couchdb_users_meta), C(couchdb_medic_logs) and C(couchdb_medic_users) to a bucket by a
+    hash of its C(_id), and digests C(_id) and C(_rev) of all documents in each bucket.
+  - A few kilobytes are then enough to compare two databases that can't reach each other, on any two versions of PostgreSQL. With
+    O(only), the module lists the documents in the buckets that differ.
+  - Reads every table once, inside one snapshot, together with couch2pg's checkpoints.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
@@ -25,44 +25,45 @@ extends_documentation_fragment:
   - cht.couch2pg.limits
 options:
   side:
-    description: Which of the two it is, so that both may be read at the same time on one host.
+    description: Which of the two databases it is. Both may be on one host and be read at the same time.
     type: str
     required: true
     choices: [source, target]
   buckets:
     description:
-      - Number of buckets of each table, the same on both sides; a power of two from 4096 to 65536.
-      - More of them make longer digests (11 bytes each) and shorter lists. One for every 20 to 100 documents is about right.
+      - Number of buckets of each table, equal on both sides; a power of two from 4096 to 65536.
+      - More buckets make longer digests (11 bytes each) and shorter lists. One bucket for 20 to 100 documents is a good ratio.
     type: int
     default: 16384
   only:
-    description: The buckets to list, for each table, as P(cht.couch2pg.differing_buckets#filter) gives them. Empty means to digest all.
+    description: The buckets to list, by table, as P(cht.couch2pg.differing_buckets#filter) returns them. Empty means to digest all buckets.
     type: dict
     default: {}
   most_documents:
-    description: More documents than these are not listed; then something else is wrong, or more O(buckets) are needed.
+    description: Maximum number of documents to list. More differences have another cause, or need more O(buckets).
     type: int
     default: 100000
   jobs:
-    description: Workers. Each has a connection and loads about one core of the server.
+    description: Number of workers. Each has a connection and uses about one core of the server.
     type: int
     default: 2
 notes:
-  - A call while the job of another one runs joins it. A call after it has ended reads anew.
-  - In check mode the same work is done without a job, so that no file is written.
+  - Runs as a job of the kind C(reconcile-source) or C(reconcile-target), and reports no change. A call while this job runs joins it. A
+    call after its end reads the documents again.
+  - In check mode the module does the same work without a job, so that it writes no file.
 """
 
 EXAMPLES = r"""
 - name: Digest the documents of this side
-  cht.couch2pg.document_buckets_info:
+  cht.couch2pg.document_digest:
     database: cht
     side: target
     migration_id: cht-2026
     state_dir: ~/couch2pg
   register: target
 
-- name: List those in the buckets that differ
-  cht.couch2pg.document_buckets_info:
+- name: List the documents in the buckets that differ
+  cht.couch2pg.document_digest:
     database: cht
     side: target
     only: "{{ source.packed | cht.couch2pg.differing_buckets(target.packed) }}"
@@ -72,17 +73,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tables:
-  description: Documents of each table.
-  returned: when all were digested
+  description: Number of documents of each table.
+  returned: without O(only), when the job is done
   type: dict
   sample: {couchdb: 1500000, couchdb_users_meta: 4107}
 packed:
   description: The digests, for P(cht.couch2pg.differing_buckets#filter).
-  returned: when all were digested
+  returned: without O(only), when the job is done
   type: dict
   sample: {buckets: 4096, digests: {couchdb: eJzt0...}}
 count:
-  description: How many documents are listed.
+  description: Number of listed documents.
   returned: with O(only)
   type: int
   sample: 366
@@ -92,7 +93,7 @@ documents:
   type: str
   sample: eJyLjlYqS8w
 progress:
-  description: couch2pg's stored sequences of the same moment, by key.
+  description: couch2pg's checkpoints in the same snapshot, by key.
   returned: when the job is done
   type: dict
   sample: {couch.example.org/medic: 1508-g1AAAA}
@@ -102,7 +103,7 @@ taken_at:
   type: str
   sample: "2026-11-23T23:00:00Z"
 seconds:
-  description: Time it took, in seconds.
+  description: Duration in seconds.
   returned: when the job is done
   type: float
   sample: 4.6
@@ -145,7 +146,7 @@ def main() -> None:
         if module.check_mode:
             return dict(document_job.look(settings, spec.parameters), changed=False)
         folder = job.job_folder(options["state_dir"], options["migration_id"], spec.kind)
-        # What a finished job found is the past.
+        # The result of a finished job is outdated.
         state = job.start_or_join(folder, spec, lambda _result: False)
         if state.status == "running":
             state = job.wait(folder, options["job_wait"], started=state.started)

@@ -1,0 +1,79 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a role can log in over the network with its password, and giving it that login where it cannot.
+
+A restore creates missing roles without login, and a dump carries no passwords. The password is hashed on this host, so that
+neither the server's log nor its list of running statements shows it.
+"""
+
+from __future__ import annotations
+
+from ..common.errors import MigrationError
+from . import login_probe
+from .connection import ConnectionSettings, Session
+from .identifiers import literal, quote
+
+MD5, SCRAM = "md5", "scram-sha-256"
+HASHES = (MD5, SCRAM)
+
+
+def missing(session: Session, login: ConnectionSettings, password_hash: str) -> list[str]:
+    """What the role of ``login`` lacks to log in, in the words of ALTER ROLE; empty when it can log in.
+
+    session: of a role that may create roles. A password that the server asks for as SCRAM is missing when ``password_hash``
+    is md5. Raises MigrationError when the server of ``login`` does not answer.
+    """
+    found = session.rows("SELECT rolcanlogin AS login FROM pg_catalog.pg_roles WHERE rolname = %s", [login.user])
+    if not found:
+        return ["CREATE", "LOGIN", "PASSWORD"]
+    if not found[0]["login"]:
+        return ["LOGIN", "PASSWORD"]
+    if _probe(login).method == "scram" and password_hash == MD5:
+        return ["PASSWORD"]
+    return [] if _logs_in(login) else ["PASSWORD"]
+
+
+def give(session: Session, login: ConnectionSettings, password_hash: str, lacking: list[str]) -> None:
+    """Give the role what ``missing`` returned, then try the login.
+
+    Raises MigrationError ``role_login`` when the login still fails, and ``rights`` when the session may not change the role.
+    """
+    verb = "CREATE" if "CREATE" in lacking else "ALTER"
+    hashed = session.hashed(login.password or "", login.user, password_hash)
+    try:
+        session.execute(f"{verb} ROLE {quote(login.user)} LOGIN PASSWORD {literal(hashed)}")
+    except MigrationError as error:
+        # The server's own message quotes the statement, and with it the hash.
+        raise MigrationError(
+            f"{session.settings.user!r} may not give {login.user!r} its login at {session.settings.place}. Connect as a superuser "
+            "(login_user: postgres), or run ALTER ROLE ... LOGIN PASSWORD ... yourself.",
+            "rights",
+            sqlstate=error.details.get("sqlstate"),
+        ) from None
+    asked = _probe(login)
+    if (asked.method == "scram" and password_hash == MD5) or not _logs_in(login):
+        raise MigrationError(
+            f"{login.user!r} now has its password, but PostgreSQL at {login.host}:{login.port} still refuses the login "
+            f"({asked.method}{': ' + asked.reason if asked.reason else ''}). Add a line for this role with the method "
+            f"{password_hash} to pg_hba.conf, reload PostgreSQL, and run again.",
+            "role_login",
+            method=asked.method,
+        )
+
+
+def _probe(login: ConnectionSettings) -> login_probe.Asked:
+    return login_probe.probe(login.host, login.port, login.user, login.database, login.ssl_mode != "disable")
+
+
+def _logs_in(login: ConnectionSettings) -> bool:
+    try:
+        Session(login).close()
+    except MigrationError as error:
+        # The server checks the database, and the right to connect to it, only after the password.
+        if error.code == "database_missing" or "permission denied for database" in error.details.get("reason", ""):
+            return True
+        if error.code == "authentication":
+            return False
+        raise
+    return True
