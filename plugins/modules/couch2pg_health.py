@@ -111,7 +111,7 @@ refreshes:
   type: int
   sample: 1
 errors:
-  description: Errors by kind, each with its first line (redacted), count, meaning, remedy, the objects it names, and its first and last time.
+  description: Errors by kind, each with its first line (redacted), count, meaning, remedy, objects, and its first and last time.
   returned: when couch2pg is healthy
   type: list
   elements: dict

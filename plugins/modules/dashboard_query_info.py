@@ -61,7 +61,9 @@ options:
         type: float
         default: 24.0
   key:
-    description: A secret, equal on both sides and new for every comparison. When empty, the module creates one, and its digests can't be compared.
+    description:
+      - A secret, equal on both sides and new for every comparison. When it is empty, the module creates one, and the digests can't be
+        compared.
     type: str
     default: ""
   timeout:
@@ -69,7 +71,8 @@ options:
     type: float
     default: 300.0
   runs:
-    description: How many times to run each query to measure its time, which is the median. V(0) measures the first run only, without a plan.
+    description:
+      - How many times to run each query to measure its time, which is the median. V(0) measures the first run only, without a plan.
     type: int
     default: 3
   candidates:

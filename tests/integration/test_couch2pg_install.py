@@ -168,12 +168,17 @@ def refuses_what_differs(target: Side, target_host: SystemdHost, bundle: Path) -
     assert not (target_host.etc / "opt" / "node-20").exists()
     target_host.run("rm", "-r", APP)
     target_host.unit("couch2pg.service", f"{UNIT}# ours\n")
-    assert target.run("bundle", state="installed", **arrived)["details"]["paths"] == ["/etc/systemd/system/couch2pg.service"]
+    assert target.run("bundle", state="installed", **arrived)["details"]["paths"] == [
+        "/etc/systemd/system/couch2pg.service"
+    ]
     target_host.run("rm", "/etc/systemd/system/couch2pg.service")
     target_host.unit("cht-couch2pg.service", "[Service]\nExecStart=/usr/bin/sleep 1000\n")
     assert target.run("bundle", state="installed", **arrived)["details"]["paths"] == ["the unit cht-couch2pg"]
     assert (
-        target.run("bundle", state="installed", deployment={"kind": "compose", "project_dir": "/srv"}, **arrived)["code"] == "deployment"
+        target.run("bundle", state="installed", deployment={"kind": "compose", "project_dir": "/srv"}, **arrived)[
+            "code"
+        ]
+        == "deployment"
     )
     assert not here.exists()
 

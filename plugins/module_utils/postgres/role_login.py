@@ -62,7 +62,7 @@ def give(session: Session, login: ConnectionSettings, password_hash: str, lackin
         )
 
 
-def _probe(login: ConnectionSettings) -> login_probe.Asked:
+def _probe(login: ConnectionSettings) -> login_probe.AuthRequest:
     return login_probe.probe(login.host, login.port, login.user, login.database, login.ssl_mode != "disable")
 
 
