@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether couch2pg starts by itself when its host boots, and keeping it from that."""
+"""Whether couch2pg starts when its host boots, and how to prevent that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .kinds import Deployment
 
 
 def starts_itself(deployment: Deployment) -> bool:
-    """Whether systemd, or Docker when it starts, would start it. What an operator's own commands do isn't known: then no."""
+    """Whether systemd or Docker starts couch2pg at boot. False when the operator starts it by other commands, which is unknown."""
     if deployment.kind == kinds.SYSTEMD:
         return systemd.enablement(deployment.unit) in ("enabled", "enabled-runtime")
     if deployment.kind == kinds.COMPOSE:
@@ -22,21 +22,21 @@ def starts_itself(deployment: Deployment) -> bool:
 
 
 def prevent(deployment: Deployment) -> None:
-    """See to it that it doesn't; call it only where it does. Raises MigrationError ``service_failed``."""
+    """Keep a couch2pg that ``starts_itself`` from starting at boot. Raises MigrationError ``service_failed``."""
     if deployment.kind == kinds.SYSTEMD:
         answer = systemd.systemctl("disable", systemd.service(deployment.unit))
     else:
-        # A container with the policy "always" comes back with Docker, stopped or not.
+        # Docker restarts a container with the policy "always" also when it was stopped.
         answer = docker("update", "--restart=no", compose.container_of(deployment))
     if answer.code != 0 or starts_itself(deployment):
         raise MigrationError(
-            f"couch2pg would still start by itself with its host: {answer.stderr.strip() or 'nobody says why'}. Disable it by hand.",
+            f"couch2pg still starts when its host boots: {answer.stderr.strip() or 'no reason was given'}. Disable it yourself.",
             "service_failed",
         )
 
 
 def kept_from_it(deployment: Deployment) -> str:
-    """The restart policy of the compose file, where it has one and the container was kept from it; else empty."""
+    """The restart policy of the compose file when the container lost it through ``prevent``; else empty."""
     if deployment.kind != kinds.COMPOSE or not deployment.project_dir:
         return ""
     container = compose.container_of(deployment)
@@ -47,7 +47,7 @@ def kept_from_it(deployment: Deployment) -> str:
 
 
 def as_configured(deployment: Deployment) -> None:
-    """Give a container that was kept from it the restart policy of its compose file again."""
+    """Give the container the restart policy of its compose file again, if ``prevent`` removed it."""
     wanted = kept_from_it(deployment)
     if wanted:
         docker("update", f"--restart={wanted}", compose.container_of(deployment))

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg without its settings, as one file that goes from host to host: a description, its application, its Node.js.
+"""A bundle: one file with couch2pg but without its settings, to install it on another host.
 
-The same couch2pg makes the same file, byte for byte.
+It contains a description, the application and, where needed, Node.js. Equal deployments have equal bundles, byte for byte.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from ...host.files import FILE_MODE, fsync_path
 FORMAT = 1
 NAME = "couch2pg-bundle.tar.gz"
 DESCRIPTION, APP, NODE = "bundle.json", "app", "node"
-# It goes through the controller, and through its memory.
+# Ansible's fetch reads the whole file into the memory of the controller.
 LARGEST = 256 * 1024 * 1024
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a bundle holds beside files; what a kind of deployment doesn't have is empty."""
+    """The description in a bundle. Fields that a kind of deployment doesn't have are empty."""
 
     kind: str
     app_dir: str = ""
     unit: str = ""
-    # By their names below systemd's folder, or the project's.
+    # Text by file name, relative to systemd's folder of units or to the project's folder.
     texts: Mapping[str, str] = field(default_factory=dict)
-    # Files with settings that must be there, though they are no part of this.
+    # Files with settings that the deployment needs, and that are not in the bundle.
     env_files: tuple[str, ...] = ()
-    # The program that the unit runs, and the folder in which it does.
+    # The program that the unit runs, and its working directory.
     program: str = ""
     work_dir: str = ""
     node: str = ""
@@ -58,7 +58,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Written:
-    """A bundle as it was written, or would be."""
+    """Size and SHA-256 of a written bundle, and the number of files in it."""
 
     size: int
     sha256: str
@@ -66,7 +66,7 @@ class Written:
 
 
 class _Sink:
-    """Counts and hashes what goes through it, into a file or nowhere."""
+    """A stream that counts and hashes what is written to it, and passes it on to another stream, if there is one."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         self._stream = stream
@@ -77,8 +77,8 @@ class _Sink:
         self.size += len(data)
         if self.size > LARGEST:
             raise MigrationError(
-                f"couch2pg's folder makes a bundle of more than {LARGEST >> 20} MB, which is more than couch2pg. See what else is in "
-                "it, or install couch2pg on the target yourself.",
+                f"The bundle of couch2pg's folder exceeds {LARGEST >> 20} MB, so the folder contains more than couch2pg. Remove what "
+                "doesn't belong there, or install couch2pg on the target yourself.",
                 "bundle_too_large",
             )
         self.sha256.update(data)
@@ -94,9 +94,9 @@ class _Sink:
 def write(
     stream: IO[bytes] | None, description: Description, skip: Callable[[Path], bool], node: Path | None = None
 ) -> Written:
-    """Write a bundle into ``stream``; without one, only see what it would be.
+    """Write a bundle into ``stream``; without a stream, only compute its size and SHA-256.
 
-    ``skip`` tells what of the application's folder stays where it is. Raises MigrationError ``bundle_too_large``, or
+    skip: whether to leave out a path of the application's folder. Raises MigrationError ``bundle_too_large`` or
     ``not_readable``.
     """
     sink = _Sink(stream)
@@ -119,15 +119,15 @@ def write(
     except OSError as error:
         what = error.filename or "couch2pg's application"
         raise MigrationError(
-            f"{what} can't be packed: {error.strerror or error}. Become a user who may read it and has room for the bundle, "
-            "and run again.",
+            f"{what} can't be packed: {error.strerror or error}. Become a user who may read it, free space for the bundle if "
+            "needed, and run again.",
             "not_readable",
         ) from error
     return Written(sink.size, sink.sha256.hexdigest(), count)
 
 
 def save(path: Path, description: Description, skip: Callable[[Path], bool], node: Path | None = None) -> Written:
-    """Replace ``path`` (0600) by a bundle, whole or not at all. Raises MigrationError as ``write`` does."""
+    """Replace ``path`` (0600) by a complete bundle. Raises MigrationError as ``write`` does."""
     beside = path.with_name(f".{path.name}.part")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
     try:
@@ -144,7 +144,7 @@ def save(path: Path, description: Description, skip: Callable[[Path], bool], nod
 
 
 def sha256(path: Path) -> str:
-    """Of a file that is there; empty without one."""
+    """The SHA-256 of the file; empty when it doesn't exist."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
@@ -168,7 +168,7 @@ def _raise(error: OSError) -> None:
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> int:
-    """Each file by itself: one with two names is two files. Neither pipes nor sockets are a part of an application."""
+    """Add a path; returns 1 for a file. A file with two names becomes two files. Pipes and sockets are left out."""
     info, has = tarfile.TarInfo(name), path.lstat()
     info.mode, info.mtime = stat.S_IMODE(has.st_mode) & 0o777, int(has.st_mtime)
     try:
@@ -191,7 +191,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> int:
 
 @dataclass(frozen=True)
 class Member:
-    """Something of a bundle; ``name`` is its path below the application's folder, empty for that itself."""
+    """A member of a bundle. ``name`` is its path in the application's folder, empty for the folder itself."""
 
     name: str
     info: tarfile.TarInfo
@@ -199,13 +199,13 @@ class Member:
 
 
 class Bundle:
-    """A bundle that has arrived. Nothing in it is believed. Raises MigrationError ``damaged_file``."""
+    """A bundle from another host, whose content is not trusted. Methods raise MigrationError ``damaged_file``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def description(self) -> Description:
-        """What it says of itself."""
+        """The description in the bundle."""
         with self._open() as tar:
             first = tar.next()
             content = tar.extractfile(first) if first is not None and first.name == DESCRIPTION else None
@@ -214,17 +214,17 @@ class Bundle:
             except ValueError:
                 said = None
         if not isinstance(said, dict) or said.pop("format", None) != FORMAT:
-            raise self._damaged("it doesn't begin with its description")
+            raise self._damaged("its first member is not a description")
         known: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
         }
         try:
             return Description(**known)
         except TypeError as error:
-            raise self._damaged("its description is another version's") from error
+            raise self._damaged("another version of this collection wrote its description") from error
 
     def application(self) -> Iterator[Member]:
-        """The application's folder, then everything in it."""
+        """The application's folder, then its content."""
         links: set[str] = set()
         for info, content in self._members():
             parts = info.name.split("/")
@@ -233,14 +233,14 @@ class Bundle:
             name = "/".join(parts[1:])
             above = {"/".join(parts[1:end]) for end in range(2, len(parts))}
             if ".." in parts or "" in parts or above & links or not (info.isreg() or info.isdir() or info.issym()):
-                raise self._damaged(f"{info.name} leads out of it")
+                raise self._damaged(f"{info.name} leads out of the application's folder")
             if info.issym():
                 links.add(name)
             yield Member(name, info, content)
 
     @property
     def node(self) -> Iterator[IO[bytes]]:
-        """Its Node.js program, where it brings one."""
+        """The Node.js program, if the bundle contains one."""
         for info, content in self._members():
             if info.name == NODE and content is not None:
                 yield content
@@ -260,7 +260,7 @@ class Bundle:
         except FileNotFoundError as error:
             if error.filename not in (None, str(self.path)):
                 raise
-            raise self._damaged("it is not there") from error
+            raise self._damaged("the file doesn't exist") from error
 
     def _damaged(self, reason: str) -> MigrationError:
         return MigrationError(
@@ -271,7 +271,7 @@ class Bundle:
 
 
 def same(content: IO[bytes], path: Path) -> bool:
-    """Whether the file has this content."""
+    """Whether the file at ``path`` has this content."""
     with path.open("rb") as other:
         while True:
             here, there = content.read(_BLOCK), other.read(_BLOCK)
@@ -282,7 +282,7 @@ def same(content: IO[bytes], path: Path) -> bool:
 
 
 def copy(content: IO[bytes], path: Path) -> None:
-    """A new file with this content, on the disk."""
+    """Write a new file with this content, and sync it to the disk."""
     with path.open("xb") as stream:
         while True:
             block = content.read(_BLOCK)

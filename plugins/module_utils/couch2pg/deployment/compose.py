@@ -17,18 +17,18 @@ from .kinds import Deployment, Found, Plan
 
 
 def project(deployment: Deployment) -> Compose:
-    """Its Compose project. Raises MigrationError ``deployment`` where only a container is known."""
+    """The Compose project of the deployment. Raises MigrationError ``deployment`` when only its container is known."""
     if not deployment.project_dir:
         raise MigrationError(
-            f"Of the container {deployment.container} only is known that it is there, not where it comes from. Set project_dir in "
-            "couch2pg_app to the folder of its compose file.",
+            f"The folder of the compose file of the container {deployment.container} is unknown. Set project_dir in couch2pg_app to that "
+            "folder.",
             "deployment",
         )
     return Compose(Path(deployment.project_dir), deployment.compose_files, deployment.env_files)
 
 
 def read(deployment: Deployment) -> Found:
-    """What Compose resolves; without a project, what the container was started with."""
+    """The service as Compose resolves it; without a project, the environment of the container."""
     if not deployment.project_dir:
         return _of_container(inspect(deployment.container))
     compose = project(deployment)
@@ -52,7 +52,7 @@ def read(deployment: Deployment) -> Found:
 
 
 def container_of(deployment: Deployment) -> str:
-    """The container that is named, or the service's own; empty when there is none yet."""
+    """The container that the deployment names, or that of its service; empty when there is none yet."""
     if deployment.container or not deployment.project_dir:
         return deployment.container
     compose = project(deployment)
@@ -63,8 +63,8 @@ def _own_container(compose: Compose, name: str) -> str:
     found = compose.containers(name)
     if len(found) > 1:
         raise MigrationError(
-            f"The service {name} in {compose.folder} has {len(found)} containers; couch2pg must run once. Remove the others, or "
-            "set container in couch2pg_app.",
+            f"The service {name} in {compose.folder} has {len(found)} containers, but couch2pg must run only once. Remove the others, "
+            "or set container in couch2pg_app.",
             "ambiguous",
             containers=found,
         )
@@ -72,7 +72,10 @@ def _own_container(compose: Compose, name: str) -> str:
 
 
 def service_name(config: Mapping[str, Any], deployment: Deployment) -> str:
-    """The service that is named, or the only one whose image is couch2pg's. Raises MigrationError ``deployment_missing``."""
+    """The service that the deployment names, or the only one with an image of couch2pg.
+
+    Raises MigrationError ``deployment_missing``.
+    """
     services = config.get("services") or {}
     if deployment.service in services:
         return deployment.service
@@ -87,16 +90,16 @@ def service_name(config: Mapping[str, Any], deployment: Deployment) -> str:
 
 
 def plan(deployment: Deployment, settings: Settings) -> Plan:
-    """The project's ``.env`` with which Compose gives the service exactly these settings.
+    """The change of the project's ``.env`` that gives the service exactly these settings.
 
-    Raises MigrationError ``compose_hard_coded`` where the compose file doesn't let it.
+    Raises MigrationError ``compose_hard_coded`` when the compose file overrides a value of ``.env``.
     """
     compose = project(deployment)
     config = compose.config()
     name = service_name(config, deployment)
     have = compose_variables.environment(config, name)
     wanted = {key: value for key, value in settings.variables.items() if have.get(key) != value}
-    # Empty is as good as unset, for couch2pg.
+    # couch2pg treats an empty variable like an unset one.
     wanted = {key: value for key, value in wanted.items() if value or have.get(key)}
     wanted.update({key: "" for key in unwanted(have, settings.variables) if have[key]})
     before = kept_file.read(compose.env_file)
@@ -111,8 +114,8 @@ def plan(deployment: Deployment, settings: Settings) -> Plan:
             fixed.append(key)
         elif key in settings.variables:
             problems.append(
-                f"{key} is set on the source and has no place in the compose file in {compose.folder}: the service {name} won't have "
-                f"it. Add {key}: ${{{key}}} to its environment if couch2pg needs it."
+                f"{key} is set on the source, but the compose file in {compose.folder} doesn't pass it to the service {name}. "
+                f"Add {key}: ${{{key}}} to its environment if couch2pg needs it."
             )
         else:
             problems.append(_unset_problem(key, compose.folder, name))
@@ -122,7 +125,7 @@ def plan(deployment: Deployment, settings: Settings) -> Plan:
         compose, name, before or "", {names[key]: key for key in wanted}, wanted
     )
     left = compose_variables.environment(resolved, name)
-    # Two of couch2pg's variables may hang on one of .env's.
+    # One variable of .env may set two of couch2pg's.
     mixed = sorted(key for key, value in settings.variables.items() if is_its_own(key) and left.get(key, "") != value)
     if mixed:
         raise _hard_coded(compose, name, mixed)
@@ -134,7 +137,7 @@ def plan(deployment: Deployment, settings: Settings) -> Plan:
 
 
 def verify(deployment: Deployment, settings: Settings, planned: Plan) -> None:
-    """Ask Compose what it makes of the written file. Raises MigrationError ``settings_not_taken``."""
+    """Check that Compose resolves the written file to these settings. Raises MigrationError ``settings_not_taken``."""
     if not planned.needed:
         return
     config = project(deployment).config()
@@ -142,7 +145,7 @@ def verify(deployment: Deployment, settings: Settings, planned: Plan) -> None:
     wrong = sorted(key for key, value in settings.variables.items() if is_its_own(key) and have.get(key, "") != value)
     if wrong:
         raise MigrationError(
-            f"Compose doesn't take {', '.join(wrong)} from {planned.needed[0].path}. See what sets it instead: docker compose config.",
+            f"Compose doesn't take {', '.join(wrong)} from {planned.needed[0].path}. docker compose config shows what sets it instead.",
             "settings_not_taken",
             variables=wrong,
         )
@@ -150,8 +153,8 @@ def verify(deployment: Deployment, settings: Settings, planned: Plan) -> None:
 
 def _hard_coded(compose: Compose, service: str, names: list[str]) -> MigrationError:
     return MigrationError(
-        f"The compose file in {compose.folder} doesn't let couch2pg have {', '.join(names)}: for service {service} it has a fixed "
-        "value, or one put together of others, or none. Write there "
+        f"The compose file in {compose.folder} doesn't take {', '.join(names)} of the service {service} from .env: it has a fixed "
+        "value, a combined one, or none. Write there "
         + ", ".join(f"{key}: ${{{key}}}" for key in names)
         + ", and run again.",
         "compose_hard_coded",
@@ -173,6 +176,6 @@ def _of_container(inspected: Mapping[str, Any]) -> Found:
 
 def _unset_problem(key: str, folder: Path, name: str) -> str:
     return (
-        f"The compose file in {folder} gives {key} to service {name}, which the source doesn't set. Remove it there, unless it is "
-        "meant so."
+        f"The compose file in {folder} sets {key} for the service {name}, which the source doesn't set. Remove it there, unless you "
+        "want it."
     )

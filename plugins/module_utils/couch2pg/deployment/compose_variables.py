@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which variable of a Compose project's ``.env`` leads to which of a service's: found out by asking Compose.
+"""Which variable of a Compose project's ``.env`` sets which variable of a service, found by asking Compose.
 
-A compose file may give the service's variables other names, and values of its own where they aren't set.
+A compose file may give the service's variables other names, and default values.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from ...host.compose import Compose
 from . import dotenv, env_text
 
 _NAMES = re.compile(r"(?<!\$)(?:\$\$)*\$\{?([A-Za-z_][A-Za-z0-9_]*)")
-# Numbers pass where Compose wants one, such as a port.
+# Marks are numbers, because Compose refuses other values for some fields, such as ports.
 _FIRST_MARK = 41017
 
 
 def environment(config: Mapping[str, Any], service: str) -> dict[str, str]:
-    """The service's variables in what ``config`` answered, where $ is doubled."""
+    """The service's variables in Compose's resolved configuration, which doubles each $."""
     entries = config["services"][service].get("environment") or {}
     if isinstance(entries, list):
         entries = dict(entry.partition("=")[::2] for entry in entries)
-    # One without a value comes from the shell that starts it.
+    # A variable without a value comes from the shell that runs Compose.
     return {str(name): _text(value) for name, value in entries.items() if value is not None}
 
 
@@ -39,7 +39,7 @@ def _text(value: object) -> str:
 
 
 def sources(compose: Compose, service: str, text: str) -> dict[str, str]:
-    """For each of the service's variables that is just one of ``.env``'s: that one's name."""
+    """The name in ``.env`` of each variable of the service that is exactly one variable of ``.env``."""
     names = sorted(_mentioned(compose))
     marks = {str(_FIRST_MARK + number): name for number, name in enumerate(names)}
     return _leads(compose, service, text, marks)
@@ -53,7 +53,7 @@ def _leads(compose: Compose, service: str, text: str, marks: Mapping[str, str]) 
     except MigrationError as error:
         if error.code != "compose_refuses":
             raise
-        # A mark stands where only certain words do: without that one the others are found.
+        # Compose refuses a mark in a field that allows certain words only. Halve the marks, until only that one is left out.
         half = len(marks) // 2
         parts = [dict(list(marks.items())[:half]), dict(list(marks.items())[half:])] if half else []
         return {name: lead for part in parts for name, lead in _leads(compose, service, text, part).items()}
@@ -63,9 +63,9 @@ def _leads(compose: Compose, service: str, text: str, marks: Mapping[str, str]) 
 def written(
     compose: Compose, service: str, text: str, leads: Mapping[str, str], wanted: Mapping[str, str]
 ) -> tuple[str, dict[str, Any]]:
-    """The text of ``.env`` that gives the service the values, and what Compose makes of it.
+    """The text of ``.env`` that gives the service the wanted values, and Compose's configuration with that text.
 
-    leads: from a name in ``.env`` to the service's. Raises MigrationError ``settings_unwritable``.
+    leads: the service's variable by its name in ``.env``. Raises MigrationError ``settings_unwritable``.
     """
     ways = {name: dotenv.ways(name, wanted[key]) for name, key in leads.items()}
     tried = dict.fromkeys(leads, 0)
@@ -82,7 +82,7 @@ def written(
                 raise
             config, wrong = {}, odd
         else:
-            # One that is to be unset may get a value of the compose file's own.
+            # A variable without a wanted value may get a default of the compose file.
             wrong = [name for name, key in leads.items() if wanted[key] and resolved.get(key) != wanted[key]]
         if not wrong:
             return after, config
@@ -90,8 +90,8 @@ def written(
         if not movable or (config and len(movable) < len(wrong)):
             names = sorted(leads[name] for name in wrong)
             raise MigrationError(
-                f"No way of writing {', '.join(names)} into {compose.env_file} survives this version of Compose. Choose a value without "
-                "quotes, backslashes, $ and #, percent-encoded where it is a part of a URL.",
+                f"This version of Compose can't read the value of {', '.join(names)} from {compose.env_file} in any notation. Choose a "
+                "value without quotes, backslashes, $ and #; percent-encode it in a URL.",
                 "settings_unwritable",
                 variables=names,
             )
@@ -100,27 +100,27 @@ def written(
 
 
 def _with_lines(text: str, lines: Mapping[str, str]) -> str:
-    """The text with these lines; a new line is a way of writing that differs from the one there."""
-    # The parser's values are as they are written, so that only another way of writing differs.
+    """The text with these lines in place of those that differ."""
+    # The parser returns values as written, with quotes, so that another notation counts as a difference.
     raw = {name: line.partition("=")[2] for name, line in lines.items()}
     return env_text.changed(text, dotenv.parse, raw, write=lambda name, value: f"{name}={value}")
 
 
 def side_effects(before: Mapping[str, Any], after: Mapping[str, Any], service: str) -> list[str]:
-    """What the new values do to the project's other services, each with what to do."""
+    """Which other services of the project the new values change, as sentences with what to do."""
     old, new = before.get("services") or {}, after.get("services") or {}
     touched = sorted(name for name in new if name != service and new[name] != old.get(name))
     if not touched:
         return []
     problem = (
-        f"The variables that lead to couch2pg's also reach {', '.join(touched)} in the same compose file, which will change when "
-        "started again. Give couch2pg variables of its own there if that isn't meant."
+        f"Variables of couch2pg also set values of {', '.join(touched)} in the same compose file, which will change at the next start. "
+        "If you don't want that, give couch2pg variables of its own there."
     )
     return [problem]
 
 
 def _mentioned(compose: Compose) -> set[str]:
-    """Every name that the project's files take from outside."""
+    """Every variable that the project's files refer to."""
     paths = [path for pattern in ("*.yml", "*.yaml") for path in compose.folder.glob(pattern)]
     paths += [compose.folder / name for name in compose.files]
     names: set[str] = set()
@@ -132,7 +132,7 @@ def _mentioned(compose: Compose) -> set[str]:
 
 @contextmanager
 def _beside(text: str) -> Iterator[Path]:
-    """A file that only we can read, for Compose to read instead of ``.env``."""
+    """A private file that Compose reads in place of ``.env``."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "env"
         path.touch(mode=0o600)

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg's deployment, of whatever kind: found on a host, read, and given other settings."""
+"""Find couch2pg's deployment of any kind on a host, read it, and write its settings."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LABEL = "com.docker.compose."
 
 
 def find(options: Mapping[str, Any]) -> Deployment:
-    """The deployment that the option ``deployment`` names; ``auto`` is looked for on this host.
+    """The deployment that the option ``deployment`` names; with the kind ``auto``, the one on this host.
 
-    Raises MigrationError ``ambiguous`` where there are two, ``deployment`` where the option lacks something.
+    Raises MigrationError ``ambiguous`` when there are two, ``deployment`` when the option is incomplete.
     """
     named = kinds.from_options(options)
     if named.kind != kinds.AUTO:
@@ -42,14 +42,14 @@ def _unit(named: Deployment, options: Mapping[str, Any]) -> Deployment | None:
     try:
         shown = [systemd.show(name) for name in ([options["unit"]] if options.get("unit") else UNITS)]
     except MigrationError:
-        # systemd is installed, and not in charge.
+        # systemd is installed, but is not the init system of this host.
         return None
     units = [unit for unit in shown if unit.loaded]
     units = [unit for unit in units if unit.running] or units
     if len(units) > 1:
         raise MigrationError(
-            f"There is more than one unit of couch2pg on this host: {', '.join(unit.name for unit in units)}. Say which one it is: "
-            "kind systemd, and unit, in couch2pg_app.",
+            f"There is more than one unit of couch2pg on this host: {', '.join(unit.name for unit in units)}. Name one in couch2pg_app: "
+            "kind systemd, and unit.",
             "ambiguous",
         )
     return replace(named, kind=kinds.SYSTEMD, unit=units[0].name) if units else None
@@ -65,15 +65,15 @@ def _container(named: Deployment) -> Deployment | None:
     ours = [one for one in ours if one["State"]["Running"]] or ours
     if len(ours) > 1:
         raise MigrationError(
-            f"There is more than one container of couch2pg on this host: {', '.join(one['Name'].lstrip('/') for one in ours)}. Say which "
-            "one it is: kind compose, project_dir and service, in couch2pg_app.",
+            f"There is more than one container of couch2pg on this host: {', '.join(one['Name'].lstrip('/') for one in ours)}. Name "
+            "one in couch2pg_app: kind compose, project_dir and service.",
             "ambiguous",
         )
     return _of_labels(named, ours[0]) if ours else None
 
 
 def _of_labels(named: Deployment, inspected: Mapping[str, Any]) -> Deployment:
-    """Compose writes onto a container where it comes from."""
+    """The deployment that Compose's labels on a container describe."""
     labels = inspected["Config"].get("Labels") or {}
     folder = labels.get(f"{_LABEL}project.working_dir", "")
     if not folder or not Path(folder).is_dir():
@@ -94,7 +94,7 @@ def _of_labels(named: Deployment, inspected: Mapping[str, Any]) -> Deployment:
 
 
 def read(deployment: Deployment) -> Found:
-    """What it tells of couch2pg. Raises MigrationError ``deployment_missing`` where there is none."""
+    """Read the deployment. Raises MigrationError ``deployment_missing`` when there is none."""
     readers = {
         kinds.SYSTEMD: systemd.read,
         kinds.COMPOSE: compose.read,
@@ -106,17 +106,17 @@ def read(deployment: Deployment) -> Found:
 
 
 def _with_node(deployment: Deployment, found: Found) -> Found:
-    """Where the operator says what runs it, that is so."""
+    """The same, with the Node.js that the operator named, if any."""
     return replace(found, node=deployment.node) if deployment.node else found
 
 
 def style(deployment: Deployment) -> str:
-    """How a deployment of this kind names PostgreSQL where it doesn't show."""
+    """How a deployment of this kind names PostgreSQL when it has no settings yet."""
     return ENTRYPOINT if deployment.kind == kinds.COMPOSE else URL
 
 
 def read_or_nothing(deployment: Deployment) -> Found:
-    """What a target has, which may have no settings yet."""
+    """Read the deployment of a target, which may have no settings yet."""
     try:
         return read(deployment)
     except MigrationError as error:
@@ -126,7 +126,7 @@ def read_or_nothing(deployment: Deployment) -> Found:
 
 
 def is_there(deployment: Deployment) -> bool:
-    """Whether what it names is on this host."""
+    """Whether the named deployment exists on this host."""
     if deployment.kind == kinds.SYSTEMD:
         return systemd.show(deployment.unit).loaded
     if deployment.kind == kinds.COMPOSE and deployment.project_dir:
@@ -137,7 +137,7 @@ def is_there(deployment: Deployment) -> bool:
 
 
 def plan(deployment: Deployment, settings: Settings) -> Plan:
-    """What must be written for it to have these settings; nothing is written yet."""
+    """The changes of files that give the deployment these settings. Writes nothing."""
     if deployment.kind == kinds.SYSTEMD:
         return systemd.plan(deployment, settings)
     if deployment.kind == kinds.COMPOSE:
@@ -148,9 +148,9 @@ def plan(deployment: Deployment, settings: Settings) -> Plan:
 
 
 def apply(deployment: Deployment, planned: Plan, migration_id: str) -> None:
-    """Write what differs, and see that the deployment takes it.
+    """Write the changes, and check that the deployment uses them.
 
-    Raises MigrationError ``settings_not_taken``; the files are then what they were.
+    Raises MigrationError ``settings_not_taken`` after it restored the old files.
     """
     for change in planned.needed:
         change.apply(migration_id)
@@ -168,7 +168,7 @@ def apply(deployment: Deployment, planned: Plan, migration_id: str) -> None:
 
 
 def redacted_diff(before: Settings, after: Settings) -> dict[str, str]:
-    """The variables before and after, as they may be shown; of a masked one that differs, that it does."""
+    """The masked variables before and after, for diff mode. A masked value that differs is marked."""
     shown = after.redacted()
     for name, value in before.redacted().items():
         if shown.get(name) == value and before.variables[name] != after.variables[name]:

@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compose's ``.env``: where it sets which variable, and the ways to write a value.
+"""Compose's ``.env``: which part of it sets which variable, and the notations of a value.
 
-Every version of Compose reads it in its own way. So a value is written in one way after the other, until Compose itself
-reads it right.
+Versions of Compose read quotes and escapes differently. So the caller tries one notation after the other, until Compose reads the
+value correctly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OPENING = re.compile(r"[ \t]*(['\"])")
 
 
 def parse(text: str) -> list[Assignment]:
-    """The assignments, each with its value as it is written there."""
+    """The assignments, each with its value as written, including quotes."""
     found: list[Assignment] = []
     place = 0
     while True:
@@ -33,14 +33,14 @@ def parse(text: str) -> list[Assignment]:
 
 
 def _end(text: str, start: int, line_end: int) -> int:
-    """Where a value ends that may go on over lines, in quotes."""
+    """The end of a value, which may continue over several lines in quotes."""
     opening = _OPENING.match(text, start, line_end)
     if opening is None:
         return line_end
     quote = opening.group(1)
     body = re.compile(rf"(?:[^{quote}\\]|\\.)*{quote}[^\n]*", re.DOTALL)
     closed = body.match(text, opening.end())
-    # One that is never closed is a character like others.
+    # A quote that is never closed is an ordinary character.
     return closed.end() if closed else line_end
 
 
@@ -73,7 +73,7 @@ def _double_dollar_doubled(name: str, value: str) -> str:
 
 
 def _single_no_name(name: str, value: str) -> str:
-    """Version 1 looks for ${NAME} in quotes of either kind; the one without a name has its default."""
+    """For version 1, which expands ${NAME} in both kinds of quotes: ${:-$} without a name expands to its default $."""
     return _single_escaped(name, value).replace("${", "${:-$}{")
 
 
@@ -86,17 +86,17 @@ _WAYS: tuple[Callable[[str, str], str], ...] = (
     _double_raw_dollar,
     _double_dollar_doubled,
     _single_no_name,
-    # Version 1 before 1.26 keeps quotes as a part of the value.
+    # Version 1 before 1.26 takes quotes as a part of the value.
     _bare,
 )
 
 
 def is_plain(value: str) -> bool:
-    """Whether every version of Compose reads it as it stands."""
+    """Whether every version of Compose reads the value without quotes."""
     return _PLAIN.fullmatch(value) is not None
 
 
 def ways(name: str, value: str) -> list[str]:
-    """The lines that may set ``name`` to ``value``, the most common first."""
+    """The lines that may set ``name`` to ``value``, the most common notation first."""
     order = (_bare, *_WAYS[:-1]) if is_plain(value) else _WAYS
     return list(dict.fromkeys(way(name, value) for way in order))

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg whose settings are in a file that a shell sources, and which is started by the operator's own commands."""
+"""couch2pg with its settings in a file that a shell sources, started by the operator's own commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .kinds import Deployment, Found, Plan
 
 
 def read(deployment: Deployment) -> Found:
-    """Raises MigrationError ``settings_missing`` where the file isn't there."""
+    """Read the deployment. Raises MigrationError ``settings_missing`` when its file doesn't exist."""
     path = Path(deployment.env_file)
     text = kept_file.read(path)
     if text is None:
@@ -38,7 +38,7 @@ def read(deployment: Deployment) -> Found:
 
 
 def plan(deployment: Deployment, settings: Settings) -> Plan:
-    """The file's lines that set something else are changed, the others stay."""
+    """Change the lines of the file that set other values. The other lines stay."""
     path = Path(deployment.env_file)
     text = kept_file.read(path)
 
@@ -51,21 +51,21 @@ def plan(deployment: Deployment, settings: Settings) -> Plan:
 
 
 def is_running(deployment: Deployment) -> bool:
-    """What the operator's own command says; without one, it isn't known and taken for stopped."""
+    """Whether couch2pg runs according to status_command; False without that command."""
     return bool(deployment.status_command) and _run(deployment.status_command)[0] == 0
 
 
 def command(words: tuple[str, ...], name: str) -> None:
-    """Run the operator's own command. Raises MigrationError ``commands_missing`` or ``command_failed``."""
+    """Run a command of the operator. Raises MigrationError ``commands_missing`` or ``command_failed``."""
     if not words:
         raise MigrationError(
-            f"couch2pg's settings are in a file, and nothing says how it is started and stopped. Set {name} in couch2pg_app.",
+            f"couch2pg_app has no {name}, which this kind of deployment (env_file) needs. Add it.",
             "commands_missing",
         )
     code, said = _run(words)
     if code != 0:
         raise MigrationError(
-            f"{name} ({words[0]}) ended with code {code}: {said or 'it said nothing'}. Run it by hand to see why.",
+            f"{name} ({words[0]}) ended with code {code}: {said or 'no output'}. Run it yourself to see why.",
             "command_failed",
         )
 

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file of variables as a shell reads it (``. ./couch2pg.env``), without running it.
+"""A file of variables as a shell reads it (``. ./couch2pg.env``).
 
-What only a shell could resolve is refused: an operator's file is read here, never run.
+The operator's file is parsed, and never executed. Lines that only a shell can resolve are refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OPERATORS = "&|<>()"
 
 
 def parse(text: str, where: str = "the file") -> list[Assignment]:
-    """The assignments in the text. Raises MigrationError ``env_file`` with the line that can't be read."""
+    """The assignments in the text. Raises MigrationError ``env_file``, which names the line that can't be read."""
     return _Reader(text, where).read()
 
 
@@ -92,7 +92,7 @@ class _Reader:
         raise self._refused("has a quote that isn't closed")
 
     def _one(self, letter: str, quotes: bool) -> str:
-        """One character of a value, or what stands for something else."""
+        """One character of a value, or an escape or a variable, resolved."""
         if letter == "\\":
             return self._escaped(quotes)
         if letter == "$":

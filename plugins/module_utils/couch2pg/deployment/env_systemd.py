@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""systemd's two ways of writing variables: its ``EnvironmentFile=``, and the lists that ``systemctl show`` prints."""
+"""systemd's two notations of variables: the file of ``EnvironmentFile=``, and the lists that ``systemctl show`` prints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...common.errors import MigrationError
 from .env_text import Assignment
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-# What systemd takes for a variable at all: no control characters but tab and newline.
+# systemd ignores variables with control characters other than tab and newline.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _SPACE = " \t\n\r"
 _NEWLINE = "\n\r"
@@ -22,7 +22,7 @@ _NUMBERED = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(
 
 
 def parse(text: str) -> list[Assignment]:
-    """The assignments of an environment file, read as systemd does; what it ignores is left out."""
+    """The assignments of an environment file, as systemd reads them. Lines that systemd ignores are left out."""
     found = []
     place = 0
     while place < len(text):
@@ -44,16 +44,16 @@ def parse(text: str) -> list[Assignment]:
 
 
 def _behind_comment(text: str, place: int) -> int:
-    # A backslash takes the next line into the comment.
+    # After a backslash, the comment continues on the next line.
     while place < len(text) and text[place] not in _NEWLINE:
         place += 2 if text[place] == "\\" else 1
     return place
 
 
 def _value(text: str, place: int) -> tuple[str, int]:
-    """The value that begins at ``place``, and where it ends: at its line's end or that of the text."""
+    """The value that starts at ``place``, and its end: the end of the line or of the text."""
     parts: list[str] = []
-    # Where unquoted text began, of which spaces at the end don't count.
+    # The start of unquoted text, whose trailing spaces don't count.
     bare: int | None = None
     while place < len(text) and text[place] not in _NEWLINE:
         letter = text[place]

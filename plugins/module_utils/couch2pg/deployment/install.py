@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg from its bundle, on a host that has none. What is there already is never written over, and nothing is started."""
+"""Install couch2pg from a bundle. Existing files are never overwritten, and nothing is started."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TEXT_MODE = 0o644
 
 @dataclass(frozen=True)
 class Installation:
-    """What is missing on this host."""
+    """What this host lacks of the bundle's couch2pg."""
 
     bundle: Bundle
     description: Description
@@ -40,7 +40,7 @@ class Installation:
 
     @property
     def needed(self) -> bool:
-        """Whether anything is."""
+        """Whether anything is missing."""
         return bool(self.files or self.accounts or self.application or self.node or self.work_dir)
 
     def made(self) -> list[str]:
@@ -52,9 +52,9 @@ class Installation:
 
 
 def plan(path: Path, options: Mapping[str, Any]) -> Installation:
-    """See what is missing here. ``options`` say how couch2pg shall be deployed on this host, where that is said.
+    """What this host lacks. ``options`` is the operator's description of the deployment on this host.
 
-    Raises MigrationError ``install_differs`` where something else is in its place.
+    Raises MigrationError ``install_differs`` when existing files differ from the bundle's.
     """
     bundle = Bundle(path)
     description = _named(bundle.description(), options)
@@ -62,7 +62,7 @@ def plan(path: Path, options: Mapping[str, Any]) -> Installation:
     folder = Path(description.project_dir) if description.kind == kinds.COMPOSE else systemd.UNITS
     files = [kept_file.plan(folder / _inside(name), text, _TEXT_MODE) for name, text in description.texts.items()]
     differs = [str(change.path) for change in files if change.before is not None and change.needed]
-    # Their content is couch2pg_settings' own.
+    # couch2pg_settings writes their content later.
     named = description.env_files if description.kind != kinds.ENV_FILE else ()
     files += [kept_file.Change(Path(name), None, "") for name in named if not Path(name).exists()]
     application = bool(description.app_dir) and not Path(description.app_dir).exists()
@@ -72,7 +72,7 @@ def plan(path: Path, options: Mapping[str, Any]) -> Installation:
         more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
         raise MigrationError(
             f"This host has another couch2pg than the source, or a part of one: {', '.join(differs[:3])}{more} differ. Nothing is "
-            "written over. Move it away if it isn't needed, or set couch2pg_install to false to go on with what is here.",
+            "overwritten. Move these files away; or set couch2pg_install: false to use the couch2pg that is installed here.",
             "install_differs",
             paths=differs[:100],
         )
@@ -91,7 +91,7 @@ def plan(path: Path, options: Mapping[str, Any]) -> Installation:
 
 
 def apply(installation: Installation, migration_id: str) -> None:
-    """Make what is missing; the unit's file last, so that there is no couch2pg before it is whole."""
+    """Install what is missing; the unit's file last, so that systemd knows no incomplete couch2pg."""
     description = installation.description
     system_account.make(installation.accounts)
     try:
@@ -105,8 +105,8 @@ def apply(installation: Installation, migration_id: str) -> None:
             _give(folder, description.user)
     except OSError as error:
         raise MigrationError(
-            f"couch2pg can't be installed: {error.filename or description.app_dir}: {error.strerror or error}. See that there is "
-            "room, and that this user may write there (become root).",
+            f"couch2pg can't be installed: {error.filename or description.app_dir}: {error.strerror or error}. Free disk space, or become "
+            "a user who may write there (root), and run again.",
             "not_writable",
         ) from error
     for change in reversed(installation.files):
@@ -116,37 +116,35 @@ def apply(installation: Installation, migration_id: str) -> None:
 
 
 def missing_programs(description: Description) -> list[str]:
-    """What keeps it from being started, each with what to do."""
+    """Missing programs without which couch2pg can't start, each with what to do."""
     node, program = description.node, description.program
     listed = []
     if node and not _version(node):
         listed.append(
-            f"couch2pg runs on {node} (Node.js {description.node_version or 'of an unknown version'}), which is not on this host or "
-            "can't be run here. Install Node.js there, of the same major version, and run again."
+            f"couch2pg runs on {node} (Node.js {description.node_version or 'of an unknown version'}), which this host lacks or can't "
+            "run. Install Node.js of the same major version there, and run again."
         )
     elif program and not os.access(program, os.X_OK):
-        listed.append(
-            f"couch2pg's unit runs {program}, which is not on this host. Bring it from the source, and run again."
-        )
+        listed.append(f"couch2pg's unit runs {program}, which this host lacks. Copy it from the source, and run again.")
     return listed
 
 
 def problems(description: Description) -> list[str]:
-    """What is different here, or is to be seen to."""
+    """What differs on this host, each with what to do."""
     listed = []
     here = _version(description.node) if description.node else ()
     if here and description.node_version and str(here[0]) != description.node_version.partition(".")[0]:
         listed.append(
-            f"{description.node} is Node.js {'.'.join(map(str, here))} here and {description.node_version} on the source. Give couch2pg "
+            f"{description.node} is Node.js {'.'.join(map(str, here))} here and {description.node_version} on the source. Install "
             "the same major version."
         )
     if description.user.isdigit() and system_account.ids(description.user) is None:
         listed.append(
-            f"couch2pg's unit runs as user number {description.user}, which nobody has on this host. Make that user."
+            f"couch2pg's unit runs as the user number {description.user}, which this host lacks. Create that user."
         )
     if description.image:
         listed.append(
-            f"The image {description.image} must be on this host, or where Docker can get it from: nothing was pulled. To see: "
+            f"This host needs the image {description.image}, which was not pulled. Check that Docker can get it: "
             f"docker pull {description.image}"
         )
         listed += _compose_says(description)
@@ -162,12 +160,12 @@ def _compose_says(description: Description) -> list[str]:
 
 
 def _named(description: Description, options: Mapping[str, Any]) -> Description:
-    """A folder may have another name here, where nothing in the deployment names it."""
+    """The description, with the folder that the operator named on this host, where the deployment allows another one."""
     named = kinds.from_options(options)
     if named.kind not in (kinds.AUTO, kinds.NONE, description.kind):
         raise MigrationError(
-            f"couch2pg's deployment is {description.kind} on the source and said to be {named.kind} here, which can't be made of it. "
-            "Install couch2pg here yourself, or correct couch2pg_app.",
+            f"couch2pg's deployment has the kind {description.kind} on the source, but couch2pg_app says {named.kind} for this host, which "
+            "couch2pg_install can't convert. Correct couch2pg_app, or install couch2pg here yourself.",
             "deployment",
         )
     if description.kind == kinds.COMPOSE and named.project_dir and named.project_dir != description.project_dir:
@@ -182,7 +180,7 @@ def _named(description: Description, options: Mapping[str, Any]) -> Description:
 
 
 def _refuse_another(description: Description, options: Mapping[str, Any]) -> None:
-    """Two of them would both write into one database."""
+    """Refuse another couch2pg on this host, because both would write to one database."""
     if kinds.from_options(options).kind not in (kinds.AUTO, kinds.NONE):
         return
     found = discovery.find({**options, "kind": kinds.AUTO})
@@ -198,15 +196,14 @@ def _refuse_another(description: Description, options: Mapping[str, Any]) -> Non
         else found.project_dir or found.container or found.env_file
     )
     raise MigrationError(
-        f"There is another couch2pg on this host already: {where} ({found.kind}). Remove it, or set couch2pg_install to false to go on "
-        "with it.",
+        f"This host already has another couch2pg: {where} ({found.kind}). Remove it; or set couch2pg_install: false to use it.",
         "install_differs",
         paths=[where],
     )
 
 
 def _deployment(description: Description, options: Mapping[str, Any]) -> Deployment:
-    """As couch2pg is deployed here from now on."""
+    """The deployment on this host after the installation."""
     named = kinds.from_options({**options, "kind": kinds.AUTO})
     if description.kind == kinds.SYSTEMD:
         return replace(
@@ -224,7 +221,7 @@ def _deployment(description: Description, options: Mapping[str, Any]) -> Deploym
 
 
 def _unusual(description: Description) -> tuple[str, ...]:
-    """Compose files that Compose doesn't take by itself."""
+    """The compose files, when Compose doesn't find them by their names."""
     return tuple(description.texts) if any(name not in COMPOSE_FILES for name in description.texts) else ()
 
 
@@ -232,13 +229,13 @@ def _inside(name: str) -> Path:
     path = Path(name)
     if path.is_absolute() or ".." in path.parts:
         raise MigrationError(
-            f"The bundle of couch2pg has a file {name}, which leads out of its folder.", "damaged_file"
+            f"The bundle of couch2pg contains a file {name} with a path outside its folder.", "damaged_file"
         )
     return path
 
 
 def _differing(bundle: Bundle, folder: Path) -> list[str]:
-    """What of the application isn't the same here; what is here beside it doesn't count."""
+    """Paths of the application that differ on this host. Additional files here don't count."""
     found = []
     for member in bundle.application():
         path = folder / member.name
@@ -254,7 +251,7 @@ def _differing(bundle: Bundle, folder: Path) -> list[str]:
 
 
 def _unpack(bundle: Bundle, folder: Path) -> None:
-    """Beside its place, and under its name when it is whole."""
+    """Unpack the application beside its folder, and rename it when it is complete."""
     _parents(folder)
     beside = folder.with_name(f".{folder.name}.couch2pg-unpacked")
     remove_tree(beside)
@@ -273,10 +270,10 @@ def _unpack(bundle: Bundle, folder: Path) -> None:
             _give(path, member.info.uname)
             if not member.info.issym():
                 os.utime(path, (member.info.mtime, member.info.mtime))
-        # One that can't be written gets its mode when all is in it.
+        # A folder may be read-only: it gets its mode after its content.
         for path, mode in reversed(folders):
             path.chmod(mode)
-        # Each file is on the disk already.
+        # Files are synced already, folders are not.
         for path, _mode in folders:
             fsync_path(path)
         beside.rename(folder)
@@ -301,7 +298,7 @@ def _parents(path: Path) -> None:
 
 
 def _give(path: Path, user: str) -> None:
-    """To the user of that name; what belongs to nobody here is root's."""
+    """Give the path to that user; to root when this host lacks the user."""
     if os.geteuid() == 0:
         owner = system_account.ids(user) if user else None
         os.lchown(path, *(owner or (0, 0)))

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where and how couch2pg is deployed on a host, as an operator says it or as it is found. Nothing is changed here."""
+"""How couch2pg is deployed on a host, as the operator describes it or as it is found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNIT, SERVICE = "couch2pg", "cht-couch2pg"
 
 @dataclass(frozen=True)
 class Deployment:
-    """What is named of it; what isn't is empty."""
+    """A deployment. Fields that are unknown, or that its kind doesn't have, are empty."""
 
     kind: str
     unit: str = UNIT
@@ -39,12 +39,12 @@ class Deployment:
     log: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """As the option ``deployment`` of our modules takes it."""
+        """The deployment as the option ``deployment`` of this collection's modules takes it."""
         shown = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
         return {**shown, "log": self.where_its_log_is()}
 
     def where_its_log_is(self) -> dict[str, Any]:
-        """As module couch2pg_log_info takes it; empty when it isn't known."""
+        """The place of the log, as the module couch2pg_log_info takes it; empty when unknown."""
         if self.log:
             return dict(self.log)
         if self.kind == SYSTEMD:
@@ -57,30 +57,30 @@ class Deployment:
         return {}
 
     def as_found(self, found: Found) -> Deployment:
-        """The same, with its application's folder, which the operator may have named, and its service's real name."""
+        """The same, with the application's folder (if the operator named none) and the service's real name."""
         return replace(self, app_dir=self.app_dir or found.app_dir, service=found.service or self.service)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a deployment tells of couch2pg."""
+    """What was read from a deployment."""
 
     settings: Settings
     running: bool
-    # The program of the Node.js that runs it, and the version where only that is known.
+    # The Node.js program, and its version when only that is known.
     node: str = ""
     node_version: str = ""
     app_dir: str = ""
     image: str = ""
     service: str = ""
-    # The process that runs was started with other values of these.
+    # Variables of which the running process has other values.
     stale: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be written for couch2pg to have ``settings``; what can't be is among the problems."""
+    """The changes that give couch2pg ``settings``, and the problems that these changes leave."""
 
     settings: Settings
     changes: tuple[Change, ...] = ()
@@ -88,12 +88,12 @@ class Plan:
 
     @property
     def needed(self) -> tuple[Change, ...]:
-        """The files that differ."""
+        """The changes of files that differ."""
         return tuple(change for change in self.changes if change.needed)
 
 
 def from_options(options: Mapping[str, Any]) -> Deployment:
-    """The deployment that the option names; its kind may be ``auto`` still. Raises MigrationError ``deployment``."""
+    """The deployment in the option; its kind may still be ``auto``. Raises MigrationError ``deployment``."""
     given = {name: value for name, value in options.items() if value not in (None, "", [])}
     for name in ("env_file", "project_dir", "app_dir", "node"):
         if name in given:
@@ -112,15 +112,13 @@ def from_options(options: Mapping[str, Any]) -> Deployment:
 
 
 def _incomplete(kind: str, needed: str) -> MigrationError:
-    return MigrationError(
-        f"couch2pg's deployment is said to be {kind}, without {needed}. Add it to couch2pg_app.", "deployment"
-    )
+    return MigrationError(f"couch2pg_app has the kind {kind} without {needed}. Add it.", "deployment")
 
 
 def missing() -> MigrationError:
-    """There is no couch2pg here."""
+    """The error for a host without couch2pg."""
     return MigrationError(
         "There is no couch2pg on this host: no systemd unit couch2pg or cht-couch2pg, and no container of an image with couch2pg "
-        "in its name. Say where it is in couch2pg_app (kind systemd, compose or env_file).",
+        "in its name. If couch2pg is here, describe it in couch2pg_app (kind systemd, compose or env_file).",
         "deployment_missing",
     )

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What couch2pg's deployment on the source consists of, to install the same on the target. Its settings are no part of it.
+"""What belongs into a bundle of couch2pg: the parts of its deployment on the source, without its settings.
 
-Nothing of the source is changed.
+The source is only read.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ COMPOSE_FILES = tuple(
     for extra in ("", ".override")
     for ending in ("yaml", "yml")
 )
-# Where a distribution has its own Node.js, which is a package to install there.
+# Folders of a distribution's own Node.js, which must be installed as a package on the target.
 _PACKAGED = ("/usr/bin", "/bin", "/usr/sbin", "/snap/bin")
-# Settings, what holds credentials of other tools, and logs, which name patients.
+# Settings, files with credentials of other tools, and logs, which may name patients.
 _STAYS = re.compile(r"\.git|\.svn|\.npmrc|\.netrc|\.env|\.env\..*|.*\.env|.*\.env\.before-.*|.*\.log")
-# A shorter one stands in a program by chance.
+# A shorter secret may occur in a program by chance.
 _TELLING = 8
 _LARGEST_TEXT = 1 << 20
 
 
 @dataclass
 class Packed:
-    """What goes into the bundle, and what of the application's folder doesn't."""
+    """The content of a bundle, and the files of the application's folder that are left out."""
 
     description: Description
     node: Path | None = None
@@ -47,7 +47,7 @@ class Packed:
     problems: list[str] = field(default_factory=list)
 
     def skip(self, path: Path) -> bool:
-        """Whether a file or folder of the application stays on the source; what isn't expected is told."""
+        """Whether to leave out a path of the application. Unexpected cases become problems."""
         if str(path) in map(os.path.realpath, self.description.env_files) or _STAYS.fullmatch(path.name):
             self.left_out.append(str(path))
             return True
@@ -56,8 +56,8 @@ class Packed:
         elif path.is_file() and "node_modules" not in path.parts and _holds(path, self.secrets):
             self.left_out.append(str(path))
             self.problems.append(
-                f"{path} holds a password of couch2pg's settings, and stays where it is. Bring it to the target yourself if "
-                "couch2pg needs it."
+                f"{path} holds a password of couch2pg's settings, and is left out. Copy it to the target yourself if couch2pg needs "
+                "it."
             )
             return True
         return False
@@ -66,13 +66,13 @@ class Packed:
         root, leads = Path(self.description.app_dir).resolve(), Path(os.path.realpath(link))
         if leads != root and root not in leads.parents:
             self.problems.append(
-                f"{link} is a link to {leads}, which is not in the bundle. See that it is on the target, too."
+                f"{link} is a link to {leads}, which is not in the bundle. Check that the target has it, too."
             )
 
 
 def look(deployment: Deployment, found: Found) -> Packed:
-    """Raises MigrationError ``bundle`` for what can't be packed, with what to do."""
-    # Who the same words belong to that are no secret is no password worth the name.
+    """The content of a bundle of this deployment. Raises MigrationError ``bundle`` for a deployment that can't be packed."""
+    # A password that equals a public name, such as the unit's, would make every file look secret.
     plain = {"couch2pg", deployment.unit, deployment.service, *Path(deployment.app_dir).parts}
     secrets = tuple(each for each in found.settings.secrets() if len(each) >= _TELLING and each not in plain)
     if deployment.kind == kinds.SYSTEMD:
@@ -92,7 +92,7 @@ def _unit(deployment: Deployment, found: Found, secrets: tuple[str, ...]) -> Pac
     name = systemd.service(unit.name)
     texts = {fragment.name if "@" in name else name: _text(fragment, secrets)}
     for path in map(Path, unit.one("DropInPaths").split()):
-        # What couch2pg_settings wrote, it writes there, too. What is in /run was not meant to stay.
+        # couch2pg_settings writes its own drop-in on the target. Drop-ins in /run are temporary.
         ours = path.name == systemd.DROP_IN
         if path.parent.name == f"{fragment.stem}{fragment.suffix}.d" and path.parts[1] != "run" and not ours:
             text = _text(path, secrets)
@@ -118,12 +118,12 @@ def _unit(deployment: Deployment, found: Found, secrets: tuple[str, ...]) -> Pac
 def _project(deployment: Deployment, found: Found, secrets: tuple[str, ...]) -> Packed:
     if not deployment.project_dir:
         raise _refusal(
-            f"Of the container {deployment.container} isn't known where it comes from. Set project_dir in couch2pg_app to the folder "
-            "of its compose file."
+            f"The folder of the compose file of the container {deployment.container} is unknown. Set project_dir in couch2pg_app to that "
+            "folder."
         )
     if not found.image:
         raise _refusal(
-            f"couch2pg's image is built in {deployment.project_dir}, and has no name by which another host could get it. Give the "
+            f"couch2pg's image is built in {deployment.project_dir}, and has no name under which another host could pull it. Give the "
             "service an image, or install couch2pg on the target yourself."
         )
     folder = Path(deployment.project_dir)
@@ -133,8 +133,8 @@ def _project(deployment: Deployment, found: Found, secrets: tuple[str, ...]) -> 
         path = folder / name
         if folder not in path.parents or ".." in path.parts:
             raise _refusal(
-                f"The compose file {path} is not in couch2pg's folder {folder}. Copy it to the target yourself, and leave "
-                "couch2pg_install out."
+                f"The compose file {path} is outside couch2pg's folder {folder}. Copy it to the target yourself, and set "
+                "couch2pg_install: false."
             )
         texts[str(path.relative_to(folder))] = _text(path, secrets)
     env_files = tuple(str(folder / name) for name in deployment.env_files)
@@ -155,13 +155,13 @@ def _application(deployment: Deployment) -> str:
     if known and any((folder / name).exists() for name in ("node_modules", "package.json")):
         return str(folder)
     raise _refusal(
-        f"couch2pg's folder isn't known{f': {folder} has neither node_modules nor package.json' if known else ''}. Set app_dir in "
-        "couch2pg_app to the one that has its node_modules (couch2pg_app.app_dir)."
+        f"couch2pg's folder is unknown{f': {folder} has neither node_modules nor package.json' if known else ''}. Set it to the folder "
+        "with node_modules (couch2pg_app.app_dir)."
     )
 
 
 def _with_node(packed: Packed, found: Found) -> Packed:
-    """Where its Node.js is, and the program itself where no package could bring it."""
+    """Add the path of Node.js, and the program itself unless a package brings it."""
     if not found.node or not Path(found.node).is_absolute():
         return packed
     node, description = Path(found.node), packed.description
@@ -176,13 +176,13 @@ def _with_node(packed: Packed, found: Found) -> Packed:
 def _text(path: Path, secrets: tuple[str, ...]) -> str:
     text = kept_file.read(path)
     if text is None:
-        raise _refusal(f"{path} is not there any more. Look at couch2pg's deployment, and run again.")
+        raise _refusal(f"{path} doesn't exist any more. Check couch2pg's deployment, and run again.")
     if path.suffix not in (".yml", ".yaml"):
         text = unit_text.without_settings(text)
     if any(secret in text for secret in secrets):
         raise _refusal(
-            f"{path} itself holds a password of couch2pg's settings, which must not travel with it. Put that into its environment "
-            "file (.env for Compose), or install couch2pg on the target yourself."
+            f"{path} itself holds a password of couch2pg's settings, which must not be copied with it. Move it to the environment file "
+            "(.env for Compose), or install couch2pg on the target yourself."
         )
     return text
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is odd about a couch2pg as it is deployed, each with what to do."""
+"""What is unusual about a deployed couch2pg, each with what to do."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from ...host.programs import ask
 from ...postgres.login_probe import driver_version
 from .kinds import Found
 
-# From this Node.js on, a PostgreSQL driver before this version never answers, and couch2pg ends without a word.
+# With this Node.js or a later one, an older PostgreSQL driver never answers, and couch2pg ends without a message.
 SILENT_NODE = 14
 SOUND_DRIVER = (8, 0, 3)
 
 
 def problems(found: Found, app_dir: str) -> list[str]:
-    """Of the settings, the files that they stand in, the process, and the Node.js that it runs on."""
+    """Problems of the settings, their files, the process, and its Node.js."""
     listed = [*found.settings.problems(), *found.problems]
     if found.stale:
         listed.append(
-            f"The couch2pg that runs still has the old value of {', '.join(found.stale)}: it was not restarted, or its container not "
-            "recreated, since the settings changed. What is written counts here."
+            f"The running couch2pg still has the old value of {', '.join(found.stale)}: it was not restarted, or its container not "
+            "recreated, since the settings changed. The migration uses the written values."
         )
     silent = node_problem(found, app_dir)
     return [*listed, silent] if silent else listed
 
 
 def node_problem(found: Found, app_dir: str) -> str:
-    """Why couch2pg would do nothing on its Node.js, with the remedy; empty when it wouldn't, or when that can't be known."""
+    """Why couch2pg would do nothing with its Node.js, and the remedy; empty when it works, or when that is unknown."""
     version = node_version(found)
     driver = driver_version(app_dir) if app_dir else None
     if version and version[0] >= SILENT_NODE and (driver is None or driver < SOUND_DRIVER):
         return (
-            f"couch2pg runs on Node.js {'.'.join(map(str, version))}: on {SILENT_NODE} and later it ends with code 0, having done "
-            "nothing, unless its PostgreSQL driver (pg) is 8.0.3 or later. Give it Node.js 12."
+            f"couch2pg runs on Node.js {'.'.join(map(str, version))}. With Node.js {SILENT_NODE} or later and a PostgreSQL driver (pg) "
+            "before 8.0.3, couch2pg ends at once with code 0 and does nothing. Use Node.js 12."
         )
     return ""
 
 
 def node_version(found: Found) -> tuple[int, ...]:
-    """The version of its Node.js; empty when it can't be known."""
+    """The version of the Node.js; empty when unknown."""
     text = found.node_version
     if found.node:
         try:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which process of couch2pg runs: asked twice, it tells whether it is still the same one."""
+"""The identity of couch2pg's process, which shows later whether it is still the same process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from .kinds import COMPOSE, ENV_FILE, SYSTEMD, Deployment
 
 
 def identity(deployment: Deployment) -> dict[str, Any]:
-    """``running``, and ``pid``, ``started_at``, ``restarts`` and ``container`` where the deployment tells them (else None).
-
-    Two that are equal are of the same process. ``restarts`` counts those by systemd's or Docker's own doing.
-    """
+    """The identity of the running process. Equal identities mean the same process."""
     if deployment.kind == SYSTEMD:
         return _of_unit(deployment)
     if deployment.kind == COMPOSE:
@@ -33,7 +30,7 @@ def _of_unit(deployment: Deployment) -> dict[str, Any]:
         unit.running,
         pid=unit.pid or None,
         started_at=unit.one("ExecMainStartTimestampMonotonic") if unit.pid else None,
-        # systemd counts since version 235.
+        # systemd counts restarts since version 235.
         restarts=int(restarts) if restarts else None,
     )
 

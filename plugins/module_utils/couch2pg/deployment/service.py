@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg started and stopped, the way its deployment wants it."""
+"""Start and stop couch2pg by the means of its deployment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATES = (STARTED, STOPPED)
 
 
 def is_running(deployment: Deployment) -> bool:
-    """Whether its process is there."""
+    """Whether couch2pg's process runs."""
     if deployment.kind == kinds.SYSTEMD:
         return systemd.show(deployment.unit).running
     if deployment.kind == kinds.COMPOSE:
@@ -28,10 +28,11 @@ def is_running(deployment: Deployment) -> bool:
 
 
 def needed(deployment: Deployment, state: str) -> bool:
-    """Whether something must be done: also where it runs, but with old settings, or only until the host is booted again."""
+    """Whether ``bring`` has something to do. True also for a couch2pg with old settings, or one that doesn't start at boot."""
     if deployment.kind == kinds.ENV_FILE and not deployment.status_command:
         raise MigrationError(
-            "Nothing says whether couch2pg runs. Set status_command in couch2pg_app: a command that ends with 0 while it does.",
+            "couch2pg_app has no status_command, so that nothing shows whether couch2pg runs. Set it to a command that ends with 0 while "
+            "couch2pg runs.",
             "commands_missing",
         )
     if state == STOPPED:
@@ -42,26 +43,28 @@ def needed(deployment: Deployment, state: str) -> bool:
 
 
 def bring(deployment: Deployment, state: str) -> None:
-    """Start or stop it; call it only where that is ``needed``. Raises MigrationError with what was said."""
+    """Start or stop couch2pg; call it only when ``needed``. Raises MigrationError with the output of the command."""
     if deployment.kind == kinds.SYSTEMD:
         if state == STOPPED:
             _by_systemd(deployment, "stop")
         elif _start_needed(deployment):
-            # One that runs has old settings.
+            # A running process has old settings.
             _by_systemd(deployment, "restart")
         if state == STARTED and _is_disabled(deployment):
             _by_systemd(deployment, "enable")
     elif deployment.kind == kinds.COMPOSE:
         _by_compose(deployment, state)
         if state == STARTED:
-            _see_that_it_was_made_anew(deployment)
+            _check_recreated(deployment)
             deployment_boot.as_configured(deployment)
     elif state == STARTED:
         env_file.command(deployment.start_command, "start_command")
     else:
         env_file.command(deployment.stop_command, "stop_command")
     if is_running(deployment) != (state == STARTED):
-        raise MigrationError(f"couch2pg was to be {state}, and isn't. Look at its log.", "service_failed", state=state)
+        raise MigrationError(
+            f"couch2pg is not {state}, though the command succeeded. Read its log.", "service_failed", state=state
+        )
 
 
 def _start_needed(deployment: Deployment) -> bool:
@@ -69,14 +72,14 @@ def _start_needed(deployment: Deployment) -> bool:
 
 
 def _is_disabled(deployment: Deployment) -> bool:
-    """Whether systemd could start it when the host boots, but was not told to."""
+    """Whether the systemd unit could be enabled, but is disabled."""
     return deployment.kind == kinds.SYSTEMD and systemd.enablement(deployment.unit) == "disabled"
 
 
 def _by_systemd(deployment: Deployment, verb: str) -> None:
     unit = systemd.service(deployment.unit)
     if verb == "restart":
-        # After too many starts in a row systemd refuses one more.
+        # systemd refuses to start a unit that was restarted too often.
         systemd.systemctl("reset-failed", unit)
     answer = systemd.systemctl(verb, unit)
     if answer.code != 0:
@@ -92,22 +95,22 @@ def _by_compose(deployment: Deployment, state: str) -> None:
         return
     project = compose.project(deployment)
     name = compose.service_name(project.config(), deployment)
-    # A container whose settings have changed is made anew; the services beside it stay as they are.
+    # Compose recreates a container whose settings changed. Other services stay as they are.
     words = ("up", "--detach", "--no-deps", name) if state == STARTED else ("stop", name)
     answer = project.run(*words)
     if answer.code != 0:
         raise _failed(f"Compose's {words[0]} of {name}", answer)
 
 
-def _see_that_it_was_made_anew(deployment: Deployment) -> None:
-    """Compose leaves a container that it thinks to be up to date, and one that isn't the service's own."""
+def _check_recreated(deployment: Deployment) -> None:
+    """Raise MigrationError ``settings_not_taken`` for a container that Compose did not recreate though its settings changed."""
     stale = discovery.read(deployment).stale
     if stale:
         container = compose.container_of(deployment)[:12]
         raise MigrationError(
-            f"The container {container} still has old values of {', '.join(stale)} after Compose was told to start it. Remove it (docker "
-            f"rm --force {container}; its data is in PostgreSQL), correct container in couch2pg_app if it isn't the service's own, and run "
-            "again.",
+            f"The container {container} still has old values of {', '.join(stale)} after Compose started the service. Remove it (docker "
+            f"rm --force {container}; its data is in PostgreSQL). If it doesn't belong to the service, correct container in "
+            "couch2pg_app. Then run again.",
             "settings_not_taken",
             variables=list(stale),
         )
@@ -115,4 +118,4 @@ def _see_that_it_was_made_anew(deployment: Deployment) -> None:
 
 def _failed(what: str, answer: Answer) -> MigrationError:
     said = Redactor()(answer.stderr.splitlines()[-1]).rstrip(".") if answer.stderr else f"exit code {answer.code}"
-    return MigrationError(f"{what} failed: {said}. Run it by hand to see why.", "service_failed")
+    return MigrationError(f"{what} failed: {said}. Run it yourself to see why.", "service_failed")

@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg as a systemd unit: the environment that systemd gives it, and files for it to be another one.
+"""couch2pg as a systemd unit: the environment that systemd gives it, and the files that change this environment.
 
-New values go where the unit's are: into its last environment file. A unit without one gets a file of its own (0600) and a
-drop-in that names it, since everybody may see what stands in a unit.
+New values go into the unit's last environment file. A unit without one gets a file (0600) and a drop-in that names this file,
+because every user may read a unit.
 """
 
 from __future__ import annotations
@@ -53,61 +53,61 @@ _NODE = re.compile(r"^node(js)?$")
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit as systemd has loaded it: its properties, each with all its lines."""
+    """A unit as systemd has loaded it. ``properties`` has the lines of each property."""
 
     name: str
     properties: Mapping[str, tuple[str, ...]]
 
     def one(self, name: str) -> str:
-        """The property's last line; empty where it has none."""
+        """The property's last line; empty without one."""
         return (self.properties.get(name) or ("",))[-1]
 
     @property
     def loaded(self) -> bool:
-        """Whether there is such a unit."""
+        """Whether the unit exists."""
         return self.one("LoadState") == "loaded"
 
     @property
     def running(self) -> bool:
-        """Whether its process is there, or will be by systemd's own doing."""
+        """Whether its process runs, or systemd is about to start it."""
         return self.one("ActiveState") not in ("", "inactive", "failed")
 
     @property
     def pid(self) -> int:
-        """Its main process; 0 when it has none."""
+        """The number of its main process; 0 without one."""
         return int(self.one("MainPID") or 0)
 
     def files(self) -> list[tuple[str, bool]]:
-        """Its environment files in order, as patterns, each with whether it may be missing."""
+        """The patterns of its environment files in order, each with whether the file may be missing."""
         lines = self.properties.get("EnvironmentFiles", ())
         matches = [match for match in map(_FILE.match, lines) if match]
         return [(match.group(1), match.group(2) == "yes") for match in matches]
 
     def own(self) -> dict[str, str]:
-        """What its Environment= lines set."""
+        """The variables in its Environment= lines."""
         words = env_systemd.shown_list(self.one("Environment"))
         return {name: value for name, _equals, value in (word.partition("=") for word in words)}
 
     def command(self) -> list[str]:
-        """The command that it runs, its program's path first."""
+        """The command that it runs, starting with the path of the program."""
         match = _COMMAND.match(self.one("ExecStart"))
         return [match.group(1), *match.group(2).split(" ")[1:]] if match else []
 
 
 def show(name: str) -> Unit:
-    """Ask systemd. Raises MigrationError ``unit_unreadable``."""
+    """Read a unit. Raises MigrationError ``unit_unreadable``."""
     answer = systemctl("show", "--no-pager", f"--property={','.join(_PROPERTIES)}", service(name))
     if answer.code != 0:
         raise MigrationError(
-            f"systemd doesn't tell about the unit {name}: {answer.stderr or f'exit code {answer.code}'}. Is systemd in charge of "
-            "this host? If not, set another kind in couch2pg_app.",
+            f"systemctl can't show the unit {name}: {answer.stderr or f'exit code {answer.code}'}. If systemd is not the init system of "
+            "this host, set another kind in couch2pg_app.",
             "unit_unreadable",
             unit=name,
         )
     found: dict[str, tuple[str, ...]] = {}
     for line in answer.output.splitlines():
         key, equals, value = line.partition("=")
-        # Before version 246 its lines had the singular.
+        # Before version 246 systemd printed the singular.
         key = "EnvironmentFiles" if key == "EnvironmentFile" else key
         if equals and value:
             found[key] = (*found.get(key, ()), value)
@@ -115,30 +115,33 @@ def show(name: str) -> Unit:
 
 
 def service(name: str) -> str:
-    """The unit's whole name."""
+    """The unit's full name."""
     return name if name.endswith(".service") else f"{name}.service"
 
 
 def systemctl(*words: str, seconds: float = 120) -> Answer:
-    """Ask systemctl, or tell it. Raises MigrationError ``program_hangs``."""
-    program = locate("systemctl", "Is systemd in charge of this host? If not, set another kind in couch2pg_app.")
+    """Run systemctl. Raises MigrationError ``program_hangs``."""
+    program = locate("systemctl", "If systemd is not the init system of this host, set another kind in couch2pg_app.")
     try:
         return ask([program, *words], seconds=seconds)
     except subprocess.TimeoutExpired as error:
         raise MigrationError(
-            f"systemctl {words[0]} didn't end within {seconds:.0f} s. See what systemd waits for: systemctl list-jobs.",
+            f"systemctl {words[0]} didn't end within {seconds:.0f} s. systemctl list-jobs shows what systemd waits for.",
             "program_hangs",
         ) from error
 
 
 def enablement(unit: str) -> str:
-    """Whether it starts when the host boots, in systemd's word: enabled, disabled, static, masked ..."""
-    # It ends with an error for most of them.
+    """Whether the unit starts at boot, in systemd's words: enabled, disabled, static, masked ..."""
+    # systemctl ends with an error for most of these words.
     return systemctl("is-enabled", service(unit)).output.strip()
 
 
 def read(deployment: Deployment) -> Found:
-    """Raises MigrationError ``deployment_missing`` where there is no such unit, ``not_readable`` for a file of it."""
+    """Read the deployment.
+
+    Raises MigrationError ``deployment_missing`` when the unit doesn't exist, ``not_readable`` for one of its files.
+    """
     unit = _loaded(deployment.unit)
     parts = _parts(unit)
     variables = _effective(unit, parts)
@@ -149,8 +152,8 @@ def read(deployment: Deployment) -> Found:
     passed = env_systemd.shown_list(unit.one("PassEnvironment"))
     if passed:
         problems.append(
-            f"The unit {unit.name} takes {', '.join(passed)} from systemd's own environment (PassEnvironment=), which is not a "
-            "part of its settings. Set them in the unit."
+            f"The unit {unit.name} takes {', '.join(passed)} from systemd's own environment (PassEnvironment=), which a migration "
+            "can't read. Set them in the unit."
         )
     return Found(
         Settings(variables, style_of(variables)),
@@ -163,7 +166,7 @@ def read(deployment: Deployment) -> Found:
 
 
 def plan(deployment: Deployment, settings: Settings) -> Plan:
-    """The files for the unit to have exactly these settings."""
+    """The changes of files that give the unit exactly these settings."""
     unit = _loaded(deployment.unit)
     parts = _parts(unit)
     own_file = FILES / f"{service(unit.name)[: -len('.service')]}.env"
@@ -185,14 +188,14 @@ def plan(deployment: Deployment, settings: Settings) -> Plan:
     lines += [f"UnsetEnvironment={name}" for name in gone if name in elsewhere]
     before = kept_file.read(drop_in)
     if lines or before is not None:
-        content = "# Written by cht.couch2pg: couch2pg's settings as they were before its move.\n[Service]\n"
+        content = "# Written by cht.couch2pg: couch2pg's settings from the source of its migration.\n[Service]\n"
         content += "".join(f"{line}\n" for line in lines)
         changes.append(kept_file.Change(drop_in, before, content, DROP_IN_MODE))
     return Plan(settings, tuple(changes))
 
 
 def verify(deployment: Deployment, settings: Settings) -> None:
-    """Let systemd read its files again, and ask it. Raises MigrationError ``settings_not_taken``."""
+    """Reload systemd, and check that the unit has these settings. Raises MigrationError ``settings_not_taken``."""
     reload()
     unit = _loaded(deployment.unit)
     have = _effective(unit, _parts(unit))
@@ -200,15 +203,15 @@ def verify(deployment: Deployment, settings: Settings) -> None:
     wrong += unwanted(have, settings.variables)
     if wrong:
         raise MigrationError(
-            f"The unit {unit.name} doesn't take {', '.join(wrong)} from what was written: another file or drop-in sets or unsets "
-            f"it later. Look at systemctl cat {unit.name}, remove it there, and run again.",
+            f"The unit {unit.name} doesn't use the written value of {', '.join(wrong)}: another file or drop-in sets or unsets it "
+            f"later. Find that with systemctl cat {unit.name}, remove it, and run again.",
             "settings_not_taken",
             variables=wrong,
         )
 
 
 def reload() -> None:
-    """Let systemd read its files again. Raises MigrationError ``systemctl_failed``."""
+    """Reload systemd. Raises MigrationError ``systemctl_failed``."""
     answer = systemctl("daemon-reload")
     if answer.code != 0:
         raise MigrationError(
@@ -230,7 +233,7 @@ def _loaded(name: str) -> Unit:
 
 
 def _parts(unit: Unit) -> list[tuple[str, str]]:
-    """The files that its environment files' patterns lead to, in systemd's order, with their text."""
+    """Path and text of each environment file, in systemd's order."""
     found = []
     for pattern, optional in unit.files():
         paths = sorted(map(str, Path("/").glob(pattern.lstrip("/")))) if glob.has_magic(pattern) else [pattern]
@@ -240,7 +243,7 @@ def _parts(unit: Unit) -> list[tuple[str, str]]:
                 found.append((path, text))
             elif not optional:
                 raise MigrationError(
-                    f"The unit {unit.name} names {path}, which is not there: systemd won't start it. Create the file, or correct "
+                    f"The unit {unit.name} names {path}, which doesn't exist, so that systemd can't start it. Create the file, or correct "
                     "EnvironmentFile= in the unit.",
                     "settings_missing",
                     path=path,
@@ -260,7 +263,7 @@ def _effective(unit: Unit, parts: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _stale(pid: int, variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Which variables its process was started with other values of; none where that can't be seen."""
+    """Variables of which the process has other values; none when its environment can't be read."""
     try:
         block = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="surrogateescape") if pid else ""
     except OSError:
@@ -270,7 +273,7 @@ def _stale(pid: int, variables: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _app_dir(folder: str, command: list[str]) -> str:
-    """The closest folder with node_modules, of where it runs and of what it runs."""
+    """The nearest folder with node_modules, starting at the working directory and at the paths of the command."""
     starts = [Path(folder)] if folder.startswith("/") else []
     starts += [Path(folder or "/", word) for word in command if not word.startswith("-")]
     for start in starts:
@@ -284,8 +287,8 @@ def _refuse_unwritable(wanted: Mapping[str, str]) -> None:
     for name, value in wanted.items():
         if env_text.values(env_systemd.parse(env_text.quoted(name, value))) != {name: value}:
             raise MigrationError(
-                f"systemd can't give {name} to couch2pg: its value or name has a character that systemd refuses. Remove it from the "
-                "settings on the source.",
+                f"systemd refuses the name or value of {name}, because of a character in it. Remove that variable from the settings on the "
+                "source.",
                 "settings_unwritable",
                 variable=name,
             )
