@@ -24,9 +24,10 @@ _DELIMITER = r"(?=\s*(?:[,;}\])]|$))"
 # A password that is not percent-encoded may contain @ : / and spaces, so mask up to the last @ of the line.
 _CREDENTIALS = (
     (re.compile(rf"({_SCHEME}).*@"), rf"\1{MASK}@"),
+    # A password with @ or / makes a program take the rest of it for a host name.
+    (re.compile(r"\b(ENOTFOUND|EAI_AGAIN|resolve host:|host name) +.*"), rf"\1 {MASK}"),
     # A URL that is truncated before its @, where a password and not a port follows the colon.
     (re.compile(rf"({_SCHEME})[^\s/:@\[]+:(?!\d{{1,5}}(?![^\s/?#'\",;)\]}}])).*"), rf"\1{MASK}"),
-    (re.compile(r"(?<![\w/*])[\w.%+-]{1,64}:(?!//)[^\s@]+@(?=[\w.\[-])"), f"{MASK}@"),
     (re.compile(r"(?i)\b(Basic|Bearer)\s+[\w+/=.~-]{8,}"), rf"\1 {MASK}"),
     (re.compile(r"\bmd5[0-9a-f]{32}\b|\bSCRAM-SHA-256\$\S+"), MASK),
 )
@@ -86,11 +87,16 @@ class Redactor:
         return remove_credentials(self._known.sub(MASK, line) if self._known else line)
 
 
+# Without a scheme, "user:password@host" can start at any colon of the line: masked last, so that the other patterns see the whole line.
+_USER_AND_PASSWORD = re.compile(r"(?<![\w/*])[\w.%+-]{1,64}:(?!//)[^\s@].*@(?=[\w.\[-])")
+
+
 def remove_credentials(text: str) -> str:
     """Mask everything that looks like a password, in a URL or after a name such as ``password=``."""
     for pattern, replacement in _CREDENTIALS:
         text = pattern.sub(replacement, text)
-    return _NAMED.sub(lambda found: f"{found[1]}{found[2] or found[4]}{MASK}", text)
+    text = _NAMED.sub(lambda found: f"{found[1]}{found[2] or found[4]}{MASK}", text)
+    return _USER_AND_PASSWORD.sub(f"{MASK}@", text)
 
 
 def remove_personal(text: str, strict: bool = False) -> str:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The log of a container, from Docker or through Docker Compose; positions are the time of a line, as Docker kept it."""
+"""The log of a container, from Docker or Docker Compose. A position is the time of a line, as Docker recorded it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REMEDY = "Install Docker's command line for this user, or give couch2pg's log a
 
 
 class DockerLog(LogSource):
-    """What a container wrote; its standard error, to which couch2pg logs errors, is a part of that."""
+    """The output of a container, including its standard error, to which couch2pg logs errors."""
 
     kind = "docker"
 
@@ -30,11 +30,11 @@ class DockerLog(LogSource):
         self._container = container
 
     def container(self) -> str:
-        """The container's name or id; empty when there is none yet."""
+        """Name or id of the container; empty when there is none yet."""
         return self._container
 
     def position(self) -> Position:
-        """The last line's time; without any, everything that will come is behind the position."""
+        """The position of the last line; without any line, a position before everything that follows."""
         container = self.container()
         self.after = self._at("")
         if container:
@@ -43,12 +43,12 @@ class DockerLog(LogSource):
         return self.after
 
     def lines(self, since: Position | None) -> Iterator[bytes]:
-        """Raises MigrationError ``log_unreadable`` with what Docker says."""
+        """The lines. Raises MigrationError ``log_unreadable`` with Docker's message."""
         time = str(check(since, self._at(""))["time"]) if since else ""
         container = self.container()
         if not container:
             raise MigrationError(
-                f"{self} has no container, so that there is no log. Start couch2pg first, or correct the name.",
+                f"{self} has no container, and so no log. Start couch2pg first, or correct the name.",
                 "log_missing",
             )
         self.after = self._at(time)
@@ -66,7 +66,7 @@ class DockerLog(LogSource):
             if stamp is None:
                 said = line
                 continue
-            # Docker's --since gives the line of that very time once more.
+            # Docker's --since includes the line with exactly that time.
             if stamp.group(1) == time.encode():
                 continue
             last = stamp.group(1)
@@ -82,7 +82,7 @@ class DockerLog(LogSource):
 
 
 class ComposeLog(DockerLog):
-    """What the container of a service in a Compose project wrote."""
+    """The output of the container of a service in a Compose project."""
 
     kind = "compose"
 
@@ -96,10 +96,10 @@ class ComposeLog(DockerLog):
         self._env_files = env_files
 
     def container(self) -> str:
-        """Asked of the host's own Compose, version 2 or 1, which takes a project's variables from its files alone."""
+        """The container, according to the host's Compose (version 2 or 1) and the project's files."""
         if not self._project_dir.is_dir():
             raise MigrationError(
-                f"{self._project_dir} is not a folder on this host. Give the one that holds couch2pg's compose file.",
+                f"{self._project_dir} is not a folder on this host. Set it to the folder of couch2pg's compose file.",
                 "log_missing",
                 path=str(self._project_dir),
             )
@@ -123,7 +123,7 @@ def _answered(answer: Answer, what: str) -> None:
     if answer.code != 0:
         said = answer.stderr.splitlines()[-1] if answer.stderr else f"exit code {answer.code}"
         raise MigrationError(
-            f"{what} can't be read: {Redactor()(said).rstrip('.?')}. See that Docker runs, that this user may use it, and that the name is "
-            "right.",
+            f"{what} can't be read: {Redactor()(said).rstrip('.?')}. Check that Docker runs, that this user may use it, and the "
+            "name.",
             "log_unreadable",
         )

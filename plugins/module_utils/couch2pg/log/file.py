@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A log in a file, from a byte on; a file that was rotated or truncated meanwhile is noticed, and its rest found."""
+"""A log in a file. A position is an offset; a file that was rotated or truncated since is detected, and its rest is found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMPRESSED = (".gz", ".xz", ".zst", ".bz2")
 
 
 class FileLog(LogSource):
-    """``path``, to which couch2pg's output goes."""
+    """The file that contains couch2pg's output."""
 
     kind = "file"
 
@@ -29,7 +29,7 @@ class FileLog(LogSource):
         self._path = path
 
     def position(self) -> Position:
-        """The end of the last whole line; the beginning, when there is no file yet."""
+        """The end of the last complete line; the start, when there is no file yet."""
         try:
             with _open(self._path) as file:
                 size = os.fstat(file.fileno()).st_size
@@ -41,7 +41,7 @@ class FileLog(LogSource):
             return self._nowhere()
 
     def lines(self, since: Position | None) -> Iterator[bytes]:
-        """Raises MigrationError ``log_missing`` when there is no such file."""
+        """The lines. Raises MigrationError ``log_missing`` when the file doesn't exist."""
         start = check(since, self._nowhere()) if since else self._nowhere()
         try:
             with _open(self._path) as file:
@@ -57,21 +57,21 @@ class FileLog(LogSource):
                 self.after = self._at(file, end - lines.unfinished)
         except FileNotFoundError as error:
             raise MigrationError(
-                f"There is no log {self._path} on this host. Correct the path; when couch2pg was just started, wait for its "
+                f"There is no log {self._path} on this host. Correct the path. If couch2pg was just started, wait for its "
                 "first line.",
                 "log_missing",
                 path=str(self._path),
             ) from error
 
     def _rest_of_the_old(self, start: Position) -> Iterator[bytes]:
-        """What was written behind the position before the file was moved away, or copied and emptied."""
+        """The lines after the position, in files that were moved away, or copied before the file was emptied."""
         later = sorted(self._siblings(), key=lambda path: path.stat().st_mtime_ns)
         offset = start["offset"]
         while later and not _holds(later[0], start):
             later.pop(0)
         if not later:
             self.notices.append(
-                f"{self._path} was truncated or rotated since the position; what was written before that wasn't found."
+                f"{self._path} was truncated or rotated since the position, and the lines before that were not found."
             )
         for path in later:
             if path.name.endswith(_COMPRESSED):
@@ -96,7 +96,7 @@ class FileLog(LogSource):
 
 def _open(path: Path) -> BinaryIO:
     try:
-        # A named pipe would wait for its writer.
+        # Opening a named pipe would wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
@@ -113,7 +113,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    """The bytes from ``start`` up to ``end``: what is written while we read is left for the next time."""
+    """The bytes from ``start`` to ``end``. Later bytes are left for the next call."""
     file.seek(start)
     while start < end:
         chunk = file.read(min(CHUNK, end - start))
@@ -131,7 +131,7 @@ def _holds(path: Path, position: Position) -> bool:
 
 
 def _is_at(file: BinaryIO, position: Position, same_file: bool = False) -> bool:
-    """Whether this is the file of the position: by its inode, or, for a copy, by the bytes before it."""
+    """Whether the position belongs to this file, by its inode; for a copy, by the bytes before the position."""
     status = os.fstat(file.fileno())
     known = status.st_ino == position["inode"]
     if not known and (same_file or not position["offset"]):
@@ -141,6 +141,6 @@ def _is_at(file: BinaryIO, position: Position, same_file: bool = False) -> bool:
 
 
 def _fingerprint(file: BinaryIO, offset: int) -> str:
-    """Of the bytes before ``offset``: an inode's number comes again, and a file that was emptied grows again."""
+    """A hash of the bytes before ``offset``, because inodes are reused, and an emptied file grows again."""
     file.seek(max(0, offset - FINGERPRINT_BYTES))
     return hashlib.sha256(file.read(min(offset, FINGERPRINT_BYTES))).hexdigest()[:16] if offset else ""

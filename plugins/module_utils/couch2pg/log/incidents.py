@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The errors in couch2pg's log, of which one is many lines: announced, told, and explained by a stack trace."""
+"""The errors in couch2pg's log. One error is several lines: an announcement, the error itself, and a stack trace."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .errors import is_consequence, recognise, subject
 
 SUBJECTS = 10
 EVIDENCE_LIMIT = 8192
-# Where an error object has no line of its own.
+# The message of an error object without a line of its own.
+_PLACE = re.compile(rb"\.[cm]?js:\d+$")
 _MESSAGE = re.compile(rb"\b(?:message|reason): ('[^'\n]*')")
 
 
 @dataclass(frozen=True)
 class ErrorSeen:
-    """An error, however often it came: its kind, its first line (redacted), what it means and what to do."""
+    """All errors of one kind: the first line (redacted), how many there are, their meaning and remedy."""
 
     kind: str
     first_line: str
@@ -35,14 +36,14 @@ class ErrorSeen:
 
 @dataclass(frozen=True)
 class Closed:
-    """What an error that is complete says of the process and of the refresh."""
+    """Whether a complete error ends the process, and whether it is an error of the refresh."""
 
     ends_process: bool
     of_refresh: bool
 
 
 class Errors:
-    """Errors by kind. One is open from its announcement or first line until a line that isn't a part of it."""
+    """Errors by kind. An error is open from its announcement or first line until a line that doesn't belong to it."""
 
     _BODIES = (kinds.ERROR, kinds.THROWN)
     _WHOLE = (kinds.ENTRYPOINT_FAILED, kinds.SERVICE_GAVE_UP)
@@ -58,8 +59,10 @@ class Errors:
         self._found: dict[str, dict[str, Any]] = {}
 
     def see(self, line: kinds.Line) -> Closed | None:
-        """Take the line in; the error that it brought to its end is returned."""
-        if line.kind in self._BODIES and self.open and not self._first:
+        """Read a line. Returns the error that this line completed."""
+        # Node.js prints the place of a SyntaxError before the error itself.
+        unnamed = not self._first or (line.kind == kinds.THROWN and _PLACE.search(self._first))
+        if line.kind in self._BODIES and self.open and unnamed:
             self._first = line.text[:EVIDENCE_LIMIT]
             self.go_on(line.text)
             return None
@@ -73,12 +76,12 @@ class Errors:
         return closed
 
     def go_on(self, text: bytes) -> None:
-        """A further line of the open error, if there is one."""
+        """Add a line to the open error, if there is one."""
         if self.open and len(self._evidence) < EVIDENCE_LIMIT:
             self._evidence += b"\n" + text[: EVIDENCE_LIMIT - len(self._evidence)]
 
     def close(self) -> Closed | None:
-        """The open error, if there is one, is complete: it is counted."""
+        """Complete and count the open error, if there is one."""
         if not self.open:
             return None
         self.open = False
@@ -94,18 +97,18 @@ class Errors:
         named = subject(self._evidence)
         if named and len(seen["subjects"]) < SUBJECTS:
             seen["subjects"][self._redact(named)] = True
-        # CouchDB's refusal ends couch2pg without a further word.
+        # After this error couch2pg ends without another message.
         refused = kind.name == "couchdb_unauthorized" and self._opened_by == kinds.IMPORT_FAILED
         return Closed(refused or self._opened_by == kinds.CRASH, self._opened_by == kinds.XMLFORMS_FAILED)
 
     def _telling(self) -> bytes:
-        """The line that tells most of the open error."""
+        """The most informative line of the open error."""
         first = self._first or self._evidence.split(b"\n", 1)[0]
         message = _MESSAGE.search(self._evidence)
         return b"error: " + message.group(1) if first.strip() == b"{" and message else first
 
     def all(self) -> tuple[ErrorSeen, ...]:
-        """What was found, in the order of the first of each kind."""
+        """Every kind of error, in the order of its first line."""
         return tuple(
             ErrorSeen(
                 kind=name,

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The log of a systemd unit, out of the journal; positions are the journal's own cursors."""
+"""The log of a systemd unit in the journal. A position is a cursor of the journal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CURSOR = b"-- cursor: "
 
 
 class JournalLog(LogSource):
-    """What ``unit`` wrote, and what systemd says about it; in ``journal_dir`` when the journal isn't this host's own."""
+    """The messages of ``unit``, and systemd's messages about it. ``journal_dir``: another journal than this host's."""
 
     kind = "journald"
 
@@ -26,26 +26,27 @@ class JournalLog(LogSource):
         self._journal_dir = journal_dir
 
     def command(self, *more: str) -> list[str]:
-        """The command that shows the log's text, and a cursor below it."""
+        """The command that prints the log's text, then a cursor."""
         program = locate(
-            "journalctl", "Is systemd in charge here? If not, give couch2pg's log as docker, compose or file."
+            "journalctl",
+            "If systemd is not the init system of this host, set couch2pg's log to the kind docker, compose or file.",
         )
         command = [program, f"--unit={self._unit}", "--output=cat", "--no-pager", "--quiet", "--show-cursor"]
         return [*command, *([f"--directory={self._journal_dir}"] if self._journal_dir else []), *more]
 
     def position(self) -> Position:
-        """The unit's last entry; without any, everything that will come is behind the position."""
+        """The position of the unit's last entry; without any entry, a position before everything that follows."""
         self._read_all(["--lines=1"], self._at(""))
         return self.after
 
     def lines(self, since: Position | None) -> Iterator[bytes]:
-        """Raises MigrationError ``log_unreadable`` with what journalctl says."""
+        """The lines. Raises MigrationError ``log_unreadable`` with journalctl's message."""
         start = check(since, self._at("")) if since else self._at("")
         yield from self._read([f"--after-cursor={start['cursor']}"] if start["cursor"] else [], start)
         if self.after["cursor"] == "":
             self.notices.append(
-                f"The journal has no line of {self._unit}. See that this is the unit's name, and that this user may read the "
-                "journal (group systemd-journal)."
+                f"The journal has no line of {self._unit}. Check the unit's name, and that this user may read the journal "
+                "(group systemd-journal)."
             )
 
     def _read_all(self, more: list[str], start: Position) -> None:
@@ -60,7 +61,7 @@ class JournalLog(LogSource):
             if held is not None:
                 yield held
             held = line
-        # Without an entry there is no cursor to show, which journalctl 252 calls a failure; it says nothing then.
+        # Without an entry there is no cursor, and journalctl 252 ends with code 1 and no message.
         empty = output.code == 1 and held is None and not output.stderr
         if output.code != 0 and not empty:
             raise MigrationError(
@@ -69,7 +70,7 @@ class JournalLog(LogSource):
                 "log_unreadable",
                 unit=self._unit,
             )
-        # journalctl's own line comes last, and only when there was an entry.
+        # The cursor is the last line, and only printed after an entry.
         if held is not None and held.startswith(_CURSOR):
             self.after = self._at(held[len(_CURSOR) :].decode(errors="replace").strip())
         elif held is not None:

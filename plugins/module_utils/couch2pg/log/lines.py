@@ -1,19 +1,19 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What kind of line of couch2pg's log a line is: its own, its Docker entrypoint's, Node.js's or the service manager's."""
+"""The kinds of lines in couch2pg's log: of couch2pg itself, its Docker entrypoint, Node.js, and the service manager."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-# Lines that start a process, before its first run.
+# Lines of a process before its first run.
 BANNER, ADAPTER, MIGRATION, DRIVER_NOTICE = "banner", "adapter", "migration", "driver_notice"
 # Lines of a run.
 RUN_STARTED, CHANGES, REFRESH = "run_started", "changes", "refresh"
 RUN_COMPLETED, RUN_ERRORED = "run_completed", "run_errored"
-# Lines that announce an error; the error itself is in the next ERROR line and what is indented below that.
+# Lines that announce an error. The error itself is the next ERROR line, and the indented lines below.
 IMPORT_FAILED, XMLFORMS_FAILED, UNRECOVERABLE = "import_failed", "xmlforms_failed", "unrecoverable"
 ERROR, THROWN, CRASH, EXITING = "error", "thrown", "crash", "exiting"
 ENTRYPOINT, ENTRYPOINT_WAITS, ENTRYPOINT_FAILED = "entrypoint", "entrypoint_waits", "entrypoint_failed"
@@ -25,7 +25,7 @@ ANNOUNCEMENTS = (IMPORT_FAILED, XMLFORMS_FAILED, UNRECOVERABLE)
 
 
 class Line(NamedTuple):
-    """A line: its kind, the time that it bears, what follows that, and its number (changes, restarts)."""
+    """A line: its kind, its text after the time, its time, and its number (of changes or restarts)."""
 
     kind: str
     text: bytes
@@ -34,7 +34,7 @@ class Line(NamedTuple):
 
 
 _OWN = re.compile(rb"\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) (TRACE|DEBUG|INFO|WARN|ERROR)\]: *(.*)", re.DOTALL)
-# Versions before 3 said "Run complete.".
+# Versions before 3 log "Run complete.".
 _STARTS = (
     (b"There are ", CHANGES),
     (b"Beginning couch2pg", RUN_STARTED),
@@ -60,6 +60,7 @@ _FOREIGN_STARTS = (
     (b"couchdb  is ready", ENTRYPOINT),
     (b"Postgres is ready", ENTRYPOINT),
     (b"Launching couch2pg", ENTRYPOINT),
+    (b"Did you forget to run", WARNING),
     (b"Waiting for cht couchdb", ENTRYPOINT_WAITS),
     (b"Waiting for PostgreSQL", ENTRYPOINT_WAITS),
     (b"curl: (", ENTRYPOINT_WAITS),
@@ -83,11 +84,11 @@ _FOREIGN = (
     (re.compile(rb"[\w@.:\\-]+\.service: Start request repeated too quickly"), SERVICE_GAVE_UP),
     (re.compile(rb"[\w@.:\\-]+\.service: "), SERVICE),
 )
-# Nearly all lines of nobody's fit none of these, which one look tells.
+# One match tells that a line fits none of these, which is true for nearly all unknown lines.
 _ANY_FOREIGN = re.compile(
     b"|".join([*(re.escape(start) for start, _kind in _FOREIGN_STARTS), *(found.pattern for found, _kind in _FOREIGN)])
 )
-# What syslog, or `docker compose logs`, puts before a line when it goes to a file.
+# The prefix that syslog or `docker compose logs` puts before a line in a file.
 _PREFIX = re.compile(
     rb"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*) \S+ [^\s:\[]+(?:\[\d+\])?: "
     rb"|[\w.-]+ +\| ?"
@@ -96,7 +97,7 @@ _CONTINUED = (b" ", b"\t", b"}", b"]", b")", b"{", b"^")
 
 
 def classify(line: bytes) -> Line:
-    """The line's kind; never fails, whatever the bytes."""
+    """The line's kind. Accepts any bytes."""
     found = _own(line) or _foreign(line)
     if found is None:
         prefix = _PREFIX.match(line)

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A log that can be read from a position on, and positions as they come back from a playbook."""
+"""A log that can be read from a position, and the check of positions that a playbook passes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from typing import Any, Dict, Iterator, Mapping
 
 from ...common.errors import MigrationError
 
-# JSON-able, so that a playbook can keep it: taken before the start of couch2pg, read from later.
+# A playbook takes a position before the start of couch2pg, keeps it as JSON, and reads from it later.
 Position = Dict[str, Any]
 
 
 class LogSource(ABC):
-    """Where a log comes from.
-
-    After its lines were read, ``after`` is the position behind them, and ``notices`` says what may be missing.
-    """
+    """A log. After reading its lines, ``after`` is the position after them, and ``notices`` tells which lines may be missing."""
 
     kind = ""
 
@@ -28,17 +25,17 @@ class LogSource(ABC):
 
     @abstractmethod
     def position(self) -> Position:
-        """Behind the last line that is there now."""
+        """The position after the last line that exists now."""
 
     @abstractmethod
     def lines(self, since: Position | None) -> Iterator[bytes]:
-        """The lines since that position (all, without one), without their ends; memory is bounded."""
+        """The lines since that position (all lines without one), without line ends, in constant memory."""
 
 
 def check(since: Mapping[str, Any], template: Position) -> Position:
-    """``since`` with the keys and types of ``template``, which is a position of the log that is to be read.
+    """``since`` with the keys and types of ``template``, which is a position of the log to read.
 
-    Raises MigrationError ``position`` when it is one of another log, or none at all.
+    Raises MigrationError ``position`` when ``since`` is a position of another log, or no position.
     """
     checked: Position = {}
     for name, example in template.items():
@@ -55,6 +52,6 @@ def check(since: Mapping[str, Any], template: Position) -> Position:
 
 def _no_position(why: str) -> MigrationError:
     return MigrationError(
-        f"since is no position of this log: {why}. Give what an earlier call for the same log returned as position.",
+        f"since is no position of this log: {why}. Use the position that an earlier call for the same log returned.",
         "position",
     )

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Starts and ends of couch2pg's process, as far as its log shows them."""
+"""Starts and ends of couch2pg's process in its log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import lines as kinds
 
 
 class Process:
-    """Counts them from lines that only come then. Whether it ran before the first line isn't known."""
+    """Counts starts and ends by lines that appear only then. Whether the process ran before the first line is unknown."""
 
     _AT_START = (kinds.BANNER, kinds.SERVICE_STARTED, kinds.ADAPTER)
     _EARLY = (*_AT_START, kinds.MIGRATION, kinds.DRIVER_NOTICE, kinds.ENTRYPOINT, kinds.UNRECOVERABLE, kinds.CRASH)
@@ -20,21 +20,21 @@ class Process:
         self.starts = 0
         self.exits = 0
         self.alive = False
-        # Of the process that runs: the kinds of its lines, and whether its start was seen.
+        # The kinds of lines of the present process, and whether its start was in the log.
         self._seen: set[str] = set()
         self._start_seen = True
 
     def see(self, kind: str) -> None:
-        """A line of the log."""
+        """Read a line of the log."""
         if not self.alive and kind not in self._NOT_ITS_OWN:
-            # In the middle of a log it may have been there before.
+            # In the middle of a log, the process may have started before.
             self._start(seen=self.starts + self.exits > 0 or kind in self._EARLY)
         elif kind in self._AT_START and (kind in self._seen or kinds.RUN_STARTED in self._seen):
-            # The one before it was killed, or died without a word.
+            # The process before this one was killed, or ended without a message.
             self.exits += 1
             self._start(seen=True)
         elif kind in self._AT_START and not self._start_seen and self._seen <= {kinds.DEBUG, kinds.MIGRATION}:
-            # Its settings, and what it does to the tables, are told before.
+            # A process logs its settings and migrations before this line.
             self.starts += 1
             self._start_seen = True
         self._seen.add(kind)
@@ -42,7 +42,7 @@ class Process:
             self.ended()
 
     def ended(self) -> None:
-        """Nothing more comes from this process."""
+        """The process has ended."""
         self.exits += self.alive
         self.alive = False
 

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What couch2pg's log tells: runs, changes, errors and starts of the process; in one pass and constant memory.
+"""A summary of couch2pg's log: runs, changes, errors and starts of the process, read in one pass and constant memory.
 
-A log without errors proves nothing: see ``refresh_in_doubt``.
+A log without errors doesn't show that couch2pg is healthy: see ``refresh_in_doubt``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NEXT_RUN = re.compile(rb"Next run at (\w{3} \w{3} \d\d \d{4} \d\d:\d\d:\d\d GMT
 
 @dataclass(frozen=True)
 class RunSeen:
-    """One run: when it began and ended (as couch2pg wrote it), how, its changes, and whether it began a refresh."""
+    """A run: its start and end (as couch2pg logged them), outcome and changes, and whether it started a refresh."""
 
     started: str
     ended: str
@@ -37,12 +37,12 @@ class RunSeen:
 
 @dataclass(frozen=True)
 class LogSummary:
-    """What the log tells.
+    """The summary of a log.
 
-    starts, exits: of the process, as far as lines show them; a healthy one has at most 1 and 0 since it was started.
-    restart_counter: systemd's own, when the log is journald's; refreshes: begun, not necessarily with success.
-    refresh_in_doubt: a refresh failed and none was begun since, so that a later 'Run completed' proves nothing.
-    last_completed, next_run: of the last run that completed; kinds: how many lines there are of each.
+    starts, exits: of the process in the log; a healthy one has at most 1 and 0 since its start.
+    restart_counter: systemd's own, in a log of journald. refreshes: started ones, also when they failed.
+    refresh_in_doubt: a refresh failed and none started since, so that a later 'Run completed' means nothing.
+    last_completed, next_run: of the last complete run. kinds: the number of lines of each kind.
     """
 
     lines: int
@@ -65,12 +65,12 @@ class LogSummary:
     last_lines: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For results and the record."""
+        """The summary for results and the record."""
         return asdict(self)
 
 
 def summarise(lines: Iterable[bytes], redactor: Redactor, last_lines: int = 10) -> LogSummary:
-    """Read ``lines`` (without their ends) to the end."""
+    """Read all ``lines``, which have no line ends."""
     reader = Reader(redactor, last_lines)
     for line in lines:
         reader.add(line)
@@ -78,7 +78,7 @@ def summarise(lines: Iterable[bytes], redactor: Redactor, last_lines: int = 10) 
 
 
 class Reader:
-    """Reads line by line; keeps only counts, the last runs, one entry for each kind of error, and a few lines."""
+    """Reads line by line. Keeps counts, the last runs, one entry for each kind of error, and a few lines."""
 
     def __init__(self, redactor: Redactor, last_lines: int = 10) -> None:
         self._redact = redactor
@@ -94,9 +94,9 @@ class Reader:
         self._restart_counter = 0
 
     def add(self, line: bytes) -> None:
-        """The next line, without its end."""
+        """Read the next line, without its line end."""
         self._lines += 1
-        # Nearly all of a large log: debug lines and what is indented below them, when no error is being told.
+        # Fast path for nearly all lines of a large log: debug lines and the indented lines below, outside of errors.
         if not self._errors.open:
             if line[25:33] == b" DEBUG]:":
                 self._debug += 1
@@ -129,11 +129,11 @@ class Reader:
             self._runs.refresh_failed = True
 
     def so_far(self) -> LogSummary:
-        """What was told until now, as if nothing came after it; more lines may follow."""
+        """The summary until now. More lines may follow."""
         return copy.deepcopy(self).summary()
 
     def summary(self) -> LogSummary:
-        """What was told; nothing may be added any more."""
+        """The final summary. No line may be added after it."""
         self._closed(self._errors.close())
         self._kinds.update({kinds.DEBUG: self._debug, kinds.CONTINUATION: self._indented})
         runs = self._runs
@@ -160,7 +160,7 @@ class Reader:
 
 
 class _Runs:
-    """The runs, the last of them in detail."""
+    """The runs; details of the last ones only."""
 
     def __init__(self) -> None:
         self.changes = 0
@@ -175,7 +175,7 @@ class _Runs:
             self._end("unfinished", "")
             self._now = _run(line.time)
         elif line.kind in (kinds.CHANGES, kinds.REFRESH):
-            # A log may begin in the middle of a run.
+            # A log may start in the middle of a run.
             self._now = self._now or _run("")
             self._now["changes"] += line.number
             self.changes += line.number

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where couch2pg's log is, as an operator names it."""
+"""The log that an operator's options name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .position import LogSource
 
 
 def open_source(log: Mapping[str, Any]) -> LogSource:
-    """The log that these options name: ``kind``, and what that kind needs. Nothing is read yet."""
+    """The log of these options: ``kind``, and the options of that kind. Reads nothing yet."""
     if log["kind"] == "journald":
         return JournalLog(log["unit"], str(log.get("journal_dir") or ""))
     if log["kind"] == "docker":

@@ -48,6 +48,10 @@ LOGS = [
     ("no-create-on-public", ["no_create_on_public"], 1, 1, (0, 0, 0), 0),
     ("postgres-bad-password", ["bad_password"], 1, 1, (0, 0, 0), 0),
     ("postgres-scram", ["scram"], 1, 1, (0, 0, 0), 0),
+    ("couchdb-401-terse", ["couchdb_unauthorized"], 0, 1, (1, 0, 0), 0),
+    ("migration-table-lost", ["migration_table_lost"], 1, 1, (0, 0, 0), 0),
+    ("postgres-no-database", ["no_database"], 1, 1, (0, 0, 0), 0),
+    ("stock-node12", ["wrong_node_version"], 1, 1, (0, 0, 0), 0),
 ]
 
 
@@ -147,6 +151,23 @@ ERRORS = [
     ("postgres_away", [*fails(FATAL, "Error: connect ECONNREFUSED 127.0.0.1:5432"), error("exiting")]),
     ("bad_password", [*fails(FATAL, 'error: password authentication failed for user "c"'), error("exiting")]),
     ("no_database", [*fails(FATAL, 'error: database "cht" does not exist', "  code: '3D000',"), error("exiting")]),
+    (
+        "no_database",
+        [*fails(FATAL, "error: la base de donn\u00e9es n'existe pas", "  code: '3D000',"), error("exiting")],
+    ),
+    ("no_database", [*fails(FATAL, 'error: database "cht" does not exist'), error("exiting")]),
+    ("migration_table_lost", [*fails(FATAL, 'error: relation "couchdb" already exists'), error("exiting")]),
+    ("refresh_missing", fails(FORMS, "error: function refresh_matviews() does not exist", "  code: '42883',")),
+    (
+        "couchdb_unauthorized",
+        [error(FATAL), error("Error"), "    at Object.generateErrorFromResponse (/app/pouchdb-errors/index.js:104:18)"],
+    ),
+    (
+        "wrong_node_version",
+        [error(FATAL), error("/app/pg/lib/client.js:390"), "    x?.y", "", "SyntaxError: Unexpected token '.'"],
+    ),
+    ("wrong_node_version", ["/app/index.js:1", "  x?.y", "  ^", "", "SyntaxError: Unexpected token '?'"]),
+    ("wrong_node_version", fails(FATAL, "Error: Cannot find module 'node:fs'")),
     ("no_access", [*fails(FATAL, 'error: no pg_hba.conf entry for host "10.0.0.1", user "c"'), error("exiting")]),
     ("no_create_on_public", [*fails(FATAL, "error: permission denied for schema public"), error("exiting")]),
     ("migration_checksum", [*fails(FATAL, "Error: MD5 checksum failed for migration [20]"), error("exiting")]),
@@ -254,6 +275,36 @@ def test_only_the_last_runs_are_kept() -> None:
     run = [info("Beginning couch2pg and xmlforms run"), info("There are 3 changes to process"), info("Run completed.")]
     summary = read(*run * 500)
     assert (summary.runs_completed, summary.changes, len(summary.runs)) == (500, 1500, 20)
+
+
+@pytest.mark.parametrize(
+    ("relation", "table"),
+    [
+        ("couchdb_progress", "couch2pg_migrations"),
+        ("contactview_metadata", "xmlforms_migrations"),
+        ("couchdb_users_meta", "users_meta_migrations"),
+    ],
+)
+def test_the_lost_migration_table_is_named(relation: str, table: str) -> None:
+    summary = read(*fails(FATAL, f'error: relation "{relation}" already exists', "  code: '42P07',"))
+    assert summary.errors[0].subjects == (table,)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Error: getaddrinfo ENOTFOUND pl4nted secret",
+        "FetchError: request to http://c/ failed, reason: getaddrinfo EAI_AGAIN pl4nted",
+        "curl: (6) Could not resolve host: pl4nted secret",
+        'psql: error: could not translate host name "pl4nted secret" to address',
+        "Error: connect medic:pl4nted with a secret@couch.example.org failed",
+        "Error: password=pl4nted with a secret",
+    ],
+)
+def test_a_planted_password_is_masked_without_knowing_it(line: str) -> None:
+    summary = read(error(IMPORT), error(line), line)
+    assert "pl4nted" not in str(summary.as_dict())
+    assert " secret" not in str(summary.as_dict()["last_lines"])
 
 
 def test_what_is_shown_is_redacted() -> None:

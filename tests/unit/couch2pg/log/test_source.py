@@ -125,7 +125,7 @@ def test_what_is_lost_is_said(path: Path) -> None:
     path.write_text("three\n", encoding="utf-8")
     lines, _after, notices = read(path, position)
     assert lines == [b"three"]
-    assert "what was written before that wasn't found" in notices[0]
+    assert "the lines before that were not found" in notices[0]
 
 
 def test_a_file_that_grew_again_is_not_the_same(path: Path) -> None:
