@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of modules that lead the connections of a dashboard to the target, and back."""
+"""Options of modules that point the connections of dashboards at the target, or back at the source."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class ModuleDocFragment:
 options:
   side:
     description:
-      - Where the connections shall lead.
-      - V(target) changes those that lead to the source. V(source) puts back what is O(remembered), each to what it was.
+      - The side that the connections shall lead to.
+      - V(target) changes those that lead to the source. V(source) puts back the changes in O(remembered).
     type: str
     default: target
     choices: [target, source]
   remembered:
     description:
-      - What was changed, as RV(packed) or RV(cht.couch2pg.record#module:way_back) has it.
-      - For O(side=target), what an interrupted run had begun to change, and nobody has seen to work.
+      - What was changed, as RV(packed) or C(packed) of RV(cht.couch2pg.record#module:way_back).
+      - For O(side=target), the changes of an interrupted run, which were not yet seen to work.
     type: list
     elements: str
     default: []
@@ -31,7 +31,7 @@ options:
     required: true
     suboptions:
       names:
-        description: Every name and address that they use for its server, as C(host) or C(host:port).
+        description: Every name and address of its server that dashboards use, as C(host) or C(host:port).
         type: list
         elements: str
         required: true
@@ -61,27 +61,27 @@ options:
         type: str
         required: true
   passwords:
-    description: Password on the target of each role that a dashboard logs in with, by the role's name there.
+    description: Password on the target of each role that a dashboard logs in with, by the role's name on the target.
     type: dict
     default: {}
   source_passwords:
-    description: The same on the source, where it is another one. It is needed for the way back.
+    description: Passwords on the source that differ from those on the target. The way back needs them.
     type: dict
     default: {}
   role_map:
-    description: Roles that bear another name on the target, as old and new name.
+    description: Roles that have another name on the target, as old and new name.
     type: dict
     default: {}
   untested:
-    description: Roles on the target that don't have their login yet in check mode; no login is tried with them there.
+    description: Roles on the target that have no login yet in check mode. The module tests no login with them.
     type: list
     elements: str
     default: []
   ca_cert:
-    description: File on the host with the certificates that are trusted for HTTPS; empty means those of the system.
+    description: File on the host with the trusted certificates for HTTPS; empty means those of the system.
     type: path
     default: ""
 notes:
-  - Passwords are in no result. In check mode everything is looked up and tested, and nothing changed.
-  - When one connection fails, those that were changed before are put back.
+  - No result contains a password. In check mode everything is read and tested, and nothing is changed.
+  - When a connection fails, the module puts back those that it changed before.
 """

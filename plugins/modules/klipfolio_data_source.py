@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: klipfolio_data_source
-short_description: Point the data sources of Klipfolio at another server, and back
+short_description: Point the data sources of Klipfolio at the target, or back at the source
 version_added: 0.1.0
 description:
-  - Finds the data sources of a Klipfolio account whose properties lead to the source, changes these properties, has each refreshed, and
-    waits until it was.
-  - Only properties that a data source has are changed; its password is one that is written, and never read.
-  - Klipfolio can't try a connection before it is changed. A data source that can't be refreshed is put back, with those before it.
+  - Finds the data sources of a Klipfolio account that lead to the source, changes their properties, and waits until each is refreshed.
+  - Changes only properties that a data source has. Its password is written, and never read.
+  - Klipfolio can't test a connection before it is changed. When a refresh fails, the module puts back this data source and those before
+    it.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -29,7 +29,7 @@ options:
     type: str
     default: https://app.klipfolio.com/api/1.0
   properties:
-    description: What host, port, database, user and password are called in the properties of the data sources.
+    description: Names of host, port, database, user and password in the properties of the data sources.
     type: dict
     default: {}
     suboptions:
@@ -54,7 +54,7 @@ options:
         type: str
         default: password
   refresh_seconds:
-    description: Seconds that a refresh may take.
+    description: Time limit of a refresh, in seconds.
     type: float
     default: 300.0
 """

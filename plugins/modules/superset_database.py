@@ -8,12 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: superset_database
-short_description: Point the databases of Superset at another server, and back
+short_description: Point the databases of Superset at the target, or back at the source
 version_added: 0.1.0
 description:
-  - Finds the database connections of an Apache Superset that lead to the source, has Superset log in on both sides first, changes them,
-    and then runs the query of a chart of each (or counts a dataset, where no chart has a query that was saved).
-  - Superset shows no password. What it has to know on the other side must be given, or O(side=source) keeps the one that it has.
+  - Finds the database connections of an Apache Superset that lead to the source. Tests logins on both sides through Superset, then changes
+    the connections. Then runs the query of a chart of each, or counts a dataset when no chart has a saved query.
+  - Superset shows no password, so the passwords of the new side must be given. With O(side=source), a missing password keeps the one in
+    Superset.
   - A database that was entered field by field shows its address as one URI in Superset afterwards.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -33,7 +34,7 @@ options:
     type: str
     required: true
   provider:
-    description: How Superset knows the user.
+    description: How Superset authenticates the user.
     type: str
     default: db
     choices: [db, ldap]

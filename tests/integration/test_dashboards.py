@@ -124,7 +124,7 @@ QUERIES: dict[str, tuple[dict[str, Any], str, str]] = {
     "writes": (
         query("writes", f"INSERT INTO visits (area) VALUES ('{PATIENT}') RETURNING id"),
         "failed",
-        "It would write, which no dashboard may",
+        "It would write, which is refused",
     ),
     "a sequence": (query("a sequence", "SELECT nextval('taken')"), "failed", "It would write"),
     "two": (

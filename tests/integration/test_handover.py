@@ -69,7 +69,7 @@ def test_couch2pg_moves(moving: Migration, couchdb: CouchDB) -> None:
     execute(moving.target, "DELETE FROM couchdb WHERE doc ->> '_id' = 'report 7'", moving.database)
     moving.variables["couch2pg_recount"] = True
     sentence = moving.fail()
-    assert "The target lacks 1 documents that CouchDB has" in sentence
+    assert "The target lacks 1 documents of CouchDB" in sentence
     assert moving.record["phases"]["handover"]["status"] == "failed"
 
 

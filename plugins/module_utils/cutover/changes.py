@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connections of one program, changed all or none: what was changed before a failure is put back."""
+"""Change all connections of one program, or none: after a failure, those that were changed are put back."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from typing import Any, Callable, Dict, Protocol, Sequence
 
 from ..common.errors import MigrationError
 
-# One connection before and after: ``tool``, ``url``, ``id``, ``name``, ``old``, ``new``. It holds no password.
+# One connection before and after: ``tool``, ``url``, ``id``, ``name``, ``old``, ``new``. It contains no password.
 Change = Dict[str, Any]
 
 
 class Tool(Protocol):
-    """A program whose connections are led to the target, and back."""
+    """A program with connections to change."""
 
     def plan(self) -> tuple[list[Change], list[str]]:
-        """What is to be changed, and the names of what leads to the target already."""
+        """The changes to make, and the names of connections that lead to the target already."""
 
     def test(self, change: Change) -> None:
-        """Raise MigrationError when it would not work, before anything is changed."""
+        """Test a change before anything is changed. Raises MigrationError when it would not work."""
 
     def forward(self, change: Change) -> None:
-        """Lead it to the target, and see that it works."""
+        """Point the connection at the target, and test it."""
 
     def needs_back(self, change: Change) -> bool:
-        """Whether it leads to where the cutover led it."""
+        """Whether the connection still has the address that the cutover gave it."""
 
     def back(self, change: Change) -> bool:
-        """Lead it to where it led before; returns whether that was needed."""
+        """Give the connection its old address; returns whether that was needed."""
 
 
 def cut_over(tool: Tool, write: bool, unproven: Sequence[Change] = ()) -> dict[str, Any]:
-    """Lead every connection to the target. Without ``write``, everything is looked at and tested.
+    """Point every connection at the target. Without ``write``, only read and test.
 
-    unproven: what an interrupted run has begun to change; what of it leads to the target is led there again, because nobody
-    has seen that it works. Raises MigrationError.
+    unproven: changes of an interrupted run. Those that lead to the target are made again, because they were not yet seen to work.
+    Raises MigrationError.
     """
     changes, ready = tool.plan()
     known = {change["id"] for change in changes}
@@ -57,9 +57,9 @@ def cut_over(tool: Tool, write: bool, unproven: Sequence[Change] = ()) -> dict[s
 
 
 def switch_back(tool: Tool, changes: Sequence[Change], write: bool) -> dict[str, Any]:
-    """Lead every remembered connection to where it led before, whatever becomes of the others.
+    """Give every changed connection its old address, also when others fail.
 
-    Raises MigrationError ``not_put_back`` in the end for those that could not be.
+    Raises MigrationError ``not_put_back`` at the end for the connections that failed.
     """
     moved: list[Change] = []
 
@@ -80,9 +80,9 @@ def switch_back(tool: Tool, changes: Sequence[Change], write: bool) -> dict[str,
 
 
 def apply_all(changes: Sequence[Change], forward: Callable[[Change], object], back: Callable[[Change], object]) -> None:
-    """Do ``forward`` with each. After a failure do ``back`` with those that were begun, the last first.
+    """Call ``forward`` for each change. After a failure, call ``back`` for the started changes in reverse order.
 
-    Raises MigrationError of the failure, which says what became of the others.
+    Raises the MigrationError of the failure, with the changes that could not be put back.
     """
     begun: list[Change] = []
     try:
@@ -96,7 +96,7 @@ def apply_all(changes: Sequence[Change], forward: Callable[[Change], object], ba
 
 
 def put_back(changes: Sequence[Change], back: Callable[[Change], object]) -> list[str]:
-    """Do ``back`` with each, whatever becomes of the others; returns a sentence for each that failed."""
+    """Call ``back`` for each change, also when others fail. Returns a sentence for each failure."""
     sentences = []
     for change in changes:
         try:
@@ -107,29 +107,31 @@ def put_back(changes: Sequence[Change], back: Callable[[Change], object]) -> lis
 
 
 def pack(changes: Sequence[Change]) -> str:
-    """For a result that Ansible may mask: a password that is also the name of a role would damage what is remembered."""
+    """Encode changes for a result: Ansible would mask a role's name in it that equals a password."""
     return base64.b64encode(json.dumps(list(changes)).encode()).decode()
 
 
 def unpack(packed: str) -> list[Change]:
-    """What was packed. Raises MigrationError ``changes``."""
+    """The changes that ``pack`` encoded. Raises MigrationError ``changes``."""
     try:
         found = json.loads(base64.b64decode(packed, validate=True)) if packed else []
         well = isinstance(found, list) and all({"tool", "name", "old", "new"} <= set(change) for change in found)
     except (ValueError, TypeError):
         well = False
     if not well:
-        raise MigrationError("These are no changes of a cutover: hand them on as the module returned them.", "changes")
+        raise MigrationError(
+            "These are not the changes of a cutover. Pass the value that the module returned.", "changes"
+        )
     return list(found)
 
 
 def of_tool(tool: str, packed: Sequence[str]) -> list[Change]:
-    """Of everything that was packed, what belongs to one program."""
+    """The changes of one program among all packed changes."""
     return [change for one in packed for change in unpack(one) if change["tool"] == tool]
 
 
 def diff(changes: Sequence[Change], reverse: bool = False) -> dict[str, str]:
-    """Before and after, for diff mode."""
+    """The changes before and after, for diff mode."""
     before, after = ("new", "old") if reverse else ("old", "new")
     return {
         "before": "".join(f"{_line(change, before)}\n" for change in changes),
@@ -138,7 +140,7 @@ def diff(changes: Sequence[Change], reverse: bool = False) -> dict[str, str]:
 
 
 def shown(change: Change) -> dict[str, str]:
-    """A change as people and the record read it."""
+    """A change as text, for results and the record."""
     return {
         "tool": str(change["tool"]),
         "name": str(change["name"]),

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A dashboard's query on one side: as the dashboard's role, read-only, within a time; its answer without any row."""
+"""Run a dashboard's query on one side, read-only, as the dashboard's role and with a time limit. Returns digests, no row."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .result_digest import NEAR_ROWS, Fingerprint
 
 CURSOR = "couch2pg_dashboard"
 BATCH = 2000
-# A session that becomes a role doesn't get the role's own settings; these change an answer or its plan.
+# A session that becomes a role doesn't get the role's settings. These settings change the answer or its plan.
 _ROLE_SETTINGS = {"search_path", "timezone", "row_security", "work_mem", "jit"}
-# Classes of errors whose text speaks of statements and rights; that of others may quote a value.
+# Classes of errors whose text names statements and rights. The text of other errors may quote a value.
 _SPEAKABLE = ("42", "0A", "25", "28", "3D", "3F", "53", "54", "55")
 
 
 @dataclass(frozen=True)
 class Query:
-    """One query of the operator's.
+    """A query of the operator.
 
-    ``ordered``: its rows are a list, not a set. ``tolerance``: how far two numbers may be apart. ``ignore_columns``: those
-    that may differ. ``newest``: the column with the time whose newest value must lie within ``newest_within_hours``.
+    ordered: its rows are a list, not a set. tolerance: the largest difference between equal numbers. ignore_columns: columns
+    that may differ. newest: the column with a time, whose newest value must be at most ``newest_within_hours`` old.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Query:
 
 
 def answer(settings: ConnectionSettings, query: Query, key: bytes, timeout: float, runs: int) -> dict[str, Any]:
-    """What the database answers to ``query``: columns, digests, time and plan, or the error; never a row."""
+    """The answer to ``query``: columns, digests, time and plan, or the error; never a row."""
     result: dict[str, Any] = {"name": query.name, "ordered": query.ordered, "tolerance": query.tolerance, "error": None}
     result["ignored"] = list(query.ignore_columns)
     result["newest_within_hours"] = query.newest_within_hours if query.newest else None
@@ -59,7 +59,7 @@ def answer(settings: ConnectionSettings, query: Query, key: bytes, timeout: floa
 
 
 def _begin(session: Session, query: Query, timeout: float) -> None:
-    """A transaction that can't write, with the settings that the dashboard's own session would have."""
+    """Begin a read-only transaction with the settings of the dashboard's own session."""
     session.execute("RESET search_path; RESET TimeZone; RESET row_security")
     session.execute("BEGIN TRANSACTION READ ONLY")
     if query.role:
@@ -67,7 +67,7 @@ def _begin(session: Session, query: Query, timeout: float) -> None:
             session.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
         session.execute(f"SET LOCAL ROLE {quote(query.role)}")
     session.execute(f"SET LOCAL statement_timeout = {max(1, round(timeout * 1000))}")
-    # The plan for all rows, as a dashboard asks for them, not the one for the first few.
+    # A dashboard reads all rows: a plan for the first rows of a cursor would be another one.
     session.execute("SET LOCAL cursor_tuple_fraction = 1")
 
 
@@ -87,7 +87,7 @@ def _role_settings(session: Session, role: str) -> dict[str, str]:
 
 
 def _open(session: Session, sql: str) -> None:
-    """Open a cursor. PL/pgSQL refuses what is more than one query, or none, before any of it is run."""
+    """Open a cursor. PL/pgSQL refuses several statements, and statements without rows, before it runs any."""
     body = f"DECLARE c refcursor := '{CURSOR}'; BEGIN OPEN c NO SCROLL FOR EXECUTE {literal(sql)}; END"
     session.execute(f"DO {literal(body)}")
 
@@ -115,8 +115,8 @@ def _result(session: Session, query: Query, key: bytes, timeout: float) -> dict[
             newest = [moment for moment in newest if moment is not None]
         if query.tolerance and fingerprint.rows > NEAR_ROWS:
             raise MigrationError(
-                f"It returns more than {NEAR_ROWS} rows, too many to compare with a tolerance: aggregate them, "
-                "round them in the query, or leave the tolerance out.",
+                f"It returns more than {NEAR_ROWS} rows, too many to compare with a tolerance. Aggregate or round them in the query, "
+                "or remove the tolerance.",
                 "too_many_rows",
             )
         if len(rows) < BATCH:
@@ -134,7 +134,7 @@ def _result(session: Session, query: Query, key: bytes, timeout: float) -> dict[
 
 
 def _check_columns(query: Query, found: list[str]) -> list[str]:
-    """The names of the columns, made different where two bear the same."""
+    """The names of the columns; equal names get a number."""
     names: list[str] = []
     for name in found:
         names.append(name if name not in names else f"{name} ({found[: len(names) + 1].count(name)})")
@@ -154,10 +154,10 @@ def _moment(value: Any) -> dt.datetime:
         except ValueError:
             value = None
     elif isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        # A day is as new as its end.
+        # A date counts as the end of its day.
         value = dt.datetime.combine(value, dt.time(23, 59, 59))
     if not isinstance(value, dt.datetime):
-        raise MigrationError("The column named by newest holds no time: cast it in the query.", "newest_no_time")
+        raise MigrationError("The column in newest contains no time. Cast it in the query.", "newest_no_time")
     return value if value.tzinfo else value.replace(tzinfo=dt.timezone.utc)
 
 
@@ -172,7 +172,7 @@ def _type_names(session: Session, columns: list[dict[str, Any]]) -> list[str]:
 
 
 def _plan(session: Session, query: Query, timeout: float, runs: int, elapsed: float) -> dict[str, Any]:
-    """The median time of ``runs`` runs inside the server, and the plan of the last; without any, the time of the first."""
+    """The median time of ``runs`` runs in the server, and the plan of the last one. Without runs, ``elapsed`` and no plan."""
     times: list[float] = []
     plan: list[dict[str, Any]] = []
     for _number in range(runs):
@@ -191,7 +191,7 @@ def _plan(session: Session, query: Query, timeout: float, runs: int, elapsed: fl
 
 
 def _explain_error(error: MigrationError, query: Query, timeout: float) -> dict[str, str]:
-    """The error in words that quote no value."""
+    """The error in words that quote no value of the data."""
     state = error.details.get("sqlstate") or ""
     who = f" as {query.role!r}" if query.role else ""
     said = remove_personal(remove_credentials(error.message.split(": ", 1)[-1]))
@@ -200,11 +200,11 @@ def _explain_error(error: MigrationError, query: Query, timeout: float) -> dict[
     elif state == "57014":
         code, message = "timeout", f"It ran longer than {timeout:g} s and was stopped."
     elif state == "25006":
-        code, message = "writes", "It would write, which no dashboard may: it was refused, and nothing was written."
+        code, message = "writes", "It would write, which is refused: nothing was written. Use a query that only reads."
     elif state in ("42P11", "0A000") and "cursor" in said:
-        code, message = "not_one_query", "It isn't one query that returns rows: leave one SELECT in it."
+        code, message = "not_one_query", "It isn't one query that returns rows. Use exactly one SELECT."
     elif state == "42501":
-        code, message = "permission_denied", f"It is refused{who}: {said} Grant that on this server."
+        code, message = "permission_denied", f"It is refused{who}: {said} Grant that right on this server."
     elif state.startswith(_SPEAKABLE):
         code, message = "sql", said
     else:

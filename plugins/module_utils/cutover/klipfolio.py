@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Klipfolio's data sources: which lead to the source, and the change of their properties.
+"""Klipfolio's data sources: find those that lead to the source, and change their properties.
 
-Its API allows five requests a second. What a data source's properties are called depends on its connector; the
-documentation leaves that open, so that their names can be given.
+The API allows five requests a second. The names of a data source's properties depend on its connector, and the documentation
+doesn't list them, so that the operator can set them.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ URL = "https://app.klipfolio.com/api/1.0"
 PAGE = 100
 PAUSE_SECONDS = 0.21
 POLL_SECONDS = 2.0
-# What each is called in the properties of a data source.
+# The usual names in the properties of a data source.
 NAMES = {"host": "host", "port": "port", "database": "database", "user": "user", "password": "password"}
 
 
 @dataclass(frozen=True)
 class Refreshed:
-    """How often a data source failed, and when it was refreshed last."""
+    """How often the refresh of a data source failed, and the time of its last refresh."""
 
     failures: int
     at: str
 
 
 class Klipfolio:
-    """Klipfolio with an API key. ``refresh_seconds``: how long a refresh may take."""
+    """Klipfolio with an API key. ``refresh_seconds``: the time limit of a refresh."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Klipfolio:
         self._sleep = sleep
 
     def plan(self) -> tuple[list[Change], list[str]]:
-        """What is to be changed, and the names of what already leads to the target.
+        """The changes to make, and the names of data sources that lead to the target already.
 
         Raises MigrationError ``nothing_found``.
         """
@@ -80,20 +80,20 @@ class Klipfolio:
         return changes, ready
 
     def test(self, change: Change) -> None:
-        """Klipfolio can't try a connection before it is changed; what can be known is whether its passwords are given.
+        """Check that the password is known. Klipfolio can't test a connection before it is changed.
 
         Raises MigrationError ``dashboard_login``.
         """
         user = str(change["old"].get(self.names["user"], ""))
         if user and self.sides.password(user) is None:
             raise MigrationError(
-                f"Klipfolio's data source {change['name']!r} logs in as {user!r}, whose password on the target isn't known: "
-                "set it in couch2pg_dashboard_passwords. Nothing was changed.",
+                f"Klipfolio's data source {change['name']!r} logs in as {user!r}, whose password on the target isn't known. "
+                "Set it in couch2pg_dashboard_passwords. Nothing was changed.",
                 "dashboard_login",
             )
 
     def forward(self, change: Change) -> None:
-        """Lead it to the target, and see that it can be refreshed from there. Raises MigrationError ``refresh_failed``."""
+        """Point it at the target, and wait for a refresh. Raises MigrationError ``refresh_failed`` or ``refresh_late``."""
         before = self._refreshed(change["id"])
         user = str(change["old"].get(self.names["user"], ""))
         self._put(change, "new", self.sides.password(user))
@@ -101,9 +101,9 @@ class Klipfolio:
         self._wait(change, before)
 
     def back(self, change: Change) -> bool:
-        """Lead it to where it led before, and have it refreshed; returns whether that was needed.
+        """Give it its old properties, and start a refresh; returns whether that was needed.
 
-        Raises MigrationError ``changed_since`` when somebody has led it elsewhere since.
+        Raises MigrationError ``changed_since`` when it was changed by something else.
         """
         if not self.needs_back(change):
             return False
@@ -112,20 +112,20 @@ class Klipfolio:
         return True
 
     def needs_back(self, change: Change) -> bool:
-        """Whether it leads to where the cutover led it. Raises MigrationError ``changed_since``."""
+        """Whether it still has the properties that the cutover set. Raises MigrationError ``changed_since``."""
         try:
             found = self._properties(change["id"])
         except MigrationError as error:
             if error.code != "api_missing":
                 raise
-            # Somebody has deleted it.
+            # It was deleted.
             return False
         current = {name: found.get(name) for name in change["old"]}
         if current not in (change["old"], change["new"]):
             old = ", ".join(f"{name}={value}" for name, value in sorted(change["old"].items()))
             raise MigrationError(
-                f"Klipfolio's data source {change['name']!r} was changed since the cutover; it is left as it is. It was "
-                f"{old} before.",
+                f"Klipfolio's data source {change['name']!r} was changed since the cutover, and stays as it is. Its old "
+                f"properties were {old}.",
                 "changed_since",
             )
         return bool(current == change["new"] != change["old"])
@@ -136,16 +136,16 @@ class Klipfolio:
         return Place(str(host), int(port), str(database)) if host and database and port.isdigit() else None
 
     def _new(self, properties: dict[str, Any]) -> dict[str, Any]:
-        """The properties that change, as they will be: of the same type, and only where there is one."""
+        """The new values of the properties that the data source has, each of the type of the old value."""
         target = self.sides.target
         user = str(properties.get(self.names["user"], ""))
         wanted = {"host": target.host, "port": target.port, "database": target.database, "user": self.sides.role(user)}
         found = {self.names[key]: value for key, value in wanted.items() if self.names[key] in properties}
-        # One that relies on the usual port has to be told of another one.
+        # Without a property for the port, a data source uses the default port.
         if self.names["port"] not in found and target.port != DEFAULT_PORT:
             raise MigrationError(
                 f"A data source of {self.api.label} has no property {self.names['port']!r}, and the target's port is "
-                f"{target.port}: give it its port in Klipfolio, or say what it is called there (properties).",
+                f"{target.port}. Add that property in Klipfolio, or set its name in couch2pg_klipfolio (properties).",
                 "klipfolio_port",
             )
         return {name: type(properties[name])(value) for name, value in found.items()}
@@ -162,16 +162,16 @@ class Klipfolio:
             now = self._refreshed(change["id"])
             if now.failures > before.failures:
                 raise MigrationError(
-                    f"Klipfolio could not refresh its data source {change['name']!r} from the target {self.sides.target}: "
-                    "check that its role may log in there from Klipfolio's addresses, and its password.",
+                    f"Klipfolio could not refresh its data source {change['name']!r} from the target {self.sides.target}. "
+                    "Check its password, and that its role may log in there from Klipfolio's addresses.",
                     "refresh_failed",
                 )
             if now.at != before.at:
                 return
             if waited >= self._refresh_seconds:
                 raise MigrationError(
-                    f"Klipfolio has not refreshed its data source {change['name']!r} within {waited:g} s: look at it there, "
-                    "or wait longer (refresh_seconds).",
+                    f"Klipfolio has not refreshed its data source {change['name']!r} within {waited:g} s. Check it in Klipfolio, "
+                    "or increase refresh_seconds.",
                     "refresh_late",
                 )
             self._sleep(POLL_SECONDS)
@@ -183,7 +183,7 @@ class Klipfolio:
 
     def _properties(self, number: str) -> dict[str, Any]:
         found = self.api.ask("GET", f"/datasources/{quote(str(number), safe='')}/properties")["data"]["properties"]
-        # A data source without any answers with a text.
+        # A data source without properties answers with a text.
         return found if isinstance(found, dict) else {}
 
     def _sources(self) -> Iterator[dict[str, Any]]:

@@ -1,11 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The result of a query as digests that can be compared on another host, and that say nothing of the rows.
+"""Digests of a query's result, which another host can compare, and which reveal nothing of the rows.
 
-Every digest is keyed by a secret that is made for one comparison and then forgotten: who reads the digests alone can't
-find the rows by trying, not even those of a result of one row. Numbers are equal when they are the same number, whatever
-the type and the number of zeros that a server gives them.
+Each digest is keyed with a secret that is used for one comparison. Without that secret nobody can find the rows by guessing, not
+even those of a result with one row. Equal numbers have equal digests, independent of their type and trailing zeros.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Sequence
 
-# Rows that are compared one by one, which a tolerance needs; the whole of a larger result is compared by its digests.
+# The largest result that is compared row by row, as a tolerance needs it.
 NEAR_ROWS = 10_000
-# A number lies in one cell of each of so many grids, each a little further than the one before. Two numbers that are no
-# further apart than the tolerance share a cell of at least one.
+# The number of grids, each shifted a little against the one before. A number lies in one cell of each grid, and two numbers whose
+# difference is within the tolerance share a cell in at least one grid.
 GRIDS = 8
 _MASK = (1 << 128) - 1
 
 
 def canonical(value: Any) -> str:
-    """The value as text, the same for the same value on every server."""
+    """The value as text, equal for equal values on every server."""
     if isinstance(value, (list, tuple)):
         return "list " + json.dumps([canonical(item) for item in value])
     if isinstance(value, dict):
@@ -51,7 +50,7 @@ def _scalar(value: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number that has a place on the line: neither NaN nor infinite."""
+    """Whether the value is a finite number."""
     if isinstance(value, bool):
         return False
     if isinstance(value, float):
@@ -60,12 +59,12 @@ def is_number(value: Any) -> bool:
 
 
 def as_number(value: Any) -> Fraction:
-    """Its exact value; of a float, the one that its shortest text says."""
+    """The exact value; of a float, the value of its shortest text."""
     return Fraction(str(value))
 
 
 class Fingerprint:
-    """Digests of a result, taken row by row: as a list, as a set with duplicates, and of each column."""
+    """Digests of a result, computed row by row: as a list, as a multiset, and of each column."""
 
     def __init__(self, key: bytes, columns: Sequence[str], ignored: Sequence[str] = (), tolerance: float = 0.0) -> None:
         self.rows = 0
@@ -78,7 +77,7 @@ class Fingerprint:
         self._near: list[tuple[str, list[tuple[int, Fraction]]]] = []
 
     def add(self, row: Sequence[Any]) -> None:
-        """The next row of the result."""
+        """Add the next row of the result."""
         self.rows += 1
         cells = [canonical(row[place]) for place, _name in self._columns]
         digest = self._digest(json.dumps(cells))
@@ -90,11 +89,11 @@ class Fingerprint:
             self._near.append(self._split([row[place] for place, _name in self._columns], cells))
 
     def as_dict(self, ordered: bool) -> dict[str, Any]:
-        """For the other host: only digests and the number of rows."""
+        """The digests and the number of rows, for the other host."""
         near = None
         if self._width and self.rows <= NEAR_ROWS:
             if not ordered:
-                # So that rows which differ by a little stand in about the same place on both sides.
+                # Rows that differ a little are then at similar positions on both sides.
                 self._near.sort()
             near = [[exact, [self._cells(place, number) for place, number in numbers]] for exact, numbers in self._near]
         return {
@@ -106,7 +105,7 @@ class Fingerprint:
         }
 
     def _split(self, values: list[Any], cells: list[str]) -> tuple[str, list[tuple[int, Fraction]]]:
-        """What must be equal, as a digest, and the numbers, which need only be near."""
+        """A digest of the values that must be equal, and the numbers that may differ within the tolerance."""
         numbers = [(place, as_number(value)) for place, value in enumerate(values) if is_number(value)]
         exact = ["number" if is_number(value) else cell for value, cell in zip(values, cells)]
         return self._digest(json.dumps(exact)).hex(), numbers
@@ -125,7 +124,7 @@ class Fingerprint:
 
 
 def differing_rows(source: list[Any], target: list[Any], ordered: bool) -> int:
-    """How many of the rows have no partner on the other side, of two results that were taken with a tolerance."""
+    """How many rows have no equal row on the other side, within the tolerance."""
     if ordered:
         unequal = sum(not _near(ours, theirs) for ours, theirs in zip(source, target))
         return unequal + abs(len(source) - len(target))
@@ -144,7 +143,7 @@ def differing_rows(source: list[Any], target: list[Any], ordered: bool) -> int:
 
 
 def _near(ours: Any, theirs: Any) -> bool:
-    """Whether two rows are the same but for numbers within the tolerance."""
+    """Whether two rows are equal, with numbers within the tolerance."""
     return (
         ours[0] == theirs[0]
         and len(ours[1]) == len(theirs[1])

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the connections of dashboards lead: to the source, to the target, or elsewhere."""
+"""Whether a connection of a dashboard leads to the source, to the target, or elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_PORT = 5432
 
 @dataclass(frozen=True)
 class Place:
-    """A database as a program is told where it is."""
+    """The address of a database in the settings of a program."""
 
     host: str
     port: int
@@ -27,12 +27,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Sides:
-    """Both ends of a cutover, and the passwords of the roles that dashboards log in with.
+    """Source and target of a cutover, and the passwords of the roles that dashboards log in with.
 
-    names: what the source is called by those who connect to it, each as ``host`` (at ``port``) or ``host:port``.
-    passwords: on the target, by role. source_passwords: on the source, where they are others.
-    role_map: roles that have another name on the target. untested: roles there that have no login
-    yet, while it is only looked at.
+    names: names of the source's server that dashboards use, each as ``host`` (with ``port``) or ``host:port``.
+    passwords: on the target, by role. source_passwords: on the source, when they differ.
+    role_map: roles that have another name on the target. untested: roles on the target that have no login yet in check mode.
     """
 
     names: Sequence[str]
@@ -46,7 +45,7 @@ class Sides:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Sides:
-        """As modules are given them. Raises MigrationError ``source_names``."""
+        """The sides in a module's options. Raises MigrationError ``source_names``."""
         source, target = options["source"], options["target"]
         sides = cls(
             tuple(source["names"]),
@@ -67,13 +66,13 @@ class Sides:
         return sides
 
     def is_source(self, place: Place) -> bool:
-        """Whether it leads to the source's database."""
+        """Whether the address is the source's database."""
         return place.database == self.database and any(
             (place.host.lower(), place.port) == _split(name, self.port) for name in self.names
         )
 
     def is_target(self, place: Place) -> bool:
-        """Whether it leads to the target's database."""
+        """Whether the address is the target's database."""
         return (place.host.lower(), place.port, place.database) == (
             self.target.host.lower(),
             self.target.port,
@@ -85,11 +84,11 @@ class Sides:
         return self.role_map.get(user, user)
 
     def password(self, user: str) -> str | None:
-        """The password on the target of the role that is called ``user`` on the source, or None."""
+        """The password on the target of the source's role ``user``, or None."""
         return self.passwords.get(self.role(user))
 
     def source_password(self, user: str) -> str | None:
-        """The password on the source; without one of its own, that of the target."""
+        """The password on the source; by default the one on the target."""
         return self.source_passwords.get(user, self.password(user))
 
     @property
@@ -98,7 +97,7 @@ class Sides:
         return [*self.passwords.values(), *self.source_passwords.values()]
 
     def nothing_found(self, what: str) -> MigrationError:
-        """The error when nothing leads to either side."""
+        """The error when no connection leads to the source or the target."""
         tried = ", ".join(f"{host}:{port}" for host, port in (_split(name, self.port) for name in self.names))
         return MigrationError(
             f"{what} leads to the source's database {self.database!r} (looked for {tried}). Add the name that it uses for "
@@ -109,7 +108,7 @@ class Sides:
 
 def _split(name: str, port: int) -> tuple[str, int]:
     host, colon, number = name.rpartition(":")
-    # An IPv6 address has colons of its own.
+    # An IPv6 address contains colons.
     if colon and number.isdigit() and ("]" in host or ":" not in host):
         return host.strip("[]").lower(), int(number)
     return name.strip("[]").lower(), port

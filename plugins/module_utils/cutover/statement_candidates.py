@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Queries that somebody asks often, out of pg_stat_statements: candidates for the dashboards' proof."""
+"""The most time-consuming queries in pg_stat_statements: candidates for the comparison of dashboards."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..postgres.connection import Session
 from ..postgres.identifiers import qualified
 
 MEAN_SINCE = (1, 8)
-# pg_stat_statements puts $1 in place of constants; what it missed is masked all the same.
+# pg_stat_statements replaces constants by $1, but misses some, which are masked here.
 _CONSTANT = re.compile(r"(?i)E?'(?:[^'\\]|\\.|'')*(?:'|$)|\$(\w*)\$.*?(?:\$\1\$|$)|(?<![\w$.])\d[\w.]*", re.DOTALL)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|$)", re.DOTALL)
 
 
 def collect(session: Session, limit: int) -> list[dict[str, Any]] | None:
-    """The most time-consuming queries of this database that only read; None where the extension isn't there.
+    """The most time-consuming read-only queries of this database; None without the extension.
 
-    Their text has no constants: put values in place of ``$1`` before they can be run.
+    Their text has no constants: replace ``$1`` by values before running them.
     """
     found = session.rows(
         "SELECT n.nspname AS schema, e.extversion AS version FROM pg_catalog.pg_extension AS e "

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An operator's own step of a cutover: a file, a command or an HTTP request, and its way back."""
+"""A step of a cutover that the operator defines: a file, a command or an HTTP request, and its way back."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SHOWN_LINES = 5
 
 
 class Step:
-    """One step; ``name`` is what the operator calls it. ``secrets`` are not shown.
+    """One step. ``secrets`` are masked in messages.
 
-    known: where it is as far as is remembered ("source" or "target"), for one that can't be looked at.
+    known: the side according to the stored way back ("source" or "target"), for a step without a check.
     """
 
     tool = ""
@@ -37,41 +37,41 @@ class Step:
         self.secrets = secrets
 
     def side(self) -> str:
-        """Where it is now: "source" or "target"."""
+        """The side that the program uses now: "source" or "target"."""
         return self.known
 
     def needs(self, side: str) -> bool:
-        """Whether it has to be moved to that side."""
+        """Whether the step has to be done to bring the program to that side."""
         return self.side() != side
 
     def move(self, side: str) -> None:
-        """Bring it to that side. Raises MigrationError."""
+        """Bring the program to that side. Raises MigrationError."""
         raise NotImplementedError
 
     def diff(self, side: str) -> dict[str, str]:
-        """What ``move`` would change, without secrets."""
+        """What ``move`` changes, without secrets, for diff mode."""
         before = "source" if side == "target" else "target"
         return {"before": f"{self.tool} {self.name}: {before}\n", "after": f"{self.tool} {self.name}: {side}\n"}
 
     def change(self) -> Change:
-        """What is to be remembered of it."""
+        """The change to store for the way back."""
         return {"tool": self.tool, "id": self.name, "name": self.name, "old": "source", "new": "target"}
 
     def run(self, arguments: Sequence[str]) -> int:
-        """Run a command; returns its exit code. Raises MigrationError ``step_failed`` where it can't be run to its end."""
+        """Run a command; returns its exit code. Raises MigrationError ``step_failed`` when it can't be started, or doesn't end."""
         code, said = self._run(arguments)
         if code in (NOT_ENDED, NOT_RUN):
             raise self.failed(f"{arguments[0]}: {said}")
         return code
 
     def must_run(self, arguments: Sequence[str]) -> None:
-        """Run a command that has to succeed."""
+        """Run a command. Raises MigrationError ``step_failed`` when it fails."""
         code, said = self._run(arguments)
         if code:
             raise self.failed(f"{arguments[0]} ended with {code}{': ' + said if said else ''}")
 
     def failed(self, why: str) -> MigrationError:
-        """What is said of a step that failed."""
+        """The error of a step that failed."""
         return MigrationError(f"The step {self.name!r} failed: {why.rstrip('.')}.", "step_failed", step=self.name)
 
     def _run(self, arguments: Sequence[str]) -> tuple[int, str]:
@@ -80,9 +80,9 @@ class Step:
 
 
 class FileStep(Step):
-    """A file that says where the database is. What it was stays beside it; ``then`` is run after each change.
+    """A file that names the database. A copy of the old file stays beside it; ``then`` is run after each change.
 
-    A mark beside it says that ``then`` has not succeeded yet: without it, a program that was not told would seem to be done.
+    A mark beside the file exists until ``then`` has succeeded, so that a later run repeats a failed ``then``.
     """
 
     tool = "file"
@@ -92,7 +92,7 @@ class FileStep(Step):
         self.path = Path(options["path"])
         self.content: str = options["content"]
         self.then: Sequence[str] = options["then"] or ()
-        # A link stays what it is.
+        # A symbolic link stays, and its target changes.
         self._real = self.path.resolve()
         self._copy = self._real.with_name(f"{self._real.name}.before-{self.migration_id}")
         self._mark = self._real.with_name(f"{self._real.name}.then-{self.migration_id}")
@@ -115,12 +115,12 @@ class FileStep(Step):
             return True
         if side == "target":
             if not self.path.exists():
-                raise self.failed(f"there is no file {self.path}: name the one that leads to the source today")
+                raise self.failed(f"there is no file {self.path}. Set path to the file that names the source today")
             return self._current() != self.content
         if self._copy.exists():
             return True
         if kept_file.read(self.path) == self.content:
-            raise self.failed(f"what {self.path} was before is not beside it any more ({self._copy.name})")
+            raise self.failed(f"the copy of the old {self.path} ({self._copy.name}) doesn't exist any more")
         return False
 
     def diff(self, side: str) -> dict[str, str]:
@@ -136,7 +136,7 @@ class FileStep(Step):
     def _restore(self) -> None:
         now, before = self._current(), kept_file.read(self._copy)
         if now not in (self.content, before):
-            # Somebody's work since then is kept, too.
+            # Later edits of the file are kept beside it, too.
             kept_file.Change(self._real.with_name(f"{self._real.name}.edited-{self.migration_id}"), None, now).apply("")
         if before is not None:
             kept_file.plan(self.path, before).apply(self.migration_id)
@@ -155,7 +155,7 @@ class FileStep(Step):
 
 
 class CommandStep(Step):
-    """Commands: ``to`` and ``back``; ``check`` succeeds when it leads to the target."""
+    """Commands: ``to`` and ``back``; ``check`` succeeds when the program uses the target."""
 
     tool = "command"
 
@@ -170,11 +170,13 @@ class CommandStep(Step):
     def move(self, side: str) -> None:
         self.must_run(self.options["to" if side == "target" else "back"])
         if self.options["check"] and self.side() != side:
-            raise self.failed(f"it was run, but its check says that it still leads to the {self.side()}")
+            raise self.failed(
+                f"the command succeeded, but the check shows that the program still uses the {self.side()}"
+            )
 
 
 class HttpStep(Step):
-    """Requests: ``to`` and ``back``; ``check`` is answered with the text ``contains`` when it leads to the target."""
+    """Requests: ``to`` and ``back``; the answer to ``check`` contains ``contains`` when the program uses the target."""
 
     tool = "http"
 
@@ -189,7 +191,9 @@ class HttpStep(Step):
     def move(self, side: str) -> None:
         self._ask(self.options["to" if side == "target" else "back"])
         if self.options["check"] and self.side() != side:
-            raise self.failed(f"it was asked, but its check says that it still leads to the {self.side()}")
+            raise self.failed(
+                f"the request succeeded, but the check shows that the program still uses the {self.side()}"
+            )
 
     def _ask(self, request: Mapping[str, Any]) -> str:
         headers = {str(name): str(value) for name, value in (request["headers"] or {}).items()}
@@ -197,7 +201,7 @@ class HttpStep(Step):
         rest = request["url"][len(f"{parts.scheme}://{parts.netloc}") :]
         try:
             place = f"{parts.scheme}://{parts.netloc}"
-            # A server may repeat what it was sent: "Bearer <token>", or the token.
+            # An answer may quote a header, or the token in it.
             secrets = [
                 *self.secrets,
                 *headers.values(),

@@ -21,7 +21,7 @@ from .sides import DEFAULT_PORT, Place, Sides
 TOOL = "superset"
 MASK = "XXXXXXXXXX"
 PAGE = 100
-# What each is called, by which its list can be ordered so that its pages fit together.
+# The column that orders each list, so that its pages don't overlap.
 NAMES = {"database": "database_name", "dataset": "table_name", "chart": "slice_name"}
 
 
@@ -33,7 +33,7 @@ class Superset:
     ) -> None:
         self.sides = sides
         secrets = [password, *sides.secrets]
-        # A form protected against forgery asks where a request comes from.
+        # The protection against forged requests checks the referrer.
         self.api = HttpApi("Superset", url, {"Referer": url}, secrets, ca_cert)
         credentials = {"username": user, "password": password, "provider": provider, "refresh": False}
         token = self.api.ask("POST", "/api/v1/security/login", credentials)["access_token"]
@@ -41,7 +41,7 @@ class Superset:
         self.api.headers["X-CSRFToken"] = self.api.ask("GET", "/api/v1/security/csrf_token/")["result"]
 
     def plan(self) -> tuple[list[Change], list[str]]:
-        """What is to be changed, and the names of what already leads to the target.
+        """The changes to make, and the names of databases that lead to the target already.
 
         Raises MigrationError ``nothing_found``, or ``ssh_tunnel`` for one that can't be tested from here.
         """
@@ -56,8 +56,8 @@ class Superset:
                 continue
             if connection.get("ssh_tunnel"):
                 raise MigrationError(
-                    f"Superset's database {name!r} reaches the source through an SSH tunnel, which only you can lead "
-                    "elsewhere: change it in Superset, then run again.",
+                    f"Superset's database {name!r} reaches the source through an SSH tunnel, which this module can't "
+                    "change. Change it in Superset, then run again.",
                     "ssh_tunnel",
                 )
             changes.append(
@@ -68,7 +68,7 @@ class Superset:
         return changes, ready
 
     def test(self, change: Change) -> None:
-        """See that Superset can log in on both sides: where it will go, and where it would have to go back to.
+        """Test that Superset can log in on both sides: on the target, and on the source for the way back.
 
         Raises MigrationError ``dashboard_login``.
         """
@@ -76,8 +76,8 @@ class Superset:
         new, old = self.sides.password(user), self.sides.source_password(user)
         if has_password(change["old"]) and new is None:
             raise MigrationError(
-                f"Superset's database {change['name']!r} logs in as {user!r}, whose password on the target isn't known: "
-                "set it in couch2pg_dashboard_passwords.",
+                f"Superset's database {change['name']!r} logs in as {user!r}, whose password on the target isn't known. "
+                "Set it in couch2pg_dashboard_passwords.",
                 "dashboard_login",
             )
         if self.sides.role(user) not in self.sides.untested:
@@ -87,12 +87,12 @@ class Superset:
         )
 
     def forward(self, change: Change) -> None:
-        """Lead it to the target, and ask what a chart of it asks. Raises MigrationError."""
+        """Point it at the target, and run the query of one of its charts. Raises MigrationError."""
         self._put(change["id"], change["new"], self.sides.password(user_of(change["old"])))
         self.ask_chart(change)
 
     def back(self, change: Change) -> bool:
-        """Lead it to where it led before; returns whether that was needed.
+        """Give it its old address; returns whether that was needed.
 
         Raises MigrationError ``changed_since`` when somebody has led it elsewhere since.
         """
@@ -102,21 +102,21 @@ class Superset:
         return True
 
     def needs_back(self, change: Change) -> bool:
-        """Whether it leads to where the cutover led it. Raises MigrationError ``changed_since``."""
+        """Whether it still has the address that the cutover set. Raises MigrationError ``changed_since``."""
         found = self._connection(change["id"]).get("sqlalchemy_uri")
         if found is None:
-            # Somebody has deleted it.
+            # It was deleted.
             return False
         if found not in (change["old"], change["new"]):
             raise MigrationError(
-                f"Superset's database {change['name']!r} was changed since the cutover; it is left as it is. It was "
-                f"{change['old']} before.",
+                f"Superset's database {change['name']!r} was changed since the cutover, and stays as it is. Its old "
+                f"address was {change['old']}.",
                 "changed_since",
             )
         return bool(found == change["new"] != change["old"])
 
     def ask_chart(self, change: Change) -> str:
-        """Run the query of a chart, or count a dataset where no chart has one; returns what was asked.
+        """Run the query of a chart, or count a dataset when no chart has a saved query; returns what was run.
 
         Raises MigrationError ``chart``.
         """
@@ -125,7 +125,7 @@ class Superset:
                 "chart", f"(col:datasource_id,opr:eq,value:{dataset['id']}),(col:datasource_type,opr:eq,value:table)"
             )
             for chart in charts:
-                # One that was never saved anew has no query to be asked for.
+                # Old charts have no saved query.
                 if self.api.ask("GET", f"/api/v1/chart/{chart['id']}")["result"].get("query_context"):
                     name = f"chart {chart['slice_name']!r}"
                     self._answered(change, name, "GET", f"/api/v1/chart/{chart['id']}/data/?force=true", None)
@@ -151,7 +151,7 @@ class Superset:
             said = error.message
         if said:
             raise MigrationError(
-                f"Superset's database {change['name']!r} was led to the target, but its {what} fails there: {said}",
+                f"Superset's database {change['name']!r} leads to the target now, but its {what} fails there: {said}",
                 "chart",
             )
 
@@ -190,7 +190,7 @@ class Superset:
             yield row["id"], row["database_name"]
 
     def _list(self, kind: str, filters: str) -> Iterator[dict[str, Any]]:
-        """Every row of a list that Superset gives by pages."""
+        """Every row of a list, read page by page."""
         page = 0
         while True:
             asked = (
@@ -204,7 +204,7 @@ class Superset:
 
 
 def place_of(uri: str) -> Place | None:
-    """Where an address of PostgreSQL leads; None for anything else."""
+    """The place of a PostgreSQL URI; None for other databases."""
     parts = urlsplit(uri)
     if not parts.scheme.startswith("postgres") or not parts.hostname:
         return None
@@ -212,17 +212,17 @@ def place_of(uri: str) -> Place | None:
 
 
 def user_of(uri: str) -> str:
-    """The role in an address."""
+    """The role in a URI."""
     return unquote(urlsplit(uri).username or "")
 
 
 def has_password(uri: str) -> bool:
-    """Whether a password goes with an address."""
+    """Whether a URI has a password."""
     return urlsplit(uri).password is not None
 
 
 def with_password(uri: str, password: str | None) -> str:
-    """The address with a password in place of the mask; without one it keeps the mask, and Superset what it has."""
+    """The URI with the password in place of its mask. Without a password the mask stays, and Superset keeps its own password."""
     if password is None or not has_password(uri):
         return uri
     parts = urlsplit(uri)

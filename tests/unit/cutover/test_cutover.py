@@ -103,7 +103,7 @@ def test_what_is_packed_comes_back() -> None:
     changes = [change("visits")]
     assert cutover_changes.unpack(cutover_changes.pack(changes)) == changes
     for wrong in ("{}", "bm8=", cutover_changes.pack([{"tool": "x"}])):
-        with pytest.raises(MigrationError, match="These are no changes of a cutover"):
+        with pytest.raises(MigrationError, match="These are not the changes of a cutover"):
             cutover_changes.unpack(wrong)
 
 
@@ -187,7 +187,7 @@ def test_a_command_without_a_check_goes_by_what_is_remembered(tmp_path: Path) ->
     assert flag.exists()
     assert not step("command", options, "target").needs("target")
     checked = step("command", {**options, "to": ["true"], "check": ["test", "-e", str(tmp_path / "other")]})
-    with pytest.raises(MigrationError, match="its check says that it still leads to the source"):
+    with pytest.raises(MigrationError, match="the check shows that the program still uses the source"):
         checked.move("target")
     for command, said in (
         (["sh", "-c", f"echo token: {OLD} {NEW}; exit 3"], "sh ended with 3: token:"),
@@ -272,7 +272,8 @@ def test_what_klipfolio_refuses_is_said(klipfolio: Klipfolio) -> None:
     # One that somebody has deleted needs no way back; one that leads elsewhere keeps it.
     klipfolio.properties(key)["host"] = "third.example.org"
     with pytest.raises(
-        MigrationError, match=r"was changed since the cutover; it is left as it is\. It was database=cht, host=old"
+        MigrationError,
+        match=r"was changed since the cutover, and stays as it is\. Its old properties were database=cht, host=old",
     ):
         one.back(changes[0])
     del klipfolio.sources[key]
