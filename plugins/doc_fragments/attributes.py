@@ -31,10 +31,10 @@ attributes:
 options: {}
 attributes:
   check_mode:
-    description: Reads only, so that it runs in C(check_mode) as always.
+    description: Only reads, so check mode makes no difference.
     support: full
   diff_mode:
-    description: Changes nothing, so that there is nothing to show.
+    description: Changes nothing.
     support: N/A
   idempotent:
     description: Changes nothing.

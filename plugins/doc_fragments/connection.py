@@ -22,18 +22,18 @@ options:
     type: str
     default: ""
   login_port:
-    description: Port of the PostgreSQL server; it also names the Unix socket.
+    description: Port of the PostgreSQL server; it is also part of the Unix socket's name.
     type: int
     default: 5432
   login_user:
-    description: Role that connects. It must be able to read every table on the source, and to create databases on the target.
+    description: Role to log in as. It must be able to read every table on the source, and to create databases on the target.
     type: str
     default: postgres
   login_password:
-    description: Its password. It is never written to a command line, a log or a result.
+    description: Password of the role. It is never written to a command line, a log or a result.
     type: str
   login_unix_socket:
-    description: Folder of the Unix socket; empty means where libpq looks for it. Used when O(login_host) is empty.
+    description: Folder of the Unix socket; empty means libpq's default. Used when O(login_host) is empty.
     type: str
     default: ""
   ssl_mode:
@@ -42,7 +42,7 @@ options:
     default: prefer
     choices: [disable, allow, prefer, require, verify-ca, verify-full]
   ca_cert:
-    description: File with the certificates that are trusted, on the managed host; empty means libpq's default.
+    description: PEM file with the certificates to trust, on the managed host; empty means libpq's default.
     type: path
     default: ""
 requirements:

@@ -13,10 +13,10 @@ class ModuleDocFragment:
 options:
   job_wait:
     description:
-      - Seconds to wait for the job. When it still runs then, the module returns C(job.status) V(running), and the same call again joins it.
+      - Seconds to wait for the job. If it is still running then, the module returns C(job.status) V(running); the same call joins it again.
       - Without it the module waits until the job has ended. The action plugin of the same name sets it, to show progress.
     type: float
 notes:
-  - The work is a process of its own on the managed host and goes on when the connection is lost. The same task again joins it.
-  - With C(async) the module waits on the managed host; progress is not shown then.
+  - The work is a separate process on the managed host and continues when the connection is lost. Running the same task again joins it.
+  - With C(async) the module waits on the managed host, without showing progress.
 """

@@ -13,19 +13,19 @@ class ModuleDocFragment:
 options:
   nice:
     description:
-      - Niceness of the job and, where they run on this host and the job's user may, of the server's processes that work for it.
-      - From V(0) (none) to V(19). M(cht.couch2pg.job_limits) changes it while the job runs; only root can make a process less nice again.
+      - Niceness of the job and, if the server runs on this host and the job's user is allowed to, of the server's processes for the job.
+      - From V(0) to V(19) (lowest priority). M(cht.couch2pg.job_limits) changes it while the job runs; only root can lower it again.
     type: int
     default: 0
   io_class:
-    description: Class of their disk access, as C(ionice) has it; V(none) leaves it alone. Schedulers that know no classes ignore it.
+    description: Disk scheduling class of these processes, as in C(ionice); V(none) doesn't change it. Some I/O schedulers ignore it.
     type: str
     default: none
     choices: [none, best-effort, idle]
   rate_limit:
     description:
-      - Most bytes of tables (as they lie on the disk) to read in a second, by everything that the job does together; V(0) means no limit.
-      - Before PostgreSQL 14 a server doesn't tell what was read; there the bytes that are written into the archive are held to it.
+      - Maximum bytes of tables (their size on disk) that the whole job reads per second; V(0) means no limit.
+      - A server before PostgreSQL 14 doesn't report what was read; there the limit applies to the bytes that are written to the archive.
     type: int
     default: 0
 """

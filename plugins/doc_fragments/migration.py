@@ -13,13 +13,13 @@ class ModuleDocFragment:
 options:
   migration_id:
     description:
-      - Name of the migration. Work that is done under a name is not repeated under it.
-      - Letters, digits, dot, dash and underscore.
+      - Name of the migration. Work that is done is not repeated for the same name.
+      - May contain letters, digits, dots, dashes and underscores.
     type: str
     required: true
   state_dir:
     description:
-      - Folder on the managed host (made with mode 0700) for the state of migrations.
+      - Folder on the managed host for the state of migrations; created with mode 0700.
       - C(~) is the home of the user who runs the module.
     type: path
     required: true

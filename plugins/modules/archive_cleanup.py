@@ -11,29 +11,29 @@ module: archive_cleanup
 short_description: Remove the archive and the job folders of a migration from a host
 version_added: 0.1.0
 description:
-  - Removes the files that the archive's manifest names, then the manifest, then the folders that are empty. Then what jobs of this
-    migration have left, which bears known names.
-  - What is gone already is no failure.
-  - Everything else stays, and is listed; so does a file of the archive that has another size than the manifest says. The record stays, too.
-  - Refuses while a job of this migration runs on this host, and an archive that is not the one that this migration has made.
+  - Removes the files that the archive's manifest lists, then the manifest, then empty folders. Then removes the files of this
+    migration's jobs, which have known names.
+  - Files that don't exist are not an error.
+  - Other files are kept and listed, and so are files of the archive whose size differs from the manifest. The record is kept.
+  - Fails if a job of this migration is running on this host, or if the archive isn't the one that this migration created.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.migration
 options:
   archive:
-    description: Folder of the archive; empty means that there is none on this host.
+    description: Folder of the archive; empty if there is none on this host.
     type: path
     default: ""
   manifest_sha256:
-    description: SHA-256 of its manifest, as the record says. When it is left out, the manifest has but to be of this migration.
+    description: SHA-256 of its manifest, from the record. Without it, any archive of this migration is removed.
     type: str
   half_done:
-    description: Also remove the half-done archive beside it that a dump or a transfer of this migration has left.
+    description: Also remove the incomplete archive beside it, of an interrupted dump or transfer of this migration.
     type: bool
     default: false
   jobs:
-    description: Also remove what its jobs have left.
+    description: Also remove the files of the migration's jobs.
     type: bool
     default: true
 """
@@ -46,7 +46,7 @@ EXAMPLES = r"""
     migration_id: cht-2026
     state_dir: ~/couch2pg
 
-- name: Remove the archive of a rehearsal that was given up
+- name: Remove the archive of an abandoned rehearsal
   cht.couch2pg.archive_cleanup:
     archive: /srv/staging/cht_rehearsal_20261126T010500
     half_done: true
@@ -62,12 +62,12 @@ files:
   type: int
   sample: 29
 bytes:
-  description: Their bytes.
+  description: Bytes of the removed files.
   returned: success
   type: int
   sample: 8720000
 left:
-  description: Files that are not known, and stay.
+  description: Unknown files, which were kept.
   returned: success
   type: list
   elements: str

@@ -12,9 +12,9 @@ short_description: Check the files of an archive against its manifest
 version_added: 0.1.0
 description:
   - Compares bytes and SHA-256 of every file in a folder with the C(manifest.json) there.
-  - Files that are missing, extra or different are named.
-  - Memory stays the same however many and large the files are.
-  - A check that succeeded is not repeated as long as size and time of change of every file stay the same.
+  - Fails and lists files that are missing, extra or different.
+  - Memory use doesn't depend on the number and size of the files.
+  - A successful check is not repeated as long as size and modification time of every file are unchanged.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -26,22 +26,22 @@ options:
     type: path
     required: true
   state:
-    description: V(verified) compares with the manifest. V(created) writes one where there is none, for files that were made otherwise.
+    description: V(verified) compares with the manifest. V(created) first writes a manifest if there is none, for files of another tool.
     type: str
     default: verified
     choices: [created, verified]
   full:
-    description: Whether to hash every file again although none was touched since the last check.
+    description: Whether to hash every file again, even if none has changed since the last check.
     type: bool
     default: false
   jobs:
-    description: How many files are hashed at a time.
+    description: Number of files to hash in parallel.
     type: int
     default: 2
 """
 
 EXAMPLES = r"""
-- name: Check that the archive arrived as it was dumped
+- name: Check that the archive is unchanged after the transfer
   cht.couch2pg.archive_manifest:
     archive: /srv/staging/cht-2026
     migration_id: cht-2026

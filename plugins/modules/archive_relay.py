@@ -8,14 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: archive_relay
-short_description: Carry an archive from host to host through the controller
+short_description: Copy an archive from host to host through the controller
 version_added: 0.2.0
 description:
-  - Reads the archive on the source and writes it on the target, over Ansible's own connections to both. Whatever these need
-    (a bastion, a port, a password, another user) they have already. The hosts need not reach each other, and no program beside a shell.
-  - The bytes pass through the controller's memory, some megabytes at a time. Nothing is written to its disk.
-  - What has arrived is not sent again, down to the middle of a file. A connection that is lost is tried again.
-    M(cht.couch2pg.archive_transfer) with C(way=relay) then proves every byte.
+  - Reads the archive on the source and writes it on the target, over Ansible's connections to both, with their settings
+    (bastion, port, password, become). The hosts need not reach each other, and need no program other than a shell.
+  - The data passes through the controller's memory, some megabytes at a time. Nothing is written to its disk.
+  - Resumes after an interruption, even in the middle of a file, and reconnects when a connection is lost.
+    M(cht.couch2pg.archive_transfer) with C(way=relay) then verifies every file.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -34,25 +34,25 @@ options:
     type: str
     required: true
   source_become:
-    description: Whether to become another user there.
+    description: Whether to become another user on the source.
     type: bool
     default: false
   source_become_user:
-    description: Which one.
+    description: The user to become on the source.
     type: str
     default: ""
   bandwidth_limit:
-    description: Most bytes to carry in a second, V(0) for no limit.
+    description: Maximum bytes per second; V(0) for no limit.
     type: int
     default: 0
   silence:
-    description: Seconds without an answer after which a connection is given up and tried again.
+    description: Seconds without an answer after which the connection is opened again.
     type: int
     default: 60
 """
 
 EXAMPLES = r"""
-- name: Carry the archive through the controller
+- name: Copy the archive through the controller
   cht.couch2pg.archive_relay:
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
@@ -65,7 +65,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 carried_bytes:
-  description: Bytes that were carried.
+  description: Bytes that were copied.
   returned: success
   type: int
   sample: 430000000
@@ -89,7 +89,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def main() -> None:
-    """Entry point: what the target lacks. The action plugin of this name carries it."""
+    """Entry point: list the missing bytes. The action plugin of the same name copies them."""
     module = make_module(MIGRATION_OPTIONS, OPTIONS)
     if module.check_mode:
         module.exit_json(changed=True)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: archive_transfer
-short_description: Bring an archive to the target, and prove every byte
+short_description: Transfer an archive to the target and verify every file
 version_added: 0.2.0
 description:
-  - With O(way=direct), fetches the archive from the source with rsync over SSH. A file that was cut off in the middle is gone on with.
-    With O(way=relay), takes over what M(cht.couch2pg.archive_relay) has brought.
-  - Then compares bytes and SHA-256 of every file with the manifest. A file that differs is fetched again whole.
-  - The archive is in O(archive) with C(.partial) until it is proven and on the disk.
-    An archive that was altered since is mended the same way.
+  - With O(way=direct), fetches the archive from the source with rsync over SSH, and resumes incomplete files.
+    With O(way=relay), uses the files that M(cht.couch2pg.archive_relay) has copied.
+  - Then compares size and SHA-256 of every file with the manifest. A file that differs is fetched again completely.
+  - The folder is named O(archive) with C(.partial) until the archive is verified and durable.
+    An archive that was altered later is repaired the same way.
   - Needs C(rsync) and OpenSSH's client on this host for O(way=direct), the key of M(cht.couch2pg.transfer_key), and an open
     M(cht.couch2pg.transfer_gate) on the source. The job closes it and removes the key when it ends.
 author: cht.couch2pg maintainers (@medic)
@@ -29,12 +29,12 @@ options:
     type: path
     required: true
   way:
-    description: How it comes.
+    description: How the archive is transferred.
     type: str
     default: direct
     choices: [direct, relay]
   reason:
-    description: Why that way; for the record.
+    description: Why this way was chosen; for the record.
     type: str
     default: ""
   source:
@@ -54,30 +54,30 @@ options:
     type: str
     default: ""
   host_keys:
-    description: The source's host keys, as RV(cht.couch2pg.transfer_gate#module:host_keys); no other host is talked to.
+    description: The source's host keys, from RV(cht.couch2pg.transfer_gate#module:host_keys). A host with other keys is refused.
     type: list
     elements: str
     default: []
   obstacles:
-    description: What the source's sshd may have against the key, for the error when it does.
+    description: Reasons why the source's sshd may refuse the key; used in the error message.
     type: list
     elements: str
     default: []
   silence:
-    description: Seconds without a byte after which a connection is given up and tried again.
+    description: Seconds without data after which the connection is opened again.
     type: int
     default: 60
   full:
-    description: Whether every file is hashed again although none was touched since the last check.
+    description: Whether to hash every file again, even if none has changed since the last check.
     type: bool
     default: false
   jobs:
-    description: How many files are hashed at a time.
+    description: Number of files to hash in parallel.
     type: int
     default: 2
   bandwidth_limit:
     description:
-      - Most bytes to fetch in a second, V(0) for no limit.
+      - Maximum bytes per second; V(0) for no limit.
       - M(cht.couch2pg.job_limits) changes it (as its C(rate_limit)) while the job runs.
     type: int
     default: 0
@@ -118,12 +118,12 @@ manifest_sha256:
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 way:
-  description: How it came.
+  description: How the archive was transferred.
   returned: when the transfer is done
   type: str
   sample: direct
 reason:
-  description: Why that way.
+  description: Why this way was chosen.
   returned: when the transfer is done
   type: str
   sample: the target reaches the source's sshd
@@ -133,12 +133,12 @@ seconds:
   type: float
   sample: 61.5
 received_bytes:
-  description: Bytes that rsync has received in its last run, its own talk included.
+  description: Bytes that rsync received, including its protocol.
   returned: when the transfer is done
   type: int
   sample: 430001234
 resumed_bytes:
-  description: Bytes that were there already when the job began.
+  description: Bytes of an earlier attempt that were kept.
   returned: when the transfer is done
   type: int
   sample: 0

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_drop
-short_description: Drop the database that was dumped, and no other
+short_description: Drop the database that was dumped
 version_added: 0.1.0
 description:
-  - Drops the database that has the oid and is on the server that the record names, only when it also has the name that was given.
-  - Refuses while somebody is connected who is not among O(allowed_sessions). Then nobody may connect any more, the database is renamed to
-    C(<database>_dropping_<time>), and dropped. If that fails, it gets its name back.
+  - Drops the database only if its server, its oid and its name are those in the record.
+  - Fails if there are sessions that are not in O(allowed_sessions). Otherwise closes the database for connections, renames it to
+    C(<database>_dropping_<time>) and drops it. If that fails, it gets its name back.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -25,11 +25,11 @@ options:
     type: str
     required: true
   identity:
-    description: The server's system identifier, as it was when the database was dumped.
+    description: The server's system identifier at the time of the dump.
     type: str
     required: true
   oid:
-    description: The database's oid at that time.
+    description: The database's oid at the time of the dump.
     type: int
     required: true
   allowed_sessions:
@@ -38,7 +38,7 @@ options:
     elements: str
     default: []
   give_back:
-    description: Instead of dropping it, undo what an interrupted run has begun; it has its name again, and is open.
+    description: Instead of dropping the database, undo an interrupted run. The database gets its name back and accepts connections.
     type: bool
     default: false
 """
@@ -71,12 +71,12 @@ identity:
   type: str
   sample: "7712218066094472000"
 bytes:
-  description: What it occupied; null when it was dropped before.
+  description: Its size in bytes; null if it had been dropped before.
   returned: success
   type: int
   sample: 77850000
 begun:
-  description: Whether an interrupted run had begun to drop it.
+  description: Whether an interrupted run had started to drop it.
   returned: when it is there
   type: bool
   sample: false

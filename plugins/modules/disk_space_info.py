@@ -8,22 +8,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: disk_space_info
-short_description: Hold the disk space that a migration needs against what is free
+short_description: Compare the disk space that a migration needs with the free space
 version_added: 0.1.0
 description:
-  - Measures every file system that a run will touch on this host, each once even when several uses share it, and tells what is
-    needed, free and left over there, in bytes and inodes.
-  - On the source (O(side=source)) it looks at the database and samples its rows, to know how large the archive will be.
-  - On the target (O(side=target)) it plans for the archive, data directory, tablespaces, WAL and temporary files, from what the source's
-    RV(sizes) say. A server whose files can't be seen from this host is named in RV(unknown).
-  - With O(needs) alone it needs no database at all.
+  - Returns the needed, free and remaining space, in bytes and inodes, of every file system that a migration uses on this host.
+    Uses that share a file system are added up.
+  - On the source (O(side=source)) it measures the database and samples its rows, to estimate the size of the archive.
+  - On the target (O(side=target)) it plans for the archive, data directory, tablespaces, WAL and temporary files, based on the source's
+    RV(sizes). Uses whose file system is not on this host are listed in RV(unknown).
+  - With O(needs) alone it needs no database.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.connection
 options:
   needs:
-    description: Needs of your own, beside those that are found.
+    description: Your own needs, in addition to those that are found.
     type: list
     elements: dict
     default: []
@@ -37,15 +37,15 @@ options:
         type: int
         required: true
       use:
-        description: What for. Two needs with one O(needs[].path) and one O(needs[].use) are the same bytes.
+        description: The purpose. Two needs with the same O(needs[].path) and O(needs[].use) count once.
         type: str
         default: data
       files:
-        description: Files that will be made below it.
+        description: Number of files that will be created below it.
         type: int
         default: 0
   side:
-    description: Which side of the migration this host is. Without it only O(needs), or the guide's rule, count.
+    description: Which side of the migration this host is. Without it, only O(needs) or the guide's rule are used.
     type: str
     choices: [source, target]
   database:
@@ -56,15 +56,15 @@ options:
     description: RV(sizes) of the source; needed with O(side=target), unless O(database_bytes) is given.
     type: dict
   database_bytes:
-    description: Size of the database, where it is known. Then nothing is measured, and O(rule) must be V(guide).
+    description: Size of the database, if it is known. Nothing is measured then, and O(rule) must be V(guide).
     type: int
   rule:
-    description: V(measured) is what this run needs, V(guide) 3 times the database, as the manual guide asks for.
+    description: V(measured) is what this migration needs; V(guide) is 3 times the database, as in the manual guide.
     type: str
     default: measured
     choices: [measured, guide]
   migration_id:
-    description: Name of the migration; what an earlier attempt left under it is not needed again. Without it O(database).
+    description: Name of the migration. Space that an earlier attempt of it uses is not counted again. Defaults to O(database).
     type: str
   state_dir:
     description: Folder on the managed host for the state of migrations.
@@ -75,7 +75,7 @@ options:
     type: path
     default: ""
   archive_here:
-    description: Whether the target gets the archive onto a file system of its own; not so when both hosts see the same path.
+    description: Whether the archive is stored on the target; false if both hosts share the folder.
     type: bool
     default: true
   incoming:
@@ -96,32 +96,32 @@ options:
     type: int
     default: 2
   fail_when_short:
-    description: Whether the module fails when there is too little room.
+    description: Whether the module fails if there is not enough space.
     type: bool
     default: true
 """
 
 EXAMPLES = r"""
-- name: See that a folder has room for 20 GB
+- name: Check that a folder has room for 20 GB
   cht.couch2pg.disk_space_info:
     needs:
       - {path: /srv/backups, bytes: 20000000000, use: nightly backup}
 
-- name: See what a dump will need on the source
+- name: Check the space for the dump on the source
   cht.couch2pg.disk_space_info:
     side: source
     database: cht
     staging_dir: /srv/staging
   register: source
 
-- name: See what the restore will need on the target
+- name: Check the space for the restore on the target
   cht.couch2pg.disk_space_info:
     side: target
     database: cht
     sizes: "{{ source.sizes }}"
     staging_dir: /srv/staging
 
-- name: Ask for 3 times the database, as the manual guide does
+- name: Require 3 times the database, as the manual guide does
   cht.couch2pg.disk_space_info:
     rule: guide
     database_bytes: 175000000000
@@ -130,12 +130,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ok:
-  description: Whether there is room for everything that could be looked at.
+  description: Whether there is enough space on every file system that could be checked.
   returned: always, unless the plan could not be made
   type: bool
   sample: true
 file_systems:
-  description: Every file system that is touched, once.
+  description: Every file system that is used.
   returned: always, unless the plan could not be made
   type: list
   elements: dict
@@ -152,22 +152,22 @@ file_systems:
       type: list
       elements: dict
     needed:
-      description: Bytes needed, less what an earlier attempt has written already.
+      description: Bytes needed, without those that an earlier attempt has written.
       type: int
     free:
       description: Bytes free for an ordinary user.
       type: int
     left_over:
-      description: Bytes that will be free then; below 0 they are missing.
+      description: Bytes that will remain free; negative if space is missing.
       type: int
     inodes_needed:
-      description: Files that will be made.
+      description: Files that will be created.
       type: int
     inodes_free:
-      description: Inodes free; null where the file system makes them as needed.
+      description: Inodes free; null if the file system allocates them on demand.
       type: int
     ok:
-      description: Whether there is room.
+      description: Whether there is enough space.
       type: bool
   sample: [{mount_point: /, uses: [archive], needed: 500, free: 900, left_over: 400, inodes_needed: 30, inodes_free: 1000, ok: true}]
 rule:
@@ -176,12 +176,12 @@ rule:
   type: str
   sample: measured
 guide_bytes:
-  description: What the manual guide would ask for (3 times the database); null where no database is known.
+  description: What the manual guide requires (3 times the database); null without a database.
   returned: always, unless the plan could not be made
   type: int
   sample: 525000000000
 unknown:
-  description: Uses whose file system can't be seen from this host.
+  description: Uses whose file system is not on this host.
   returned: always, unless the plan could not be made
   type: list
   elements: str
@@ -192,7 +192,7 @@ unknown_reason:
   type: str
   sample: ""
 sizes:
-  description: What was measured in the source's database, for the target's side.
+  description: The sizes measured in the source's database, for the target.
   returned: with O(side=source)
   type: dict
   sample: {database: 2500000000, tables: 2200000000, indexes: 200000000, archive: {compressed_bytes: 430000000}}

@@ -11,9 +11,9 @@ module: job_cancel
 short_description: Stop the jobs of a migration
 version_added: 0.1.0
 description:
-  - Asks every job of the migration that runs on this host to stop, and waits until it has ended with all its programs and sessions.
-  - What a job has left that was killed itself, its programs for example, is ended, too.
-  - Nothing is lost by it. What was half-done is used or cleaned up by the next run.
+  - Stops every running job of the migration on this host, and waits until it has ended with all its programs and sessions.
+  - If a job was killed before, ends the programs that it left.
+  - The next run resumes or cleans up incomplete work.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -25,7 +25,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Stop whatever runs
+- name: Stop all running jobs
   cht.couch2pg.job_cancel:
     migration_id: cht-2026
     state_dir: ~/couch2pg
@@ -33,7 +33,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 cancelled:
-  description: The jobs that ran and were stopped, and those that had left something.
+  description: The jobs that were stopped or cleaned up.
   returned: success
   type: list
   elements: str

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: job_info
-short_description: Look at a job of a migration
+short_description: Show the state of a job
 version_added: 0.1.0
 description:
-  - Tells whether a job runs, how far it is, and how it ended. It starts nothing and needs no database.
+  - Returns whether a job is running, its progress, and its result. Starts nothing and needs no database.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
@@ -22,13 +22,13 @@ options:
     type: str
     required: true
   wait:
-    description: Seconds to wait for the end of a job that runs.
+    description: Seconds to wait for the end of a running job.
     type: float
     default: 0
 """
 
 EXAMPLES = r"""
-- name: See how far the restore is
+- name: Show the progress of the restore
   cht.couch2pg.job_info:
     kind: restore
     migration_id: cht-2026
@@ -42,17 +42,17 @@ job:
   type: dict
   sample: {kind: restore, status: running, started: false, folder: /srv/state/cht-2026/jobs/restore, progress: {step: data}}
 line:
-  description: The progress as one line for a person.
+  description: The progress as one line of text.
   returned: success
   type: str
   sample: data | 1.2 GB of about 2.5 GB (48 %) | 41.0 MB/s | about 31 s left
 result:
-  description: What the job returned; null unless it is done.
+  description: The job's result; null unless it is done.
   returned: success
   type: dict
   sample: null
 error:
-  description: Why the job failed (message, code, details); null unless it did.
+  description: The job's error (message, code, details); null unless it failed.
   returned: success
   type: dict
   sample: null

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: job_limits
-short_description: Change how gently a running job treats its host
+short_description: Change the resource limits of a running job
 version_added: 0.1.0
 description:
-  - Sets niceness, class of disk access and rate limit of a job that runs; it follows within seconds.
-  - The number of workers can't be changed while C(pg_dump) runs.
+  - Sets niceness, disk scheduling class and rate limit of a running job, which applies them within seconds.
+  - The number of workers can't be changed while a job runs.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -23,19 +23,19 @@ options:
     type: str
     default: dump
   nice:
-    description: Niceness, from V(0) to V(19); without it, it stays as it is. Only root can make a process less nice again.
+    description: Niceness, from V(0) to V(19); unchanged if not set. Only root can lower it.
     type: int
   io_class:
-    description: Class of disk access; without it, it stays as it is.
+    description: Disk scheduling class; unchanged if not set.
     type: str
     choices: [none, best-effort, idle]
   rate_limit:
-    description: Most bytes of tables to read in a second, V(0) for no limit; without it, it stays as it is.
+    description: Maximum bytes of tables to read per second, V(0) for no limit; unchanged if not set.
     type: int
 """
 
 EXAMPLES = r"""
-- name: Slow the dump down while people work
+- name: Slow down the dump during working hours
   cht.couch2pg.job_limits:
     migration_id: cht-2026
     state_dir: ~/couch2pg
@@ -44,12 +44,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 limits:
-  description: The limits of the job from now on.
+  description: The new limits of the job.
   returned: success
   type: dict
   sample: {nice: 10, io_class: none, rate_limit: 10485760}
 running:
-  description: Whether such a job runs; without one nothing is changed.
+  description: Whether the job is running; if not, nothing is changed.
   returned: success
   type: bool
   sample: true

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: leftovers_info
-short_description: List what migrations have left on a host, and how much it occupies
+short_description: List the databases and archives that migrations have left on a host
 version_added: 0.1.0
 description:
-  - Lists databases beside the real one that bear a name which this collection gives, and archives in the staging folder.
-  - Nothing is removed; what of it may go, people decide.
+  - Lists databases with names that this collection assigns, and archives in the staging folder, with their sizes.
+  - Nothing is removed.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
@@ -29,7 +29,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: See what is still there
+- name: List what is left
   cht.couch2pg.leftovers_info:
     database: cht
     staging_dir: /srv/staging
@@ -37,13 +37,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 databases:
-  description: Databases that were kept, with their bytes.
+  description: Databases that were kept, with their sizes in bytes.
   returned: success
   type: list
   elements: dict
   sample: [{database: cht_replaced_20261123T221530, bytes: 77850000}]
 archives:
-  description: Archives, with their bytes, and whether they are complete.
+  description: Archives, with their sizes in bytes, and whether they are complete.
   returned: success
   type: list
   elements: dict

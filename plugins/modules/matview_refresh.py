@@ -11,10 +11,10 @@ module: matview_refresh
 short_description: Refresh materialized views in dependency order
 version_added: 0.1.0
 description:
-  - Refreshes every materialized view of the database, each after those that it reads, several at a time where the order allows it.
-  - The refresh is a plain one, which is right the first time.
-  - C(refresh_matviews()) is then called once as its owner, the way couch2pg does it.
-  - A failure names the materialized view, PostgreSQL's own message, and what to do.
+  - Refreshes every materialized view of the database after those that it reads, in parallel where the dependencies allow it.
+  - Uses REFRESH without CONCURRENTLY, which can't populate an empty view.
+  - Then calls C(refresh_matviews()) once as its owner, as couch2pg does.
+  - A failure reports the materialized view, PostgreSQL's message, and what to do.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -23,19 +23,19 @@ extends_documentation_fragment:
   - cht.couch2pg.job
 options:
   database:
-    description: Name of the database; after its promotion, it is found under its real name.
+    description: Name of the database. After its promotion, the module uses the real name.
     type: str
     required: true
   jobs:
-    description: How many materialized views are refreshed at a time.
+    description: Number of materialized views to refresh in parallel.
     type: int
     default: 2
   maintenance_work_mem:
-    description: Memory for each index build, as PostgreSQL writes it.
+    description: Memory for each index build, in PostgreSQL's notation.
     type: str
     default: 512MB
   call_function:
-    description: Whether C(refresh_matviews()) is called in the end, where the database has it.
+    description: Whether to call C(refresh_matviews()) at the end, if the database has it.
     type: bool
     default: true
 """
@@ -56,12 +56,12 @@ matviews:
   elements: dict
   sample: [{matview: public.contactview_metadata, rows: 20000, seconds: 1.2}]
 function:
-  description: The call of C(refresh_matviews()), with its role and seconds; null where there is no such function.
+  description: The call of C(refresh_matviews()), with its role and seconds; null if there is no such function.
   returned: when the refresh is done
   type: dict
   sample: {name: public.refresh_matviews(), role: couch2pg, seconds: 2.5}
 seconds:
-  description: Time of all, in seconds.
+  description: Total time in seconds.
   returned: when the refresh is done
   type: float
   sample: 8.1

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: migration_info
-short_description: Tell where migrations stand
+short_description: Show the status of migrations
 version_added: 0.1.0
 description:
-  - Tells which phases are done, what runs and how far it is, and what went wrong last, as far as this host knows.
-  - It starts nothing, changes nothing, and needs no database.
+  - Returns the finished phases, the running jobs with their progress, and the last errors, as far as they are stored on this host.
+  - Starts nothing, changes nothing, and needs no database.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
 options:
   migration_id:
-    description: Name of the migration; without it, all that the host knows.
+    description: Name of the migration; without it, all migrations of the host.
     type: str
   state_dir:
     description: Folder on the managed host for the state of migrations.
@@ -27,7 +27,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: See where everything stands
+- name: Read the status
   cht.couch2pg.migration_info:
     state_dir: ~/couch2pg
   register: known
@@ -39,7 +39,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 migrations:
-  description: Each migration with its phases, its jobs, whether it was promoted, and files that can't be read.
+  description: Each migration with its phases, its jobs, whether it was promoted, and unreadable files.
   returned: success
   type: list
   elements: dict
@@ -50,7 +50,7 @@ migrations:
       promoted: null
       problems: []
 lines:
-  description: The same for a person.
+  description: The same as lines of text.
   returned: success
   type: list
   elements: str

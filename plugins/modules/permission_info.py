@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: permission_info
-short_description: Tell whether the record of a migration permits what is hard to undo
+short_description: Check that the record of a migration allows an action that is hard to undo
 version_added: 0.1.0
 description:
-  - Fails with everything that the record lacks. One that was edited by hand permits nothing.
-  - Then sees that the record speaks of what is there, which is that the database that was verified bears its real name on this server.
+  - Fails with all unfulfilled conditions, and if the record was edited by hand.
+  - Also checks that the record describes this server, which means that the verified database has its real name here.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
@@ -25,10 +25,10 @@ options:
     required: true
   needs:
     description:
-      - What must be so. V(verified), the database is the same as the source's; V(promoted), it has its real name; V(healthy), couch2pg on
-        the target was proven to be; V(couch2pg_moved), this collection has moved it; V(healthy_where_moved), one that it has moved was
-        proven to be healthy; V(dashboards_same), where queries of dashboards were compared, they are the same; V(cut_over),
-        dashboards read the target; V(not_rolled_back), the way back was not taken.
+      - The conditions. V(verified), the database equals the source's; V(promoted), it has its real name; V(healthy), couch2pg on
+        the target was verified to be healthy; V(couch2pg_moved), this collection has moved couch2pg; V(healthy_where_moved), couch2pg
+        is healthy if it was moved; V(dashboards_same), the queries of dashboards return the same if they were compared; V(cut_over),
+        dashboards read the target; V(not_rolled_back), the migration was not rolled back.
     type: list
     elements: str
     default: [verified, promoted, not_rolled_back]
@@ -36,7 +36,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: See that the dashboards may be pointed at the target
+- name: Check that the dashboards can be pointed at the target
   cht.couch2pg.permission_info:
     database: cht
     migration_id: cht-2026
@@ -46,7 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 permission:
-  description: What the record says that others go by.
+  description: A summary of the record for the next phases.
   returned: success
   type: dict
   sample:

@@ -11,10 +11,10 @@ module: pg_dump
 short_description: Dump a couch2pg database with evidence from the same snapshot
 version_added: 0.1.0
 description:
-  - Holds one snapshot of the database, runs C(pg_dump) in it, and at the same time counts and digests every table in it.
-    A couch2pg that writes meanwhile makes neither a false alarm nor a hidden loss.
+  - Runs C(pg_dump) in one snapshot of the database, and in parallel counts and digests every table in the same snapshot.
+    Changes that couch2pg makes during the dump can neither cause a false alarm nor hide a loss.
   - The archive is a folder O(staging_dir)/O(migration_id) with the files of C(pg_dump), C(evidence.json) and C(manifest.json)
-    (bytes and SHA-256 of every file). It bears that name only when it is complete and on the disk.
+    (size and SHA-256 of every file). It gets this name only when it is complete and durable.
   - The database is only read.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -31,23 +31,23 @@ options:
     required: true
   format:
     description:
-      - V(directory) is dumped and restored by several workers.
-      - V(custom) is one file. V(tar) is a tar file compressed by gzip, as the manual guide makes it; neither is dumped in parallel.
+      - V(directory) is dumped and restored in parallel.
+      - V(custom) is one file. V(tar) is a tar file compressed by gzip, as in the manual guide. Neither is dumped in parallel.
     type: str
     default: directory
     choices: [directory, custom, tar]
   compression:
-    description: V(auto) (zstd where C(pg_dump) has it, else gzip), V(none), or a method with its level such as V(gzip:6) or V(zstd:3).
+    description: V(auto) (zstd if C(pg_dump) supports it, else gzip), V(none), or a method with its level such as V(gzip:6) or V(zstd:3).
     type: str
     default: auto
   jobs:
-    description: Workers in all, shared by C(pg_dump) and the digests. Each has a connection and loads about one core of the source.
+    description: Total number of workers of C(pg_dump) and the digests. Each uses a connection and about one core of the source.
     type: int
     default: 2
   digest_method:
     description:
-      - V(auto) takes V(hash64) where the server has it (PostgreSQL 11), else V(md5).
-      - V(hash64), V(hash128) and V(md5) are exact; V(semantic) is fast but takes C(1.0) and C(1.00) in a document for equal.
+      - V(auto) uses V(hash64) if the server supports it (PostgreSQL 11), else V(md5).
+      - V(hash64), V(hash128) and V(md5) are exact; V(semantic) is fast but treats C(1.0) and C(1.00) in a document as equal.
     type: str
     default: auto
     choices: [auto, hash64, hash128, md5, semantic]
@@ -92,7 +92,7 @@ rows:
   type: int
   sample: 1500000
 digest_method:
-  description: How the digests were made.
+  description: The method of the digests.
   returned: when the dump is done
   type: str
   sample: hash64
@@ -103,7 +103,7 @@ tables:
   elements: dict
   sample: [{table: public.couchdb, rows: 1500000, digest: 0000000000000000000000000012ab34, bytes: 2500000000}]
 left_out:
-  description: Tables whose rows are not carried over, and why.
+  description: Tables whose rows are not copied, and why.
   returned: when the dump is done
   type: list
   elements: dict
@@ -123,7 +123,7 @@ job:
       description: Whether this task started it.
       type: bool
     progress:
-      description: How far it is.
+      description: Its progress.
       type: dict
 """
 

@@ -11,13 +11,13 @@ module: pg_restore
 short_description: Restore a couch2pg archive beside the real database
 version_added: 0.1.0
 description:
-  - Checks the archive against its manifest, creates the database O(incoming) with the encoding and locale of the source, and restores
-    into it section by section. Tables are counted and digested while their indexes are built.
-  - Owner, settings and grants of the database come from an empty database O(database) where the operator made one, else from the source.
-  - Data of materialized views is left out; M(cht.couch2pg.matview_refresh) populates them in the right order.
-  - Every message of C(pg_restore) is classified; one that is not known to be harmless fails the module.
-  - Nothing bears the real name until M(cht.couch2pg.promote) renames it.
-  - Only session-level settings are used; the configuration of the server stays.
+  - Checks the archive against its manifest, creates the database O(incoming) with the source's encoding and locale, and restores
+    the archive into it section by section. Counts and digests the tables while their indexes are built.
+  - Owner, settings and grants come from an empty database O(database) if the operator has created one, else from the source.
+  - Leaves out the data of materialized views; M(cht.couch2pg.matview_refresh) populates them in the right order.
+  - Classifies every message of C(pg_restore); a message that is not known to be harmless fails the module.
+  - M(cht.couch2pg.promote) later gives the database its real name.
+  - Uses only session settings; the server's configuration is not changed.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -36,21 +36,21 @@ options:
     type: path
     required: true
   incoming:
-    description: Name of the database that is restored into. One that this migration did not make is refused.
+    description: Name of the database to restore into. An existing database that this migration did not create is refused.
     type: str
     required: true
   replace_existing:
     description:
-      - Whether a database O(database) that is not empty may be kept aside when the restored one is promoted.
-      - Nothing is ever dropped.
+      - Whether a database O(database) that is not empty may be renamed when the restored one is promoted.
+      - It is never dropped.
     type: bool
     default: false
   maintenance_work_mem:
-    description: Memory for each index build, as PostgreSQL writes it.
+    description: Memory for each index build, in PostgreSQL's notation.
     type: str
     default: 512MB
   jobs:
-    description: Workers in all, shared by C(pg_restore) and the digests.
+    description: Total number of workers of C(pg_restore) and the digests.
     type: int
     default: 2
 """
@@ -73,7 +73,7 @@ incoming:
   type: str
   sample: cht_incoming
 oid:
-  description: Its oid, which stays the same when it is renamed.
+  description: Its oid, which doesn't change when it is renamed.
   returned: when the restore is done
   type: int
   sample: 16999
@@ -84,17 +84,17 @@ created_roles:
   elements: str
   sample: [superset]
 moved_roles:
-  description: The new name of each role that bears another one on the target; null where what it was granted is revoked.
+  description: The new name of each role that is renamed on the target; null for a role whose grants are revoked.
   returned: when the restore is done
   type: dict
   sample: {couch2pg: cht_app, klipfolio: null}
 function_settings:
-  description: Functions that got a C(search_path), with their settings.
+  description: Functions whose C(search_path) was set, with their settings.
   returned: when the restore is done
   type: dict
   sample: {"public.area_population(area text)": ["search_path=public, pg_temp"]}
 function_search_path:
-  description: The paths that were given to functions by the option of that name.
+  description: The applied paths of the option O(function_search_path).
   returned: when the restore is done
   type: dict
   sample: {"public.area_population(text)": "public, pg_temp"}
@@ -110,13 +110,13 @@ rows:
   type: int
   sample: 1500000
 tables:
-  description: Rows and digest of every table, as found on the target.
+  description: Rows and digest of every table on the target.
   returned: when the restore is done
   type: list
   elements: dict
   sample: [{table: public.couchdb, rows: 1500000, digest: 0000000000000000000000000012ab34}]
 harmless_messages:
-  description: What C(pg_restore) said that is known to be harmless.
+  description: Messages of C(pg_restore) that are known to be harmless.
   returned: when the restore is done
   type: list
   elements: dict

@@ -11,9 +11,9 @@ module: preflight
 short_description: Check whether a host is ready for the migration
 version_added: 0.1.0
 description:
-  - Runs every check of one side and returns all findings by name, each V(ok), V(warning) or V(failure). It only reads, but for the
+  - Runs every check of one side and returns all findings by name, each V(ok), V(warning) or V(failure). Only reads, except for the
     scratch database of O(schema), which it drops again.
-  - It does not fail because of a finding; look at RV(ready).
+  - A finding doesn't fail the module; use RV(ready).
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
@@ -43,11 +43,11 @@ options:
     type: path
     required: true
   archive_here:
-    description: Whether the target gets the archive onto a file system of its own; not so when both hosts see the same path.
+    description: Whether the archive is stored on the target; false if both hosts share the folder.
     type: bool
     default: true
   incoming:
-    description: Name of the database that is restored into; needed on the target.
+    description: Name of the database to restore into; required on the target.
     type: str
     default: ""
   format:
@@ -60,24 +60,24 @@ options:
     type: str
     default: auto
   digest_method:
-    description: How rows are digested.
+    description: Method of the row digests.
     type: str
     default: auto
     choices: [auto, hash64, hash128, md5, semantic]
   replace_existing:
-    description: Whether a database of the real name that is not empty may be kept aside.
+    description: Whether a database with the real name that is not empty may be renamed.
     type: bool
     default: false
   jobs:
-    description: Workers that the run will have on this host; each needs room for the temporary files of an index.
+    description: Number of workers on this host; each needs space for the temporary files of an index build.
     type: int
     default: 2
   rehearsal:
-    description: Whether this is a rehearsal, which leaves alone whatever bears the real name on the target.
+    description: Whether this is a rehearsal, which doesn't change the database with the real name on the target.
     type: bool
     default: false
   rule:
-    description: How much disk space must be free; V(guide) is 3 times the database, as the manual guide asks for.
+    description: How much disk space must be free; V(guide) is 3 times the database, as in the manual guide.
     type: str
     default: measured
     choices: [measured, guide]
@@ -117,7 +117,7 @@ findings:
   elements: dict
   sample: [{name: connection, status: ok, message: connected, details: {}}]
 facts:
-  description: What the other checks and the target's side need to know of this server.
+  description: Facts about this server for the checks of the target.
   returned: success
   type: dict
   sample: {pg_dump_major: 17}

@@ -11,9 +11,9 @@ module: promote
 short_description: Give the verified database its real name
 version_added: 0.1.0
 description:
-  - Renames O(incoming) to O(database). A database that bears the real name already is renamed in the same transaction
+  - Renames O(incoming) to O(database). An existing database with the real name is renamed in the same transaction
     and kept as C(<database>_replaced_<time>). Nothing is dropped.
-  - Only the very database that this migration verified is promoted.
+  - Promotes only the database that this migration has verified.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -29,7 +29,7 @@ options:
     type: str
     required: true
   replace_existing:
-    description: Whether a database O(database) that is not empty may be kept aside. An empty one always is.
+    description: Whether a database O(database) that is not empty may be renamed. An empty one is always renamed.
     type: bool
     default: false
 """
@@ -45,7 +45,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 name:
-  description: The name that the database bears now.
+  description: The new name of the database.
   returned: success
   type: str
   sample: cht
@@ -55,7 +55,7 @@ oid:
   type: int
   sample: 16999
 kept_as:
-  description: The name of the database that bore the real name before; null when there was none.
+  description: The new name of the database that had the real name before; null if there was none.
   returned: success
   type: str
   sample: cht_replaced_20261123T221530

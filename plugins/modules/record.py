@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: record
-short_description: Add to, or read, the record of a migration
+short_description: Read the record of a migration, or add to it
 version_added: 0.1.0
 description:
-  - The record is one JSON document for each migration, C(<state_dir>/<migration_id>/record.json) on the host where it lives (the target).
-  - Every phase adds what it did, saw and measured. A phase that says what it said before changes nothing.
+  - The record is one JSON document for each migration, C(<state_dir>/<migration_id>/record.json) on the target.
+  - Every phase adds its result. A result that is the same as before changes nothing.
   - Beside it, in C(cutover.json) (0600), is the way back of a cutover, each connection of a dashboard as it was before the cutover
     changed it. The first stored value of a connection stays until everything was put back. Neither file contains a password.
 author: cht.couch2pg maintainers (@medic)
@@ -21,11 +21,11 @@ extends_documentation_fragment:
   - cht.couch2pg.migration
 options:
   database:
-    description: Name of the database, for a record that is new.
+    description: Name of the database, for a new record.
     type: str
     default: ""
   phase:
-    description: The phase that adds to the record; without one, the record is only read.
+    description: The phase that adds its result; without it, the record is only read.
     type: str
     choices: [preflight, dump, transfer, restore, refresh, verify, promote, handover, dashboards, cutover, rollback, cleanup, rehearse]
   host:
@@ -33,7 +33,7 @@ options:
     type: str
     default: ""
   result:
-    description: The registered result of the phase, as it is. What Ansible adds to results is left out.
+    description: The registered result of the phase. Keys that Ansible adds to results are left out.
     type: dict
     default: {}
   dashboards_on:
@@ -48,7 +48,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Write down what the dump did
+- name: Record the result of the dump
   cht.couch2pg.record:
     migration_id: cht-2026
     state_dir: ~/couch2pg
@@ -71,12 +71,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 path:
-  description: The file of the record.
+  description: The path of the record.
   returned: success
   type: str
   sample: /home/postgres/couch2pg/cht-2026/record.json
 record:
-  description: The record; null when there is none yet.
+  description: The record; null if there is none yet.
   returned: success
   type: dict
   sample: {format: 1, migration_id: cht-2026, database: cht, phases: {}}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rehearsal_drop
-short_description: Drop the database that a rehearsal made
+short_description: Drop the database that a rehearsal created
 version_added: 0.1.0
 description:
-  - Drops O(database) when the restore of this very rehearsal made it, recognised by the server's identity, its name and its oid.
-    Any other one is refused, and so is one that somebody uses.
-  - Roles that this restore made go with it, unless they can log in by now or own something else on the server.
-  - One that is gone already is no failure.
+  - Drops O(database) if the restore of this rehearsal created it, recognised by the server's identity, its name and its oid.
+    Fails for any other database, and if the database is in use.
+  - Also drops roles that this restore created, unless they can log in now or own something else on the server.
+  - A database that doesn't exist is not an error.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -37,7 +37,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 database:
-  description: The database that was dropped; null when there was none.
+  description: The database that was dropped; null if there was none.
   returned: success
   type: str
   sample: cht_rehearsal

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rehearsal_info
-short_description: Tell which rehearsals a migration has had, and what they say
+short_description: List and compare the rehearsals of a migration
 version_added: 0.1.0
 description:
-  - Lists the rehearsals whose records are on this host, holds the last two against each other, and tells how long the migration
-    itself will take.
-  - Names the rehearsal that a run goes on with, which is the last one as long as it has not ended, else a new one.
+  - Lists the rehearsals whose records are on this host, compares the last two, and forecasts the duration of the migration.
+  - Returns the rehearsal to run next, which is the last one if it has not ended, else a new one.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.migration
 options:
   ending:
-    description: How the unfinished one is about to end, to tell of it as if it had; without it, it is told of as unfinished.
+    description: The outcome of the unfinished rehearsal, to list it as ended; without it, it is listed as unfinished.
     type: str
     choices: [done, abandoned]
 """
 
 EXAMPLES = r"""
-- name: See how the rehearsals went
+- name: Read the rehearsals
   cht.couch2pg.rehearsal_info:
     migration_id: cht-2026
     state_dir: ~/couch2pg
@@ -39,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 rehearsals:
-  description: Each with its outcome, the seconds of each phase, rows and sizes, oldest first.
+  description: Each rehearsal with its outcome, the seconds of each phase, rows and sizes, oldest first.
   returned: success
   type: list
   elements: dict
@@ -56,39 +55,39 @@ rehearsals:
       database_bytes: 200000000000
       archive_bytes: 30000000000
 next:
-  description: The rehearsal that a run works on, whether it goes on with one, and what of that is done.
+  description: The rehearsal to run next, whether it resumes an unfinished one, and what is done in it.
   returned: success
   type: dict
   sample: {migration_id: cht-2026_rehearsal_20261127T010500, resumed: false, verified: false, handed_over: false}
 comparison:
-  description: What changed on the source between the last two that were verified; null when there are fewer.
+  description: What changed on the source between the last two verified rehearsals; null if there are fewer.
   returned: success
   type: dict
   sample: {with: cht-2026_rehearsal_20261126T010500, tables: 17, same: true, digests_compared: true, changed: []}
 forecast:
-  description: How long the migration itself will take, in seconds, and which phase takes most of it; null before the first one.
+  description: The expected duration of the migration in seconds, and its longest phase; null before the first rehearsal.
   returned: success
   type: dict
   sample: {seconds: 10220.0, least: 10180.0, most: 10220.0, rehearsals: 2, interrupted: false, dominant: restore, share: 0.53}
 finding:
-  description: What preflight of the migration says about its rehearsals.
+  description: The finding that preflight of the migration reports.
   returned: success
   type: dict
   sample: {name: rehearsal, status: ok, message: rehearsed 2 times, details: {}}
 problems:
-  description: Records that can't be read, in words.
+  description: Messages about unreadable records.
   returned: success
   type: list
   elements: str
   sample: []
 lines:
-  description: A line for each rehearsal, for a person.
+  description: One line of text for each rehearsal.
   returned: success
   type: list
   elements: str
   sample: ["2026-11-26T01:05:00Z done: 2 h 50 min; 15000000 rows"]
 conclusions:
-  description: What changed since the one before, and how long the migration itself will take, as sentences.
+  description: Sentences on the changes since the previous rehearsal and on the expected duration of the migration.
   returned: success
   type: list
   elements: str

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report
-short_description: Draw the report of a migration out of its record
+short_description: Write the report of a migration from its record
 version_added: 0.1.0
 description:
-  - Writes one HTML file that needs nothing else (no network, no script), and the same as Markdown for a ticket, both C(0600).
+  - Writes a self-contained HTML file without scripts, and the same as Markdown for a ticket, both with mode C(0600).
   - "The verdict first, then what is left to do with its commands, the time of each phase, sizes, counts and digests of every table on
     both sides, archive files, materialized views, findings, couch2pg's health and the dashboards."
-  - Only fields that are known are shown, and text without credentials and without what looks like a document or a person.
+  - Only known fields are shown, and text is redacted of credentials and of everything that looks like a document or personal data.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -24,12 +24,12 @@ options:
     type: dict
     required: true
   folder:
-    description: Folder on the controller for C(<migration_id>.html) and C(<migration_id>.md); made (0700) when it is missing.
+    description: Folder on the controller for C(<migration_id>.html) and C(<migration_id>.md); created with mode 0700 if it is missing.
     type: str
     required: true
   places:
     description:
-      - How commands get at PostgreSQL on each host, by inventory name.
+      - How commands reach PostgreSQL on each host, by inventory name.
       - The keys are V(host), V(port), V(user), V(socket) and V(become_user).
     type: dict
     default: {}
@@ -38,7 +38,7 @@ options:
     type: str
     default: ~/couch2pg-migration
   record_place:
-    description: Where the record is, in words.
+    description: The location of the record, as text.
     type: str
     default: ""
 notes:
@@ -46,7 +46,7 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Draw the report
+- name: Write the report
   cht.couch2pg.report:
     record: "{{ read.record }}"
     folder: /home/me/couch2pg-records
@@ -64,7 +64,7 @@ markdown:
   type: str
   sample: /home/me/couch2pg-records/cht-2026.md
 verdict:
-  description: The first words of the report.
+  description: The verdict of the report.
   returned: success
   type: str
   sample: DONE

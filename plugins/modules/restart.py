@@ -8,15 +8,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: restart
-short_description: Throw away what a phase has made, so that it begins again
+short_description: Discard the result of a phase, so that it starts from the beginning
 version_added: 0.1.0
 description:
-  - Throws away what one phase of this migration has made on this host, with the results of its jobs. The next run of the phase begins
-    again.
+  - Discards the result of one phase of this migration on this host, and of its jobs. The next run starts the phase from the beginning.
   - V(dump) removes the archive on the source. V(transfer) removes an archive on the target that is not the one that was dumped.
     V(restore) drops the database O(incoming).
-  - Only what the state files of this migration name is removed. Another archive in the same place is renamed and kept.
-  - Refuses while a job of the phase runs, and when the database was promoted already.
+  - Removes only what is recorded in the state files of this migration. Another archive in the same place is renamed and kept.
+  - Fails if a job of the phase is running, or if the database was promoted.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -24,7 +23,7 @@ extends_documentation_fragment:
   - cht.couch2pg.migration
 options:
   phase:
-    description: The phase to begin again.
+    description: The phase to restart.
     type: str
     required: true
     choices: [dump, transfer, restore]
@@ -35,7 +34,7 @@ options:
     description: Real name of the database; needed for V(restore).
     type: str
   incoming:
-    description: Name of the database that is restored into; needed for V(restore).
+    description: Name of the database to restore into; required for V(restore).
     type: str
 """
 
@@ -56,7 +55,7 @@ bytes:
   type: int
   sample: 430000000
 kept_as:
-  description: Where an archive is kept that this phase did not make; null when there was none.
+  description: The new name of an archive that this phase did not create; null if there was none.
   returned: for O(phase=dump) and O(phase=transfer)
   type: str
   sample: /srv/staging/cht-2026.kept_20261128T150102

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollback
-short_description: Keep the migrated database under another name, and give its name back
+short_description: Reverse the promotion of a database
 version_added: 0.1.0
 description:
-  - Renames the database that this migration promoted to C(<database>_rolled_back_<time>). What promotion moved aside gets its name back
-    in the same transaction. Nothing is dropped.
-  - Nobody may be connected to either.
+  - Renames the database that this migration promoted to C(<database>_rolled_back_<time>). The database that promotion replaced gets
+    its name back in the same transaction. Nothing is dropped.
+  - Fails if there are sessions on either database.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -27,7 +27,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Take the target's database back
+- name: Reverse the promotion
   cht.couch2pg.rollback:
     database: cht
     migration_id: cht-2026
@@ -36,7 +36,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 name:
-  description: The name that the database bore.
+  description: The name that the database had.
   returned: success
   type: str
   sample: cht
@@ -51,12 +51,12 @@ identity:
   type: str
   sample: "7712218066094472355"
 kept_as:
-  description: The name that it bears now; null in check mode.
+  description: Its new name; null in check mode.
   returned: success
   type: str
   sample: cht_rolled_back_20261123T221530
 restored:
-  description: The database that got the real name back, by the name that it had until then; null when there is none.
+  description: The former name of the database that got the real name back; null if there was none.
   returned: success
   type: str
   sample: cht_replaced_20261123T221530

@@ -11,7 +11,7 @@ module: table_digest_info
 short_description: Count and digest the rows of tables inside one snapshot
 version_added: 0.1.0
 description:
-  - Counts the rows of each table and makes a digest of their content, in parallel and inside one snapshot, without needing a primary key.
+  - Counts the rows of each table and computes a digest of their content, in parallel and inside one snapshot. Needs no primary key.
   - Two tables with equal rows have equal digests on any two servers, whatever the order of rows, physical layout or major version.
     A row that is lost, doubled or changed changes the digest.
   - Members of extensions and foreign tables are left out.
@@ -36,12 +36,12 @@ options:
     default: auto
     choices: [auto, hash64, hash128, md5, semantic]
   jobs:
-    description: Workers. Each has a connection and loads about one core of the server.
+    description: Number of workers. Each uses a connection and about one core of the server.
     type: int
     default: 2
 notes:
-  - A call while the job of another one runs joins it. A call after it has ended digests anew; M(cht.couch2pg.job_info) tells what it found.
-  - In check mode the same work is done without a job, so that no file is written.
+  - A call joins the job if it is running. A call after its end starts a new one; M(cht.couch2pg.job_info) returns the last result.
+  - In check mode the module does the same work without a job, so it writes no file.
 """
 
 EXAMPLES = r"""
@@ -70,7 +70,7 @@ tables:
   elements: dict
   sample: [{table: public.couchdb, rows: 1500000, digest: 0000000000000000000000000012ab34}]
 rows:
-  description: Rows of all of them.
+  description: Rows of all tables.
   returned: when the job is done
   type: int
   sample: 1500000
@@ -81,12 +81,12 @@ left_out:
   elements: dict
   sample: [{table: public.elsewhere, reason: "a foreign table: its rows are on another server"}]
 digest_method:
-  description: How the digests were made; only digests of the same method can be compared.
+  description: The method of the digests; only digests of the same method can be compared.
   returned: when the job is done
   type: str
   sample: hash64
 meaning:
-  description: What that method does and does not tell apart.
+  description: Which differences the method detects and which it doesn't.
   returned: when the job is done
   type: str
   sample: "PostgreSQL's 64-bit hash of each row's text: exact"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: transfer_gate
-short_description: Let a key read one archive on the source, for a while
+short_description: Give a key temporary read access to one archive on the source
 version_added: 0.2.0
 description:
   - Opens the gate, a line in the C(authorized_keys) of the user that runs this, with C(restrict), a forced command, an expiry,
@@ -33,11 +33,11 @@ options:
     description: RV(cht.couch2pg.transfer_key#module:public_key) of the target; needed with O(state=open).
     type: str
   hours:
-    description: How long the key is good for.
+    description: How many hours the key is valid.
     type: float
     default: 24
   address:
-    description: Address of this host as the target sees it. Its sshd is asked for its host keys only where the address is this host's own.
+    description: Address of this host as the target sees it. Host keys are only read from it if the address belongs to this host.
     type: str
     default: ""
   port:
@@ -71,17 +71,17 @@ user:
   type: str
   sample: postgres
 authorized_keys:
-  description: The file that the line is in.
+  description: The file that contains the line.
   returned: with O(state=open), unless in check mode
   type: str
   sample: /var/lib/postgresql/.ssh/authorized_keys
 expires:
-  description: When the key expires, in seconds since 1970.
+  description: When the key expires, in seconds since the epoch.
   returned: with O(state=open), unless in check mode
   type: int
   sample: 1795600000
 host_keys:
-  description: The host keys of this host's sshd, to be pinned by the target.
+  description: The host keys of this host's sshd; the target accepts only these.
   returned: with O(state=open), unless in check mode
   type: list
   elements: str

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: transfer_key
-short_description: Make the key with which the target fetches an archive
+short_description: Create the key with which the target fetches an archive
 version_added: 0.2.0
 description:
-  - Makes an ed25519 key (0600) in the folder of the job that will use it. A job that runs keeps the one that it has.
-  - The job removes it when it ends; O(state=absent) does so for one that was killed, and leaves the key of a running job alone.
+  - Creates an ed25519 key (0600) in the folder of the job that will use it. A running job keeps its key.
+  - The job removes the key when it ends. O(state=absent) removes the key of a killed job, but not that of a running one.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.migration
 options:
   state:
-    description: Whether there is to be a key.
+    description: Whether the key exists.
     type: str
     default: present
     choices: [present, absent]
@@ -40,7 +40,7 @@ public_key:
   type: str
   sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI
 running:
-  description: Whether a job runs that uses it.
+  description: Whether a running job uses the key.
   returned: success, unless O(state=present) in check mode
   type: bool
   sample: false

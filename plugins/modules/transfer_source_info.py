@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: transfer_source_info
-short_description: Look at the archive on the source of a transfer
+short_description: Examine the archive on the source of a transfer
 version_added: 0.2.0
 description:
-  - Tells which archive the source has, who would serve it, and what its sshd has against that.
-  - In check mode an archive that has yet to be made is no error.
+  - Returns which archive the source has, which user serves it, and reasons why its sshd may refuse that.
+  - In check mode a missing archive is not an error.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
@@ -38,21 +38,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 source:
-  description: What M(cht.couch2pg.transfer_way_info) and M(cht.couch2pg.archive_transfer) need to know.
+  description: Facts for M(cht.couch2pg.transfer_way_info) and M(cht.couch2pg.archive_transfer).
   returned: success
   type: dict
   contains:
     archive:
-      description: Folder of the archive; missing when there is none yet.
+      description: Folder of the archive; missing if there is none yet.
       type: str
     manifest_sha256:
-      description: SHA-256 of its manifest, which tells archives apart.
+      description: SHA-256 of its manifest, which identifies the archive.
       type: str
     manifest_bytes:
       description: Size of the manifest.
       type: int
     identity:
-      description: What tells this folder from a copy of it.
+      description: What distinguishes this folder from a copy of it.
       type: dict
     bytes:
       description: Bytes of all its files.
@@ -61,7 +61,7 @@ source:
       description: Number of its files.
       type: int
     compressible:
-      description: Whether its files are not compressed already.
+      description: Whether its files are uncompressed.
       type: bool
     user:
       description: The user that serves it.
@@ -70,7 +70,7 @@ source:
       description: The path of rsync; empty when it is missing.
       type: str
     obstacles:
-      description: What sshd has against serving it, as far as this user can see.
+      description: Reasons why sshd may refuse the key, as far as this user can find out.
       type: list
       elements: str
   sample: {archive: /srv/staging/cht-2026, bytes: 430000000, files: 31, compressible: false, user: postgres, obstacles: []}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: transfer_way_info
-short_description: Find the way that an archive takes to the target
+short_description: Choose how an archive is transferred to the target
 version_added: 0.2.0
 description:
-  - Looks whether this host sees the source's archive already, or reaches the source's sshd, and says which way follows from that.
-  - A transfer that was begun stays with its way as long as it runs or its archive is here.
+  - Checks whether the source's archive is visible on this host, or whether this host reaches the source's sshd, and chooses the way.
+  - A transfer keeps its way while it is running and after it has completed the archive.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
@@ -28,9 +28,9 @@ options:
     required: true
   way:
     description:
-      - V(direct), this host fetches it with rsync over SSH. V(relay), it goes through the controller.
-        V(local), both hosts see the same folder.
-      - V(auto) takes V(local) where that is so, else V(direct) where that is possible, else V(relay).
+      - V(direct), this host fetches it with rsync over SSH. V(relay), the controller copies it.
+        V(local), both hosts share the folder.
+      - V(auto) uses V(local) if the folder is shared, else V(direct) if that is possible, else V(relay).
     type: str
     default: auto
     choices: [auto, direct, relay, local]
@@ -43,13 +43,13 @@ options:
     type: int
     default: 22
   full:
-    description: Whether an archive that is here is looked at again in full, so that it does not count as done.
+    description: Whether an archive on this host is checked again completely, so that it does not count as done.
     type: bool
     default: false
 """
 
 EXAMPLES = r"""
-- name: Find the way
+- name: Choose the way
   cht.couch2pg.transfer_way_info:
     source: "{{ source.source }}"
     archive: /srv/staging/cht-2026
@@ -65,17 +65,17 @@ way:
   type: str
   sample: direct
 reason:
-  description: Why.
+  description: Why this way was chosen.
   returned: success
   type: str
   sample: the target reaches the source's sshd
 done:
-  description: Whether the archive has arrived already and was not touched since.
+  description: Whether the archive was transferred and has not changed since.
   returned: success
   type: bool
   sample: false
 blocked:
-  description: What keeps the archive from going directly, a sentence each.
+  description: Reasons why a direct transfer is not possible, as sentences.
   returned: success
   type: list
   elements: str

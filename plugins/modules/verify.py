@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: verify
-short_description: Prove that the restored database is the same as the source
+short_description: Verify that the restored database equals the source
 version_added: 0.1.0
 description:
   - Compares rows, content digests, large objects, sequences and materialized views of a database with the evidence in an archive.
@@ -27,22 +27,22 @@ extends_documentation_fragment:
   - cht.couch2pg.programs
 options:
   database:
-    description: Name of the database; after its promotion, it is found under its real name.
+    description: Name of the database. After its promotion, the module uses the real name.
     type: str
     required: true
   archive:
-    description: Folder of the archive that holds the evidence.
+    description: Folder of the archive with the evidence.
     type: path
     required: true
   accept_differences:
     description:
-      - Differences of the schema that are right as they are, each exactly as this module reported it.
-      - They stay in the result. A difference of rows can't be accepted.
+      - Differences of the schema to accept, each exactly as this module reported it.
+      - They remain in the result. A difference of rows can't be accepted.
     type: list
     elements: str
     default: []
   recount:
-    description: Whether tables are counted and digested again, even when the restore of this migration did so.
+    description: Whether to count and digest tables again, even if the restore of this migration has done so.
     type: bool
     default: false
   jobs:
@@ -52,7 +52,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Prove that nothing was lost
+- name: Verify that nothing was lost
   cht.couch2pg.verify:
     database: cht_incoming
     archive: /srv/staging/cht-2026
@@ -87,13 +87,13 @@ objects:
   type: dict
   sample: {tables: 12, views: 16, functions: 5}
 accepted:
-  description: Differences that O(accept_differences) names.
+  description: Differences in O(accept_differences).
   returned: when the verification is done
   type: list
   elements: dict
   sample: []
 information:
-  description: Differences that are no fault.
+  description: Differences that are not errors.
   returned: when the verification is done
   type: list
   elements: dict

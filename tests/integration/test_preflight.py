@@ -280,7 +280,7 @@ def test_the_target_database_is_empty_or_not(
     assert failures(full) == ["target database"]
     assert finding(full, "target database")["message"] == (
         f"The target already has a database '{name}' that is not empty. Nothing was changed. Check that this is the "
-        "right server; to keep it aside under another name, set replace_existing to true."
+        "right server. To keep that database under another name, set replace_existing to true."
     )
     allowed = look_at_target(place, target_cluster, name, facts, replace_existing=True)
     assert failures(allowed) == []
