@@ -7,6 +7,9 @@ Every column becomes text (or, for floats, the hex of its bytes), every text a h
 and the hashes of all rows one sum. A sum doesn't care in which order rows come, counts a duplicate twice, and can be
 taken in pieces: so a table needs no primary key, and a large one is read by several workers at once.
 
+Columns are taken in their order, but those of an inheritance child in the order of their names: pg_dump puts
+inherited columns first, so a parent's later column is elsewhere in a restored child.
+
 The hash of text depends on the bytes of the server's encoding and, for PostgreSQL's own hashes, on the byte order of
 its processor; both servers must agree in these. Session settings that change text are pinned in ``connection``.
 """
@@ -60,7 +63,8 @@ JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_catalog.pg_proc AS s ON s.oid = b.typsend
 WHERE a.attrelid = ANY(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attrelid, a.attnum
+ORDER BY a.attrelid, CASE WHEN EXISTS (
+    SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = a.attrelid) THEN a.attname::text END COLLATE "C", a.attnum
 """
 
 

@@ -14,7 +14,7 @@ from ..common.errors import MigrationError
 from ..host.programs import Program
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database, roles
-from ..postgres.objects import large_objects
+from ..postgres.objects import large_objects, left_out
 from ..schema.differences import compare
 from ..schema.expected import expected_schema
 from ..schema.printed import print_schema
@@ -58,6 +58,7 @@ def compare_schema(
     with Session(settings) as session:
         versions = (evidence["server"]["version_number"], session.version)
         # Large objects are rows to pg_dump: their owners and grants are not in its schema.
+        shells = {row["identity"] for row in left_out(session)}
         there = dict(expected.objects, **{"large object": large_objects(session)})
         differences += facts.compare_objects(evidence["objects"], there, changes.moves, versions)
         properties = find_database(session, settings.database)
@@ -71,7 +72,14 @@ def compare_schema(
     created = set(restored.get("created_roles") or ())
     differences += [found for found in lacking if found["object"] in created]
     information = [found for found in lacking if found["object"] not in created]
-    information += [
+    information += _left_out(evidence["objects_left_out"], shells)
+    counts = {kind: len(entries) for kind, entries in evidence["objects"].items() if entries}
+    return SchemaComparison(differences, information, counts)
+
+
+def _left_out(rows: Iterable[Mapping[str, str]], there: set[str]) -> list[dict[str, Any]]:
+    """What pg_dump left out by design, but for what another object of the archive declared on the target all the same."""
+    return [
         {
             "kind": row["kind"],
             "object": row["identity"],
@@ -79,7 +87,6 @@ def compare_schema(
             "source": None,
             "target": None,
         }
-        for row in evidence["objects_left_out"]
+        for row in rows
+        if row["identity"] not in there
     ]
-    counts = {kind: len(entries) for kind, entries in evidence["objects"].items() if entries}
-    return SchemaComparison(differences, information, counts)
