@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Iterator
@@ -116,7 +117,7 @@ ALTERATIONS = (
     (
         "ALTER TEXT SEARCH CONFIGURATION kinds.words DROP MAPPING FOR word",
         "text search configuration kinds.words differs",
-        "stems",
+        "FOR word",
     ),
     ("ALTER TYPE kinds.mood RENAME VALUE 'sad' TO 'low'", "type kinds.mood differs", "'low'"),
     ("ALTER STATISTICS kinds.together SET STATISTICS 56", "statistics kinds.together differs", "56"),
@@ -198,9 +199,38 @@ def test_every_alteration_is_found(restored: Phases) -> None:
     assert len(differences) <= len(ALTERATIONS)
     assert "seen-nowhere-else" not in str(failed)
     assert scratch_left(restored.target) == []
+    # The way out: exactly these, and never rows.
+    names = [found["name"] for found in differences]
+    assert json.dumps(names, ensure_ascii=False) in failed["msg"]
+    result = restored.run("verify", recount=True, accept_differences=names)
+    assert [found["name"] for found in result["accepted"]] == names
+    execute(restored.target, "DELETE FROM inherited.grandchild; ALTER TABLE twice ADD more integer", restored.incoming)
+    failed = restored.attempt("verify", recount=True, accept_differences=names)
+    assert [found["object"] for found in failed["details"]["differences"]] == [
+        "inherited.grandchild",
+        "public.twice",
+        "public.twice",
+    ]
+    assert "couch2pg_accept_differences" not in failed["msg"]
 
 
 def tells(found: dict[str, Any], name: str, part: str) -> bool:
     """Whether a difference has this name, and the part in one of its texts only (a short part may be in both)."""
     sides = [part in str(found[side]) for side in ("source", "target")]
-    return found["name"].startswith(name) and (part == "" or sides[0] != sides[1])
+    return found.get("name", "").startswith(name) and (part == "" or sides[0] != sides[1])
+
+
+def test_the_oldest_version_in_the_tar_of_the_manual_guide(
+    old_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path, database_name: str
+) -> None:
+    cases = [CASES / f"{name}.sql" for name in ("printed-expressions", "inherited-column-added-later")]
+    make_source(old_cluster, database_name, *cases, seed.SQL / "rarities.sql")
+    phases = Phases(old_cluster, target_cluster, client_dir, tmp_path, database_name)
+    try:
+        phases.run("dump", format="tar")
+        result = phases.run("transfer", "restore", "refresh", "verify")
+        assert named(result, "index") == ["public.twice_id"]
+        assert scratch_left(target_cluster) == []
+    finally:
+        seed.drop_database(target_cluster, phases.incoming)
+        seed.drop_database(old_cluster, database_name)

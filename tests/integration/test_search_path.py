@@ -38,12 +38,12 @@ def database(source_cluster: Cluster, fresh_database: Fresh) -> str:
     return name
 
 
-def taken(cluster: Cluster, database: str, paths: dict[str, str] | None = None) -> list[dict[str, Any]]:
+def taken(cluster: Cluster, database: str, like: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     """Digests as dump and restore take them."""
     settings = ConnectionSettings(database, cluster.host, cluster.port, password=cluster.password)
     with Session(settings) as session:
         tables = list_tables(session).kept
-    found = digest.digest_tables(tables, "hash64", 1, lambda: Session(settings), paths=paths)
+    found = digest.digest_tables(tables, "hash64", 1, lambda: Session(settings), like=like)
     return [table.as_dict() for table in sorted(found, key=lambda table: table.table)]
 
 
@@ -84,7 +84,7 @@ def test_a_path_on_the_target_only_is_enough(
     assert (t["rows"], t["search_path"]) == (2, "public")
     assert "search_path" not in couchdb
     execute(source_cluster, "ALTER FUNCTION public.area(integer) SET search_path = public, pg_temp", database)
-    assert taken(source_cluster, database, digest.paths_of([couchdb, t])) == [couchdb, t]
+    assert taken(source_cluster, database, [couchdb, t]) == [couchdb, t]
 
 
 def test_only_a_table_with_such_an_index_gets_a_path(source_cluster: Cluster, database: str) -> None:

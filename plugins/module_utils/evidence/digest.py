@@ -7,8 +7,8 @@ Every column becomes text (or, for floats, the hex of its bytes), every text a h
 and the hashes of all rows one sum. A sum doesn't care in which order rows come, counts a duplicate twice, and can be
 taken in pieces: so a table needs no primary key, and a large one is read by several workers at once.
 
-Columns are taken in their order, but those of an inheritance child in the order of their names: pg_dump puts
-inherited columns first, so a parent's later column is elsewhere in a restored child.
+Columns are hashed in their order. Those of an inheritance child are hashed in the order of their names, because pg_dump
+puts inherited columns first: a column that the parent got later is in another place in a restored child.
 
 The hash of text depends on the bytes of the server's encoding and, for PostgreSQL's own hashes, on the byte order of
 its processor; both servers must agree in these. Session settings that change text are pinned in ``connection``.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ..common.errors import MigrationError
 from ..postgres.connection import Session
@@ -52,7 +52,9 @@ WITH RECURSIVE part(root, type) AS (
         UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range AS r WHERE r.rngtypid = t.oid
     ) AS inner_type(oid) ON inner_type.oid <> 0
 )
-SELECT a.attrelid::bigint AS table, a.attname AS name, a.atttypid::bigint AS type, s.proname AS send,
+SELECT a.attrelid::bigint AS table, a.attname AS name,
+       EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = a.attrelid) AS inherited,
+       a.atttypid::bigint AS type, s.proname AS send,
        pg_catalog.format_type(b.oid, NULL) AS base, b.oid < 16384 AND a.atttypid IN (
            SELECT root FROM part WHERE type IN (700, 701, 600, 601, 602, 603, 604, 628, 718)
        ) OR b.typtype = 'r' AND EXISTS (
@@ -63,8 +65,7 @@ JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_catalog.pg_proc AS s ON s.oid = b.typsend
 WHERE a.attrelid = ANY(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attrelid, CASE WHEN EXISTS (
-    SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = a.attrelid) THEN a.attname::text END COLLATE "C", a.attnum
+ORDER BY a.attrelid, a.attnum
 """
 
 
@@ -76,16 +77,20 @@ class TableDigest:
     rows: int
     digest: str
     search_path: str = ""
+    by_name: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """For evidence and results; the ``search_path`` only where the table can't be read under an empty one."""
-        found = {"table": self.table, "rows": self.rows, "digest": self.digest}
-        return dict(found, search_path=self.search_path) if self.search_path else found
+        """For evidence and results.
 
-
-def paths_of(digests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The search_path of each table that has one, from digests as ``as_dict`` returns them."""
-    return {row["table"]: row["search_path"] for row in digests if row.get("search_path")}
+        ``search_path``: only where the table can't be read under an empty one. ``by_name``: only for a table whose
+        columns were hashed in the order of their names.
+        """
+        found: dict[str, Any] = {"table": self.table, "rows": self.rows, "digest": self.digest}
+        if self.search_path:
+            found["search_path"] = self.search_path
+        if self.by_name:
+            found["by_name"] = True
+        return found
 
 
 @dataclass(frozen=True)
@@ -121,12 +126,13 @@ def digest_tables(
     open_session: Callable[[], Session],
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
     stop: threading.Event | None = None,
-    paths: Mapping[str, str] | None = None,
+    like: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[TableDigest]:
     """The digest of every table, in the order given.
 
-    ``paths`` (of ``paths_of``): the search_path with which the other side's digests were taken, because the text of
-    some types depends on it; None finds out which tables need one.
+    ``like``: digests (of ``as_dict``) that these are compared with, which must be taken in the same way: with the same
+    search_path, because the text of some types depends on it, and with the columns in the same order. None finds out
+    which tables need a search_path, and which are inheritance children.
 
     ``open_session`` makes each worker's session (in a snapshot, where one matters). ``on_progress`` is told the bytes
     of each piece that is done; ``stop`` ends the work early with MigrationError ``stopped``.
@@ -142,11 +148,15 @@ def digest_tables(
         on_progress(chunk.weight, chunk.table.key)
         return row.pop("count"), [int(part) for part in row.values()]
 
-    own = planning_path.find(tables, open_session) if paths is None else paths
+    own = planning_path.find(tables, open_session) if like is None else _paths_of(like)
     with open_session() as session:
         block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
         version = session.version
         columns = _columns(session, tables)
+    by_name = _by_name(like, tables, columns)
+    for table in tables:
+        if table.key in by_name:
+            columns.get(table.oid, []).sort(key=lambda column: str(column["name"]))
     chunks = [chunk for table in tables for chunk in _split(table, block_size, workers, version)]
     counts = {table.key: 0 for table in tables}
     sums: dict[str, list[int]] = {}
@@ -155,8 +165,25 @@ def digest_tables(
         counts[key] += count
         sums[key] = [a + b for a, b in zip(sums.get(key, [0] * len(parts)), parts)]
     return [
-        TableDigest(table.key, counts[table.key], _format(sums[table.key]), own.get(table.key, "")) for table in tables
+        TableDigest(
+            table.key, counts[table.key], _format(sums[table.key]), own.get(table.key, ""), table.key in by_name
+        )
+        for table in tables
     ]
+
+
+def _paths_of(digests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The search_path of each table that has one."""
+    return {row["table"]: row["search_path"] for row in digests if row.get("search_path")}
+
+
+def _by_name(
+    like: Sequence[Mapping[str, Any]] | None, tables: list[Table], columns: Mapping[int, list[dict[str, Any]]]
+) -> set[str]:
+    """The tables whose columns are hashed in the order of their names."""
+    if like is not None:
+        return {row["table"] for row in like if row.get("by_name")}
+    return {table.key for table in tables if any(column["inherited"] for column in columns.get(table.oid, []))}
 
 
 def _split(table: Table, block_size: int, workers: int, version: int) -> list[_Chunk]:

@@ -160,7 +160,7 @@ class Sections:
             lambda: Session(self._incoming),
             track.advance,
             self._stop,
-            digest.paths_of(self._evidence["tables"]),
+            self._evidence["tables"],
         )
         self._done("digests", [table.as_dict() for table in found])
 

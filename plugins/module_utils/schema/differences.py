@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any, Iterator
+from typing import Any
 
 from .printed import Entry, Printed
 
@@ -79,17 +79,16 @@ def _in_order(text: str) -> str:
     return "\n".join(sorted(_GRANTED_BY.findall(text)))
 
 
-def _first_lines(source: str, target: str) -> tuple[str, str]:
-    """The first line that only one of the texts has, of each."""
+def _first_lines(source: str, target: str) -> tuple[str | None, str | None]:
+    """The first line that only one of the texts has, of each; None when the other has them all."""
     ours, theirs = source.split("\n"), target.split("\n")
     return _first(ours, theirs), _first(theirs, ours)
 
 
-def _first(lines: list[str], others: list[str]) -> str:
-    only: Iterator[str] = (line for line in lines if line not in others)
-    return next(only, lines[0] if lines != others else "").strip()
+def _first(lines: list[str], others: list[str]) -> str | None:
+    return next((line.strip() for line in lines if line and line not in others), None)
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    text = "nothing" if value is None else value if isinstance(value, str) else repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."

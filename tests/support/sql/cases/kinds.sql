@@ -10,11 +10,11 @@ CREATE TABLE kinds.stored (
     listed boolean GENERATED ALWAYS AS (word IN ('x', 'y')) STORED,
     big text STORAGE EXTERNAL COMPRESSION pglz,
     few integer,
-    UNIQUE NULLS NOT DISTINCT (few, word),
-    CONSTRAINT later CHECK (few < 100) NOT VALID
+    UNIQUE NULLS NOT DISTINCT (few, word)
 ) WITH (fillfactor = 70, autovacuum_enabled = false);
 ALTER TABLE kinds.stored ALTER few SET STATISTICS 321, ALTER word SET (n_distinct = 5);
 INSERT INTO kinds.stored (word, big, few) VALUES ('x', repeat('b', 3000), 1), (NULL, NULL, NULL);
+ALTER TABLE kinds.stored ADD CONSTRAINT later CHECK (few < 100) NOT VALID;
 CREATE INDEX stored_words ON kinds.stored (lower(word) COLLATE "C" text_pattern_ops) INCLUDE (few) WITH (fillfactor = 80);
 ALTER INDEX kinds.stored_words ALTER COLUMN 1 SET STATISTICS 77;
 ALTER TABLE kinds.stored CLUSTER ON stored_pkey, REPLICA IDENTITY FULL;
