@@ -37,7 +37,7 @@ _HEADER = re.compile(
     r"-- Name: (?P<name>.*); Type: (?P<type>[A-Z ]+); Schema: (?P<schema>.*?); Owner: .*?(?:; Tablespace: (?P<tablespace>.*))?"
 )
 _RULE = "--"
-_METHOD = "-- Access method: "
+_METHOD, _TABLESPACE = "-- Access method: ", "-- Tablespace: "
 _ACCESS_METHOD = re.compile(r"SET default_table_access_method = (.*);")
 # The key of \restrict is random: pg_dump prints another one each time.
 _AROUND = re.compile(
@@ -109,7 +109,7 @@ def _properties(header: re.Match[str], access_method: str) -> list[str]:
     if header["type"] in ("TABLE", "MATERIALIZED VIEW"):
         found.append(f"{_METHOD}{access_method}")
     if header["tablespace"]:
-        found.append(f"-- Tablespace: {header['tablespace']}")
+        found.append(f"{_TABLESPACE}{header['tablespace']}")
     return found
 
 
@@ -118,9 +118,10 @@ def _text(body: list[str]) -> str:
     if any(line.startswith("PARTITION BY ") for line in body):
         # pg_dump leaves the setting as it was for the table before: a partitioned table has no storage.
         body = [line for line in body if not line.startswith(_METHOD)]
-    first, last = 0, len(body)
+    properties = [line for line in body[:2] if line.startswith((_METHOD, _TABLESPACE))]
+    first, last = len(properties), len(body)
     while first < last and body[first] in ("", _RULE):
         first += 1
     while last > first and _AROUND.fullmatch(body[last - 1]):
         last -= 1
-    return "\n".join(body[first:last])
+    return "\n".join([*properties, *body[first:last]])

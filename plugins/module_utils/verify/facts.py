@@ -13,7 +13,6 @@ from ..postgres.role_mapping import Moves, moved, moved_database
 from ..schema.differences import difference
 
 Difference = Mapping[str, Any]
-NARROW_PUBLIC_SINCE = 150000
 _EXACT = ("owner", "connection_limit", "comment", "encoding", "lc_collate", "lc_ctype", "locale_provider")
 
 
@@ -44,8 +43,6 @@ def _of_object(
         ours, theirs = source.get(name), found.get(name)
         if name == "grants":
             ours, theirs = (comparable_grants(texts or (), versions) for texts in (ours, theirs))
-            if (kind, identity) == ("schema", "public"):
-                ours = _narrow(ours, theirs, versions)
         elif isinstance(ours, list) and isinstance(theirs, list):
             # The order of columns is no loss: pg_dump puts inherited columns first.
             ours, theirs = sorted(ours), sorted(theirs)
@@ -57,16 +54,6 @@ def _of_object(
 
 def _without(some: Any, others: Any) -> Any:
     return [one for one in some if one not in others] if isinstance(some, list) and isinstance(others, list) else some
-
-
-def _narrow(ours: list[str], theirs: list[str], versions: tuple[int, int]) -> list[str]:
-    """Without the right to create that every role had in public before PostgreSQL 15, where only that is missing.
-
-    pg_dump before 15 doesn't dump it. Preflight tells whether couch2pg needs it.
-    """
-    if versions[0] < NARROW_PUBLIC_SINCE <= versions[1] and "PUBLIC CREATE" not in theirs:
-        return [text for text in ours if text != "PUBLIC CREATE"]
-    return ours
 
 
 def expected_properties(evidence: Mapping[str, Any], restored: Mapping[str, Any]) -> dict[str, Any]:
