@@ -59,6 +59,14 @@ options:
     description: Compression of the archive.
     type: str
     default: auto
+  encoding:
+    description:
+      - V(UTF8) lets a database in SQL_ASCII become a UTF8 database on the target. The source's side then reads every row, to check
+        that all texts are valid UTF-8. Databases with another encoding keep it.
+      - V(keep) refuses a database in SQL_ASCII.
+    type: str
+    default: keep
+    choices: [keep, UTF8]
   digest_method:
     description: Method of the row digests.
     type: str
@@ -146,6 +154,7 @@ OPTIONS: dict[str, Any] = {
     "incoming": {"type": "str", "default": ""},
     "format": {"type": "str", "default": "directory", "choices": list(FORMATS)},
     "compression": {"type": "str", "default": "auto"},
+    "encoding": {"type": "str", "default": "keep", "choices": ["keep", "UTF8"]},
     "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
     "replace_existing": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},

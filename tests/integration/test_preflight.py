@@ -394,6 +394,7 @@ def test_sql_ascii_is_refused(source_cluster: Cluster, place: dict[str, Any], da
         found = look(place, source_cluster, database_name)
         assert "encoding" in failures(found)
         assert "has the encoding SQL_ASCII" in finding(found, "encoding")["message"]
+        assert "Set couch2pg_encoding to UTF8" in finding(found, "encoding")["message"]
     finally:
         seed.drop_database(source_cluster, database_name)
 
@@ -426,10 +427,11 @@ def test_locale_and_extensions_of_the_source_are_missing(
 
 
 def test_a_name_is_too_long(target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]) -> None:
-    name = "n" * 50
+    name = "n" * 55
     found = look_at_target(place, target_cluster, name, facts)
     assert failures(found) == ["names"]
-    assert "PostgreSQL allows at most 63. Choose a shorter name." in finding(found, "names")["message"]
+    assert "Set couch2pg_incoming to a shorter name." in finding(found, "names")["message"]
+    assert failures(look_at_target(place, target_cluster, name, facts, incoming="shorter")) == []
 
 
 def test_matviews_that_couch2pg_can_not_refresh(

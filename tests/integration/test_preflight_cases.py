@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import psycopg2
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import public_schema
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import collations, public_schema
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import seed
 from support.clusters import Cluster
 from support.migration import column, execute
+from support.modules import login, run_module
 from support.preflight import failures, finding, look, look_at_target, schema_of
 
 CASES = Path(__file__).parents[1] / "support" / "sql" / "cases"
@@ -93,3 +95,85 @@ def test_couch2pg_may_create_in_public_after_14(
     finally:
         seed.drop_database(thirteen_cluster, database_name)
         seed.drop_database(target_cluster, database_name)
+
+
+def test_an_icu_database_whose_c_library_names_are_missing(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """As CREATE DATABASE x LOCALE_PROVIDER icu ICU_LOCALE 'fr' LC_COLLATE 'xx_XX.UTF-8' makes it, on a host that has xx_XX."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    facts = look(place, source_cluster, name)["facts"]
+    facts["database"].update(locale_provider="i", locale="fr", lc_collate="xx_XX.UTF-8", lc_ctype="xx_XX.UTF-8")
+    seed.create_role(target_cluster, seed.OWNER)
+    found = look_at_target(place, target_cluster, name, facts)
+    assert finding(found, "locale")["message"] == (
+        "The C library on the target's host doesn't have the locale 'xx_XX.UTF-8' of the source. Install it there (Debian: add "
+        "it to /etc/locale.gen, run locale-gen), restart PostgreSQL, then run again."
+    )
+
+
+def test_a_locale_of_another_encoding_is_not_missing(target_cluster: Cluster) -> None:
+    """PostgreSQL refuses its collation in a UTF8 database, which says nothing about whether the C library has it."""
+    with Session(settings(target_cluster, "postgres")) as session:
+        listed = session.rows(
+            "SELECT collcollate AS name FROM pg_collation WHERE collprovider = 'c' AND collcollate NOT IN ('C', 'POSIX') LIMIT 1"
+        )
+        for locale in ["C", *(row["name"] for row in listed)]:
+            collations.check_libc(session, locale)
+        with pytest.raises(MigrationError, match="doesn't have the locale 'xx_XX'"):
+            collations.check_libc(session, "xx_XX")
+
+
+@pytest.fixture
+def ascii_database(source_cluster: Cluster, database_name: str) -> Iterator[str]:
+    execute(source_cluster, f"CREATE DATABASE {database_name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    connection = source_cluster.connect(database_name, client_encoding="UTF8")
+    with connection.cursor() as cursor:
+        cursor.execute((CASES / "sql-ascii.sql").read_text(encoding="utf-8"))
+    connection.close()
+    yield database_name
+    seed.drop_database(source_cluster, database_name)
+
+
+def test_a_database_in_sql_ascii_becomes_utf8(
+    source_cluster: Cluster, target_cluster: Cluster, ascii_database: str, place: dict[str, Any]
+) -> None:
+    found = look(place, source_cluster, ascii_database, encoding="UTF8")
+    assert failures(found) == []
+    assert "all 3 rows are valid UTF-8" in finding(found, "encoding")["message"]
+    schema = schema_of(place, source_cluster, ascii_database)
+    assert failures(look_at_target(place, target_cluster, ascii_database, found["facts"], schema=schema)) == []
+    dumped = run_module("pg_dump", {**login(source_cluster, ascii_database), **place})
+    incoming = f"{ascii_database}_incoming"
+    options = {**login(target_cluster, ascii_database), **place, "archive": dumped["archive"], "incoming": incoming}
+    del options["staging_dir"]
+    try:
+        restored = run_module("pg_restore", options)
+        digests = [
+            {row["table"]: (row["rows"], row["digest"]) for row in each["tables"]} for each in (dumped, restored)
+        ]
+        assert digests[0] == digests[1]
+        assert column(target_cluster, "SELECT v FROM names ORDER BY 1", incoming) == ["Achieng' Ōtieno", "Njeri"]
+        assert column(target_cluster, "SHOW server_encoding", incoming) == ["UTF8"]
+    finally:
+        seed.drop_database(target_cluster, incoming)
+
+
+def test_the_first_row_that_is_not_utf8_is_named(
+    source_cluster: Cluster, ascii_database: str, place: dict[str, Any]
+) -> None:
+    execute(source_cluster, r"INSERT INTO names VALUES ('plain'), (E'Andr\xe9')", ascii_database)
+    refused = look(place, source_cluster, ascii_database, encoding="UTF8")
+    assert failures(refused) == ["encoding"]
+    message = finding(refused, "encoding")["message"]
+    assert message.startswith("A row of public.names holds bytes that are not UTF-8 (0xe9).")
+    # The statement that it prints finds the row.
+    query = message[message.index("(SELECT") + 1 : message.index("), then run again")]
+    connection = source_cluster.connect(ascii_database, client_encoding="LATIN1")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            assert cursor.fetchall() == [("André",)]
+    finally:
+        connection.close()

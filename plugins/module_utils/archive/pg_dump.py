@@ -52,6 +52,7 @@ def build(
         f"--dbname={conninfo}",
         "--no-password",
         "--quote-all-identifiers",
+        "--encoding=UTF8",
         # A subscription's slot belongs to this server, and its connection string contains a password.
         "--no-subscriptions",
         "--verbose",
@@ -76,6 +77,7 @@ def schema_only(program: Program, archive: Path, conninfo: str) -> list[str]:
         f"--dbname={conninfo}",
         "--no-password",
         "--quote-all-identifiers",
+        "--encoding=UTF8",
         "--no-subscriptions",
         f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}",
         f"--file={archive}",

@@ -18,7 +18,7 @@ from ..common.errors import MigrationError
 from ..host.files import make_private_folder, read_json, write_json
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import database_size, end_sessions, find_database, find_database_by_oid, other_sessions
-from ..postgres.identifiers import check_length, quote
+from ..postgres.identifiers import quote, with_suffix
 
 DROPPED = "dropped.json"
 
@@ -108,7 +108,7 @@ def _last_name(database: str, name: str, clock: Callable[[], float]) -> str:
     """The temporary name for the drop; that of an earlier attempt is kept."""
     if name != database:
         return name
-    return check_length(f"{database}_dropping_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
+    return with_suffix(database, f"_dropping_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
 
 
 def _reopen(session: Session, oid: int, database: str) -> None:

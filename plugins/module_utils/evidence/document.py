@@ -113,6 +113,9 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
     properties = find_database(session, database)
     if properties is None:
         raise AssertionError(f"connected to {database!r}, which pg_database doesn't list")
+    if properties["encoding"] == "SQL_ASCII":
+        # pg_dump writes UTF-8, after preflight has checked that the rows are.
+        properties["encoding"] = "UTF8"
     objects = read_objects(session)
     sequences = sequence_values(session)
     return {

@@ -16,6 +16,8 @@ from .relations import USER_SCHEMAS
 
 # These sort by code point, independently of the library's version.
 PLAIN = ("C", "POSIX", "C.UTF-8", "C.utf8")
+# What the server answers for a locale that it doesn't have, and for a library that it was built without.
+_INVALID_VALUE, _NOT_SUPPORTED = "22023", "0A000"
 DATABASE_VERSION_SINCE, LIBC_VERSION_SINCE = 150000, 130000
 
 # Collations of columns other than the database's default.
@@ -85,11 +87,12 @@ def _library() -> str | None:
 
 
 def version_here(session: Session, provider: str, locale: str) -> str | None:
-    """The version of a collation on the session's server, determined in a transaction that is rolled back.
+    """The version of a collation on the session's server, which loads it in a transaction that is rolled back.
 
-    Returns None when it has no version or the role lacks the right to create a collation.
-    Raises MigrationError ``locale_missing`` when the server doesn't have the locale.
+    Raises MigrationError ``locale_missing``. None where there is no version, or the server doesn't let us try.
     """
+    if provider != "i":
+        check_libc(session, locale)
     kind = "icu" if provider == "i" else "libc"
     session.execute("BEGIN")
     try:
@@ -97,18 +100,38 @@ def version_here(session: Session, provider: str, locale: str) -> str | None:
         found = session.value("SELECT collversion FROM pg_catalog.pg_collation WHERE collname = 'couch2pg_tried'")
         return None if found is None else str(found)
     except MigrationError as error:
-        # Without the right to create a collation the locale may still exist; CREATE DATABASE will show.
-        if error.details.get("sqlstate") == "42501":
-            return None
-        if provider == "i":
+        if provider == "i" and error.details.get("sqlstate") == _NOT_SUPPORTED:
             raise MigrationError(
-                f"The target's server lacks the source's ICU locale {locale!r}, or was built without ICU. "
-                "Install PostgreSQL packages with ICU support.",
+                f"The target's server was built without ICU, which the locale {locale!r} of the source needs. "
+                "Use PostgreSQL packages that have ICU.",
                 "locale_missing",
             ) from error
+        if provider == "i" and error.details.get("sqlstate") == _INVALID_VALUE:
+            raise MigrationError(
+                f"The target's ICU library doesn't know the locale {locale!r} of the source. "
+                "Install a version of ICU on the target that knows it.",
+                "locale_missing",
+            ) from error
+        # No right to create, or a locale for another encoding than this database's: CREATE DATABASE will tell.
+        if error.code != "sql":
+            raise
+        return None
+    finally:
+        session.execute("ROLLBACK")
+
+
+def check_libc(session: Session, locale: str) -> None:
+    """Raise MigrationError ``locale_missing`` when the C library of the session's server doesn't have ``locale``."""
+    session.execute("BEGIN")
+    try:
+        # Any role may set it, and no encoding matters.
+        session.execute("SELECT pg_catalog.set_config('lc_time', %s, true)", [locale])
+    except MigrationError as error:
+        if error.details.get("sqlstate") != _INVALID_VALUE:
+            raise
         raise MigrationError(
-            f"The target's server lacks the source's locale {locale!r}. Install it on that host "
-            "(Debian: dpkg-reconfigure locales), then restart PostgreSQL.",
+            f"The C library on the target's host doesn't have the locale {locale!r} of the source. Install it there (Debian: "
+            "add it to /etc/locale.gen, run locale-gen), restart PostgreSQL, then run again.",
             "locale_missing",
         ) from error
     finally:

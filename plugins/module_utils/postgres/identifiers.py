@@ -28,12 +28,18 @@ def literal(text: str) -> str:
     return f"'{escaped}'"
 
 
-def check_length(name: str) -> str:
+def with_suffix(name: str, suffix: str) -> str:
+    """``name`` and ``suffix``; the end of ``name`` is cut where both are longer than PostgreSQL allows."""
+    room = MAXIMUM_BYTES - len(suffix.encode())
+    return name.encode()[:room].decode(errors="ignore") + suffix
+
+
+def check_length(name: str, remedy: str = "Choose a shorter name.") -> str:
     """Return ``name`` unchanged. Raises MigrationError ``name_too_long`` when PostgreSQL would truncate it."""
     size = len(name.encode())
     if size > MAXIMUM_BYTES:
         raise MigrationError(
-            f"The name {name!r} has {size} bytes, but PostgreSQL allows at most {MAXIMUM_BYTES}. Choose a shorter name.",
+            f"The name {name!r} has {size} bytes, but PostgreSQL allows at most {MAXIMUM_BYTES}. {remedy}",
             "name_too_long",
             name=name,
         )

@@ -142,10 +142,12 @@ def check_may_create(session: Session, names: list[str], policy: str) -> None:
     """Raise MigrationError ``role_missing`` when ``policy`` is ``fail``, or the session's role may not create roles."""
     may = session.value("SELECT rolcreaterole OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
     if policy == "fail" or not may:
-        why = "missing_roles is 'fail'" if policy == "fail" else f"{session.settings.user!r} may not create it"
+        why = "couch2pg_missing_roles is 'fail'" if policy == "fail" else f"{session.settings.user!r} may not create it"
         shown = ", ".join(repr(name) for name in names)
+        create = "; ".join(f"CREATE ROLE {quote(name)}" for name in names)
+        other = "set couch2pg_missing_roles to create" if policy == "fail" else "set couch2pg_login_user to a superuser"
         raise MigrationError(
-            f"The target lacks the role {shown}, and {why}. Create it there (CREATE ROLE ...), or set login_user to 'postgres'.",
+            f"The target lacks the role {shown}, and {why}. Create it there ({create}), or {other}.",
             "role_missing",
             roles=names,
         )

@@ -77,14 +77,17 @@ class Differences:
                 f"{wanted['encoding']}. Drop the target's empty database, or create it with the source's encoding.",
                 "encoding",
             )
-        if wanted["locale_provider"] != "c":
-            if wanted["locale_provider"] == "i":
-                collations.version_here(self.session, "i", wanted["locale"])
-            self.findings.ok("locale", f"{wanted['locale']} of provider {wanted['locale_provider']!r}")
-            return
+        # The database names locales of the C library whatever its provider is.
         for locale in sorted({wanted["lc_collate"], wanted["lc_ctype"]} - {"C", "POSIX"}):
-            collations.version_here(self.session, "c", locale)
-        self.findings.ok("locale", f"{wanted['encoding']}, {wanted['lc_collate']} is there")
+            collations.check_libc(self.session, locale)
+        if wanted["locale_provider"] == "i":
+            collations.version_here(self.session, "i", wanted["locale"])
+        provided = (
+            ""
+            if wanted["locale_provider"] == "c"
+            else f", {wanted['locale']} of provider {wanted['locale_provider']!r}"
+        )
+        self.findings.ok("locale", f"{wanted['encoding']}, {wanted['lc_collate']}{provided} is available")
 
     def _collation(self) -> None:
         """Whether text sorts the same, which depends on the version of glibc or ICU."""
@@ -164,8 +167,7 @@ class Differences:
             elif found["versions"][here] and not self.facts["server"]["superuser"]:
                 codes.append("extension_rights")
                 problems.append(
-                    f"Only a superuser can make the extension {name}. Use 'postgres' (login_user), or have it made in "
-                    "template1 of the target."
+                    f"Only a superuser can create the extension {name}. Set couch2pg_login_user to a superuser of the target."
                 )
             else:
                 fine.append(f"{name} {version}" + (f" becomes {here}" if here != version else ""))

@@ -25,7 +25,7 @@ from ..postgres.objects import read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
 from ..postgres.schema import read_schema
 from . import contents as preflight_contents
-from . import disk_plan
+from . import disk_plan, utf8
 
 OLDEST = 10
 # Bytes of tables per second for dump, restore and verification together: measured with two cores and a fast disk, and a third of it.
@@ -136,14 +136,23 @@ class _Source:
         properties["bytes"] = database_size(self.session, name)
         self.facts["database"] = properties
         self.facts["extensions"] = extension_versions.installed_versions(self.session)
-        if properties["encoding"] == "SQL_ASCII":
-            self.findings.failure(
-                "encoding",
-                f"The source's database {name!r} has the encoding SQL_ASCII, so the meaning of its bytes is unknown and "
-                "digests can't be compared. Convert it into a UTF8 database first.",
-            )
-        else:
+        if properties["encoding"] != "SQL_ASCII":
             self.findings.ok("encoding", f"{properties['encoding']}, {properties['lc_collate']}")
+
+    def _sql_ascii(self, tables: Tables) -> None:
+        """A database without an encoding becomes a UTF8 database, when the operator wants it and every row allows it."""
+        if self.options["encoding"] != "UTF8":
+            raise MigrationError(
+                f"The source's database {self.session.settings.database!r} has the encoding SQL_ASCII, which accepts any "
+                "bytes. Set couch2pg_encoding to UTF8: preflight then checks that all rows are valid UTF-8, and the target's "
+                "database becomes UTF8.",
+                "encoding",
+            )
+        rows = utf8.check_rows(self.session.settings, tables.kept)
+        self.facts["database"]["encoding"] = "UTF8"
+        self.findings.warning(
+            "encoding", f"The target's database becomes UTF8 instead of SQL_ASCII: all {rows} rows are valid UTF-8."
+        )
 
     def _tables(self, tables: Tables) -> None:
         find = self.findings
@@ -153,6 +162,8 @@ class _Source:
         if tables.left_out:
             names = ", ".join(f"{entry['table']} ({entry['reason']})" for entry in tables.left_out[:5])
             find.warning("left out", f"Not copied: {names}", tables=tables.left_out)
+        if self.facts.get("database", {}).get("encoding") == "SQL_ASCII":
+            find.attempt("encoding", lambda: self._sql_ascii(tables))
         find.attempt("disk", lambda: self._disk(tables))
 
         if self.schema:

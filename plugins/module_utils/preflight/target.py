@@ -131,9 +131,7 @@ class _Target:
             self.findings.ok("server version", f"PostgreSQL {facts['version']}")
 
     def _names(self) -> None:
-        name = self.settings.database
-        for each in (self.options["incoming"], f"{name}_replaced_20000101T000000"):
-            check_length(each)
+        check_length(self.options["incoming"], "Set couch2pg_incoming to a shorter name.")
         self.findings.ok("names", "all names fit into 63 bytes")
 
     def _real(self) -> None:

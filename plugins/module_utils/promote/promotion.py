@@ -15,7 +15,7 @@ from ..host.files import write_json
 from ..jobs import job
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database, is_empty, other_sessions
-from ..postgres.identifiers import check_length, quote
+from ..postgres.identifiers import quote, with_suffix
 from ..record.promoted import PROMOTED
 
 
@@ -77,7 +77,7 @@ def promote(
         check_nobody_connected(session, [incoming] + ([name] if existing else []))
         session.execute("BEGIN")
         if existing:
-            kept_as = check_length(f"{name}_replaced_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
+            kept_as = with_suffix(name, f"_replaced_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
             rename(session, name, kept_as)
         rename(session, incoming, name)
         identity = server_identity(session)

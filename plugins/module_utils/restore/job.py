@@ -43,7 +43,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
     Returns ``{identity, manifest_sha256}``; the latter is None when the archive doesn't exist yet (check mode).
     """
     program = programs.find("pg_restore", options["bin_dir"])
-    check_length(options["incoming"])
+    check_length(options["incoming"], "Set couch2pg_incoming to a shorter name.")
     function_paths.check(options["function_search_path"])
     with Session(settings.maintenance) as session:
         check_no_pooler(session)

@@ -13,7 +13,7 @@ from ..common.errors import MigrationError
 from ..host.files import read_json, write_json
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database, find_database_by_oid
-from ..postgres.identifiers import check_length
+from ..postgres.identifiers import with_suffix
 from ..promote.promotion import check_nobody_connected, rename
 from ..record.promoted import PROMOTED
 from ..record.rolled_back import REVERSED
@@ -53,7 +53,7 @@ def reverse(
 ) -> dict[str, Any]:
     """Rename both databases in one transaction; returns the stored rollback."""
     name = planned["name"]
-    kept_as = check_length(f"{name}_rolled_back_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
+    kept_as = with_suffix(name, f"_rolled_back_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
     with Session(settings.maintenance) as session:
         check_nobody_connected(session, [name] + ([planned["restored"]] if planned["restored"] else []))
         session.execute("BEGIN")
