@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The option that says where and how couch2pg is deployed on the managed host."""
+"""The option that describes how couch2pg is deployed on the managed host."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   deployment:
-    description: Where and how couch2pg is deployed on the managed host.
+    description: How couch2pg is deployed on the managed host.
     type: dict
     default: {}
     suboptions:
       kind:
         description:
-          - Who starts couch2pg, and so where its settings are.
+          - What starts couch2pg, and so contains its settings.
           - V(auto) looks for a systemd unit named C(couch2pg) or C(cht-couch2pg), then for a container of an image with C(couch2pg)
             in its name. Without either it is V(none).
         type: str
@@ -31,27 +31,27 @@ options:
         description: The file with the settings that a shell reads before it starts couch2pg. Required for V(env_file).
         type: path
       project_dir:
-        description: Folder of the Compose project. Required for V(compose), unless O(deployment.container) is only to be read.
+        description: Folder of the Compose project. Required for V(compose), unless a module only reads O(deployment.container).
         type: path
       service:
         description: The service in the Compose project, C(cht-couch2pg) or the one whose image has C(couch2pg) in its name by default.
         type: str
       compose_files:
-        description: The compose files, where they aren't those that Compose takes by itself.
+        description: The compose files, when Compose doesn't find them by their names.
         type: list
         elements: str
       env_files:
-        description: The files that Compose is given by C(--env-file), where it isn't the project's C(.env).
+        description: The files for Compose's option C(--env-file), when it isn't the project's C(.env).
         type: list
         elements: str
       container:
-        description: couch2pg's container, where it isn't the service's only one.
+        description: couch2pg's container, when the service has several.
         type: str
       app_dir:
-        description: Folder with couch2pg's C(node_modules), where the unit doesn't show it.
+        description: Folder with couch2pg's C(node_modules), when the unit doesn't show it.
         type: path
       node:
-        description: The Node.js program that runs couch2pg, where neither the unit nor the image shows it.
+        description: The Node.js program that runs couch2pg, when neither the unit nor the image shows it.
         type: path
       start_command:
         description: The operator's own command that starts couch2pg, for V(env_file); it must return within a minute.
@@ -66,7 +66,7 @@ options:
         type: list
         elements: str
       log:
-        description: Where couch2pg's log is, where it is neither the unit's journal nor what its container wrote.
+        description: couch2pg's log, when it is neither the unit's journal nor the output of its container.
         type: dict
         suboptions:
           kind:
@@ -91,11 +91,11 @@ options:
             type: str
             default: cht-couch2pg
           compose_files:
-            description: Its compose files, for V(compose), where they aren't those that Compose takes by itself.
+            description: Its compose files, for V(compose), when Compose doesn't find them by their names.
             type: list
             elements: str
           env_files:
-            description: The files that Compose is given by C(--env-file), for V(compose), where it isn't the project's C(.env).
+            description: The files for Compose's option C(--env-file), for V(compose), when it isn't the project's C(.env).
             type: list
             elements: str
           path:

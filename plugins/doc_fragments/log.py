@@ -12,7 +12,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   log:
-    description: Where the log is, on the managed host.
+    description: The log on the managed host.
     type: dict
     required: true
     suboptions:
@@ -38,17 +38,17 @@ options:
         type: str
         default: cht-couch2pg
       compose_files:
-        description: Its compose files, for V(compose), where they aren't those that Compose takes by itself.
+        description: Its compose files, for V(compose), when Compose doesn't find them by their names.
         type: list
         elements: str
       env_files:
-        description: The files that Compose is given by C(--env-file), for V(compose), where it isn't the project's C(.env).
+        description: The files for Compose's option C(--env-file), for V(compose), when it isn't the project's C(.env).
         type: list
         elements: str
       path:
         description: The file. Required for V(file).
         type: path
   since:
-    description: A position of the same log, from M(cht.couch2pg.couch2pg_log_info); only what was logged after that is read.
+    description: A position of the same log, from M(cht.couch2pg.couch2pg_log_info). Only later lines are read.
     type: dict
 """

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The option that says where couch2pg will find PostgreSQL."""
+"""The option with the address of PostgreSQL for couch2pg."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   postgres:
-    description: Where couch2pg will find PostgreSQL; what isn't given stays as it was on the source.
+    description: PostgreSQL as couch2pg will reach it. Values that are not set stay as on the source.
     type: dict
     default: {}
     suboptions:
       host:
-        description: Its address as couch2pg will use it.
+        description: Address of the server.
         type: str
       port:
-        description: Its port. The Docker image's entrypoint takes no other than 5432.
+        description: Its port. The Docker image's entrypoint allows only 5432.
         type: int
       database:
         description: Name of the database.
@@ -29,9 +29,9 @@ options:
         description: couch2pg's role.
         type: str
       password:
-        description: The role's password, as it is; it is percent-encoded where it must be.
+        description: The role's password, not percent-encoded.
         type: str
       query:
-        description: What follows the URL's question mark, such as V(ssl=true).
+        description: The query string of the URL, such as V(ssl=true).
         type: str
 """

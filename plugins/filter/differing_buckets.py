@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The buckets in which two databases hold different documents."""
+"""The buckets in which the documents of two databases differ."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.handover import docum
 
 DOCUMENTATION = r"""
 name: differing_buckets
-short_description: Find the buckets in which two databases hold different documents
+short_description: Find the buckets in which the documents of two databases differ
 version_added: 0.1.0
 author: cht.couch2pg maintainers (@medic)
 description:
-  - Compares the digests that M(cht.couch2pg.document_digest) made of source and target.
+  - Compares the digests of source and target from M(cht.couch2pg.document_digest).
 positional: target
 options:
   _input:
-    description: What the module returned as C(packed) for the source.
+    description: RV(cht.couch2pg.document_digest#module:packed) of the source.
     type: dict
     required: true
   target:
-    description: What the module returned as C(packed) for the target.
+    description: RV(cht.couch2pg.document_digest#module:packed) of the target.
     type: dict
     required: true
 """
@@ -38,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The numbers of the differing buckets by table; empty when both hold the same documents.
+  description: The numbers of the differing buckets by table; empty when both have the same documents.
   type: dict
   sample: {couchdb: [17, 2048]}
 """
@@ -52,7 +52,7 @@ def differing_buckets(source: dict[str, Any], target: dict[str, Any]) -> dict[st
         raise AnsibleFilterError(error.message) from error
     except (KeyError, TypeError, AttributeError) as error:
         raise AnsibleFilterError(
-            "differing_buckets needs what document_digest returned as packed, on both sides."
+            "differing_buckets needs the value packed of document_digest, of both sides."
         ) from error
 
 

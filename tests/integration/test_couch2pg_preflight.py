@@ -230,7 +230,7 @@ TAKE_CREATE = """
     ("statement", "name", "words"),
     [
         ("SELECT", "couch2pg rights", ""),
-        (TAKE_CREATE, "couch2pg rights", "GRANT USAGE, CREATE ON SCHEMA public TO couch2pg"),
+        (TAKE_CREATE, "couch2pg rights", "GRANT USAGE, CREATE ON SCHEMA public TO \"couch2pg\""),
         ("ALTER MATERIALIZED VIEW form_metadata OWNER TO postgres", "couch2pg rights", "public.form_metadata (of postgres)"),
         ("UPDATE couchdb_progress SET source = 'elsewhere/' || source", "couch2pg checkpoints", "would download everything again"),
     ],

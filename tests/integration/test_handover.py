@@ -177,7 +177,7 @@ def test_it_is_rehearsed_without_it(moving: Migration) -> None:
     assert record["phases"]["rehearse"]["result"]["outcome"] == "done"
     findings = record["phases"]["preflight"]["result"]
     assert "couch2pg sync" in {entry["name"] for entry in findings["source"]}
-    assert "couch2pg place" in {entry["name"] for entry in findings["target"]}
+    assert "couch2pg checkpoints" in {entry["name"] for entry in findings["target"]}
     assert not Path(moving.host_variables["target"]["couch2pg_app"]["env_file"]).exists()
     assert moving.database not in moving.databases()
     moving.succeed()

@@ -224,7 +224,7 @@ def test_what_is_lost_fails_and_is_named(sides: Sides) -> None:
         ("medic-3é", "lost"),
         ("medic-sentinel-7é", "lost"),
     ]
-    with pytest.raises(MigrationError, match="too many for changes that came meanwhile"):
+    with pytest.raises(MigrationError, match="too many for recent changes"):
         sides.take("target", only=only, most=1)
     # What seems to be lost and comes at that moment is not.
     sides.execute("DELETE FROM couchdb_medic_logs WHERE ctid IN (SELECT max(ctid) FROM couchdb_medic_logs)")

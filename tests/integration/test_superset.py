@@ -119,7 +119,7 @@ def test_nothing_is_changed_with_a_wrong_password(sides: Sides) -> None:
     for changed, said in (
         ({"passwords": {READER: "wrong"}}, "Superset can't use the target (127.0.0.1:"),
         ({"source_passwords": {READER: "wrong"}}, "Superset can't use the source, to which it would go back"),
-        ({"passwords": {}}, "whose password on the target isn't known: set it in couch2pg_dashboard_passwords."),
+        ({"passwords": {}}, "whose password on the target isn't known. Set it in couch2pg_dashboard_passwords."),
         ({"password": "wrong-one"}, "answers 401 to POST /api/v1/security/login"),
         ({"source": {"names": ["elsewhere"], "database": sides.name}}, "leads to the source's database"),
     ):

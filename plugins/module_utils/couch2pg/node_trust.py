@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Does the Node.js that couch2pg runs on trust CouchDB's certificate? It brings its own list, and an old one an old list.
+"""Whether couch2pg's Node.js trusts CouchDB's certificate.
 
-Only Node.js itself knows: it is asked to begin a TLS connection.
+Node.js has its own list of authorities, and an old Node.js an old list. So Node.js itself opens a TLS connection to find out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..common.errors import MigrationError
 from ..couchdb.url import CouchdbUrl
 from ..host.programs import ask
 
-# Without a proxy and with the names in the argument: nothing secret is sent.
+# The URL in the argument has no credentials, and nothing is sent over the connection.
 _SCRIPT = (
     "const url = require('url').parse(process.argv[1]);"
     "const host = url.hostname.replace(/^\\[|\\]$/g, '');"
@@ -28,10 +28,10 @@ VARIABLES = ("NODE_EXTRA_CA_CERTS", "NODE_TLS_REJECT_UNAUTHORIZED", "SSL_CERT_FI
 
 
 def check(node: Sequence[str], url: CouchdbUrl, variables: Mapping[str, str]) -> None:
-    """See that couch2pg could begin a TLS connection; nothing to see where the URL is plain HTTP.
+    """Check that couch2pg can open a TLS connection to ``url``; does nothing for plain HTTP.
 
-    node: the command that runs couch2pg's Node.js. variables: couch2pg's own.
-    Raises MigrationError ``node_trust``, or ``node_missing`` when it can't be run.
+    node: the command that runs couch2pg's Node.js. variables: couch2pg's settings.
+    Raises MigrationError ``node_trust``, or ``node_missing`` when Node.js can't be run.
     """
     if url.scheme != "https":
         return
@@ -53,7 +53,7 @@ def check(node: Sequence[str], url: CouchdbUrl, variables: Mapping[str, str]) ->
 
 def _not_run(node: Sequence[str], reason: str) -> MigrationError:
     return MigrationError(
-        f"{' '.join(node)} can't be run to see whether it trusts CouchDB: {reason or 'it said nothing'}. Install the Node.js "
-        "that couch2pg runs on (8, 10 or 12), or say where it is.",
+        f"{' '.join(node)} can't be run to check whether it trusts CouchDB: {reason or 'no output'}. Install the Node.js "
+        "that couch2pg runs on (8, 10 or 12), or set node in couch2pg_app.",
         "node_missing",
     )

@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""couch2pg's settings as one model, whatever deployment they come from or go to.
+"""couch2pg's settings, as one model for every kind of deployment.
 
-A Node.js deployment names PostgreSQL by ``POSTGRESQL_URL``. The Docker image's entrypoint makes that URL of four variables,
-always with port 5432, and puts the password into it as it stands: one with special characters must be percent-encoded there.
+A Node.js deployment names PostgreSQL by ``POSTGRESQL_URL``. The Docker image's entrypoint builds that URL from four variables, always
+with port 5432, and inserts the password unchanged: special characters must be percent-encoded in the variable.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ EFFECTIVE = "couch2pg_target.json"
 URL, ENTRYPOINT = "url", "entrypoint"
 STYLES = (URL, ENTRYPOINT)
 DEFAULT_PORT = 5432
-# couch2pg's own default, in minutes.
+# couch2pg's default, in minutes.
 SLEEP_MINUTES = 60.0
-# In the order of the entrypoint's URL.
+# In the order of the URL that the entrypoint builds.
 ENTRYPOINT_VARIABLES = ("POSTGRES_USER_NAME", "POSTGRES_PASSWORD", "POSTGRES_SERVER_NAME", "POSTGRES_DB_NAME")
 MASK = "********"
 
@@ -39,25 +39,25 @@ _URL = re.compile(
     r"^(postgres(?:ql)?)://(?:([^/?#]*)@)?(\[[0-9a-fA-F:.]+\]|[^/?#@:]+)(?::(\d{1,5}))?/([^?#]+)(?:\?([^#]*))?$"
 )
 _NOT_ONE = (
-    "POSTGRESQL_URL is not a URL that couch2pg could use: it must look like postgres://user:password@host:5432/database. "
+    "POSTGRESQL_URL is not a URL that couch2pg can use: it must look like postgres://user:password@host:5432/database. "
     "Percent-encode special characters of user and password (@ is %40, / is %2F, # is %23)."
 )
-# What couch2pg itself reads; where it isn't wanted, it must not be set.
+# Variables that couch2pg reads. The target must not have one that the source lacks.
 _ITS_OWN = re.compile(
     r"POSTGRESQL_URL|POSTGRES_(USER_NAME|PASSWORD|SERVER_NAME|DB_NAME)|COUCHDB_URL|COUCH2PG_\w+|SYNC_DB_\w+"
 )
 _BREAKS = (
-    "POSTGRES_PASSWORD (or POSTGRES_USER_NAME) holds a character that breaks the URL which couch2pg's entrypoint makes of it. "
+    "POSTGRES_PASSWORD (or POSTGRES_USER_NAME) contains a character that breaks the URL which couch2pg's entrypoint builds from it. "
     "Percent-encode it there (/ is %2F, ? is %3F, # is %23)."
 )
 _SECRET = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY|_KEY$", re.IGNORECASE)
-# To the last @: one in a password may stand there unencoded.
+# Up to the last @, because a password may contain an unencoded @.
 _CREDENTIALS = re.compile(r"(://[^:/@\s]*):\S*@")
 
 
 @dataclass(frozen=True)
 class PostgresPlace:
-    """Where couch2pg finds PostgreSQL, decoded. ``query`` is what follows the URL's question mark, such as ``ssl=true``."""
+    """The address of PostgreSQL for couch2pg, decoded. ``query`` follows the question mark of the URL, such as ``ssl=true``."""
 
     host: str
     port: int
@@ -68,19 +68,19 @@ class PostgresPlace:
 
     @property
     def encrypted(self) -> bool:
-        """Whether couch2pg's driver begins TLS."""
+        """Whether couch2pg's driver uses TLS."""
         asked = parse_qs(self.query)
         return asked.get("ssl", [""])[-1] in ("1", "true") or asked.get("sslmode", ["disable"])[-1] != "disable"
 
     @property
     def url(self) -> str:
-        """POSTGRESQL_URL, percent-encoded where it must be."""
+        """POSTGRESQL_URL, percent-encoded."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         query = f"?{self.query}" if self.query else ""
         return f"postgresql://{_quoted(self.user)}:{_quoted(self.password)}@{host}:{self.port}/{_quoted(self.database)}{query}"
 
     def as_dict(self) -> dict[str, Any]:
-        """For results and the record: everything but the password."""
+        """The address for results and the record, without the password."""
         return {
             "host": self.host,
             "port": self.port,
@@ -92,19 +92,19 @@ class PostgresPlace:
 
 @dataclass(frozen=True)
 class Settings:
-    """couch2pg's environment. ``style`` says how it names PostgreSQL: ``url`` or ``entrypoint``."""
+    """couch2pg's environment. ``style`` tells how it names PostgreSQL: ``url`` or ``entrypoint``."""
 
     variables: Mapping[str, str] = field(repr=False)
     style: str = URL
 
     @property
     def couchdb(self) -> CouchdbUrl:
-        """COUCHDB_URL, taken apart. Raises MigrationError ``couchdb_url``, or ``setting_missing``."""
+        """The parsed COUCHDB_URL. Raises MigrationError ``couchdb_url`` or ``setting_missing``."""
         return couchdb_url.parse(self._required("COUCHDB_URL"))
 
     @property
     def postgres(self) -> PostgresPlace:
-        """Where PostgreSQL is. Raises MigrationError ``postgresql_url``, or ``setting_missing``."""
+        """The address of PostgreSQL. Raises MigrationError ``postgresql_url`` or ``setting_missing``."""
         if self.style == URL:
             return parse_postgres(self._required("POSTGRESQL_URL"))
         user, password, host, database = (self._required(name) for name in ENTRYPOINT_VARIABLES)
@@ -117,7 +117,7 @@ class Settings:
 
     @property
     def sleep_minutes(self) -> float:
-        """Minutes between two runs; couch2pg's default where none, or no number, is given."""
+        """Minutes between two runs; couch2pg's default when the variable is missing or no number."""
         try:
             minutes = float(self.variables.get("COUCH2PG_SLEEP_MINS", ""))
         except ValueError:
@@ -125,7 +125,7 @@ class Settings:
         return minutes if minutes > 0 else SLEEP_MINUTES
 
     def as_dict(self) -> dict[str, Any]:
-        """For results and the record: nothing secret, and null or nothing where a URL is none."""
+        """The settings for results and the record, without secrets. An unusable URL becomes None or an empty text."""
         postgres, couchdb = None, ""
         with suppress(MigrationError):
             postgres = self.postgres.as_dict()
@@ -134,14 +134,14 @@ class Settings:
         return {"settings": self.redacted(), "style": self.style, "postgres": postgres, "couchdb": couchdb}
 
     def redacted(self) -> dict[str, str]:
-        """The variables as they may be shown: names whole, credentials and what looks like a secret masked."""
+        """The variables to show: credentials, and values of names that look secret, are masked."""
         known = [secret for secret in self.secrets() if len(secret) >= SHORTEST_SECRET]
         shown = {name: _masked(name, value) for name, value in sorted(self.variables.items())}
-        # The same password may stand in a variable of any name.
+        # A variable of any name may contain the same password.
         return {name: MASK if any(secret in value for secret in known) else value for name, value in shown.items()}
 
     def secrets(self) -> list[str]:
-        """Every value that must not be shown, decoded and as it is written."""
+        """Every secret value, decoded and as written."""
         found = {value for name, value in self.variables.items() if _SECRET.search(name)}
         for name, value in self.variables.items():
             if "URL" in name and "://" in value:
@@ -151,7 +151,7 @@ class Settings:
         return sorted(found - {""}, key=len, reverse=True)
 
     def problems(self) -> list[str]:
-        """What is odd about them though couch2pg may run, each with what to do."""
+        """What is unusual about the settings, each with what to do. couch2pg may run nevertheless."""
         found = []
         try:
             found += [f"COUCHDB_URL: {problem}" for problem in self.couchdb.problems]
@@ -166,19 +166,19 @@ class Settings:
         port = self.variables.get("POSTGRES_PORT", "")
         if self.style == ENTRYPOINT and port not in ("", str(DEFAULT_PORT)):
             found.append(
-                f"POSTGRES_PORT is {port}, which couch2pg's entrypoint ignores: it always takes {DEFAULT_PORT}. Let PostgreSQL "
-                "listen there, or forward that port."
+                f"POSTGRES_PORT is {port}, which couch2pg's entrypoint ignores: it always uses {DEFAULT_PORT}. Let PostgreSQL listen on "
+                "that port, or forward it."
             )
         return found
 
     def moved_to(self, place: PostgresPlace, style: str | None = None) -> Settings:
-        """The same settings with PostgreSQL at ``place``, in the words of ``style``.
+        """The same settings with PostgreSQL at ``place``, in the variables of ``style``.
 
-        Raises MigrationError ``entrypoint_port`` where that style can't say it.
+        Raises MigrationError ``entrypoint_port`` when that style can't express the address.
         """
         style = style or self.style
         if style == self.style and self._is_at(place):
-            # As it was written.
+            # Byte for byte as written on the source.
             return self
         kept = {
             name: value
@@ -190,17 +190,17 @@ class Settings:
         if place.port != DEFAULT_PORT or place.query:
             what = f"port {place.port}" if place.port != DEFAULT_PORT else f"?{place.query}"
             raise MigrationError(
-                f"couch2pg's Docker entrypoint can't be told {what}: it always takes port {DEFAULT_PORT} and nothing behind the "
-                "database's name. Let PostgreSQL listen there, or forward that port.",
+                f"couch2pg's Docker entrypoint can't use {what}: it always uses port {DEFAULT_PORT}, and no query after the database's "
+                "name. Let PostgreSQL listen on that port, or forward it.",
                 "entrypoint_port",
                 port=place.port,
             )
-        # pg_isready gets all but the password as they stand; the password is only ever a part of the URL.
+        # The entrypoint passes all but the password to pg_isready unchanged. The password is only a part of the URL.
         values = (place.user, _quoted(place.password), place.host, place.database)
         return Settings({**kept, **dict(zip(ENTRYPOINT_VARIABLES, values))}, style)
 
     def with_couchdb(self, url: str) -> Settings:
-        """The same settings with CouchDB at ``url``; without credentials of its own, it gets those that there are.
+        """The same settings with CouchDB at ``url``. A URL without credentials gets those of the present one.
 
         Raises MigrationError ``couchdb_url``.
         """
@@ -211,15 +211,15 @@ class Settings:
         return Settings({**self.variables, "COUCHDB_URL": url}, self.style)
 
     def stored(self) -> dict[str, Any]:
-        """As ``restored`` takes them, secrets included."""
+        """The settings with their secrets, as ``restored`` reads them."""
         return {"format": FORMAT, "style": self.style, "variables": dict(self.variables)}
 
     def as_json(self) -> str:
-        """As ``parse_json`` takes them, secrets included."""
+        """The settings with their secrets, as ``parse_json`` reads them."""
         return json.dumps(self.stored())
 
     def save(self, path: Path) -> None:
-        """Write them, secrets included, into ``path`` (0600)."""
+        """Write the settings with their secrets to ``path`` (0600)."""
         write_json(path, self.stored())
 
     def _is_at(self, place: PostgresPlace) -> bool:
@@ -232,14 +232,14 @@ class Settings:
         if self.style == URL:
             return _unencoded("POSTGRESQL_URL", _credentials(self.variables["POSTGRESQL_URL"]))
         user, password = (self.variables[name] for name in ENTRYPOINT_VARIABLES[:2])
-        # pg_isready gets the user as it stands, and nothing of the password.
+        # The entrypoint passes the user to pg_isready unchanged, and not the password.
         return _unencoded("POSTGRES_USER_NAME", user) + _unencoded("POSTGRES_PASSWORD", f":{password}")
 
     def _required(self, name: str) -> str:
         value = self.variables.get(name, "").strip()
         if not value:
             raise MigrationError(
-                f"couch2pg's settings have no {name}. See that the deployment is the right one, and that this user may read it.",
+                f"couch2pg's settings have no {name}. Check that the deployment is the right one, and that this user may read it.",
                 "setting_missing",
                 variable=name,
             )
@@ -247,7 +247,7 @@ class Settings:
 
 
 def style_of(variables: Mapping[str, str], otherwise: str = URL) -> str:
-    """How these variables name PostgreSQL; ``otherwise`` where they don't."""
+    """How these variables name PostgreSQL; ``otherwise`` when they don't name it."""
     if variables.get("POSTGRESQL_URL"):
         return URL
     return ENTRYPOINT if any(variables.get(name) for name in ENTRYPOINT_VARIABLES) else otherwise
@@ -259,7 +259,7 @@ def is_its_own(name: str) -> bool:
 
 
 def unwanted(have: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
-    """Which of ``have`` couch2pg would read though they are not ``wanted``."""
+    """The variables in ``have`` that couch2pg reads, and that ``wanted`` lacks."""
     return sorted(name for name in have if is_its_own(name) and name not in wanted)
 
 
@@ -281,7 +281,7 @@ def load(path: Path) -> Settings:
     stored = read_json(path)
     if stored is None:
         raise MigrationError(
-            f"couch2pg's settings are not in {path}. Capture them first: run the playbook from its beginning.",
+            f"couch2pg's settings are not in {path}. Run the playbook from its beginning, which writes them.",
             "settings_missing",
             path=str(path),
         )
@@ -289,7 +289,7 @@ def load(path: Path) -> Settings:
 
 
 def parse_json(text: str) -> Settings:
-    """The settings in the JSON of ``Settings.stored``, as a task hands them on. Raises MigrationError ``damaged_file``."""
+    """The settings in the JSON of ``Settings.stored``, as a task passes them. Raises MigrationError ``damaged_file``."""
     try:
         stored = json.loads(text)
     except ValueError:
@@ -302,7 +302,7 @@ def restored(stored: Any, where: str) -> Settings:
     variables = stored.get("variables") if isinstance(stored, dict) and stored.get("format") == FORMAT else None
     if not isinstance(variables, dict) or stored.get("style") not in STYLES:
         raise MigrationError(
-            f"{where} does not hold couch2pg's settings. Look at it, then move it away and run again.",
+            f"{where} does not contain couch2pg's settings. Look at it, then move it away and run again.",
             "damaged_file",
             path=where,
         )
@@ -310,14 +310,14 @@ def restored(stored: Any, where: str) -> Settings:
 
 
 def load_if_there(path: Path) -> Settings:
-    """Those in ``path``; none at all where there is no such file."""
+    """The settings in ``path``; empty settings when the file doesn't exist."""
     return load(path) if path.exists() else Settings({})
 
 
 def parse_postgres(text: str) -> PostgresPlace:
-    """Take a POSTGRESQL_URL apart.
+    """Parse a POSTGRESQL_URL.
 
-    Raises MigrationError ``postgresql_url``, which shows nothing of the credentials.
+    Raises MigrationError ``postgresql_url``, whose message contains no credentials.
     """
     url = _URL.match(text.strip())
     if url is None or int(url.group(4) or 0) > 65535:
@@ -335,19 +335,19 @@ def parse_postgres(text: str) -> PostgresPlace:
 
 
 def _credentials(url: str) -> str:
-    """What stands before the last @ of the URL, as it is written."""
+    """The part before the last @ of the URL, as written."""
     return url.partition("://")[2].rpartition("@")[0].strip()
 
 
 def _unencoded(what: str, credentials: str) -> list[str]:
-    """What to say of special characters that should be percent-encoded in ``user:password``."""
+    """A problem for special characters in ``user:password`` that should be percent-encoded."""
     user, _colon, password = credentials.partition(":")
     text = re.sub(r"%[0-9a-fA-F]{2}", "", user + password)
     odd = sorted({letter for letter in text if letter in '@:/?#%[]\\"<>^`{|} ' or not letter.isprintable()})
     if not odd:
         return []
     shown = ", ".join(f"{'space' if letter == ' ' else letter} is {_quoted(letter)}" for letter in odd)
-    return [f"{what}: user or password has a special character that should be percent-encoded there ({shown})."]
+    return [f"{what}: user or password contains a special character that should be percent-encoded there ({shown})."]
 
 
 def _masked(name: str, value: str) -> str:

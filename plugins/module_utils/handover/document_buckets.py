@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which documents, in which revision, a database holds: told in a few bytes for each bucket of them.
+"""Digests of a database's documents and their revisions, a few bytes for each bucket of documents.
 
-A document's bucket is a hash of its ``_id``; a bucket's digest is the sum of the hashes of ``_id`` and ``_rev``. So two
-servers that don't see each other find the few buckets in which they differ, and only those are listed.
+The hash of a document's ``_id`` selects its bucket, and a bucket's digest is the sum of the hashes of ``_id`` and ``_rev``. Two servers
+that can't reach each other so find the few buckets in which they differ, and list only the documents of those.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ MOST_BUCKETS = 65536
 CHUNK_BYTES = 256 * 1024 * 1024
 _MASK = (1 << 64) - 1
 
-# Table, _id, _rev; a document may be there twice.
+# Table, _id and _rev of a row. A document may have several rows.
 Revision = Tuple[str, str, str]
 Digests = Dict[str, List[int]]
 
-# The same on every version, encoding and processor. What couch2pg inserts of a document that is deleted at that very
-# moment is null, and no document.
+# Equal on every version, encoding and processor. A row whose document is null is no document: couch2pg inserts it when a document is
+# deleted at the same moment.
 _DOCUMENTS = """
 SELECT doc ->> '_id' AS id, coalesce(doc ->> '_rev', '') AS rev
 FROM ONLY {table} WHERE {where} AND doc ->> '_id' IS NOT NULL OFFSET 0
@@ -48,7 +48,7 @@ _LISTED = f"SELECT d.id, d.rev FROM ({_DOCUMENTS}) AS d WHERE {_BUCKET} = ANY (%
 
 @dataclass(frozen=True)
 class Piece:
-    """Blocks ``first`` up to, not including, ``end`` of a table (None: to its end), which is ``weight`` bytes."""
+    """The blocks from ``first`` to before ``end`` (None: the end of the table), about ``weight`` bytes."""
 
     table: Table
     first: int
@@ -57,24 +57,24 @@ class Piece:
 
     @property
     def where(self) -> str:
-        """The condition that chooses its rows."""
+        """The SQL condition that selects its rows."""
         until = "" if self.end is None else f" AND ctid < '({self.end},0)'::pg_catalog.tid"
         return f"ctid >= '({self.first},0)'::pg_catalog.tid{until}"
 
 
 @dataclass(frozen=True)
 class Buckets:
-    """Documents of each table, and the digest of each of its buckets."""
+    """The number of documents of each table, and the digests of its buckets."""
 
     documents: dict[str, int]
     digests: Digests
 
 
 def check_number(buckets: int) -> None:
-    """Raise MigrationError ``buckets`` when there can't be so many."""
+    """Raise MigrationError ``buckets`` for a number of buckets that is not allowed."""
     if not LEAST_BUCKETS <= buckets <= MOST_BUCKETS or buckets & (buckets - 1):
         raise MigrationError(
-            f"There can't be {buckets} buckets: give a power of two from {LEAST_BUCKETS} to {MOST_BUCKETS}.", "buckets"
+            f"{buckets} buckets are not allowed: use a power of two from {LEAST_BUCKETS} to {MOST_BUCKETS}.", "buckets"
         )
 
 
@@ -85,7 +85,7 @@ def take(
     open_session: Callable[[], Session],
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
 ) -> Buckets:
-    """Digest every table, by ``workers`` with a session each."""
+    """Digest every table with ``workers`` workers, each with its own session."""
 
     def work(session: Session, piece: Piece) -> list[dict[str, Any]]:
         sql = _DIGESTS.format(table=piece.table.sql, where=piece.where, mask=buckets - 1)
@@ -115,7 +115,7 @@ def list_documents(
 ) -> list[Revision]:
     """Every document in the ``chosen`` buckets of each table.
 
-    Raises MigrationError ``too_many_differences`` when they are more than ``most``.
+    Raises MigrationError ``too_many_differences`` for more than ``most`` documents.
     """
 
     def work(session: Session, piece: Piece) -> list[Revision]:
@@ -133,8 +133,8 @@ def list_documents(
     if len(found) > most:
         number = sum(len(some) for some in chosen.values())
         raise MigrationError(
-            f"Source and target differ in {number} buckets, with more than {most} documents in them: too many for changes that "
-            "came meanwhile. See whether one of the two couch2pg is far behind, or follows another CouchDB; else take more buckets.",
+            f"Source and target differ in {number} buckets with more than {most} documents, too many for recent changes. Check whether one "
+            "of the two couch2pg is far behind, or follows another CouchDB. If neither is true, use more buckets.",
             "too_many_differences",
             buckets=number,
         )
@@ -142,13 +142,13 @@ def list_documents(
 
 
 def differing(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The buckets of each table that are not equal, of two results of ``pack``.
+    """The differing buckets of each table, of two results of ``pack``.
 
-    Raises MigrationError ``buckets`` when they can't be compared.
+    Raises MigrationError ``buckets`` when the results can't be compared.
     """
     if source["buckets"] != target["buckets"]:
         raise MigrationError(
-            f"Source and target have {source['buckets']} and {target['buckets']} buckets: take both with the same number.",
+            f"Source and target have {source['buckets']} and {target['buckets']} buckets. Digest both with the same number.",
             "buckets",
         )
     one, other = unpack(source), unpack(target)
@@ -165,36 +165,36 @@ def differing(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str,
 
 
 def pack(digests: Digests, buckets: int) -> dict[str, Any]:
-    """Digests as they travel between hosts: 8 bytes a bucket, compressed, as text."""
+    """Encode digests as text for another host: 8 bytes for each bucket, compressed."""
     return {"buckets": buckets, "digests": {name: _shrink(_bytes(numbers)) for name, numbers in digests.items()}}
 
 
 def unpack(packed: Mapping[str, Any]) -> Digests:
-    """What ``pack`` was given. Raises MigrationError ``buckets`` for anything else."""
+    """The digests that ``pack`` encoded. Raises MigrationError ``buckets`` for other content."""
     found = {}
     for name, text in packed["digests"].items():
         data = _grow(text)
         if len(data) != 8 * int(packed["buckets"]):
-            raise MigrationError(f"The digests of {name} are damaged. Take them again.", "buckets")
+            raise MigrationError(f"The digests of {name} are damaged. Run the digest again.", "buckets")
         found[name] = [int.from_bytes(data[start : start + 8], "big") for start in range(0, len(data), 8)]
     return found
 
 
 def pack_documents(found: Sequence[Revision]) -> str:
-    """Documents as they travel between hosts."""
+    """Encode a list of documents as text for another host."""
     return _shrink(json.dumps(sorted(found), separators=(",", ":")).encode())
 
 
 def unpack_documents(text: str) -> list[Revision]:
-    """What ``pack_documents`` was given. Raises MigrationError ``buckets`` for anything else."""
+    """The documents that ``pack_documents`` encoded. Raises MigrationError ``buckets`` for other content."""
     try:
         return [(str(table), str(name), str(rev)) for table, name, rev in json.loads(_grow(text))]
     except (ValueError, TypeError) as error:
-        raise MigrationError("The list of documents is damaged. Take it again.", "buckets") from error
+        raise MigrationError("The list of documents is damaged. Run the listing again.", "buckets") from error
 
 
 def _pieces(tables: Sequence[Table], workers: int, open_session: Callable[[], Session]) -> Iterator[Piece]:
-    """Pieces of about 256 MiB with TOAST; before PostgreSQL 14 every piece reads the whole heap, so there are few."""
+    """Pieces of about 256 MiB including TOAST. Before PostgreSQL 14 each piece reads the whole heap, so there are only a few."""
     with open_session() as session:
         block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
         version = session.version
@@ -219,4 +219,4 @@ def _grow(text: str) -> bytes:
     try:
         return zlib.decompress(base64.b64decode(text))
     except (ValueError, zlib.error) as error:
-        raise MigrationError("What was taken of the documents is damaged. Take it again.", "buckets") from error
+        raise MigrationError("The digests or documents are damaged. Run the digest again.", "buckets") from error

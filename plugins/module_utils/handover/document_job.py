@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Documents of one side, inside one snapshot with couch2pg's place: the job behind ``document_digest``."""
+"""The job of ``document_digest``: documents and checkpoints of one side in one snapshot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from . import document_buckets
 
 
 def job_spec(settings: ConnectionSettings, options: Mapping[str, Any], limits: Limits) -> JobSpec:
-    """The job for the module's ``options``. Raises MigrationError for what would make it fail."""
+    """The job for the module's ``options``. Raises MigrationError for options and databases with which the job would fail."""
     document_buckets.check_number(options["buckets"])
     with Session(settings) as session:
         check_no_pooler(session)
@@ -61,7 +61,7 @@ def look(
     on_step: Callable[[int], None] = lambda _total: None,
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
 ) -> dict[str, Any]:
-    """Digests of all buckets, or, with ``only``, the documents in those, with the stored seqs of the same moment."""
+    """Digests of all buckets; with ``only``, the documents in these buckets. Both with the checkpoints of the same snapshot."""
     started = time.monotonic()
     buckets, only, jobs = parameters["buckets"], parameters["only"], parameters["jobs"]
     with HeldSnapshot(settings) as snapshot:

@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Is couch2pg well? It is watched until that is proven, or the contrary.
+"""Watch couch2pg until it is healthy, or until it can't become healthy.
 
-Proven: its process is still the one that was started, it has completed its runs, its stored seqs are past the marks that
-CouchDB had in the beginning, every materialized view is populated, and its own role can refresh them. None is enough alone.
+Healthy means: the process is still the one that was started, it has completed its runs, its checkpoints have passed CouchDB's marks from
+the start of the watch, every materialized view is populated, and couch2pg's role can refresh them. No condition alone is enough.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from ..host.same_process import GONE, UNKNOWN, SameProcess
 from ..postgres.connection import ConnectionSettings, Session
 from . import matview_proof
 
-# What the last words of a log may take to arrive.
+# How long the last lines of an ended process may take to arrive in the log.
 LAST_WORDS_SECONDS = 1.0
-# couch2pg tries these again with every run, in vain.
+# Errors that couch2pg repeats with every run, and that don't go away by themselves.
 HOPELESS = ("couchdb_certificate", "couchdb_no_database", "duplicate_key", "permission_denied", "table_missing")
-# They only say that something was wrong before.
+# Errors that only follow from an earlier error.
 _SAYS_NOTHING = ("gave_up", "service_gave_up")
-# Nobody's patience mends these on our way to CouchDB.
+# Errors of our own requests to CouchDB that waiting doesn't solve.
 _OURS = ("couchdb_certificate", "couchdb_no_database")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What has to be seen. ``patience``: seconds without a step forward, of runs or of seqs, until it is given up."""
+    """The conditions. ``patience``: seconds without progress, of runs or checkpoints, after which the watch fails."""
 
     runs: int
     matviews: tuple[str, ...]
@@ -49,9 +49,9 @@ class Wanted:
 
 
 class Watch:
-    """Looks at couch2pg's log, process, place and views.
+    """Watches couch2pg's log, process, checkpoints and materialized views.
 
-    ``since`` is the position in the log where it was started, ``process`` the one that was started.
+    since: the position in the log before the start. process: the process that was started.
     """
 
     def __init__(
@@ -83,7 +83,9 @@ class Watch:
         self.sync: list[Sync] = []
 
     def wait(self, on_remaining: Callable[[int], None] = lambda _changes: None) -> None:
-        """Until the runs are complete and everything up to the marks has arrived; ``on_remaining`` is told once how much that is.
+        """Wait until the runs are complete and all changes up to the marks have arrived.
+
+        on_remaining: called once with the number of these changes.
 
         Raises MigrationError ``couch2pg_ended``, ``couch2pg_restarted``, ``couch2pg_error`` or ``couch2pg_not_current``.
         """
@@ -103,7 +105,7 @@ class Watch:
             self._sleep(self._wanted.pause)
 
     def prove(self, say: Callable[[str], None] = lambda _step: None) -> dict[str, Any]:
-        """What only PostgreSQL itself can tell; then the process and the log once more.
+        """Check materialized views and their refresh in PostgreSQL, then process and log once more.
 
         Raises MigrationError ``matviews_missing``, ``matviews_unpopulated`` or ``couch2pg_refresh_failed``, or one of ``wait``.
         """
@@ -122,16 +124,16 @@ class Watch:
 
     @property
     def position(self) -> Position | None:
-        """Behind the last line of the log that was read."""
+        """The position after the last line of the log that was read."""
         return self._since
 
     @property
     def remaining(self) -> int:
-        """Changes between the stored seqs and the marks."""
+        """The number of changes between the checkpoints and the marks."""
         return sum(entry.mark - entry.stored for entry in self.sync if not entry.current)
 
     def tell(self) -> str:
-        """Where it is, for a person."""
+        """The state of the watch as text."""
         runs = min(self.log.runs_completed, self._wanted.runs)
         parts = [f"run {min(runs + 1, self._wanted.runs)} of {self._wanted.runs}"]
         if runs == self._wanted.runs:
@@ -148,23 +150,23 @@ class Watch:
         return "; ".join(parts)
 
     def notices(self, proof: Mapping[str, Any]) -> list[str]:
-        """What an operator should know of a couch2pg that is well."""
+        """Notices about a healthy couch2pg."""
         found = list(dict.fromkeys(self._source.notices))
         if self._process.state() == UNKNOWN:
-            found.append("Whether the process is still the one that was started can't be seen: only the log was asked.")
+            found.append("Only the log was checked for a restart, because the deployment doesn't show its process.")
         if self._wanted.call_refresh and proof["refresh"] is None:
             found.append(
-                f"The database has no function {matview_proof.FUNCTION}: whether couch2pg can refresh the materialized views was "
-                "not tried."
+                f"The database has no function {matview_proof.FUNCTION}, so that the refresh of the materialized views could not be "
+                "tested."
             )
         if self.log.refresh_in_doubt:
             found.append(
-                "A refresh by couch2pg failed, and it has begun none since. The one that was tried here succeeded."
+                "A refresh by couch2pg failed, and it has started none since. The refresh by this check succeeded."
             )
         empty = [entry.database for entry in self._followed if self._states[entry.key].documents == 0]
         if empty:
             found.append(
-                f"CouchDB has no document in {', '.join(empty)}. See that COUCHDB_URL is spelt as on the source."
+                f"CouchDB has no document in {', '.join(empty)}. Check that COUCHDB_URL is spelt as on the source."
             )
         return found
 
@@ -187,7 +189,9 @@ class Watch:
         hopeless = [seen for seen in self.log.errors if seen.kind in HOPELESS and seen.count > 1]
         if hopeless and not self.log.runs_completed:
             raise MigrationError(
-                f"couch2pg can't go on, and tries in vain: {_told(hopeless[-1])}", "couch2pg_error", **self._evidence()
+                f"couch2pg repeats an error that doesn't go away by itself: {_told(hopeless[-1])}",
+                "couch2pg_error",
+                **self._evidence(),
             )
         self._trouble = None
         try:
@@ -195,7 +199,7 @@ class Watch:
         except MigrationError as error:
             if error.code in _OURS:
                 raise
-            # Whoever is away may come back, as couch2pg hopes, too.
+            # The server may answer again; couch2pg retries as well.
             self._trouble = error
 
     def _read_log(self) -> None:
@@ -203,7 +207,7 @@ class Watch:
             for line in self._source.lines(self._since):
                 self._reader.add(line)
         except MigrationError as error:
-            # Its first line is still to come.
+            # The log has no line yet.
             if error.code != "log_missing":
                 raise
             return
@@ -226,11 +230,11 @@ class Watch:
             why = _told(telling[-1])
         elif gone:
             why = (
-                "its process is not the one that was started, and its log doesn't say why. On Node.js 14 and later a stock "
-                "couch2pg ends at once without a word: run it on Node.js 8, 10 or 12. Else see whether somebody stopped it."
+                "its process is not the one that was started, and its log gives no reason. With Node.js 14 or later a stock couch2pg "
+                "ends at once without a message: run it on Node.js 8, 10 or 12. Otherwise check whether something stopped it."
             )
         else:
-            why = "its log doesn't say why. See whether somebody stopped it, and start it again."
+            why = "its log gives no reason. Check whether something stopped it, and start it again."
         return MigrationError(f"couch2pg {word}: {why}", code, **self._evidence())
 
     def _timed_out(self) -> MigrationError:
@@ -240,11 +244,11 @@ class Watch:
         elif self.log.errors:
             why = _told(self.log.errors[-1])
         elif not self.log.lines:
-            why = "its log says nothing. See that it runs, and that the log is the right one."
+            why = "its log is empty. Check that it runs, and that the log is the right one."
         else:
-            why = "see its log. When it only needs longer, run again with a longer time-out."
+            why = "read its log. If it only needs more time, run again with a larger couch2pg_health_timeout."
         return MigrationError(
-            f"couch2pg has not got on for {waited} ({self.tell()}): {why}", "couch2pg_not_current", **self._evidence()
+            f"couch2pg made no progress for {waited} ({self.tell()}): {why}", "couch2pg_not_current", **self._evidence()
         )
 
     def _evidence(self) -> dict[str, Any]:
@@ -258,7 +262,7 @@ class Watch:
 
 
 def error_as_dict(seen: ErrorSeen) -> dict[str, Any]:
-    """For results and the record."""
+    """The error for results and the record."""
     return dict(vars(seen), subjects=list(seen.subjects))
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The job ``health``: couch2pg is watched after its start. Its settings, with their secrets, stay in their file."""
+"""The job ``health``, which watches couch2pg after its start. The settings with their secrets stay in their file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..postgres.connection import Session
 from . import matview_proof
 from .health import Wanted, Watch, error_as_dict
 
-# A first run may have days of changes to fetch in one batch, and a refresh of everything behind it.
+# The first run may fetch days of changes in one batch, and then refresh all materialized views.
 ALLOWANCE_SECONDS = 3600.0
 PAUSES = (0.5, 15.0)
 _PASSED_ON = (
@@ -33,7 +33,7 @@ _PASSED_ON = (
 
 
 def job_spec(options: Mapping[str, Any]) -> JobSpec:
-    """The job for the module's ``options``. Raises MigrationError for settings that couldn't be used."""
+    """The job for the module's ``options``. Raises MigrationError for unusable settings."""
     settings = couch2pg_settings.load(Path(options["settings_file"]))
     place = settings.postgres
     fingerprint = {
@@ -50,7 +50,7 @@ def job_spec(options: Mapping[str, Any]) -> JobSpec:
 
 
 def default_timeout(sleep_minutes: float, runs: int) -> float:
-    """Seconds without a step forward after which couch2pg is given up."""
+    """Seconds without progress after which the watch fails."""
     return (runs + 1) * sleep_minutes * 60 + ALLOWANCE_SECONDS
 
 
@@ -111,9 +111,9 @@ def _next_step(context: JobContext, step: str) -> None:
 
 
 def still_valid(options: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
-    """Whether what was proven is still so: the same process, nothing wrong in the log since, every view populated.
+    """Whether the result is still valid: the same process, no error in the log since, every view populated.
 
-    Whoever changes the settings starts couch2pg again, which makes it another process.
+    Other settings need a restart, which makes it another process.
     """
     if (options["process"] or {}) != (result["process"] or {}) or SameProcess(options["process"]).state() == GONE:
         return False
@@ -124,6 +124,6 @@ def still_valid(options: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
         with Session(couch2pg_access.connection(place)) as session:
             matview_proof.check(session, options["matviews"])
     except MigrationError:
-        # The job will tell what is wrong, or that it is mended.
+        # A new job reports what is wrong.
         return False
     return not (log.errors or log.exits or log.starts)

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof that no log gives: every materialized view is populated, and couch2pg's role can refresh them all.
+"""Checks that no log can replace: every materialized view is populated, and couch2pg's role can refresh all of them.
 
-After a failed refresh and a restart, couch2pg skips the refresh and logs 'Run completed' with a view still broken.
+After a failed refresh and a restart, couch2pg skips the refresh and logs 'Run completed', although a view is still broken.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ WHERE c.relkind = 'm' ORDER BY 1
 
 
 def check(session: Session, expected: Sequence[str]) -> list[dict[str, Any]]:
-    """Every materialized view, all of them populated, with those that are ``expected`` among them.
+    """Every materialized view, after checking that all are populated, and that those in ``expected`` exist.
 
-    A name without a schema is one in any schema. Raises MigrationError ``matviews_missing`` or ``matviews_unpopulated``.
+    A name without a schema matches any schema. Raises MigrationError ``matviews_missing`` or ``matviews_unpopulated``.
     """
     found = session.rows(_MATVIEWS)
     there = {row["matview"] for row in found} | {row["matview"].partition(".")[2] for row in found}
     missing = [name for name in expected if name not in there]
     if missing:
         raise MigrationError(
-            f"Materialized views are missing: {_some(missing)}. couch2pg doesn't tell: it only refreshes what is there. Create "
-            "them as they are on the source, or restore again.",
+            f"Materialized views are missing: {_some(missing)}. couch2pg doesn't report that, because it only refreshes existing ones. "
+            "Create them as they are on the source, or restore again.",
             "matviews_missing",
             matviews=missing,
         )
     empty = [row["matview"] for row in found if not row["populated"]]
     if empty:
         raise MigrationError(
-            f"Materialized views are not populated: {_some(empty)}. couch2pg's refresh fails on them, and after a restart it "
-            "logs 'Run completed' all the same. Run REFRESH MATERIALIZED VIEW (without CONCURRENTLY) on each, or "
+            f"Materialized views are not populated: {_some(empty)}. couch2pg's refresh fails on them, but after a restart it "
+            "still logs 'Run completed'. Run REFRESH MATERIALIZED VIEW (without CONCURRENTLY) on each, or "
             "cht.couch2pg.matview_refresh.",
             "matviews_unpopulated",
             matviews=empty,
@@ -58,18 +58,18 @@ def check(session: Session, expected: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def refresh(settings: ConnectionSettings) -> dict[str, Any] | None:
-    """Call ``refresh_matviews()`` as couch2pg does; None where there is no such function.
+    """Call ``refresh_matviews()`` as couch2pg does; None when the function doesn't exist.
 
-    Raises MigrationError ``couch2pg_refresh_failed``, which names what is wrong and what to do.
+    Raises MigrationError ``couch2pg_refresh_failed`` with the cause and the remedy.
     """
-    # In a thread of its own: a job that is told to stop cancels it.
+    # In its own thread, so that a job that must stop can cancel it.
     (outcome,) = run_in_sessions([settings], 1, lambda: Session(settings), _refresh)
     return outcome
 
 
 def _refresh(session: Session, settings: ConnectionSettings) -> dict[str, Any] | None:
     started = time.monotonic()
-    # Names are found as couch2pg's own session finds them.
+    # The search_path of couch2pg's own session.
     session.execute("RESET search_path")
     for last in (False, True):
         try:
@@ -81,21 +81,21 @@ def _refresh(session: Session, settings: ConnectionSettings) -> dict[str, Any] |
             state = error.details["sqlstate"]
             if state == NO_FUNCTION and FUNCTION in error.message:
                 return None
-            # couch2pg may do the same at this moment.
+            # couch2pg may run the same refresh at this moment: retry once.
             if state != DEADLOCK or last:
                 raise _failed(settings, error) from error
     return {"role": settings.user, "seconds": round(time.monotonic() - started, 1)}
 
 
 def _failed(settings: ConnectionSettings, error: MigrationError) -> MigrationError:
-    """The error in the words for couch2pg's own, which would stop there; PostgreSQL's detail may hold a patient's data."""
+    """The error with couch2pg's remedy. PostgreSQL's detail is left out, because it may contain data of patients."""
     state = error.details["sqlstate"]
     evidence = f"{error.message.rstrip('.')}\ncode: '{state}'\n{error.details['context'] or ''}".encode()
     kind = recognise(XMLFORMS_FAILED, evidence)
     named = subject(evidence)
     reason = Redactor()(error.message.split(": ", 1)[-1]).rstrip(".")
     return MigrationError(
-        f"{FUNCTION} fails as {settings.user!r}{f' on {named}' if named else ''}, and couch2pg will stop there: {reason}. "
+        f"{FUNCTION} fails as {settings.user!r}{f' on {named}' if named else ''}, and couch2pg would end there: {reason}. "
         f"{kind.remedy}",
         "couch2pg_refresh_failed",
         kind=kind.name,

@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What source and target have differently of the documents, looked up in CouchDB: will couch2pg bring it, or is it lost?
+"""Look up in CouchDB the documents in which source and target differ, to find those that are lost.
 
-Each side may be behind CouchDB, by another seq. So nothing is a loss that CouchDB changed after the target's stored seq, nor
-where the target has what CouchDB has.
+Source and target may be behind CouchDB by different numbers of changes. A document is not lost when CouchDB changed it after the
+target's checkpoint, or when the target has CouchDB's revision.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ..postgres.connection import Session
 from ..postgres.identifiers import qualified
 from .document_buckets import Revision
 
-# CouchDB looks up so many ids by themselves; for more it reads every change.
+# CouchDB looks up this many ids directly. For more, it reads every change.
 BATCH = 100
 PAUSE_SECONDS = 5.0
 
-# The target has what CouchDB has; couch2pg will bring it; it is gone from CouchDB; or none of these.
+# The target has CouchDB's revision; couch2pg will fetch it; CouchDB deleted it; lost; several rows on the target.
 SOURCE_BEHIND, CHANGED_SINCE, DELETED, LOST, DOUBLED = "source_behind", "changed_since", "deleted", "lost", "doubled"
 VERDICTS = (SOURCE_BEHIND, CHANGED_SINCE, DELETED, LOST, DOUBLED)
 BAD = (LOST, DOUBLED)
@@ -35,25 +35,25 @@ Document = Tuple[str, str]
 
 @dataclass(frozen=True)
 class Side:
-    """Revisions of documents on one side: as many as there are rows of one."""
+    """The revisions of documents on one side, with the number of rows of each revision."""
 
     revisions: Mapping[Document, Counter[str]]
 
     @classmethod
     def of(cls, found: Iterable[Revision]) -> Side:
-        """The side that holds these."""
+        """The side with these rows."""
         revisions: dict[Document, Counter[str]] = {}
         for table, name, rev in found:
             revisions.setdefault((table, name), Counter())[rev] += 1
         return cls(revisions)
 
     def of_document(self, document: Document) -> Counter[str]:
-        """Its revisions here; none where it isn't."""
+        """The revisions of the document on this side; none without a row."""
         return self.revisions.get(document, Counter())
 
 
 def differences(source: Side, target: Side) -> list[Document]:
-    """The documents that the two sides don't hold alike."""
+    """The documents in which the two sides differ."""
     return sorted(
         document
         for document in {*source.revisions, *target.revisions}
@@ -68,7 +68,7 @@ def judge(
     target: Side,
     progress: Mapping[str, str],
 ) -> dict[Document, str]:
-    """A verdict for each of the ``documents``, by CouchDB; ``progress`` has the seqs of the moment that ``target`` shows."""
+    """A verdict for each document. ``progress`` has the checkpoints of the snapshot that ``target`` was read from."""
     verdicts: dict[Document, str] = {}
     for table, names in _by_table(documents).items():
         databases = [entry for entry in followed if entry.table == table]
@@ -86,7 +86,7 @@ def _judge(
     target: Side,
     progress: Mapping[str, str],
 ) -> dict[Document, str]:
-    # What is current is asked for first: what changes between the two questions has then changed since.
+    # Revisions first: a document that changes between the two requests then counts as changed.
     current: dict[str, set[str]] = {name: set() for name in names}
     changed: set[str] = set()
     for entry in databases:
@@ -99,7 +99,7 @@ def _judge(
 
 
 def _verdict(there: Counter[str], current: set[str], changed: bool) -> str:
-    # couch2pg deletes every row of a document that has changed before it inserts it again.
+    # couch2pg deletes every row of a changed document before it inserts the document again.
     if changed:
         return CHANGED_SINCE
     if not current:
@@ -110,7 +110,7 @@ def _verdict(there: Counter[str], current: set[str], changed: bool) -> str:
 
 
 def read_again(session: Session, documents: Sequence[Document]) -> tuple[Side, dict[str, str]]:
-    """These documents as the target has them now, and the seqs of that moment."""
+    """These documents on the target now, and the checkpoints of the same snapshot."""
     session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     rows = session.rows("SELECT source::text AS key, seq::text AS seq FROM public.couchdb_progress")
     found: list[Revision] = []
@@ -136,7 +136,7 @@ def reconcile(
     open_session: Callable[[], Session],
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[Document, str]:
-    """A verdict for every difference; what seems bad is looked at once more, after a pause.
+    """A verdict for every difference. A bad verdict is checked once more after a pause.
 
     couch2pg deletes documents before it inserts them, without a transaction.
     """
@@ -151,7 +151,7 @@ def reconcile(
 
 
 def summary(verdicts: Mapping[Document, str], listed: int) -> dict[str, Any]:
-    """How many there are of each verdict, and the first ``listed`` of the bad ones by name."""
+    """The number of documents of each verdict, and the first ``listed`` bad ones by name."""
     counts = Counter(verdicts.values())
     bad = [document for document in sorted(verdicts) if verdicts[document] in BAD]
     return {

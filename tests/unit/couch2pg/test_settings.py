@@ -46,7 +46,7 @@ def test_the_entrypoint_gets_names_as_they_are_and_the_password_encoded() -> Non
     "place", [PostgresPlace("db", 5433, "cht", "u"), PostgresPlace("db", 5432, "cht", "u", "", "ssl=true")]
 )
 def test_what_the_entrypoint_cannot_be_told(place: PostgresPlace) -> None:
-    with pytest.raises(MigrationError, match="always takes port 5432") as caught:
+    with pytest.raises(MigrationError, match="always uses port 5432") as caught:
         Settings(COUCHDB, model.ENTRYPOINT).moved_to(place)
     assert caught.value.code == "entrypoint_port"
 
@@ -147,7 +147,7 @@ def test_what_is_odd_is_said_without_the_password(variables: dict[str, str], sai
 def test_the_entrypoints_password_should_be_encoded() -> None:
     there = {**COUCHDB, **dict(zip(model.ENTRYPOINT_VARIABLES, ("u", "p@s:s", "h", "d")))}
     (problem,) = Settings(there, model.ENTRYPOINT).problems()
-    assert problem.startswith("POSTGRES_PASSWORD: user or password has a special character")
+    assert problem.startswith("POSTGRES_PASSWORD: user or password contains a special character")
     assert "(: is %3A, @ is %40)" in problem
 
 
