@@ -146,7 +146,7 @@ def main() -> None:
     run_job(
         module,
         verify_job.job_spec(settings, options, known),
-        lambda result: verify_job.still_valid(settings, known, options["recount"], result),
+        lambda result: verify_job.still_valid(settings, migration_state(module), known, options["recount"], result),
         lambda: {"before": "", "after": f"evidence of {settings.database}: compared\n"},
     )
 

@@ -116,3 +116,37 @@ def test_a_newer_dump_replaces_what_an_earlier_one_has_made(phases: Phases) -> N
     assert phases.restart("transfer")["kept_as"]
     newer.rename(phases.archive)
     assert phases.run("transfer", "restore", "refresh", "verify", "promote")["oid"] == oid
+
+
+LOST_ROW = "DELETE FROM couchdb WHERE ctid = (SELECT min(ctid) FROM couchdb)"
+
+
+def test_what_was_changed_since_the_restore_is_not_verified(phases: Phases) -> None:
+    """Only a table that was written to is read again."""
+    phases.run("transfer", "restore", "refresh")
+    execute(phases.target, "UPDATE couchdb_progress SET seq = seq", phases.incoming)
+    verified = phases.run("verify")
+    assert (verified["counted"], verified["counted_again"]) == ("while restoring", ["public.couchdb_progress"])
+    assert phases.run("verify")["changed"] is False
+    execute(phases.target, LOST_ROW, phases.incoming)
+    assert "rows of public.couchdb. It was not renamed" in phases.fail("promote")
+    assert "public.couchdb has another number of rows" in phases.fail("verify")
+    assert "no successful verification" in phases.fail("promote")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "DROP INDEX couchdb_doc_type",
+        "DROP TABLE couchdb_users_meta CASCADE",
+        "REVOKE SELECT ON couchdb FROM superset",
+        "ALTER DATABASE {} SET work_mem = '7MB'",
+    ],
+)
+def test_what_was_changed_since_the_verification_is_not_promoted(phases: Phases, harm: str) -> None:
+    phases.run("transfer", "restore", "refresh", "verify")
+    execute(phases.target, harm.format(phases.incoming), phases.incoming)
+    assert f"{phases.incoming}' was changed since it was verified" in phases.fail("promote")
+    if "DATABASE" not in harm:
+        phases.fail("verify")
+    assert phases.database not in column(phases.target, "SELECT datname FROM pg_database")

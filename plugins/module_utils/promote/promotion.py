@@ -17,6 +17,7 @@ from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database, is_empty, other_sessions
 from ..postgres.identifiers import quote, with_suffix
 from ..record.promoted import PROMOTED
+from ..record.verified import check_unchanged, verified
 
 
 def verified_oid(state: Path) -> int:
@@ -32,6 +33,21 @@ def verified_oid(state: Path) -> int:
             "not_verified",
         )
     return int(verified.result["value"]["oid"])
+
+
+def check_verified(incoming: ConnectionSettings, state: Path, oid: int) -> None:
+    """Raise MigrationError unless nothing was changed in the database ``incoming`` since it was verified.
+
+    Its code is ``not_verified`` or ``changed_since_verified``.
+    """
+    with Session(incoming) as session:
+        stored = verified(state, server_identity(session), oid)
+    if stored is None:
+        raise MigrationError(
+            f"The state folder {state} doesn't tell how {incoming.database!r} was when it was verified. Run the verification again.",
+            "not_verified",
+        )
+    check_unchanged(incoming, stored)
 
 
 def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, replace_existing: bool) -> dict[str, Any]:
@@ -75,6 +91,7 @@ def promote(
     kept_as = None
     with Session(settings.maintenance) as session:
         check_nobody_connected(session, [incoming] + ([name] if existing else []))
+        check_verified(settings.to(incoming), state, oid)
         session.execute("BEGIN")
         if existing:
             kept_as = with_suffix(name, f"_replaced_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..host.files import read_json
 
@@ -14,7 +15,24 @@ STEPS_FILE = "restore_steps.json"
 
 def restored_oid(state: Path, identity: str) -> int | None:
     """The oid of the database on this server that the migration restores into, or None."""
+    stored = _stored(state, identity)
+    return None if stored is None else stored.get("oid")
+
+
+def counts_when_digested(state: Path, identity: str, oid: int) -> dict[str, Any]:
+    """What the server had counted in the tables of this database when the restore digested them (``changes.read_counts``).
+
+    Empty when that isn't known.
+    """
+    stored = _stored(state, identity)
+    if stored is None or stored.get("oid") != oid:
+        return {}
+    counts = (stored.get("done") or {}).get("counts")
+    return counts if isinstance(counts, dict) else {}
+
+
+def _stored(state: Path, identity: str) -> dict[str, Any] | None:
     stored = read_json(state / STEPS_FILE)
     if not isinstance(stored, dict) or (stored.get("of") or {}).get("server_identity") != identity:
         return None
-    return stored.get("oid")
+    return stored

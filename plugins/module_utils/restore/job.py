@@ -163,6 +163,7 @@ def restore(
         "resumed_after": resumed,
         "harmless_messages": sections.harmless,
         "tables": steps.result("digests"),
+        "digested_at": steps.result("digested_at"),
         "rows": sum(table["rows"] for table in steps.result("digests")),
         "seconds": round(time.monotonic() - started, 1),
         "section_seconds": {name: round(value, 1) for name, value in sections.seconds.items()},

@@ -12,12 +12,13 @@ from typing import Any, Callable
 
 from ..archive import pg_restore
 from ..archive.messages import Listener, Message, sentence
+from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..evidence import digest
 from ..host import programs
 from ..jobs.context import JobContext
-from ..postgres import extension_versions, function_paths, public_schema
+from ..postgres import changes, extension_versions, function_paths, public_schema
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress, DatabaseSize, IndexProgress
@@ -151,6 +152,7 @@ class Sections:
             return
         with Session(self._incoming) as session:
             tables = list_tables(session).kept
+            counts = changes.read_counts(session)
         total = sum(table.table_bytes for table in tables)
         track = self._context.progress.parallel_track("digests", total, "bytes")
         found = digest.digest_tables(
@@ -162,6 +164,8 @@ class Sections:
             self._stop,
             self._evidence["tables"],
         )
+        self._steps.mark("digested_at", utc_now())
+        self._steps.mark("counts", counts)
         self._done("digests", [table.as_dict() for table in found])
 
     def _restore(

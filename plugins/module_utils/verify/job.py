@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive.identity import load_own, manifest_sha256, read_evidence
+from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..evidence import digest
@@ -22,11 +23,14 @@ from ..host.files import expand
 from ..jobs import job
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
-from ..postgres import extension_versions, large_objects
+from ..postgres import changes, extension_versions, large_objects
 from ..postgres.connection import ConnectionSettings, Session, server_identity
-from ..postgres.database import current_oid, database_size, find_database_by_oid, server
+from ..postgres.database import current_oid, database_size, server
 from ..postgres.relations import Table, list_tables
 from ..record.dumped import dumped_archive
+from ..record.promoted import already_promoted
+from ..record.restored import counts_when_digested
+from ..record.verified import VERIFIED, changed_since, remember_verified, verified
 from ..schema.differences import sentence
 from .schema import SchemaComparison, compare_schema
 
@@ -64,6 +68,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         migration_id=options["migration_id"],
         archive=str(expand(options["archive"])),
         connection=settings.public(),
+        state=str(expand(options["state_dir"]) / options["migration_id"]),
         restore_folder=str(job.job_folder(options["state_dir"], options["migration_id"], "restore")),
         bin_dir=options["bin_dir"],
         accept_differences=options["accept_differences"],
@@ -73,15 +78,19 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
     return JobSpec("verify", run, parameters, fingerprint, {"login_password": settings.password or ""}, once=False)
 
 
-def still_valid(settings: ConnectionSettings, known: dict[str, Any], recount: bool, result: dict[str, Any]) -> bool:
-    """Whether this very database was verified and is still there; what writes to it after its promotion is no concern.
+def still_valid(
+    settings: ConnectionSettings, state: Path, known: dict[str, Any], recount: bool, result: dict[str, Any]
+) -> bool:
+    """Whether this very database was verified, and nothing was changed in it until its promotion.
 
-    known: what ``examine`` found.
+    known: what ``examine`` found. What was verified stays verified when couch2pg writes to the database after its promotion.
     """
     if recount or any(result.get(name) != known[name] for name in ("oid", "manifest_sha256")):
         return False
-    with Session(settings.maintenance) as session:
-        return find_database_by_oid(session, known["oid"]) is not None
+    if already_promoted(settings, state, settings.database) is not None:
+        return True
+    stored = verified(state, known["identity"], known["oid"])
+    return stored is not None and not changed_since(settings, stored)
 
 
 def run(context: JobContext) -> dict[str, Any]:
@@ -89,10 +98,16 @@ def run(context: JobContext) -> dict[str, Any]:
     parameters = context.parameters
     settings = context.connection()
     started = time.monotonic()
+    state = Path(parameters["state"])
+    # Nothing is promoted until this verification succeeds, too.
+    (state / VERIFIED).unlink(missing_ok=True)
+    with Session(settings) as session:
+        before = changes.read_state(session)
     root = Path(parameters["archive"])
     evidence = read_evidence(root, load_own(root, parameters["migration_id"], parameters["manifest_sha256"]))
     evidence_document.check_format(evidence, root)
-    found, counted, schema = _compare(context, settings, root, evidence)
+    tables, schema = _compare(context, settings, root, evidence, before)
+    found = tables["digests"]
     with Session(settings) as session:
         differences = compare_tables(evidence["tables"], found)
         differences += compare_large_objects(evidence["large_objects"], large_objects.digest(session))
@@ -109,12 +124,12 @@ def run(context: JobContext) -> dict[str, Any]:
         "oid": parameters["database_oid"],
         "manifest_sha256": parameters["manifest_sha256"],
         "database": settings.database,
-        "counted": counted,
+        "verified_at": remember_verified(state, parameters["server_identity"], parameters["database_oid"], before),
+        **tables,
         "digest_method": evidence["digest_method"],
         "server_version": target["version"],
         "database_bytes": target["bytes"],
         "tables": len(found),
-        "digests": found,
         "rows": sum(table["rows"] for table in found),
         "objects": schema.objects,
         "accepted": [_shown(difference) for difference in accepted],
@@ -163,17 +178,17 @@ def _restored(parameters: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _compare(
-    context: JobContext, settings: ConnectionSettings, root: Path, evidence: dict[str, Any]
-) -> tuple[list[dict[str, Any]], str, SchemaComparison]:
-    """Counts and digests of the target's tables, when they were counted, and the comparison of the schema beside it."""
+    context: JobContext, settings: ConnectionSettings, root: Path, evidence: dict[str, Any], before: dict[str, Any]
+) -> tuple[dict[str, Any], SchemaComparison]:
+    """What ``_tables`` returns, and the comparison of the schema beside it."""
     parameters = context.parameters
     restored = _restored(parameters)
     stop = threading.Event()
     both = (programs.find("pg_restore", parameters["bin_dir"]), programs.find("pg_dump", parameters["bin_dir"]))
-    tables: list[dict[str, Any]] = []
+    tables: dict[str, Any] = {}
 
     def count() -> None:
-        tables.extend(_tables(context, settings, evidence, None if parameters["recount"] else restored, stop))
+        tables.update(_tables(context, settings, evidence, None if parameters["recount"] else restored, before, stop))
 
     def schema() -> SchemaComparison:
         migration_id = parameters["migration_id"]
@@ -181,8 +196,7 @@ def _compare(
 
     context.progress.step("schema")
     comparison = run_together(count, schema, stop, one_by_one=parameters["jobs"] == 1)
-    counted = "now" if restored is None or parameters["recount"] else "while restoring"
-    return tables, counted, comparison
+    return tables, comparison
 
 
 def _tables(
@@ -190,17 +204,32 @@ def _tables(
     settings: ConnectionSettings,
     evidence: dict[str, Any],
     restored: dict[str, Any] | None,
+    before: dict[str, Any],
     stop: threading.Event,
-) -> list[dict[str, Any]]:
-    """Counts and digests of the target: those of the restore, which took them as soon as the data was in, or new ones."""
+) -> dict[str, Any]:
+    """Counts and digests of the target's tables as ``digests``, and when they were read.
+
+    Those of ``restored`` count where the server has counted no write to the table since; ``before`` is the database's state now.
+    """
+    parameters = context.parameters
     with Session(settings) as session:
         tables = list_tables(session).kept
-    if restored is None:
-        return _digests(context, settings, evidence, tables, stop)
-    # A crash of the server since then has emptied them.
-    unlogged = [table for table in tables if table.unlogged]
-    again = {row["table"]: row for row in _digests(context, settings, evidence, unlogged, stop)} if unlogged else {}
-    return [again.get(row["table"], row) for row in restored["tables"]]
+    kept: dict[str, Any] = {}
+    if restored is not None:
+        counts = counts_when_digested(
+            Path(parameters["state"]), parameters["server_identity"], parameters["database_oid"]
+        )
+        changed = changes.rows_changed(counts, before)
+        kept = {row["table"]: row for row in restored["tables"] if row["table"] not in changed}
+    again = [table for table in tables if table.key not in kept]
+    read_at = utc_now()
+    digests = {row["table"]: row for row in _digests(context, settings, evidence, again, stop)} if again else {}
+    return {
+        "digests": [kept.get(table.key) or digests[table.key] for table in tables],
+        "counted": "while restoring" if kept else "now",
+        "counted_at": restored["digested_at"] if restored is not None and kept else read_at,
+        "counted_again": [table.key for table in again] if kept else [],
+    }
 
 
 def _digests(

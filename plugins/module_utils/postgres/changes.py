@@ -1,0 +1,103 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a database was changed since it was read, without reading its rows again.
+
+Rows: the server counts the rows that were inserted, updated and deleted in each table (cumulative statistics), and TRUNCATE or a
+rewrite gives a table another file. Sessions report their counts when they end, at the latest; so the counts are complete when
+nobody else is connected. Schema: every change writes new row versions into the catalogs. Nothing here depends on how a server prints
+an object.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .connection import Session
+from .database import find_database
+from .relations import USER_SCHEMAS
+
+# Before PostgreSQL 15 a process of its own collects the counts, every 500 ms.
+SHARED_SINCE = 150000
+COLLECTOR_SECONDS = 1.0
+
+_TABLES = f"""
+SELECT c.oid::bigint AS oid, n.nspname || '.' || c.relname AS table, pg_catalog.pg_relation_filenode(c.oid)::bigint AS file,
+       pg_catalog.pg_stat_get_tuples_inserted(c.oid) AS inserted, pg_catalog.pg_stat_get_tuples_updated(c.oid) AS updated,
+       pg_catalog.pg_stat_get_tuples_deleted(c.oid) AS deleted
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USER_SCHEMAS}
+   OR c.oid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass
+"""
+# The counts start again after a crash (then the background writer's do, too) and when somebody resets them.
+_COUNTING = """
+SELECT pg_catalog.current_setting('track_counts')::bool AS on, (SELECT stats_reset::text FROM pg_catalog.pg_stat_bgwriter) AS server,
+       (SELECT stats_reset::text FROM pg_catalog.pg_stat_database WHERE datname = pg_catalog.current_database()) AS database
+"""
+# ANALYZE writes pg_statistic*; rows of large objects are counted like those of tables.
+_CATALOGS = """
+SELECT pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_class AS c
+WHERE c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND c.relkind = 'r' AND NOT c.relisshared
+  AND c.relname NOT IN ('pg_statistic', 'pg_statistic_ext_data', 'pg_largeobject')
+  AND pg_catalog.has_table_privilege(c.oid, 'SELECT') ORDER BY 1
+"""
+_VERSIONS = """
+SELECT pg_catalog.count(*) || ' ' || coalesce(pg_catalog.sum(pg_catalog.hashtext(xmin::text || ctid::text)), 0)
+FROM pg_catalog.{catalog}
+"""
+_SEQUENCES = """
+SELECT pg_catalog.md5(pg_catalog.string_agg(s.seqrelid || ' ' || coalesce(CASE
+    WHEN pg_catalog.has_sequence_privilege(s.seqrelid, 'SELECT') THEN pg_catalog.pg_sequence_last_value(s.seqrelid)
+END::text, ''), ',' ORDER BY s.seqrelid))
+FROM pg_catalog.pg_sequence AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.seqrelid WHERE c.relpersistence <> 't'
+"""
+_ROLES = """
+SELECT pg_catalog.md5(coalesce((SELECT pg_catalog.string_agg(r::text, ',' ORDER BY r::text) FROM pg_catalog.pg_roles AS r), '')
+    || coalesce((SELECT pg_catalog.string_agg(m::text, ',' ORDER BY m::text) FROM pg_catalog.pg_auth_members AS m), ''))
+"""
+
+
+def read_counts(session: Session) -> dict[str, Any]:
+    """What ``rows_changed`` compares, as JSON; ask before the rows are read."""
+    if session.version < SHARED_SINCE:
+        time.sleep(COLLECTOR_SECONDS)
+    return {
+        "counting": session.row(_COUNTING),
+        "tables": {str(row.pop("oid")): row for row in session.rows(_TABLES)},
+    }
+
+
+def read_state(session: Session) -> dict[str, Any]:
+    """What ``changed_parts`` compares, as JSON; ask before the rows and the schema are read."""
+    catalogs = [str(row["quote_ident"]) for row in session.rows(_CATALOGS)]
+    versions = " UNION ALL ".join(f"({_VERSIONS.format(catalog=name)})" for name in catalogs)
+    database = find_database(session, session.settings.database) or {}
+    return {
+        **read_counts(session),
+        "schema": [next(iter(row.values())) for row in session.rows(versions)],
+        "sequences": session.value(_SEQUENCES),
+        "properties": {key: value for key, value in database.items() if key not in ("name", "oid")},
+        "roles": session.value(_ROLES),
+    }
+
+
+def rows_changed(before: dict[str, Any], now: dict[str, Any]) -> set[str]:
+    """The tables of ``now`` (``schema.name``) whose rows may have changed since ``before``; all when the counts can't tell."""
+    tables = {oid: row["table"] for oid, row in now["tables"].items()}
+    if before.get("counting") != now["counting"] or not now["counting"]["on"]:
+        return set(tables.values())
+    # Its name is compared, too: two tables may have exchanged theirs.
+    return {name for oid, name in tables.items() if before["tables"].get(oid) != now["tables"][oid]}
+
+
+def changed_parts(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What may have changed in the database since ``before``, in words; empty when nothing has."""
+    parts = [f"rows of {name}" for name in sorted(rows_changed(before, now))]
+    names = {
+        "schema": "the schema",
+        "sequences": "sequences",
+        "properties": "properties of the database",
+        "roles": "roles",
+    }
+    return parts + [words for name, words in names.items() if before.get(name) != now[name]]

@@ -1,0 +1,54 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which database this migration verified, when, and in which state, as its state folder on the target records it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..common.clock import utc_now
+from ..common.errors import MigrationError
+from ..host.files import read_json, write_json
+from ..postgres import changes
+from ..postgres.connection import ConnectionSettings, Session
+
+VERIFIED = "verified.json"
+
+
+def remember_verified(state: Path, identity: str, oid: int, found: dict[str, Any]) -> str:
+    """Record that the database was verified; ``found`` is its state (``changes.read_state``) from before it was read.
+
+    Returns the time, as the record has it.
+    """
+    at = utc_now()
+    write_json(state / VERIFIED, {"identity": identity, "oid": oid, "at": at, "state": found})
+    return at
+
+
+def verified(state: Path, identity: str, oid: int) -> dict[str, Any] | None:
+    """``at`` and ``state`` of the verification of this very database, or None."""
+    stored = read_json(state / VERIFIED)
+    if not isinstance(stored, dict) or (stored.get("identity"), stored.get("oid")) != (identity, oid):
+        return None
+    return stored
+
+
+def changed_since(settings: ConnectionSettings, stored: dict[str, Any]) -> list[str]:
+    """What changed in the database of ``settings`` since it was verified, in words; ``stored`` is what ``verified`` returned."""
+    with Session(settings) as session:
+        return changes.changed_parts(stored["state"], changes.read_state(session))
+
+
+def check_unchanged(settings: ConnectionSettings, stored: dict[str, Any]) -> None:
+    """Raise MigrationError ``changed_since_verified`` when something may have changed in the database since it was verified."""
+    parts = changed_since(settings, stored)
+    if parts:
+        more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+        raise MigrationError(
+            f"The database {settings.database!r} was changed since it was verified at {stored['at']}: {', '.join(parts[:3])}{more}. "
+            "It was not renamed. Run the same command again: it is verified again.",
+            "changed_since_verified",
+            changed=parts,
+        )
