@@ -13,7 +13,8 @@ version_added: 0.1.0
 description:
   - Renames O(incoming) to O(database). An existing database with the real name is renamed in the same transaction
     and kept as C(<database>_replaced_<time>). Nothing is dropped.
-  - Promotes only the database that this migration has verified.
+  - Promotes only the database that this migration has verified, and only if nothing was changed in it since. The server's own
+    counters tell whether rows were written.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes

@@ -42,7 +42,7 @@ options:
     elements: str
     default: []
   recount:
-    description: Whether to count and digest tables again, even if the restore of this migration has done so.
+    description: Whether to count and digest all tables again, even those that nothing wrote to since the restore digested them.
     type: bool
     default: false
   jobs:
@@ -81,6 +81,22 @@ counted:
   returned: when the verification is done
   type: str
   sample: while restoring
+counted_at:
+  description: When the tables were read and compared.
+  returned: when the verification is done
+  type: str
+  sample: 2026-11-28T14:22:36Z
+counted_again:
+  description: Tables that were read again because something wrote to them since the restore.
+  returned: when the verification is done
+  type: list
+  elements: str
+  sample: []
+verified_at:
+  description: When everything was found the same. What is changed after that prevents the promotion.
+  returned: when the verification is done
+  type: str
+  sample: 2026-11-28T14:23:01Z
 objects:
   description: Number of objects of each kind that were compared.
   returned: when the verification is done

@@ -166,7 +166,7 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
             sentence=f"Nothing went wrong so far. Next is {missing}; run the same command to go on.",
         )
     name, host = text.name(done["promote"].get("name")), text.name(phases["promote"]["host"])
-    sentence = f"The database {name} on {host} is complete and verified."
+    sentence = f"The database {name} on {host} was complete and verified{_at(done)}."
     if done.get("dashboards", {}).get("passed") is False:
         bad = [text.name(query.get("name")) for query in _rows(done["dashboards"], "queries") if query.get("problems")]
         return dict(
@@ -179,10 +179,16 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
     return dict(verdict, state="done", word="DONE", sentence=sentence)
 
 
+def _at(done: dict[str, Any]) -> str:
+    """When it was verified, as the end of a sentence; empty where a record of an earlier version doesn't tell."""
+    at = done.get("verify", {}).get("verified_at")
+    return f" at {text.clock(at)}" if at else ""
+
+
 def _safe_state(phase: str, promoted: bool, record: dict[str, Any]) -> str:
     database = text.name(record["database"])
     if promoted:
-        return f"The database {database} on the target is complete and verified; this step after it failed. The source is as it was."
+        return f"The database {database} on the target was complete and verified before this step, which failed. The source is as it was."
     return (
         "Nothing is lost: the source was only read and couch2pg there goes on, "
         f"and on the target nothing of this run bears the name {database}."
@@ -254,10 +260,10 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
             "ok",
             "Rows",
             f"{text.count(verified.get('rows'))} in {text.count(verified.get('tables'))} tables, row by row the same "
-            f"({text.name(verified.get('digest_method'))})",
+            f"({text.name(verified.get('digest_method'))}), read at {text.clock(verified.get('counted_at'))}",
         )
         total = sum(value for value in (verified.get("objects") or {}).values() if text.number(value))
-        add("ok", "Schema", f"{text.count(total)} objects with owners and grants the same")
+        add("ok", "Schema", f"{text.count(total)} objects with owners and grants the same{_at(done)}")
     elif phases.get("verify", {}).get("status") == "failed":
         differing = sum(row["state"] == "differs" for row in tables)
         add("bad", "Rows and schema", f"not the same; {_many(differing, 'table')} with other rows")
