@@ -177,3 +177,45 @@ def test_the_first_row_that_is_not_utf8_is_named(
             assert cursor.fetchall() == [("André",)]
     finally:
         connection.close()
+
+
+def test_too_few_connections_for_the_jobs(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    facts = look(place, source_cluster, name)["facts"]
+    for refused in (
+        look(place, source_cluster, name, jobs=200),
+        look_at_target(place, target_cluster, name, facts, jobs=200),
+    ):
+        message = finding(refused, "connections")["message"]
+        assert "the run needs 206 at a time (couch2pg_jobs: 200, and 6 more)" in message
+        jobs = int(message.split("set couch2pg_jobs to ")[1].split(",")[0])
+        assert 50 < jobs < 100
+    password = seed.create_role(source_cluster, seed.OWNER)
+    execute(source_cluster, f"ALTER TABLE couchdb OWNER TO {seed.OWNER}", name)
+    execute(source_cluster, f"ALTER ROLE {seed.OWNER} CONNECTION LIMIT 3")
+    try:
+        owner = {"login_user": seed.OWNER, "login_password": password}
+        message = finding(look(place, source_cluster, name, **owner), "connections")["message"]
+        execute(source_cluster, message.split("Run ")[1].split(" there,")[0])
+        assert failures(look(place, source_cluster, name, **owner)) == []
+    finally:
+        execute(source_cluster, f"ALTER ROLE {seed.OWNER} CONNECTION LIMIT -1")
+
+
+def test_xml_on_a_server_that_was_built_without_it(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb); CREATE TABLE forms (id int, form xml)", name)
+    facts = look(place, source_cluster, name)["facts"]
+    assert facts["xml_columns"] == ["public.forms.form"]
+    told = finding(look_at_target(place, target_cluster, name, facts), "xml")
+    try:
+        column(target_cluster, "SELECT '<a/>'::xml::text")
+    except psycopg2.errors.FeatureNotSupported:
+        assert told["message"].startswith("The target's server was built without libxml")
+    else:
+        assert told["status"] == "ok"

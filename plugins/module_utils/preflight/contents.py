@@ -45,6 +45,13 @@ _TABLESPACE = """
 SELECT t.spcname FROM pg_catalog.pg_database AS d JOIN pg_catalog.pg_tablespace AS t ON t.oid = d.dattablespace
 WHERE d.datname = pg_catalog.current_database()
 """
+_XML_COLUMNS = f"""
+SELECT DISTINCT n.nspname || '.' || c.relname || '.' || a.attname AS name
+FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE a.atttypid IN ('pg_catalog.xml'::pg_catalog.regtype, 'pg_catalog.xml[]'::pg_catalog.regtype)
+  AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND {USER_SCHEMAS} ORDER BY 1
+"""
 # Those of partitioned tables are dumped, valid or not.
 _INVALID_INDEXES = f"""
 SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
@@ -211,6 +218,7 @@ class _Contents:
             self.findings.ok("not copied", text, items=list(NEVER))
 
     def gather(self) -> None:
+        self.facts["xml_columns"] = [row["name"] for row in self.session.rows(_XML_COLUMNS)]
         self.facts["catalog_columns"] = catalog_use.read(self.session)
         if "database" in self.facts:
             self.facts["sorting"] = collations.used(self.session, self.facts["database"])

@@ -19,6 +19,7 @@ from ..restore.target_database import refused_settings
 SAFE_SEARCH_PATH_SINCE = 17
 SET_PRIVILEGE_SINCE = 160000
 SHOWN = 5
+FEATURE_NOT_SUPPORTED = "0A000"
 
 _EXTENSIONS = """
 SELECT e.name, e.default_version AS version, (
@@ -63,6 +64,7 @@ class Differences:
             ("settings", self._settings),
             ("views of catalogs", self._catalogs),
             ("libraries", self._libraries),
+            ("xml", self._xml),
             ("materialized views", self._hazards),
             ("tablespaces", self._tablespaces),
         ):
@@ -382,6 +384,24 @@ class Differences:
                 f"doesn't.{views} Add it there, and restart, if it is needed.",
                 libraries=missing,
             )
+
+    def _xml(self) -> None:
+        """A server that was built without libxml has the type, and refuses each value."""
+        columns = self.source.get("xml_columns", [])
+        if not columns:
+            return
+        try:
+            self.session.value("SELECT '<a/>'::pg_catalog.xml::pg_catalog.text")
+        except MigrationError as error:
+            if error.details.get("sqlstate") != FEATURE_NOT_SUPPORTED:
+                raise
+            raise MigrationError(
+                f"The target's server was built without libxml and can't hold the values of {', '.join(columns[:SHOWN])}. "
+                "Use PostgreSQL packages that have libxml.",
+                "without_xml",
+                columns=columns,
+            ) from error
+        self.findings.ok("xml", f"the server holds XML values ({', '.join(columns[:SHOWN])})")
 
     def _hazards(self) -> None:
         hazards = self.source.get("hazards", [])

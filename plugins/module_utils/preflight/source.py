@@ -24,8 +24,8 @@ from ..postgres.matview_graph import Matview, read_graph
 from ..postgres.objects import read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
 from ..postgres.schema import read_schema
+from . import connections, disk_plan, utf8
 from . import contents as preflight_contents
-from . import disk_plan, utf8
 
 OLDEST = 10
 # Bytes of tables per second for dump, restore and verification together: measured with two cores and a fast disk, and a third of it.
@@ -89,6 +89,7 @@ class _Source:
         find = self.findings
         find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
         find.attempt("server version", self._server)
+        find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
         find.ask("pg_dump", self._pg_dump, _say_program)
         find.attempt("database", self._database)
         tables = find.ask(

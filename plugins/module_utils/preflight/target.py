@@ -20,7 +20,7 @@ from ..record import permission
 from ..record.promoted import already_promoted
 from ..record.rolled_back import already_reversed
 from ..restore import target_database
-from . import disk_plan, schema_rehearsal
+from . import connections, disk_plan, schema_rehearsal
 from .differences import Differences
 from .source import check_folders, report_disk
 
@@ -83,6 +83,7 @@ class _Target:
             return
         find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
         find.attempt("server version", self._server)
+        find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
         find.attempt("names", self._names)
         find.attempt("target database", self._real)
         if self.facts.get("promoted"):
