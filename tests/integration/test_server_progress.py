@@ -53,7 +53,7 @@ def copying(settings: ConnectionSettings, tmp_path: Path, client_dir: Path) -> I
     passfile = tmp_path / "passfile"
     passfile.touch(mode=0o600)
     passfile.write_text(settings.passfile_line(), encoding="utf-8")
-    command = [client_dir / "pg_dump", "--table=very_large", f"--dbname={settings.conninfo()}"]
+    command = [client_dir / "pg_dump", "--table=public.very_large", f"--dbname={settings.conninfo()}"]
     environment = settings.environment(passfile)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         with Session(settings) as session:

@@ -37,10 +37,12 @@ def build(
     jobs: int,
     compression: str,
     conninfo: str,
+    encoding: str,
     without_rows: Sequence[str] = (),
 ) -> Command:
     """The command that dumps the database of ``conninfo`` within ``snapshot`` into ``folder``.
 
+    encoding: the database's own, so that no row has to be converted.
     without_rows: quoted names of tables whose rows are left out of the archive.
     compression: ``method:level`` (``gzip:1``, ``zstd:3``) or ``none``, as ``choose_compression`` returns it.
     """
@@ -50,6 +52,7 @@ def build(
         f"--format={archive_format}",
         f"--snapshot={snapshot}",
         f"--dbname={conninfo}",
+        f"--encoding={encoding}",
         "--no-password",
         "--quote-all-identifiers",
         "--encoding=UTF8",

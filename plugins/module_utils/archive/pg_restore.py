@@ -9,7 +9,6 @@ import re
 import shutil
 import tarfile
 from pathlib import Path
-from typing import Any, Mapping
 
 from ..common.errors import MigrationError
 from ..host.programs import Program, ask, run
@@ -121,8 +120,3 @@ def build(program: Program, section: str, archive: Path, listing: Path, conninfo
     if section != "pre-data" and archive.suffix != ".tar":
         arguments.append(f"--jobs={jobs}")
     return [*arguments, str(archive)]
-
-
-def session_options(settings: Mapping[str, Any]) -> str:
-    """PGOPTIONS that apply ``settings`` to the sessions of pg_restore only."""
-    return " ".join(f"-c {name}=" + re.sub(r"([\\ ])", r"\\\1", str(value)) for name, value in settings.items())

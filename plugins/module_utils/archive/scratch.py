@@ -17,6 +17,7 @@ from ..host.files import FILE_MODE
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import create_statement, end_sessions, find_database
 from ..postgres.identifiers import check_length, literal, quote
+from ..postgres.session_settings import NOT_FOR_RESTORE
 from . import pg_restore
 from .messages import Listener, Message
 
@@ -98,7 +99,7 @@ def restore_section(
         command = pg_restore.build(program, section, archive, listing, settings.conninfo(), jobs=1)
         if tablespaces == "default":
             command.insert(1, "--no-tablespaces")
-        code = programs.run(command, settings.environment(passfile), listener.line)
+        code = programs.run(command, settings.environment(passfile, leave=NOT_FOR_RESTORE), listener.line)
     listener.flush()
     if code not in (0, 1) or (code == 1 and not listener.found):
         raise MigrationError(

@@ -238,7 +238,7 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
         )
 
     def dump() -> None:
-        _run_pg_dump(context, snapshot.identifier, _dump_workers(parameters), partial, copied, stop)
+        _run_pg_dump(context, snapshot, _dump_workers(parameters), partial, copied, stop)
 
     try:
         digests = run_together(dump, take_digests, stop, one_by_one=jobs == 1)
@@ -256,17 +256,18 @@ def _dump_workers(parameters: dict[str, Any]) -> int:
 
 
 def _run_pg_dump(
-    context: JobContext, snapshot: str, jobs: int, partial: Path, copied: CopyProgress, stop: threading.Event
+    context: JobContext, snapshot: HeldSnapshot, jobs: int, partial: Path, copied: CopyProgress, stop: threading.Event
 ) -> None:
     parameters = context.parameters
     command = pg_dump.build(
         programs.find("pg_dump", parameters["bin_dir"]),
         parameters["format"],
         partial,
-        snapshot,
+        snapshot.identifier,
         jobs,
         parameters["compression"],
         context.connection().conninfo(),
+        snapshot.encoding,
     )
     errors: list[str] = []
 

@@ -60,6 +60,11 @@ class HeldSnapshot:
             some = ", ".join(f"ONLY {name}" for name in names[start : start + NAMES_PER_LOCK])
             self.session.execute(f"LOCK TABLE {some} IN ACCESS SHARE MODE")
 
+    @property
+    def encoding(self) -> str:
+        """The encoding of the database."""
+        return str(self.session.value("SELECT pg_catalog.current_setting('server_encoding')"))
+
     def check_alive(self) -> None:
         """Raise MigrationError ``connection_lost`` when the transaction is gone (the server was restarted)."""
         self.session.value("SELECT 1")

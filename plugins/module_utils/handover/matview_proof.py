@@ -69,8 +69,8 @@ def refresh(settings: ConnectionSettings) -> dict[str, Any] | None:
 
 def _refresh(session: Session, settings: ConnectionSettings) -> dict[str, Any] | None:
     started = time.monotonic()
-    # The search_path of couch2pg's own session.
-    session.execute("RESET search_path")
+    # The settings of couch2pg's own session.
+    session.execute("RESET ALL")
     for last in (False, True):
         try:
             session.execute(f"SELECT {FUNCTION}")

@@ -11,9 +11,10 @@ import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Protocol, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Collection, Iterator, Mapping, Protocol, Sequence
 
 from ..common.errors import MigrationError
+from . import session_settings
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,28 +29,6 @@ else:
 
 APPLICATION_NAME = "cht.couch2pg"
 COPY_BYTES = 1 << 18
-
-# What changes how a value looks as text, or ends a session that works for hours.
-PINNED_SETTINGS = {
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    "lc_monetary": "C",
-    "bytea_output": "hex",
-    "extra_float_digits": "3",
-    "xmlbinary": "base64",
-    "search_path": "",
-    "quote_all_identifiers": "off",
-    "row_security": "off",
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    # A client that is gone without a word is noticed within minutes, and its snapshot given back.
-    "tcp_keepalives_idle": "60",
-    "tcp_keepalives_interval": "15",
-    "tcp_keepalives_count": "8",
-}
-PINNED_SINCE = {"idle_session_timeout": 140000, "transaction_timeout": 170000}
 
 
 @dataclass(frozen=True)
@@ -137,11 +116,14 @@ class ConnectionSettings:
             parameters["sslrootcert"] = self.ca_cert
         return parameters
 
-    def environment(self, passfile: Path) -> dict[str, str]:
+    def environment(self, passfile: Path, leave: Collection[str] = ()) -> dict[str, str]:
         """The environment for a PostgreSQL program; its password comes from ``passfile``.
 
-        The program's messages are in English and it inherits no ``PG*`` variable.
+        The program's messages are in English and it inherits no ``PG*`` variable. Its sessions have our settings but for
+        those in ``leave``; a session of ours is opened to learn which this server has and this role may set.
         """
+        with Session(self) as session:
+            pinned = {name: value for name, value in session.pinned.items() if name not in leave}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         names = {
             "dbname": "PGDATABASE",
@@ -155,6 +137,8 @@ class ConnectionSettings:
         libpq = self.libpq()
         clean.update({variable: libpq[name] for name, variable in names.items() if name in libpq})
         clean.update(PGPASSFILE=str(passfile), PGAPPNAME=APPLICATION_NAME, LC_ALL="C")
+        # Stronger than what a database or a role sets, and pg_dump and pg_restore set little themselves.
+        clean.update(PGCLIENTENCODING="UTF8", PGOPTIONS=session_settings.as_options(pinned))
         return clean
 
     def conninfo(self) -> str:
@@ -170,11 +154,15 @@ class ConnectionSettings:
 
 
 class Session:
-    """One autocommit connection with pinned settings; every database error becomes a MigrationError."""
+    """One autocommit connection with pinned settings; every database error becomes a MigrationError.
+
+    version: the server's ``server_version_num``.
+    pinned: the settings that this server has and this role may set, as they were set.
+    """
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
-        parameters: dict[str, Any] = dict(settings.libpq(), application_name=APPLICATION_NAME)
+        parameters: dict[str, Any] = dict(settings.libpq(), application_name=APPLICATION_NAME, client_encoding="UTF8")
         if settings.password is not None:
             parameters["password"] = settings.password
         try:
@@ -183,13 +171,17 @@ class Session:
             raise _connection_error(settings, str(error)) from error
         self._connection.autocommit = True
         self.version: int = self._connection.server_version
-        self._pin()
+        self.pinned: dict[str, str] = {}
+        self.pin()
 
-    def _pin(self) -> None:
-        settings = dict(PINNED_SETTINGS)
-        settings.update({name: "0" for name, since in PINNED_SINCE.items() if self.version >= since})
-        assignments = ", ".join("pg_catalog.set_config(%s, %s, false)" for _name in settings)
-        self.execute(f"SELECT {assignments}", [part for pair in settings.items() for part in pair])
+    def pin(self) -> None:
+        """Give the session our own settings, after it had others."""
+        # Names and operators mean PostgreSQL's own in the statements that follow.
+        self.execute("SELECT pg_catalog.set_config('search_path', '', false)")
+        role = {"role": "none"} if self.rows(session_settings.NO_ROLE) else {}
+        names, values = list(session_settings.PINNED), list(session_settings.PINNED.values())
+        rows = self.rows(session_settings.pin_statement(self.version), [names, values])
+        self.pinned = {**role, **{row["name"]: row["value"] for row in rows}}
 
     def __enter__(self) -> Session:
         return self

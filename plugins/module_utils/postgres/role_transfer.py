@@ -135,7 +135,7 @@ def _privileges(session: Session, old: str, new: str | None) -> None:
             # Only the grantor can revoke a grant, not even a superuser can do it directly.
             session.execute(f"SET LOCAL ROLE {quote(row['grantor'])}")
             session.execute(f"REVOKE {_what(row)} FROM {quote(old)} CASCADE")
-            session.execute("RESET ROLE")
+            session.execute("SET LOCAL ROLE NONE")
 
 
 def _what(row: dict[str, Any]) -> str:

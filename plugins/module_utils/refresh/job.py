@@ -15,6 +15,7 @@ from ..common.errors import MigrationError
 from ..common.progress_line import duration
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
+from ..postgres import login_settings
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid, find_database_by_oid
 from ..postgres.identifiers import qualified, quote
@@ -138,17 +139,23 @@ class _Scheduler:
             with Session(self._settings) as session:
                 with self._changed:
                     self._sessions.append(session)
-                memory = self._context.parameters["maintenance_work_mem"]
-                session.execute("SELECT pg_catalog.set_config('maintenance_work_mem', %s, false)", [memory])
-                # Use the search_path that couch2pg's own refresh uses.
-                session.execute("RESET search_path")
+                owner = ""
                 matview = self._take()
                 while matview is not None:
+                    if matview.owner != owner:
+                        owner = matview.owner
+                        self._settings_of(session, owner)
                     self._finish(matview, _refresh(session, matview, self._resume and matview.populated))
                     matview = self._take()
         except BaseException:
             self._abort()
             raise
+
+    def _settings_of(self, session: Session, owner: str) -> None:
+        """The settings that the owner's own refresh will have (search_path, TimeZone ...), without its timeouts."""
+        login_settings.assume(session, owner, login_settings.TIMEOUTS)
+        memory = self._context.parameters["maintenance_work_mem"]
+        session.execute("SELECT pg_catalog.set_config('maintenance_work_mem', %s, false)", [memory])
 
     def _abort(self) -> None:
         with self._changed:
@@ -228,8 +235,8 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
             probe=lambda: (int(time.monotonic() - started), ""),
         )
         try:
+            login_settings.assume(session, owner)
             session.execute(f"SET ROLE {quote(owner)}")
-            session.execute("RESET search_path")
             session.execute(f"SELECT {name}()")
         except MigrationError as error:
             raise MigrationError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..common.errors import MigrationError
 from ..host.files import read_json, write_json
-from ..postgres import role_plan, role_transfer
+from ..postgres import event_triggers, role_plan, role_transfer
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import roles
 from ..postgres.role_plan import RolePlan
@@ -39,6 +39,7 @@ def finish(incoming: ConnectionSettings, state: Path, steps: RestoreSteps, ident
     moves: dict[str, str | None] = steps.result("moves") or {}
     temporary = _temporary(state, identity)
     with Session(incoming) as session:
+        event_triggers.silence(session)
         role_transfer.transfer(session, moves)
         for role in roles(session, set(temporary)):
             _drop(session, role["name"])

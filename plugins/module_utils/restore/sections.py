@@ -18,7 +18,7 @@ from ..common.parallel import run_together
 from ..evidence import digest
 from ..host import programs
 from ..jobs.context import JobContext
-from ..postgres import changes, extension_versions, function_paths, public_schema
+from ..postgres import changes, event_triggers, extension_versions, function_paths, public_schema, session_settings
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress, DatabaseSize, IndexProgress
@@ -77,6 +77,7 @@ class Sections:
         # Also when resuming: refresh may show that a function needs a search_path after everything else is done.
         if paths:
             with Session(self._incoming) as session:
+                event_triggers.silence(session)
                 before = self._steps.result("functions") or {}
                 self._steps.mark("functions", {**before, **function_paths.apply(session, paths)})
                 self._steps.mark("paths", {**(self._steps.result("paths") or {}), **paths})
@@ -205,19 +206,7 @@ def _run_pg_restore(
         listener.line(line)
         on_line(line)
 
-    environment = incoming.environment(context.passfile())
-    environment["PGOPTIONS"] = pg_restore.session_options(
-        {
-            "maintenance_work_mem": context.parameters["maintenance_work_mem"],
-            "max_parallel_maintenance_workers": context.parameters["jobs"],
-            # make_durable does one synchronous commit at the end instead.
-            "synchronous_commit": "off",
-            "statement_timeout": 0,
-            "lock_timeout": 0,
-            "idle_in_transaction_session_timeout": 0,
-        }
-    )
-    code = programs.run(command, environment, listen, stop)
+    code = programs.run(command, _environment(context, incoming), listen, stop)
     listener.flush()
     if stop.is_set():
         raise MigrationError("pg_restore was stopped.", "stopped")
@@ -241,3 +230,16 @@ def _run_pg_restore(
             exit_code=code,
         )
     return listener.found
+
+
+def _environment(context: JobContext, incoming: ConnectionSettings) -> dict[str, str]:
+    """The environment of pg_restore."""
+    environment = incoming.environment(context.passfile(), leave=session_settings.NOT_FOR_RESTORE)
+    own = {
+        "maintenance_work_mem": context.parameters["maintenance_work_mem"],
+        "max_parallel_maintenance_workers": context.parameters["jobs"],
+        # The restore ends with one synchronous commit, which makes all others durable.
+        "synchronous_commit": "off",
+    }
+    environment["PGOPTIONS"] += f" {session_settings.as_options(own)}"
+    return environment

@@ -10,6 +10,7 @@ from typing import Any, Iterable
 
 from ..common.errors import MigrationError
 from ..host.files import read_json, write_json
+from ..postgres import preload_libraries
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import create_statement, end_sessions, find_database, is_empty
 from ..postgres.identifiers import check_length, literal, quote
@@ -99,6 +100,8 @@ def create(
 
 def _try_setting(session: Session, start: str, setting: str) -> list[str]:
     """Apply the setting; returns it when this server doesn't support it. Preflight has reported such settings."""
+    if preload_libraries.refusal(session.settings, setting):
+        return [setting]
     try:
         session.execute(f"{start} {_set(setting)}")
     except MigrationError as error:
@@ -115,6 +118,9 @@ def refused_settings(session: Session, settings: Iterable[str]) -> dict[str, str
     try:
         for setting in settings:
             name, value = setting.split("=", 1)
+            unloadable = preload_libraries.refusal(session.settings, setting)
+            if unloadable:
+                refused[setting] = unloadable
             session.execute("SAVEPOINT tried")
             try:
                 session.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])

@@ -117,7 +117,7 @@ class _Copy:
         with HeldSnapshot(self._source) as snapshot:
             document = self._collect(snapshot)
             streamed = [table for table in snapshot.tables.kept if table.table_bytes >= STREAM_FROM_BYTES]
-            self._dump_the_rest(snapshot.identifier, streamed)
+            self._dump_the_rest(snapshot, streamed)
             self._parameters["manifest_sha256"] = _snapshot_name(document)
             result = restore_job.restore(
                 self._context, self._partial, document, lambda: self._load(snapshot, document, streamed)
@@ -144,7 +144,7 @@ class _Copy:
         ]
         return document
 
-    def _dump_the_rest(self, snapshot: str, streamed: list[Table]) -> None:
+    def _dump_the_rest(self, snapshot: HeldSnapshot, streamed: list[Table]) -> None:
         """An archive of everything but the rows of the streamed tables."""
         context = self._context
         context.progress.step("schema")
@@ -152,10 +152,11 @@ class _Copy:
             programs.find("pg_dump", self._parameters["bin_dir"]),
             self._parameters["format"],
             self._partial,
-            snapshot,
+            snapshot.identifier,
             1,
             self._parameters["compression"],
             self._source.conninfo(),
+            snapshot.encoding,
             [table.sql for table in streamed],
         )
         passfile = context.work / "source-passfile"

@@ -1,0 +1,279 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a role or a database sets changes nothing in our sessions and programs, on either side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import login_settings, session_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database
+from ansible_collections.cht.couch2pg.plugins.module_utils.restore import target_database
+from support import seed
+from support.clusters import Cluster
+from support.migration import column, execute
+from support.phases import Phases
+
+# A superuser of the tests' own, on both sides: other tests log in as postgres at the same time.
+ROLE = "odd_settings"
+COUCH2PG = """
+CREATE TABLE couchdb (doc jsonb);
+INSERT INTO couchdb SELECT jsonb_build_object('_id', n) FROM generate_series(1, 20) AS n;
+CREATE TABLE couchdb_progress (seq varchar, source varchar);
+"""
+# Whatever a role can set that would change text, refuse a statement, or end a session.
+ODD = {
+    "client_encoding": "LATIN1",
+    "default_transaction_read_only": "on",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_deferrable": "on",
+    "statement_timeout": "50ms",
+    "lock_timeout": "1ms",
+    "idle_in_transaction_session_timeout": "50ms",
+    "idle_session_timeout": "50ms",
+    "transaction_timeout": "60ms",
+    "row_security": "on",
+    "search_path": "nowhere",
+    "DateStyle": "German",
+    "IntervalStyle": "sql_standard",
+    "TimeZone": "Asia/Kathmandu",
+    "extra_float_digits": "-15",
+    "bytea_output": "escape",
+    "xmlbinary": "hex",
+    "xmloption": "document",
+    "array_nulls": "off",
+    "transform_null_equals": "on",
+    "standard_conforming_strings": "off",
+    "quote_all_identifiers": "on",
+    "session_replication_role": "replica",
+    "restrict_nonsystem_relation_kind": "view, foreign-table",
+    "client_min_messages": "error",
+    "exit_on_error": "on",
+    "synchronous_commit": "off",
+    "role": "couch2pg",
+}
+OLDER_THAN = {"transaction_timeout": 17, "idle_session_timeout": 14, "restrict_nonsystem_relation_kind": 12}
+VALUES = """
+CREATE TABLE "таблица" (v text, at timestamptz, day date, took interval, float8 float8, bytes bytea, many text[]);
+INSERT INTO "таблица" VALUES ('žluťoučký \\ кůň', '2026-02-03 04:05:06.789+02', '2026-02-03', '-1 day +02:03', 0.1 + 0.2,
+    '\\x00ff5c', ARRAY['NULL', NULL]);
+CREATE VIEW nulls AS SELECT v IS NULL AS missing FROM "таблица";
+"""
+# Settings that neither change what is read or written nor end a session.
+HARMLESS = (
+    "Customized Options",
+    "Query Tuning",
+    "Reporting and Logging",
+    "Resource Usage",
+    "Statistics",
+    "Write-Ahead Log",
+    "Lock Management",
+    "Vacuuming",
+    "Autovacuum",
+    "Developer Options",
+    "Error Handling",
+    "Replication",
+)
+KNOWN = {
+    # Set by our own connection, or for one transaction only.
+    "client_encoding",
+    "client_connection_check_interval",
+    "transaction_deferrable",
+    "transaction_isolation",
+    "transaction_read_only",
+    # Where the server finds files; for what it does with queries of the operator's own.
+    "dynamic_library_path",
+    "extension_control_path",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "gin_fuzzy_search_limit",
+    "gin_pending_list_limit",
+    "createrole_self_grant",
+    "default_text_search_config",
+    "lc_numeric",
+    "lc_time",
+    "timezone_abbreviations",
+    "password_encryption",
+    "scram_iterations",
+    # pg_restore switches it off; nothing else creates functions.
+    "check_function_bodies",
+    "escape_string_warning",
+    "lo_compat_privileges",
+    "default_toast_compression",
+    "temp_tablespaces",
+    "md5_password_warnings",
+    "synchronize_seqscans",
+}
+
+
+@pytest.fixture
+def odd_role(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[str]:
+    """A superuser whose every session would go wrong."""
+    for cluster in (source_cluster, target_cluster):
+        seed.create_role(cluster, "couch2pg")
+        seed.create_role(cluster, ROLE)
+        execute(cluster, f"ALTER ROLE {ROLE} SUPERUSER")
+        for name, value in ODD.items():
+            if cluster.binaries.major >= OLDER_THAN.get(name, 0):
+                execute(cluster, f"ALTER ROLE {ROLE} SET {name} = {value if name == 'search_path' else repr(value)}")
+    yield ROLE
+    for cluster in (source_cluster, target_cluster):
+        execute(cluster, f"DROP ROLE {ROLE}")
+
+
+@pytest.fixture
+def phases(
+    source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, database_name: str, tmp_path: Path
+) -> Iterator[Phases]:
+    """A small couch2pg database on the source, nothing on the target."""
+    for cluster in (source_cluster, target_cluster):
+        seed.create_role(cluster, seed.OWNER)
+    seed.create_database(source_cluster, database_name)
+    execute(source_cluster, f"SET ROLE couch2pg; {COUCH2PG}", database_name)
+    made = Phases(source_cluster, target_cluster, database_name, client_dir, tmp_path)
+    yield made
+    for cluster in (source_cluster, target_cluster):
+        for name in column(cluster, f"SELECT datname FROM pg_database WHERE datname LIKE '{database_name}%'"):
+            seed.drop_database(cluster, name)
+
+
+def settings_of(cluster: Cluster, database: str, user: str = "postgres") -> ConnectionSettings:
+    return ConnectionSettings(database, cluster.host, cluster.port, user, cluster.password_of(user))
+
+
+def test_a_role_with_odd_settings(phases: Phases, odd_role: str) -> None:
+    """Cases latin1-role and frozen-source: the database is frozen, too."""
+    execute(phases.source, VALUES, phases.database)
+    execute(phases.source, f"ALTER DATABASE {phases.database} SET default_transaction_read_only = on")
+    phases.user = odd_role
+    assert not phases.dump().get("failed")
+    assert not phases.restore().get("failed")
+    # The same phases again, after it was reset on the source.
+    execute(phases.source, f"ALTER DATABASE {phases.database} RESET default_transaction_read_only")
+    phases.all()
+    query = 'SELECT v || took || many::text FROM "таблица"'
+    assert column(phases.target, query, phases.database) == column(phases.source, query, phases.database)
+    assert column(phases.target, "SHOW default_transaction_read_only", phases.database) == ["on"]
+
+
+def test_a_library_that_the_target_lacks(phases: Phases) -> None:
+    """With it, no session could be opened in the restored database."""
+    with Session(settings_of(phases.source, "postgres")) as session:
+        source = find_database(session, phases.database)
+    assert source is not None
+    settings = ["local_preload_libraries=nosuch, other", "work_mem=5MB"]
+    source.update(settings=settings, role_settings={"couch2pg": ["session_preload_libraries=nosuch"]})
+    with Session(settings_of(phases.target, "postgres")) as session:
+        _oid, left_out = target_database.create(session, phases.incoming, source, None, {})
+        assert set(target_database.refused_settings(session, settings)) == {settings[0]}
+    assert left_out == [settings[0], "session_preload_libraries=nosuch"]
+    assert column(phases.target, "SHOW work_mem", phases.incoming) == ["5MB"]
+
+
+@pytest.mark.parametrize("majors", ["source", "target"])
+def test_pinned(phases: Phases, odd_role: str, majors: str) -> None:
+    cluster = phases.source if majors == "source" else phases.target
+    with Session(settings_of(cluster, "postgres", odd_role)) as session:
+        found = {name: session.value("SELECT pg_catalog.current_setting(%s)", [name]) for name in session.pinned}
+        assert session.value("SELECT current_user::text") == odd_role
+        assert session.value("SHOW client_encoding") == "UTF8"
+    expected = {name: value for name, value in {**session_settings.PINNED, "role": "none"}.items() if name in found}
+    assert found == expected
+    assert {*ODD} - {"client_encoding"} - found.keys() <= {
+        name for name, since in OLDER_THAN.items() if cluster.binaries.major < since
+    }
+
+
+def test_a_role_without_rights_pins_what_it_may(source_cluster: Cluster) -> None:
+    seed.create_role(source_cluster, seed.OWNER)
+    with Session(settings_of(source_cluster, "postgres", seed.OWNER)) as session:
+        assert session.pinned["statement_timeout"] == "0"
+        assert "lc_messages" not in session.pinned
+
+
+def test_every_setting_that_a_role_can_have_is_known(target_cluster: Cluster) -> None:
+    """A new release of PostgreSQL brings new ones: each must be pinned, or be known as harmless."""
+    rows = """
+        SELECT name, category FROM pg_settings
+        WHERE context IN ('user', 'superuser', 'backend', 'superuser-backend') AND category NOT LIKE 'Preset%'"""
+    with Session(settings_of(target_cluster, "postgres")) as session:
+        unknown = [
+            row
+            for row in session.rows(rows)
+            if row["name"] not in {*session_settings.PINNED, *KNOWN} and not row["category"].startswith(HARMLESS)
+        ]
+    assert not unknown
+
+
+@pytest.fixture
+def clerk(source_cluster: Cluster, target_cluster: Cluster) -> str:
+    for cluster in (source_cluster, target_cluster):
+        seed.create_role(cluster, "clerk")
+    return "clerk"
+
+
+def test_the_settings_of_a_login(phases: Phases, clerk: str) -> None:
+    """In PostgreSQL's own precedence, and without those of the role that asks."""
+    database = phases.database
+    for statement in (
+        f"ALTER DATABASE {database} SET work_mem = '11MB'",
+        f"ALTER DATABASE {database} SET TimeZone = 'Africa/Nairobi'",
+        f"ALTER ROLE {clerk} SET work_mem = '12MB'",
+        f"ALTER ROLE {clerk} SET statement_timeout = '13min'",
+        f"ALTER ROLE {clerk} IN DATABASE {database} SET work_mem = '14MB'",
+        f"ALTER ROLE postgres IN DATABASE {database} SET DateStyle = 'German'",
+        f"ALTER ROLE postgres IN DATABASE {database} SET search_path = elsewhere",
+        f'ALTER ROLE {clerk} SET search_path = "Odd, Name", public',
+    ):
+        execute(phases.source, statement)
+    names = ["work_mem", "TimeZone", "statement_timeout", "DateStyle", "search_path", "maintenance_work_mem"]
+    query = "SELECT " + ", ".join(f"current_setting('{name}')" for name in names)
+    connection = phases.source.connect(database, clerk)
+    with connection.cursor() as cursor:
+        cursor.execute(query.replace("current_setting", "pg_catalog.current_setting"))
+        theirs: Any = cursor.fetchone()
+    connection.close()
+    with Session(settings_of(phases.source, database)) as session:
+        login_settings.assume(session, clerk)
+        ours = session.row("SELECT " + ", ".join(f"current_setting('{name}') AS \"{name}\"" for name in names))
+    execute(phases.source, f"ALTER ROLE {clerk} RESET ALL")
+    assert list(ours.values()) == list(theirs)
+    assert ours["work_mem"] == "14MB"
+
+
+EVENT_TRIGGERS = """
+CREATE TABLE ddl_log (at timestamptz DEFAULT now(), tag text);
+CREATE FUNCTION log_ddl() RETURNS event_trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO public.ddl_log (tag) VALUES (tg_tag); END $$;
+CREATE EVENT TRIGGER ddl ON ddl_command_end EXECUTE FUNCTION log_ddl();
+CREATE FUNCTION forbid_drop() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no drop'; END $$;
+CREATE EVENT TRIGGER no_drop ON sql_drop EXECUTE FUNCTION forbid_drop();
+CREATE MATERIALIZED VIEW tags AS SELECT doc ->> 'tag' AS tag FROM couchdb;
+CREATE UNIQUE INDEX ON tags (tag);
+CREATE FUNCTION refresh_matviews() RETURNS void LANGUAGE plpgsql AS
+    $$ BEGIN REFRESH MATERIALIZED VIEW CONCURRENTLY public.tags; END $$;
+ALTER FUNCTION refresh_matviews() OWNER TO couch2pg; ALTER MATERIALIZED VIEW tags OWNER TO couch2pg;
+TRUNCATE ddl_log; INSERT INTO ddl_log (tag) VALUES ('of the source');
+"""
+
+
+@pytest.mark.parametrize("target", ["target_cluster", "source_cluster"])
+def test_event_triggers(phases: Phases, request: pytest.FixtureRequest, clerk: str, target: str) -> None:
+    """Case event-triggers: none of our statements fires those of the source. An older server has no setting for that."""
+    execute(phases.source, EVENT_TRIGGERS, phases.database)
+    phases.target = request.getfixturevalue(target)
+    for result in (
+        phases.dump(),
+        # On one server, the incoming database stands beside the source.
+        phases.restore(role_map={"couch2pg": clerk}, replace_existing=phases.target is phases.source),
+        phases.refresh(),
+        phases.verify(recount=True),
+    ):
+        assert not result.get("failed"), result
+    assert column(phases.target, "SELECT tag FROM ddl_log", phases.incoming) == ["of the source"]
+    execute(phases.target, "CREATE TABLE later ()", phases.incoming)
+    assert column(phases.target, "SELECT tag FROM ddl_log", phases.incoming) == ["of the source", "CREATE TABLE"]
