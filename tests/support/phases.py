@@ -65,6 +65,6 @@ class Phases:
         password = cluster.password_of(self.user)
         given = {**login(cluster, database, self.user, password), "migration_id": "test"}
         given["state_dir"] = str(self.folder / "state" / ("source" if cluster is self.source else "target"))
-        if module in ("pg_dump", "pg_restore"):
+        if module in ("pg_dump", "pg_restore", "verify"):
             given["bin_dir"] = str(self.bin_dir)
         return run_module(module, {**given, **options})
