@@ -32,7 +32,7 @@ options:
     default: false
   most_behind:
     description:
-      - With O(sync), how many changes may be missing. couch2pg sleeps between two runs, and a busy CouchDB changes meanwhile.
+      - With O(sync), how many changes may be missing. couch2pg sleeps between two runs, and a busy CouchDB changes during that time.
     type: int
     default: 0
   timeout:

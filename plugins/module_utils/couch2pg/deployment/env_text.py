@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Text that sets variables, whoever reads it: which part of it sets which variable, and how that is changed.
+"""Text that sets variables, in any notation: the part that sets each variable, and how to change it.
 
-All that isn't changed stays as it is: comments, order, and the way in which other values are written.
+Everything else in the text stays: comments, order, and the notation of other values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Callable, Collection, Mapping, Sequence
 
 @dataclass(frozen=True)
 class Assignment:
-    """``text[start:end]`` sets ``name``; ``prefix`` is what stands before the name there, such as ``export``."""
+    """``text[start:end]`` sets ``name``; ``prefix`` precedes the name, such as ``export``."""
 
     name: str
     value: str = field(repr=False)
@@ -28,7 +28,7 @@ Writer = Callable[[str, str], str]
 
 
 def values(assignments: Sequence[Assignment]) -> dict[str, str]:
-    """What the text sets; the last one of a name counts."""
+    """The value of each variable; the last assignment of a name counts."""
     return {assignment.name: assignment.value for assignment in assignments}
 
 
@@ -46,10 +46,10 @@ def changed(
     unwanted: Collection[str] = (),
     write: Writer = quoted,
 ) -> str:
-    """The text that sets ``wanted``, and nothing of ``unwanted``; a value that is right stays as it is written."""
+    """The text changed so that it sets ``wanted`` and nothing in ``unwanted``. A correct value keeps its notation."""
     while True:
         after = _once(text, parse, wanted, unwanted, write)
-        # A value may have been made of another one that is changed.
+        # A value may refer to another variable that was changed: repeat until nothing changes.
         if after == text:
             return text
         text = after
@@ -66,7 +66,7 @@ def _once(text: str, parse: Parser, wanted: Mapping[str, str], unwanted: Collect
             before = text[text.rfind("\n", 0, found.start) + 1 : found.start]
             behind = text[after:].partition("\n")[0].strip()
             alone = not before.strip() and (not behind or behind.startswith("#"))
-            # Beside others, an empty value does no harm to them, and is as good as none for couch2pg.
+            # On a line with other assignments, an empty value replaces the removal. couch2pg treats both alike.
             new = "" if alone else f"{found.prefix}{found.name}="
             after = min(after + len(text[after:].partition("\n")[0]) + 1, len(text)) if alone else after
         elif found.end == last[found.name].end and found.name in wanted and wanted[found.name] != found.value:
