@@ -104,8 +104,8 @@ def main() -> None:
         )
         own = cutover_changes.of_tool(TOOL, options["remembered"])
         if options["side"] == "target":
-            return cutover_changes.cut_over(superset, not module.check_mode, own)
-        return cutover_changes.switch_back(superset, own, not module.check_mode)
+            return dict(cutover_changes.cut_over(superset, not module.check_mode, own))
+        return dict(cutover_changes.switch_back(superset, own, not module.check_mode))
 
     run(module, work)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, TypedDict
+from typing import Iterable, Mapping, TypedDict
 
 from ..common.errors import MigrationError
 from ..couchdb.url import Followed, seq_number
@@ -28,6 +28,15 @@ class Rename(TypedDict):
     after: str
 
 
+class ShownCheckpoint(TypedDict):
+    """A checkpoint in results: the number of its sequence (None without a checkpoint), and the other key that it is stored under."""
+
+    database: str
+    key: str
+    seq: int | None
+    instead: str | None
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A database's checkpoint: the stored sequence, or None, and the other key under which the checkpoint seems to be stored."""
@@ -41,7 +50,7 @@ class Checkpoint:
         """Whether couch2pg continues from a stored sequence."""
         return self.seq is not None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ShownCheckpoint:
         """The checkpoint for results and the record."""
         return {
             "database": self.followed.database,

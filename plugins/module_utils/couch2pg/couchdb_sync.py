@@ -9,11 +9,22 @@ A busy CouchDB changes all the time, so that couch2pg never equals it: current m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Mapping, Sequence, TypedDict
 
 from ..couchdb.client import CouchDB, DatabaseState
 from ..couchdb.url import Followed, seq_number
 from .checkpoint import Checkpoint
+
+
+class ShownSync(TypedDict):
+    """A followed database in results: the numbers of its mark and checkpoint, and the number of missing changes."""
+
+    database: str
+    key: str
+    mark: int
+    stored: int
+    behind: int
+    current: bool
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Sync:
         """Whether everything up to the mark has arrived."""
         return self.stored >= self.mark or self.quiet
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ShownSync:
         """The comparison for results and the record."""
         return {
             "database": self.checkpoint.followed.database,

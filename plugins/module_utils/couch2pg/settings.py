@@ -14,7 +14,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, TypedDict
 from urllib.parse import parse_qs, quote, unquote
 
 from ..common.errors import MigrationError
@@ -55,6 +55,33 @@ _SECRET = re.compile(r"PASS|SECRET|TOKEN|PRIVATE|CREDENTIAL|API_?KEY|_KEY$", re.
 _CREDENTIALS = re.compile(r"(://[^:/@\s]*):\S*@")
 
 
+class ShownPlace(TypedDict):
+    """The address of PostgreSQL without the password."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    encrypted: bool
+
+
+class ShownSettings(TypedDict):
+    """Settings without secrets: masked variables, their style, and both servers (None or empty when the URL is unusable)."""
+
+    settings: dict[str, str]
+    style: str
+    postgres: ShownPlace | None
+    couchdb: str
+
+
+class StoredSettings(TypedDict):
+    """Settings with their secrets, as they are stored in a file (0600) or passed between tasks."""
+
+    format: int
+    style: str
+    variables: dict[str, str]
+
+
 @dataclass(frozen=True)
 class PostgresPlace:
     """The address of PostgreSQL for couch2pg, decoded. ``query`` follows the question mark of the URL, such as ``ssl=true``."""
@@ -79,7 +106,7 @@ class PostgresPlace:
         query = f"?{self.query}" if self.query else ""
         return f"postgresql://{_quoted(self.user)}:{_quoted(self.password)}@{host}:{self.port}/{_quoted(self.database)}{query}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ShownPlace:
         """The address for results and the record, without the password."""
         return {
             "host": self.host,
@@ -124,9 +151,10 @@ class Settings:
             return SLEEP_MINUTES
         return minutes if minutes > 0 else SLEEP_MINUTES
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ShownSettings:
         """The settings for results and the record, without secrets. An unusable URL becomes None or an empty text."""
-        postgres, couchdb = None, ""
+        postgres: ShownPlace | None = None
+        couchdb = ""
         with suppress(MigrationError):
             postgres = self.postgres.as_dict()
         with suppress(MigrationError):
@@ -210,7 +238,7 @@ class Settings:
             url = f"{scheme}://{credentials}@{rest.rpartition('@')[2]}" if credentials else url
         return Settings({**self.variables, "COUCHDB_URL": url}, self.style)
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> StoredSettings:
         """The settings with their secrets, as ``restored`` reads them."""
         return {"format": FORMAT, "style": self.style, "variables": dict(self.variables)}
 

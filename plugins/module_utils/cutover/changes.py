@@ -7,12 +7,33 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Callable, Dict, Protocol, Sequence
+from typing import Any, Callable, Protocol, Sequence, TypedDict
 
 from ..common.errors import MigrationError
 
-# One connection before and after: ``tool``, ``url``, ``id``, ``name``, ``old``, ``new``. It contains no password.
-Change = Dict[str, Any]
+
+class Change(TypedDict, total=False):
+    """A connection before and after. It contains no password.
+
+    url: of the program, if it has one. old, new: an address, or properties by name.
+    """
+
+    tool: str
+    url: str
+    id: Any
+    name: str
+    old: Any
+    new: Any
+
+
+class Result(TypedDict):
+    """What a module of a program returns: names of changed connections, and of those that lead to the target already."""
+
+    changed: bool
+    moved: list[str]
+    ready: list[str]
+    packed: str
+    diff: dict[str, str]
 
 
 class Tool(Protocol):
@@ -34,7 +55,7 @@ class Tool(Protocol):
         """Give the connection its old address; returns whether that was needed."""
 
 
-def cut_over(tool: Tool, write: bool, unproven: Sequence[Change] = ()) -> dict[str, Any]:
+def cut_over(tool: Tool, write: bool, unproven: Sequence[Change] = ()) -> Result:
     """Point every connection at the target. Without ``write``, only read and test.
 
     unproven: changes of an interrupted run. Those that lead to the target are made again, because they were not yet seen to work.
@@ -56,7 +77,7 @@ def cut_over(tool: Tool, write: bool, unproven: Sequence[Change] = ()) -> dict[s
     }
 
 
-def switch_back(tool: Tool, changes: Sequence[Change], write: bool) -> dict[str, Any]:
+def switch_back(tool: Tool, changes: Sequence[Change], write: bool) -> Result:
     """Give every changed connection its old address, also when others fail.
 
     Raises MigrationError ``not_put_back`` at the end for the connections that failed.

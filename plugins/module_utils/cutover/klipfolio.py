@@ -62,7 +62,8 @@ class Klipfolio:
 
         Raises MigrationError ``nothing_found``.
         """
-        changes, ready = [], []
+        changes: list[Change] = []
+        ready: list[str] = []
         for source in self._sources():
             properties = self._properties(source["id"])
             place = self._place(properties)
@@ -96,7 +97,7 @@ class Klipfolio:
         """Point it at the target, and wait for a refresh. Raises MigrationError ``refresh_failed`` or ``refresh_late``."""
         before = self._refreshed(change["id"])
         user = str(change["old"].get(self.names["user"], ""))
-        self._put(change, "new", self.sides.password(user))
+        self._put(change, change["new"], self.sides.password(user))
         self.api.ask("POST", f"/datasources/{_id(change)}/@/refresh")
         self._wait(change, before)
 
@@ -107,7 +108,7 @@ class Klipfolio:
         """
         if not self.needs_back(change):
             return False
-        self._put(change, "old", self.sides.source_password(str(change["old"].get(self.names["user"], ""))))
+        self._put(change, change["old"], self.sides.source_password(str(change["old"].get(self.names["user"], ""))))
         self.api.ask("POST", f"/datasources/{_id(change)}/@/refresh")
         return True
 
@@ -150,8 +151,8 @@ class Klipfolio:
             )
         return {name: type(properties[name])(value) for name, value in found.items()}
 
-    def _put(self, change: Change, side: str, password: str | None) -> None:
-        properties = dict(change[side])
+    def _put(self, change: Change, wanted: Mapping[str, Any], password: str | None) -> None:
+        properties = dict(wanted)
         if password is not None:
             properties[self.names["password"]] = password
         self.api.ask("PUT", f"/datasources/{_id(change)}/properties", {"properties": properties})

@@ -45,7 +45,8 @@ class Superset:
 
         Raises MigrationError ``nothing_found``, or ``ssh_tunnel`` for one that can't be tested from here.
         """
-        changes, ready = [], []
+        changes: list[Change] = []
+        ready: list[str] = []
         for number, name in self._databases():
             connection = self._connection(number)
             uri = connection["sqlalchemy_uri"]

@@ -13,7 +13,7 @@ import base64
 import json
 import zlib
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple, TypedDict
 
 from ..common.errors import MigrationError
 from ..postgres.connection import Session
@@ -68,6 +68,13 @@ class Buckets:
 
     documents: dict[str, int]
     digests: Digests
+
+
+class PackedDigests(TypedDict):
+    """Digests as text for another host, by table, with the number of buckets of each table."""
+
+    buckets: int
+    digests: dict[str, str]
 
 
 def check_number(buckets: int) -> None:
@@ -164,7 +171,7 @@ def differing(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str,
     return {name: numbers for name, numbers in found.items() if numbers}
 
 
-def pack(digests: Digests, buckets: int) -> dict[str, Any]:
+def pack(digests: Digests, buckets: int) -> PackedDigests:
     """Encode digests as text for another host: 8 bytes for each bucket, compressed."""
     return {"buckets": buckets, "digests": {name: _shrink(_bytes(numbers)) for name, numbers in digests.items()}}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Sequence, TypedDict
 
 from ..common.errors import MigrationError
 from ..common.progress_line import duration
@@ -26,6 +26,7 @@ from ..couchdb.url import Followed
 from ..host.same_process import GONE, UNKNOWN, SameProcess
 from ..postgres.connection import ConnectionSettings, Session
 from . import matview_proof
+from .matview_proof import MatviewState, Refreshed
 
 # How long the last lines of an ended process may take to arrive in the log.
 LAST_WORDS_SECONDS = 1.0
@@ -46,6 +47,13 @@ class Wanted:
     call_refresh: bool
     patience: float
     pause: float
+
+
+class Proof(TypedDict):
+    """What PostgreSQL showed: every materialized view, and the refresh (None when it was not called, or doesn't exist)."""
+
+    matviews: list[MatviewState]
+    refresh: Refreshed | None
 
 
 class Watch:
@@ -104,7 +112,7 @@ class Watch:
                 raise self._timed_out()
             self._sleep(self._wanted.pause)
 
-    def prove(self, say: Callable[[str], None] = lambda _step: None) -> dict[str, Any]:
+    def prove(self, say: Callable[[str], None] = lambda _step: None) -> Proof:
         """Check materialized views and their refresh in PostgreSQL, then process and log once more.
 
         Raises MigrationError ``matviews_missing``, ``matviews_unpopulated`` or ``couch2pg_refresh_failed``, or one of ``wait``.
@@ -118,7 +126,7 @@ class Watch:
         self._look()
         return {"matviews": matviews, "refresh": refreshed}
 
-    def _matviews(self) -> list[dict[str, Any]]:
+    def _matviews(self) -> list[MatviewState]:
         with Session(self._database) as session:
             return matview_proof.check(session, self._wanted.matviews)
 
@@ -149,7 +157,7 @@ class Watch:
             parts.append(self._trouble.code)
         return "; ".join(parts)
 
-    def notices(self, proof: Mapping[str, Any]) -> list[str]:
+    def notices(self, proof: Proof) -> list[str]:
         """Notices about a healthy couch2pg."""
         found = list(dict.fromkeys(self._source.notices))
         if self._process.state() == UNKNOWN:

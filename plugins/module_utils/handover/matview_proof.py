@@ -9,7 +9,7 @@ After a failed refresh and a restart, couch2pg skips the refresh and logs 'Run c
 from __future__ import annotations
 
 import time
-from typing import Any, Sequence
+from typing import Sequence, TypedDict
 
 from ..common.errors import MigrationError
 from ..common.redaction import Redactor
@@ -30,12 +30,26 @@ WHERE c.relkind = 'm' ORDER BY 1
 """
 
 
-def check(session: Session, expected: Sequence[str]) -> list[dict[str, Any]]:
+class MatviewState(TypedDict):
+    """A materialized view as ``schema.name``, and whether it is populated."""
+
+    matview: str
+    populated: bool
+
+
+class Refreshed(TypedDict):
+    """A successful call of ``refresh_matviews()``: couch2pg's role, and the duration in seconds."""
+
+    role: str
+    seconds: float
+
+
+def check(session: Session, expected: Sequence[str]) -> list[MatviewState]:
     """Every materialized view, after checking that all are populated, and that those in ``expected`` exist.
 
     A name without a schema matches any schema. Raises MigrationError ``matviews_missing`` or ``matviews_unpopulated``.
     """
-    found = session.rows(_MATVIEWS)
+    found = [MatviewState(matview=row["matview"], populated=row["populated"]) for row in session.rows(_MATVIEWS)]
     there = {row["matview"] for row in found} | {row["matview"].partition(".")[2] for row in found}
     missing = [name for name in expected if name not in there]
     if missing:
@@ -57,7 +71,7 @@ def check(session: Session, expected: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def refresh(settings: ConnectionSettings) -> dict[str, Any] | None:
+def refresh(settings: ConnectionSettings) -> Refreshed | None:
     """Call ``refresh_matviews()`` as couch2pg does; None when the function doesn't exist.
 
     Raises MigrationError ``couch2pg_refresh_failed`` with the cause and the remedy.
@@ -67,7 +81,7 @@ def refresh(settings: ConnectionSettings) -> dict[str, Any] | None:
     return outcome
 
 
-def _refresh(session: Session, settings: ConnectionSettings) -> dict[str, Any] | None:
+def _refresh(session: Session, settings: ConnectionSettings) -> Refreshed | None:
     started = time.monotonic()
     # The settings of couch2pg's own session.
     session.execute("RESET ALL")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Mapping, Sequence, Tuple
+from typing import Callable, Iterable, Mapping, Sequence, Tuple, TypedDict
 
 from ..couchdb.client import CouchDB
 from ..couchdb.url import Followed
@@ -31,6 +31,26 @@ BAD = (LOST, DOUBLED)
 
 # Table and _id.
 Document = Tuple[str, str]
+
+
+class JudgedDocument(TypedDict):
+    """A lost or duplicated document."""
+
+    table: str
+    id: str
+    verdict: str
+
+
+class Reconciliation(TypedDict):
+    """The number of differing documents, of each verdict, and the first bad documents by name."""
+
+    differences: int
+    source_behind: int
+    changed_since: int
+    deleted: int
+    lost: int
+    doubled: int
+    documents: list[JudgedDocument]
 
 
 @dataclass(frozen=True)
@@ -150,13 +170,17 @@ def reconcile(
     return verdicts
 
 
-def summary(verdicts: Mapping[Document, str], listed: int) -> dict[str, Any]:
+def summary(verdicts: Mapping[Document, str], listed: int) -> Reconciliation:
     """The number of documents of each verdict, and the first ``listed`` bad ones by name."""
     counts = Counter(verdicts.values())
     bad = [document for document in sorted(verdicts) if verdicts[document] in BAD]
     return {
         "differences": len(verdicts),
-        **{verdict: counts[verdict] for verdict in VERDICTS},
+        "source_behind": counts[SOURCE_BEHIND],
+        "changed_since": counts[CHANGED_SINCE],
+        "deleted": counts[DELETED],
+        "lost": counts[LOST],
+        "doubled": counts[DOUBLED],
         "documents": [{"table": table, "id": name, "verdict": verdicts[(table, name)]} for table, name in bad[:listed]],
     }
 

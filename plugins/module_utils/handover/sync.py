@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, TypedDict
+from typing import Callable, TypedDict
 
 from ..couch2pg import access as couch2pg_access
 from ..couch2pg import checkpoint, couchdb_sync
-from ..couch2pg.couchdb_sync import Sync
+from ..couch2pg.couchdb_sync import ShownSync, Sync
 from ..couch2pg.settings import Settings
 from ..couchdb.client import CouchDB
 from ..postgres.connection import ConnectionSettings, Session, server_identity
@@ -35,7 +35,7 @@ class Database(TypedDict):
 class SyncState(TypedDict):
     """Each followed database, the number of changes that PostgreSQL lacks, and why couch2pg is not up to date."""
 
-    sync: list[dict[str, Any]]
+    sync: list[ShownSync]
     behind: int
     unpopulated: list[str]
     database: Database
@@ -104,4 +104,4 @@ def _wait(
 
 
 def _behind(sync: list[Sync]) -> int:
-    return sum(int(entry.as_dict()["behind"]) for entry in sync)
+    return sum(entry.as_dict()["behind"] for entry in sync)

@@ -5,14 +5,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from ...host.compose import inspect
 from . import compose, env_file, systemd
 from .kinds import COMPOSE, ENV_FILE, SYSTEMD, Deployment
 
 
-def identity(deployment: Deployment) -> dict[str, Any]:
+class ProcessIdentity(TypedDict):
+    """The running process. A value that the deployment doesn't show is None.
+
+    pid: its number on this host. restarts: automatic ones, by systemd or Docker. container: the id of its container.
+    """
+
+    kind: str
+    running: bool
+    pid: int | None
+    started_at: str | None
+    restarts: int | None
+    container: str | None
+
+
+def identity(deployment: Deployment) -> ProcessIdentity:
     """The identity of the running process. Equal identities mean the same process."""
     if deployment.kind == SYSTEMD:
         return _of_unit(deployment)
@@ -22,7 +36,7 @@ def identity(deployment: Deployment) -> dict[str, Any]:
     return _identity(deployment, running)
 
 
-def _of_unit(deployment: Deployment) -> dict[str, Any]:
+def _of_unit(deployment: Deployment) -> ProcessIdentity:
     unit = systemd.show(deployment.unit)
     restarts = unit.one("NRestarts")
     return _identity(
@@ -35,7 +49,7 @@ def _of_unit(deployment: Deployment) -> dict[str, Any]:
     )
 
 
-def _of_container(deployment: Deployment) -> dict[str, Any]:
+def _of_container(deployment: Deployment) -> ProcessIdentity:
     container = compose.container_of(deployment)
     if not container:
         return _identity(deployment, False)
@@ -51,6 +65,19 @@ def _of_container(deployment: Deployment) -> dict[str, Any]:
     )
 
 
-def _identity(deployment: Deployment, running: bool, **known: Any) -> dict[str, Any]:
-    unknown = dict.fromkeys(("pid", "started_at", "restarts", "container"))
-    return {"kind": deployment.kind, "running": running, **unknown, **known}
+def _identity(
+    deployment: Deployment,
+    running: bool,
+    pid: int | None = None,
+    started_at: str | None = None,
+    restarts: int | None = None,
+    container: str | None = None,
+) -> ProcessIdentity:
+    return {
+        "kind": deployment.kind,
+        "running": running,
+        "pid": pid,
+        "started_at": started_at,
+        "restarts": restarts,
+        "container": container,
+    }
