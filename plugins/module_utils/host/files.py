@@ -95,24 +95,29 @@ def fsync_tree(root: Path) -> None:
         fsync_path(Path(folder))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` (0600) by ``text``, atomically and durably."""
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace ``path`` (0600) by ``text``, atomically; ``durable``: wait until it is on the disk.
+
+    A disk needs milliseconds for that, so files that mean nothing after a crash of the host do without.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink()
         raise
-    fsync_path(path.parent)
+    if durable:
+        fsync_path(path.parent)
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Replace ``path`` (0600) by ``data`` as JSON, atomically and durably."""
-    write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
+    """Replace ``path`` (0600) by ``data`` as JSON, as ``write_text`` does."""
+    write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n", durable=durable)
 
 
 def read_json(path: Path) -> Any:

@@ -300,7 +300,10 @@ def _prepare(folder: Path, spec: JobSpec) -> None:
 
 
 def _copy_code(target: Path) -> None:
-    """Copy every loaded module of the core, whether Python loaded it from a folder or from Ansible's zip."""
+    """Copy every loaded module of the core, whether Python loaded it from a folder or from Ansible's zip.
+
+    Not durably: a host that crashes ends the job, and the next run copies the code again.
+    """
     for name, module in sorted(sys.modules.items()):
         # The adapter imports Ansible, and jobs run without Ansible.
         if not f"{name}.".startswith(f"{CORE}.") or name.startswith(f"{CORE}.adapter"):
@@ -310,13 +313,14 @@ def _copy_code(target: Path) -> None:
         _make_package(target, path if is_package else path.parent)
         if not is_package:
             source = module.__loader__.get_source(name)  # type: ignore[union-attr]
-            write_text(path.with_suffix(".py"), source)
+            write_text(path.with_suffix(".py"), source, durable=False)
 
 
 def _make_package(target: Path, folder: Path) -> None:
-    make_private_folder(folder)
-    while folder != target:
-        write_text(folder / "__init__.py", "")
+    if not folder.exists():
+        make_private_folder(folder)
+    while folder != target and not (folder / "__init__.py").exists():
+        write_text(folder / "__init__.py", "", durable=False)
         folder = folder.parent
 
 

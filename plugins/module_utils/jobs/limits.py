@@ -62,4 +62,4 @@ def load(folder: Path) -> Limits:
 
 def save(folder: Path, limits: Limits) -> None:
     """Write the limits; a running job applies them within seconds."""
-    write_json(folder / FILE, limits.as_dict())
+    write_json(folder / FILE, limits.as_dict(), durable=False)

@@ -181,4 +181,4 @@ class Progress:
                 state["step_seconds"] = self._steady() - self._step_began
                 # A full disk must not fail the job here: the work itself reports it when it can't continue.
                 with suppress(OSError):
-                    write_json(self._path, state)
+                    write_json(self._path, state, durable=False)
