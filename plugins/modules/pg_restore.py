@@ -83,6 +83,17 @@ created_roles:
   type: list
   elements: str
   sample: [superset]
+properties:
+  description: Properties of the restored database, such as its owner, settings and grants.
+  returned: when the restore is done
+  type: dict
+  sample: {owner: couch2pg, settings: [work_mem=16MB], connection_limit: -1}
+properties_differ:
+  description: Properties that an empty database on the target changed, a phrase each.
+  returned: when the restore is done
+  type: list
+  elements: str
+  sample: ["owner 'postgres' (source: 'couch2pg')"]
 moved_roles:
   description: The new name of each role that is renamed on the target; null for a role whose grants are revoked.
   returned: when the restore is done

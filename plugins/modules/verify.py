@@ -108,6 +108,12 @@ accepted:
   type: list
   elements: dict
   sample: []
+notices:
+  description: Sentences about materialized views that have rows on the source and none on the target.
+  returned: when the verification is done
+  type: list
+  elements: str
+  sample: []
 information:
   description: Differences that are not errors.
   returned: when the verification is done

@@ -55,7 +55,7 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
         "record_place": text.name(record_place),
         "verdict": _verdict(record, phases, done, state_dir),
         "servers": _servers(phases, done),
-        "evidence": _evidence(phases, done, tables),
+        "evidence": _evidence(phases, done, tables) + _notices(done),
         "todo": shown(checklist(record, places)),
         "timeline": _timeline(phases, _needed(record)),
         "rehearsals": _rehearsals(done),
@@ -296,6 +296,12 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
             f"{connections} pointed {'back at the source' if back else 'at the target'}",
         )
     return lines
+
+
+def _notices(done: dict[str, Any]) -> list[dict[str, str]]:
+    """What verify found worth a look though it is no difference."""
+    sentences = done.get("verify", {}).get("notices") or []
+    return [{"state": "warn", "what": "Materialized view", "detail": text.sentence(sentence)} for sentence in sentences]
 
 
 def _cutover(done: dict[str, Any]) -> dict[str, Any] | None:

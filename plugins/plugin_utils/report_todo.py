@@ -69,6 +69,7 @@ def checklist(record: dict[str, Any], places: Places) -> list[Item]:
         return _copy(done, places)
     if "restore" in done:
         items += _roles(done, places)
+        items += _properties(record, done, places)
     if "promote" not in done:
         return items
     if "rollback" in done:
@@ -116,6 +117,25 @@ def _roles(done: dict[str, Any], places: Places) -> list[Item]:
             Item(NOW, f"Give the role {role} its login and password", why, host, [places.psql(host, *statements)])
         )
     return items
+
+
+def _properties(record: dict[str, Any], done: dict[str, Any], places: Places) -> list[Item]:
+    """What an empty database on the target changed of the source's properties."""
+    restore = done["restore"]
+    differs = [text.sentence(phrase) for phrase in restore["result"].get("properties_differ") or []]
+    if not differs:
+        return []
+    name, host = text.name(record["database"]), text.name(restore["host"])
+    why = f"The empty database that was there before changed these properties of the source's: {'; '.join(differs)}."
+    return [
+        Item(
+            NOW,
+            f"Check the properties of the database {name}",
+            why,
+            host,
+            [places.psql(host, f"\\l+ {name}", f"\\drds * {name}")],
+        )
+    ]
 
 
 def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, source: str, target: str) -> list[Item]:

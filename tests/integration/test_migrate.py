@@ -81,7 +81,7 @@ def test_the_target_is_like_the_source(migration: Migration) -> None:
     execute(target, "SET ROLE couch2pg; SELECT public.refresh_matviews()", database)
 
 
-def test_an_empty_database_lends_its_owner_and_is_kept(migration: Migration) -> None:
+def test_an_empty_database_is_merged_with_the_source_and_kept(migration: Migration) -> None:
     database = migration.database
     seed.create_role(migration.target, "lender")
     seed.create_database(migration.target, database, "lender")
@@ -95,7 +95,13 @@ def test_an_empty_database_lends_its_owner_and_is_kept(migration: Migration) -> 
         "SELECT pg_get_userbyid(datdba) || ' ' || setconfig::text FROM pg_database d JOIN pg_db_role_setting s "
         f"ON s.setdatabase = d.oid WHERE datname = '{database}'",
     )
-    assert found == ["lender {statement_timeout=7min}"]
+    assert found == ["lender {TimeZone=Africa/Nairobi,statement_timeout=7min,work_mem=16MB}"]
+    public = "SELECT acl::text FROM pg_database, unnest(datacl) AS acl WHERE datname = '{}' AND acl::text LIKE '=%'"
+    assert column(migration.target, public.format(database), "postgres") == column(
+        migration.source, public.format(database), "postgres"
+    )
+    differ = migration.record["phases"]["restore"]["result"]["properties_differ"]
+    assert differ == ["owner 'lender' (source: 'couch2pg')", "setting statement_timeout=7min"]
     kept = migration.record["phases"]["promote"]["result"]["kept_as"]
     assert kept in migration.databases()
 

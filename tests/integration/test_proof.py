@@ -16,6 +16,7 @@ from support import seed
 from support.by_phases import Phases
 from support.clusters import Cluster
 from support.migration import column, execute
+from support.modules import run_module
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +151,44 @@ def test_what_was_changed_since_the_verification_is_not_promoted(phases: Phases,
     if "DATABASE" not in harm:
         phases.fail("verify")
     assert phases.database not in column(phases.target, "SELECT datname FROM pg_database")
+
+
+def test_a_recount_after_the_promotion_is_refused(phases: Phases) -> None:
+    """couch2pg writes since: a difference would say nothing, and the record would tell of a failed verification."""
+    phases.run("transfer", "restore", "refresh", "verify", "promote")
+    execute(phases.target, LOST_ROW, phases.database)
+    again = phases.run("verify")
+    assert again["changed"] is False
+    refused = run_module("verify", {**phases.options_of("verify"), "recount": True})
+    assert (refused["failed"], refused["code"]) == (True, "promoted")
+
+
+def test_a_replaced_database_keeps_its_properties_for_itself(phases: Phases) -> None:
+    """Those of an empty one are merged with the source's; those of one that holds something go with it."""
+    seed.create_database(phases.target, phases.database, "postgres")
+    execute(phases.target, f"ALTER DATABASE {phases.database} SET work_mem = '99MB'")
+    execute(phases.target, "CREATE TABLE there (n int)", phases.database)
+    restored = phases.run("transfer", "restore", replace_existing=True)
+    assert restored["properties_differ"] == []
+    phases.run("refresh", "verify")
+    phases.run("promote", replace_existing=True)
+    properties = (
+        "SELECT pg_get_userbyid(datdba) || shobj_description(d.oid, 'pg_database') || setconfig::text || (datacl IS NULL)::text "
+        f"FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0 WHERE datname = '{phases.database}'"
+    )
+    assert column(phases.target, properties) == column(phases.source, properties)
+
+
+def test_an_unlogged_table_after_a_crash(phases: Phases) -> None:
+    """The server empties it; the message names the way out, which works."""
+    phases.archive.rename(phases.archive.with_name("without"))
+    execute(phases.source, "CREATE UNLOGGED TABLE cache AS SELECT 1 AS n", phases.database)
+    try:
+        phases.run("dump", "transfer", "restore", "refresh")
+        phases.target.stop("immediate")
+        phases.target.start()
+        assert "couch2pg_restart_from=restore" in phases.fail("verify")
+        phases.restart("restore")
+        phases.run("restore", "refresh", "verify", "promote")
+    finally:
+        execute(phases.source, "DROP TABLE cache", phases.database)

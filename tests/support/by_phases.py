@@ -74,7 +74,9 @@ class Phases:
 
     def attempt(self, phase: str, **options: Any) -> dict[str, Any]:
         """Run a phase and add its outcome to the record, as its role does; its result, failed or not."""
-        given = {**self._options(phase), **self.options.get(phase, {}), **options}
+        given = {**self.options_of(phase), **self.options.get(phase, {})}
+        if phase in ("restore", "promote"):
+            given.update(options)
         result = run_module(MODULES[phase], given)
         migration = {"migration_id": self.name, "state_dir": str(self.folder / "state")}
         entry = {"phase": phase, "host": "source" if phase == "dump" else "target", "database": self.database}
@@ -85,12 +87,13 @@ class Phases:
 
     def restart(self, phase: str) -> dict[str, Any]:
         """Throw away what a phase has made; the result of the module, failed or not."""
-        options = self._options("dump" if phase == "dump" else "restore")
+        options = self.options_of("dump" if phase == "dump" else "restore")
         names = ("migration_id", "state_dir", "database", "incoming", *login(self.source, ""))
         given = {name: value for name, value in options.items() if name in names}
         return run_module("restart", {**given, "phase": phase, "archive": str(self.archive)})
 
-    def _options(self, phase: str) -> dict[str, Any]:
+    def options_of(self, phase: str) -> dict[str, Any]:
+        """The options of a phase's module."""
         place = {"migration_id": self.name, "state_dir": str(self.folder / "state")}
         if phase == "transfer":
             return {**place, "archive": str(self.archive)}

@@ -12,7 +12,7 @@ from ..common.findings import Findings
 from ..postgres import catalog_use, collations, role_plan
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database
-from ..postgres.role_mapping import moved_database
+from ..postgres.database_properties import PlannedProperties, plan_properties
 from ..postgres.role_plan import RolePlan
 from ..restore.target_database import refused_settings
 
@@ -61,6 +61,7 @@ class Differences:
             ("roles", self._roles),
             ("rights", self._rights),
             ("schema public", self._public),
+            ("database properties", self._properties),
             ("settings", self._settings),
             ("views of catalogs", self._catalogs),
             ("libraries", self._libraries),
@@ -228,9 +229,7 @@ class Differences:
                 f"{user!r} may not create databases on the target. Use 'postgres' (login_user), or grant it CREATEDB.",
                 "rights",
             )
-        # An existing empty database determines the owner, and is renamed.
-        database = find_database(self.session, self.settings.database) or self.source["database"]
-        acted = {*self.source["acted_for"], database["owner"]}
+        acted = {*self.source["acted_for"], self._wanted().properties["owner"]}
         # From PostgreSQL 16 on, the creator of a role has ADMIN on it, but not SET.
         acts = "SET" if self.session.version >= SET_PRIVILEGE_SINCE else "MEMBER"
         there = self.session.rows(
@@ -285,6 +284,28 @@ class Differences:
                     **entry,
                 )
 
+    def _wanted(self) -> PlannedProperties:
+        """The properties that the restored database will have."""
+        return plan_properties(self.settings, self.settings.database, self.source["database"], self.planned.moves)
+
+    def _properties(self) -> None:
+        """Properties that an empty database on the target changes."""
+        wanted = self._wanted()
+        name = self.settings.database
+        if not wanted.merged:
+            self.findings.ok(
+                "database properties", "owner, settings, grants, comment and connection limit of the source"
+            )
+        elif wanted.differs:
+            self.findings.warning(
+                "database properties",
+                f"The empty database {name!r} on the target changes what comes from the source: {'; '.join(wanted.differs)}. "
+                f"Drop {name!r} (DROP DATABASE) where everything is to be as on the source.",
+                differs=wanted.differs,
+            )
+        else:
+            self.findings.ok("database properties", f"those of the source; the empty {name!r} changes nothing")
+
     def _public(self) -> None:
         """Whether couch2pg's role will be able to create in schema public, as it can on the source."""
         public = self.source.get("public")
@@ -295,8 +316,7 @@ class Differences:
         groups: list[str] = next(
             (entry["member_of"] for entry in self.source["roles"] if entry["name"] == public["role"]), []
         )
-        lender = find_database(self.session, self.settings.database)
-        owner = (lender or moved_database(self.source["database"], self.planned.moves))["owner"]
+        owner = self._wanted().properties["owner"]
         through_database = "pg_database_owner" in creators and self._acts_as(role, owner)
         if creators & {"PUBLIC", role, *groups} or through_database or self._is_superuser(role):
             self.findings.ok("schema public", f"{role!r} will be able to create in it")
@@ -327,9 +347,6 @@ class Differences:
 
     def _settings(self) -> None:
         database = self.source["database"]
-        if find_database(self.session, self.settings.database) is not None:
-            # The existing empty database keeps its settings.
-            return
         wanted = list(database["settings"] or [])
         wanted += [setting for settings in (database["role_settings"] or {}).values() for setting in settings]
         refused = refused_settings(self.session, sorted(set(wanted)))

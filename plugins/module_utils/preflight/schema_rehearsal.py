@@ -21,9 +21,8 @@ from ..common.findings import Findings
 from ..host import programs
 from ..postgres import role_plan
 from ..postgres.connection import ConnectionSettings, Session
-from ..postgres.database import find_database
+from ..postgres.database_properties import plan_properties
 from ..postgres.identifiers import literal, quote
-from ..postgres.role_mapping import moved_database
 from ..postgres.role_plan import RolePlan
 from ..schema.restore import Changes, restore_schema
 
@@ -80,9 +79,8 @@ class _Rehearsal:
                 return self._restore(archive, scratch, planned)
 
     def _owner(self, planned: RolePlan) -> str:
-        with Session(self.settings.maintenance) as session:
-            lender = find_database(session, self.settings.database)
-        return str((lender or moved_database(self.source["database"], planned.moves))["owner"])
+        wanted = plan_properties(self.settings, self.settings.database, self.source["database"], planned.moves)
+        return str(wanted.properties["owner"])
 
     def _restore(self, archive: Path, scratch: ConnectionSettings, planned: RolePlan) -> list[Message]:
         options = self.options

@@ -153,14 +153,13 @@ class _Target:
             self.findings.ok("target database", f"{name!r} was promoted by this migration already")
             return
         rehearsal, replace = self.options["rehearsal"], self.options["replace_existing"]
-        found = target_database.check_real_database(self.settings, name, replace or rehearsal)
-        if found is None:
+        if not target_database.check_real_database(self.settings, name, replace or rehearsal):
             self.findings.ok("target database", f"there is no {name!r} yet")
             return
         with Session(self.settings) as session:
             empty = is_empty(session)
         if empty:
-            self.findings.ok("target database", f"{name!r} is empty; its owner, settings and grants are kept")
+            self.findings.ok("target database", f"{name!r} is empty and will be replaced")
         elif replace:
             self.findings.warning(
                 "target database", f"{name!r} is not empty and will be kept as {name}_replaced_<time>."

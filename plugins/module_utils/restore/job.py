@@ -23,6 +23,7 @@ from ..jobs.job import JobSpec
 from ..postgres import function_paths
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, server_identity
 from ..postgres.database import end_sessions, find_database, find_database_by_oid
+from ..postgres.database_properties import plan_properties
 from ..postgres.identifiers import check_length
 from ..postgres.relations import list_tables
 from ..postgres.workers import run_in_sessions
@@ -136,9 +137,9 @@ def restore(
     settings = context.connection()
     started = time.monotonic()
     state = Path(parameters["state_dir"]) / parameters["migration_id"]
-    lender = target_database.check_real_database(settings, parameters["database"], parameters["replace_existing"])
+    target_database.check_real_database(settings, parameters["database"], parameters["replace_existing"])
     steps = RestoreSteps(state, parameters["server_identity"], parameters["manifest_sha256"])
-    resumed = _database(settings, parameters, steps, evidence, lender)
+    resumed = _database(settings, parameters, steps, evidence)
     incoming = settings.to(parameters["incoming"])
     sections = Sections(context, incoming, root, evidence, steps, load_rows)
     sections.run()
@@ -167,8 +168,7 @@ def restore(
         "rows": sum(table["rows"] for table in steps.result("digests")),
         "seconds": round(time.monotonic() - started, 1),
         "section_seconds": {name: round(value, 1) for name, value in sections.seconds.items()},
-        "lender": lender is not None,
-        "properties": lender or evidence["database"],
+        **steps.result("properties"),
     }
 
 
@@ -177,7 +177,6 @@ def _database(
     parameters: dict[str, Any],
     steps: RestoreSteps,
     evidence: dict[str, Any],
-    lender: dict[str, Any] | None,
 ) -> list[str]:
     """Create the database to restore into, or keep that of an earlier attempt; returns the sections that are done in it."""
     name = parameters["incoming"]
@@ -193,8 +192,11 @@ def _database(
         # Roles that an earlier attempt created still need passwords, so keep them in the result.
         before = steps.result("roles") or []
         planned = restore_roles.make(session, state, parameters, evidence)
-        oid, left_out = target_database.create(session, name, evidence["database"], lender, planned.moves)
+        wanted = plan_properties(settings, parameters["database"], evidence["database"], planned.moves)
+        oid, left_out = target_database.create(session, name, wanted.properties)
         steps.start(oid)
+        properties = {"properties": wanted.properties, "properties_differ": wanted.differs}
+        steps.mark("properties", properties)
         steps.mark("roles", sorted({*before, *planned.kept}))
         steps.mark("moves", planned.moves)
         steps.mark("settings", left_out)

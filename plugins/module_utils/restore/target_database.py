@@ -15,20 +15,19 @@ from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import create_statement, end_sessions, find_database, is_empty
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.privileges import GRANTABLE, grantee, privilege
-from ..postgres.role_mapping import Moves, moved_database
 
 INTENT = "incoming.json"
 
 
-def check_real_database(settings: ConnectionSettings, name: str, replace_existing: bool) -> dict[str, Any] | None:
-    """The properties of the existing database with the real name; None when there is none.
+def check_real_database(settings: ConnectionSettings, name: str, replace_existing: bool) -> bool:
+    """Whether there is a database with the real name.
 
     Raises MigrationError ``target_not_empty`` when it is not empty and must not be replaced.
     """
     with Session(settings.maintenance) as session:
         found = find_database(session, name)
     if found is None:
-        return None
+        return False
     with Session(settings.to(name)) as session:
         empty = is_empty(session)
     if not empty and not replace_existing:
@@ -38,7 +37,7 @@ def check_real_database(settings: ConnectionSettings, name: str, replace_existin
             "target_not_empty",
             database=name,
         )
-    return found
+    return True
 
 
 def start_incoming(session: Session, state: Path, identity: str, name: str) -> None:
@@ -72,16 +71,9 @@ def drop(session: Session, name: str) -> None:
     session.execute(f"DROP DATABASE {quote(name)}")
 
 
-def create(
-    session: Session, name: str, source: dict[str, Any], lender: dict[str, Any] | None, moves: Moves
-) -> tuple[int, list[str]]:
-    """Create the database ``name`` with the source's encoding and locale; returns its oid and the settings that failed.
-
-    Owner, settings and grants come from ``lender``, an empty database that the operator created; without one, from
-    ``source`` after the role ``moves``.
-    """
-    model = lender or moved_database(source, moves)
-    session.execute(create_statement(session, name, model["owner"], source))
+def create(session: Session, name: str, model: dict[str, Any]) -> tuple[int, list[str]]:
+    """Create the database ``name`` with the properties ``model``; returns its oid and the settings that failed."""
+    session.execute(create_statement(session, name, model["owner"], model))
     left_out = []
     for setting in model["settings"] or []:
         left_out += _try_setting(session, f"ALTER DATABASE {quote(name)}", setting)

@@ -57,8 +57,8 @@ def _without(some: Any, others: Any) -> Any:
 
 
 def expected_properties(evidence: Mapping[str, Any], restored: Mapping[str, Any]) -> dict[str, Any]:
-    """Properties that the restore gave the database: those of the source, or of an empty database that it replaces."""
-    if restored.get("lender"):
+    """Properties that the restore gave the database: the source's, merged with those of an empty database that it replaces."""
+    if restored.get("properties"):
         return dict(restored["properties"])
     return moved_database(evidence["database"], restored.get("moved_roles") or {})
 

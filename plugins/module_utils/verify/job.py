@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive.identity import load_own, manifest_sha256, read_evidence
+from ..common import restart
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
@@ -41,12 +42,21 @@ SHOWN_CHARACTERS = 4000
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
     """Identity of what is compared with what: the database, and the archive of this migration whose evidence counts.
 
-    Raises MigrationError ``manifest_missing``, ``other_archive``, or for a program that is missing or too old.
+    Raises MigrationError ``manifest_missing``, ``other_archive``, ``promoted`` (for a recount), or for a program that is
+    missing or too old.
     """
     root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
     listing = load_own(root, options["migration_id"], dumped_archive(state))
     bin_dir = options["bin_dir"]
     programs.check_pg_restore(programs.find("pg_restore", bin_dir), listing["options"]["pg_dump_major"])
+    promoted = already_promoted(settings, state, settings.database)
+    if options["recount"] and promoted is not None:
+        raise MigrationError(
+            f"The rows of {settings.database!r} can't be compared again: it was verified before its promotion, and couch2pg writes to it "
+            "since. What was verified stays in the record. cht.couch2pg.migrate with couch2pg_recount compares the documents with "
+            "CouchDB again.",
+            "promoted",
+        )
     with Session(settings) as session:
         programs.check_pg_dump(programs.find("pg_dump", bin_dir), session.version)
         return {
@@ -136,6 +146,7 @@ def run(context: JobContext) -> dict[str, Any]:
         "matviews": len(refreshed),
         "sequences": len(evidence["sequences"]),
         "information": information,
+        "notices": _notices(evidence["matviews"], refreshed),
         "seconds": round(time.monotonic() - started, 1),
     }
 
@@ -147,6 +158,9 @@ def _raise_if_different(rows: list[dict[str, Any]], schema: list[dict[str, Any]]
     words = "; ".join(sentence(difference) for difference in differences[:3])
     more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
     accept = ""
+    # Whatever happened to the rows on the target, the archive still has them.
+    if any(found["kind"] in ("rows", "large objects") for found in rows):
+        accept = f" To restore the rows from the archive again: {restart.command('restore')}"
     if not rows and len(schema) <= SHOWN:
         names = json.dumps([difference["name"] for difference in schema], ensure_ascii=False)
         accept = f" To keep the target as it is, set couch2pg_accept_differences: {names}"
@@ -311,6 +325,16 @@ def compare_populated(source: list[dict[str, Any]], target: list[dict[str, Any]]
         _difference(row["matview"], "is not populated", "populated", "not populated", "matview")
         for row in source
         if row["populated"] and not populated.get(row["matview"], True)
+    ]
+
+
+def _notices(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list[str]:
+    """Sentences about materialized views that have rows on the source and none on the target: dashboards would be empty."""
+    rows = {row["matview"]: row["rows"] for row in target}
+    return [
+        f"The materialized view {row['matview']} has {row['rows']} rows on the source and none on the target. Check its query there."
+        for row in source
+        if row["rows"] and rows.get(row["matview"]) == 0
     ]
 
 

@@ -1,0 +1,94 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The properties that the restored database gets: those of the source, and those of an empty database that it replaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterable
+
+from .connection import ConnectionSettings, Session
+from .database import find_database, is_empty
+from .privileges import GRANTABLE, grantee
+from .role_mapping import Moves, moved_database
+
+
+@dataclass(frozen=True)
+class PlannedProperties:
+    """properties: as ``find_database`` returns them. merged: whether an empty database contributed to them.
+
+    differs: what is not as on the source, a phrase each; the operator's own choices.
+    """
+
+    properties: dict[str, Any]
+    merged: bool
+    differs: list[str]
+
+
+def plan_properties(settings: ConnectionSettings, name: str, source: dict[str, Any], moves: Moves) -> PlannedProperties:
+    """The properties for a database that replaces ``name``, where it exists. source: the source's; moves: of its roles.
+
+    A database that isn't empty is renamed and kept with its properties; the new one gets the source's.
+    """
+    expected = moved_database(source, moves)
+    with Session(settings.maintenance) as session:
+        existing = find_database(session, name)
+    if existing is None:
+        return PlannedProperties(expected, False, [])
+    with Session(settings.to(name)) as session:
+        if not is_empty(session):
+            return PlannedProperties(expected, False, [])
+    merged = merge(expected, existing)
+    return PlannedProperties(merged, True, differences(expected, merged))
+
+
+def merge(source: dict[str, Any], existing: dict[str, Any]) -> dict[str, Any]:
+    """The source's properties with what the operator set in the existing empty database.
+
+    Its owner counts, its settings, connection limit and comment go before the source's, and its grants to roles are added. What
+    PUBLIC may do is decided by the source alone: a new database grants CONNECT to everybody by default.
+    """
+    public = [text for text in source["grants"] if grantee(text) == "PUBLIC"]
+    named = {text for side in (source, existing) for text in side["grants"] if grantee(text) != "PUBLIC"}
+    roles = {*(source["role_settings"] or {}), *(existing["role_settings"] or {})}
+    return dict(
+        source,
+        owner=existing["owner"],
+        settings=_merged_settings(source["settings"], existing["settings"]),
+        role_settings={
+            role: _merged_settings(*((side["role_settings"] or {}).get(role) for side in (source, existing)))
+            for role in sorted(roles)
+        },
+        connection_limit=source["connection_limit"]
+        if existing["connection_limit"] == -1
+        else existing["connection_limit"],
+        comment=existing["comment"] or source["comment"],
+        grants=sorted([*public, *(text for text in named if text + GRANTABLE not in named)]),
+    )
+
+
+def differences(source: dict[str, Any], merged: dict[str, Any]) -> list[str]:
+    """What ``merged`` has otherwise than the source, a phrase each."""
+    found = [
+        f"{name.replace('_', ' ')} {merged[name]!r} (source: {source[name]!r})"
+        for name in ("owner", "connection_limit", "comment")
+        if merged[name] != source[name]
+    ]
+    found += [f"setting {text}" for text in merged["settings"] or [] if text not in (source["settings"] or [])]
+    for role, settings in (merged["role_settings"] or {}).items():
+        theirs = (source["role_settings"] or {}).get(role) or []
+        found += [f"setting {text} of role {role}" for text in settings if text not in theirs]
+    # The owner's own privileges come with the ownership.
+    found += [
+        f"grant {text}"
+        for text in merged["grants"]
+        if text not in source["grants"] and grantee(text) != merged["owner"]
+    ]
+    return found
+
+
+def _merged_settings(source: Iterable[str] | None, existing: Iterable[str] | None) -> list[str]:
+    """Settings (``name=value``) of both; those of the existing database go before."""
+    by_name = {text.split("=", 1)[0]: text for side in (source, existing) for text in side or ()}
+    return sorted(by_name.values())
