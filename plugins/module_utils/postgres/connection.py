@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Collection, Iterator, Mapping, Protocol, Sequence
 
 from ..common.errors import MigrationError
-from . import session_settings
+from . import connection_errors, login_refusal, session_settings
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,6 +25,7 @@ except ImportError:
     PSYCOPG2_IMPORT_ERROR: str | None = traceback.format_exc()
 else:
     PSYCOPG2_IMPORT_ERROR = None
+    _UNANSWERED = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 APPLICATION_NAME = "cht.couch2pg"
 COPY_BYTES = 1 << 18
@@ -168,7 +168,9 @@ class Session:
         try:
             self._connection = psycopg2.connect(**parameters)
         except psycopg2.OperationalError as error:
-            raise _connection_error(settings, str(error)) from error
+            raise connection_errors.of_login(
+                settings, str(error), lambda: login_refusal.sqlstate(parameters)
+            ) from error
         self._connection.autocommit = True
         self.version: int = self._connection.server_version
         self.pinned: dict[str, str] = {}
@@ -244,7 +246,7 @@ class Session:
                     {"name": column.name, "type": column.type_code} for column in cursor.description
                 ], cursor.fetchall()
         except psycopg2.Error as error:
-            raise _query_error(self.settings, error) from error
+            raise self._failed(error) from error
 
     def copy_out(self, sql: str, write: Callable[[bytes], object]) -> int:
         """Run a ``COPY ... TO STDOUT`` and hand its output to ``write``, piece by piece; returns the number of rows."""
@@ -253,7 +255,7 @@ class Session:
                 cursor.copy_expert(sql, _Sink(write))
                 return int(cursor.rowcount)
         except psycopg2.Error as error:
-            raise _query_error(self.settings, error) from error
+            raise self._failed(error) from error
 
     def copy_in(self, sql: str, source: Readable) -> int:
         """Run a ``COPY ... FROM STDIN`` with what ``source`` returns until its end; returns the number of rows.
@@ -265,7 +267,11 @@ class Session:
                 cursor.copy_expert(sql, source, COPY_BYTES)
                 return int(cursor.rowcount)
         except psycopg2.Error as error:
-            raise _query_error(self.settings, error) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: psycopg2.Error) -> MigrationError:
+        lost = bool(self._connection.closed) or (error.pgcode is None and isinstance(error, _UNANSWERED))
+        return connection_errors.of_statement(self.settings, error, lost)
 
     def _run(self, sql: str, parameters: Sequence[Any] | None) -> Iterator[dict[str, Any]]:
         try:
@@ -277,7 +283,7 @@ class Session:
                 for row in cursor:
                     yield dict(zip(names, row))
         except psycopg2.Error as error:
-            raise _query_error(self.settings, error) from error
+            raise self._failed(error) from error
 
 
 class Readable(Protocol):
@@ -292,88 +298,6 @@ class _Sink:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self.write = write
-
-
-def _connection_error(settings: ConnectionSettings, text: str) -> MigrationError:
-    """What an operator should read when no session could be opened."""
-    reason = re.sub(r"\s+", " ", text).strip()
-    where = {"place": settings.place, "database": settings.database, "user": settings.user, "reason": reason}
-    cases = [
-        (
-            r"password authentication failed|no password supplied|Peer authentication failed|Ident authentication failed",
-            "authentication",
-            f"PostgreSQL at {settings.place} refused the login of {settings.user!r}: check login_user and login_password.",
-        ),
-        (
-            r"no pg_hba\.conf entry",
-            "authentication",
-            f"PostgreSQL at {settings.place} has no pg_hba.conf line for {settings.user!r} and {settings.database!r}: add one.",
-        ),
-        (
-            r'database ".*" does not exist|no such database',
-            "database_missing",
-            f"There is no database {settings.database!r} at {settings.place}: check the name.",
-        ),
-        (
-            r"is not permitted to log in",
-            "authentication",
-            f"The role {settings.user!r} may not log in at {settings.place}: ALTER ROLE ... LOGIN there.",
-        ),
-        (
-            r'role ".*" does not exist',
-            "authentication",
-            f"There is no role {settings.user!r} at {settings.place}: check login_user.",
-        ),
-        (
-            r"permission denied for database",
-            "authentication",
-            f"The role {settings.user!r} may not connect to {settings.database!r} at {settings.place}: GRANT CONNECT to it.",
-        ),
-        (
-            r"too many (clients|connections)|remaining connection slots",
-            "too_many_connections",
-            f"PostgreSQL at {settings.place} has no connection left: end idle ones, or raise max_connections.",
-        ),
-        (
-            r"unsupported startup parameter",
-            "pooler",
-            f"A connection pooler answers at {settings.place}: connect to PostgreSQL itself, past the pooler.",
-        ),
-    ]
-    for pattern, code, message in cases:
-        if re.search(pattern, text):
-            return MigrationError(message, code, **where)
-    return MigrationError(
-        f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.?')}. "
-        "Check host, port and that the server runs, then run again.",
-        "unreachable",
-        **where,
-    )
-
-
-def _query_error(settings: ConnectionSettings, error: Any) -> MigrationError:
-    """A failed statement, in the server's own words."""
-    diagnosis = getattr(error, "diag", None)
-    primary = getattr(diagnosis, "message_primary", None) or re.sub(r"\s+", " ", str(error)).strip()
-    code = getattr(error, "pgcode", None)
-    details = {
-        "sqlstate": code,
-        "hint": getattr(diagnosis, "message_hint", None),
-        "detail": getattr(diagnosis, "message_detail", None),
-        "context": getattr(diagnosis, "context", None),
-        "database": settings.database,
-        "place": settings.place,
-    }
-    if code is None or code.startswith(("08", "57P")):
-        return MigrationError(
-            f"The connection to {settings.database!r} at {settings.place} was lost: {primary}. "
-            "See that the server runs, then run again.",
-            "connection_lost",
-            **details,
-        )
-    return MigrationError(
-        f"PostgreSQL at {settings.place} refused a statement in {settings.database!r}: {primary}.", "sql", **details
-    )
 
 
 def check_no_pooler(session: Session) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from ..common.errors import MigrationError
 from . import login_probe
 from .connection import ConnectionSettings, Session
+from .connection_errors import INSUFFICIENT_PRIVILEGE
 from .identifiers import literal, quote
 
 MD5, SCRAM = "md5", "scram-sha-256"
@@ -71,7 +72,7 @@ def _logs_in(login: ConnectionSettings) -> bool:
         Session(login).close()
     except MigrationError as error:
         # The server checks the database, and the right to connect to it, only after the password.
-        if error.code == "database_missing" or "permission denied for database" in error.details.get("reason", ""):
+        if error.code == "database_missing" or error.details.get("sqlstate") == INSUFFICIENT_PRIVILEGE:
             return True
         if error.code == "authentication":
             return False

@@ -20,6 +20,7 @@ from ..couch2pg.deployment.problems import node_problem, node_version, problems
 from ..couch2pg.settings import PostgresPlace, Settings
 from ..postgres import login_probe
 from ..postgres.connection import Session
+from ..postgres.connection_errors import INSUFFICIENT_PRIVILEGE
 from ..postgres.identifiers import quote
 
 # How many changes couch2pg reads from CouchDB at once without COUCH2PG_CHANGES_LIMIT.
@@ -153,7 +154,7 @@ def _login(findings: Findings, place: PostgresPlace, driver: tuple[int, ...] | N
     except MigrationError as error:
         # The server checks the database only after the password. Before the migration the database doesn't exist; a missing
         # right to connect comes with the database's grants.
-        if error.code == "database_missing" or "permission denied for database" in error.details.get("reason", ""):
+        if error.code == "database_missing" or error.details.get("sqlstate") == INSUFFICIENT_PRIVILEGE:
             findings.ok("couch2pg login", f"{place.user!r} can log in at {place.host}:{place.port} ({asked.method})")
             return
         if error.code == "authentication" and give_login:

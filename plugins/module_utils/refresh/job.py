@@ -26,6 +26,8 @@ from ..record.restored import restored_oid
 UNPOPULATED = "55000"
 
 _ADVICE = {
+    "08001": "A foreign server that it reads doesn't answer the target: let the target connect there, or correct the server's "
+    "options (ALTER SERVER).",
     "42P01": "A function in it names a table without its schema: set search_path on the function "
     "(ALTER FUNCTION ... SET search_path = public, pg_temp).",
     "42883": "It calls a function without its schema, or a missing one: add the schema, or set search_path on the caller.",

@@ -1,0 +1,131 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator reads when a login or a statement failed. A server's words may be in any language, its codes are not."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Callable
+
+from ..common.errors import MigrationError
+
+if TYPE_CHECKING:
+    from .connection import ConnectionSettings
+
+INSUFFICIENT_PRIVILEGE = "42501"
+
+# SQLSTATE of the refusal, the words that go with it (in English), the code of our error, and our sentence.
+_LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
+    (
+        "28P01",
+        r"password authentication failed|no password supplied|Peer authentication failed|Ident authentication failed",
+        "authentication",
+        "PostgreSQL at {place} refused the login of {user!r}: check login_user and login_password.",
+    ),
+    (
+        "28000",
+        r"no pg_hba\.conf entry",
+        "authentication",
+        "PostgreSQL at {place} has no pg_hba.conf line for {user!r} and {database!r}: add one.",
+    ),
+    (
+        "28000",
+        r"is not permitted to log in",
+        "authentication",
+        "The role {user!r} may not log in at {place}: ALTER ROLE ... LOGIN there.",
+    ),
+    (
+        "28000",
+        r'role ".*" does not exist',
+        "authentication",
+        "There is no role {user!r} at {place}: check login_user.",
+    ),
+    (
+        "28000",
+        None,
+        "authentication",
+        "PostgreSQL at {place} refused the login of {user!r}: {reason}. Check the role, its LOGIN, and pg_hba.conf.",
+    ),
+    (
+        "3D000",
+        r'database ".*" does not exist|no such database',
+        "database_missing",
+        "There is no database {database!r} at {place}: check the name.",
+    ),
+    (
+        INSUFFICIENT_PRIVILEGE,
+        r"permission denied for database",
+        "authentication",
+        "The role {user!r} may not connect to {database!r} at {place}: GRANT CONNECT to it.",
+    ),
+    (
+        "53300",
+        r"too many (clients|connections)|remaining connection slots",
+        "too_many_connections",
+        "PostgreSQL at {place} has no connection left: end idle ones, or raise max_connections.",
+    ),
+    (
+        "08P01",
+        r"unsupported startup parameter",
+        "pooler",
+        "A connection pooler answers at {place}: connect to PostgreSQL itself, past the pooler.",
+    ),
+)
+
+
+def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], str | None]) -> MigrationError:
+    """The error for a login that was refused with ``text``.
+
+    ``ask_state`` returns the SQLSTATE, at the price of another login. It is asked when the words are not English.
+    """
+    reason = re.sub(r"\s+", " ", text).strip()
+    where = {"place": settings.place, "database": settings.database, "user": settings.user, "reason": reason}
+    found = next((case for case in _LOGIN if case[1] and re.search(case[1], text)), None)
+    if found is None and _came_from_a_server(text):
+        asked = ask_state()
+        # Of several cases with one SQLSTATE, the last one says the least.
+        found = next((case for case in reversed(_LOGIN) if case[0] == asked), None)
+    if found is None:
+        return MigrationError(
+            f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.?')}. "
+            "Check host, port and that the server runs, then run again.",
+            "unreachable",
+            **where,
+        )
+    state, _words, code, sentence = found
+    return MigrationError(sentence.format(**dict(where, reason=reason.rstrip("."))), code, sqlstate=state, **where)
+
+
+def _came_from_a_server(text: str) -> bool:
+    """Whether the server answered. The words of libpq itself are English: Python leaves its language alone."""
+    return not re.search(
+        r"refused\n|timeout expired|could not translate|No such file|unreachable|No route to host", text
+    )
+
+
+def of_statement(settings: ConnectionSettings, error: Any, lost: bool) -> MigrationError:
+    """The error for a statement that failed, in the server's own words. ``lost``: the session ended with it.
+
+    The SQLSTATE alone doesn't say that: a foreign server that doesn't answer has the code of a lost connection, too.
+    """
+    diagnosis = getattr(error, "diag", None)
+    primary = getattr(diagnosis, "message_primary", None) or re.sub(r"\s+", " ", str(error)).strip()
+    details = {
+        "sqlstate": getattr(error, "pgcode", None),
+        "hint": getattr(diagnosis, "message_hint", None),
+        "detail": getattr(diagnosis, "message_detail", None),
+        "context": getattr(diagnosis, "context", None),
+        "database": settings.database,
+        "place": settings.place,
+    }
+    if lost:
+        return MigrationError(
+            f"The connection to {settings.database!r} at {settings.place} was lost: {primary}. "
+            "Check that the server runs, then run again.",
+            "connection_lost",
+            **details,
+        )
+    return MigrationError(
+        f"PostgreSQL at {settings.place} refused a statement in {settings.database!r}: {primary}.", "sql", **details
+    )

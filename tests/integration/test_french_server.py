@@ -1,0 +1,120 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server that speaks French: what it says is recognised by its codes, and our sessions ask it for English where they may."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from support import binaries, places, seed
+from support.clusters import Cluster
+from support.migration import execute
+from support.phases import Phases
+
+FRENCH = "fr_FR.UTF-8"
+COUCH2PG = """
+CREATE TABLE couchdb (doc jsonb, id int PRIMARY KEY);
+INSERT INTO couchdb SELECT jsonb_build_object('_id', n), n FROM generate_series(1, 20) AS n;
+CREATE TABLE child (id int REFERENCES couchdb);
+CREATE INDEX ON child (id);
+"""
+FOREIGN = """
+CREATE EXTENSION postgres_fdw;
+CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '1', dbname 'x');
+CREATE USER MAPPING FOR PUBLIC SERVER far;
+CREATE FOREIGN TABLE far_table (id int) SERVER far;
+CREATE MATERIALIZED VIEW over_far AS SELECT id FROM far_table WITH NO DATA;
+"""
+
+
+@pytest.fixture(scope="module")
+def french() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="fr-", dir=places.work_folder("clusters")))
+    locales = folder / "locales"
+    locales.mkdir()
+    try:
+        found = binaries.translated()
+        subprocess.run(["localedef", "-i", "fr_FR", "-f", "UTF-8", "--no-archive", str(locales / FRENCH)], check=True)
+    except (places.SupportError, FileNotFoundError, subprocess.CalledProcessError) as error:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+    folder.chmod(0o755)
+    with Cluster.create(
+        folder / "cluster", replace(found, locale_dir=locales), settings={"lc_messages": FRENCH}
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def phases(french: Cluster, database_name: str, tmp_path: Path) -> Iterator[Phases]:
+    """From and to the same server: the incoming database stands beside the source."""
+    seed.create_role(french, seed.OWNER)
+    seed.create_database(french, database_name)
+    execute(french, COUCH2PG, database_name)
+    made = Phases(french, french, database_name, french.binaries.bin_dir, tmp_path)
+    yield made
+    for name in (made.incoming, database_name):
+        seed.drop_database(french, name)
+
+
+@pytest.mark.parametrize(
+    ("change", "statement", "code", "state"),
+    [
+        ({"database": "nosuch"}, "", "database_missing", "3D000"),
+        ({"password": "wrong"}, "", "authentication", "28P01"),
+        ({"user": "closed"}, "", "authentication", "28000"),
+        ({"user": "couch2pg"}, "REVOKE CONNECT ON DATABASE template1 FROM PUBLIC", "authentication", "42501"),
+        ({"port": 1}, "", "unreachable", None),
+    ],
+)
+def test_a_refused_login(french: Cluster, change: dict[str, str], statement: str, code: str, state: str | None) -> None:
+    seed.create_role(french, "closed")
+    seed.create_role(french, "couch2pg")
+    execute(french, f"ALTER ROLE closed NOLOGIN; {statement}")
+    user = change.get("user", "postgres")
+    options = {"database": "template1", "host": french.host, "port": french.port, "user": user}
+    settings = ConnectionSettings(**{"password": french.password_of(user), **options, **change})  # type: ignore[arg-type]
+    with pytest.raises(MigrationError) as caught:
+        Session(settings)
+    assert (caught.value.code, caught.value.details.get("sqlstate")) == (code, state), caught.value.message
+
+
+def test_post_data_that_was_interrupted_is_resumed(phases: Phases) -> None:
+    """Case french-server: what an earlier attempt has built is recognised."""
+    assert not phases.dump().get("failed")
+    assert not phases.restore(replace_existing=True).get("failed")
+    # As a kill leaves it that comes just before the end.
+    state = phases.folder / "state" / "source" / "test"
+    (state / "jobs" / "restore" / "result.json").unlink()
+    for path in state.glob("*.json"):
+        steps = json.loads(path.read_text(encoding="utf-8"))
+        if "done" in steps:
+            steps["done"] = {
+                name: value for name, value in steps["done"].items() if name not in ("post-data", "digests")
+            }
+            path.write_text(json.dumps(steps), encoding="utf-8")
+    resumed = phases.restore(replace_existing=True)
+    assert not resumed.get("failed"), resumed
+    assert "built_before" in {message["kind"] for message in resumed["harmless_messages"]}
+    assert not phases.verify().get("failed")
+
+
+def test_a_foreign_server_that_does_not_answer(phases: Phases) -> None:
+    """Case view-over-foreign-server: its error is not one of our own connection."""
+    execute(phases.source, FOREIGN, phases.database)
+    assert not phases.dump().get("failed")
+    assert not phases.restore(replace_existing=True).get("failed")
+    refreshed = phases.refresh()
+    assert refreshed["code"] == "refresh_failed"
+    assert "public.over_far" in refreshed["msg"]
+    assert 'server "far"' in refreshed["msg"]
+    assert "ALTER SERVER" in refreshed["msg"]
