@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carries an archive between two hosts over Ansible's own connections, through the memory of the controller."""
+"""Copy an archive between two hosts over Ansible's connections, through the controller's memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Asks the module what is missing, carries that, and asks again, until nothing is."""
+        """Ask the module for the missing bytes, copy them, and repeat until nothing is missing."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = self._task.args
@@ -65,10 +65,10 @@ class ActionModule(ActionBase):
                 failures = 1 if self._carried > carried else failures + 1
                 if failures >= TRIES:
                     return self._failure("interrupted", f"The connection to a host was lost ({error}).")
-                self._say("relay | the connection was lost, and is tried again", variables)
+                self._say("relay | connection lost, reconnecting", variables)
                 time.sleep(PAUSE_SECONDS)
             except (AnsibleError, MigrationError) as error:
-                return self._failure("relay_failed", f"The archive could not be carried further: {error}")
+                return self._failure("relay_failed", f"The archive could not be copied: {error}")
             finally:
                 self._connection = self._here
 
@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
             "failed": True,
             "changed": self._carried > 0,
             "code": code,
-            "msg": f"{sentence.rstrip('.')}. Run again: what has arrived is kept.",
+            "msg": f"{sentence.rstrip('.')}. Run again: the transfer resumes.",
             "carried_bytes": self._carried,
         }
 
@@ -99,7 +99,7 @@ class ActionModule(ActionBase):
         for segment in relay.checked(answer["segments"]):
             offset = segment["offset"]
             while offset < segment["bytes"]:
-                # Ansible's workers outlive an ansible-playbook that was killed, and would get in the way of the next run.
+                # Ansible's workers continue after ansible-playbook was killed, and would disturb the next run.
                 if os.getppid() != self._parent:
                     raise AnsibleError("ansible-playbook has ended.")
                 size, began = min(self._piece(), segment["bytes"] - offset), time.monotonic()
@@ -111,7 +111,7 @@ class ActionModule(ActionBase):
                 self._show(segment["path"], done, total, variables)
 
     def _read(self, path: str, offset: int, size: int) -> bytes:
-        """A piece of a file on the source."""
+        """Read a piece of a file on the source."""
         self._connection = self._there
         place = shlex.quote(f"{self._task.args['source']['archive']}/{path}")
         begin = BEGIN.rstrip("\n")
@@ -128,11 +128,11 @@ class ActionModule(ActionBase):
         words = self._run(WRITE.format(path=shlex.quote(path), offset=offset), data).split()
         if not words or int(words[-1]) != offset + len(data):
             raise AnsibleError(
-                f"{path} on the target has not grown as it should. Another run may carry the same archive: end it, or wait for it."
+                f"{path} on the target doesn't have the expected size. Another run may copy the same archive: end it, or wait for it."
             )
 
     def _run(self, command: str, data: bytes) -> bytes:
-        # Bytes that aren't text survive the way to text and back.
+        # surrogate_or_strict preserves bytes that aren't valid text.
         result = self._low_level_execute_command(command, in_data=data, encoding_errors="surrogate_or_strict")
         if result["rc"]:
             said = str(result["stderr"]).strip().splitlines() or [f"a command failed with exit code {result['rc']}"]
@@ -146,11 +146,11 @@ class ActionModule(ActionBase):
         return int(self._task.args.get("bandwidth_limit") or 0)
 
     def _piece(self) -> int:
-        """Not more at once than a second's worth."""
+        """The size of a piece: at most the bytes of one second at the limit."""
         return min(PIECE, self._limit()) or PIECE
 
     def _keep_pace(self, size: int, began: float) -> None:
-        # Piece by piece: what was lost while a connection was down isn't caught up with.
+        # Pace each piece separately, so that time without a connection is not made up for.
         if self._limit():
             time.sleep(max(size / self._limit() - (time.monotonic() - began), 0))
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares the host's variables with the names and values that this collection knows, on the controller."""
+"""Check the host's variables against the names and values that this collection supports, on the controller."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fails when a variable is unknown, or has a value that can't work."""
+        """Fail if a variable is unknown or has an invalid value."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         given = task_vars or {}
         shared = _load(COLLECTION / "docs" / "variables.yml")
@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
                 try:
                     values[name] = self._templar.template(given[name])
                 except AnsibleError:
-                    # The task that needs it says what is wrong, if one does.
+                    # A task that uses the variable will report the error.
                     continue
         return values
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draws the report out of a record, on the controller; no host is asked."""
+"""Write the report of a record, on the controller; connects to no host."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Writes both files, where their content is another one."""
+        """Write both files if their content has changed."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         options = {**DEFAULTS, **self._task.args}
         wrong = {"record", "folder", *DEFAULTS} ^ set(options)
         if wrong:
-            return dict(result, failed=True, msg=f"Missing, or unknown to report: {', '.join(sorted(wrong))}.")
+            return dict(result, failed=True, msg=f"Missing or unknown options of report: {', '.join(sorted(wrong))}.")
         record, folder = options["record"], expand(options["folder"])
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", str(record.get("migration_id"))):
             return dict(
-                result, failed=True, msg="This is not the record of a migration: its migration_id names no file."
+                result,
+                failed=True,
+                msg="This is not the record of a migration: its migration_id is not a valid file name.",
             )
         shown = document(record, Places(options["places"]), options["state_dir"], options["record_place"])
         changed, diffs = False, []

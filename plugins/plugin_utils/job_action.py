@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind every module whose work is a job: start or join it, and show how far it is until it ends."""
+"""The action plugin of all modules that run a job: start or join the job, and show its progress until it ends."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import duration
 
-# Often at first, so that a mistake shows at once; then seldom enough for a log that is read the next day.
+# Poll often at first, to show errors quickly; then seldom, to keep logs short.
 INTERVALS = (2.0, 3.0, 5.0, 10.0, 15.0, 30.0)
 UNREACHABLE_SECONDS = 900.0
-# A dead connection is noticed within a minute, where the operator's own options don't say otherwise (the first one counts).
+# Detect a dead connection within a minute. An operator's own ServerAlive options have precedence, because ssh uses the first.
 UNANSWERED_SECONDS = 45
 SSH_KEEPALIVE = "-o ServerAliveInterval={interval} -o ServerAliveCountMax=3"
 
 
 class JobAction(ActionBase):
-    """Runs the module of its own name; polls with ``job_info`` while the job goes on."""
+    """Runs the module of the same name, and polls with ``job_info`` while the job is running."""
 
     _requires_connection = True
     _supports_async = True
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The module's result, as if it had waited."""
+        """Return the module's result as if the module had waited for the job."""
         super().run(tmp, task_vars)
         variables = task_vars or {}
         if self._task.async_val or self._task.check_mode or "job_wait" in self._task.args:
@@ -40,9 +40,9 @@ class JobAction(ActionBase):
         try:
             result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
         except AnsibleConnectionFailure as error:
-            # Nobody knows whether it was begun; a host that can't be reached from the start isn't waited for.
+            # Whether the job was started is unknown. Don't wait for a host that can't be reached from the start.
             raise AnsibleConnectionFailure(
-                f"{error.message} If the job had begun, it goes on without us: run the same playbook again to join it."
+                f"{error.message} If the job was started, it continues on the host: run the same playbook again to join it."
             ) from error
         while _is_running(result):
             self._show(result["job"]["line"], result["job"]["kind"], variables)
@@ -50,7 +50,7 @@ class JobAction(ActionBase):
         return result
 
     def _poll_patiently(self, kind: str, seconds: float, variables: dict[str, Any]) -> dict[str, Any]:
-        """Poll; where the host can't be reached, try again for a while. The job doesn't notice."""
+        """Poll; if the host can't be reached, try again for ``couch2pg_unreachable_seconds``. The job continues."""
         patience = self._number("couch2pg_unreachable_seconds", UNREACHABLE_SECONDS, variables)
         began = time.monotonic()
         while True:
@@ -60,9 +60,7 @@ class JobAction(ActionBase):
                 away = time.monotonic() - began
                 if away >= patience:
                     return self._stopped_watching(kind, away, error)
-                self._show(
-                    f"the host can't be reached for {duration(away)}; the job goes on without us", kind, variables
-                )
+                self._show(f"the host can't be reached for {duration(away)}; the job continues there", kind, variables)
                 time.sleep(min(seconds, max(patience - away, 0)))
 
     def _stopped_watching(self, kind: str, away: float, error: Exception) -> dict[str, Any]:
@@ -70,8 +68,8 @@ class JobAction(ActionBase):
             "failed": True,
             "changed": True,
             "code": "stopped_watching",
-            "msg": f"The host could not be reached for {duration(away)}, so nobody watches its job {kind} any more, which goes on. "
-            "When the host is back, run the same playbook again to join it.",
+            "msg": f"The host could not be reached for {duration(away)}, so this run stopped waiting for its job {kind}, which "
+            "continues there. When the host is reachable again, run the same playbook again to join the job.",
             "details": {"reason": str(error)},
         }
 
@@ -99,7 +97,7 @@ class JobAction(ActionBase):
                 "job": answer["job"],
             }
         if answer["result"] is None:
-            # Cleared between two looks: somebody has begun it anew.
+            # Another run has restarted the job between two polls.
             return {
                 "failed": True,
                 "msg": f"The job {kind} is {answer['job']['status']}. Run the same playbook again.",
@@ -109,7 +107,7 @@ class JobAction(ActionBase):
         return dict(answer["result"], changed=True, job=answer["job"])
 
     def _intervals(self, variables: dict[str, Any]) -> Iterator[float]:
-        """Seconds between one line and the next, without an end."""
+        """Seconds between progress lines, endlessly."""
         fixed = self._number("couch2pg_progress_seconds", 0.0, variables)
         return repeat(fixed) if fixed > 0 else chain(INTERVALS, repeat(INTERVALS[-1]))
 
@@ -122,7 +120,7 @@ class JobAction(ActionBase):
 
 
 def keep_alive(connection: Any, seconds: int) -> None:
-    """Have ssh notice a connection that was cut, on a connection of its own: the play's goes without."""
+    """Make ssh detect a lost connection, with a separate control connection: the play's has no keepalive."""
     if connection.transport != "ssh":
         return
     given = connection.get_option("ssh_extra_args") or ""

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which variables look like ours, but aren't."""
+"""Find misspelt variables of this collection."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from difflib import get_close_matches
 from typing import Iterable
 
 PREFIX = "couch2pg_"
-# A word such as "record" is used by others too; this close to one of our names it is no accident.
+# Others use role names such as "record" as prefixes too, so report only names that are this similar to a known one.
 CLOSE = 0.85
 
 
 def is_ours(name: str, roles: Iterable[str]) -> bool:
-    """Whether the name bears a prefix of this collection."""
+    """Whether the name has a prefix of this collection."""
     return name.startswith((PREFIX, *(f"{role}_" for role in roles)))
 
 
 def find_misspelt(names: Iterable[str], shared: set[str], roles: dict[str, set[str]]) -> list[str]:
-    """A sentence for each of ``names`` that is unknown; ``roles`` has each role's options by its name."""
+    """A sentence for each unknown variable in ``names``. shared: known couch2pg_* variables; roles: options by role."""
     sentences = []
     for name in sorted(names):
         if name.startswith(PREFIX):
             if name not in shared:
-                # The prefix, which they share, would make any two names look alike.
+                # Compare without the common prefix, which would make all names similar.
                 near = get_close_matches(name[len(PREFIX) :], sorted(known[len(PREFIX) :] for known in shared), n=1)
-                hint = f"did you mean {PREFIX}{near[0]}?" if near else "see docs/variables.yml for the known ones."
+                hint = f"did you mean {PREFIX}{near[0]}?" if near else "see docs/variables.yml for the known variables."
                 sentences.append(f"The variable {name} is unknown: {hint}")
             continue
         role = next((role for role in roles if name.startswith(f"{role}_")), None)

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The record as a report shows it: only what is known to be harmless is taken over, everything else stays behind."""
+"""Build the content of the report from the record. Only values that are known to be harmless are used."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehe
 from . import report_text as text
 from .report_todo import Places, checklist, shown
 
-# In the order of a run, with what each is for.
+# The phases in the order of a run, with their purpose.
 PHASES = {
     "preflight": "Checks of both servers",
     "dump": "Archive and evidence from one snapshot",
-    "transfer": "The archive, byte by byte, on the target",
-    "restore": "Into a database beside the real one",
+    "transfer": "Archive copied to the target and checked",
+    "restore": "Restore into a new database",
     "refresh": "Materialized views",
-    "verify": "Target against evidence",
-    "promote": "The real name",
+    "verify": "Target compared with the evidence",
+    "promote": "Rename to the real name",
     "handover": "couch2pg on the target",
     "dashboards": "The dashboards' queries on both sides",
     "cutover": "Dashboards pointed at the target",
     "rollback": "Back to the source",
-    "cleanup": "What is no longer needed",
-    "rehearse": "The end of the rehearsal",
+    "cleanup": "Removal of what is no longer needed",
+    "rehearse": "End of the rehearsal",
 }
 _NEEDED = ("preflight", "dump", "transfer", "restore", "refresh", "verify", "promote")
-# A rehearsal has all of it but the real name.
+# A rehearsal has all of these except promote.
 _REHEARSED = (*_NEEDED[:-1], "rehearse")
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
-# Of a phase whose result this file doesn't know: numbers are shown, and text only under these names.
+# For a result of unknown structure: show numbers, and text only under these keys.
 _SPEAKING = {
     *("status", "state", "health", "verdict", "deployment", "kind", "code", "unit", "source", "database", "host", "at"),
     *("since", "until", "started_at", "ended_at", "message", "msg", "remedy", "problem", "reason", "advice", "name"),
@@ -43,7 +43,7 @@ _ROWS = 50
 
 
 def document(record: dict[str, Any], places: Places, state_dir: str, record_place: str) -> dict[str, Any]:
-    """Everything that the templates show, as text and numbers."""
+    """The variables of the templates."""
     phases = {name: entry for name, entry in record["phases"].items() if name in PHASES}
     done = {name: entry["result"] for name, entry in phases.items() if entry["status"] == "done"}
     tables = _tables(done)
@@ -107,14 +107,14 @@ def _rows(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any], state_dir: str) -> dict[str, Any]:
-    """One word, one sentence; when it stopped: what was said, what differs, what is safe, what to do."""
+    """The verdict: a word and a sentence; after a failure also the error, the differences, the state and the next steps."""
     failed = sorted(
         (name for name, entry in phases.items() if entry["status"] == "failed"), key=lambda name: phases[name]["at"]
     )
     promoted = "promote" in done
     verdict: dict[str, Any] = {
         "state": "running",
-        "said": "",
+        "error": "",
         "steps": [],
         "commands": [],
         "differences": [],
@@ -126,7 +126,7 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
             verdict,
             state="attention",
             word="ROLLED BACK",
-            sentence=f"The source serves everything again. What was moved is kept as {kept} on {where}; to migrate again, set "
+            sentence=f"The source is in use again. The migrated database is kept as {kept} on {where}. To migrate again, set "
             "couch2pg_migration_id to another name.",
         )
     if failed:
@@ -136,11 +136,11 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
         verdict.update(
             state="stopped",
             word=f"STOPPED in {name}",
-            said=text.sentence(error.get("msg")) or "It gave no reason; its log has more.",
+            error=text.sentence(error.get("msg")) or "It gave no reason. See its log.",
             sentence=_safe_state(name, promoted, record),
             steps=[
-                "Mend what is named above.",
-                "Run the same command again: what is done and verified is not repeated.",
+                "Fix the problem above.",
+                "Run the same command again. Work that is done is not repeated.",
             ],
             log=f"{text.name(state_dir)}/{text.name(record['migration_id'])}/jobs/{name}/log on {host}",
             commands=_commands(record, name),
@@ -162,8 +162,8 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
         missing = next((name for name in needed if name not in done), needed[-1])
         return dict(
             verdict,
-            word="UNDER WAY",
-            sentence=f"Nothing went wrong so far. Next is {missing}; run the same command to go on.",
+            word="IN PROGRESS",
+            sentence=f"There was no error so far. The next phase is {missing}. Run the same command to continue.",
         )
     name, host = text.name(done["promote"].get("name")), text.name(phases["promote"]["host"])
     sentence = f"The database {name} on {host} was complete and verified{_at(done)}."
@@ -173,8 +173,8 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
             verdict,
             state="attention",
             word="DONE, but dashboards differ",
-            sentence=f"{sentence} These queries do not give the same, or nothing fresh: {', '.join(bad)}. "
-            "The source serves the dashboards as before.",
+            sentence=f"{sentence} These queries return different or outdated results: {', '.join(bad)}. "
+            "The dashboards still read the source.",
         )
     return dict(verdict, state="done", word="DONE", sentence=sentence)
 
@@ -188,36 +188,36 @@ def _at(done: dict[str, Any]) -> str:
 def _safe_state(phase: str, promoted: bool, record: dict[str, Any]) -> str:
     database = text.name(record["database"])
     if promoted:
-        return f"The database {database} on the target was complete and verified before this step, which failed. The source is as it was."
+        return f"The database {database} on the target was complete and verified before this step failed. The source is unchanged."
     return (
-        "Nothing is lost: the source was only read and couch2pg there goes on, "
-        f"and on the target nothing of this run bears the name {database}."
+        "Nothing is lost: the source was only read and couch2pg keeps running there. "
+        f"The database {database} on the target was not changed."
         if phase != "preflight"
         else "Nothing was changed on either server."
     )
 
 
 def _rehearsed(done: dict[str, Any], host: str) -> dict[str, str]:
-    """What the verdict of a rehearsal that has ended says."""
+    """The verdict of a rehearsal that has ended."""
     result = done["rehearse"]
     if result.get("outcome") != "done":
-        return {"state": "attention", "word": "ABANDONED", "sentence": "What this rehearsal made is removed."}
+        return {"state": "attention", "word": "ABANDONED", "sentence": "The results of this rehearsal were removed."}
     copy = text.name(result.get("database"))
-    tried = " couch2pg ran against it, and was healthy." if "handover" in done else ""
-    rest = f"The copy {copy} on {host} is kept." if result.get("kept") else "The copy and its archives are removed."
+    tried = " couch2pg ran against it and was healthy." if "handover" in done else ""
+    rest = f"The copy {copy} on {host} was kept." if result.get("kept") else "The copy and its archives were removed."
     return {
         "state": "done",
         "word": "REHEARSED",
-        "sentence": f"The migration got as far as its last step: the copy was complete and verified.{tried} {rest}",
+        "sentence": f"Every phase before promote succeeded: the copy was complete and verified.{tried} {rest}",
     }
 
 
 def _commands(record: dict[str, Any], phase: str) -> list[str]:
-    """How to look, and how to go on."""
+    """Commands to see the status and to continue."""
     name = record["migration_id"]
     if rehearsals.rehearses(name) is not None:
-        look = f"ansible-playbook cht.couch2pg.status -i inventory -e couch2pg_migration_id={text.name(name)}"
-        return [look, "ansible-playbook cht.couch2pg.rehearse -i inventory"]
+        status = f"ansible-playbook cht.couch2pg.status -i inventory -e couch2pg_migration_id={text.name(name)}"
+        return [status, "ansible-playbook cht.couch2pg.rehearse -i inventory"]
     playbook = phase if phase in ("dashboards", "cutover", "rollback", "cleanup") else "migrate"
     return [
         "ansible-playbook cht.couch2pg.status -i inventory",
@@ -226,7 +226,7 @@ def _commands(record: dict[str, Any], phase: str) -> list[str]:
 
 
 def _servers(phases: dict[str, Any], done: dict[str, Any]) -> list[dict[str, str]]:
-    """Source and target: host and version."""
+    """Host and version of source and target."""
     shown_ = []
     for side, phase, version in (("Source", "dump", "dump"), ("Target", "restore", "verify")):
         if phase in phases:
@@ -236,7 +236,7 @@ def _servers(phases: dict[str, Any], done: dict[str, Any]) -> list[dict[str, str
 
 
 def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The proof in a few lines, each with how it stands."""
+    """The evidence in a few lines, each with its state."""
     lines: list[dict[str, str]] = []
 
     def add(state: str, what: str, detail: str) -> None:
@@ -253,20 +253,20 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
         )
     if "transfer" in done:
         moved = done["transfer"]
-        add("ok", "Archive", f"every byte of {text.count(moved.get('files'))} files checked on the target")
+        add("ok", "Archive", f"SHA-256 of {text.count(moved.get('files'))} files checked on the target")
     if "verify" in done:
         verified = done["verify"]
         add(
             "ok",
             "Rows",
-            f"{text.count(verified.get('rows'))} in {text.count(verified.get('tables'))} tables, row by row the same "
+            f"{text.count(verified.get('rows'))} in {text.count(verified.get('tables'))} tables, all the same "
             f"({text.name(verified.get('digest_method'))}), read at {text.clock(verified.get('counted_at'))}",
         )
         total = sum(value for value in (verified.get("objects") or {}).values() if text.number(value))
-        add("ok", "Schema", f"{text.count(total)} objects with owners and grants the same{_at(done)}")
+        add("ok", "Schema", f"{text.count(total)} objects with the same owners and grants{_at(done)}")
     elif phases.get("verify", {}).get("status") == "failed":
         differing = sum(row["state"] == "differs" for row in tables)
-        add("bad", "Rows and schema", f"not the same; {_many(differing, 'table')} with other rows")
+        add("bad", "Rows and schema", f"different; {_many(differing, 'table')} with different rows")
     if "refresh" in done:
         count = len(_rows(done["refresh"], "matviews"))
         add("ok", "Materialized views", f"{count} refreshed in {text.duration(done['refresh'].get('seconds'))}")
@@ -305,7 +305,7 @@ def _notices(done: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _cutover(done: dict[str, Any]) -> dict[str, Any] | None:
-    """What was pointed where, each with its old and its new place."""
+    """The connections that were changed, with their old and new addresses."""
     if "cutover" not in done:
         return None
     changes = _rows(done["cutover"], "changes")
@@ -324,7 +324,7 @@ def _many(count: int, word: str) -> str:
 
 
 def _timeline(phases: dict[str, Any], needed: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Each phase with its share of the time; waiting in between is left out of the bars."""
+    """Each phase with its share of the time, without waiting time between phases."""
     rows: list[dict[str, Any]] = []
     for phase, what in PHASES.items():
         entry = phases.get(phase)
@@ -357,7 +357,7 @@ def _timeline(phases: dict[str, Any], needed: tuple[str, ...]) -> list[dict[str,
 
 
 def _sizes(done: dict[str, Any]) -> list[dict[str, Any]]:
-    """Sizes with their ratio to the source's database."""
+    """Sizes, with their ratio to the size of the source's database."""
     dump, verified = done.get("dump", {}), done.get("verify", {})
     whole = text.number(dump.get("database_bytes")) or 0
     tables = sum(text.number(row.get("bytes")) or 0 for row in _rows(dump, "tables"))
@@ -383,7 +383,7 @@ def _sizes(done: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _tables(done: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows and digests of each table on both sides; those that differ come first."""
+    """Rows and digests of each table on both sides; tables that differ come first."""
     source = {str(row.get("table")): row for row in _rows(done.get("dump", {}), "tables")}
     found = _rows(done.get("verify", {}), "digests") or _rows(done.get("restore", {}), "tables")
     target = {str(row.get("table")): row for row in found}
@@ -414,7 +414,7 @@ def _difference(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _side(value: Any) -> str:
-    """One side of a difference: a number or a digest as it is, words without what could be a secret, nothing else."""
+    """One side of a difference: a number or digest unchanged, text redacted, nothing else."""
     if isinstance(value, str):
         return text.digest(value) or text.sentence(value)[:200]
     return text.count(value)
@@ -468,7 +468,7 @@ def _function(done: dict[str, Any]) -> str:
 
 
 def _findings(done: dict[str, Any]) -> list[dict[str, str]]:
-    """Findings of preflight on both sides, what must be mended first."""
+    """Findings of preflight on both sides, failures first."""
     order = {"failure": 0, "warning": 1, "ok": 2}
     rows = [
         {
@@ -484,7 +484,7 @@ def _findings(done: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _rehearsals(done: dict[str, Any]) -> dict[str, Any] | None:
-    """The rehearsals side by side: as the record of one tells of them, or preflight of the migration itself."""
+    """The rehearsals, from the record of a rehearsal or from the migration's preflight."""
     found = done.get("rehearse") or next(
         (row.get("details") for row in _rows(done.get("preflight", {}), "target") if row.get("name") == "rehearsal"),
         None,
@@ -530,7 +530,7 @@ def _age(hours: Any) -> str:
 
 
 def _generic(result: dict[str, Any]) -> list[dict[str, str]]:
-    """What a phase says, whatever its shape: numbers and yes or no under their names, text only under known names."""
+    """A result of unknown structure as pairs: numbers and booleans, and text only under known keys."""
     return [{"what": what, "value": value} for what, value in _flatten(result, "")]
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report as HTML and as Markdown, out of the templates of the role ``report``; whatever they are given is escaped."""
+"""Render the report as HTML and Markdown with the templates of the role ``report``; all values are escaped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SPECIAL = re.compile(r"([\\`*\[\]<>|])")
 
 
 class _Markdown(str):
-    """Text that is ready: nothing of it is escaped once more, neither here nor by the template."""
+    """Text that is escaped already."""
 
     __slots__ = ()
 
@@ -27,7 +27,7 @@ class _Markdown(str):
 
 
 def render(templates: Path, document: dict[str, Any]) -> dict[str, str]:
-    """Both reports, by the ending of their file."""
+    """Both reports, by file extension."""
     html = _environment(templates)
     markdown = _environment(templates, finalize=_escape)
     markdown.filters.update(code=_code, command=_command)
@@ -50,18 +50,18 @@ def _environment(templates: Path, **options: Any) -> Environment:
 
 
 def _escape(value: Any) -> _Markdown:
-    """For Markdown, in place of HTML's entities: every expression of the template comes by here."""
+    """Escape an expression of the template for Markdown."""
     if isinstance(value, _Markdown):
         return value
     return _Markdown(_SPECIAL.sub(r"\\\1", str(value).replace("\n", " ")))
 
 
 def _code(value: Any) -> _Markdown:
-    """A name in the type of code, in or outside of a table."""
+    """A name as inline code, which also works in a table."""
     plain = str(value).replace("\n", " ").replace("`", "'").replace("|", "\\|")
     return _Markdown(f"`{plain}`" if plain else NONE)
 
 
 def _command(value: Any) -> _Markdown:
-    """A line inside of a block of code, which it can't end."""
+    """A line in a code block, which can't end the block."""
     return _Markdown(str(value).replace("\n", " ").replace("~~~", "~ ~ ~"))

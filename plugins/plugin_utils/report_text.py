@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a report may say of a record's values: names, numbers, times, digests; other text only without secrets and data."""
+"""Convert values of a record into text for the report; free text is redacted."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ _HEX = re.compile(r"[0-9a-f]{16,64}(?::[0-9a-f]{16,64})?")
 
 
 def sentence(value: Any) -> str:
-    """Free text: an error, a finding, advice. Credentials and what looks like a document or a person are taken out."""
+    """Free text, such as an error, without credentials, documents and personal data."""
     return " ".join(remove_personal(remove_credentials(line)) for line in _printable(value, LONGEST_TEXT).splitlines())
 
 
 def name(value: Any) -> str:
-    """A name of a table, a role, a host, a file."""
+    """A name of a table, role, host or file, without credentials."""
     return remove_credentials(_printable(value, LONGEST_NAME))
 
 
 def digest(value: Any) -> str:
-    """A digest or a SHA-256, or nothing."""
+    """A digest or SHA-256; empty for any other value."""
     return value if isinstance(value, str) and _HEX.fullmatch(value) else ""
 
 
 def number(value: Any) -> float | None:
-    """A number, or None."""
+    """The value if it is a number, else None."""
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def count(value: Any) -> str:
-    """A whole number with commas, or a dash where there is none."""
+    """A whole number with thousands separators; a dash for any other value."""
     found = number(value)
     return NONE if found is None else f"{found:,.0f}"
 
 
 def size(value: Any) -> str:
-    """Bytes in the unit that an operator would choose."""
+    """Bytes with a decimal prefix."""
     found = number(value)
     if found is None:
         return NONE
@@ -71,7 +71,7 @@ def duration(value: Any) -> str:
 
 
 def moment(value: Any) -> float | None:
-    """Seconds since 1970 of a time in a record, or None."""
+    """A time of a record as seconds since the epoch; None for any other value."""
     if not isinstance(value, str):
         return None
     try:
@@ -81,7 +81,7 @@ def moment(value: Any) -> float | None:
 
 
 def clock(value: Any) -> str:
-    """A time in a record as a person writes it."""
+    """A time of a record in a readable format."""
     found = moment(value)
     return NONE if found is None else time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(found))
 

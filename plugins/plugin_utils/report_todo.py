@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What people have still to do after, or in the middle of, a migration: a checklist with the exact commands."""
+"""The checklist of manual steps during and after a migration, with commands."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehe
 from . import report_text as text
 
 _SESSIONS = "SELECT DISTINCT usename, application_name, client_addr FROM pg_stat_activity WHERE datname = {}"
-NOW, BEFORE, LATER = "Now", "Before the dashboards move", "Days later, when you are convinced"
+NOW, BEFORE, LATER = "Now", "Before the dashboards are moved", "Days later, when everything works"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to do: when, what, why, on which host, by which commands."""
+    """One step: when, what, why, on which host, with which commands."""
 
     when: str
     title: str
@@ -31,12 +31,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Places:
-    """How to get at each host's PostgreSQL, as the inventory has it."""
+    """How to reach PostgreSQL on each host, from the inventory."""
 
     hosts: dict[str, dict[str, Any]]
 
     def program(self, host: str, program: str) -> list[str]:
-        """The start of a command line, without a password: PostgreSQL's programs ask for it."""
+        """The start of a command line, without a password: PostgreSQL's programs prompt for it."""
         place = self.hosts.get(host, {})
         command = [program]
         where = place.get("host") or place.get("socket")
@@ -55,13 +55,13 @@ class Places:
         return shlex.join([*self.program(host, "psql"), "-d", "postgres", *arguments])
 
     def become(self, host: str, *command: str) -> str:
-        """A command line of the user who owns the migration's files there."""
+        """A command line for the user who owns the migration's files on the host."""
         account = self.hosts.get(host, {}).get("become_user")
         return shlex.join([*(["sudo", "-u", str(account)] if account else []), *command])
 
 
 def checklist(record: dict[str, Any], places: Places) -> list[Item]:
-    """Everything that the record leaves to people, in the order in which it comes up."""
+    """All manual steps for the state of the record, in order."""
     phases = record["phases"]
     done = {name: entry for name, entry in phases.items() if entry["status"] == "done"}
     items: list[Item] = []
@@ -81,9 +81,9 @@ def checklist(record: dict[str, Any], places: Places) -> list[Item]:
             Item(
                 NOW,
                 "Start couch2pg on the target",
-                "With the very settings that it has on the source; only PostgreSQL's address and password are other ones. "
-                "COUCHDB_URL must stay the same to the byte up to its credentials, or everything is downloaded again. "
-                "The source's goes on running.",
+                "Use the settings from the source, and change only PostgreSQL's address and password. "
+                "COUCHDB_URL must not change except for its credentials, or couch2pg downloads everything again. "
+                "couch2pg on the source keeps running.",
                 target,
                 ["sudo systemctl enable --now couch2pg", "sudo journalctl -u couch2pg --since -5min -f"],
             )
@@ -93,12 +93,12 @@ def checklist(record: dict[str, Any], places: Places) -> list[Item]:
 
 
 def _copy(done: dict[str, Any], places: Places) -> list[Item]:
-    """Of a rehearsal only a copy that was kept is left."""
+    """The steps after a rehearsal: drop a copy that was kept."""
     ended = done.get("rehearse", {"result": {}})
     if not ended["result"].get("kept"):
         return []
     name, host = text.name(ended["result"].get("database")), text.name(ended["host"])
-    why = "It was kept, and holds every document. The next rehearsal needs its name."
+    why = "It was kept and contains every document. The next rehearsal needs its name."
     return [Item(LATER, f"Drop the copy {name}", why, host, [shlex.join([*places.program(host, "dropdb"), name])])]
 
 
@@ -109,10 +109,10 @@ def _roles(done: dict[str, Any], places: Places) -> list[Item]:
     host = text.name(restore["host"])
     for role in map(text.name, restore["result"].get("created_roles") or []):
         statements = [f"ALTER ROLE {quote(role)} LOGIN", f"\\password {quote(role)}"]
-        why = "It was missing on the target, so the restore made it, without login and password. psql asks for the password."
+        why = "It was missing on the target, so the restore created it without login and password. psql prompts for the password."
         if role == owner:
             statements.insert(0, "SET password_encryption = 'md5'")
-            why += " couch2pg's own driver knows md5 passwords only: leave the first statement out if couch2pg's was updated."
+            why += " couch2pg's own driver supports only md5 passwords. If the driver was updated, leave out the first statement."
         items.append(
             Item(NOW, f"Give the role {role} its login and password", why, host, [places.psql(host, *statements)])
         )
@@ -144,8 +144,8 @@ def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, so
         items.append(
             Item(
                 BEFORE,
-                "Compare what the dashboards ask on both sides",
-                "Set couch2pg_dashboard_queries to their queries, run this, and mend what it names.",
+                "Compare the dashboards' queries on both sides",
+                "Set couch2pg_dashboard_queries to the queries, run this, and fix the problems that it reports.",
                 "the controller",
                 ["ansible-playbook cht.couch2pg.dashboards -i inventory"],
             )
@@ -155,9 +155,9 @@ def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, so
             Item(
                 BEFORE,
                 "Point Superset, Klipfolio and everything else that reads the database at the target",
-                f"Let a few runs of couch2pg pass first. Until then they go on reading the source. The new address is that of {target}. "
-                "Set couch2pg_superset, couch2pg_klipfolio and couch2pg_cutover_steps; the first command shows what would be changed. "
-                "The way back is cht.couch2pg.switch_back.",
+                f"Wait for a few runs of couch2pg first; until then they keep reading the source. The new address is that of {target}. "
+                "Set couch2pg_superset, couch2pg_klipfolio and couch2pg_cutover_steps. The first command shows what would change. "
+                "To undo it, run cht.couch2pg.switch_back.",
                 "the controller",
                 [
                     "ansible-playbook cht.couch2pg.cutover -i inventory --check --diff",
@@ -168,7 +168,7 @@ def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, so
         items.append(
             Item(
                 BEFORE,
-                "Let them in",
+                "Allow their connections",
                 "pg_hba.conf, the firewall, TLS certificates and poolers (pgbouncer.ini) of the target need an entry for each program "
                 "that connects to the source today. This lists them.",
                 source,
@@ -179,21 +179,21 @@ def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, so
 
 
 def _rolled_back(record: dict[str, Any], done: dict[str, Any], places: Places) -> list[Item]:
-    """The source serves again: the cause is mended, and the migration attempted anew."""
+    """The steps after a rollback."""
     rollback = done["rollback"]
     kept, host = text.name(rollback["result"].get("kept_as")), text.name(rollback["host"])
     return [
         Item(
             NOW,
-            "Mend what made you go back, and migrate again",
-            f"Under another name than {text.name(record['migration_id'])}: what was done under that one is not repeated.",
+            "Fix the cause of the rollback, and migrate again",
+            f"Use another name than {text.name(record['migration_id'])}, because work that is done is not repeated under the same name.",
             "the controller",
             ["ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=ANOTHER"],
         ),
         Item(
             LATER,
             f"Drop {kept}",
-            "It is what was moved, as it was when you went back. Nothing reads it any more.",
+            "It is the migrated database at the time of the rollback. Nothing reads it.",
             host,
             [shlex.join([*places.program(host, "dropdb"), kept])],
         ),
@@ -201,7 +201,7 @@ def _rolled_back(record: dict[str, Any], done: dict[str, Any], places: Places) -
     ]
 
 
-_ARCHIVES = "They hold every document. Only what this migration has made is removed; the record stays."
+_ARCHIVES = "They contain every document. Only files of this migration are removed; the record is kept."
 
 
 def _cleanup(step: str, *words: str) -> str:
@@ -227,7 +227,7 @@ def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, sou
             Item(
                 LATER,
                 f"Drop {text.name(kept)}",
-                f"What bore the name {text.name(done['promote']['result'].get('name'))} on the target before was kept under this name.",
+                f"It is the database that had the name {text.name(done['promote']['result'].get('name'))} on the target before.",
                 target,
                 [shlex.join([*places.program(target, "dropdb"), text.name(kept)])],
             )
@@ -239,7 +239,7 @@ def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, sou
             Item(
                 LATER,
                 "Stop couch2pg on the source",
-                "Until then it keeps the source up to date, and with it the way back.",
+                "Until then it keeps the source up to date, so a rollback is possible.",
                 "the controller",
                 [_cleanup("source_couch2pg")],
             )
@@ -249,7 +249,7 @@ def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, sou
             Item(
                 LATER,
                 f"Drop the database {database} on the source",
-                "Only when nobody needs it any more; the first command shows who is connected. There is no way back behind this.",
+                "Only when it is no longer needed. The first command shows who is connected. A rollback is not possible afterwards.",
                 source,
                 [
                     places.psql(source, _SESSIONS.format(_text(database))),
@@ -267,34 +267,34 @@ def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, sou
 
 
 def _by_people(target: str) -> list[Item]:
-    """What no playbook knows of."""
+    """Steps that no playbook automates."""
     return [
         Item(
             LATER,
-            "Back the target up",
-            "Add it to whatever backs the source up today, and restore one backup to see that it works.",
+            "Back up the target",
+            "Add it to the backups of the source, and restore one backup to test it.",
             target,
         ),
         Item(
             LATER,
             "Delete backups of the old server",
-            "They hold patient data, too: on its disks, in object storage, at the provider.",
+            "They contain patient data too: on its disks, in object storage, at the provider.",
         ),
         Item(
             LATER,
             "Monitoring, cron jobs and poolers",
-            "Whatever watches, vacuums, exports or pools on the source has to do so on the target, and stop there.",
+            "Move everything that monitors, vacuums, exports or pools on the source to the target.",
         ),
     ]
 
 
 def _text(value: str) -> str:
-    """A string constant that a shell's single quotes leave readable, where it can be one."""
+    """An SQL string constant that stays readable inside a shell's single quotes, if possible."""
     return literal(value) if "$" in value or "'" in value else f"$${value}$$"
 
 
 def shown(items: list[Item]) -> list[dict[str, Any]]:
-    """The checklist by its three times, for a template."""
+    """The checklist grouped by time, for a template."""
     groups = []
     for when in (NOW, BEFORE, LATER):
         own = [item for item in items if item.when == when]

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which variables have a value that can't work, before hours are spent on finding out."""
+"""Find variables with invalid values before a migration starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "dict": (check_type_dict, "a mapping"),
     "list": (check_type_list, "a list"),
 }
-# A limit below that was meant otherwise: "20" is 20 bytes in a second.
+# A lower limit is a mistake: "20" means 20 bytes per second.
 _SMALLEST_RATE = 1000
 
 
@@ -37,33 +37,33 @@ def _is_rate(text: str) -> bool:
 
 
 def _is_memory(text: str) -> bool:
-    """As PostgreSQL takes it."""
+    """Whether the text is an amount of memory in PostgreSQL's notation."""
     return re.fullmatch(r"\d+ *(B|kB|MB|GB|TB)?", text) is not None
 
 
 _FORMS: dict[str, tuple[Callable[[str], bool], str]] = {
-    "rate": (_is_rate, "0 (no limit) or bytes in a second"),
+    "rate": (_is_rate, "0 (no limit) or bytes per second"),
     "memory": (_is_memory, "an amount of memory"),
 }
 
 
 def is_checked(known: Mapping[str, Any]) -> bool:
-    """Whether a variable that is ``known`` like this (docs/variables.yml) can have a wrong value at all."""
+    """Whether the entry ``known`` of docs/variables.yml restricts the variable's value."""
     return known["type"] in _TYPES or not {"choices", "form"}.isdisjoint(known)
 
 
 def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence for each of ``values`` that can't work; ``known`` is docs/variables.yml."""
+    """A sentence for each invalid value; ``known``: the content of docs/variables.yml."""
     sentences = []
     for name in sorted(values):
         wanted = None if values[name] is None else _wanted(values[name], known[name])
         if wanted is not None:
-            sentences.append(f"The variable {name} can't be {_shown(values[name], known[name])}: it is {wanted}.")
+            sentences.append(f"The variable {name} must be {wanted}, and it is {_shown(values[name], known[name])}.")
     return sentences
 
 
 def _shown(value: Any, known: Mapping[str, Any]) -> str:
-    """The value; of what holds many, and credentials among them, only what it is."""
+    """The value for a message; only its type for dicts and lists, which may contain credentials."""
     if known["type"] not in ("dict", "list"):
         return repr(value)
     if isinstance(value, str):
@@ -72,7 +72,7 @@ def _shown(value: Any, known: Mapping[str, Any]) -> str:
 
 
 def _wanted(value: Any, known: Mapping[str, Any]) -> str | None:
-    """What the value should have been; None when it is right."""
+    """A description of valid values; None when the value is valid."""
     if "choices" in known:
         return None if value in known["choices"] else f"one of {', '.join(known['choices'])}"
     if "form" in known:

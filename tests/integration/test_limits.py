@@ -87,5 +87,5 @@ def test_the_rate_is_kept(
 
 def test_a_wrong_limit_is_refused(migration: Migration) -> None:
     migration.variables["couch2pg_nice"] = 40
-    assert migration.fail() == "The variable couch2pg_nice can't be 40: it is a whole number up to 19."
+    assert migration.fail() == "The variable couch2pg_nice must be a whole number up to 19, and it is 40."
     assert not (migration.state / "jobs" / "dump").exists()

@@ -609,11 +609,11 @@ def test_the_role_alone_shows_its_findings_and_fails(
         ({"dump_compresion": "none"}, "The variable dump_compresion is unknown: did you mean dump_compression?"),
         (
             {"couch2pg_format": "zip"},
-            "The variable couch2pg_format can't be 'zip': it is one of directory, custom, tar.",
+            "The variable couch2pg_format must be one of directory, custom, tar, and it is 'zip'.",
         ),
         (
             {"couch2pg_maintenance_work_mem": "lots"},
-            "The variable couch2pg_maintenance_work_mem can't be 'lots': it is an amount of memory, such as 2GB.",
+            "The variable couch2pg_maintenance_work_mem must be an amount of memory, such as 2GB, and it is 'lots'.",
         ),
     ],
 )

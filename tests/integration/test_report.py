@@ -151,7 +151,7 @@ def test_a_migration_that_has_stopped() -> None:
     couchdb["rows"] = 3434
     jsonschema.validate(record, SCHEMA)
     for ending, text in draw(record).items():
-        top = text[: text.index("What is wrong" if ending == "html" else "## What differs")]
+        top = text[: text.index("What is wrong" if ending == "html" else "## Differences")]
         for part in (
             "STOPPED in verify",
             said,
@@ -177,7 +177,7 @@ def test_a_migration_that_has_stopped() -> None:
     for phase in ("preflight", "dump", "transfer", "restore", "promote", "handover", "cutover"):
         assert f"STOPPED in {phase}" in draw(stopped(phase, "Something is wrong: mend it."))["html"]
     empty = {**RECORD, "phases": {}, "history": []}
-    assert draw(empty)["md"].startswith("# UNDER WAY: migration demo")
+    assert draw(empty)["md"].startswith("# IN PROGRESS: migration demo")
 
 
 def test_a_cutover_and_its_way_back() -> None:

@@ -271,7 +271,7 @@ def test_through_the_controller(moving: Moving, network: Network) -> None:
     with network.source.becoming(network.target.user, PASSWORD):
         run = halfway(moving)
         network.cut()
-        wait_until("the loss is noticed", lambda: "and is tried again" in run.output or run.process.poll() is not None)
+        wait_until("the loss is noticed", lambda: "reconnecting" in run.output or run.process.poll() is not None)
         arrived = moving.bytes_there()
         network.mend()
         wait_until("it goes on", lambda: moving.bytes_there() > arrived + 100_000 or run.process.poll() is not None)

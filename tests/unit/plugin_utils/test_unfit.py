@@ -25,9 +25,9 @@ KNOWN: dict[str, dict[str, Any]] = yaml.safe_load(
         ("couch2pg_nice", 99, "a whole number up to 19"),
         ("couch2pg_io_class", "turbo", "one of none, best-effort, idle"),
         ("couch2pg_ssl_mode", True, "one of disable, allow, prefer, require, verify-ca, verify-full"),
-        ("couch2pg_rate_limit", "fast", "0 (no limit) or bytes in a second, such as 40 MB"),
-        # Twenty bytes in a second: nobody means that.
-        ("couch2pg_bandwidth_limit", 20, "0 (no limit) or bytes in a second, such as 20 MB"),
+        ("couch2pg_rate_limit", "fast", "0 (no limit) or bytes per second, such as 40 MB"),
+        # Twenty bytes per second: nobody means that.
+        ("couch2pg_bandwidth_limit", 20, "0 (no limit) or bytes per second, such as 20 MB"),
         ("couch2pg_maintenance_work_mem", "lots", "an amount of memory, such as 2GB"),
         ("couch2pg_replace_existing", "perhaps", "true or false"),
         ("couch2pg_health_timeout", "soon", "a number"),
@@ -35,16 +35,16 @@ KNOWN: dict[str, dict[str, Any]] = yaml.safe_load(
 )
 def test_a_value_that_can_not_work_is_refused_with_what_can(name: str, value: Any, wanted: str) -> None:
     assert find_unfit({name: value, "couch2pg_database": "cht"}, KNOWN) == [
-        f"The variable {name} can't be {value!r}: it is {wanted}."
+        f"The variable {name} must be {wanted}, and it is {value!r}."
     ]
 
 
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("couch2pg_klipfolio", "kf-0123456789", "can't be a text: it is a mapping."),
-        ("couch2pg_dashboard_passwords", ["secret"], "can't be a list: it is a mapping."),
-        ("couch2pg_cutover_steps", {"http": {"headers": "secret"}}, "can't be a mapping: it is a list."),
+        ("couch2pg_klipfolio", "kf-0123456789", "must be a mapping, and it is a text."),
+        ("couch2pg_dashboard_passwords", ["secret"], "must be a mapping, and it is a list."),
+        ("couch2pg_cutover_steps", {"http": {"headers": "secret"}}, "must be a list, and it is a mapping."),
     ],
 )
 def test_what_may_hold_credentials_is_not_shown(name: str, value: Any, sentence: str) -> None:
