@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - cht.couch2pg.migration
   - cht.couch2pg.job
   - cht.couch2pg.limits
+  - cht.couch2pg.leave_out
 options:
   staging_dir:
     description: Folder on the managed host for archives.
@@ -132,6 +133,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
     JOB_OPTIONS,
+    LEAVE_OUT_OPTIONS,
     LIMIT_OPTIONS,
     PROGRAM_OPTIONS,
 )
@@ -140,6 +142,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.dump import job as dump_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.leave_out import LeaveOut
 
 OPTIONS = {
     "staging_dir": {"type": "path", "required": True},
@@ -152,12 +155,17 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, LEAVE_OUT_OPTIONS, OPTIONS)
     options = module.params
     settings = connection_settings(module)
     try:
         known = dump_job.examine(
-            settings, options["bin_dir"], options["format"], options["compression"], options["digest_method"]
+            settings,
+            options["bin_dir"],
+            options["format"],
+            options["compression"],
+            options["digest_method"],
+            LeaveOut.of(options["leave_out"]),
         )
         spec = dump_job.job_spec(settings, options, known, initial_limits(module))
     except MigrationError as error:

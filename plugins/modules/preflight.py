@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - cht.couch2pg.programs
   - cht.couch2pg.migration
   - cht.couch2pg.other_server
+  - cht.couch2pg.leave_out
 options:
   side:
     description: Which side of the migration this host is.
@@ -136,6 +137,7 @@ from typing import Any
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
+    LEAVE_OUT_OPTIONS,
     MIGRATION_OPTIONS,
     OTHER_SERVER_OPTIONS,
     PROGRAM_OPTIONS,
@@ -170,6 +172,7 @@ def main() -> None:
         PROGRAM_OPTIONS,
         MIGRATION_OPTIONS,
         OTHER_SERVER_OPTIONS,
+        LEAVE_OUT_OPTIONS,
         OPTIONS,
         required_if=[("side", "target", ["incoming"])],
     )

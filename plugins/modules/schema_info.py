@@ -18,6 +18,7 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.connection
   - cht.couch2pg.programs
+  - cht.couch2pg.leave_out
 """
 
 EXAMPLES = r"""
@@ -39,17 +40,23 @@ archive:
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, PROGRAM_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
+    CONNECTION_OPTIONS,
+    LEAVE_OUT_OPTIONS,
+    PROGRAM_OPTIONS,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.leave_out import LeaveOut
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import schema_archive
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, LEAVE_OUT_OPTIONS)
     settings = connection_settings(module)
+    leaving = LeaveOut.of(module.params["leave_out"])
 
     def work() -> dict[str, Any]:
-        return {"changed": False, "archive": schema_archive.dump(settings, module.params["bin_dir"])}
+        return {"changed": False, "archive": schema_archive.dump(settings, module.params["bin_dir"], leaving)}
 
     run(module, work)
 

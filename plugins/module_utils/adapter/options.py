@@ -29,6 +29,15 @@ LIMIT_OPTIONS: dict[str, Any] = {
     "io_class": {"type": "str", "default": "none", "choices": list(IO_CLASSES)},
     "rate_limit": {"type": "int", "default": 0},
 }
+LEAVE_OUT_OPTIONS: dict[str, Any] = {
+    "leave_out": {
+        "type": "dict",
+        "options": {
+            "extensions": {"type": "list", "elements": "str", "default": []},
+            "tables": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+}
 OTHER_SERVER_OPTIONS: dict[str, Any] = {
     "missing_roles": {"type": "str", "default": "create", "choices": ["create", "revoke", "fail"]},
     "role_map": {"type": "dict", "default": {}},

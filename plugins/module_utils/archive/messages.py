@@ -90,14 +90,15 @@ RULES = (
         "extension_missing",
         r'extension "(.*)" is not available|could not open extension control file .*/([^/]+)\.control',
         False,
-        "Install the extension's package on the target's server.",
+        "Install the extension's package on the target's server, or leave the extension out: couch2pg_leave_out: "
+        "{{extensions: [{0}]}}.",
     ),
     Rule(
         "extension_elsewhere",
         r"can only create extension in database (\S+)",
         False,
-        "This extension works in one database of a server only, whose name is in the server's configuration. Drop it on the "
-        "source, or leave it out.",
+        "This extension works in one database of a server only, whose name is in the server's configuration. Leave "
+        "it out: couch2pg_leave_out: {{extensions: [...]}}.",
     ),
     Rule(
         "library_missing",

@@ -39,11 +39,13 @@ def build(
     conninfo: str,
     encoding: str,
     without_rows: Sequence[str] = (),
+    excluded: Sequence[str] = (),
 ) -> Command:
     """The command that dumps the database of ``conninfo`` within ``snapshot`` into ``folder``.
 
     encoding: the database's own, so that no row has to be converted.
     without_rows: quoted names of tables whose rows are left out of the archive.
+    excluded: options that leave out tables and extensions.
     compression: ``method:level`` (``gzip:1``, ``zstd:3``) or ``none``, as ``choose_compression`` returns it.
     """
     archive = folder / layout.DUMP_NAMES[archive_format]
@@ -55,12 +57,12 @@ def build(
         f"--encoding={encoding}",
         "--no-password",
         "--quote-all-identifiers",
-        "--encoding=UTF8",
         # A subscription's slot belongs to this server, and its connection string contains a password.
         "--no-subscriptions",
         "--verbose",
         # In a pattern of pg_dump, nothing inside double quotes has a meaning of its own.
         *(f"--exclude-table-data={name}" for name in without_rows),
+        *excluded,
     ]
     if archive_format == "tar":
         # pg_dump doesn't compress tar archives, so gzip does.
@@ -71,8 +73,11 @@ def build(
     return Command(arguments)
 
 
-def schema_only(program: Program, archive: Path, conninfo: str) -> list[str]:
-    """pg_dump of the schema without rows into the custom archive ``archive``; it does not wait long for a lock."""
+def schema_only(program: Program, archive: Path, conninfo: str, excluded: Sequence[str] = ()) -> list[str]:
+    """pg_dump of the schema without rows into the custom archive ``archive``; it does not wait long for a lock.
+
+    excluded: options that leave out tables and extensions.
+    """
     return [
         program.path,
         "--schema-only",
@@ -84,6 +89,7 @@ def schema_only(program: Program, archive: Path, conninfo: str) -> list[str]:
         "--no-subscriptions",
         f"--lock-wait-timeout={LOCK_WAIT_MILLISECONDS}",
         f"--file={archive}",
+        *excluded,
     ]
 
 

@@ -19,6 +19,7 @@ from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..evidence import digest
 from ..evidence import document as evidence_document
+from ..evidence.leave_out import NOTHING, LeaveOut
 from ..evidence.snapshot import HeldSnapshot, open_reader
 from ..evidence.snapshot_cost import HeldSnapshotCost
 from ..host import programs
@@ -28,6 +29,7 @@ from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from ..jobs.progress import Probe
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, server_identity
+from ..postgres.extension_versions import installed_versions
 from ..postgres.relations import check_couchdb, check_readable, check_row_security, list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress
 from . import earlier_dump
@@ -37,7 +39,12 @@ LISTED_FILES = 1000
 
 
 def examine(
-    settings: ConnectionSettings, bin_dir: str, archive_format: str, compression: str, method: str
+    settings: ConnectionSettings,
+    bin_dir: str,
+    archive_format: str,
+    compression: str,
+    method: str,
+    leaving: LeaveOut = NOTHING,
 ) -> dict[str, Any]:
     """Check everything that can be checked before the dump starts; raises MigrationError. Returns facts for ``job_spec``."""
     program = programs.find("pg_dump", bin_dir)
@@ -46,6 +53,7 @@ def examine(
         programs.check_pg_dump(program, session.version)
         tables = list_tables(session).kept
         check_couchdb(tables)
+        leaving.check(tables, installed_versions(session), program.major)
         check_readable(tables, settings.user)
         check_row_security(tables, settings.user)
         return {
@@ -66,6 +74,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         "format": options["format"],
         "compression": known["compression"],
         "digest_method": known["digest_method"],
+        "leave_out": LeaveOut.of(options["leave_out"]).as_dict(),
     }
     parameters = dict(
         fingerprint,
@@ -126,10 +135,13 @@ def _make(context: JobContext, partial: Path) -> dict[str, Any]:
     context.progress.plan(2)
     try:
         with HeldSnapshot(context.connection()) as snapshot:
+            leaving = LeaveOut.of(parameters["leave_out"])
+            excluded = leaving.arguments(snapshot.tables.kept)
             document = evidence_document.collect(
-                snapshot.session, parameters["migration_id"], snapshot.identifier, snapshot.tables
+                snapshot.session, parameters["migration_id"], snapshot.identifier, snapshot.tables, leaving
             )
-            _dump_and_digest(context, snapshot, document, partial)
+            snapshot.tables = leaving.kept(snapshot.tables)
+            _dump_and_digest(context, snapshot, document, partial, excluded)
             snapshot.check_alive()
             evidence_document.add_sequences_after(document, evidence_document.sequence_values(snapshot.session))
         document["dump"] = {
@@ -199,7 +211,9 @@ def _prepare(partial: Path) -> None:
     marker.touch(mode=0o600)
 
 
-def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict[str, Any], partial: Path) -> None:
+def _dump_and_digest(
+    context: JobContext, snapshot: HeldSnapshot, document: dict[str, Any], partial: Path, excluded: list[str]
+) -> None:
     """Run pg_dump and the digests in parallel, with ``jobs`` workers in total; a failure of one stops the other."""
     parameters = context.parameters
     jobs = parameters["jobs"]
@@ -238,7 +252,7 @@ def _dump_and_digest(context: JobContext, snapshot: HeldSnapshot, document: dict
         )
 
     def dump() -> None:
-        _run_pg_dump(context, snapshot, _dump_workers(parameters), partial, copied, stop)
+        _run_pg_dump(context, snapshot, _dump_workers(parameters), partial, copied, stop, excluded)
 
     try:
         digests = run_together(dump, take_digests, stop, one_by_one=jobs == 1)
@@ -256,7 +270,13 @@ def _dump_workers(parameters: dict[str, Any]) -> int:
 
 
 def _run_pg_dump(
-    context: JobContext, snapshot: HeldSnapshot, jobs: int, partial: Path, copied: CopyProgress, stop: threading.Event
+    context: JobContext,
+    snapshot: HeldSnapshot,
+    jobs: int,
+    partial: Path,
+    copied: CopyProgress,
+    stop: threading.Event,
+    excluded: list[str],
 ) -> None:
     parameters = context.parameters
     command = pg_dump.build(
@@ -268,6 +288,7 @@ def _run_pg_dump(
         parameters["compression"],
         context.connection().conninfo(),
         snapshot.encoding,
+        excluded=excluded,
     )
     errors: list[str] = []
 

@@ -22,6 +22,7 @@ from ..postgres.identifiers import qualified, quote
 from ..postgres.objects import left_out, read_objects
 from ..postgres.relations import USER_SCHEMAS, Tables
 from .digest import TableDigest
+from .leave_out import NOTHING, LeaveOut
 
 # 2: objects by identity, without definitions.
 FORMAT = 2
@@ -107,8 +108,13 @@ def couchdb_progress(session: Session) -> list[dict[str, Any]]:
     ]
 
 
-def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) -> dict[str, Any]:
-    """The evidence of the session's database, but for the digests, which other sessions take."""
+def collect(
+    session: Session, migration_id: str, snapshot: str, tables: Tables, leaving: LeaveOut = NOTHING
+) -> dict[str, Any]:
+    """The evidence of the session's database, but for the digests, which other sessions take.
+
+    tables: the source's, those that ``leaving`` leaves out among them.
+    """
     database = session.settings.database
     properties = find_database(session, database)
     if properties is None:
@@ -117,6 +123,8 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
         # pg_dump writes UTF-8, after preflight has checked that the rows are.
         properties["encoding"] = "UTF8"
     objects = read_objects(session)
+    removed = leaving.remove(session, tables.kept, objects)
+    extensions = installed_versions(session)
     sequences = sequence_values(session)
     return {
         "format": FORMAT,
@@ -126,11 +134,11 @@ def collect(session: Session, migration_id: str, snapshot: str, tables: Tables) 
         "server": server(session),
         "database": dict(properties, bytes=database_size(session, database)),
         "roles": role_plan.needed(session, objects, properties),
-        "extensions": installed_versions(session),
+        "extensions": {name: extensions[name] for name in extensions if name not in leaving.extensions},
         "objects": objects,
-        "objects_left_out": left_out(session),
+        "objects_left_out": left_out(session) + removed,
         "everybody_creates_in_public": public_schema.everybody_creates(session),
-        "left_out": tables.left_out,
+        "left_out": leaving.kept(tables).left_out,
         "sequences": {name: {"before": value} for name, value in sequences.items()},
         "matviews": matviews(session),
         # For the progress of the restore.

@@ -62,8 +62,9 @@ class HeldSnapshot:
 
     @property
     def encoding(self) -> str:
-        """The encoding of the database."""
-        return str(self.session.value("SELECT pg_catalog.current_setting('server_encoding')"))
+        """The encoding of the archive: the database's own, and UTF8 for one in SQL_ASCII, whose texts the server checks then."""
+        own = str(self.session.value("SELECT pg_catalog.current_setting('server_encoding')"))
+        return "UTF8" if own == "SQL_ASCII" else own
 
     def check_alive(self) -> None:
         """Raise MigrationError ``connection_lost`` when the transaction is gone (the server was restarted)."""

@@ -147,7 +147,8 @@ class Differences:
         missing = sorted(set(wanted) - set(available))
         if missing:
             raise MigrationError(
-                f"The target's server lacks the extension {', '.join(missing)}. Install its package there.",
+                f"The target's server lacks the extension {', '.join(missing)}. Install its package there, or leave it "
+                f"out: couch2pg_leave_out: {{extensions: [{', '.join(missing)}]}}.",
                 "extension_missing",
                 extensions=missing,
             )

@@ -14,14 +14,17 @@ from pathlib import Path
 
 from ..archive import pg_dump
 from ..common.errors import MigrationError
+from ..evidence.leave_out import LeaveOut
 from ..host import programs
 from ..host.files import FILE_MODE
 from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.extension_versions import installed_versions
+from ..postgres.relations import list_tables
 
 LIMIT_BYTES = 64 * 1024 * 1024
 
 
-def dump(settings: ConnectionSettings, bin_dir: str) -> str:
+def dump(settings: ConnectionSettings, bin_dir: str, leaving: LeaveOut) -> str:
     """pg_dump of the schema alone, as base64.
 
     Raises MigrationError ``schema_dump_failed`` with pg_dump's reason, and ``schema_too_large``.
@@ -29,12 +32,14 @@ def dump(settings: ConnectionSettings, bin_dir: str) -> str:
     program = programs.find("pg_dump", bin_dir)
     with Session(settings) as session:
         programs.check_pg_dump(program, session.version)
+        tables = list_tables(session).kept
+        leaving.check(tables, installed_versions(session), program.major)
     said: list[str] = []
     with tempfile.TemporaryDirectory(prefix="couch2pg-") as folder:
         passfile, archive = Path(folder) / "passfile", Path(folder) / "schema.dump"
         passfile.touch(mode=FILE_MODE)
         passfile.write_text(settings.passfile_line(), encoding="utf-8")
-        command = pg_dump.schema_only(program, archive, settings.conninfo())
+        command = pg_dump.schema_only(program, archive, settings.conninfo(), leaving.arguments(tables))
         if programs.run(command, settings.environment(passfile), said.append):
             reason = next((line for line in said if "error:" in line), "it gave no reason")
             raise MigrationError(

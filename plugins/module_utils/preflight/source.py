@@ -14,6 +14,7 @@ from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..common.progress_line import amount, duration
 from ..evidence import digest
+from ..evidence.leave_out import EXTENSIONS_SINCE, LeaveOut
 from ..host import programs
 from ..host.files import check_writable, expand
 from ..jobs.job import read_state
@@ -92,9 +93,7 @@ class _Source:
         find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
         find.ask("pg_dump", self._pg_dump, _say_program)
         find.attempt("database", self._database)
-        tables = find.ask(
-            "tables", lambda: list_tables(self.session), lambda found: f"{len(found.kept)} tables to carry over"
-        )
+        tables = find.ask("tables", self._kept_tables, lambda found: f"{len(found.kept)} tables to carry over")
         find.attempt("schema", self._schema)
         if tables is not None:
             self._tables(tables)
@@ -169,6 +168,20 @@ class _Source:
 
         if self.schema:
             preflight_contents.examine(self.session, find, self.facts, self.schema, tables)
+
+    def _kept_tables(self) -> Tables:
+        tables, leaving = list_tables(self.session), LeaveOut.of(self.options["leave_out"])
+        extensions = self.facts.get("extensions", {})
+        leaving.check(tables.kept, extensions, self.facts.get("pg_dump_major", EXTENSIONS_SINCE))
+        for name in leaving.extensions:
+            del extensions[name]
+        if leaving.extensions:
+            self.findings.warning(
+                "extensions left out",
+                f"couch2pg_leave_out leaves out {', '.join(leaving.extensions)}: the target's database will not have them.",
+                extensions=list(leaving.extensions),
+            )
+        return leaving.kept(tables)
 
     def _schema(self) -> None:
         self.schema = read_schema(self.session)

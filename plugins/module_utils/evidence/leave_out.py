@@ -1,0 +1,117 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Extensions and tables that the operator leaves out (``couch2pg_leave_out``): neither dumped, counted nor expected.
+
+The evidence lists them under ``left_out`` and ``objects_left_out``, so that the record and the report name them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterable, Mapping, Sequence
+
+from ..common.errors import MigrationError
+from ..postgres.connection import Session
+from ..postgres.identifiers import qualified, quote
+from ..postgres.objects import Objects
+from ..postgres.relations import Table, Tables
+
+EXTENSIONS_SINCE = 17
+REASON = "couch2pg_leave_out names it"
+_MIGRATIONS = ("couch2pg_migrations", "xmlforms_migrations", "users_meta_migrations")
+
+# What goes with a table: constraints, triggers, rules, policies, defaults, its own sequences; and the comments on all these.
+_PARTS = """
+WITH RECURSIVE part(classid, objid) AS (
+    SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, t.oid FROM pg_catalog.unnest(%s::oid[]) AS t(oid)
+  UNION
+    SELECT d.classid, d.objid FROM part
+    JOIN pg_catalog.pg_depend AS d ON d.refclassid = part.classid AND d.refobjid = part.objid AND d.deptype IN ('a', 'i', 'P', 'S')
+)
+SELECT i.type AS kind, i.identity FROM part
+CROSS JOIN LATERAL pg_catalog.pg_identify_object(part.classid, part.objid, 0) AS i WHERE i.identity IS NOT NULL
+UNION
+SELECT 'comment on ' || i.type, i.identity
+FROM part JOIN pg_catalog.pg_description AS d ON d.classoid = part.classid AND d.objoid = part.objid
+CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i WHERE i.identity IS NOT NULL
+"""
+
+
+@dataclass(frozen=True)
+class LeaveOut:
+    """Names of extensions, and of tables as ``schema.name``."""
+
+    extensions: Sequence[str] = ()
+    tables: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, option: Mapping[str, Any] | None) -> LeaveOut:
+        """From the option ``leave_out`` of a module: ``{extensions: [...], tables: [...]}``, each of which may be absent."""
+        given = option or {}
+        return cls(tuple(given.get("extensions") or ()), tuple(given.get("tables") or ()))
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """What ``of`` takes, for parameters of a job."""
+        return {"extensions": sorted(self.extensions), "tables": sorted(self.tables)}
+
+    def check(self, tables: Iterable[Table], extensions: Iterable[str], pg_dump_major: int) -> None:
+        """Raise MigrationError ``leave_out`` for a name that the source lacks, or for what can't be left out."""
+        unknown = sorted({*self.tables} - {table.key for table in tables}) + sorted({*self.extensions} - {*extensions})
+        if unknown:
+            raise MigrationError(
+                f"couch2pg_leave_out names {', '.join(unknown)}, which the source's database doesn't have. Write a table as "
+                "schema.name, as preflight names it.",
+                "leave_out",
+            )
+        needed = [key for key in self.tables if _is_couch2pgs(key.split(".", 1)[-1])]
+        if needed:
+            raise MigrationError(
+                f"couch2pg_leave_out names {', '.join(needed)}, which couch2pg fills and needs. Remove it from the variable.",
+                "leave_out",
+            )
+        if self.extensions and pg_dump_major < EXTENSIONS_SINCE:
+            raise MigrationError(
+                f"couch2pg_leave_out names the extension {self.extensions[0]}, and pg_dump can leave out extensions since version "
+                f"{EXTENSIONS_SINCE}; this one is {pg_dump_major}. Install postgresql-client-{EXTENSIONS_SINCE} or newer on the "
+                "source's host, and set couch2pg_bin_dir to its folder.",
+                "leave_out",
+            )
+
+    def kept(self, tables: Tables) -> Tables:
+        """``tables`` without those that are left out, which are listed with the reason."""
+        named = [table for table in tables.kept if table.key in self.tables]
+        left_out = [*tables.left_out, *({"table": table.key, "reason": REASON} for table in named)]
+        return Tables([table for table in tables.kept if table not in named], left_out)
+
+    def remove(self, session: Session, tables: Iterable[Table], objects: Objects) -> list[dict[str, str]]:
+        """Remove from ``objects`` what is left out; returns that as ``{kind, identity, reason}``.
+
+        ``tables``: the source's tables, those that are left out among them.
+        """
+        named = [table for table in tables if table.key in self.tables]
+        rows = session.rows(_PARTS, [[table.oid for table in named]]) if named else []
+        for row in rows:
+            objects.get(row["kind"], {}).pop(row["identity"], None)
+        for table in named:
+            for column in [name for name in objects.get("column", {}) if name.startswith(f"{table.key}.")]:
+                del objects["column"][column]
+        for name in self.extensions:
+            objects["extension"].pop(name, None)
+        listed = [{"kind": "extension", "identity": name} for name in self.extensions]
+        listed += [{"kind": "table", "identity": table.key} for table in named]
+        return [dict(entry, reason=REASON) for entry in listed]
+
+    def arguments(self, tables: Iterable[Table]) -> list[str]:
+        """Options of pg_dump; in its patterns, nothing inside double quotes has a meaning of its own."""
+        names = [qualified(table.schema, table.name) for table in tables if table.key in self.tables]
+        return [f"--exclude-table={name}" for name in names] + [
+            f"--exclude-extension={quote(name)}" for name in self.extensions
+        ]
+
+
+NOTHING = LeaveOut()
+
+
+def _is_couch2pgs(name: str) -> bool:
+    return name.startswith("couchdb") or name in _MIGRATIONS
