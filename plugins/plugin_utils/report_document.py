@@ -9,6 +9,7 @@ import re
 from typing import Any, Iterator
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
+from ansible_collections.cht.couch2pg.plugins.module_utils.schema.differences import first_lines
 
 from . import report_text as text
 from .report_todo import Places, checklist, shown
@@ -70,6 +71,7 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
             for kind, count in sorted((done.get("verify", {}).get("objects") or {}).items())
             if count
         ],
+        "accepted": [_difference(row) for row in _rows(done.get("verify", {}), "accepted")],
         "information": [_difference(row) for row in _rows(done.get("verify", {}), "information")],
         "archive": _archive(phases, done),
         "matviews": _matviews(done),
@@ -263,7 +265,10 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
             f"({text.name(verified.get('digest_method'))}), read at {text.clock(verified.get('counted_at'))}",
         )
         total = sum(value for value in (verified.get("objects") or {}).values() if text.number(value))
-        add("ok", "Schema", f"{text.count(total)} objects with the same owners and grants{_at(done)}")
+        accepted = len(_rows(verified, "accepted"))
+        but = f", except {_many(accepted, 'accepted difference')}" if accepted else ""
+        same = f"{text.count(total)} objects with the same owners and grants"
+        add("warn" if accepted else "ok", "Schema", f"{same}{but}{_at(done)}")
     elif phases.get("verify", {}).get("status") == "failed":
         differing = sum(row["state"] == "differs" for row in tables)
         add("bad", "Rows and schema", f"different; {_many(differing, 'table')} with different rows")
@@ -404,12 +409,15 @@ def _tables(done: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _difference(row: dict[str, Any]) -> dict[str, str]:
+    source, target = row.get("source"), row.get("target")
+    if isinstance(source, str) and isinstance(target, str):
+        source, target = first_lines(source, target)
     return {
         "kind": text.name(row.get("kind")),
         "object": text.name(row.get("object")),
         "problem": text.name(row.get("problem")),
-        "source": _side(row.get("source")),
-        "target": _side(row.get("target")),
+        "source": _side(source),
+        "target": _side(target),
     }
 
 

@@ -136,6 +136,20 @@ def test_a_finished_migration() -> None:
     assert "couch2pg_migration_id=ANOTHER" in text
 
 
+def test_accepted_differences_stay_in_the_report() -> None:
+    record = finished()
+    texts = ("CREATE TABLE t (\n    a integer,\n    b text\n);", "CREATE TABLE t (\n    a integer,\n    b uuid\n);")
+    record["phases"]["verify"]["result"]["accepted"] = [
+        {"kind": "table", "object": "public.t", "problem": "differs", "source": texts[0], "target": texts[1]}
+    ]
+    jsonschema.validate(record, SCHEMA)
+    for text in draw(record).values():
+        assert "Accepted differences" in text
+        assert "except 1 accepted difference" in text
+        assert "b uuid" in text
+        assert "a integer" not in text
+
+
 def test_a_migration_that_has_stopped() -> None:
     """Which phase, in whose words, what is safe, what differs, what to do, where the log is."""
     difference = {

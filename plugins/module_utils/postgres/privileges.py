@@ -20,11 +20,6 @@ def grants(acl: str, kind: str, owner: str) -> str:
         ) AS listed)"""
 
 
-def in_order(texts: str) -> str:
-    """SQL for an array of texts as a sorted jsonb list, because a dump may change the order of options."""
-    return f'(SELECT pg_catalog.jsonb_agg(o ORDER BY o COLLATE "C") FROM pg_catalog.unnest({texts}) AS o)'
-
-
 def not_member(catalog: str, oid: str) -> str:
     """SQL that is true for an object that doesn't belong to an extension."""
     return f"NOT {EXTENSION_MEMBER.format(catalog=catalog, oid=oid)}"

@@ -11,6 +11,8 @@ from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres import catalog_use, collations, large_objects
 from ..postgres.connection import Session
+from ..postgres.objects import Objects
+from ..postgres.privileges import not_member
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
 
 # What no migration copies.
@@ -67,12 +69,39 @@ FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.rel
 WHERE c.relkind IN ('r', 'p', 'f', 'i', 'I') AND n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
 """
 
+_ROW_SECURITY = f"""
+SELECT n.nspname || '.' || c.relname AS name, c.relforcerowsecurity AS forced
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relrowsecurity AND {USER_SCHEMAS} AND {not_member("pg_class", "c.oid")} ORDER BY 1
+"""
 
-def examine(
-    session: Session, findings: Findings, facts: dict[str, Any], schema: dict[str, dict[str, Any]], tables: Tables
-) -> None:
+_RARE = f"""
+SELECT count(DISTINCT c.oid) FILTER (WHERE c.relkind = 'p') AS partitioned,
+       count(*) FILTER (WHERE a.attidentity <> '' AND NOT c.relispartition) AS identity,
+       count(*) FILTER (WHERE coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '') AS generated
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't' AND {USER_SCHEMAS} AND {not_member("pg_class", "c.oid")}
+"""
+
+_MAPPINGS = """
+SELECT usename || ' on ' || srvname AS name FROM pg_catalog.pg_user_mappings WHERE umoptions IS NOT NULL ORDER BY 1
+"""
+
+_WIDE_PUBLICATIONS = """
+SELECT pubname AS name, pg_catalog.pg_get_userbyid(pubowner)::text AS owner
+FROM pg_catalog.pg_publication WHERE puballtables ORDER BY 1
+"""
+SCHEMA_PUBLICATIONS_SINCE = 150000
+_SCHEMA_PUBLICATIONS = """
+SELECT DISTINCT p.pubname AS name, pg_catalog.pg_get_userbyid(p.pubowner)::text AS owner
+FROM pg_catalog.pg_publication_namespace AS s JOIN pg_catalog.pg_publication AS p ON p.oid = s.pnpubid ORDER BY 1
+"""
+
+
+def examine(session: Session, findings: Findings, facts: dict[str, Any], objects: Objects, tables: Tables) -> None:
     """Add the findings, and the facts for the comparison on the target."""
-    look = _Contents(session, findings, facts, schema)
+    look = _Contents(session, findings, facts, objects)
     findings.attempt("row-level security", lambda: look.row_security(tables))
     findings.attempt("large objects", look.large_objects)
     findings.attempt("locks", look.locks)
@@ -84,20 +113,18 @@ def examine(
 
 
 class _Contents:
-    def __init__(
-        self, session: Session, findings: Findings, facts: dict[str, Any], schema: dict[str, dict[str, Any]]
-    ) -> None:
+    def __init__(self, session: Session, findings: Findings, facts: dict[str, Any], objects: Objects) -> None:
         self.session = session
         self.findings = findings
         self.facts = facts
-        self.schema = schema
+        self.objects = objects
 
     def row_security(self, tables: Tables) -> None:
         check_row_security(tables.kept, self.session.settings.user)
-        protected = [name for name, table in self.schema["tables"].items() if table["row_security"]]
+        found = self.session.rows(_ROW_SECURITY)
+        protected = [row["name"] for row in found]
         if protected:
-            forced = sorted(name for name in protected if self.schema["tables"][name]["force_row_security"])
-            self.facts["forced_row_security"] = forced
+            self.facts["forced_row_security"] = [row["name"] for row in found if row["forced"]]
             self.findings.ok(
                 "row-level security", f"enabled for {_some(protected)}; all rows and the policies are copied"
             )
@@ -129,18 +156,17 @@ class _Contents:
         self.findings.warning("locks", f"{text}, if the dump ends with 'out of shared memory'.", **row)
 
     def contents(self, tables: Tables) -> None:
-        relations = self.schema["tables"].values()
-        columns = [column for table in relations for column in table["columns"] or []]
+        row = self.session.row(_RARE)
         counted = {
-            "partitioned tables": sum(table["kind"] == "p" for table in relations),
-            "foreign tables": sum(table["kind"] == "f" for table in relations),
+            "partitioned tables": row["partitioned"],
+            "foreign tables": len(self.objects.get("foreign table", {})),
             "unlogged tables": sum(table.unlogged for table in tables.kept),
-            "identity columns": sum(bool(column["identity"]) for column in columns),
-            "generated columns": sum(bool(column["generated"]) for column in columns),
-            "policies": len(self.schema["policies"]),
-            "event triggers": len(self.schema["event_triggers"]),
-            "default privileges": len(self.schema["default_privileges"]),
-            "foreign servers": len(self.schema["foreign_servers"]),
+            "identity columns": row["identity"],
+            "generated columns": row["generated"],
+            "policies": len(self.objects.get("policy", {})),
+            "event triggers": len(self.objects.get("event trigger", {})),
+            "default privileges": len(self.objects["default_privileges"]),
+            "foreign servers": len(self.objects.get("server", {})),
         }
         some = {name: number for name, number in counted.items() if number}
         text = ", ".join(f"{number} {name}" for name, number in some.items())
@@ -153,7 +179,7 @@ class _Contents:
                 "If their rows matter, run ALTER TABLE ... SET LOGGED.",
                 tables=names,
             )
-        mappings = sorted(name for name, entry in self.schema["user_mappings"].items() if entry["options"])
+        mappings = [row["name"] for row in self.session.rows(_MAPPINGS)]
         if mappings:
             self.findings.warning(
                 "user mappings",
@@ -180,7 +206,7 @@ class _Contents:
             )
 
     def publications(self) -> None:
-        names = sorted(self.schema["publications"])
+        names = sorted(self.objects.get("publication", {}))
         if names:
             self.findings.warning(
                 "publications",
@@ -230,16 +256,12 @@ class _Contents:
         ]
         # Objects that only a superuser can create or own.
         self.facts["superuser_objects"] = [
-            {"object": f"{word} {name}", "owner": entry["owner"]}
-            for kind, word in (("event_triggers", "event trigger"), ("publications", "publication"))
-            for name, entry in sorted(self.schema[kind].items())
-            if kind == "event_triggers" or entry["all_tables"]
+            {"object": f"event trigger {name}", "owner": entry["owner"]}
+            for name, entry in sorted(self.objects.get("event trigger", {}).items())
         ] + [
-            {
-                "object": f"publication {identity.split(': ')[0]}",
-                "owner": self.schema["publications"][identity.split(": ")[0]]["owner"],
-            }
-            for identity in sorted(self.schema.get("publication_schemas", {}))
+            {"object": f"publication {row['name']}", "owner": row["owner"]}
+            for row in self.session.rows(_WIDE_PUBLICATIONS)
+            + (self.session.rows(_SCHEMA_PUBLICATIONS) if self.session.version >= SCHEMA_PUBLICATIONS_SINCE else [])
         ]
 
 

@@ -22,9 +22,8 @@ from ..postgres import extension_versions, role_plan, search_path_checks
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
 from ..postgres.database import database_size, find_database, server
 from ..postgres.matview_graph import Matview, read_graph
-from ..postgres.objects import read_objects
+from ..postgres.objects import Objects, read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
-from ..postgres.schema import read_schema
 from . import connections, disk_plan, utf8
 from . import contents as preflight_contents
 
@@ -84,7 +83,7 @@ class _Source:
         self.findings = findings
         self.facts = facts
         self.options = options
-        self.schema: dict[str, dict[str, Any]] = {}
+        self.objects: Objects = {}
 
     def examine(self) -> None:
         find = self.findings
@@ -166,8 +165,8 @@ class _Source:
             find.attempt("encoding", lambda: self._sql_ascii(tables))
         find.attempt("disk", lambda: self._disk(tables))
 
-        if self.schema:
-            preflight_contents.examine(self.session, find, self.facts, self.schema, tables)
+        if self.objects:
+            preflight_contents.examine(self.session, find, self.facts, self.objects, tables)
 
     def _kept_tables(self) -> Tables:
         tables, leaving = list_tables(self.session), LeaveOut.of(self.options["leave_out"])
@@ -184,8 +183,8 @@ class _Source:
         return leaving.kept(tables)
 
     def _schema(self) -> None:
-        self.schema = read_schema(self.session)
-        self.facts["extension_schemas"] = {name: entry["schema"] for name, entry in self.schema["extensions"].items()}
+        self.objects = read_objects(self.session)
+        self.facts["extension_schemas"] = {name: entry["schema"] for name, entry in self.objects["extension"].items()}
 
     def _disk(self, tables: Tables) -> None:
         sizes = disk_plan.measure(self.session, tables)
@@ -206,14 +205,13 @@ class _Source:
 
     def _roles(self) -> None:
         properties = self.facts.get("database")
-        if properties is None:
+        if properties is None or not self.objects:
             return
-        objects = read_objects(self.session)
-        wanted = role_plan.needed(self.session, objects, properties)
+        wanted = role_plan.needed(self.session, self.objects, properties)
         names = [role["name"] for role in wanted]
         self.facts["roles"] = wanted
-        self.facts["owners"] = sorted(role_plan.owners(objects))
-        self.facts["acted_for"] = sorted(role_plan.acted_for(objects))
+        self.facts["owners"] = sorted(role_plan.owners(self.objects))
+        self.facts["acted_for"] = sorted(role_plan.acted_for(self.objects))
         self.findings.ok("roles", f"{len(names)} roles own or may use something: {', '.join(names)}")
         members = role_plan.members(self.session, names)
         if members:

@@ -55,7 +55,7 @@ def sentence(found: dict[str, Any]) -> str:
     text = found.get("name") or f"{found['kind']}: {found['object']} {found['problem']}"
     source, target = found["source"], found["target"]
     if isinstance(source, str) and isinstance(target, str):
-        source, target = _first_lines(source, target)
+        source, target = first_lines(source, target)
     if source is None and target is None:
         return str(text)
     return f"{text} (source {_short(source)}, target {_short(target)})"
@@ -79,7 +79,7 @@ def _in_order(text: str) -> str:
     return "\n".join(sorted(_GRANTED_BY.findall(text)))
 
 
-def _first_lines(source: str, target: str) -> tuple[str | None, str | None]:
+def first_lines(source: str, target: str) -> tuple[str | None, str | None]:
     """The first line that only one of the texts has, of each; None when the other has them all."""
     ours, theirs = source.split("\n"), target.split("\n")
     return _first(ours, theirs), _first(theirs, ours)
