@@ -15,14 +15,15 @@ from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import FILE_MODE
 from ..postgres.connection import ConnectionSettings, Session
-from ..postgres.database import create_statement, end_sessions, find_database
+from ..postgres.database import create_statement, end_sessions, find_database, is_empty
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.session_settings import NOT_FOR_RESTORE
 from . import pg_restore
 from .messages import Listener, Message
 
 # The comment on the database says who made it, so that a later run may drop what a killed run left.
-MARK = "cht.couch2pg: scratch database of the migration {migration_id}, safe to drop"
+MARK_START = "cht.couch2pg: scratch database"
+MARK = MARK_START + " of the migration {migration_id}, safe to drop"
 
 
 def scratch_name(migration_id: str) -> str:
@@ -62,7 +63,9 @@ def drop_left_over(session: Session, migration_id: str, name: str) -> None:
     found = find_database(session, name)
     if found is None:
         return
-    if found["comment"] != MARK.format(migration_id=migration_id):
+    # A run that was killed right after it created the database left no comment, and nothing in it.
+    unmarked = found["comment"] is None and name == scratch_name(migration_id) and _is_empty(session.settings.to(name))
+    if found["comment"] != MARK.format(migration_id=migration_id) and not unmarked:
         raise MigrationError(
             f"The target already has a database {name!r}, and this migration didn't make it. It needs that name for a "
             f"scratch database. Rename it, or drop it if nobody needs it (DROP DATABASE {quote(name)}), then run again.",
@@ -70,6 +73,11 @@ def drop_left_over(session: Session, migration_id: str, name: str) -> None:
             database=name,
         )
     _drop(session, name)
+
+
+def _is_empty(settings: ConnectionSettings) -> bool:
+    with Session(settings) as session:
+        return is_empty(session)
 
 
 def _drop(session: Session, name: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import layout
+from ..archive.scratch import MARK_START
 from ..host.files import expand
 from ..postgres.connection import Session
 from ..postgres.database import database_size, databases
@@ -20,12 +21,15 @@ _ENDINGS = r"_(incoming|rehearsal.*|(replaced|rolled_back|dropping)_\d{8}T\d{6})
 
 
 def kept_databases(session: Session, name: str) -> list[dict[str, Any]]:
-    """Databases with a name that a migration of the database ``name`` assigns, with their sizes in bytes."""
+    """Databases with a name that a migration of the database ``name`` assigns, and scratch databases that a killed run left.
+
+    Sizes are bytes.
+    """
     ours = re.compile(re.escape(name) + _ENDINGS)
     return [
         {"database": row["name"], "bytes": database_size(session, row["name"])}
         for row in databases(session)
-        if ours.fullmatch(row["name"])
+        if ours.fullmatch(row["name"]) or (row["comment"] or "").startswith(MARK_START)
     ]
 
 
