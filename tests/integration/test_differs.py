@@ -227,7 +227,7 @@ def test_what_the_source_holds_is_told_before_the_run(
     assert "couch2pg on the ministry" in named(found, "user mappings")["message"]
     assert named(found, "large objects")["message"].startswith("3, copied")
     assert "rare.secrets" in named(found, "row-level security")["message"]
-    assert "changes, everything, filtered, whole_schema come along" in named(found, "publications")["message"]
+    assert "changes, everything, filtered, whole_schema are copied" in named(found, "publications")["message"]
     assert "clerk (of superset)" in named(found, "members of roles")["message"]
     left = named(found, "not copied")
     assert left["status"] == "warning"
@@ -277,7 +277,7 @@ def test_what_differs_on_the_target_is_told_before_the_run(
     )
     guest = {"login_user": "dumper", "login_password": password}
     assert (
-        "Only a superuser can make event trigger watch_ddl"
+        "Only a superuser can create event trigger watch_ddl"
         in named(look_at_target(place, target_cluster, facts, **guest), "rights")["message"]
     )
     execute(
