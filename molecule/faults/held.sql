@@ -1,6 +1,6 @@
 SET ROLE couch2pg;
 CREATE FUNCTION public.held(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
-    -- A session doesn't see that it is changed: only its end, or the server's, ends this.
+    -- A session doesn't notice the change: it lasts until the session or the server ends.
     WHILE pg_catalog.current_setting('rehearsal.hold', true) = 'on' LOOP
         PERFORM pg_catalog.pg_sleep(0.1);
     END LOOP;

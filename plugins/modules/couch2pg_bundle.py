@@ -178,7 +178,7 @@ def _pack(module: AnsibleModule, path: Path) -> dict[str, Any]:
 
 def _install(module: AnsibleModule, path: Path) -> dict[str, Any]:
     planned = install.plan(path, module.params["deployment"])
-    foreseen = {
+    predicted = {
         "changed": planned.needed,
         "files": planned.made(),
         "accounts": [command[-1] for command in planned.accounts],
@@ -187,11 +187,11 @@ def _install(module: AnsibleModule, path: Path) -> dict[str, Any]:
         "diff": {"before": "", "after": "".join(f"{name}\n" for name in planned.made())},
     }
     if module.check_mode and planned.needed:
-        return {**foreseen, "ready": True, "problems": []}
+        return {**predicted, "ready": True, "problems": []}
     if planned.needed:
         install.apply(planned, module.params["migration_id"])
     lacking = install.missing_programs(planned.description)
-    return {**foreseen, "ready": not lacking, "problems": [*lacking, *install.problems(planned.description)]}
+    return {**predicted, "ready": not lacking, "problems": [*lacking, *install.problems(planned.description)]}
 
 
 if __name__ == "__main__":

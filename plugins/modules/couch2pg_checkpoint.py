@@ -116,8 +116,8 @@ def main() -> None:
             if changes and not module.check_mode:
                 checkpoint.rename(session, changes)
                 found = checkpoint.checkpoints(session, followed)
-        foreseen = {change["after"] for change in changes}
-        checkpoint.check([entry for entry in found if entry.followed.key not in foreseen])
+        predicted = {change["after"] for change in changes}
+        checkpoint.check([entry for entry in found if entry.followed.key not in predicted])
         diff = {
             "before": "".join(f"{change['before']}\n" for change in changes),
             "after": "".join(f"{change['after']}\n" for change in changes),

@@ -119,17 +119,17 @@ def main() -> None:
             deployment_boot.prevent(deployment)
         process = identity(deployment)
         starts_itself = deployment_boot.starts_itself(deployment)
-        foreseen = state == deployment_service.STARTED if state else process["running"]
+        predicted = state == deployment_service.STARTED if state else process["running"]
         return {
             "changed": to_bring or to_prevent,
             "found": deployment.kind != NONE,
-            "running": foreseen,
+            "running": predicted,
             "starts_itself": starts_itself,
             "process": process,
             "deployment": deployment.as_dict(),
             "diff": {
                 "before": f"running: {before['running']}\n" + ("starts with the host\n" if to_prevent else ""),
-                "after": f"running: {foreseen}\n",
+                "after": f"running: {predicted}\n",
             },
         }
 

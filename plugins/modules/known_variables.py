@@ -11,7 +11,7 @@ module: known_variables
 short_description: Refuse misspelt variables of this collection, and values that can't work
 version_added: 0.1.0
 description:
-  - Compares every variable of the host that bears a prefix of this collection (C(couch2pg_), C(dump_) ...) with the known names.
+  - Compares every variable of the host with a prefix of this collection (C(couch2pg_), C(dump_) ...) with the known names.
   - An unknown C(couch2pg_*) variable fails the task, which names the nearest known one.
     A variable with the prefix of a role fails it only when it is close to a known name, for others use these words too.
   - A C(couch2pg_*) variable whose value can't work fails it, too, with what the value should be.
@@ -25,13 +25,13 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: See that no variable is misspelt
+- name: Check for misspelt variables
   cht.couch2pg.known_variables:
 """
 
 RETURN = r"""
 checked:
-  description: Number of variables that bear a prefix of this collection.
+  description: Number of variables with a prefix of this collection.
   returned: success
   type: int
   sample: 7

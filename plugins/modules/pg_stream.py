@@ -128,7 +128,7 @@ created_roles:
   elements: str
   sample: [superset]
 moved_roles:
-  description: The new name of each role that bears another one on the target; null where what it was granted is revoked.
+  description: The new name of each role that is renamed on the target; null for a role whose grants are revoked.
   returned: when the copy is done
   type: dict
   sample: {couch2pg: cht_app, klipfolio: null}

@@ -4,7 +4,7 @@
 """The manual guide's commands against a migration, from the same source to the same target: time, and room for archives.
 
 Both servers are on this machine, so the guide's two copies with scp are one ``cp``, and a migration copies nothing. Ours comes
-first, so that what is in memory by then helps the guide. Only the guide's commands are counted, not the time of whoever types them.
+first, so that what is in memory by then helps the guide. Only the guide's commands are counted, not the time to type them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The rest of a CHT around the demo's two servers: CouchDB, the people who write into it, and a couch2pg for either side.
 
-Without Node.js there is none of it, and the demo goes on with a writer that does to PostgreSQL what couch2pg would.
+Without Node.js there is none of it, and the demo uses a writer that does to PostgreSQL what couch2pg would.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def test_a_cut_of_a_minute(remote: Migration, machine: Machine) -> None:
     # The rest of the minute, without anybody watching.
     time.sleep(15)
     assert running(remote, "dump")
-    machine.mend()
+    machine.restore_network()
     release(remote)
     ended = run.end()
     assert ended.code == 0, ended.output
@@ -99,7 +99,7 @@ def test_a_cut_for_good(remote: Migration, machine: Machine) -> None:
     assert "Nothing was changed on the target" in ended.message
     assert running(remote, "dump")
     check_nothing_is_there(remote)
-    machine.mend()
+    machine.restore_network()
     release(remote)
     completes(remote, machine)
     dumps = [event["status"] for event in remote.record["history"] if event["phase"] == "dump"]

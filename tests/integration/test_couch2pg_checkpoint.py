@@ -114,8 +114,8 @@ def couch2pg_checkpoint(session: Session, url: str, **options: Any) -> dict[str,
 def test_the_module_checks_and_repairs(session: Session) -> None:
     moved = "https://u:s3cret@couch.example.org:6984/medic"
     assert "would download everything again" in couch2pg_checkpoint(session, moved)["msg"]
-    foreseen = couch2pg_checkpoint(session, moved, rename=True, check=True)
-    assert (foreseen["changed"], len(foreseen["renamed"])) == (True, 5)
+    predicted = couch2pg_checkpoint(session, moved, rename=True, check=True)
+    assert (predicted["changed"], len(predicted["renamed"])) == (True, 5)
     assert "would download everything again" in couch2pg_checkpoint(session, moved)["msg"]
     renamed = couch2pg_checkpoint(session, moved, rename=True)
     assert (renamed["changed"], renamed["checkpoints"][0]["seq"]) == (True, 1508)

@@ -184,11 +184,11 @@ def gets_its_settings(docker: Docker, captured: str, deployment: dict[str, Any])
     settings = json.loads(captured)
     settings["variables"]["UNKNOWN"] = UNKNOWN
     options = {"settings": json.dumps(settings), "postgres": place, "deployment": deployment}
-    foreseen = docker.module("settings", check=True, **options)
+    predicted = docker.module("settings", check=True, **options)
     assert docker.text("/opt/two/sync.env").splitlines()[1] == "SYNC_DATABASE=another"
     carried = docker.module("settings", **options)
     assert not carried.get("failed"), carried
-    assert carried["files"] == foreseen["files"] == ["/opt/two/sync.env"]
+    assert carried["files"] == predicted["files"] == ["/opt/two/sync.env"]
     assert (carried["changed"], carried["running"], carried["postgres"]["database"]) == (True, False, "new")
     after = docker.text("/opt/two/sync.env")
     assert after.startswith("# theirs\nSYNC_DATABASE=new\n")
@@ -207,8 +207,8 @@ def gets_its_settings(docker: Docker, captured: str, deployment: dict[str, Any])
 def is_healthy(docker: Docker, carried: dict[str, Any]) -> None:
     sql(docker.host, f"ALTER ROLE couch2pg PASSWORD $p${NEW}$p$")
     since = docker.log(carried["log"], position_only=True)["position"]
-    foreseen = docker.service("started", check=True, **carried["deployment"])
-    assert (foreseen["changed"], docker.service(**carried["deployment"])["running"]) == (True, False)
+    predicted = docker.service("started", check=True, **carried["deployment"])
+    assert (predicted["changed"], docker.service(**carried["deployment"])["running"]) == (True, False)
     started = docker.service("started", **carried["deployment"])
     (container,) = docker.host.run("docker", "ps", "--quiet", "--no-trunc", "--filter", "name=two").split()
     assert (started["process"]["container"], started["process"]["restarts"]) == (container, 0)
@@ -229,9 +229,9 @@ def is_healthy(docker: Docker, carried: dict[str, Any]) -> None:
     # What is written later reaches the container when it is started again, which is another one then.
     changed = docker.text("/opt/two/sync.env").replace("COUCH2PG_SLEEP_MINS=0.05", "COUCH2PG_SLEEP_MINS=0.06")
     docker.host.put("/opt/two/sync.env", changed, mode="0640")
-    anew = docker.service("started", **carried["deployment"])["process"]
-    assert docker.variables(anew["container"])["COUCH2PG_SLEEP_MINS"] == "0.06"
-    assert anew["container"] != container
+    restarted = docker.service("started", **carried["deployment"])["process"]
+    assert docker.variables(restarted["container"])["COUCH2PG_SLEEP_MINS"] == "0.06"
+    assert restarted["container"] != container
 
 
 def restarts_forever(docker: Docker, carried: dict[str, Any]) -> None:
@@ -243,7 +243,7 @@ def restarts_forever(docker: Docker, carried: dict[str, Any]) -> None:
     options = {"settings_file": carried["settings_file"], "log": carried["log"], "since": since}
     result = docker.module("health", **options, process=process)
     assert result["code"] in ("couch2pg_ended", "couch2pg_restarted"), result
-    # Docker itself counts, and the log shows it even to whoever doesn't know the process.
+    # Docker itself counts, and the log shows it even without knowing the process.
     docker.wait(f"[ $(docker inspect --format '{{{{.RestartCount}}}}' {process['container']}) -ge 2 ]")
     again = docker.service(**carried["deployment"])["process"]
     assert again["restarts"] >= 2
@@ -315,8 +315,8 @@ def test_a_project_is_installed_and_runs(docker: Docker) -> None:
     docker.module("bundle", deployment={"project_dir": "/opt/one"})
     deployment = {"kind": "compose", "project_dir": "/opt/two"}
     options = {"side": "target", "settings": captured, "deployment": deployment, "install": True}
-    foreseen = docker.module("preflight", stateless=True, **options)
-    assert (foreseen["found"], foreseen["findings"][-1]["status"]) == (False, "warning")
+    predicted = docker.module("preflight", stateless=True, **options)
+    assert (predicted["found"], predicted["findings"][-1]["status"]) == (False, "warning")
     made = docker.module("bundle", state="installed", deployment=deployment)
     assert (made["files"], made["image"], made["ready"]) == (["/opt/two/docker-compose.yml"], IMAGE, True)
     assert docker.text("/opt/two/docker-compose.yml") == PROJECT.strip()

@@ -98,11 +98,11 @@ def application(folder: Path, installed: node.Node) -> None:
 
 def packs_it_without_secrets(source: Side, there: Path, folder: Path) -> Path:
     before = listed(there)
-    foreseen = source.run("bundle", check=True)
+    predicted = source.run("bundle", check=True)
     bundle = folder / "m1" / "couch2pg-bundle.tar.gz"
     assert not bundle.exists()
     packed = source.run("bundle")
-    assert {**foreseen, "diff": None} == {**packed, "diff": None}
+    assert {**predicted, "diff": None} == {**packed, "diff": None}
     assert (packed["changed"], packed["bytes"]) == (True, bundle.stat().st_size)
     assert stat.S_IMODE(bundle.stat().st_mode) == 0o600
     assert not source.run("bundle")["changed"]
@@ -133,10 +133,10 @@ def foresees_it(target: Side, captured: str) -> None:
 
 def installs_it(target: Side, target_host: SystemdHost, bundle: Path) -> None:
     arrived = {"bundle": str(bundle)}
-    foreseen = target.run("bundle", check=True, state="installed", **arrived)
+    predicted = target.run("bundle", check=True, state="installed", **arrived)
     assert not (target_host.etc / "opt" / "couch2pg").exists()
     made = target.run("bundle", state="installed", **arrived)
-    assert foreseen == {**made, "problems": []}
+    assert predicted == {**made, "problems": []}
     assert made["files"] == [
         APP, f"{APP}/couch2pg.env", NODE, "/etc/systemd/system/couch2pg.service",
         "/etc/systemd/system/couch2pg.service.d/10-more.conf",
@@ -334,10 +334,10 @@ def test_a_compose_project_goes_without_its_settings(tmp_path: Path) -> None:
     assert list(inside) == ["bundle.json"]
     assert not any(secret.encode() in inside["bundle.json"] for secret in SECRETS)
     there = {**deployment, "project_dir": str(after)}
-    foreseen = side.run("bundle", state="installed", check=True, deployment=there)
-    assert (foreseen["changed"], after.exists()) == (True, False)
+    predicted = side.run("bundle", state="installed", check=True, deployment=there)
+    assert (predicted["changed"], after.exists()) == (True, False)
     made = side.run("bundle", state="installed", deployment=there)
-    assert made["files"] == foreseen["files"] == [str(after / "couch2pg.env"), str(after / "docker-compose.yml")]
+    assert made["files"] == predicted["files"] == [str(after / "couch2pg.env"), str(after / "docker-compose.yml")]
     assert (after / "docker-compose.yml").read_text(encoding="utf-8") == PROJECT
     assert stat.S_IMODE((after / "couch2pg.env").stat().st_mode) == 0o600
     assert made["image"] == "medicmobile/cht-couch2pg:main-node-10"

@@ -152,9 +152,9 @@ def test_stopped_for_good_it_does_not_come_back_with_its_host(clean: SystemdHost
     wanted = clean.etc / "systemd" / "system" / "multi-user.target.wants" / "couch2pg.service"
     assert migration.service("started")["starts_itself"]
     assert wanted.is_symlink()
-    foreseen = migration.stop_for_good(check=True)
-    assert foreseen["changed"]
-    assert "starts with the host" in foreseen["diff"]["before"]
+    predicted = migration.stop_for_good(check=True)
+    assert predicted["changed"]
+    assert "starts with the host" in predicted["diff"]["before"]
     assert migration.service()["running"]
     stopped = migration.stop_for_good()
     assert (stopped["changed"], stopped["running"], stopped["starts_itself"]) == (True, False, False)
@@ -184,11 +184,11 @@ def test_a_unit_without_a_file_gets_one_and_its_process_the_settings(clean: Syst
     clean.run("systemctl", "start", "couch2pg")
     migration.source_has(SOURCE)
     before = clean.run("systemctl", "cat", "couch2pg")
-    foreseen = migration.settings(check=True, postgres=PLACE)
+    predicted = migration.settings(check=True, postgres=PLACE)
     assert clean.run("systemctl", "cat", "couch2pg") == before
     assert not (clean.etc / "couch2pg").exists()
     result = migration.settings(postgres=PLACE)
-    assert foreseen == result
+    assert predicted == result
     assert result["files"] == [
         "/etc/couch2pg/couch2pg.env",
         "/etc/systemd/system/couch2pg.service.d/50-couch2pg-migration.conf",

@@ -299,7 +299,7 @@ def test_back_twice_and_from_nowhere(dashboards: Dashboards) -> None:
     assert "were pointed back already" in again.output
     assert again.changed == 0
     assert dashboards.state() == dashboards.before
-    # A second cutover begins anew.
+    # A second cutover starts from the beginning.
     dashboards.run()
     assert dashboards.at_target()
     dashboards.run("switch_back")
@@ -333,7 +333,7 @@ def test_back_after_a_kill_in_the_middle(dashboards: Dashboards) -> None:
     step["to"] = usual
     dashboards.run("switch_back")
     assert dashboards.state() == dashboards.before
-    # Gone on with, the way back still leads to where it began.
+    # After a resumed cutover, undoing it still restores the original state.
     dashboards.run()
     assert dashboards.at_target()
     dashboards.run("switch_back")
@@ -399,7 +399,7 @@ def test_only_with_evidence(dashboards: Dashboards) -> None:
     path.unlink()
     assert "This migration has no record here" in dashboards.fail()
     path.write_bytes(sound)
-    # Another database bears the name of the one that was verified.
+    # Another database has the name of the verified one.
     database = migration.database
     execute(migration.target, f"ALTER DATABASE {database} RENAME TO {database}_verified")
     execute(migration.target, f"CREATE DATABASE {database}")

@@ -106,7 +106,7 @@ def named(findings: list[dict[str, Any]], name: str) -> dict[str, Any]:
 def test_roles_with_other_names_and_functions_that_need_a_search_path(
     make_migration: Make, old_cluster: Cluster, target_cluster: Cluster, own_extensions: OwnExtension
 ) -> None:
-    """From 10 to 18 without a change of the source: one role renamed, one revoked, functions mended on the target only."""
+    """From 10 to 18 without a change of the source: one role renamed, one revoked, functions fixed on the target only."""
     migration = make_migration(old_cluster, target_cluster, documents=seed.MINIMUM)
     database, target = migration.database, migration.target
     add_rarities(migration.source, database)
@@ -354,8 +354,8 @@ def test_extensions_and_catalogs_of_other_versions(
     ]
     assert "the views public.fine, public.slow only give errors" in named(newer, "libraries")["message"]
     execute(old_cluster, "DROP VIEW aggregates, writers, slow", name)
-    mended = look_at_target(place, target_cluster, look(place, old_cluster, name)["facts"])
-    assert named(mended, "views of catalogs")["status"] == "ok"
+    fixed = look_at_target(place, target_cluster, look(place, old_cluster, name)["facts"])
+    assert named(fixed, "views of catalogs")["status"] == "ok"
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def test_it_is_rehearsed_in_a_place_of_its_own(moving: Migration) -> None:
     run = moving.run("rehearse")
     assert run.code == 0, run.output
     assert PASSWORD not in run.output
-    assert "is gone on with." in run.output
+    assert "is resumed." in run.output
     assert "couch2pg ran against the copy on target and was healthy" in run.output
     (name,) = (path.name for path in moving.state.parent.glob("*_rehearsal_*"))
     record = json.loads((moving.state.parent / name / "record.json").read_text(encoding="utf-8"))
@@ -159,7 +159,7 @@ def test_it_is_rehearsed_in_a_place_of_its_own(moving: Migration) -> None:
     assert following.supervise("status", following.folder_of(moving, "rehearsal")) != 0
     assert f"{moving.database}_rehearsal" not in moving.databases()
     assert not Path(app["env_file"]).exists()
-    # Nothing of it stands in the way of the migration.
+    # Nothing of it obstructs the migration.
     moving.succeed()
     assert moving.record["phases"]["handover"]["result"]["health"]["changes"] == 0
 

@@ -78,7 +78,7 @@ def test_an_administrator_of_the_owner_who_may_not_act_for_it(migration: Migrati
     execute(migration.target, f"GRANT {seed.OWNER} TO {SERVICE}", user=SERVICE)
     granted = migration.run("preflight")
     assert granted.code == 0, granted.output
-    # Who only made itself a member in order to read everything is nobody to be created anew.
+    # A role that only joined a group to read everything is not created on the target.
     assert f"{SERVICE} (of {seed.OWNER})" not in granted.output
     execute(migration.target, "CREATE ROLE somebody_else")
     execute(migration.target, f"CREATE DATABASE {migration.database} OWNER somebody_else")

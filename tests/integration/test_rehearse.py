@@ -134,7 +134,7 @@ def test_one_that_was_interrupted_is_gone_on_with(migration: Migration) -> None:
     name = stopped(migration)
     assert "did not finish" in migration.run("preflight").output
     ended = rehearse(migration)
-    assert f"{name} is gone on with." in ended.output
+    assert f"{name} is resumed." in ended.output
     assert names(migration) == [name]
     assert record(migration, name)["phases"]["rehearse"]["result"]["rehearsals"][0]["interrupted"]
     check_nothing_is_left(migration)

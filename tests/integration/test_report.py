@@ -189,7 +189,7 @@ def test_a_migration_that_has_stopped() -> None:
         "`public.form_metadata`: relation" in draw(stopped("refresh", "It can't be refreshed.", matviews=[view]))["md"]
     )
     for phase in ("preflight", "dump", "transfer", "restore", "promote", "handover", "cutover"):
-        assert f"STOPPED in {phase}" in draw(stopped(phase, "Something is wrong: mend it."))["html"]
+        assert f"STOPPED in {phase}" in draw(stopped(phase, "Something is wrong: fix it."))["html"]
     empty = {**RECORD, "phases": {}, "history": []}
     assert draw(empty)["md"].startswith("# IN PROGRESS: migration demo")
 

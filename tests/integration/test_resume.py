@@ -172,7 +172,7 @@ def test_a_dump_that_lacked_only_its_checksums(migration: Migration, tmp_path: P
 
 
 def test_another_database_of_that_name_is_not_gone_on_with(migration: Migration) -> None:
-    """Only the very database that was begun counts; one that somebody made in its place is made anew."""
+    """Only the database that the restore created counts; another one with its name is replaced."""
     run, kind = held(migration, "indexes")
     kill(processes.of_job(migration.state / "jobs" / kind))
     run.end()
@@ -184,7 +184,7 @@ def test_another_database_of_that_name_is_not_gone_on_with(migration: Migration)
 
 
 def test_what_a_half_done_database_was_made_with(migration: Migration) -> None:
-    """It can't be made otherwise in the middle; that is said, and how to begin anew."""
+    """Its options can't change between attempts; the error says how to start again."""
     run, kind = held(migration, "indexes")
     kill(processes.of_job(migration.state / "jobs" / kind))
     run.end()
@@ -274,7 +274,7 @@ def test_rows_of_an_extension_are_loaded_again(
 
 @pytest.mark.parametrize("content", ["{", rarely("[]"), rarely('{"of": 1}'), '{"done": {"data": true}}'])
 def test_a_damaged_list_of_steps(migration: Migration, content: str) -> None:
-    """It is said, or the restore begins anew; it never counts as done what isn't."""
+    """The restore fails or starts again; it never treats missing work as done."""
     run, kind = held(migration, "indexes")
     kill(processes.of_job(migration.state / "jobs" / kind))
     run.end()
@@ -338,8 +338,8 @@ def test_ctrl_c(migration: Migration) -> None:
 def test_cancel(migration: Migration) -> None:
     """What runs is stopped at once and cleanly; a second time there is nothing to stop."""
     run, _kind = held(migration, "indexes")
-    foreseen = migration.run("cancel", "--check")
-    assert (foreseen.changed > 0, run.process.poll()) == (True, None)
+    predicted = migration.run("cancel", "--check")
+    assert (predicted.changed > 0, run.process.poll()) == (True, None)
     options = {"migration_id": migration.name, "state_dir": str(migration.folder / "state")}
     assert run_module("job_cancel", {**options, "kind": "dump"})["cancelled"] == []
     cancelled = migration.run("cancel")

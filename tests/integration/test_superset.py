@@ -94,7 +94,7 @@ def test_there_and_back(sides: Sides) -> None:
     before = [sides.superset.uri(number) for number in sides.made]
     looked = sides.run(check=True)
     assert looked["changed"], looked
-    # Where the login is given by the very run that is foreseen, it can't be tried yet.
+    # Where the login is given by the very run that is predicted, it can't be tried yet.
     assert sides.run(check=True, passwords={READER: "not yet"}, untested=[READER])["changed"]
     assert [sides.superset.uri(number) for number in sides.made] == before
     done = sides.run()

@@ -54,7 +54,7 @@ class Place:
         return set(column(self.cluster, f"SELECT datname FROM pg_database WHERE datname LIKE '{self.database}%'"))
 
     def promote(self, existing: bool) -> None:
-        """As the migration does it: what bears the name now was another database before."""
+        """Promote as the migration does: the database with the name was another one before."""
         incoming = f"{self.database}_incoming"
         seed.create_database(self.cluster, incoming)
         self.oid = self.oid_of(incoming)
@@ -76,9 +76,9 @@ def place(
 
 
 def test_the_database_is_dropped_once(place: Place) -> None:
-    foreseen = place.drop(check=True)
-    assert foreseen["changed"]
-    assert foreseen["dropped"] is None
+    predicted = place.drop(check=True)
+    assert predicted["changed"]
+    assert predicted["dropped"] is None
     assert place.names() == {place.database}
     done = place.drop()
     assert done["changed"]
@@ -146,8 +146,8 @@ def test_names_are_given_back(place: Place, existing: bool) -> None:
     place.promote(existing)
     assert place.oid_of(place.database) == place.oid
     names = place.names()
-    foreseen = place.run("rollback", check=True)
-    assert foreseen["kept_as"] is None
+    predicted = place.run("rollback", check=True)
+    assert predicted["kept_as"] is None
     assert place.names() == names
     done = place.run("rollback")
     assert place.oid_of(done["kept_as"]) == place.oid
@@ -167,7 +167,7 @@ def test_a_database_in_use_keeps_its_name(place: Place) -> None:
     assert refused["code"] == "database_in_use"
     assert place.names() == names
     connection.close()
-    # Killed before its transaction ended: nothing bears the name that was written down.
+    # Killed before the commit: no database has the recorded name.
     stored = {
         "oid": place.oid,
         "identity": place.identity,
@@ -201,7 +201,7 @@ def test_the_record_must_be_of_what_is_there(place: Place) -> None:
     assert permitted["target"]["name"] == place.database
     assert place.run("permission_info", needs=["cut_over"])["code"] == "not_permitted"
 
-    # Another database bears the name by now.
+    # Another database has the name now.
     execute(place.cluster, f'ALTER DATABASE "{place.database}" RENAME TO "{place.database}_by_hand"')
     seed.create_database(place.cluster, place.database)
     stale = place.run("permission_info")

@@ -81,7 +81,7 @@ def authorize(moving: Moving, text: str) -> None:
 
 
 def test_directly(moving: Moving) -> None:
-    """The archive arrives, nothing is left, and nothing is done twice; what is altered afterwards is mended."""
+    """The archive arrives, nothing is left, and nothing is done twice; what is altered afterwards is repaired."""
     other = f"ssh-ed25519 AAAA cht.couch2pg:transfer:other:{int(time.time()) + 3600}"
     mine = "# mine\nssh-ed25519 AAAA me@example.org"
     authorize(moving, f"{mine}\nssh-ed25519 AAAA cht.couch2pg:transfer:old:1\n{other}")
@@ -114,7 +114,7 @@ def test_directly(moving: Moving) -> None:
 
 @pytest.mark.long
 def test_the_key_opens_nothing_else(moving: Moving, network: Network, tmp_path: Path) -> None:
-    """Whoever steals it while it is good reads that one folder. A killed job and a killed controller leave it to the next run."""
+    """A stolen key can only read that one folder while it is valid. A killed job and a killed controller leave it to the next run."""
     run = halfway(moving)
     assert (moving.job / "key" / "id").stat().st_mode & 0o077 == 0
     config = moving.job / "key" / "ssh_config"
@@ -183,7 +183,7 @@ def test_the_network_is_cut(moving: Moving, network: Network) -> None:
     log = moving.job / "log"
     wait_until("the loss is noticed", lambda: "Trying again." in log.read_text())
     arrived = moving.bytes_there()
-    network.mend()
+    network.restore()
     wait_until("it goes on", lambda: moving.bytes_there() > arrived + 100_000 or run.process.poll() is not None)
     assert run.process.poll() is None, run.output
     # The controller goes, the job stays; now the source's sshd goes, too.
@@ -255,7 +255,7 @@ def test_the_disk_is_full(moving: Moving, network: Network) -> None:
 
 @pytest.mark.long
 def test_through_the_controller(moving: Moving, network: Network) -> None:
-    """Where the hosts can't reach each other: over a bastion, by a password, and gone on with in the middle of a file."""
+    """Where the hosts can't reach each other: over a bastion, by a password, and resumed in the middle of a file."""
     del moving.variables["couch2pg_transfer_address"]
     # Somebody else logs in on the source, and becomes its user by a password. (Both users are this machine's.)
     moving.source_variables.update(ansible_user=network.target.user, ansible_become_password=PASSWORD)
@@ -273,7 +273,7 @@ def test_through_the_controller(moving: Moving, network: Network) -> None:
         network.cut()
         wait_until("the loss is noticed", lambda: "reconnecting" in run.output or run.process.poll() is not None)
         arrived = moving.bytes_there()
-        network.mend()
+        network.restore()
         wait_until("it goes on", lambda: moving.bytes_there() > arrived + 100_000 or run.process.poll() is not None)
         assert run.process.poll() is None, run.output
         run.kill()

@@ -102,7 +102,7 @@ def kill(pids: list[int]) -> None:
 def check_nothing_is_there(migration: Migration) -> None:
     """The real name is free, as it was before."""
     if migration.database in migration.databases():
-        raise AssertionError("a database bears the real name before it was verified")
+        raise AssertionError("a database has the real name before it was verified")
 
 
 def check_completes(migration: Migration) -> None:

@@ -237,7 +237,7 @@ class Network:
         """Pull the cable between source and target."""
         run("ip", "-n", namespace("source"), "link", "set", "target", "down")
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Put it back."""
         run("ip", "-n", namespace("source"), "link", "set", "target", "up")
 

@@ -69,7 +69,7 @@ class CouchDB:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ended by whoever has its number, not by a key that is pressed for another.
+                # Ended by its pid, not by Ctrl-C for another process.
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS

@@ -53,7 +53,7 @@ class Proxy:
             certificate.make(self.certificate, self._key)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.certificate, self._key)
-            # Whoever doesn't trust it is met by the thread of that connection.
+            # The connection's own thread handles a client that doesn't trust the certificate.
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         if self.close_connection:
-            # A client that asked for it would else go on with a connection that ends at this moment.
+            # Otherwise a client would keep using a connection that ends at this moment.
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":

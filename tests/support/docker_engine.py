@@ -124,7 +124,7 @@ def _start() -> Engine:
     DATA.mkdir(exist_ok=True)
     log = CACHE / "dockerd.log"
     with log.open("wb") as output:
-        # In a session of its own: Ctrl-C is for the tests, which still need it to clean up. And nobody's child.
+        # In a session of its own: Ctrl-C is for the tests, which still need it to clean up. It must not be a child of the tests either.
         subprocess.run(
             [
                 *("setsid", "--fork", _program("dockerd")),

@@ -131,7 +131,7 @@ class Hosts:
         self._bring_couch2pg([self._hosts[spec.name] for spec in self._specs if spec.compose])
 
     def stop(self) -> None:
-        """Remove all that bears this name, whoever started it; nothing there is fine."""
+        """Remove everything with this name, if there is anything."""
         _remove(self._docker, self.name)
         _close_connections(self._folder)
         self._hosts.clear()

@@ -128,7 +128,7 @@ class Machine:
         """Pull the cable."""
         run("ip", "link", "set", CABLE, "down")
 
-    def mend(self) -> None:
+    def restore_network(self) -> None:
         """Put it back."""
         run("ip", "link", "set", CABLE, "up")
 

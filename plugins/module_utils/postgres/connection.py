@@ -234,7 +234,7 @@ class Session:
         return value
 
     def hashed(self, password: str, role: str, algorithm: str) -> str:
-        """The password as the server stores it (``md5`` or ``scram-sha-256``), so that no statement has to bear it."""
+        """The password as the server stores it (``md5`` or ``scram-sha-256``), so that no statement contains it."""
         return str(psycopg2.extensions.encrypt_password(password, role, self._connection, algorithm))
 
     def fetch(self, sql: str) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]]]:
@@ -303,7 +303,7 @@ class _Sink:
 def check_no_pooler(session: Session) -> None:
     """Raise MigrationError ``pooler`` when something between us and the server shares its backends.
 
-    The process id in the answer to the start of a connection comes from whoever answered; the one that
+    The process id in the answer to the start of a connection comes from the server or pooler that answered; the one that
     SQL returns comes from the server. Snapshots and session settings need them to be the same process.
     """
     if session.backend_pid != session.value("SELECT pg_catalog.pg_backend_pid()"):

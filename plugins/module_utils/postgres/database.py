@@ -154,7 +154,7 @@ def other_sessions(session: Session, database: str, patience: float = PATIENCE_S
 
 
 def end_sessions(session: Session, database: str) -> None:
-    """End what a killed restore left at work in its own half-done database, and see that it has ended.
+    """End the sessions that a killed restore left in its incomplete database, and wait until they have ended.
 
     Raises MigrationError ``sessions_remain`` when something doesn't.
     """

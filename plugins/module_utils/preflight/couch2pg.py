@@ -188,8 +188,8 @@ def _checkpoints(findings: Findings, settings: Settings, progress: Mapping[str, 
     """Check that couch2pg will continue from the source's checkpoints."""
     found = checkpoint.match(progress, followed(settings))
     changes = checkpoint.renames(found) if rename else []
-    foreseen = {change["after"] for change in changes}
-    checkpoint.check([entry for entry in found if entry.followed.key not in foreseen])
+    predicted = {change["after"] for change in changes}
+    checkpoint.check([entry for entry in found if entry.followed.key not in predicted])
     if changes:
         words = ", ".join(f"{change['before']} to {change['after']}" for change in changes)
         findings.warning(

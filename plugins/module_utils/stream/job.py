@@ -75,7 +75,7 @@ def job_spec(
 
 
 def run(context: JobContext) -> dict[str, Any]:
-    """Copy the database; the work of the job. Raises MigrationError; then nothing bears the real name.
+    """Copy the database; the work of the job. Raises MigrationError; no database then has the real name.
 
     An attempt that was interrupted before all rows were copied begins again, because its snapshot ended with it. After that
     point, indexes and the rest are resumed.

@@ -20,7 +20,7 @@ $$ SELECT 1 + pg_temp.pick(kind || 'rev', i, 4) || '-' || md5(kind || i) $$;
 CREATE FUNCTION pg_temp.moment(kind text, i bigint) RETURNS bigint LANGUAGE sql STABLE AS
 $$ SELECT 1704067200000 + pg_temp.pick(kind || 'moment', i, 63072000) * 1000 + pg_temp.pick(kind || 'ms', i, 1000) $$;
 
--- Nobody's name.
+-- Not the name of a person.
 CREATE FUNCTION pg_temp.name(kind text, i bigint) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT string_agg(initcap(a.part || b.part || c.part), ' ' ORDER BY word)
     FROM (VALUES ('given'), ('family')) AS words (word)

@@ -13,12 +13,12 @@ def test_a_failed_check_does_not_hide_the_next() -> None:
     findings = Findings()
 
     def broken() -> None:
-        raise MigrationError("Mend this.", "broken")
+        raise MigrationError("Fix this.", "broken")
 
     findings.ask("first", broken, str)
     findings.ask("second", lambda: 7, str)
     assert [(found["name"], found["status"], found["message"]) for found in findings.as_list()] == [
-        ("first", "failure", "Mend this."),
+        ("first", "failure", "Fix this."),
         ("second", "ok", "7"),
     ]
     assert findings.failed

@@ -81,7 +81,7 @@ def test_what_is_remembered_first_stays(tmp_path: Path) -> None:
     assert way_back.add(path, [], "target", write=True) == (None, None)
     way_back.add(path, [change("one")], "between", write=True)
     assert path.stat().st_mode & 0o777 == 0o600
-    # Gone on with after a kill: what is found now is no longer what it was.
+    # Resumed after a kill: the current state is no longer the original one.
     way_back.add(path, [change("one", old="half"), change("two")], "between", write=True)
     known = way_back.load(path)
     assert known is not None
@@ -90,7 +90,7 @@ def test_what_is_remembered_first_stays(tmp_path: Path) -> None:
     way_back.add(path, [change("three")], "target", write=False)
     assert path.read_bytes() == before
     way_back.add(path, [], "source", write=True)
-    # After the way back, another cutover begins anew.
+    # After it was undone, another cutover starts from the beginning.
     after, _before = way_back.add(path, [change("one", old="c")], "between", write=True)
     assert after is not None
     assert [entry["old"] for entry in after["changes"]] == ["c"]

@@ -31,7 +31,7 @@ def throttle(folder: Path, rate: int) -> tuple[Throttle, Clock]:
 
 @pytest.mark.parametrize("piece", [10, 100, 5000])
 def test_the_rate_is_kept(tmp_path: Path, piece: int) -> None:
-    """Whoever waits as long as told reads as fast as allowed, however large the pieces."""
+    """Waiting as long as requested results in the allowed rate, for any size of pieces."""
     made, clock = throttle(tmp_path, 100)
     read = 0
     while read < 20_000:

@@ -98,7 +98,7 @@ def test_an_edited_record_permits_nothing(edit: Any) -> None:
     edit(document)
     assert refusal(document).code == "record_altered"
     if "history" in document and document["phases"].get("verify"):
-        # What is written afterwards doesn't mend it.
+        # Later entries don't restore the seal.
         later = record_document.merge(
             document, "cht", "cht", "cutover", record_document.make_entry("target", {}), "2026-11-25T22:00:00Z"
         )

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rehearsals by their records: which is gone on with, what changed since, how long the migration will take."""
+"""Rehearsals by their records: which one is resumed, what changed since, how long the migration will take."""
 
 from __future__ import annotations
 
