@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ..common import restart
 from ..common.errors import MigrationError
+from ..common.evidence_document import Evidence
 from ..host.files import read_json
 from . import layout, manifest
 
@@ -59,7 +59,7 @@ def check_dumped(place: str, found: str, dumped: str, again: str) -> None:
         )
 
 
-def read_evidence(root: Path, listing: manifest.Manifest) -> dict[str, Any]:
+def read_evidence(root: Path, listing: manifest.Manifest) -> Evidence:
     """The evidence in ``root``, checked against the manifest ``listing``.
 
     Raises MigrationError ``archive_differs``.
@@ -68,5 +68,5 @@ def read_evidence(root: Path, listing: manifest.Manifest) -> dict[str, Any]:
     path = root / layout.EVIDENCE
     if not path.is_file() or expected != [manifest.sha256(path)]:
         manifest.raise_if_different(root, manifest.Differences(content=[layout.EVIDENCE]))
-    evidence: dict[str, Any] = read_json(path)
+    evidence: Evidence = read_json(path)
     return evidence

@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterator, TypedDict, cast
 
 from ..common import restart
 from ..common.errors import MigrationError
+from ..common.evidence_document import DumpOptions, Evidence
 from ..host.files import read_json
 from . import layout
 
@@ -44,7 +45,7 @@ class Manifest(TypedDict, total=False):
     server_identity: str
     snapshot: str
     taken_at: str
-    options: dict[str, Any]
+    options: DumpOptions
 
 
 class SizeDifference(TypedDict):
@@ -163,7 +164,7 @@ def create(root: Path, workers: int, on_bytes: Callable[[int, str], None] = lamb
     }
 
 
-def add_origin(listing: Manifest, evidence: dict[str, Any]) -> None:
+def add_origin(listing: Manifest, evidence: Evidence) -> None:
     """Add the origin of the archive to its manifest: migration, database, server, snapshot and options of the dump."""
     listing["migration_id"] = evidence["migration_id"]
     listing["database"] = evidence["database"]["name"]

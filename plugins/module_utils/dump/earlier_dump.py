@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import layout, manifest
+from ..common.evidence_document import Evidence
 from ..host.files import read_json, write_json
 from ..jobs.context import JobContext
 
@@ -31,7 +32,7 @@ def is_finished(final: Path, context: JobContext) -> bool:
     return _is_of(read_json(final / layout.EVIDENCE), context.parameters)
 
 
-def evidence_of(partial: Path, context: JobContext) -> dict[str, Any] | None:
+def evidence_of(partial: Path, context: JobContext) -> Evidence | None:
     """The evidence of an archive of this job that only lacks its manifest; None if there is none.
 
     The evidence is written last, after everything else is durable, so its presence shows that the archive is complete.
@@ -53,7 +54,7 @@ def written(partial: Path) -> dict[str, int]:
     return {"files": len(sizes), "bytes": sum(sizes)}
 
 
-def _is_of(document: dict[str, Any], wanted: dict[str, Any]) -> bool:
+def _is_of(document: Evidence, wanted: dict[str, Any]) -> bool:
     return (
         document["migration_id"] == wanted["migration_id"]
         and document["server"]["identity"] == wanted["server_identity"]

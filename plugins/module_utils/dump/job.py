@@ -16,6 +16,7 @@ from ..archive import growth as archive_growth
 from ..archive import layout, manifest, pg_dump
 from ..archive.identity import manifest_sha256
 from ..common.errors import MigrationError
+from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..evidence import digest
 from ..evidence import document as evidence_document
@@ -124,7 +125,7 @@ def run(context: JobContext) -> dict[str, Any]:
     return describe_archive(final, parameters)
 
 
-def _make(context: JobContext, partial: Path) -> dict[str, Any]:
+def _make(context: JobContext, partial: Path) -> Evidence:
     """Write everything but the manifest; returns the evidence, which is written after everything else is durable."""
     parameters = context.parameters
     if partial.exists():
@@ -212,7 +213,7 @@ def _prepare(partial: Path) -> None:
 
 
 def _dump_and_digest(
-    context: JobContext, snapshot: HeldSnapshot, document: dict[str, Any], partial: Path, excluded: list[str]
+    context: JobContext, snapshot: HeldSnapshot, document: Evidence, partial: Path, excluded: list[str]
 ) -> None:
     """Run pg_dump and the digests in parallel, with ``jobs`` workers in total; a failure of one stops the other."""
     parameters = context.parameters
@@ -234,7 +235,7 @@ def _dump_and_digest(
             probe = archive_growth.ArchiveGrowth(partial, copied, total, expected)
     held = HeldSnapshotCost(settings, time.monotonic())
     context.progress.step("dump", total, "bytes", estimated=True, probe=probe)
-    context.progress.note("snapshot", held.tell)
+    context.progress.note("snapshot", held.describe)
     digested = context.progress.parallel_track("digests", total, "bytes")
 
     def on_digest(amount: int, table: str) -> None:
@@ -322,7 +323,7 @@ def _run_pg_dump(
         )
 
 
-def _write_manifest(context: JobContext, partial: Path, document: dict[str, Any]) -> None:
+def _write_manifest(context: JobContext, partial: Path, document: Evidence) -> None:
     sizes = sum(stat.st_size for _path, stat in manifest.list_files(partial))
     context.progress.step("checksums", sizes, "bytes")
 

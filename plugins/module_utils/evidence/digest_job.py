@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Counts and digests of tables on their own: the job behind ``table_digest_info``."""
+"""The job of ``table_digest_info``: counts and digests of tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .snapshot import HeldSnapshot, open_reader
 
 
 def examine(settings: ConnectionSettings, names: list[str], method: str) -> dict[str, Any]:
-    """Everything that can be known before the work starts; raises MigrationError for what would make it fail."""
+    """Check everything that can be checked before the job starts; raises MigrationError."""
     with Session(settings) as session:
         check_no_pooler(session)
         tables = list_tables(session).kept
@@ -34,7 +34,7 @@ def examine(settings: ConnectionSettings, names: list[str], method: str) -> dict
 
 
 def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], limits: Limits) -> JobSpec:
-    """The job for the module's ``options``, given what ``examine`` found."""
+    """The job. options: the module's; known: the result of ``examine``."""
     fingerprint = {
         "server_identity": known["identity"],
         "database_oid": known["oid"],
@@ -47,7 +47,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
 
 
 def run(context: JobContext) -> dict[str, Any]:
-    """The work of the job ``digest``."""
+    """The entry function of the job ``digest``."""
     parameters = context.parameters
 
     def on_step(total: int) -> None:
@@ -75,7 +75,7 @@ def take(
     on_step: Callable[[int], None] = lambda _total: None,
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
 ) -> dict[str, Any]:
-    """Rows and digest of each table that ``names`` choose (all when empty), inside one snapshot."""
+    """Rows and digest of each table in ``names`` (all if empty), inside one snapshot."""
     started = time.monotonic()
     with HeldSnapshot(settings) as snapshot:
         tables = select(snapshot.tables.kept, names)

@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Evidence: what was true in a database at one moment, and whether another database holds the same.
+"""Collect the evidence of a database: what verify compares with the target.
 
-The evidence of the source is taken inside the snapshot that the dump reads; the target's is held against it.
-Every method of moving the data (archive, stream, physical) hands over this same document.
+The source's evidence is taken inside the snapshot that the dump reads. Every method (archive, stream, physical) writes
+the same document.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
+from ..common.evidence_document import Evidence
 from ..postgres import large_objects, public_schema, role_plan
 from ..postgres.connection import Session
 from ..postgres.database import database_size, find_database, server
@@ -52,7 +53,7 @@ WHERE {USER_SCHEMAS} AND i.relpersistence <> 't' AND x.indisvalid ORDER BY 1
 """
 
 
-def check_format(evidence: dict[str, Any], root: Path) -> None:
+def check_format(evidence: Evidence, root: Path) -> None:
     """Raise MigrationError ``evidence_format`` for evidence that another version of the collection wrote.
 
     root: folder of the archive, for the message.
@@ -67,7 +68,7 @@ def check_format(evidence: dict[str, Any], root: Path) -> None:
 
 
 def sequence_values(session: Session) -> dict[str, dict[str, Any]]:
-    """Where every sequence stands: the value that was handed out last, or none yet."""
+    """The state of every sequence: ``{last_value, is_called, increment}`` by name."""
     found = {}
     for sequence in session.rows(_SEQUENCES):
         row = session.row(f"SELECT last_value, is_called FROM {qualified(sequence['schema'], sequence['name'])}")
@@ -76,7 +77,7 @@ def sequence_values(session: Session) -> dict[str, dict[str, Any]]:
 
 
 def matviews(session: Session) -> list[dict[str, Any]]:
-    """Every materialized view: whether it is populated, and then its rows."""
+    """Every materialized view with its number of rows, None if it isn't populated."""
     found = []
     for row in session.rows(_MATVIEWS):
         name = qualified(row["schema"], row["name"])
@@ -94,7 +95,7 @@ def matviews(session: Session) -> list[dict[str, Any]]:
 
 
 def couchdb_progress(session: Session) -> list[dict[str, Any]]:
-    """Where couch2pg stands with each CouchDB database, from every table ``couchdb_progress`` there is."""
+    """couch2pg's stored sequence of each CouchDB database, from every table ``couchdb_progress``."""
     schemas = session.rows(
         "SELECT n.nspname AS schema FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n "
         "ON n.oid = c.relnamespace WHERE c.relname = 'couchdb_progress' AND c.relkind = 'r' ORDER BY 1"
@@ -110,10 +111,10 @@ def couchdb_progress(session: Session) -> list[dict[str, Any]]:
 
 def collect(
     session: Session, migration_id: str, snapshot: str, tables: Tables, leaving: LeaveOut = NOTHING
-) -> dict[str, Any]:
-    """The evidence of the session's database, but for the digests, which other sessions take.
+) -> Evidence:
+    """The evidence of the session's database without the digests, which other sessions compute.
 
-    tables: the source's, those that ``leaving`` leaves out among them.
+    tables: the source's tables, including those that ``leaving`` leaves out.
     """
     database = session.settings.database
     properties = find_database(session, database)
@@ -148,8 +149,8 @@ def collect(
     }
 
 
-def add_tables(evidence: dict[str, Any], tables: Tables, digests: list[TableDigest], method: str) -> None:
-    """Complete the evidence by counts and digests."""
+def add_tables(evidence: Evidence, tables: Tables, digests: list[TableDigest], method: str) -> None:
+    """Add counts and digests of the tables to the evidence."""
     sizes = {table.key: table.table_bytes for table in tables.kept}
     evidence["digest_method"] = method
     evidence["tables"] = sorted(
@@ -157,8 +158,8 @@ def add_tables(evidence: dict[str, Any], tables: Tables, digests: list[TableDige
     )
 
 
-def add_sequences_after(evidence: dict[str, Any], values: dict[str, dict[str, Any]]) -> None:
-    """Complete the evidence by where sequences, which ignore snapshots, stood when the dump was over."""
+def add_sequences_after(evidence: Evidence, values: dict[str, dict[str, Any]]) -> None:
+    """Add the state of sequences at the end of the dump, because sequences ignore snapshots."""
     for name, value in values.items():
         if name in evidence["sequences"]:
             evidence["sequences"][name]["after"] = value

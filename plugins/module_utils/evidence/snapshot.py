@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One frozen view of the source: every table locked, one snapshot, held open for as long as the dump takes."""
+"""Hold one snapshot of the source with locks on every table, for the duration of the dump."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class HeldSnapshot:
             except MigrationError as error:
                 if error.details.get("sqlstate") != "42P01":
                     raise
-                # Dropped since it was listed.
+                # The table was dropped after it was listed.
                 self.session.execute("ROLLBACK")
                 continue
             found = list_tables(self.session)
             if {table.oid for table in found.kept} <= {table.oid for table in expected.kept}:
                 return found, str(self.session.value("SELECT pg_catalog.pg_export_snapshot()"))
-            # Created since it was listed.
+            # A table was created after the list was read.
             self.session.execute("ROLLBACK")
         raise MigrationError(
             f"Tables of {self.session.settings.database!r} are created or dropped faster than they can be locked. "
@@ -67,14 +67,14 @@ class HeldSnapshot:
         return "UTF8" if own == "SQL_ASCII" else own
 
     def check_alive(self) -> None:
-        """Raise MigrationError ``connection_lost`` when the transaction is gone (the server was restarted)."""
+        """Raise MigrationError ``connection_lost`` when the transaction was lost, for example by a restart of the server."""
         self.session.value("SELECT 1")
 
 
 def open_reader(settings: ConnectionSettings, snapshot: str) -> Session:
-    """A session whose one transaction sees exactly what ``snapshot`` shows."""
+    """Open a session with a transaction that uses ``snapshot``."""
     session = Session(settings)
     session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    # SET TRANSACTION SNAPSHOT takes a constant only, and the server made this one of hex digits and dashes.
+    # SET TRANSACTION SNAPSHOT takes only a constant. The server generated it, from hex digits and dashes.
     session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
     return session

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a snapshot costs the server for as long as it is held: VACUUM may not remove rows that it still shows."""
+"""Measure the cost of a held snapshot: VACUUM can't remove dead rows that it still sees."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEAD_ROWS = "SELECT coalesce(pg_catalog.sum(n_dead_tup), 0)::bigint FROM pg_cat
 
 
 class HeldSnapshotCost(MonitorSession):
-    """Dead rows that came since the snapshot was taken, in this database."""
+    """Counts the dead rows of this database since the snapshot was taken."""
 
     def __init__(self, settings: ConnectionSettings, since: float, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(settings)
@@ -25,8 +25,8 @@ class HeldSnapshotCost(MonitorSession):
         self._clock = clock
         self._before: int | None = None
 
-    def tell(self) -> str:
-        """The cost as a few words, such as ``snapshot held for 12 min 3 s, 15200 dead rows wait for VACUUM``."""
+    def describe(self) -> str:
+        """The cost as text, such as ``snapshot held for 12 min 3 s, 15200 dead rows wait for VACUUM``."""
         held = f"snapshot held for {duration(self._clock() - self._since)}"
         try:
             dead = self.query(lambda session: int(session.value(_DEAD_ROWS)))

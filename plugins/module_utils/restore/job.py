@@ -14,6 +14,7 @@ from ..archive.check import check_archive
 from ..archive.identity import load_own, manifest_sha256
 from ..common import restart
 from ..common.errors import MigrationError
+from ..common.evidence_document import Evidence
 from ..evidence import document as evidence_document
 from ..host import programs
 from ..host.files import expand, read_json
@@ -127,7 +128,7 @@ def run(context: JobContext) -> dict[str, Any]:
 
 
 def restore(
-    context: JobContext, root: Path, evidence: dict[str, Any], load_rows: Callable[[], None] | None = None
+    context: JobContext, root: Path, evidence: Evidence, load_rows: Callable[[], None] | None = None
 ) -> dict[str, Any]:
     """Restore the archive in the folder ``root``; ``load_rows`` loads the rows that the archive does not contain.
 
@@ -176,7 +177,7 @@ def _database(
     settings: ConnectionSettings,
     parameters: dict[str, Any],
     steps: RestoreSteps,
-    evidence: dict[str, Any],
+    evidence: Evidence,
 ) -> list[str]:
     """Create the database to restore into, or keep that of an earlier attempt; returns the sections that are done in it."""
     name = parameters["incoming"]

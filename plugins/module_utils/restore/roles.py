@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import MigrationError
+from ..common.evidence_document import Evidence
 from ..host.files import read_json, write_json
 from ..postgres import event_triggers, role_plan, role_transfer
 from ..postgres.connection import ConnectionSettings, Session
@@ -19,7 +20,7 @@ from .steps import RestoreSteps
 FILE = "temporary_roles.json"
 
 
-def make(session: Session, state: Path, parameters: dict[str, Any], evidence: dict[str, Any]) -> RolePlan:
+def make(session: Session, state: Path, parameters: dict[str, Any], evidence: Evidence) -> RolePlan:
     """Create the roles that the archive needs and this server lacks; returns the plan for all roles."""
     owning = role_plan.owners(evidence["objects"], evidence["database"])
     identity = parameters["server_identity"]

@@ -14,6 +14,7 @@ from ..archive import pg_restore
 from ..archive.messages import Listener, Message, sentence
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
+from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..evidence import digest
 from ..host import programs
@@ -38,7 +39,7 @@ class Sections:
         context: JobContext,
         incoming: ConnectionSettings,
         root: Path,
-        evidence: dict[str, Any],
+        evidence: Evidence,
         steps: RestoreSteps,
         load_rows: Callable[[], None] | None = None,
     ) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..archive import layout, manifest, pg_dump
 from ..common.errors import MigrationError
+from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..dump import job as dump_job
 from ..evidence import digest
@@ -110,7 +111,7 @@ class _Copy:
         self._source = ConnectionSettings.restored(self._parameters["source"], context.secrets.get("source_password"))
         self._target = context.connection().to(self._parameters["incoming"])
 
-    def run(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def run(self) -> tuple[dict[str, Any], Evidence]:
         """The result of the restore, and the evidence."""
         _start_empty(self._partial)
         self._context.progress.plan(1)
@@ -124,7 +125,7 @@ class _Copy:
             )
         return result, document
 
-    def _collect(self, snapshot: HeldSnapshot) -> dict[str, Any]:
+    def _collect(self, snapshot: HeldSnapshot) -> Evidence:
         document = evidence_document.collect(
             snapshot.session, self._parameters["migration_id"], snapshot.identifier, snapshot.tables
         )
@@ -179,7 +180,7 @@ class _Copy:
                 messages=said[:20],
             )
 
-    def _load(self, snapshot: HeldSnapshot, document: dict[str, Any], streamed: list[Table]) -> None:
+    def _load(self, snapshot: HeldSnapshot, document: Evidence, streamed: list[Table]) -> None:
         """Copy the rows and digest the source, side by side; then the snapshot is no longer needed."""
         context, jobs = self._context, self._parameters["jobs"]
         tables = snapshot.tables
@@ -217,7 +218,7 @@ class _Copy:
         write_json(self._partial / layout.EVIDENCE, document)
 
 
-def _finish(partial: Path, document: dict[str, Any], workers: int) -> None:
+def _finish(partial: Path, document: Evidence, workers: int) -> None:
     """Write the manifest, which makes the folder an archive for verify."""
     listing = manifest.create(partial, workers)
     manifest.add_origin(listing, document)
@@ -225,12 +226,12 @@ def _finish(partial: Path, document: dict[str, Any], workers: int) -> None:
     (partial / layout.HALF_DONE).unlink()
 
 
-def _snapshot_name(document: dict[str, Any]) -> str:
+def _snapshot_name(document: Evidence) -> str:
     """Identifies the restore until the manifest is written."""
     return f"{document['server']['identity']} {document['snapshot']}"
 
 
-def _is_of_this_job(document: dict[str, Any], parameters: dict[str, Any]) -> bool:
+def _is_of_this_job(document: Evidence, parameters: dict[str, Any]) -> bool:
     return bool(
         document["migration_id"] == parameters["migration_id"]
         and document["server"]["identity"] == parameters["source_identity"]

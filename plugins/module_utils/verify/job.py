@@ -15,6 +15,7 @@ from ..archive.identity import load_own, manifest_sha256, read_evidence
 from ..common import restart
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
+from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..evidence import digest
 from ..evidence import document as evidence_document
@@ -192,7 +193,7 @@ def _restored(parameters: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _compare(
-    context: JobContext, settings: ConnectionSettings, root: Path, evidence: dict[str, Any], before: dict[str, Any]
+    context: JobContext, settings: ConnectionSettings, root: Path, evidence: Evidence, before: dict[str, Any]
 ) -> tuple[dict[str, Any], SchemaComparison]:
     """What ``_tables`` returns, and the comparison of the schema beside it."""
     parameters = context.parameters
@@ -216,7 +217,7 @@ def _compare(
 def _tables(
     context: JobContext,
     settings: ConnectionSettings,
-    evidence: dict[str, Any],
+    evidence: Evidence,
     restored: dict[str, Any] | None,
     before: dict[str, Any],
     stop: threading.Event,
@@ -249,7 +250,7 @@ def _tables(
 def _digests(
     context: JobContext,
     settings: ConnectionSettings,
-    evidence: dict[str, Any],
+    evidence: Evidence,
     tables: list[Table],
     stop: threading.Event,
 ) -> list[dict[str, Any]]:
@@ -339,7 +340,7 @@ def _notices(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list
 
 
 def _information(
-    evidence: dict[str, Any], refreshed: list[dict[str, Any]], extensions: dict[str, str]
+    evidence: Evidence, refreshed: list[dict[str, Any]], extensions: dict[str, str]
 ) -> list[dict[str, Any]]:
     """Differences that are no fault: the source's matviews are as old as its last refresh."""
     rows = {row["matview"]: row["rows"] for row in refreshed}

@@ -1,0 +1,56 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The content of an archive's ``evidence.json``."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class DumpOptions(TypedDict, total=False):
+    """How the archive was written.
+
+    written: number and bytes of the files that pg_dump wrote; method: ``stream`` for the method of that name.
+    """
+
+    format: str
+    compression: str
+    pg_dump_major: int
+    seconds: float
+    written: dict[str, int]
+    method: str
+
+
+class Evidence(TypedDict, total=False):
+    """What one snapshot of the source contains. Sizes are in bytes, ``taken_at`` is a time of ``clock.utc_now``.
+
+    server, database: results of ``postgres.database``, the database with its ``bytes``.
+    roles: the roles that the database needs; extensions: the version of each extension.
+    objects: properties of objects by kind and identity, from ``postgres.objects``.
+    objects_left_out, left_out: objects and tables that are not copied, each with a reason.
+    sequences: ``before`` and ``after`` the dump, by name, because sequences ignore snapshots.
+    tables: ``{table, rows, digest, bytes}``; matviews: ``{matview, owner, populated, rows, bytes}``.
+    indexes: ``{index, table, bytes}``; large_objects: ``{count, digest}``; couchdb_progress: ``{source, seq}``.
+    """
+
+    format: int
+    migration_id: str
+    taken_at: str
+    snapshot: str
+    server: dict[str, Any]
+    database: dict[str, Any]
+    roles: list[dict[str, Any]]
+    extensions: dict[str, str]
+    objects: dict[str, dict[str, Any]]
+    objects_left_out: list[dict[str, Any]]
+    everybody_creates_in_public: bool
+    left_out: list[dict[str, str]]
+    sequences: dict[str, dict[str, dict[str, Any]]]
+    matviews: list[dict[str, Any]]
+    indexes: list[dict[str, Any]]
+    large_objects: dict[str, Any]
+    couchdb_progress: list[dict[str, Any]]
+    digest_method: str
+    tables: list[dict[str, Any]]
+    dump: DumpOptions
