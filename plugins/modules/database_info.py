@@ -110,7 +110,10 @@ from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.bounded_session import (
+    PREFLIGHT_LOCK_SECONDS,
+    BoundedSession,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import facts
 
 
@@ -120,7 +123,7 @@ def main() -> None:
     settings = connection_settings(module)
 
     def work() -> dict[str, Any]:
-        with Session(settings) as session:
+        with BoundedSession(settings, PREFLIGHT_LOCK_SECONDS) as session:
             return dict(facts.collect(session), changed=False)
 
     run(module, work)

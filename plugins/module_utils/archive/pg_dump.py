@@ -13,6 +13,7 @@ from typing import Sequence
 
 from ..common.errors import MigrationError
 from ..host.programs import Program, ask
+from ..postgres.bounded_session import LOCK_SECONDS
 from . import layout
 
 FORMATS = ("directory", "custom", "tar")
@@ -55,6 +56,8 @@ def build(
         f"--snapshot={snapshot}",
         f"--dbname={conninfo}",
         f"--encoding={encoding}",
+        # In milliseconds. pg_dump waits for ever without it, and its workers don't wait at all.
+        f"--lock-wait-timeout={LOCK_SECONDS * 1000}",
         "--no-password",
         "--quote-all-identifiers",
         # A subscription's slot belongs to this server, and its connection string contains a password.

@@ -21,7 +21,7 @@ from ..common.parallel import run_together
 from ..evidence import digest
 from ..evidence import document as evidence_document
 from ..evidence.leave_out import NOTHING, LeaveOut
-from ..evidence.snapshot import HeldSnapshot, open_reader
+from ..evidence.snapshot import HeldSnapshot
 from ..evidence.snapshot_cost import HeldSnapshotCost
 from ..host import programs
 from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
@@ -29,6 +29,7 @@ from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from ..jobs.progress import Probe
+from ..postgres import lock_waits
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, server_identity
 from ..postgres.extension_versions import installed_versions
 from ..postgres.relations import check_couchdb, check_readable, check_row_security, list_tables
@@ -134,6 +135,8 @@ def _make(context: JobContext, partial: Path) -> Evidence:
     _prepare(partial)
     started = time.monotonic()
     context.progress.plan(2)
+    waits = lock_waits.LockWaits(context.connection())
+    context.progress.note("locks", waits.tell)
     try:
         with HeldSnapshot(context.connection()) as snapshot:
             leaving = LeaveOut.of(parameters["leave_out"])
@@ -159,6 +162,9 @@ def _make(context: JobContext, partial: Path) -> Evidence:
         with suppress(OSError):
             remove_tree(partial)
         raise
+    finally:
+        context.progress.note("locks", None)
+        waits.close()
     return document
 
 
@@ -247,9 +253,10 @@ def _dump_and_digest(
             tables.kept,
             parameters["digest_method"],
             max(1, jobs // 2),
-            lambda: open_reader(settings, snapshot.identifier),
+            snapshot.reader,
             on_digest,
             stop,
+            reading=snapshot.reading,
         )
 
     def dump() -> None:
@@ -313,6 +320,14 @@ def _run_pg_dump(
     if code != 0:
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         free = shutil.disk_usage(partial).free
+        if any(lock in error for lock in ("could not obtain lock", "LOCK TABLE") for error in errors):
+            # The snapshot still holds its locks, so the session that asked for one is still waiting.
+            raise MigrationError(
+                f"pg_dump could not lock a table: {lock_waits.sentence(context.connection()) or errors[0]} "
+                "The incomplete archive was removed.",
+                "locked",
+                messages=errors[:20],
+            )
         raise MigrationError(
             f"pg_dump {ended}: {errors[0] if errors else 'it gave no reason'}. {free} bytes are free in {partial.parent}. "
             "The incomplete archive was removed. Fix the cause, then run again.",

@@ -17,8 +17,9 @@ its processor; both servers must agree in these. Session settings that change te
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any, Callable, ContextManager, Iterable, Mapping, Sequence
 
 from ..common.errors import MigrationError
 from ..postgres.connection import Session
@@ -127,6 +128,7 @@ def digest_tables(
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
     stop: threading.Event | None = None,
     like: Sequence[Mapping[str, Any]] | None = None,
+    reading: Callable[[Session, Table], ContextManager[Session]] = lambda session, _table: nullcontext(session),
 ) -> list[TableDigest]:
     """The digest of every table, in the order given.
 
@@ -134,17 +136,19 @@ def digest_tables(
     search_path, because the text of some types depends on it, and with the columns in the same order. None finds out
     which tables need a search_path, and which are inheritance children.
 
-    ``open_session`` makes each worker's session (in a snapshot, where one matters). ``on_progress`` is told the bytes
+    ``open_session`` makes each worker's session. ``reading`` yields the session that reads a table in the worker's place
+    (``HeldSnapshot.reading``, where a snapshot matters). ``on_progress`` is told the bytes
     of each piece that is done; ``stop`` ends the work early with MigrationError ``stopped``.
     """
 
     def work(session: Session, chunk: _Chunk) -> tuple[int, list[int]]:
         path = own.get(chunk.table.key, "")
-        if path:
-            planning_path.use(session, path)
-        row = session.row(_query(columns.get(chunk.table.oid, []), chunk, method))
-        if path:
-            planning_path.use(session, "")
+        with reading(session, chunk.table) as reader:
+            if path:
+                planning_path.use(reader, path)
+            row = reader.row(_query(columns.get(chunk.table.oid, []), chunk, method))
+            if path:
+                planning_path.use(reader, "")
         on_progress(chunk.weight, chunk.table.key)
         return row.pop("count"), [int(part) for part in row.values()]
 

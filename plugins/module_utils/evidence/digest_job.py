@@ -16,7 +16,7 @@ from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, 
 from ..postgres.database import current_oid
 from ..postgres.relations import check_readable, list_tables, select
 from . import digest
-from .snapshot import HeldSnapshot, open_reader
+from .snapshot import HeldSnapshot
 
 
 def examine(settings: ConnectionSettings, names: list[str], method: str) -> dict[str, Any]:
@@ -81,9 +81,7 @@ def take(
         tables = select(snapshot.tables.kept, names)
         on_step(sum(table.table_bytes for table in tables))
         taken_at = utc_now()
-        found = digest.digest_tables(
-            tables, method, jobs, lambda: open_reader(settings, snapshot.identifier), on_progress
-        )
+        found = digest.digest_tables(tables, method, jobs, snapshot.reader, on_progress, reading=snapshot.reading)
         snapshot.check_alive()
         identity = server_identity(snapshot.session)
         left_out = snapshot.tables.left_out

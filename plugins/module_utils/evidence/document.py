@@ -16,7 +16,8 @@ from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..postgres import large_objects, public_schema, role_plan
-from ..postgres.connection import Session
+from ..postgres.bounded_session import BoundedSession
+from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import database_size, find_database, server
 from ..postgres.extension_versions import installed_versions
 from ..postgres.identifiers import qualified, quote
@@ -28,6 +29,8 @@ from .leave_out import NOTHING, LeaveOut
 # 2: objects by identity, without definitions.
 FORMAT = 2
 
+MATVIEW_SECONDS = 10
+
 _SEQUENCES = """
 SELECT n.nspname AS schema, c.relname AS name, s.seqincrement AS increment
 FROM pg_catalog.pg_sequence AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.seqrelid
@@ -37,7 +40,7 @@ WHERE n.nspname !~ '^pg_' AND c.relpersistence <> 't' ORDER BY 1, 2
 
 _MATVIEWS = """
 SELECT n.nspname AS schema, c.relname AS name, c.relispopulated AS populated,
-       pg_catalog.pg_table_size(c.oid) AS bytes, pg_catalog.pg_get_userbyid(c.relowner) AS owner
+       c.oid::bigint AS oid, pg_catalog.pg_get_userbyid(c.relowner) AS owner
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind = 'm' ORDER BY 1, 2
 """
@@ -77,21 +80,32 @@ def sequence_values(session: Session) -> dict[str, dict[str, Any]]:
 
 
 def matviews(session: Session) -> list[dict[str, Any]]:
-    """Every materialized view with its number of rows, None if it isn't populated."""
+    """Every materialized view with its number of rows: None if it isn't populated, or another session refreshes it."""
     found = []
     for row in session.rows(_MATVIEWS):
         name = qualified(row["schema"], row["name"])
-        rows = session.value(f"SELECT pg_catalog.count(*) FROM {name}") if row["populated"] else None
+        rows = f"(SELECT pg_catalog.count(*) FROM {name})" if row["populated"] else "NULL::int8"
+        try:
+            counted = session.row(f"SELECT {rows} AS rows, pg_catalog.pg_table_size(%s) AS bytes", [row["oid"]])
+        except MigrationError as error:
+            if error.code != "locked":
+                raise
+            counted = {"rows": None, "bytes": 0}
         found.append(
             {
                 "matview": f"{row['schema']}.{row['name']}",
                 "owner": row["owner"],
                 "populated": row["populated"],
-                "rows": rows,
-                "bytes": row["bytes"],
+                **counted,
             }
         )
     return found
+
+
+def _matviews_unheld(settings: ConnectionSettings) -> list[dict[str, Any]]:
+    """``matviews`` by a session that keeps no lock, so that a plain REFRESH doesn't wait for the whole dump."""
+    with BoundedSession(settings, MATVIEW_SECONDS) as session:
+        return matviews(session)
 
 
 def couchdb_progress(session: Session) -> list[dict[str, Any]]:
@@ -141,7 +155,7 @@ def collect(
         "everybody_creates_in_public": public_schema.everybody_creates(session),
         "left_out": leaving.kept(tables).left_out,
         "sequences": {name: {"before": value} for name, value in sequences.items()},
-        "matviews": matviews(session),
+        "matviews": _matviews_unheld(session.settings),
         # For the progress of the restore.
         "indexes": session.rows(_INDEXES),
         "large_objects": large_objects.digest(session),

@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
+from typing import Iterator
+
 from ..common.errors import MigrationError
+from ..postgres.bounded_session import BoundedSession
 from ..postgres.connection import ConnectionSettings, Session
-from ..postgres.relations import Tables, check_readable, list_tables
+from ..postgres.relations import Table, Tables, check_readable, list_tables
 
 ATTEMPTS = 5
 NAMES_PER_LOCK = 200
+# An index may be rebuilt (REINDEX) while its table can be read: such a wait ends by itself.
+READER_SECONDS = 600
 
 
 class HeldSnapshot:
@@ -21,8 +28,9 @@ class HeldSnapshot:
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
-        self.session = Session(settings)
+        self.session: Session = BoundedSession(settings)
         self.tables, self.identifier = self._open()
+        self._turn = threading.Lock()
 
     def __enter__(self) -> HeldSnapshot:
         return self
@@ -66,6 +74,30 @@ class HeldSnapshot:
         own = str(self.session.value("SELECT pg_catalog.current_setting('server_encoding')"))
         return "UTF8" if own == "SQL_ASCII" else own
 
+    def reader(self) -> Session:
+        """A session for ``reading``."""
+        return BoundedSession(self.session.settings, READER_SECONDS)
+
+    @contextmanager
+    def reading(self, reader: Session, table: Table) -> Iterator[Session]:
+        """A session that sees the snapshot and reads ``table`` without a wait: ``reader``, in a transaction of its own.
+
+        When another session waits to TRUNCATE or ALTER the table, ``reader`` would queue behind that session, which waits
+        for this snapshot. Then the snapshot's own session reads the table, because it holds the lock already.
+        """
+        begin_in(reader, self.identifier)
+        try:
+            reader.execute(f"LOCK TABLE ONLY {table.sql} IN ACCESS SHARE MODE NOWAIT")
+        except MigrationError as error:
+            if error.code != "locked":
+                raise
+            reader.execute("ROLLBACK")
+            with self._turn:
+                yield self.session
+        else:
+            yield reader
+            reader.execute("COMMIT")
+
     def check_alive(self) -> None:
         """Raise MigrationError ``connection_lost`` when the transaction was lost, for example by a restart of the server."""
         self.session.value("SELECT 1")
@@ -73,8 +105,13 @@ class HeldSnapshot:
 
 def open_reader(settings: ConnectionSettings, snapshot: str) -> Session:
     """Open a session with a transaction that uses ``snapshot``."""
-    session = Session(settings)
+    session = BoundedSession(settings, READER_SECONDS)
+    begin_in(session, snapshot)
+    return session
+
+
+def begin_in(session: Session, snapshot: str) -> None:
+    """Begin a transaction that uses ``snapshot``."""
     session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     # SET TRANSACTION SNAPSHOT takes only a constant. The server generated it, from hex digits and dashes.
     session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-    return session

@@ -176,7 +176,7 @@ class Progress:
             # When another step began in the meantime, it has written its own state.
             if tracks is self._tracks:
                 state = self._state.copy()
-                state["tracks"], state["notes"] = measured, shown
+                state["tracks"], state["notes"] = measured, [text for text in shown if text]
                 state["heartbeat"] = self._clock()
                 state["step_seconds"] = self._steady() - self._step_began
                 # A full disk must not fail the job here: the work itself reports it when it can't continue.

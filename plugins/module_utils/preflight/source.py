@@ -19,6 +19,7 @@ from ..host import programs
 from ..host.files import check_writable, expand
 from ..jobs.job import read_state
 from ..postgres import extension_versions, role_plan, search_path_checks
+from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
 from ..postgres.database import database_size, find_database, server
 from ..postgres.matview_graph import Matview, read_graph
@@ -37,7 +38,9 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Find
     findings = Findings()
     facts: dict[str, Any] = {}
     check_folders(findings, options)
-    session = findings.ask("connection", lambda: Session(settings), lambda _s: f"connected to {settings}")
+    session = findings.ask(
+        "connection", lambda: BoundedSession(settings, PREFLIGHT_LOCK_SECONDS), lambda _s: f"connected to {settings}"
+    )
     if session is None:
         findings.ask("pg_dump", lambda: programs.find("pg_dump", options["bin_dir"]), _say_program)
         return findings, facts

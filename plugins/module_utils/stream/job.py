@@ -21,7 +21,7 @@ from ..common.parallel import run_together
 from ..dump import job as dump_job
 from ..evidence import digest
 from ..evidence import document as evidence_document
-from ..evidence.snapshot import HeldSnapshot, open_reader
+from ..evidence.snapshot import HeldSnapshot
 from ..host import programs
 from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
 from ..jobs.context import JobContext
@@ -200,9 +200,10 @@ class _Copy:
                 tables.kept,
                 self._parameters["digest_method"],
                 max(1, jobs // 2),
-                lambda: open_reader(self._source, snapshot.identifier),
+                snapshot.reader,
                 digested.advance,
                 stop,
+                reading=snapshot.reading,
             )
 
         ends = Ends(self._source, self._target, snapshot.identifier)

@@ -1,0 +1,156 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Locks on the source: nothing waits for ever, others wait no longer than for pg_dump itself, and messages name who holds what."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest, document, snapshot
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import lock_waits
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.bounded_session import BoundedSession
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from support import binaries, places, seed
+from support.background import wait_until
+from support.clusters import Cluster
+from support.migration import column, execute
+from support.phases import Phases
+
+TABLES = """
+CREATE TABLE couchdb (doc jsonb);
+CREATE TABLE couchdb_progress (seq varchar, source varchar);
+CREATE TABLE small (id int);
+INSERT INTO small SELECT generate_series(1, 100);
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM small;
+"""
+BIG = """
+CREATE TABLE {} AS SELECT i AS id, repeat(md5(i::text), 30) AS t FROM generate_series(1, 30000) AS i;
+"""
+ASKS_FOR_SMALL = "SELECT count(*) FROM pg_locks WHERE relation = 'small'::regclass AND NOT granted"
+HOLD_SMALL = "SELECT count(*) FROM pg_locks WHERE relation = 'small'::regclass AND mode = 'AccessShareLock' AND granted"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="locks-", dir=places.work_folder("clusters")))
+    with Cluster.create(folder, binaries.binaries(16), settings={"max_prepared_transactions": "2"}) as made:
+        seed.create_role(made, seed.OWNER)
+        yield made
+
+
+@pytest.fixture
+def database(cluster: Cluster, database_name: str) -> Iterator[str]:
+    seed.create_database(cluster, database_name)
+    execute(cluster, TABLES, database_name)
+    yield database_name
+    seed.drop_database(cluster, database_name)
+
+
+@pytest.fixture
+def settings(cluster: Cluster, database: str) -> ConnectionSettings:
+    return ConnectionSettings(database, cluster.host, cluster.port, password=cluster.password)
+
+
+@contextmanager
+def truncating(cluster: Cluster, database: str) -> Iterator[threading.Thread]:
+    """Another session that asks for ``small`` at this moment."""
+    thread = threading.Thread(target=execute, args=(cluster, "TRUNCATE small", database))
+    thread.start()
+    wait_until("TRUNCATE waits", lambda: column(cluster, ASKS_FOR_SMALL, database) == [1])
+    yield thread
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+
+
+def test_a_truncate_during_the_digests(cluster: Cluster, database: str, settings: ConnectionSettings) -> None:
+    """Case truncate-during-dump: the digests don't queue behind it, and the progress names it."""
+    with snapshot.HeldSnapshot(settings) as held, truncating(cluster, database):
+        waits = lock_waits.LockWaits(settings)
+        told = waits.tell()
+        waits.close()
+        assert "small is to be locked by session" in told
+        assert "TRUNCATE" in told
+        found = digest.digest_tables(held.tables.kept, "hash64", 2, held.reader, reading=held.reading)
+        assert {row.table: row.rows for row in found}["public.small"] == 100
+        held.session.close()
+    assert column(cluster, "SELECT count(*) FROM small", database) == [0]
+
+
+def test_a_reader_keeps_no_lock(cluster: Cluster, database: str, settings: ConnectionSettings) -> None:
+    with snapshot.HeldSnapshot(settings) as held:
+        digest.digest_tables(held.tables.kept, "hash64", 2, held.reader, reading=held.reading)
+        # That of the snapshot's own session.
+        assert column(cluster, HOLD_SMALL, database) == [1]
+
+
+def test_a_plain_refresh_does_not_wait_for_the_dump(
+    cluster: Cluster, database: str, settings: ConnectionSettings
+) -> None:
+    with snapshot.HeldSnapshot(settings) as held:
+        evidence = document.collect(held.session, "test", held.identifier, held.tables)
+        assert evidence["matviews"][0]["rows"] == 1
+        execute(cluster, "SET lock_timeout = '2s'; REFRESH MATERIALIZED VIEW counted", database)
+
+
+def test_a_view_that_is_being_refreshed_is_not_waited_for(
+    cluster: Cluster, database: str, settings: ConnectionSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document, "MATVIEW_SECONDS", 1)
+    with cluster.connect(database) as other, snapshot.HeldSnapshot(settings) as held:
+        other.autocommit = False
+        other.cursor().execute("REFRESH MATERIALIZED VIEW counted")
+        evidence = document.collect(held.session, "test", held.identifier, held.tables)
+        other.rollback()
+    assert evidence["matviews"][0]["rows"] is None
+
+
+@pytest.mark.parametrize(
+    ("hold", "release", "who"),
+    [
+        ("LOCK TABLE small", "ROLLBACK", "small is locked by session"),
+        ("LOCK TABLE small; PREPARE TRANSACTION 'forgotten'", "ROLLBACK PREPARED 'forgotten'", "'forgotten'"),
+    ],
+)
+def test_a_lock_that_cannot_be_had(
+    cluster: Cluster, database: str, settings: ConnectionSettings, hold: str, release: str, who: str
+) -> None:
+    """Preflight's and the snapshot's sessions say who holds it, and the remedy is the one that helps."""
+    other = cluster.connect(database)
+    other.cursor().execute(f"BEGIN; {hold}")
+    with pytest.raises(MigrationError) as caught, BoundedSession(settings, 1) as session:
+        list_tables(session)
+    other.cursor().execute(release)
+    assert caught.value.code == "locked"
+    assert who in caught.value.message
+    assert release.split(" '", maxsplit=1)[0] in caught.value.message or "pg_terminate_backend" in caught.value.message
+    with BoundedSession(settings, 1) as session:
+        assert list_tables(session).kept
+    other.close()
+
+
+def test_a_truncate_during_a_parallel_dump(cluster: Cluster, database: str, client_dir: Path, tmp_path: Path) -> None:
+    """Either all workers had read the table before, or the dump stops at once and names the session."""
+    for name in ("big", "bigger"):
+        execute(cluster, BIG.format(name), database)
+    phases = Phases(cluster, cluster, database, client_dir, tmp_path)
+    result: dict[str, Any] = {}
+    dump = threading.Thread(target=lambda: result.update(phases.dump(jobs=4)))
+    dump.start()
+    # The snapshot and pg_dump's first session.
+    wait_until("pg_dump has its locks", lambda: column(cluster, HOLD_SMALL, database)[0] >= 2 or not dump.is_alive())
+    execute(cluster, "TRUNCATE small", database)
+    dump.join()
+    if result.get("failed"):
+        assert result["code"] == "locked", result
+        assert "small is to be locked by session" in result["msg"]
+        assert "TRUNCATE" in result["msg"]
+    else:
+        assert {row["table"]: row["rows"] for row in result["tables"]}["public.small"] == 100
