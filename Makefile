@@ -11,21 +11,26 @@ demo: ## Migrate a couch2pg database between two throw-away PostgreSQL servers
 demo-clean: ## Stop the demo's servers and remove what it made
 	tests/demo/clean
 
-test: lint unit integration artifact rehearsal-local ## Run every gate, and every test that does not take minutes
+# Setup and the system's packages come first. Then the gates on one core and the tests without servers on the other.
+test: ## Run every gate, and every test that does not take minutes
+	tests/tools/setup
+	tests/tools/system
+	$(MAKE) --no-print-directory -j2 --output-sync=target lint unit artifact rehearsal-local
+	$(MAKE) --no-print-directory integration
 
-test-all: test long rehearsal ## Run everything, which takes hours on a small machine
+test-all: test sanity long rehearsal ## Run everything, which takes hours on a small machine
 
 lint: ## Run every gate
 	tests/tools/lint
 
-sanity: ## Run ansible-test sanity alone
+sanity: ## Run ansible-test sanity with every Python of this machine
 	tests/tools/setup
 	tests/tools/sanity
 
 unit: ## Test the core without Ansible and without PostgreSQL
 	tests/tools/run pytest tests/unit
 
-# Files in their order: those with few tests, which xdist would keep for the end, take longest.
+# One file stays on one worker: its tests share servers, users and ports. The longest files come first (conftest.py).
 integration: ## Test modules, roles and playbooks against real PostgreSQL servers
 	tests/tools/system
 	tests/tools/run pytest tests/integration -m "not long" -n 2 --dist loadfile --no-loadscope-reorder --durations 8

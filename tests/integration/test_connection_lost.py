@@ -20,7 +20,7 @@ from support.background import (
     running,
     wait_until,
 )
-from support.holding import held
+from support.holding import held_run
 from support.machine import Machine
 from support.migration import Migration, execute
 from support.places import SupportError
@@ -65,7 +65,7 @@ def completes(migration: Migration, machine: Machine) -> None:
     ended = Background(migration, through=machine.controller).end()
     assert ended.code == 0, ended.output
     migration.variables.update(ansible_connection="local")
-    check_completes(migration)
+    check_completes(migration, whole=True)
 
 
 @pytest.mark.long
@@ -124,7 +124,7 @@ def test_the_host_restarts(remote: Migration, machine: Machine) -> None:
 def test_the_host_restarts_in_the_restore(migration: Migration, machine: Machine) -> None:
     """The tables that were loaded are still there, and are not loaded again."""
     migration.variables.update(machine.variables, couch2pg_progress_seconds=1)
-    run, kind = held(migration, "indexes", through=machine.controller)
+    run, kind = held_run(migration, "indexes", through=machine.controller)
     wait_until("it is watched", lambda: "| restore | " in run.output)
     # Commits don't wait for the disk here: without this, the crash could take the indexes built just before it.
     execute(migration.target, "CHECKPOINT")

@@ -15,7 +15,7 @@ from typing import Any, Iterator
 
 import jsonschema
 import pytest
-from support import binaries, certificate, seed
+from support import binaries, certificate, driver, seed
 from support.clusters import Cluster
 from support.klipfolio import KEY, Klipfolio
 from support.migration import ROOT, Migration, environment, execute
@@ -37,7 +37,7 @@ def migrated(
     seed.create_role(target_cluster, seed.OWNER)
     folder = tmp_path_factory.mktemp("cutover")
     migration = Migration(source_cluster, target_cluster, binaries.clients().bin_dir, folder, database)
-    migration.succeed()
+    driver.reach(migration)
     yield migration
     for cluster in (source_cluster, target_cluster):
         seed.drop_database(cluster, database)

@@ -15,7 +15,7 @@ from typing import Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
-from support import places
+from support import driver, places
 from support.background import Background, check_completes, check_nothing_is_there, kill, wait_for_program
 from support.cases import rarely
 from support.clusters import Cluster
@@ -46,12 +46,11 @@ def test_a_program_is_killed(large: Migration, job: str, program: str, sentence:
 
 @pytest.mark.parametrize(("job", "program"), [rarely("dump", "pg_dump"), ("restore", "pg_restore")])
 def test_the_job_itself_is_killed(large: Migration, job: str, program: str) -> None:
-    run = Background(large)
+    driver.start(large, job)
     wait_for_program(large, job, program)
     # As the kernel does when memory is short: one process, and no other.
     kill([int((large.state / "jobs" / job / "lock").read_text(encoding="utf-8"))])
-    ended = run.end()
-    assert "ended without a result" in ended.message
+    assert "ended without a result" in driver.end(large, job)
     check_nothing_is_there(large)
     assert not processes.of_job(large.state / "jobs" / job)
     assert not (large.state / "jobs" / job / "work").exists()
@@ -63,13 +62,12 @@ def test_the_job_itself_is_killed(large: Migration, job: str, program: str) -> N
 )
 def test_postgresql_stops(large: Migration, job: str, program: str, side: str) -> None:
     cluster: Cluster = getattr(large, side)
-    run = Background(large)
+    driver.start(large, job)
     wait_for_program(large, job, program)
     cluster.stop("immediate")
-    ended = run.end()
-    assert ended.code
-    assert "Traceback" not in ended.output
-    assert "again" in ended.message
+    message = driver.end(large, job)
+    assert "Traceback" not in message
+    assert "again" in message
     cluster.start()
     check_nothing_is_there(large)
     check_completes(large)
@@ -93,10 +91,10 @@ def flip(path: Path) -> None:
 
 def test_the_archive_is_altered(migration: Migration) -> None:
     """One flipped byte stops the run before anything is restored."""
-    assert migration.run(dump_alone(migration)).code == 0
+    driver.reach(migration, "dump")
     victim = max(migration.archive.rglob("*.dat.gz"), key=lambda path: path.stat().st_size)
     flip(victim)
-    assert "another SHA-256 than in the manifest" in migration.fail()
+    assert "another SHA-256 than in the manifest" in driver.run_phase(migration, "transfer")["msg"]
     check_nothing_is_there(migration)
     flip(victim)
     check_completes(migration)
@@ -113,9 +111,9 @@ def test_the_archive_is_altered(migration: Migration) -> None:
 )
 def test_the_archive_is_damaged(migration: Migration, damage: Callable[[Path], None], sentence: str) -> None:
     """Before it is promoted, the archive must be as it was dumped; an altered one is refused, never overwritten."""
-    assert migration.run(dump_alone(migration)).code == 0
+    driver.reach(migration, "dump")
     damage(migration.archive)
-    assert sentence in migration.fail()
+    assert sentence in driver.run_phase(migration, "transfer")["msg"]
     check_nothing_is_there(migration)
     migration.archive.rename(migration.folder / "moved away")
     check_completes(migration)
@@ -159,7 +157,7 @@ def test_files_that_were_made_otherwise_get_a_manifest(migration: Migration, tmp
 )
 def test_the_folder_of_a_job_is_damaged(migration: Migration, name: str, content: str, sentence: str) -> None:
     """It is named, nothing is concluded from it, and without it the work is done again."""
-    assert migration.run(without_preflight(migration)).code == 0
+    driver.reach(migration, "restore")
     folder = migration.state / "jobs" / "restore"
     (folder / name).write_text(content, encoding="utf-8")
     assert sentence in migration.fail()
@@ -187,7 +185,7 @@ def resize(disk: Path, size: str) -> None:
 def test_the_disk_is_too_small_for_the_plan(large: Migration, small_disk: Path) -> None:
     """Preflight says which file system, and how many bytes are short."""
     large.variables["couch2pg_staging_dir"] = str(small_disk / "staging")
-    sentence = large.fail()
+    sentence = large.fail(playbook="preflight")
     assert f"The file system {small_disk} is " in sentence
     assert "bytes short" in sentence
     assert not (large.state / "jobs").exists()
@@ -195,13 +193,13 @@ def test_the_disk_is_too_small_for_the_plan(large: Migration, small_disk: Path) 
 
 def test_the_disk_gets_full_during_the_dump(large: Migration, small_disk: Path) -> None:
     large.variables["couch2pg_staging_dir"] = str(small_disk / "staging")
-    sentence = large.fail(playbook=dump_alone(large))
+    sentence = driver.run_phase(large, "dump")["msg"]
     assert "No space left on device" in sentence
     assert not list((small_disk / "staging").iterdir()), (
         "a dump without its snapshot is good for nothing, and fills the disk"
     )
     resize(small_disk, "500m")
-    large.succeed()
+    driver.reach(large)
 
 
 def test_the_disk_that_gets_full_is_that_of_the_state(large: Migration, small_disk: Path) -> None:
@@ -224,28 +222,22 @@ def test_the_disk_gets_full_during_the_restore(large: Migration, small_disk: Pat
     resize(small_disk, "50m")
     move_databases(target, small_disk)
     try:
-        assert "Free disk space on the target" in large.fail(playbook=without_preflight(large))
+        driver.reach(large, "transfer")
+        assert "Free disk space on the target" in driver.run_phase(large, "restore")["msg"]
         check_nothing_is_there(large)
         resize(small_disk, "900m")
-        large.succeed()
+        driver.reach(large)
     finally:
         move_back(target, small_disk)
 
 
 DUMP = "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n"
-RESTORE = "- hosts: couch2pg_target\n  gather_facts: false\n  roles: [cht.couch2pg.transfer, cht.couch2pg.restore]\n"
 
 
 def dump_alone(migration: Migration) -> str:
     """A playbook of somebody who uses the role alone."""
     (migration.folder / "dump.yml").write_text(DUMP, encoding="utf-8")
     return str(migration.folder / "dump")
-
-
-def without_preflight(migration: Migration) -> str:
-    """As when the disk fills up after preflight has looked at it."""
-    (migration.folder / "late.yml").write_text(DUMP + RESTORE, encoding="utf-8")
-    return str(migration.folder / "late")
 
 
 def move_databases(cluster: Cluster, disk: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from support import driver
 from support.background import Background, check_nothing_is_left, wait_for_program, wait_until
 from support.clusters import Cluster
 from support.migration import Migration, column
@@ -77,8 +78,7 @@ def test_the_rate_is_kept(
     """A dump takes at least as long as the limit says, for the tables are read twice: by pg_dump and by the digests."""
     migration = make_migration(source_cluster, target_cluster, documents=8_000)
     migration.variables.update(couch2pg_rate_limit="2MB", couch2pg_format=archive_format)
-    migration.succeed()
-    dump = migration.record["phases"]["dump"]["result"]
+    dump = driver.reach(migration, "dump")["dump"]
     read = 2 * sum(table["bytes"] for table in dump["tables"])
     assert read > 3 * 2 * 1024 * 1024
     # What is read before the first look, and the last piece, aren't waited for.

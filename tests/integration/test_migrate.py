@@ -10,7 +10,7 @@ from typing import Callable
 
 import jsonschema
 import pytest
-from support import seed
+from support import driver, seed
 from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import ROOT, Migration, column, execute
@@ -66,7 +66,7 @@ def test_a_migration_while_couch2pg_writes(migration: Migration) -> None:
 
 def test_the_target_is_like_the_source(migration: Migration) -> None:
     """Seen from outside: owner, settings, grants, matviews that couch2pg can refresh."""
-    migration.succeed()
+    driver.reach(migration)
     database, target = migration.database, migration.target
     owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{}'"
     assert column(target, owner.format(database)) == ["couch2pg"]
@@ -86,10 +86,10 @@ def test_an_empty_database_is_merged_with_the_source_and_kept(migration: Migrati
     seed.create_role(migration.target, "lender")
     seed.create_database(migration.target, database, "lender")
     # Else couch2pg, who may create in public on the source, could not on the target, and preflight refuses.
-    assert "GRANT lender TO couch2pg" in migration.fail()
+    assert "GRANT lender TO couch2pg" in migration.fail(playbook="preflight")
     execute(migration.target, "GRANT lender TO couch2pg")
     execute(migration.target, f"ALTER DATABASE {database} SET statement_timeout = '7min'")
-    migration.succeed()
+    results = driver.reach(migration)
     found = column(
         migration.target,
         "SELECT pg_get_userbyid(datdba) || ' ' || setconfig::text FROM pg_database d JOIN pg_db_role_setting s "
@@ -100,10 +100,8 @@ def test_an_empty_database_is_merged_with_the_source_and_kept(migration: Migrati
     assert column(migration.target, public.format(database), "postgres") == column(
         migration.source, public.format(database), "postgres"
     )
-    differ = migration.record["phases"]["restore"]["result"]["properties_differ"]
-    assert differ == ["owner 'lender' (source: 'couch2pg')", "setting statement_timeout=7min"]
-    kept = migration.record["phases"]["promote"]["result"]["kept_as"]
-    assert kept in migration.databases()
+    assert results["restore"]["properties_differ"] == ["owner 'lender' (source: 'couch2pg')", "setting statement_timeout=7min"]
+    assert results["promote"]["kept_as"] in migration.databases()
 
 
 def test_from_the_oldest_server(
@@ -119,16 +117,14 @@ def test_from_the_oldest_server(
 @pytest.mark.parametrize("archive_format", ["custom", "tar"])
 def test_other_formats_of_archive(migration: Migration, archive_format: str) -> None:
     migration.variables["couch2pg_format"] = archive_format
-    migration.succeed()
-    assert migration.record["phases"]["dump"]["result"]["format"] == archive_format
+    assert driver.reach(migration)["dump"]["format"] == archive_format
     assert count(migration.source, migration.database) == count(migration.target, migration.database)
 
 
 @pytest.mark.parametrize("method", [rarely("hash128"), rarely("md5"), "semantic"])
 def test_other_digests(migration: Migration, method: str) -> None:
     migration.variables["couch2pg_digest_method"] = method
-    migration.succeed()
-    assert migration.record["phases"]["verify"]["result"]["digest_method"] == method
+    assert driver.reach(migration, "verify")["verify"]["digest_method"] == method
 
 
 def test_check_mode_changes_nothing_and_shows_every_finding(migration: Migration) -> None:
@@ -143,7 +139,7 @@ def test_check_mode_changes_nothing_and_shows_every_finding(migration: Migration
 
 def test_one_worker(migration: Migration) -> None:
     migration.variables["couch2pg_jobs"] = 1
-    migration.succeed()
+    driver.reach(migration, "verify")
 
 
 def test_a_database_with_an_odd_name(migration: Migration) -> None:
@@ -162,17 +158,16 @@ def test_an_existing_database_is_kept_when_that_is_allowed(migration: Migration)
     seed.create_database(target, database)
     execute(target, "CREATE TABLE precious AS SELECT 1 AS x", database)
     migration.variables["couch2pg_replace_existing"] = True
-    migration.succeed()
-    kept = migration.record["phases"]["promote"]["result"]["kept_as"]
+    kept = driver.reach(migration)["promote"]["kept_as"]
     assert count(target, kept, "precious") == 1
 
 
 def test_a_second_migration_of_the_same_database(migration: Migration) -> None:
     """After a rehearsal, under another name, what was there before is kept again."""
-    migration.succeed()
+    driver.reach(migration)
     migration.name = "second"
     migration.variables["couch2pg_replace_existing"] = True
-    migration.succeed()
+    driver.reach(migration)
     assert len([name for name in migration.databases() if name.startswith(migration.database)]) == 2
 
 
@@ -181,9 +176,16 @@ def test_progress_is_shown_while_long_work_goes_on(
 ) -> None:
     migration = make_migration(source_cluster, target_cluster, documents=5_000)
     migration.variables["couch2pg_progress_seconds"] = 0.1
-    run = migration.succeed()
+    play = [
+        {"hosts": "couch2pg_source", "gather_facts": False, "roles": ["cht.couch2pg.dump"]},
+        {"hosts": "couch2pg_target", "gather_facts": False, "roles": ["cht.couch2pg.transfer", "cht.couch2pg.restore"]},
+    ]
+    (migration.folder / "play.yml").write_text(json.dumps(play), encoding="utf-8")
+    run = migration.run(str(migration.folder / "play"))
     assert "source | dump | " in run.output
     assert "target | restore | " in run.output
     migration.name = "silent"
     migration.variables |= {"couch2pg_show_progress": False, "couch2pg_replace_existing": True}
-    assert " | restore | " not in migration.succeed().output
+    silent = migration.run(str(migration.folder / "play"))
+    assert silent.code == 0, silent.output
+    assert " | restore | " not in silent.output

@@ -17,7 +17,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import files, processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import steps as restore_steps
-from support import seed
+from support import driver, seed
 from support.background import (
     Background,
     check_completes,
@@ -29,7 +29,7 @@ from support.background import (
 )
 from support.cases import rarely
 from support.clusters import Cluster
-from support.holding import end_statement, held
+from support.holding import end_statement, held, held_run
 from support.migration import Migration, column, execute
 from support.modules import run_module
 
@@ -50,18 +50,11 @@ def recorded(migration: Migration) -> set[str]:
     return set(migration.record["phases"]) if (migration.state / "record.json").exists() else set()
 
 
-def dump_alone(folder: Path) -> str:
-    """A playbook that makes the archive, and no more."""
-    play = folder / "dump.yml"
-    play.write_text("- {hosts: couch2pg_source, gather_facts: false, roles: [cht.couch2pg.dump]}\n", encoding="utf-8")
-    return str(play.with_suffix(""))
-
-
 def test_tables_that_are_loaded_are_not_loaded_again(migration: Migration) -> None:
-    run, kind = held(migration, "data")
+    kind = held(migration, "data")
     kill(processes.of_job(migration.state / "jobs" / kind))
     end_statement(migration, "data")
-    assert "ended without a result" in run.end().message
+    assert "ended without a result" in driver.end(migration, kind)
     check_nothing_is_there(migration)
     check_completes(migration)
     assert result(migration, "restore")["resumed_after"] == ["pre-data"]
@@ -88,7 +81,7 @@ def test_what_counts_as_done_survives_a_crash(
 
 @pytest.mark.parametrize("broken", [rarely("job"), rarely("pg_restore"), "postgresql"])
 def test_indexes_are_built_without_loading_again(migration: Migration, broken: str) -> None:
-    run, kind = held(migration, "indexes")
+    kind = held(migration, "indexes")
     mine = processes.of_job(migration.state / "jobs" / kind)
     if broken == "postgresql":
         # Commits don't wait for the disk here: without this, the crash could take the indexes built just before it.
@@ -96,9 +89,7 @@ def test_indexes_are_built_without_loading_again(migration: Migration, broken: s
         migration.target.stop("immediate")
     else:
         kill([pid for pid in mine if broken == "job" or processes.name(pid) == broken])
-    ended = run.end()
-    assert ended.code
-    assert "again" in ended.message
+    assert "again" in driver.end(migration, kind)
     if broken == "postgresql":
         migration.target.start()
     check_nothing_is_there(migration)
@@ -111,10 +102,10 @@ def test_indexes_are_built_without_loading_again(migration: Migration, broken: s
 
 
 def test_materialized_views_that_are_populated_are_kept(migration: Migration) -> None:
-    run, kind = held(migration, "matviews")
+    kind = held(migration, "matviews")
     kill(processes.of_job(migration.state / "jobs" / kind))
     end_statement(migration, "matviews")
-    assert "ended without a result" in run.end().message
+    assert "ended without a result" in driver.end(migration, kind)
     check_nothing_is_there(migration)
     check_completes(migration)
     done_before = {entry["matview"]: entry["done_before"] for entry in result(migration, "refresh")["matviews"]}
@@ -124,25 +115,23 @@ def test_materialized_views_that_are_populated_are_kept(migration: Migration) ->
 
 def test_a_dump_that_was_interrupted_says_that_it_begins_anew(migration: Migration) -> None:
     migration.variables["couch2pg_rate_limit"] = "10KB"
-    run = Background(migration)
+    driver.start(migration, "dump")
     wait_until("the dump runs", lambda: running(migration, "dump") and list(migration.folder.glob("staging/*.partial")))
     kill(processes.of_job(migration.state / "jobs" / "dump"))
-    assert "ended without a result" in run.end().message
+    assert "ended without a result" in driver.end(migration, "dump")
     migration.variables["couch2pg_rate_limit"] = "0"
     check_completes(migration)
     assert "Its snapshot is lost, so the dump starts from the beginning." in log(migration, "dump")
 
 
-def test_an_archive_that_was_finished_is_not_made_again(migration: Migration, tmp_path: Path) -> None:
+def test_an_archive_that_was_finished_is_not_made_again(migration: Migration) -> None:
     """The dump was killed when the archive had its name already, and nothing was told of it."""
-    playbook = dump_alone(tmp_path)
-    assert migration.run(playbook).changed > 0
+    assert driver.reach(migration, "dump")["dump"]["changed"]
     before = (migration.archive / "manifest.json").stat()
     told = migration.state / "jobs" / "dump" / "result.json"
     first = json.loads(told.read_text(encoding="utf-8"))["value"]
     told.unlink()
-    again = migration.run(playbook)
-    assert again.code == 0, again.output
+    driver.reach(migration, "dump")
     assert (migration.archive / "manifest.json").stat() == before
     second = json.loads(told.read_text(encoding="utf-8"))["value"]
     assert {name for name in first if first[name] != second[name]} <= {"started_at", "ended_at"}
@@ -150,13 +139,12 @@ def test_an_archive_that_was_finished_is_not_made_again(migration: Migration, tm
     # An archive of which nothing is noted is still refused.
     told.unlink()
     (migration.state / "dump.json").unlink()
-    assert "is not the finished archive of this job" in migration.run(playbook).message
+    assert "is not the finished archive of this job" in driver.run_phase(migration, "dump")["msg"]
 
 
-def test_a_dump_that_lacked_only_its_checksums(migration: Migration, tmp_path: Path) -> None:
+def test_a_dump_that_lacked_only_its_checksums(migration: Migration) -> None:
     """Its snapshot is gone, and no longer needed."""
-    playbook = dump_alone(tmp_path)
-    assert migration.run(playbook).changed > 0
+    assert driver.reach(migration, "dump")["dump"]["changed"]
     # As if the job had been killed while it hashed.
     half_done = migration.archive.with_name(f"{migration.name}.partial")
     migration.archive.rename(half_done)
@@ -165,7 +153,7 @@ def test_a_dump_that_lacked_only_its_checksums(migration: Migration, tmp_path: P
     (migration.state / "dump.json").unlink()
     (migration.state / "jobs" / "dump" / "result.json").unlink()
     evidence = (half_done / "evidence.json").read_bytes()
-    assert migration.run(playbook).code == 0
+    driver.reach(migration, "dump")
     assert "only the checksums are missing" in log(migration, "dump")
     assert (migration.archive / "evidence.json").read_bytes() == evidence
     check_completes(migration)
@@ -173,9 +161,9 @@ def test_a_dump_that_lacked_only_its_checksums(migration: Migration, tmp_path: P
 
 def test_another_database_of_that_name_is_not_gone_on_with(migration: Migration) -> None:
     """Only the database that the restore created counts; another one with its name is replaced."""
-    run, kind = held(migration, "indexes")
+    kind = held(migration, "indexes")
     kill(processes.of_job(migration.state / "jobs" / kind))
-    run.end()
+    driver.end(migration, kind)
     name = f"{migration.database}_incoming"
     execute(migration.target, f"DROP DATABASE {name} WITH (FORCE)")
     execute(migration.target, f"CREATE DATABASE {name}")
@@ -185,11 +173,11 @@ def test_another_database_of_that_name_is_not_gone_on_with(migration: Migration)
 
 def test_what_a_half_done_database_was_made_with(migration: Migration) -> None:
     """Its options can't change between attempts; the error says how to start again."""
-    run, kind = held(migration, "indexes")
+    kind = held(migration, "indexes")
     kill(processes.of_job(migration.state / "jobs" / kind))
-    run.end()
+    driver.end(migration, kind)
     migration.variables["couch2pg_role_map"] = {"couch2pg": "another"}
-    sentence = migration.fail()
+    sentence = driver.run_phase(migration, "restore")["msg"]
     assert "role_map was {}, is now {'couch2pg': 'another'}" in sentence
     assert "couch2pg_restart_from=restore" in sentence
     check_nothing_is_there(migration)
@@ -275,14 +263,14 @@ def test_rows_of_an_extension_are_loaded_again(
 @pytest.mark.parametrize("content", ["{", rarely("[]"), rarely('{"of": 1}'), '{"done": {"data": true}}'])
 def test_a_damaged_list_of_steps(migration: Migration, content: str) -> None:
     """The restore fails or starts again; it never treats missing work as done."""
-    run, kind = held(migration, "indexes")
+    kind = held(migration, "indexes")
     kill(processes.of_job(migration.state / "jobs" / kind))
-    run.end()
+    driver.end(migration, kind)
     steps = migration.state / "restore_steps.json"
     known = json.loads(steps.read_text(encoding="utf-8"))
     steps.write_text(content if content != '{"of": 1}' else json.dumps({"of": known["of"]}), encoding="utf-8")
     if content == "{":
-        assert "restore_steps.json is damaged" in migration.fail()
+        assert "restore_steps.json is damaged" in driver.run_phase(migration, "restore")["msg"]
         steps.unlink()
     check_completes(migration)
 
@@ -294,7 +282,7 @@ def test_the_controller_is_killed(migration: Migration, kind: str) -> None:
     wait_until(f"{kind} has begun", (migration.state / "jobs" / kind / "spec.json").exists)
     run.kill()
     check_nothing_is_there(migration)
-    check_completes(migration)
+    check_completes(migration, whole=True)
     # Files are checked as a part of the transfer.
     phase = "transfer" if kind == "archive_check" else kind
     begun = [event for event in migration.record["history"] if event["phase"] == phase]
@@ -321,13 +309,13 @@ def test_the_controller_is_killed_while_it_promotes(migration: Migration, rename
         assert "promote" not in recorded(migration)
     if not renamed:
         check_nothing_is_there(migration)
-    check_completes(migration)
+    check_completes(migration, whole=True)
     assert result(migration, "promote")["name"] == migration.database
     assert migration.run().changed == 0
 
 
 def test_ctrl_c(migration: Migration) -> None:
-    run, kind = held(migration, "indexes")
+    run, kind = held_run(migration, "indexes")
     run.kill(signal.SIGINT)
     assert running(migration, kind)
     assert "running  restore: " in migration.run("status").output
@@ -337,7 +325,7 @@ def test_ctrl_c(migration: Migration) -> None:
 
 def test_cancel(migration: Migration) -> None:
     """What runs is stopped at once and cleanly; a second time there is nothing to stop."""
-    run, _kind = held(migration, "indexes")
+    run, _kind = held_run(migration, "indexes")
     predicted = migration.run("cancel", "--check")
     assert (predicted.changed > 0, run.process.poll()) == (True, None)
     options = {"migration_id": migration.name, "state_dir": str(migration.folder / "state")}
@@ -360,9 +348,9 @@ def test_cancel(migration: Migration) -> None:
 @pytest.mark.parametrize("days", [-2, 2])
 def test_a_clock_that_is_wrong(migration: Migration, days: int) -> None:
     """Interrupted under one clock, completed under another, which stands days before or after it."""
-    run, kind = held(migration, "indexes")
+    kind = held(migration, "indexes")
     kill(processes.of_job(migration.state / "jobs" / kind))
-    run.end()
+    driver.end(migration, kind)
     clock = ["env", f"PYTHONPATH={WRONG_CLOCK}", f"COUCH2PG_CLOCK_SHIFT={days * 86400}"]
     completed = Background(migration, through=clock).end()
     assert completed.code == 0, completed.output
@@ -371,7 +359,7 @@ def test_a_clock_that_is_wrong(migration: Migration, days: int) -> None:
 
 
 def test_two_hosts_show_their_progress_side_by_side(migration: Migration) -> None:
-    migration.succeed()
+    driver.reach(migration)
     migration.variables["couch2pg_progress_seconds"] = 0.01
     play = """
 - hosts: couch2pg_source:couch2pg_target

@@ -8,9 +8,10 @@ A function that is slow in the database that is restored into, and nowhere else,
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Callable, Sequence
 
-from .background import Background, wait_until
+from . import driver
+from .background import Background, running, wait_until
 from .migration import Migration, column, execute
 
 SLOW = """
@@ -36,18 +37,35 @@ HOLDS = {
 ACTIVE = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE '{query}'"
 
 
-def held(migration: Migration, part: str, through: Sequence[str] = ()) -> tuple[Background, str]:
-    """A run that is held in a part of its work; returns it with the kind of its job."""
-    statement, kind, query = HOLDS[part]
+def held(migration: Migration, part: str) -> str:
+    """Hold the job that does this part of the work; returns its kind. Phases before it are done."""
+    kind = _slow_down(migration, part)
+    driver.start(migration, kind)
+    _wait(migration, part, lambda: not running(migration, kind))
+    return kind
+
+
+def held_run(migration: Migration, part: str, through: Sequence[str] = ()) -> tuple[Background, str]:
+    """The same in a run of migrate.yml; returns the run with the kind of its job."""
+    kind = _slow_down(migration, part)
+    run = Background(migration, through=through)
+    _wait(migration, part, lambda: run.process.poll() is not None)
+    return run, kind
+
+
+def _slow_down(migration: Migration, part: str) -> str:
+    statement, kind, _query = HOLDS[part]
     execute(migration.source, SLOW + statement, migration.database)
     # One worker: what comes before in the archive's order is done when the slow one is held.
     migration.variables["couch2pg_jobs"] = 1
-    run = Background(migration, through=through)
-    active = ACTIVE.format(query=query)
-    wait_until(f"held in {part}", lambda: column(migration.target, active) or run.process.poll() is not None)
-    if run.process.poll() is not None:
-        raise AssertionError(run.output)
-    return run, kind
+    return kind
+
+
+def _wait(migration: Migration, part: str, ended: Callable[[], bool]) -> None:
+    active = ACTIVE.format(query=HOLDS[part][2])
+    wait_until(f"held in {part}", lambda: column(migration.target, active) or ended())
+    if ended():
+        raise AssertionError(f"{part} ended before it could be held")
 
 
 def end_statement(migration: Migration, part: str) -> None:

@@ -76,26 +76,30 @@ class Migration:
         document: dict[str, Any] = json.loads((self.state / "record.json").read_text(encoding="utf-8"))
         return document
 
+    def all_variables(self) -> dict[str, Any]:
+        """What the inventory says of both hosts."""
+        return {
+            "ansible_connection": "local",
+            "ansible_pipelining": True,
+            "ansible_python_interpreter": sys.executable,
+            "couch2pg_become": False,
+            # The tests of couch2pg itself say otherwise.
+            "couch2pg_handover": False,
+            "couch2pg_database": self.database,
+            "couch2pg_migration_id": self.name,
+            "couch2pg_bin_dir": str(self.bin_dir),
+            "couch2pg_state_dir": str(self.folder / "state"),
+            "couch2pg_staging_dir": str(self.folder / "staging"),
+            "couch2pg_records_dir": str(self.folder / "records"),
+            **self.variables,
+        }
+
     def inventory(self) -> Path:
         """Write the inventory of this moment (0600)."""
         path = self.folder / "inventory.json"
         content = {
             "all": {
-                "vars": {
-                    "ansible_connection": "local",
-                    "ansible_pipelining": True,
-                    "ansible_python_interpreter": sys.executable,
-                    "couch2pg_become": False,
-                    # The tests of couch2pg itself say otherwise.
-                    "couch2pg_handover": False,
-                    "couch2pg_database": self.database,
-                    "couch2pg_migration_id": self.name,
-                    "couch2pg_bin_dir": str(self.bin_dir),
-                    "couch2pg_state_dir": str(self.folder / "state"),
-                    "couch2pg_staging_dir": str(self.folder / "staging"),
-                    "couch2pg_records_dir": str(self.folder / "records"),
-                    **self.variables,
-                },
+                "vars": self.all_variables(),
                 "children": {
                     f"couch2pg_{side}": {"hosts": {side: {**login(cluster), **self.host_variables.get(side, {})}}}
                     for side, cluster in (("source", self.source), ("target", self.target))
