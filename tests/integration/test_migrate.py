@@ -100,7 +100,10 @@ def test_an_empty_database_is_merged_with_the_source_and_kept(migration: Migrati
     assert column(migration.target, public.format(database), "postgres") == column(
         migration.source, public.format(database), "postgres"
     )
-    assert results["restore"]["properties_differ"] == ["owner 'lender' (source: 'couch2pg')", "setting statement_timeout=7min"]
+    assert results["restore"]["properties_differ"] == [
+        "owner 'lender' (source: 'couch2pg')",
+        "setting statement_timeout=7min",
+    ]
     assert results["promote"]["kept_as"] in migration.databases()
 
 

@@ -35,7 +35,7 @@ DIFFERENCES = {
     "a lost grant": (
         "REVOKE SELECT ON couchdb FROM superset",
         "SET ROLE couch2pg; GRANT SELECT ON couchdb TO superset; RESET ROLE",
-        "grants TABLE couchdb in public differs",
+        "grants TABLE couchdb in public is missing on the target",
     ),
     "a lost index": (
         "ALTER INDEX couchdb_doc_uuid RENAME TO elsewhere",
