@@ -22,6 +22,49 @@ class DumpOptions(TypedDict, total=False):
     method: str
 
 
+class Role(TypedDict):
+    """The attributes of a role, as in pg_roles; settings: ``name=value``, member_of: names of its groups. Never a password."""
+
+    name: str
+    superuser: bool
+    inherit: bool
+    create_role: bool
+    create_database: bool
+    login: bool
+    replication: bool
+    bypass_row_security: bool
+    connection_limit: int
+    valid_until: str | None
+    settings: list[str] | None
+    member_of: list[str]
+
+
+class DatabaseProperties(TypedDict, total=False):
+    """The properties of a database, as in pg_database.
+
+    grants: texts of ``privileges.grants``; settings: ``name=value``; role_settings: the same by role.
+    locale_provider: ``c`` (libc), ``i`` (ICU) or ``b`` (builtin); bytes: its size, in the evidence only.
+    """
+
+    oid: int
+    name: str
+    owner: str
+    encoding: str
+    lc_collate: str
+    lc_ctype: str
+    locale_provider: str
+    locale: str | None
+    collation_version: str | None
+    connection_limit: int
+    is_template: bool
+    allow_connections: bool
+    comment: str | None
+    grants: list[str]
+    settings: list[str] | None
+    role_settings: dict[str, list[str]] | None
+    bytes: int
+
+
 class Evidence(TypedDict, total=False):
     """What one snapshot of the source contains. Sizes are in bytes, ``taken_at`` is a time of ``clock.utc_now``.
 
@@ -39,8 +82,8 @@ class Evidence(TypedDict, total=False):
     taken_at: str
     snapshot: str
     server: dict[str, Any]
-    database: dict[str, Any]
-    roles: list[dict[str, Any]]
+    database: DatabaseProperties
+    roles: list[Role]
     extensions: dict[str, str]
     objects: dict[str, dict[str, Any]]
     objects_left_out: list[dict[str, Any]]

@@ -141,13 +141,14 @@ def collect(
     removed = leaving.remove(session, tables.kept, objects)
     extensions = installed_versions(session)
     sequences = sequence_values(session)
+    properties["bytes"] = database_size(session, database)
     return {
         "format": FORMAT,
         "migration_id": migration_id,
         "taken_at": utc_now(),
         "snapshot": snapshot,
         "server": server(session),
-        "database": dict(properties, bytes=database_size(session, database)),
+        "database": properties,
         "roles": role_plan.needed(session, objects, properties),
         "extensions": {name: extensions[name] for name in extensions if name not in leaving.extensions},
         "objects": objects,

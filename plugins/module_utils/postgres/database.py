@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Mapping
+from typing import Any, Mapping, cast
 
 from ..common.errors import MigrationError
+from ..common.evidence_document import DatabaseProperties, Role
 from ..host.programs import major
 from .connection import Session, server_identity
 from .identifiers import literal, quote
@@ -78,20 +79,20 @@ def server(session: Session) -> dict[str, Any]:
     )
 
 
-def databases(session: Session) -> list[dict[str, Any]]:
+def databases(session: Session) -> list[DatabaseProperties]:
     """The properties of every database of the server, by name."""
-    return session.rows(_DATABASE + "ORDER BY d.datname")
+    return cast("list[DatabaseProperties]", session.rows(_DATABASE + "ORDER BY d.datname"))
 
 
-def find_database(session: Session, name: str) -> dict[str, Any] | None:
+def find_database(session: Session, name: str) -> DatabaseProperties | None:
     """The properties of the database ``name``; None when it doesn't exist."""
-    found = session.rows(_DATABASE + "WHERE d.datname = %s", [name])
+    found = cast("list[DatabaseProperties]", session.rows(_DATABASE + "WHERE d.datname = %s", [name]))
     return found[0] if found else None
 
 
-def find_database_by_oid(session: Session, oid: int) -> dict[str, Any] | None:
+def find_database_by_oid(session: Session, oid: int) -> DatabaseProperties | None:
     """The properties of the database with this oid, under its current name; None when it doesn't exist."""
-    found = session.rows(_DATABASE + "WHERE d.oid = %s", [oid])
+    found = cast("list[DatabaseProperties]", session.rows(_DATABASE + "WHERE d.oid = %s", [oid]))
     return found[0] if found else None
 
 
@@ -107,9 +108,9 @@ def database_size(session: Session, name: str) -> int:
     return int(session.value("SELECT pg_catalog.pg_database_size(%s)", [name]))
 
 
-def roles(session: Session, names: set[str]) -> list[dict[str, Any]]:
+def roles(session: Session, names: set[str]) -> list[Role]:
     """The attributes of the roles among ``names`` that exist, without passwords."""
-    return session.rows(_ROLES + "WHERE r.rolname = ANY(%s) ORDER BY r.rolname", [sorted(names)])
+    return cast("list[Role]", session.rows(_ROLES + "WHERE r.rolname = ANY(%s) ORDER BY r.rolname", [sorted(names)]))
 
 
 def count_objects(session: Session) -> int:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping
 
+from ..common.evidence_document import DatabaseProperties
 from .connection import ConnectionSettings, Session
 from .database import find_database, is_empty
 from .privileges import GRANTABLE, grantee
@@ -21,12 +22,14 @@ class PlannedProperties:
     differs: what is not as on the source, a phrase each; the operator's own choices.
     """
 
-    properties: dict[str, Any]
+    properties: DatabaseProperties
     merged: bool
     differs: list[str]
 
 
-def plan_properties(settings: ConnectionSettings, name: str, source: dict[str, Any], moves: Moves) -> PlannedProperties:
+def plan_properties(
+    settings: ConnectionSettings, name: str, source: DatabaseProperties, moves: Moves
+) -> PlannedProperties:
     """The properties for a database that replaces ``name``, where it exists. source: the source's; moves: of its roles.
 
     A database that isn't empty is renamed and kept with its properties; the new one gets the source's.
@@ -43,7 +46,7 @@ def plan_properties(settings: ConnectionSettings, name: str, source: dict[str, A
     return PlannedProperties(merged, True, differences(expected, merged))
 
 
-def merge(source: dict[str, Any], existing: dict[str, Any]) -> dict[str, Any]:
+def merge(source: DatabaseProperties, existing: DatabaseProperties) -> DatabaseProperties:
     """The source's properties with what the operator set in the existing empty database.
 
     Its owner counts, its settings, connection limit and comment go before the source's, and its grants to roles are added. What
@@ -52,23 +55,21 @@ def merge(source: dict[str, Any], existing: dict[str, Any]) -> dict[str, Any]:
     public = [text for text in source["grants"] if grantee(text) == "PUBLIC"]
     named = {text for side in (source, existing) for text in side["grants"] if grantee(text) != "PUBLIC"}
     roles = {*(source["role_settings"] or {}), *(existing["role_settings"] or {})}
-    return dict(
-        source,
-        owner=existing["owner"],
-        settings=_merged_settings(source["settings"], existing["settings"]),
-        role_settings={
-            role: _merged_settings(*((side["role_settings"] or {}).get(role) for side in (source, existing)))
-            for role in sorted(roles)
-        },
-        connection_limit=source["connection_limit"]
-        if existing["connection_limit"] == -1
-        else existing["connection_limit"],
-        comment=existing["comment"] or source["comment"],
-        grants=sorted([*public, *(text for text in named if text + GRANTABLE not in named)]),
-    )
+    merged = source.copy()
+    merged["owner"] = existing["owner"]
+    merged["settings"] = _merged_settings(source["settings"], existing["settings"])
+    merged["role_settings"] = {
+        role: _merged_settings(*((side["role_settings"] or {}).get(role) for side in (source, existing)))
+        for role in sorted(roles)
+    }
+    if existing["connection_limit"] != -1:
+        merged["connection_limit"] = existing["connection_limit"]
+    merged["comment"] = existing["comment"] or source["comment"]
+    merged["grants"] = sorted([*public, *(text for text in named if text + GRANTABLE not in named)])
+    return merged
 
 
-def differences(source: dict[str, Any], merged: dict[str, Any]) -> list[str]:
+def differences(source: Mapping[str, Any], merged: Mapping[str, Any]) -> list[str]:
     """What ``merged`` has otherwise than the source, a phrase each."""
     found = [
         f"{name.replace('_', ' ')} {merged[name]!r} (source: {source[name]!r})"

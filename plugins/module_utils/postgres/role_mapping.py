@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, Optional
 
+from ..common.evidence_document import DatabaseProperties
 from .objects import Objects
 from .privileges import GRANTABLE, grantee
 
@@ -29,15 +30,14 @@ def moved(objects: Objects, moves: Moves) -> Objects:
     return found
 
 
-def moved_database(properties: dict[str, Any], moves: Moves) -> dict[str, Any]:
+def moved_database(properties: DatabaseProperties, moves: Moves) -> DatabaseProperties:
     """The properties of a database as expected on the target after ``moves``."""
     settings = {moves.get(role, role): value for role, value in (properties["role_settings"] or {}).items()}
-    return dict(
-        properties,
-        owner=moves.get(properties["owner"]) or properties["owner"],
-        grants=moved_grants(properties["grants"], moves),
-        role_settings={role: value for role, value in settings.items() if role is not None},
-    )
+    moved = properties.copy()
+    moved["owner"] = moves.get(properties["owner"]) or properties["owner"]
+    moved["grants"] = moved_grants(properties["grants"], moves)
+    moved["role_settings"] = {role: value for role, value in settings.items() if role is not None}
+    return moved
 
 
 def moved_grants(texts: Iterable[str], moves: Moves) -> list[str]:

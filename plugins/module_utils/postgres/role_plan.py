@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Iterable, Mapping
 
 from ..common.errors import MigrationError
+from ..common.evidence_document import DatabaseProperties, Role
 from .connection import Session
 from .database import roles
 from .identifiers import check_length, quote
@@ -25,6 +26,9 @@ WHERE g.rolname = ANY(%s) AND m.rolname <> ALL(%s) AND m.rolname <> current_user
 """
 
 
+ATTRIBUTES = ("SUPERUSER", "CREATEDB", "CREATEROLE", "REPLICATION", "BYPASSRLS")
+
+
 @dataclass(frozen=True)
 class RolePlan:
     """The changes of roles on the target.
@@ -33,7 +37,7 @@ class RolePlan:
     moves: the new name of each renamed role; None for each role whose grants are revoked.
     """
 
-    make: list[dict[str, Any]] = field(default_factory=list)
+    make: list[Role] = field(default_factory=list)
     temporary: list[str] = field(default_factory=list)
     moves: dict[str, str | None] = field(default_factory=dict)
 
@@ -48,11 +52,11 @@ class RolePlan:
         return sorted(old for old, new in self.moves.items() if new is None)
 
 
-def needed(session: Session, objects: Objects, properties: dict[str, Any]) -> list[dict[str, Any]]:
+def needed(session: Session, objects: Objects, properties: DatabaseProperties) -> list[Role]:
     """Every role that owns something, has grants or settings, and all groups of these roles."""
     names = roles_named(session, objects) | {properties["owner"]} | {grantee(text) for text in properties["grants"]}
     names |= set(properties["role_settings"] or {})
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Role] = {}
     wanted = _own(names)
     while wanted:
         found.update({role["name"]: role for role in roles(session, wanted)})
@@ -74,20 +78,20 @@ def members(session: Session, names: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def owners(objects: Objects, properties: dict[str, Any] | None = None) -> set[str]:
+def owners(objects: Objects, properties: DatabaseProperties | None = None) -> set[str]:
     """Roles that own the database or an object in it."""
     found = {entry["owner"] for kind in objects.values() for entry in kind.values() if entry.get("owner")}
     return _own(found | ({properties["owner"]} if properties else set()))
 
 
-def acted_for(objects: Objects, properties: dict[str, Any] | None = None) -> set[str]:
+def acted_for(objects: Objects, properties: DatabaseProperties | None = None) -> set[str]:
     """Roles that the restoring user must be a member of: owners, and roles with default privileges."""
     return owners(objects, properties) | _own(identity.rsplit(" ", 2)[0] for identity in objects["default_privileges"])
 
 
 def plan(
     session: Session,
-    wanted: list[dict[str, Any]],
+    wanted: list[Role],
     owning: set[str],
     policy: str,
     role_map: Mapping[str, str],
@@ -113,9 +117,15 @@ def plan(
         unwanted = unmapped + sorted(name for name in new if name not in unmapped)
         check_may_create(session, unwanted if policy == "fail" else missing, policy if unwanted else "create")
     make = [by_name[name] for name in missing] + [
-        dict(role, name=name) for name, role in sorted(new.items()) if name not in missing
+        _renamed(role, name) for name, role in sorted(new.items()) if name not in missing
     ]
     return RolePlan(make, [name for name in missing if name in moves], moves)
+
+
+def _renamed(role: Role, name: str) -> Role:
+    renamed = role.copy()
+    renamed["name"] = name
+    return renamed
 
 
 def _check_map(role_map: Mapping[str, str], by_name: Mapping[str, Any]) -> None:
@@ -186,7 +196,7 @@ def _name(name: str, moves: Moves) -> str | None:
     return moves.get(name, name)
 
 
-def lacking(session: Session, wanted: list[dict[str, Any]], planned: RolePlan) -> list[str]:
+def lacking(session: Session, wanted: list[Role], planned: RolePlan) -> list[str]:
     """SQL statements that give the target's roles the attributes and memberships that they have on the source and lack here."""
     there = {
         role["name"]: role for role in roles(session, {_name(role["name"], planned.moves) or "" for role in wanted})
@@ -204,20 +214,26 @@ def lacking(session: Session, wanted: list[dict[str, Any]], planned: RolePlan) -
                 for group in groups
                 if group and group not in other["member_of"]
             ]
-        for attribute, word in (
-            ("superuser", "SUPERUSER"),
-            ("create_database", "CREATEDB"),
-            ("create_role", "CREATEROLE"),
-            ("replication", "REPLICATION"),
-            ("bypass_row_security", "BYPASSRLS"),
-        ):
-            if role[attribute] and not (other and (other[attribute] or other["superuser"])):
-                found.append(f"ALTER ROLE {quote(name)} {word}")
+        given = _attributes(other) if other is not None else set()
+        if other is None or not other["superuser"]:
+            found += [f"ALTER ROLE {quote(name)} {word}" for word in ATTRIBUTES if word in _attributes(role) - given]
         limit = role["connection_limit"]
         if limit != -1 and (other is None or other["connection_limit"] != limit):
             found.append(f"ALTER ROLE {quote(name)} CONNECTION LIMIT {limit}")
         settings = [
-            setting for setting in role["settings"] or [] if setting not in ((other or {}).get("settings") or [])
+            setting for setting in role["settings"] or [] if other is None or setting not in (other["settings"] or [])
         ]
         found += [f"ALTER ROLE {quote(name)} SET {setting.replace('=', ' TO ', 1)}" for setting in settings]
     return found
+
+
+def _attributes(role: Role) -> set[str]:
+    """The privileged attributes of the role, as keywords of ALTER ROLE."""
+    values = (
+        role["superuser"],
+        role["create_database"],
+        role["create_role"],
+        role["replication"],
+        role["bypass_row_security"],
+    )
+    return {word for word, value in zip(ATTRIBUTES, values) if value}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..common.errors import MigrationError
+from ..common.evidence_document import DatabaseProperties
 from ..postgres import matview_graph
 from ..postgres.connection import Session
 from ..postgres.database import database_size, databases, find_database, roles, server
@@ -231,7 +232,7 @@ def _owners_and_grants(objects: Objects) -> list[dict[str, Any]]:
     ]
 
 
-def _roles_involved(session: Session, objects: Objects, properties: dict[str, Any]) -> set[str]:
+def _roles_involved(session: Session, objects: Objects, properties: DatabaseProperties) -> set[str]:
     """Roles that own something in the database, have grants, or have settings for it."""
     names = roles_named(session, objects) | {properties["owner"]}
     names.update(grantee(text) for text in properties["grants"])

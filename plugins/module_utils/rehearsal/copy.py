@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import MigrationError
+from ..common.evidence_document import DatabaseProperties
 from ..host.files import read_json
 from ..jobs import job
 from ..postgres.connection import ConnectionSettings, Session, server_identity
@@ -42,7 +43,7 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
     return {"database": None if found is None else name, "roles": left}
 
 
-def _check_ours(state: Path, identity: str, found: dict[str, Any]) -> None:
+def _check_ours(state: Path, identity: str, found: DatabaseProperties) -> None:
     """Raise MigrationError ``not_ours`` unless name, oid and server are those that the rehearsal's restore recorded."""
     intent = {"identity": identity, "name": found["name"]}
     if read_json(state / target_database.INTENT) != intent or restored_oid(state, identity) != found["oid"]:

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Iterable
 
 from ..common.errors import MigrationError
+from ..common.evidence_document import DatabaseProperties
 from ..host.files import read_json, write_json
 from ..postgres import preload_libraries
 from ..postgres.connection import ConnectionSettings, Session
@@ -71,7 +72,7 @@ def drop(session: Session, name: str) -> None:
     session.execute(f"DROP DATABASE {quote(name)}")
 
 
-def create(session: Session, name: str, model: dict[str, Any]) -> tuple[int, list[str]]:
+def create(session: Session, name: str, model: DatabaseProperties) -> tuple[int, list[str]]:
     """Create the database ``name`` with the properties ``model``; returns its oid and the settings that failed."""
     session.execute(create_statement(session, name, model["owner"], model))
     left_out = []
@@ -134,7 +135,7 @@ def _set(setting: str) -> str:
     return f"SET {quote(name)} TO {literal(value)}"
 
 
-def _grant_statements(name: str, model: dict[str, Any]) -> list[str]:
+def _grant_statements(name: str, model: DatabaseProperties) -> list[str]:
     """SQL that changes the default grants of a new database into those of ``model``."""
     statements = [f"REVOKE ALL ON DATABASE {quote(name)} FROM PUBLIC"]
     for text in model["grants"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Iterator, Mapping
 
+from ..common.evidence_document import DatabaseProperties
 from ..postgres.identifiers import quote
 from ..postgres.objects import Objects, comparable_grants
 from ..postgres.role_mapping import Moves, moved, moved_database
@@ -56,11 +57,10 @@ def _without(some: Any, others: Any) -> Any:
     return [one for one in some if one not in others] if isinstance(some, list) and isinstance(others, list) else some
 
 
-def expected_properties(evidence: Mapping[str, Any], restored: Mapping[str, Any]) -> dict[str, Any]:
+def expected_properties(evidence: Mapping[str, Any], restored: Mapping[str, Any]) -> DatabaseProperties:
     """Properties that the restore gave the database: the source's, merged with those of an empty database that it replaces."""
-    if restored.get("properties"):
-        return dict(restored["properties"])
-    return moved_database(evidence["database"], restored.get("moved_roles") or {})
+    stored: DatabaseProperties | None = restored.get("properties")
+    return stored or moved_database(evidence["database"], restored.get("moved_roles") or {})
 
 
 def compare_properties(
