@@ -94,10 +94,13 @@ def test_an_extension_and_a_table_are_left_out(phases: Phases, place: dict[str, 
     [
         (
             {"tables": ["reports.gone"]},
-            "couch2pg_leave_out names reports.gone, which the source's database doesn't have.",
+            "couch2pg_leave_out contains reports.gone, which the source's database doesn't have.",
         ),
-        ({"tables": ["public.couchdb"]}, "couch2pg_leave_out names public.couchdb, which couch2pg fills and needs."),
-        ({"extensions": ["postgis"]}, "couch2pg_leave_out names postgis, which the source's database doesn't have."),
+        (
+            {"tables": ["public.couchdb"]},
+            "couch2pg_leave_out contains public.couchdb, which couch2pg writes and needs.",
+        ),
+        ({"extensions": ["postgis"]}, "couch2pg_leave_out contains postgis, which the source's database doesn't have."),
     ],
 )
 def test_what_can_not_be_left_out(

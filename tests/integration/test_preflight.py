@@ -190,7 +190,7 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> Non
 
 
 def test_a_pooler_answers_in_place_of_the_server(pooler: int, seeded: Cluster, place: dict[str, Any]) -> None:
-    sentence = f"A connection pooler answers at 127.0.0.1:{pooler}: connect to PostgreSQL itself, past the pooler."
+    sentence = f"The server at 127.0.0.1:{pooler} is a connection pooler. Connect to PostgreSQL directly (login_host, login_port)."
     found = look(place, seeded, DATABASE, login_port=pooler)
     assert finding(found, "pooler")["message"] == sentence
     target = look_at_target(place, seeded, "other", {}, login_port=pooler)

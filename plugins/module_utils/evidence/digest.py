@@ -72,7 +72,7 @@ ORDER BY a.attrelid, a.attnum
 
 @dataclass(frozen=True)
 class TableDigest:
-    """What was found in one table."""
+    """Rows and digest of one table."""
 
     table: str
     rows: int
@@ -198,17 +198,17 @@ def _split(table: Table, block_size: int, workers: int, version: int) -> list[_C
         pieces = min(pieces, workers)
     pieces = max(pieces, 1)
     bounds = [blocks * number // pieces for number in range(pieces)]
-    # To the last byte: what is done must add up to all that there is.
+    # The shares of the chunks must add up to the exact total.
     weights = [table.table_bytes * (n + 1) // pieces - table.table_bytes * n // pieces for n in range(pieces)]
     return [
         _Chunk(table, first, end, weight)
-        # The last piece is open: nothing is missed when the table has grown.
+        # The last chunk has no end, so rows are not missed when the table has grown.
         for first, end, weight in zip(bounds, [*bounds[1:], None], weights)
     ]
 
 
 def _columns(session: Session, tables: list[Table]) -> dict[int, list[dict[str, Any]]]:
-    """The columns of all tables, asked at once: there may be thousands."""
+    """The columns of all tables, with one query, because there may be thousands of tables."""
     found: dict[int, list[dict[str, Any]]] = {}
     for row in session.rows(_COLUMNS, {"oids": [table.oid for table in tables]}):  # type: ignore[arg-type]
         found.setdefault(row["table"], []).append(row)
@@ -229,7 +229,7 @@ def _query(columns: list[dict[str, Any]], chunk: _Chunk, method: str) -> str:
         where += f" AND ctid < '({chunk.end},0)'::pg_catalog.tid"
     if not columns:
         return f"SELECT pg_catalog.count(*) AS count, 0 AS s0 FROM ONLY {chunk.table.sql} WHERE {where}"
-    # OFFSET 0 keeps the planner from pulling a level up, so that no text is made twice.
+    # OFFSET 0 prevents the planner from flattening the subqueries, which would compute each text twice.
     return (
         f"SELECT pg_catalog.count(*) AS count, {', '.join(_sums(method, seeds))} "
         f"FROM (SELECT {rows} FROM (SELECT {texts} FROM ONLY {chunk.table.sql} WHERE {where} OFFSET 0) AS t OFFSET 0) AS r"
@@ -246,7 +246,7 @@ def _text(column: dict[str, Any], method: str) -> str:
         # left as text, but for ranges: their bytes name types by numbers, which are other ones on every server.
         return f"pg_catalog.encode(pg_catalog.{quote(column['send'])}({name}::{column['base']}), 'hex')"
     if column["type"] == _BYTEA:
-        # Twice its size as text could pass the 1 GB that a value may have.
+        # As text it has twice the size, which could exceed the limit of 1 GB for a value.
         return f"pg_catalog.md5({name})"
     return f"{name}::pg_catalog.text"
 

@@ -60,14 +60,14 @@ class LeaveOut:
         unknown = sorted({*self.tables} - {table.key for table in tables}) + sorted({*self.extensions} - {*extensions})
         if unknown:
             raise MigrationError(
-                f"couch2pg_leave_out names {', '.join(unknown)}, which the source's database doesn't have. Write a table as "
+                f"couch2pg_leave_out contains {', '.join(unknown)}, which the source's database doesn't have. Write a table as "
                 "schema.name, as preflight names it.",
                 "leave_out",
             )
         needed = [key for key in self.tables if _is_couch2pgs(key.split(".", 1)[-1])]
         if needed:
             raise MigrationError(
-                f"couch2pg_leave_out names {', '.join(needed)}, which couch2pg fills and needs. Remove it from the variable.",
+                f"couch2pg_leave_out contains {', '.join(needed)}, which couch2pg writes and needs. Remove it from the variable.",
                 "leave_out",
             )
         if self.extensions and pg_dump_major < EXTENSIONS_SINCE:
@@ -103,7 +103,7 @@ class LeaveOut:
         return [dict(entry, reason=REASON) for entry in listed]
 
     def arguments(self, tables: Iterable[Table]) -> list[str]:
-        """Options of pg_dump; in its patterns, nothing inside double quotes has a meaning of its own."""
+        """Options of pg_dump. Double quotes in its patterns disable wildcards."""
         names = [qualified(table.schema, table.name) for table in tables if table.key in self.tables]
         return [f"--exclude-table={name}" for name in names] + [
             f"--exclude-extension={quote(name)}" for name in self.extensions

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connections to PostgreSQL: how to reach a server, and sessions whose output doesn't depend on its settings."""
+"""Connections to PostgreSQL: connection settings, and sessions whose results don't depend on the server's settings."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ class ConnectionSettings:
     ca_cert: str = ""
 
     def to(self, database: str) -> ConnectionSettings:
-        """The same server and user, another database."""
+        """Settings for another database of the same server."""
         return replace(self, database=database)
 
     @property
     def maintenance(self) -> ConnectionSettings:
-        """The same server's database ``postgres``, from which others are created, renamed and looked at."""
+        """Settings for the server's database ``postgres``, from which other databases are created and renamed."""
         return self.to("postgres")
 
     @property
     def place(self) -> str:
-        """The server as an operator would name it."""
+        """The server's address for messages."""
         if self.host:
             return f"{self.host}:{self.port}"
         return f"the socket {self.unix_socket or 'of libpq'}, port {self.port}"
@@ -67,7 +67,7 @@ class ConnectionSettings:
         return f"{self.database!r} at {self.place} as {self.user!r}"
 
     def public(self) -> dict[str, Any]:
-        """Everything but the password."""
+        """The settings as JSON types, without the password."""
         return {
             "database": self.database,
             "host": self.host,
@@ -80,7 +80,7 @@ class ConnectionSettings:
 
     @classmethod
     def restored(cls, public: Mapping[str, Any], password: str | None) -> ConnectionSettings:
-        """The settings that ``public`` described, with their password."""
+        """Rebuild the settings from the result of ``public`` and the password."""
         return cls(**public, password=password)
 
     @classmethod
@@ -105,7 +105,7 @@ class ConnectionSettings:
             "user": self.user,
             "sslmode": self.ssl_mode,
             "connect_timeout": "15",
-            # A dead peer is noticed within minutes even when nothing is sent for hours.
+            # Detect a dead connection within minutes, even if nothing is sent for hours.
             "keepalives_idle": "60",
             "keepalives_interval": "15",
             "keepalives_count": "8",
@@ -137,18 +137,18 @@ class ConnectionSettings:
         libpq = self.libpq()
         clean.update({variable: libpq[name] for name, variable in names.items() if name in libpq})
         clean.update(PGPASSFILE=str(passfile), PGAPPNAME=APPLICATION_NAME, LC_ALL="C")
-        # Stronger than what a database or a role sets, and pg_dump and pg_restore set little themselves.
+        # PGOPTIONS override the settings of the database and the role; pg_dump and pg_restore set few themselves.
         clean.update(PGCLIENTENCODING="UTF8", PGOPTIONS=session_settings.as_options(pinned))
         return clean
 
     def conninfo(self) -> str:
-        """What ``environment`` can't say, as the ``--dbname`` of a program: the database, and that a silent line is kept alive."""
+        """The ``--dbname`` of a program: the database and the keepalive settings, which have no environment variables."""
         libpq = self.libpq()
         database = self.database.replace("\\", "\\\\").replace("'", "\\'")
         return " ".join([f"dbname='{database}'", *(f"{name}={libpq[name]}" for name in libpq if "keepalives" in name)])
 
     def passfile_line(self) -> str:
-        """A line for a libpq passfile that answers any connection with this password."""
+        """A line for a libpq passfile with this password for every connection."""
         escaped = (self.password or "").replace("\\", "\\\\").replace(":", "\\:")
         return f"*:*:*:*:{escaped}\n"
 
@@ -178,7 +178,7 @@ class Session:
 
     def pin(self) -> None:
         """Give the session our own settings, after it had others."""
-        # Names and operators mean PostgreSQL's own in the statements that follow.
+        # With an empty search_path, unqualified names and operators are those of pg_catalog.
         self.execute("SELECT pg_catalog.set_config('search_path', '', false)")
         role = {"role": "none"} if self.rows(session_settings.NO_ROLE) else {}
         names, values = list(session_settings.PINNED), list(session_settings.PINNED.values())
@@ -194,33 +194,33 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End the session; an open transaction is rolled back."""
+        """Close the session; an open transaction is rolled back."""
         self._connection.close()
 
     def cancel(self) -> None:
-        """Ask the server to stop what this session runs; may be called from another thread."""
-        # A server that is gone runs nothing; the session's own thread is told why.
+        """Cancel the session's running statement; may be called from another thread."""
+        # Ignore errors: if the server is gone, the session's own thread gets the error.
         with suppress(psycopg2.Error):
             if not self._connection.closed:
                 self._connection.cancel()
 
     @property
     def backend_pid(self) -> int:
-        """The process id that the other end gave when the connection was made."""
+        """The backend's process id from the start of the connection."""
         return int(self._connection.get_backend_pid())
 
     @property
     def notices(self) -> list[str]:
-        """What the server said beside its results."""
+        """The notices of the server."""
         return list(self._connection.notices)
 
     def execute(self, sql: str, parameters: Sequence[Any] | None = None) -> None:
-        """Run ``sql`` for its effect."""
+        """Run ``sql`` without returning rows."""
         for _row in self._run(sql, parameters):
             pass
 
     def rows(self, sql: str, parameters: Sequence[Any] | None = None) -> list[dict[str, Any]]:
-        """Every row as a dict by column name."""
+        """All rows, as dicts by column name."""
         return list(self._run(sql, parameters))
 
     def row(self, sql: str, parameters: Sequence[Any] | None = None) -> dict[str, Any]:
@@ -238,7 +238,7 @@ class Session:
         return str(psycopg2.extensions.encrypt_password(password, role, self._connection, algorithm))
 
     def fetch(self, sql: str) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]]]:
-        """Name and type (oid) of each column, and the rows, whatever the columns are called."""
+        """Name and type (oid) of each column, and the rows; column names may repeat."""
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(sql)
@@ -287,14 +287,14 @@ class Session:
 
 
 class Readable(Protocol):
-    """As much of a file as a COPY needs that reads from it."""
+    """The part of a file object that COPY FROM STDIN needs."""
 
     def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes; none at the end."""
+        """Return at most ``size`` bytes; empty at the end."""
 
 
 class _Sink:
-    """As much of a file as psycopg2 asks for."""
+    """The part of a file object that psycopg2 needs."""
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self.write = write
@@ -308,7 +308,7 @@ def check_no_pooler(session: Session) -> None:
     """
     if session.backend_pid != session.value("SELECT pg_catalog.pg_backend_pid()"):
         raise MigrationError(
-            f"A connection pooler answers at {session.settings.place}: connect to PostgreSQL itself, past the pooler.",
+            f"The server at {session.settings.place} is a connection pooler. Connect to PostgreSQL directly (login_host, login_port).",
             "pooler",
             place=session.settings.place,
         )

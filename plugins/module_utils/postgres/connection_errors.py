@@ -69,7 +69,7 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         "08P01",
         r"unsupported startup parameter",
         "pooler",
-        "A connection pooler answers at {place}: connect to PostgreSQL itself, past the pooler.",
+        "The server at {place} is a connection pooler. Connect to PostgreSQL directly (login_host, login_port).",
     ),
 )
 

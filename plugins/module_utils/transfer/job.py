@@ -93,7 +93,7 @@ class Transfer:
     def __init__(self, context: JobContext) -> None:
         self._context = context
         self._parameters = context.parameters
-        self._source: dict[str, Any] = context.parameters["source"]
+        self._source: partial_archive.SourceArchive = context.parameters["source"]
         self._final = Path(context.parameters["archive"])
         self._state = Path(context.parameters["state"])
         self._key = transfer_key.key_folder(context.folder)

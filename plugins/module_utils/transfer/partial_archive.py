@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..archive import check as archive_check
 from ..archive import layout, manifest
@@ -29,7 +29,34 @@ from ..host.files import (
 )
 
 
-def identify(root: Path) -> dict[str, Any]:
+class ArchiveIdentity(TypedDict):
+    """Inode and modification time (ns) of an archive's manifest."""
+
+    inode: int
+    modified: int
+
+
+class SourceArchive(TypedDict, total=False):
+    """The source's archive and how it is served; only the last three keys while there is no archive.
+
+    archive: its folder; manifest_bytes: size of the manifest; bytes, files: of the archive.
+    compressible: whether its files are uncompressed. user: serves the archive; rsync: path of rsync, empty if missing.
+    obstacles: reasons why sshd may refuse the key.
+    """
+
+    archive: str
+    manifest_sha256: str
+    manifest_bytes: int
+    identity: ArchiveIdentity
+    bytes: int
+    files: int
+    compressible: bool
+    user: str
+    rsync: str
+    obstacles: list[str]
+
+
+def identify(root: Path) -> ArchiveIdentity:
     """What distinguishes this folder from a copy of it: inode and modification time of the manifest."""
     stat = (root / layout.MANIFEST).stat()
     return {"inode": stat.st_ino, "modified": stat.st_mtime_ns}
@@ -40,7 +67,7 @@ def is_inside(path: str) -> bool:
     return bool(path) and not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
 
 
-def check_place(final: Path, source: dict[str, Any], migration_id: str) -> bool:
+def check_place(final: Path, source: SourceArchive, migration_id: str) -> bool:
     """Whether the archive already exists under its final name. Anything else there is refused.
 
     Raises MigrationError ``other_archive``, ``manifest_damaged`` or ``archive_exists``.
@@ -57,7 +84,7 @@ def check_place(final: Path, source: dict[str, Any], migration_id: str) -> bool:
     return True
 
 
-def prepare(final: Path, source: dict[str, Any], migration_id: str) -> Path:
+def prepare(final: Path, source: SourceArchive, migration_id: str) -> Path:
     """Create the partial folder, or keep it if it belongs to the same archive; an older archive's is removed.
 
     Raises MigrationError ``archive_exists`` or ``disk_full``.
@@ -83,7 +110,7 @@ def prepare(final: Path, source: dict[str, Any], migration_id: str) -> Path:
     return partial
 
 
-def check_room(partial: Path, source: dict[str, Any], migration_id: str) -> None:
+def check_room(partial: Path, source: SourceArchive, migration_id: str) -> None:
     """Raise MigrationError ``disk_full`` unless there is enough free space for the rest of the archive."""
     present = sum(stat.st_size for _path, stat in manifest.list_files(partial)) if partial.exists() else 0
     needed = max(source["bytes"] - present, 0)
@@ -99,7 +126,7 @@ def check_room(partial: Path, source: dict[str, Any], migration_id: str) -> None
         )
 
 
-def load_manifest(partial: Path, source: dict[str, Any]) -> manifest.Manifest:
+def load_manifest(partial: Path, source: SourceArchive) -> manifest.Manifest:
     """The transferred manifest, checked to be the source's.
 
     Raises MigrationError ``other_archive``, ``manifest_damaged``, or ``manifest_missing`` when it wasn't transferred yet.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pwd
 from pathlib import Path
-from typing import Any
 
 from ..archive import identity, layout
 from ..common.errors import MigrationError
@@ -17,16 +16,18 @@ from ..host.files import expand
 from . import authorized_keys, partial_archive
 
 
-def examine(archive: str, migration_id: str) -> dict[str, Any]:
+def examine(archive: str, migration_id: str) -> partial_archive.SourceArchive:
     """The facts about the source that choosing the way and the transfer need.
 
     Raises MigrationError ``manifest_missing``, ``manifest_damaged`` or ``other_archive``.
     """
     root = expand(archive)
-    return dict(describe(root, migration_id), **served_by())
+    found = describe(root, migration_id)
+    found.update(served_by())
+    return found
 
 
-def describe(root: Path, migration_id: str) -> dict[str, Any]:
+def describe(root: Path, migration_id: str) -> partial_archive.SourceArchive:
     """Facts about the archive in ``root``."""
     _check_readable(root)
     # Whether it is the archive that was dumped is checked on the target, which has the record.
@@ -43,7 +44,7 @@ def describe(root: Path, migration_id: str) -> dict[str, Any]:
     }
 
 
-def served_by() -> dict[str, Any]:
+def served_by() -> partial_archive.SourceArchive:
     """The user that serves the archive, the path of rsync, and obstacles for ssh."""
     account = pwd.getpwuid(os.geteuid())
     try:

@@ -59,7 +59,7 @@ def choose(options: dict[str, Any]) -> dict[str, Any]:
     return {"way": "direct", "reason": reason, "done": False, "blocked": []}
 
 
-def obstacles(source: dict[str, Any], address: str, port: int) -> list[str]:
+def obstacles(source: partial_archive.SourceArchive, address: str, port: int) -> list[str]:
     """Reasons why this host can't fetch the archive itself."""
     found = []
     for name, package in (("rsync", "rsync"), ("ssh", "openssh-client"), ("ssh-keygen", "openssh-client")):
@@ -108,7 +108,7 @@ def _begun(options: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _why_local(final: Path, source: dict[str, Any]) -> str:
+def _why_local(final: Path, source: partial_archive.SourceArchive) -> str:
     if partial_archive.identify(final) == source["identity"]:
         return SAME
     return "the target already has the same archive"
