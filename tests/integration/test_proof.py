@@ -8,9 +8,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.document import sequence_values
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document
 from support import seed
 from support.by_phases import Phases
@@ -179,16 +183,59 @@ def test_a_replaced_database_keeps_its_properties_for_itself(phases: Phases) -> 
     assert column(phases.target, properties) == column(phases.source, properties)
 
 
+def test_a_write_in_the_last_moment(phases: Phases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the last look and the rename, by a session that has ended again."""
+    oid = phases.run("transfer", "restore", "refresh", "verify")["oid"]
+    settings = ConnectionSettings(
+        phases.database, phases.target.host, phases.target.port, password=phases.target.password
+    )
+    check = promotion.check_verified
+
+    def check_and_write(incoming: ConnectionSettings, state: Path, verified: int) -> None:
+        check(incoming, state, verified)
+        execute(phases.target, LOST_ROW, phases.incoming)
+
+    monkeypatch.setattr(promotion, "check_verified", check_and_write)
+    with pytest.raises(MigrationError, match="while it was about to be renamed"):
+        promotion.promote(settings, phases.state, phases.database, phases.incoming, oid, None)
+    assert phases.incoming in column(phases.target, "SELECT datname FROM pg_database")
+
+
 def test_an_unlogged_table_after_a_crash(phases: Phases) -> None:
     """The server empties it; the message names the way out, which works."""
     phases.archive.rename(phases.archive.with_name("without"))
-    execute(phases.source, "CREATE UNLOGGED TABLE cache AS SELECT 1 AS n", phases.database)
+    make = "CREATE UNLOGGED TABLE cache AS SELECT 1 AS n; CREATE ROLE late_reader; GRANT SELECT ON cache TO late_reader"
+    execute(phases.source, make, phases.database)
+    late = "SELECT rolname FROM pg_roles WHERE rolname = 'late_reader'"
     try:
-        phases.run("dump", "transfer", "restore", "refresh")
+        assert "late_reader" in phases.run("dump", "transfer", "restore")["created_roles"]
+        phases.run("refresh")
         phases.target.stop("immediate")
         phases.target.start()
         assert "couch2pg_restart_from=restore" in phases.fail("verify")
         phases.restart("restore")
-        phases.run("restore", "refresh", "verify", "promote")
+        execute(phases.target, "ALTER ROLE superset LOGIN")
+        # A role that an earlier attempt made and that isn't needed any more is dropped and no longer listed.
+        assert "late_reader" not in phases.run("restore", missing_roles="revoke")["created_roles"]
+        assert column(phases.target, late) == []
+        phases.run("refresh", "verify", "promote")
     finally:
-        execute(phases.source, "DROP TABLE cache", phases.database)
+        execute(phases.source, "DROP TABLE cache; DROP ROLE late_reader", phases.database)
+
+
+def test_sequences_of_extensions(
+    target_cluster: Cluster, fresh_database: Callable[[Cluster], str], extension_folder: Path
+) -> None:
+    """pg_dump carries the value of one only where the extension asks for that, so only such a one is compared."""
+    (extension_folder / "counter.control").write_text("default_version = '1'\n", encoding="utf-8")
+    (extension_folder / "counter--1.sql").write_text(
+        "CREATE SEQUENCE own; CREATE SEQUENCE carried; SELECT pg_catalog.pg_extension_config_dump('carried', '');\n",
+        encoding="utf-8",
+    )
+    settings = ConnectionSettings(
+        fresh_database(target_cluster), target_cluster.host, target_cluster.port, password=target_cluster.password
+    )
+    with Session(settings) as session:
+        session.execute("CREATE EXTENSION counter SCHEMA public")
+        session.execute("CREATE SEQUENCE public.plain")
+        assert set(sequence_values(session)) == {"public.carried", "public.plain"}

@@ -62,6 +62,13 @@ RULES = (
     ),
     Rule("disk_full", r"No space left on device|disk full", False, "Free disk space on the target, then run again."),
     Rule(
+        "worker_killed",
+        r"worker process died unexpectedly",
+        False,
+        "The kernel or somebody killed a worker of pg_restore; most often memory ran out (see journalctl -k). Nothing is lost: run again. "
+        "If it happens again, set couch2pg_jobs or couch2pg_maintenance_work_mem lower.",
+    ),
+    Rule(
         "connection_lost",
         r"server closed the connection|terminating connection|connection to server .* failed|could not connect"
         r"|the database system is|lost synchronization",

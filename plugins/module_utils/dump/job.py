@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import time
@@ -18,6 +19,7 @@ from ..archive.identity import manifest_sha256
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
+from ..common.progress_line import amount as amount_text
 from ..evidence import digest
 from ..evidence import document as evidence_document
 from ..evidence.leave_out import NOTHING, LeaveOut
@@ -38,6 +40,13 @@ from . import earlier_dump
 
 # At most this many files are listed in the result. The manifest lists all, and the result contains its SHA-256.
 LISTED_FILES = 1000
+
+
+# Below this, a full disk is the likely reason for a pg_dump that ended without one.
+LOW_BYTES = 64 * 1024 * 1024
+_SERVER_GONE = re.compile(
+    "server closed the connection|terminating connection|connection to server .* failed|the database system is"
+)
 
 
 def examine(
@@ -319,7 +328,6 @@ def _run_pg_dump(
         raise MigrationError("pg_dump was stopped.", "stopped")
     if code != 0:
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        free = shutil.disk_usage(partial).free
         if any(lock in error for lock in ("could not obtain lock", "LOCK TABLE") for error in errors):
             # The snapshot still holds its locks, so the session that asked for one is still waiting.
             raise MigrationError(
@@ -329,13 +337,22 @@ def _run_pg_dump(
                 messages=errors[:20],
             )
         raise MigrationError(
-            f"pg_dump {ended}: {errors[0] if errors else 'it gave no reason'}. {free} bytes are free in {partial.parent}. "
+            f"pg_dump {ended}: {errors[0] if errors else 'it gave no reason'}. {_advice(errors, partial)}"
             "The incomplete archive was removed. Fix the cause, then run again.",
             "pg_dump_failed",
             exit_code=code,
             messages=errors[:20],
-            free_bytes=free,
         )
+
+
+def _advice(errors: list[str], partial: Path) -> str:
+    """What the messages of pg_dump point to: the server, or the disk; empty when they point to neither."""
+    if any(_SERVER_GONE.search(line) for line in errors):
+        return "The source's server ended the connection: check its log, and start it if it doesn't run. "
+    free = shutil.disk_usage(partial).free
+    if free < LOW_BYTES or any("No space" in line for line in errors):
+        return f"{amount_text(free, 'bytes')} are free in {partial.parent}. "
+    return ""
 
 
 def _write_manifest(context: JobContext, partial: Path, document: Evidence) -> None:

@@ -35,7 +35,12 @@ _SEQUENCES = """
 SELECT n.nspname AS schema, c.relname AS name, s.seqincrement AS increment
 FROM pg_catalog.pg_sequence AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.seqrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE n.nspname !~ '^pg_' AND c.relpersistence <> 't' ORDER BY 1, 2
+WHERE n.nspname !~ '^pg_' AND c.relpersistence <> 't'
+  -- pg_dump carries the value of an extension's sequence only where the extension asks for that.
+  AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+       OR EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE c.oid = ANY (e.extconfig)))
+ORDER BY 1, 2
 """
 
 _MATVIEWS = """

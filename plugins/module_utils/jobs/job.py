@@ -346,12 +346,20 @@ def _spawn(folder: Path, spec: JobSpec) -> None:
         process.stdin.write(json.dumps(spec.secrets).encode())
         process.stdin.close()
     # The started process exits as soon as its child, the job, holds the lock.
-    if process.wait(timeout=START_SECONDS) != 0:
-        raise MigrationError(
-            f"The job could not start on this host: {_last_line(folder / 'log')}.",
-            "job_not_started",
-            folder=str(folder),
-        )
+    try:
+        code = process.wait(timeout=START_SECONDS)
+    except subprocess.TimeoutExpired:
+        processes.kill_all(processes.of_job(folder))
+        reason = f"it did not begin within {START_SECONDS:.0f} s. Check the load and the disks of this host"
+    else:
+        if code == 0:
+            return
+        reason = _last_line(folder / "log")
+        if code < 0:
+            reason = f"it was killed by signal {-code}, by somebody or because memory ran out (see journalctl -k)"
+    raise MigrationError(
+        f"The job could not start on this host: {reason}. Then run again.", "job_not_started", folder=str(folder)
+    )
 
 
 def _python_path(folder: Path) -> str:

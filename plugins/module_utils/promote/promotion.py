@@ -19,6 +19,8 @@ from ..postgres.identifiers import quote, with_suffix
 from ..record.promoted import PROMOTED
 from ..record.verified import check_unchanged, verified
 
+_WRITTEN = "SELECT tup_inserted + tup_updated + tup_deleted AS n FROM pg_catalog.pg_stat_database WHERE datid = %s"
+
 
 def verified_oid(state: Path) -> int:
     """The oid of the database that this migration has verified.
@@ -91,12 +93,20 @@ def promote(
     kept_as = None
     with Session(settings.maintenance) as session:
         check_nobody_connected(session, [incoming] + ([name] if existing else []))
+        written = session.value(_WRITTEN, [oid])
         check_verified(settings.to(incoming), state, oid)
         session.execute("BEGIN")
         if existing:
             kept_as = with_suffix(name, f"_replaced_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
             rename(session, name, kept_as)
         rename(session, incoming, name)
+        # Nobody can connect since the rename, so what was written between the check and the rename is counted by now.
+        if session.value(_WRITTEN, [oid]) != written:
+            raise MigrationError(
+                f"Something wrote to the database {incoming!r} while it was about to be renamed. Nothing was changed. "
+                "Find the program that connects to it, then run the same command again.",
+                "changed_since_verified",
+            )
         identity = server_identity(session)
         # Record it before the commit. After an interruption in between, the name of the oid shows whether it committed.
         stored = {"identity": identity, "oid": oid, "name": name, "kept_as": kept_as}

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..common.progress_line import duration
 from ..jobs.context import JobContext
@@ -28,8 +29,8 @@ UNPOPULATED = "55000"
 _ADVICE = {
     "08001": "A foreign server that it reads doesn't answer the target: let the target connect there, or correct the server's "
     "options (ALTER SERVER).",
-    "42P01": "A function in it names a table without its schema: set search_path on the function "
-    "(ALTER FUNCTION ... SET search_path = public, pg_temp).",
+    "42P01": "A function in it names a table without its schema: set search_path on the function with "
+    "couch2pg_function_search_path, and run again; or on the source (ALTER FUNCTION ... SET search_path = public, pg_temp).",
     "42883": "It calls a function without its schema, or a missing one: add the schema, or set search_path on the caller.",
     "42501": "Its owner lacks a privilege on a relation that it reads: grant the privilege.",
     "53100": "The disk is full: free space on the target.",
@@ -78,7 +79,9 @@ def run(context: JobContext) -> dict[str, Any]:
         first = failed[0]
         more = f" {len(failed) - 1} more failed; see the details." if len(failed) > 1 else ""
         raise MigrationError(
-            f"The materialized view {first['matview']} can't be refreshed: {first['error']}. {first['advice']}{more}",
+            f"The materialized view {first['matview']} can't be refreshed: {first['error']}. {first['advice']}{more} "
+            f"After a change on the source, dump again: {restart.command('dump')}. After a change on the target, run again: verify then "
+            "names the difference for couch2pg_accept_differences.",
             "refresh_failed",
             matviews=failed,
         )
@@ -207,7 +210,7 @@ def _refresh(session: Session, matview: Matview, done_before: bool) -> dict[str,
             raise
         state = error.details["sqlstate"]
         reason = error.message.split(": ", 1)[1].rstrip(".")
-        outcome.update(error=reason, sqlstate=state, advice=_ADVICE.get(state, "Fix its definition, then run again."))
+        outcome.update(error=reason, sqlstate=state, advice=_ADVICE.get(state, "Fix its definition on the source."))
         outcome["context"] = error.details["context"]
     outcome["seconds"] = round(time.monotonic() - started, 1)
     return outcome
@@ -243,7 +246,7 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
         except MigrationError as error:
             raise MigrationError(
                 f"refresh_matviews() fails as {owner!r}, so couch2pg would fail too: {error.message} "
-                "Fix that materialized view, then run again.",
+                f"Fix that materialized view on the source, then dump again: {restart.command('dump')}",
                 "refresh_function_failed",
                 **error.details,
             ) from error

@@ -190,15 +190,13 @@ def _database(
             return [section for section in ("pre-data", "data", "post-data") if steps.result(section)]
         state = Path(parameters["state_dir"]) / parameters["migration_id"]
         target_database.start_incoming(session, state, parameters["server_identity"], name)
-        # Roles that an earlier attempt created still need passwords, so keep them in the result.
-        before = steps.result("roles") or []
         planned = restore_roles.make(session, state, parameters, evidence)
         wanted = plan_properties(settings, parameters["database"], evidence["database"], planned.moves)
         oid, left_out = target_database.create(session, name, wanted.properties)
         steps.start(oid)
         properties = {"properties": wanted.properties, "properties_differ": wanted.differs}
         steps.mark("properties", properties)
-        steps.mark("roles", sorted({*before, *planned.kept}))
+        steps.mark("roles", restore_roles.created(session, state, parameters["server_identity"]))
         steps.mark("moves", planned.moves)
         steps.mark("settings", left_out)
         steps.mark("choices", choices)

@@ -14,31 +14,48 @@ from ..host.files import read_json, write_json
 from ..postgres import event_triggers, role_plan, role_transfer
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import roles
+from ..postgres.identifiers import quote
 from ..postgres.role_plan import RolePlan
 from .steps import RestoreSteps
 
 FILE = "temporary_roles.json"
+CREATED = "created_roles.json"
 
 
 def make(session: Session, state: Path, parameters: dict[str, Any], evidence: Evidence) -> RolePlan:
     """Create the roles that the archive needs and this server lacks; returns the plan for all roles."""
     owning = role_plan.owners(evidence["objects"], evidence["database"])
     identity = parameters["server_identity"]
-    # Temporary roles of an earlier attempt count as missing.
-    before = _temporary(state, identity)
+    before, earlier = _stored(state / FILE, identity), created(session, state, identity)
+    # Roles of an earlier attempt count as missing, so that this one decides again. With "fail" they count as present.
+    undecided = set() if parameters["missing_roles"] == "fail" else set(earlier)
     planned = role_plan.plan(
-        session, evidence["roles"], owning, parameters["missing_roles"], parameters["role_map"], set(before)
+        session,
+        evidence["roles"],
+        owning,
+        parameters["missing_roles"],
+        parameters["role_map"],
+        undecided | set(before),
     )
     # Record the names before creating the roles, so that the next attempt can drop them after a kill.
     write_json(state / FILE, {"identity": identity, "names": sorted({*before, *planned.temporary})})
+    made = {role["name"] for role in planned.make}
+    still = [name for name in earlier if name not in made and (name not in undecided or not _dropped(session, name))]
+    write_json(state / CREATED, {"identity": identity, "names": sorted({*still, *planned.kept})})
     role_plan.make(session, planned, role_plan.acted_for(evidence["objects"], evidence["database"]))
     return planned
+
+
+def created(session: Session, state: Path, identity: str) -> list[str]:
+    """Names of the roles that this migration created, in any attempt, and that can't log in yet."""
+    there = roles(session, set(_stored(state / CREATED, identity)))
+    return sorted(role["name"] for role in there if not role["login"])
 
 
 def finish(incoming: ConnectionSettings, state: Path, steps: RestoreSteps, identity: str) -> dict[str, str | None]:
     """Rename and revoke roles as planned, and drop the temporary roles; returns the moves."""
     moves: dict[str, str | None] = steps.result("moves") or {}
-    temporary = _temporary(state, identity)
+    temporary = _stored(state / FILE, identity)
     with Session(incoming) as session:
         event_triggers.silence(session)
         role_transfer.transfer(session, moves)
@@ -62,8 +79,19 @@ def _drop(session: Session, name: str) -> None:
         ) from error
 
 
-def _temporary(state: Path, identity: str) -> list[str]:
-    stored = read_json(state / FILE)
+def _dropped(session: Session, name: str) -> bool:
+    """Drop a role that an earlier attempt created and this one doesn't need; False when it is used by now."""
+    try:
+        session.execute(f"DROP ROLE {quote(name)}")
+    except MigrationError as error:
+        if error.details.get("sqlstate") != "2BP01":
+            raise
+        return False
+    return True
+
+
+def _stored(path: Path, identity: str) -> list[str]:
+    stored = read_json(path)
     if not isinstance(stored, dict) or stored.get("identity") != identity:
         return []
     return [str(name) for name in stored.get("names", [])]

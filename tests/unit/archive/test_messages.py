@@ -64,6 +64,7 @@ def test_a_message_has_its_statement_and_advice() -> None:
         ("could not execute query: server closed the connection unexpectedly", "connection_lost"),
         ('could not execute query: ERROR:  extension "hstore" is not available', "extension_missing"),
         ("unsupported version (1.16) in file header", "archive_unreadable"),
+        ("a worker process died unexpectedly", "worker_killed"),
         ("could not execute query: ERROR:  something nobody has seen before", "unknown"),
         ('could not execute query: ERROR:  could not access file "$libdir/own": No such file', "library_missing"),
         ('could not execute query: ERROR:  permission denied to create extension "file_fdw"', "extension_rights"),

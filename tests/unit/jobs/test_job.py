@@ -392,3 +392,26 @@ def test_the_overview_tells_of_running_and_of_nothing(running: tuple[Path, job.J
         "Migration other",
         "  nothing was done on this host yet",
     ]
+
+
+def test_a_job_that_is_killed_while_it_starts(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel does when memory runs out; nothing is in its log."""
+    killer = f"import os\nif {processes.MARKER!r} in os.environ:\n    os.kill(os.getpid(), 9)\n"
+    (tmp_path / "sitecustomize.py").write_text(killer, encoding="utf-8")
+    state = str(tmp_path / "state")
+    options = {
+        "archive": str(archive),
+        "state_dir": state,
+        "migration_id": "m",
+        "jobs": 1,
+        "full": False,
+        "state": "verified",
+    }
+    spec = archive_check.job_spec(options, "")
+    folder = job.job_folder(state, "m", spec.kind)
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        with pytest.raises(MigrationError, match="was killed by signal 9, by somebody or because memory ran out"):
+            job.start_or_join(folder, spec, never)
+    job.start_or_join(folder, spec, never)
+    assert job.wait(folder, None).status == "done"
