@@ -10,6 +10,7 @@ from typing import Any, Callable
 from ansible.errors import AnsibleFilterError
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import dashboard_compare
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.dashboard_query import Answer
 
 DOCUMENTATION = r"""
 name: dashboard_comparison
@@ -69,8 +70,8 @@ _value:
 
 
 def dashboard_comparison(
-    source: list[dict[str, Any]],
-    target: list[dict[str, Any]],
+    source: list[Answer],
+    target: list[Answer],
     slow_ratio: float = 3.0,
     slow_milliseconds: float = 1000.0,
 ) -> dict[str, Any]:

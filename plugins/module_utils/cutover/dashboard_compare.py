@@ -9,21 +9,35 @@ from typing import Any, TypedDict
 
 from ..common.errors import MigrationError
 from ..postgres import query_plan
-from .result_digest import differing_rows
+from .dashboard_query import Answer
+from .result_digest import ResultDigests, differing_rows
+
+
+class ComparedQuery(TypedDict):
+    """The comparison of a query: its status, problems and advice, and the numbers of both sides (without values of rows)."""
+
+    name: str
+    status: str
+    problems: list[str]
+    advice: list[str]
+    ordered: bool
+    tolerance: float
+    ignored: list[str]
+    source: dict[str, Any]
+    target: dict[str, Any]
+    newest_within_hours: float | None
 
 
 class Comparison(TypedDict):
     """Whether both sides agree, each query's comparison, and both as text: the problems, and a line for each query."""
 
     passed: bool
-    queries: list[dict[str, Any]]
+    queries: list[ComparedQuery]
     problems: list[str]
     lines: list[str]
 
 
-def compare(
-    source: list[dict[str, Any]], target: list[dict[str, Any]], slow_ratio: float, slow_milliseconds: float
-) -> Comparison:
+def compare(source: list[Answer], target: list[Answer], slow_ratio: float, slow_milliseconds: float) -> Comparison:
     """Each query with its status: ``same``, ``slow`` (a warning), ``stale``, ``differs`` or ``failed``.
 
     Raises MigrationError ``other_queries`` when the two sides ran different queries.
@@ -42,8 +56,8 @@ def compare(
     }
 
 
-def _compare_one(ours: dict[str, Any], theirs: dict[str, Any], ratio: float, least: float) -> dict[str, Any]:
-    entry = {
+def _compare_one(ours: Answer, theirs: Answer, ratio: float, least: float) -> ComparedQuery:
+    entry: ComparedQuery = {
         "name": ours["name"],
         "status": "same",
         "problems": [],
@@ -61,21 +75,21 @@ def _compare_one(ours: dict[str, Any], theirs: dict[str, Any], ratio: float, lea
         if answer["error"]
     ]
     if failures:
-        return dict(entry, status="failed", problems=failures)
+        return {**entry, "status": "failed", "problems": failures}
     different, notes = _differences(ours, theirs)
     stale = _stale(theirs)
     slow = theirs["milliseconds"] > ratio * ours["milliseconds"]
     slow = slow and theirs["milliseconds"] - ours["milliseconds"] >= least
     status = "differs" if different else "stale" if stale else "slow" if slow else "same"
-    return dict(
-        entry,
-        status=status,
-        problems=different + stale,
-        advice=notes + (query_plan.advice(ours, theirs) if slow else []),
-    )
+    return {
+        **entry,
+        "status": status,
+        "problems": different + stale,
+        "advice": notes + (query_plan.advice(ours, theirs) if slow else []),
+    }
 
 
-def _shown(answer: dict[str, Any]) -> dict[str, Any]:
+def _shown(answer: Answer) -> dict[str, Any]:
     """The part of an answer that the record may contain: numbers, no values of rows."""
     if answer["error"]:
         return {"error": answer["error"]["code"]}
@@ -86,7 +100,7 @@ def _shown(answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[list[str], list[str]]:
+def _differences(ours: Answer, theirs: Answer) -> tuple[list[str], list[str]]:
     """The differences between the results, and notes about their columns."""
     names = [[column["name"] for column in answer["columns"]] for answer in (ours, theirs)]
     if names[0] != names[1]:
@@ -100,12 +114,11 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[list[str
     return [sentence] if sentence else [], notes
 
 
-def _rows_differ(source: dict[str, Any], target: dict[str, Any], ordered: bool, tolerance: float) -> str:
+def _rows_differ(source: ResultDigests, target: ResultDigests, ordered: bool, tolerance: float) -> str:
     """How two results with the same columns differ; empty when they are equal."""
     if source["rows"] != target["rows"]:
         return f"The source has {source['rows']} rows, the target {target['rows']}."
-    whole = "list" if ordered else "set"
-    if source[whole] == target[whole]:
+    if source["list"] == target["list"] if ordered else source["set"] == target["set"]:
         return ""
     if source["near"] is not None and target["near"] is not None:
         count = differing_rows(source["near"], target["near"], ordered)
@@ -120,7 +133,7 @@ def _rows_differ(source: dict[str, Any], target: dict[str, Any], ordered: bool, 
     return f"Both have {source['rows']} rows, which differ {where}."
 
 
-def _stale(theirs: dict[str, Any]) -> list[str]:
+def _stale(theirs: Answer) -> list[str]:
     limit, age = theirs["newest_within_hours"], theirs["newest_age_hours"]
     if limit is None:
         return []
@@ -132,7 +145,7 @@ def _stale(theirs: dict[str, Any]) -> list[str]:
     return [f"The newest row on the target is {age:g} hours old; {limit:g} hours are allowed: {remedy}"]
 
 
-def _lines(queries: list[dict[str, Any]]) -> list[str]:
+def _lines(queries: list[ComparedQuery]) -> list[str]:
     """A line for each query, its status first; then its problems and the advice, indented."""
     shown = []
     for query in queries:

@@ -9,14 +9,14 @@ import datetime as dt
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from ..common.errors import MigrationError
 from ..common.redaction import remove_credentials, remove_personal
 from ..postgres import query_plan
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.identifiers import literal, quote
-from .result_digest import NEAR_ROWS, Fingerprint
+from .result_digest import NEAR_ROWS, Fingerprint, ResultDigests
 
 CURSOR = "couch2pg_dashboard"
 BATCH = 2000
@@ -44,9 +44,44 @@ class Query:
     newest_within_hours: float = 0.0
 
 
-def answer(settings: ConnectionSettings, query: Query, key: bytes, timeout: float, runs: int) -> dict[str, Any]:
+class Column(TypedDict):
+    """A column of a result: its name, and its type as PostgreSQL prints it."""
+
+    name: str
+    type: str
+
+
+class QueryError(TypedDict):
+    """Why a query failed, in words that quote no value of the data."""
+
+    code: str
+    message: str
+
+
+class Answer(TypedDict, total=False):
+    """The answer to a query. With an error, only what precedes the result is set.
+
+    newest_within_hours: None when the query has no column ``newest``. newest_age_hours: None without a row. plan, relations: for
+    ``query_plan.advice``.
+    """
+
+    name: str
+    ordered: bool
+    tolerance: float
+    ignored: list[str]
+    newest_within_hours: float | None
+    error: QueryError | None
+    columns: list[Column]
+    digests: ResultDigests
+    newest_age_hours: float | None
+    milliseconds: float
+    plan: list[dict[str, Any]]
+    relations: Any
+
+
+def answer(settings: ConnectionSettings, query: Query, key: bytes, timeout: float, runs: int) -> Answer:
     """The answer to ``query``: columns, digests, time and plan, or the error; never a row."""
-    result: dict[str, Any] = {"name": query.name, "ordered": query.ordered, "tolerance": query.tolerance, "error": None}
+    result: Answer = {"name": query.name, "ordered": query.ordered, "tolerance": query.tolerance, "error": None}
     result["ignored"] = list(query.ignore_columns)
     result["newest_within_hours"] = query.newest_within_hours if query.newest else None
     try:
@@ -92,7 +127,7 @@ def _open(session: Session, sql: str) -> None:
     session.execute(f"DO {literal(body)}")
 
 
-def _result(session: Session, query: Query, key: bytes, timeout: float) -> dict[str, Any]:
+def _result(session: Session, query: Query, key: bytes, timeout: float) -> Answer:
     _begin(session, query, timeout)
     began = time.monotonic()
     _open(session, query.sql)
@@ -171,7 +206,7 @@ def _type_names(session: Session, columns: list[dict[str, Any]]) -> list[str]:
     return [known.get(column["type"], "unknown") for column in columns]
 
 
-def _plan(session: Session, query: Query, timeout: float, runs: int, elapsed: float) -> dict[str, Any]:
+def _plan(session: Session, query: Query, timeout: float, runs: int, elapsed: float) -> Answer:
     """The median time of ``runs`` runs in the server, and the plan of the last one. Without runs, ``elapsed`` and no plan."""
     times: list[float] = []
     plan: list[dict[str, Any]] = []
@@ -190,7 +225,7 @@ def _plan(session: Session, query: Query, timeout: float, runs: int, elapsed: fl
     }
 
 
-def _explain_error(error: MigrationError, query: Query, timeout: float) -> dict[str, str]:
+def _explain_error(error: MigrationError, query: Query, timeout: float) -> QueryError:
     """The error in words that quote no value of the data."""
     state = error.details.get("sqlstate") or ""
     who = f" as {query.role!r}" if query.role else ""

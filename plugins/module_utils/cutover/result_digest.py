@@ -15,7 +15,7 @@ import json
 import math
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Sequence
+from typing import Any, Sequence, TypedDict
 
 # The largest result that is compared row by row, as a tolerance needs it.
 NEAR_ROWS = 10_000
@@ -23,6 +23,19 @@ NEAR_ROWS = 10_000
 # difference is within the tolerance share a cell in at least one grid.
 GRIDS = 8
 _MASK = (1 << 128) - 1
+
+
+class ResultDigests(TypedDict):
+    """The digests of a result: as a list, as a multiset, and of each column.
+
+    near: of each row, a digest of its exact values and the grid cells of its numbers; None without a tolerance.
+    """
+
+    rows: int
+    list: str
+    set: str
+    columns: dict[str, str]
+    near: list[Any] | None
 
 
 def canonical(value: Any) -> str:
@@ -88,7 +101,7 @@ class Fingerprint:
         if self._width and self.rows <= NEAR_ROWS:
             self._near.append(self._split([row[place] for place, _name in self._columns], cells))
 
-    def as_dict(self, ordered: bool) -> dict[str, Any]:
+    def as_dict(self, ordered: bool) -> ResultDigests:
         """The digests and the number of rows, for the other host."""
         near = None
         if self._width and self.rows <= NEAR_ROWS:

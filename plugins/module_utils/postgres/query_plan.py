@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 
 from .connection import Session
 from .identifiers import qualified, quote
@@ -49,7 +49,7 @@ def relations(session: Session, plan: list[dict[str, Any]]) -> list[dict[str, An
     return session.rows(_RELATIONS, [[schema for schema, _name in pairs], [name for _schema, name in pairs]])
 
 
-def advice(source: dict[str, Any], target: dict[str, Any]) -> list[str]:
+def advice(source: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
     """Possible reasons why the target is slower, each with a remedy. Each side is ``{plan, relations}``."""
     found = []
     ours, theirs = _by_name(source), _by_name(target)
@@ -77,7 +77,7 @@ def advice(source: dict[str, Any], target: dict[str, Any]) -> list[str]:
     return found or [_compare_plans(source["plan"], target["plan"])]
 
 
-def _by_name(side: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _by_name(side: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {f"{row['schema']}.{row['name']}": row for row in side["relations"]}
 
 
