@@ -229,9 +229,9 @@ def test_docker_says_why_not(docker: Path) -> None:
 
 READ = """
 import sys
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg_log import summarise
-from ansible_collections.cht.couch2pg.plugins.module_utils.log_source import open_source
-from ansible_collections.cht.couch2pg.plugins.module_utils.redaction import Redactor
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.reader import summarise
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.source import open_source
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.redaction import Redactor
 summary = summarise(open_source({"kind": "file", "path": sys.argv[1]}).lines(None), Redactor())
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(summary.lines, summary.changes, len(summary.runs), int(peak) * 1024)
