@@ -83,6 +83,7 @@ class _Target:
             return
         find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
         find.attempt("server version", self._server)
+        find.ask("pg_dump", self._pg_dump, lambda program: f"{program.path}, version {program.major}")
         find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
         find.attempt("names", self._names)
         find.attempt("target database", self._real)
@@ -94,6 +95,12 @@ class _Target:
             find.attempt("disk", self._disk)
             if self.options["schema"] or self.options["check_mode"]:
                 find.attempt(schema_rehearsal.NAME, self._schema)
+
+    def _pg_dump(self) -> programs.Program:
+        """The program that prints the schemas which the verification compares."""
+        program = programs.find("pg_dump", self.options["bin_dir"])
+        programs.check_pg_dump(program, self.session.version)
+        return program
 
     def _schema(self) -> None:
         """Restore the source's schema alone into a scratch database, which check mode may not create."""
