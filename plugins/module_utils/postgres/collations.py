@@ -136,3 +136,12 @@ def check_libc(session: Session, locale: str) -> None:
         ) from error
     finally:
         session.execute("ROLLBACK")
+
+
+def import_system(session: Session) -> None:
+    """Create the collations of locales that were installed on the host after initdb, as far as they are missing.
+
+    A new database has those of initdb only. Nothing is done where the role is not a superuser.
+    """
+    if session.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
+        session.execute("SELECT pg_catalog.pg_import_system_collations('pg_catalog')")

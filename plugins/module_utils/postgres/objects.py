@@ -39,7 +39,8 @@ _OWNED = (
     ("pg_language", "lanowner", "lanacl", "l", "true"),
     ("pg_foreign_data_wrapper", "fdwowner", "fdwacl", "F", "true"),
     ("pg_foreign_server", "srvowner", "srvacl", "S", "true"),
-    ("pg_collation", "collowner", "", "", "true"),
+    # What pg_import_system_collations added to pg_catalog: pg_dump leaves it out, and the restore does the same again.
+    ("pg_collation", "collowner", "", "", "x.collnamespace <> 'pg_catalog'::pg_catalog.regnamespace"),
     ("pg_conversion", "conowner", "", "", "true"),
     ("pg_opclass", "opcowner", "", "", "true"),
     ("pg_opfamily", "opfowner", "", "", "true"),

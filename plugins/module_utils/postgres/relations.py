@@ -29,6 +29,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        c.reltuples::float AS estimated_rows, c.relpersistence = 'u' AS unlogged,
        pg_catalog.row_security_active(c.oid) AS row_security,
        {EXTENSION_MEMBER.format(catalog="pg_class", oid="c.oid")} AS extension_member,
+       EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE c.oid = ANY(e.extconfig)) AS configuration,
        pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'f') AND c.relpersistence <> 't' AND {USER_SCHEMAS}
@@ -93,6 +94,8 @@ def list_tables(session: Session) -> Tables:
 def _left_out(row: dict[str, Any]) -> str:
     if row["kind"] == "f":
         return "a foreign table: its rows are on another server"
+    if row["configuration"]:
+        return "a table of an extension: pg_dump copies the rows that the extension calls its configuration, and they are not counted"
     if row["extension_member"]:
         return "a member of an extension: CREATE EXTENSION creates it"
     return ""

@@ -163,7 +163,7 @@ class _Source:
         find.ask("rights", lambda: check_readable(tables.kept, user), lambda _none: f"{user!r} may read every table")
         if tables.left_out:
             names = ", ".join(f"{entry['table']} ({entry['reason']})" for entry in tables.left_out[:5])
-            find.warning("left out", f"Not copied: {names}", tables=tables.left_out)
+            find.warning("left out", f"Not copied like other tables: {names}", tables=tables.left_out)
         if self.facts.get("database", {}).get("encoding") == "SQL_ASCII":
             find.attempt("encoding", lambda: self._sql_ascii(tables))
         find.attempt("disk", lambda: self._disk(tables))

@@ -19,7 +19,15 @@ from ..common.parallel import run_together
 from ..evidence import digest
 from ..host import programs
 from ..jobs.context import JobContext
-from ..postgres import changes, event_triggers, extension_versions, function_paths, public_schema, session_settings
+from ..postgres import (
+    changes,
+    collations,
+    event_triggers,
+    extension_versions,
+    function_paths,
+    public_schema,
+    session_settings,
+)
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress, DatabaseSize, IndexProgress
@@ -67,6 +75,8 @@ class Sections:
             self._archive = pg_restore.unpacked(self._root, self._evidence["dump"]["format"], self._context.work)
             self._lines = pg_restore.read_list(self._program, self._archive)
         if not self._steps.result("pre-data"):
+            with Session(self._incoming) as session:
+                collations.import_system(session)
             self._extensions()
             self._restore("pre-data", 1)
             with Session(self._incoming) as session:
@@ -111,6 +121,10 @@ class Sections:
         loaded: set[str] = set()
         if self._resumed:
             self._lines, loaded = restore_steps.leave_out_loaded(self._incoming, self._lines)
+        else:
+            with Session(self._incoming) as session:
+                # Rows that CREATE EXTENSION inserted have the same keys as those of the source.
+                restore_steps.empty_extensions(session, self._lines)
         with Session(self._incoming) as session:
             reports_copies = session.version >= COPY_SINCE
         if reports_copies:

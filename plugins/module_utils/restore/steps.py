@@ -72,15 +72,15 @@ def leave_out_loaded(settings: ConnectionSettings, lines: list[str]) -> tuple[li
         left, unclear = pg_restore.without(lines, set(loaded))
         for entry in unclear:
             session.execute(f"TRUNCATE ONLY {loaded[entry].sql}")
-        _empty_extensions(session, lines)
+        empty_extensions(session, lines)
     return left, {table.key for entry, table in loaded.items() if entry not in unclear}
 
 
-def _empty_extensions(session: Session, lines: list[str]) -> None:
-    """Delete the operator's rows from tables that belong to extensions, so that they can be loaded again.
+def empty_extensions(session: Session, lines: list[str]) -> None:
+    """Delete the rows that pg_dump carries over from tables that belong to extensions, so that they can be loaded.
 
-    CREATE EXTENSION inserts rows too, so rows don't show that the table was loaded. ``pg_extension_config_dump`` defines
-    which rows are the operator's. Raises MigrationError ``rows_remain`` when they can't be deleted.
+    They may be there already: CREATE EXTENSION may insert them, or an earlier attempt of the restore loaded them.
+    ``pg_extension_config_dump`` defines which rows pg_dump carries over. Raises MigrationError ``rows_remain`` when they can't be deleted.
     """
     tables = {
         pg_restore.entry_of_rows(row["schema"], row["name"], row["owner"]): row for row in session.rows(_CONFIGURATION)
@@ -94,7 +94,7 @@ def _empty_extensions(session: Session, lines: list[str]) -> None:
             names = ", ".join(f"{row['schema']}.{row['name']}" for row in kept)
             database = session.settings.database
             raise MigrationError(
-                f"Rows of {names}, which belong to an extension, were loaded by an earlier attempt and can't be deleted. "
+                f"Rows of {names}, which belong to an extension, have the same keys as rows of the source and can't be deleted. "
                 f"Restore {database!r} again from the beginning: {restart.command('restore')}",
                 "rows_remain",
                 tables=names,

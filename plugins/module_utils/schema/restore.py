@@ -13,7 +13,7 @@ from ..archive import pg_restore
 from ..archive.messages import Message
 from ..archive.scratch import restore_section
 from ..host.programs import Program
-from ..postgres import extension_versions, function_paths, public_schema, role_transfer
+from ..postgres import collations, extension_versions, function_paths, public_schema, role_transfer
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.role_mapping import Moves
 
@@ -65,6 +65,7 @@ def restore_schema(
         found.extend(message for message in messages if not message["harmless"])
 
     with Session(scratch) as session:
+        collations.import_system(session)
         needed = set(extension_versions.schemas(changes.extension_versions, extension_schemas).values())
         first = pg_restore.schemas(lines, needed - {"public", "pg_catalog"})
         if first:

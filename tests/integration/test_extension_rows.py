@@ -1,0 +1,67 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rows and collations that a new database has by itself don't stop the rows and the schema of the source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import collations
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from support import seed
+from support.by_phases import Phases
+from support.clusters import Cluster
+from support.migration import column, execute
+
+Fresh = Callable[[Cluster], str]
+# A table for configuration whose first row both CREATE EXTENSION and pg_dump bring.
+EXTENSION = """
+CREATE TABLE settings_of_it (name text PRIMARY KEY, value text);
+INSERT INTO settings_of_it VALUES ('first', 'as the extension brings it');
+SELECT pg_catalog.pg_extension_config_dump('settings_of_it', '');
+"""
+
+
+def test_rows_that_the_extension_and_the_source_have(
+    target_cluster: Cluster, extension_folder: Path, fresh_database: Fresh, tmp_path: Path, client_dir: Path
+) -> None:
+    (extension_folder / "configured.control").write_text("default_version = '1'\n", encoding="utf-8")
+    (extension_folder / "configured--1.sql").write_text(EXTENSION, encoding="utf-8")
+    name = fresh_database(target_cluster)
+    execute(
+        target_cluster,
+        "CREATE TABLE couchdb (doc jsonb); CREATE EXTENSION configured;"
+        "UPDATE settings_of_it SET value = 'ours'; INSERT INTO settings_of_it VALUES ('second', 'ours, too')",
+        name,
+    )
+    settings = ConnectionSettings(name, target_cluster.host, target_cluster.port, password=target_cluster.password)
+    with Session(settings) as session:
+        (told,) = list_tables(session).left_out
+    assert told["reason"].startswith("a table of an extension: pg_dump copies the rows")
+    phases = Phases(target_cluster, target_cluster, client_dir, tmp_path, name)
+    # The restore refuses a target database that holds something.
+    execute(target_cluster, f"ALTER DATABASE {name} RENAME TO {name}_source")
+    phases.database = f"{name}_source"
+    try:
+        phases.run("dump")
+        phases.run("transfer")
+        phases.run("restore", database=name)
+        rows = "SELECT name || ': ' || value FROM settings_of_it ORDER BY 1"
+        assert column(target_cluster, rows, phases.incoming) == ["first: ours", "second: ours, too"]
+    finally:
+        seed.drop_database(target_cluster, phases.incoming)
+        execute(target_cluster, f"ALTER DATABASE {name}_source RENAME TO {name}")
+
+
+def test_collations_of_locales_that_were_installed_later(target_cluster: Cluster, fresh_database: Fresh) -> None:
+    name = fresh_database(target_cluster)
+    settings = ConnectionSettings(name, target_cluster.host, target_cluster.port, password=target_cluster.password)
+    query = "SELECT count(*) FROM pg_catalog.pg_collation WHERE collprovider = 'c' AND oid > 12000"
+    with Session(settings) as session:
+        before = session.value(query)
+        session.execute("DELETE FROM pg_catalog.pg_collation WHERE collprovider = 'c' AND oid > 12000")
+        collations.import_system(session)
+        assert session.value(query) == before
