@@ -19,6 +19,30 @@ from support.clusters import Cluster
 from support.migration import Migration, column, execute
 
 OLD, THIRTEEN, SOURCE, TARGET = 10, 13, 16, 18
+# Files that take longest. Two workers share the files, and a long one at the end would leave one of them without work.
+LONGEST = (
+    "test_resume",
+    "test_cutover",
+    "test_handover",
+    "test_faults",
+    "test_taking_back",
+    "test_schema_verified",
+    "test_proof",
+    "test_couch2pg_install",
+    "test_couch2pg_compose",
+    "test_migrate",
+    "test_stream",
+    "test_rehearse",
+    "test_report",
+    "test_hosts",
+    "test_transfer",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the others keep their order."""
+    position = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: position.get(item.path.stem, len(LONGEST)))
 
 
 def _cluster(major: int) -> Iterator[Cluster]:
