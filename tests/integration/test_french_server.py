@@ -16,6 +16,7 @@ from typing import Iterator
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import message_language
 from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import execute
@@ -118,3 +119,17 @@ def test_a_foreign_server_that_does_not_answer(phases: Phases) -> None:
     assert "public.over_far" in refreshed["msg"]
     assert 'server "far"' in refreshed["msg"]
     assert "ALTER SERVER" in refreshed["msg"]
+
+
+def test_preflight_names_a_role_that_hears_french(french: Cluster) -> None:
+    """And its remedy helps."""
+    password = seed.create_role(french, "couch2pg")
+    settings = ConnectionSettings("postgres", french.host, french.port, "couch2pg", password)
+    with Session(settings) as session:
+        problem = message_language.problem(session)
+    assert FRENCH in problem
+    execute(french, problem.rsplit(": ", 1)[1])
+    with Session(settings) as session:
+        assert not message_language.problem(session)
+    with Session(replace(settings, user="postgres", password=french.password)) as session:
+        assert not message_language.problem(session)

@@ -20,7 +20,7 @@ from ..record import permission
 from ..record.promoted import already_promoted
 from ..record.rolled_back import already_reversed
 from ..restore import target_database
-from . import connections, disk_plan, schema_rehearsal
+from . import connections, disk_plan, message_language, schema_rehearsal
 from .differences import Differences
 from .source import check_folders, report_disk
 
@@ -85,6 +85,7 @@ class _Target:
         find.attempt("server version", self._server)
         find.ask("pg_dump", self._pg_dump, lambda program: f"{program.path}, version {program.major}")
         find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
+        find.attempt("language", self._language)
         find.attempt("names", self._names)
         find.attempt("target database", self._real)
         if self.facts.get("promoted"):
@@ -101,6 +102,11 @@ class _Target:
         program = programs.find("pg_dump", self.options["bin_dir"])
         programs.check_pg_dump(program, self.session.version)
         return program
+
+    def _language(self) -> None:
+        problem = message_language.problem(self.session)
+        if problem:
+            self.findings.warning("language", problem)
 
     def _schema(self) -> None:
         """Restore the source's schema alone into a scratch database, which check mode may not create."""

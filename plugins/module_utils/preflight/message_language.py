@@ -1,0 +1,29 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the target's server answers in English, the language in which pg_restore's messages are told apart."""
+
+from __future__ import annotations
+
+import re
+
+from ..postgres.connection import Session
+from ..postgres.identifiers import quote
+
+_ENGLISH = re.compile(r"C|POSIX|C[._-].*|en([_.@].*)?|English.*|", re.IGNORECASE)
+
+
+def problem(session: Session) -> str:
+    """Why messages would be in another language, with the remedy; empty when they are in English.
+
+    ``Session`` sets the language itself where the role may: a superuser, or who has been granted it.
+    """
+    language = str(session.value("SELECT pg_catalog.current_setting('lc_messages')"))
+    if _ENGLISH.fullmatch(language):
+        return ""
+    user = quote(session.settings.user)
+    return (
+        f"The server speaks {language}, and the role {session.settings.user!r} may not change that, so harmless messages of "
+        "pg_restore would stop the restore. Connect as a superuser (login_user: postgres), or have a superuser run: "
+        f"ALTER ROLE {user} SET lc_messages = 'C';"
+    )
