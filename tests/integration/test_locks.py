@@ -13,7 +13,9 @@ from typing import Any, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest, document, snapshot
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest, document, lock_notes, snapshot
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import read_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import lock_waits
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.bounded_session import BoundedSession
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
@@ -154,3 +156,26 @@ def test_a_truncate_during_a_parallel_dump(cluster: Cluster, database: str, clie
         assert "TRUNCATE" in result["msg"]
     else:
         assert {row["table"]: row["rows"] for row in result["tables"]}["public.small"] == 100
+
+
+def hold_briefly(settings: ConnectionSettings) -> None:
+    with snapshot.HeldSnapshot(settings):
+        pass
+
+
+def shown(path: Path) -> str:
+    return str(read_json(path)["notes"])
+
+
+def test_the_progress_shows_a_wait(
+    cluster: Cluster, database: str, settings: ConnectionSettings, tmp_path: Path
+) -> None:
+    path = tmp_path / "progress.json"
+    with Progress(path) as progress, lock_notes.shown(progress, settings):
+        other = cluster.connect(database)
+        other.cursor().execute("BEGIN; LOCK TABLE small")
+        waiting = threading.Thread(target=hold_briefly, args=[settings])
+        waiting.start()
+        wait_until("it is shown", lambda: "to read public.small; public.small is locked by session" in shown(path))
+        other.close()
+        waiting.join()

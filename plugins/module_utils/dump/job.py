@@ -20,7 +20,7 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..common.progress_line import amount as amount_text
-from ..evidence import digest
+from ..evidence import digest, lock_notes
 from ..evidence import document as evidence_document
 from ..evidence.leave_out import NOTHING, LeaveOut
 from ..evidence.snapshot import HeldSnapshot
@@ -32,7 +32,8 @@ from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from ..jobs.progress import Probe
 from ..postgres import lock_waits
-from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, server_identity
+from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
+from ..postgres.connection import ConnectionSettings, check_no_pooler, server_identity
 from ..postgres.extension_versions import installed_versions
 from ..postgres.relations import check_couchdb, check_readable, check_row_security, list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress
@@ -59,7 +60,7 @@ def examine(
 ) -> dict[str, Any]:
     """Check everything that can be checked before the dump starts; raises MigrationError. Returns facts for ``job_spec``."""
     program = programs.find("pg_dump", bin_dir)
-    with Session(settings) as session:
+    with BoundedSession(settings, PREFLIGHT_LOCK_SECONDS) as session:
         check_no_pooler(session)
         programs.check_pg_dump(program, session.version)
         tables = list_tables(session).kept
@@ -144,10 +145,9 @@ def _make(context: JobContext, partial: Path) -> Evidence:
     _prepare(partial)
     started = time.monotonic()
     context.progress.plan(2)
-    waits = lock_waits.LockWaits(context.connection())
-    context.progress.note("locks", waits.tell)
+    settings = context.connection()
     try:
-        with HeldSnapshot(context.connection()) as snapshot:
+        with lock_notes.shown(context.progress, settings), HeldSnapshot(settings) as snapshot:
             leaving = LeaveOut.of(parameters["leave_out"])
             excluded = leaving.arguments(snapshot.tables.kept)
             document = evidence_document.collect(
@@ -171,9 +171,6 @@ def _make(context: JobContext, partial: Path) -> Evidence:
         with suppress(OSError):
             remove_tree(partial)
         raise
-    finally:
-        context.progress.note("locks", None)
-        waits.close()
     return document
 
 

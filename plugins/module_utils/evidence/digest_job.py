@@ -12,16 +12,17 @@ from ..common.clock import utc_now
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
-from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, server_identity
+from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
+from ..postgres.connection import ConnectionSettings, check_no_pooler, server_identity
 from ..postgres.database import current_oid
 from ..postgres.relations import check_readable, list_tables, select
-from . import digest
+from . import digest, lock_notes
 from .snapshot import HeldSnapshot
 
 
 def examine(settings: ConnectionSettings, names: list[str], method: str) -> dict[str, Any]:
     """Check everything that can be checked before the job starts; raises MigrationError."""
-    with Session(settings) as session:
+    with BoundedSession(settings, PREFLIGHT_LOCK_SECONDS) as session:
         check_no_pooler(session)
         tables = list_tables(session).kept
         check_readable(tables, settings.user)
@@ -57,14 +58,16 @@ def run(context: JobContext) -> dict[str, Any]:
         context.progress.advance(amount, table)
         context.throttle.wait(amount)
 
-    return take(
-        context.connection(),
-        parameters["tables"],
-        parameters["digest_method"],
-        parameters["jobs"],
-        on_step,
-        on_progress,
-    )
+    settings = context.connection()
+    with lock_notes.shown(context.progress, settings):
+        return take(
+            settings,
+            parameters["tables"],
+            parameters["digest_method"],
+            parameters["jobs"],
+            on_step,
+            on_progress,
+        )
 
 
 def take(

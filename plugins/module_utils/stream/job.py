@@ -19,7 +19,7 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..dump import job as dump_job
-from ..evidence import digest
+from ..evidence import digest, lock_notes
 from ..evidence import document as evidence_document
 from ..evidence.snapshot import HeldSnapshot
 from ..host import programs
@@ -115,7 +115,7 @@ class _Copy:
         """The result of the restore, and the evidence."""
         _start_empty(self._partial)
         self._context.progress.plan(1)
-        with HeldSnapshot(self._source) as snapshot:
+        with lock_notes.shown(self._context.progress, self._source), HeldSnapshot(self._source) as snapshot:
             document = self._collect(snapshot)
             streamed = [table for table in snapshot.tables.kept if table.table_bytes >= STREAM_FROM_BYTES]
             self._dump_the_rest(snapshot, streamed)
