@@ -181,7 +181,8 @@ def main() -> None:
 
     def work() -> dict[str, Any]:
         if options["side"] == "source":
-            findings, facts = preflight_source.examine(settings, options)
+            findings, source_facts = preflight_source.examine(settings, options)
+            facts = dict(source_facts)
         else:
             findings, facts = preflight_target.examine(settings, options, options["source"])
         return {"changed": False, "ready": not findings.failed, "findings": findings.as_list(), "facts": facts}

@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from ..common.errors import MigrationError
+from ..common.evidence_document import DatabaseProperties
 from . import server_folders
 from .connection import Session
 from .identifiers import literal
@@ -48,12 +49,14 @@ WHERE p.partstrat = 'r' AND {USER_SCHEMAS} AND EXISTS (
 """
 
 
-def used(session: Session, database: dict[str, Any]) -> dict[str, Any]:
+def used(session: Session, database: DatabaseProperties) -> dict[str, Any]:
     """``{collations: [{provider, locale, version}], text_partitions: [table]}`` of the session's database.
 
     ``version`` is None when the collation has none or it can't be determined. ``database``: as ``find_database`` returns it.
     """
-    listed = [{"provider": database["locale_provider"], "locale": database["locale"] or database["lc_collate"]}]
+    listed: list[dict[str, Any]] = [
+        {"provider": database["locale_provider"], "locale": database["locale"] or database["lc_collate"]}
+    ]
     listed[0]["version"] = _database_version(session, database)
     listed += [row for row in session.rows(_USED) if row["locale"] not in PLAIN]
     return {
@@ -62,7 +65,7 @@ def used(session: Session, database: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _database_version(session: Session, database: dict[str, Any]) -> str | None:
+def _database_version(session: Session, database: DatabaseProperties) -> str | None:
     if session.version >= DATABASE_VERSION_SINCE:
         found = session.value(
             "SELECT pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database WHERE oid = %s",

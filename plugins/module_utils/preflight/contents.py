@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres import catalog_use, collations, large_objects
@@ -14,6 +12,7 @@ from ..postgres.connection import Session
 from ..postgres.objects import Objects
 from ..postgres.privileges import not_member
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
+from .source_facts import SourceFacts
 
 # What no migration copies.
 NEVER = (
@@ -99,7 +98,7 @@ FROM pg_catalog.pg_publication_namespace AS s JOIN pg_catalog.pg_publication AS 
 """
 
 
-def examine(session: Session, findings: Findings, facts: dict[str, Any], objects: Objects, tables: Tables) -> None:
+def examine(session: Session, findings: Findings, facts: SourceFacts, objects: Objects, tables: Tables) -> None:
     """Add the findings, and the facts for the comparison on the target."""
     look = _Contents(session, findings, facts, objects)
     findings.attempt("row-level security", lambda: look.row_security(tables))
@@ -113,7 +112,7 @@ def examine(session: Session, findings: Findings, facts: dict[str, Any], objects
 
 
 class _Contents:
-    def __init__(self, session: Session, findings: Findings, facts: dict[str, Any], objects: Objects) -> None:
+    def __init__(self, session: Session, findings: Findings, facts: SourceFacts, objects: Objects) -> None:
         self.session = session
         self.findings = findings
         self.facts = facts

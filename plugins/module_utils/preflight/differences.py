@@ -15,6 +15,7 @@ from ..postgres.database import find_database
 from ..postgres.database_properties import PlannedProperties, plan_properties
 from ..postgres.role_plan import RolePlan
 from ..restore.target_database import refused_settings
+from .source_facts import SourceFacts
 
 SAFE_SEARCH_PATH_SINCE = 17
 SET_PRIVILEGE_SINCE = 160000
@@ -39,7 +40,7 @@ class Differences:
         findings: Findings,
         facts: dict[str, Any],
         options: dict[str, Any],
-        source: dict[str, Any],
+        source: SourceFacts,
     ) -> None:
         self.session = session
         self.settings = settings
@@ -84,7 +85,7 @@ class Differences:
         for locale in sorted({wanted["lc_collate"], wanted["lc_ctype"]} - {"C", "POSIX"}):
             collations.check_libc(self.session, locale)
         if wanted["locale_provider"] == "i":
-            collations.version_here(self.session, "i", wanted["locale"])
+            collations.version_here(self.session, "i", wanted["locale"] or "")
         provided = (
             ""
             if wanted["locale_provider"] == "c"
@@ -94,7 +95,7 @@ class Differences:
 
     def _collation(self) -> None:
         """Whether text sorts the same, which depends on the version of glibc or ICU."""
-        sorting = self.source.get("sorting", {"collations": [], "text_partitions": []})
+        sorting: dict[str, Any] = self.source.get("sorting", {"collations": [], "text_partitions": []})
         different, unknown = [], []
         for row in sorting["collations"]:
             library = "ICU" if row["provider"] == "i" else "glibc"

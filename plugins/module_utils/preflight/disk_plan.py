@@ -25,6 +25,7 @@ from ..postgres.connection import Session
 from ..postgres.database import find_database
 from ..postgres.relations import Tables
 from ..postgres.server_folders import ServerFolders
+from .source_facts import Sizes
 
 RULES = ("measured", "guide")
 GUIDE_FACTOR = 3
@@ -131,22 +132,26 @@ def check(file_system: dict[str, Any]) -> None:
     )
 
 
-def measure(session: Session, tables: Tables) -> dict[str, Any]:
+def measure(session: Session, tables: Tables) -> Sizes:
     """Sizes of the session's database and its estimated archive, for ``needs_on_source`` and ``needs_on_target``."""
-    sizes = session.row(_SIZES)
-    return dict(
-        sizes,
-        tables=sum(table.table_bytes for table in tables.kept),
-        table_count=len(tables.kept),
-        indexes=sum(table.index_bytes for table in tables.kept),
-        largest_indexes=[row["bytes"] for row in session.rows(_INDEXES)],
-        tablespaces={row["name"]: row["bytes"] for row in session.rows(_TABLESPACES)},
-        archive=archive_size.measure(session, tables.kept).as_dict(),
-        machine=file_systems.machine(),
-    )
+    row = session.row(_SIZES)
+    return {
+        "database": row["database"],
+        "matviews": row["matviews"],
+        "largest_matview": row["largest_matview"],
+        "relations": row["relations"],
+        "large_objects": row["large_objects"],
+        "tables": sum(table.table_bytes for table in tables.kept),
+        "table_count": len(tables.kept),
+        "indexes": sum(table.index_bytes for table in tables.kept),
+        "largest_indexes": [row["bytes"] for row in session.rows(_INDEXES)],
+        "tablespaces": {row["name"]: row["bytes"] for row in session.rows(_TABLESPACES)},
+        "archive": archive_size.measure(session, tables.kept).as_dict(),
+        "machine": file_systems.machine(),
+    }
 
 
-def needs_on_source(sizes: dict[str, Any], options: dict[str, Any]) -> list[Need]:
+def needs_on_source(sizes: Sizes, options: dict[str, Any]) -> list[Need]:
     """The needs on the source: the archive, and for tar pg_dump's buffer."""
     needs = [_archive(sizes, options), Need(options["state_dir"], "state and log", STATE_BYTES, 100)]
     if options["format"] == "tar":
@@ -156,7 +161,7 @@ def needs_on_source(sizes: dict[str, Any], options: dict[str, Any]) -> list[Need
 
 
 def needs_on_target(
-    sizes: dict[str, Any], options: dict[str, Any], folders: ServerFolders, wal_limit: int, present: int
+    sizes: Sizes, options: dict[str, Any], folders: ServerFolders, wal_limit: int, present: int
 ) -> list[Need]:
     """The needs on the target: the transferred archive, the decompressed tar, and the server's files if it is on this host.
 
@@ -241,7 +246,7 @@ def without_database(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _archive(sizes: dict[str, Any], options: dict[str, Any]) -> Need:
+def _archive(sizes: Sizes, options: dict[str, Any]) -> Need:
     size = archive_bytes(sizes["archive"], options["format"], options["compression"]) + sizes["large_objects"]
     final = expand(options["staging_dir"]) / options["migration_id"]
     # An incomplete archive is replaced in place, a complete one is not written again.

@@ -25,6 +25,7 @@ from ..postgres.database_properties import plan_properties
 from ..postgres.identifiers import literal, quote
 from ..postgres.role_plan import RolePlan
 from ..schema.restore import Changes, restore_schema
+from .source_facts import SourceFacts
 
 NAME = "schema on the target"
 SHOWN = 3
@@ -37,7 +38,7 @@ WHERE pg_catalog.shobj_description(r.oid, 'pg_authid') = %s ORDER BY 1
 
 
 def examine(
-    settings: ConnectionSettings, findings: Findings, options: dict[str, Any], source: dict[str, Any], schema: str
+    settings: ConnectionSettings, findings: Findings, options: dict[str, Any], source: SourceFacts, schema: str
 ) -> None:
     """The finding of a rehearsal with ``schema``, as ``schema_archive.dump`` returned it."""
     failures = _one_for_each_entry(_Rehearsal(settings, options, source).run(base64.b64decode(schema)))
@@ -58,7 +59,7 @@ def _one_for_each_entry(messages: list[Message]) -> list[Message]:
 
 
 class _Rehearsal:
-    def __init__(self, settings: ConnectionSettings, options: dict[str, Any], source: dict[str, Any]) -> None:
+    def __init__(self, settings: ConnectionSettings, options: dict[str, Any], source: SourceFacts) -> None:
         self.settings = settings
         self.options = options
         self.source = source

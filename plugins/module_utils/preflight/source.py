@@ -27,16 +27,17 @@ from ..postgres.objects import Objects, read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
 from . import connections, disk_plan, utf8
 from . import contents as preflight_contents
+from .source_facts import SourceFacts
 
 OLDEST = 10
 # Bytes of tables per second for dump, restore and verification together: measured with two cores and a fast disk, and a third of it.
 FAST, SLOW = 45e6, 15e6
 
 
-def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Findings, dict[str, Any]]:
+def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Findings, SourceFacts]:
     """All findings, and the facts for the target as far as they could be collected."""
     findings = Findings()
-    facts: dict[str, Any] = {}
+    facts: SourceFacts = {}
     check_folders(findings, options)
     session = findings.ask(
         "connection", lambda: BoundedSession(settings, PREFLIGHT_LOCK_SECONDS), lambda _s: f"connected to {settings}"
@@ -81,7 +82,7 @@ def _say_program(program: programs.Program) -> str:
 
 
 class _Source:
-    def __init__(self, session: Session, findings: Findings, facts: dict[str, Any], options: dict[str, Any]) -> None:
+    def __init__(self, session: Session, findings: Findings, facts: SourceFacts, options: dict[str, Any]) -> None:
         self.session = session
         self.findings = findings
         self.facts = facts

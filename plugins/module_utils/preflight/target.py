@@ -23,6 +23,7 @@ from ..restore import target_database
 from . import connections, disk_plan, message_language, schema_rehearsal
 from .differences import Differences
 from .source import check_folders, report_disk
+from .source_facts import SourceFacts
 
 OLDEST = 13
 # Checks whose failure prevents restoring the schema.
@@ -30,7 +31,7 @@ NEEDED = ("pg_restore", "pooler", "server version", "names", "locale", "extensio
 
 
 def examine(
-    settings: ConnectionSettings, options: dict[str, Any], source: dict[str, Any]
+    settings: ConnectionSettings, options: dict[str, Any], source: SourceFacts
 ) -> tuple[Findings, dict[str, Any]]:
     """All findings, and facts of the target. ``source``: the source's facts; when empty, the checks that need them are skipped."""
     findings = Findings()
@@ -47,7 +48,7 @@ def examine(
     return findings, facts
 
 
-def _pg_restore(options: dict[str, Any], source: dict[str, Any]) -> programs.Program:
+def _pg_restore(options: dict[str, Any], source: SourceFacts) -> programs.Program:
     program = programs.find("pg_restore", options["bin_dir"])
     if "pg_dump_major" in source:
         programs.check_pg_restore(program, source["pg_dump_major"])
@@ -62,7 +63,7 @@ class _Target:
         findings: Findings,
         facts: dict[str, Any],
         options: dict[str, Any],
-        source: dict[str, Any],
+        source: SourceFacts,
     ) -> None:
         self.session = session
         self.settings = settings
@@ -209,6 +210,7 @@ class _Target:
         if "sizes" in self.source:
             sizes = self.source["sizes"]
             if self.options["tablespaces"] == "default":
-                sizes = dict(sizes, tablespaces={})
+                sizes = sizes.copy()
+                sizes["tablespaces"] = {}
             options = dict(self.options, side="target", sizes=sizes, neighbour_needs=self.source.get("needs", []))
             report_disk(self.findings, disk_plan.examine(self.session, options))

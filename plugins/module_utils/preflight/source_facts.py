@@ -1,0 +1,64 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The facts that preflight collects on the source, for the checks on the target."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from ..common.evidence_document import DatabaseProperties, Role
+
+
+class Sizes(TypedDict, total=False):
+    """Sizes of the source's database in bytes.
+
+    relations, table_count: numbers; largest_indexes: the 16 largest, descending; tablespaces: by name.
+    archive: ``archive.size.ArchiveEstimate.as_dict``; machine: ``host.file_systems.machine``.
+    """
+
+    database: int
+    matviews: int
+    largest_matview: int
+    relations: int
+    large_objects: int
+    tables: int
+    table_count: int
+    indexes: int
+    largest_indexes: list[int]
+    tablespaces: dict[str, int]
+    archive: dict[str, Any]
+    machine: str
+
+
+class SourceFacts(TypedDict, total=False):
+    """A key is missing if its check failed.
+
+    server: ``postgres.database.server``; running_server: identifies the running server.
+    roles, owners, acted_for: as in ``postgres.role_plan``; needs: ``disk_plan.Need`` as dicts.
+    extensions: versions; extension_schemas: schemas; both by name.
+    hazards: ``search_path_checks.Hazard.as_dict``; catalog_columns: ``catalog_use.read``; sorting: ``collations.used``.
+    public: owner and creators of schema public, and whether couch2pg's role may create in it.
+    superuser_objects: ``{object, owner}``; forced_row_security, xml_columns, matviews: names.
+    """
+
+    server: dict[str, Any]
+    running_server: str
+    pg_dump_major: int
+    database: DatabaseProperties
+    extensions: dict[str, str]
+    extension_schemas: dict[str, str]
+    sizes: Sizes
+    needs: list[dict[str, Any]]
+    roles: list[Role]
+    owners: list[str]
+    acted_for: list[str]
+    matviews: list[str]
+    hazards: list[dict[str, Any]]
+    forced_row_security: list[str]
+    public: dict[str, Any]
+    xml_columns: list[str]
+    catalog_columns: list[dict[str, Any]]
+    sorting: dict[str, Any]
+    preload_libraries: list[str]
+    superuser_objects: list[dict[str, Any]]
