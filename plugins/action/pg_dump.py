@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module of this name and shows the progress of its job."""
+"""Runs a module whose work is a job, and shows the progress of the job; ``meta/runtime.yml`` routes the other ones here."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from ansible_collections.cht.couch2pg.plugins.plugin_utils.job_action import Job
 
 
 class ActionModule(JobAction):
-    """Action plugin of M(cht.couch2pg.pg_dump)."""
+    """Action plugin of M(cht.couch2pg.pg_dump) and of every module that ``meta/runtime.yml`` routes here."""

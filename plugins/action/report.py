@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import (
     make_private_folder,
     write_text,
 )
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import summary
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_document import document
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_render import render
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_todo import Places
 
 DEFAULTS: dict[str, Any] = {"places": {}, "state_dir": "~/couch2pg-migration", "record_place": ""}
+NAMES = {"html": "html", "md": "markdown", "json": "copy"}
 TEMPLATES = Path(__file__).parents[2] / "roles" / "report" / "templates"
 
 
@@ -33,7 +36,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Write both files if their content has changed."""
+        """Write the files whose content has changed."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         options = {**DEFAULTS, **self._task.args}
         wrong = {"record", "folder", *DEFAULTS} ^ set(options)
@@ -49,11 +52,12 @@ class ActionModule(ActionBase):
         shown = document(record, Places(options["places"]), options["state_dir"], options["record_place"])
         changed, diffs = False, []
         try:
-            for ending, text in render(TEMPLATES, shown).items():
+            copy = {"json": json.dumps(record, indent=4, sort_keys=True) + "\n"}
+            for ending, text in {**render(TEMPLATES, shown), **copy}.items():
                 path = folder / f"{record['migration_id']}.{ending}"
                 before = path.read_text(encoding="utf-8") if path.exists() else ""
                 private = path.exists() and path.stat().st_mode & 0o777 == FILE_MODE
-                result["html" if ending == "html" else "markdown"] = str(path)
+                result[NAMES[ending]] = str(path)
                 if before == text and private:
                     continue
                 changed = True
@@ -63,4 +67,19 @@ class ActionModule(ActionBase):
                     write_text(path, text)
         except MigrationError as error:
             return dict(result, failed=True, msg=error.message, code=error.code)
-        return dict(result, changed=changed, diff=diffs if self._task.diff else [], verdict=shown["verdict"]["word"])
+        return dict(
+            result,
+            changed=changed,
+            diff=diffs if self._task.diff else [],
+            verdict=shown["verdict"]["word"],
+            summary=[*summary(record), *_places(result, options["record_place"])],
+        )
+
+
+def _places(written: dict[str, Any], record_place: str) -> list[str]:
+    """Where the report and the record are, as the last lines of a summary."""
+    markdown = Path(written["markdown"]).name
+    return [
+        f"  report   {written['html']} (for a ticket: {markdown})",
+        f"  record   {record_place or written['copy']}; copy in {Path(written['copy']).parent}",
+    ]

@@ -14,7 +14,7 @@ options:
   nice:
     description:
       - Niceness of the job and, if the server runs on this host and the job's user is allowed to, of the server's processes for the job.
-      - From V(0) to V(19) (lowest priority). M(cht.couch2pg.job_limits) changes it while the job runs; only root can lower it again.
+      - From V(0) to V(19) (lowest priority). M(cht.couch2pg.job) changes it while the job runs; only root can lower it again.
     type: int
     default: 0
   io_class:

@@ -12,7 +12,8 @@ short_description: Remove the archive and the job folders of a migration from a 
 version_added: 0.1.0
 description:
   - Removes the files that the archive's manifest lists, then the manifest, then empty folders. Then removes the files of this
-    migration's jobs, which have known names.
+    migration's jobs, which have known names, and its files with couch2pg's settings,
+    which contain credentials.
   - Files that don't exist are not an error.
   - Other files are kept and listed, and so are files of the archive whose size differs from the manifest. The record is kept.
   - Fails if a job of this migration is running on this host, or if the archive isn't the one that this migration created.

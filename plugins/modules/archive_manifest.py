@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.migration
   - cht.couch2pg.job
+  - cht.couch2pg.record
 options:
   archive:
     description: Folder of the archive.
@@ -27,6 +28,7 @@ options:
     required: true
   state:
     description: V(verified) compares with the manifest. V(created) first writes a manifest if there is none, for files of another tool.
+      M(cht.couch2pg.pg_restore) and M(cht.couch2pg.verify) refuse such an archive, because it has no evidence of the database.
     type: str
     default: verified
     choices: [created, verified]
@@ -83,6 +85,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
     predict_or_fail,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import JOB_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.record_option import RECORD_OPTION
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import check as archive_check
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.dumped import dumped_archive
@@ -97,7 +100,7 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(JOB_OPTIONS, OPTIONS)
+    module = make_module(JOB_OPTIONS, OPTIONS, RECORD_OPTION)
     options = module.params
     try:
         dumped = dumped_archive(migration_state(module))

@@ -9,15 +9,17 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: archive_transfer
 short_description: Transfer an archive to the target and verify every file
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - With O(way=direct), fetches the archive from the source with rsync over SSH, and resumes incomplete files.
-    With O(way=relay), uses the files that M(cht.couch2pg.archive_relay) has copied.
+  - With O(way=relay), copies the archive through the controller, over Ansible's own connections to both hosts with their bastions,
+    ports, passwords and users. The hosts need not reach each other, and need no program but a shell. The bytes pass through the
+    controller's memory, some megabytes at a time, and never its disk. Incomplete files are resumed, lost connections are tried again.
   - Then compares size and SHA-256 of every file with the manifest. A file that differs is fetched again completely.
   - The folder is named O(archive) with C(.partial) until the archive is verified and durable.
     An archive that was altered later is repaired the same way.
-  - Needs C(rsync) and OpenSSH's client on this host for O(way=direct), the key of M(cht.couch2pg.transfer_key), and an open
-    M(cht.couch2pg.transfer_gate) on the source. The job closes it and removes the key when it ends.
+  - O(way=direct) needs C(rsync) and OpenSSH's client on this host, and the key of M(cht.couch2pg.transfer_key), which the source
+    authorizes. The job removes both when it ends.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -38,7 +40,7 @@ options:
     type: str
     default: ""
   source:
-    description: RV(cht.couch2pg.transfer_source_info#module:source) of the source.
+    description: RV(cht.couch2pg.transfer_info#module:source) of the source.
     type: dict
     required: true
   address:
@@ -54,7 +56,7 @@ options:
     type: str
     default: ""
   host_keys:
-    description: The source's host keys, from RV(cht.couch2pg.transfer_gate#module:host_keys). A host with other keys is refused.
+    description: The source's host keys, from RV(cht.couch2pg.transfer_key#module:host_keys). A host with other keys is refused.
     type: list
     elements: str
     default: []
@@ -78,9 +80,25 @@ options:
   bandwidth_limit:
     description:
       - Maximum bytes per second; V(0) for no limit.
-      - M(cht.couch2pg.job_limits) changes it (as its C(rate_limit)) while the job runs.
+      - With O(way=direct), M(cht.couch2pg.job) changes it (as its C(rate_limit)) while the job runs.
     type: int
     default: 0
+  source_host:
+    description: Inventory name of the source. Required with O(way=relay).
+    type: str
+    default: ""
+  source_become:
+    description: Whether to become another user on the source, with O(way=relay).
+    type: bool
+    default: false
+  source_become_user:
+    description: Which user.
+    type: str
+    default: ""
+  missing_only:
+    description: Only tell which bytes are missing here. The action plugin sets it, with O(way=relay).
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -89,11 +107,22 @@ EXAMPLES = r"""
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
     state_dir: ~/couch2pg
-    source: "{{ source.source }}"
+    source: "{{ there.source }}"
     address: old.example.org
-    user: "{{ gate.user }}"
-    host_keys: "{{ gate.host_keys }}"
+    user: "{{ authorized.user }}"
+    host_keys: "{{ authorized.host_keys }}"
     bandwidth_limit: "{{ '20 MB' | human_to_bytes }}"
+
+- name: Carry it through the controller
+  cht.couch2pg.archive_transfer:
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    way: relay
+    source: "{{ there.source }}"
+    source_host: old.example.org
+    source_become: true
+    source_become_user: postgres
 """
 
 RETURN = r"""
@@ -158,11 +187,12 @@ job:
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import JOB_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.limits import Limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import job as transfer_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import relay
 
 OPTIONS: dict[str, Any] = {
     "archive": {"type": "path", "required": True},
@@ -178,13 +208,19 @@ OPTIONS: dict[str, Any] = {
     "full": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},
     "bandwidth_limit": {"type": "int", "default": 0},
+    "source_host": {"type": "str", "default": ""},
+    "source_become": {"type": "bool", "default": False},
+    "source_become_user": {"type": "str", "default": ""},
+    "missing_only": {"type": "bool", "default": False},
 }
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(JOB_OPTIONS, OPTIONS)
+    module = make_module(JOB_OPTIONS, OPTIONS, required_if=[["way", "relay", ["source_host"]]])
     options = module.params
+    if options["missing_only"]:
+        run(module, lambda: dict(relay.missing(options), changed=False))
     if module.check_mode and "manifest_sha256" not in options["source"]:
         module.exit_json(changed=True, msg="The archive has to be dumped first.")
     try:

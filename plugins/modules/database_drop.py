@@ -8,12 +8,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_drop
-short_description: Drop the database that was dumped
+short_description: Drop the database that was dumped, or the copy of a rehearsal
 version_added: 0.1.0
 description:
-  - Drops the database only if its server, its oid and its name are those in the record.
+  - Drops the database only if its server, its oid and its name are O(identity), O(oid) and O(database).
   - Fails if there are sessions that are not in O(allowed_sessions). Otherwise closes the database for connections, renames it to
     C(<database>_dropping_<time>) and drops it. If that fails, it gets its name back.
+  - With O(rehearsal=true), drops the database that the restore of the rehearsal O(migration_id) created, identified by the server, its
+    name and its oid. Fails for any other database, and if there are sessions. Also drops the roles that this restore created, except
+    roles that can log in or own something else on the server by now.
+  - A database that is already dropped is not an error.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -25,13 +29,11 @@ options:
     type: str
     required: true
   identity:
-    description: The server's system identifier at the time of the dump.
+    description: The server's system identifier at the time of the dump. Required without O(rehearsal=true).
     type: str
-    required: true
   oid:
-    description: The database's oid at the time of the dump.
+    description: The database's oid at the time of the dump. Required without O(rehearsal=true).
     type: int
-    required: true
   allowed_sessions:
     description: Roles or application names whose sessions may be ended.
     type: list
@@ -39,6 +41,10 @@ options:
     default: []
   give_back:
     description: Instead of dropping the database, undo an interrupted run. The database gets its name back and accepts connections.
+    type: bool
+    default: false
+  rehearsal:
+    description: Whether O(database) is the copy that the rehearsal O(migration_id) made on the target.
     type: bool
     default: false
 """
@@ -52,27 +58,40 @@ EXAMPLES = r"""
     migration_id: cht-2026
     state_dir: ~/couch2pg
     allowed_sessions: [postgres_exporter]
+
+- name: Drop the copy of a rehearsal
+  cht.couch2pg.database_drop:
+    database: cht_rehearsal
+    migration_id: cht_rehearsal_20261126T010500
+    state_dir: ~/couch2pg
+    rehearsal: true
 """
 
 RETURN = r"""
 dropped:
-  description: The name of the database; null in check mode.
+  description: The name of the database; null when nothing was dropped, as in check mode.
   returned: success
   type: str
   sample: cht
+roles:
+  description: The roles that were dropped.
+  returned: with O(rehearsal=true)
+  type: list
+  elements: str
+  sample: [superset]
 oid:
   description: Its oid.
-  returned: success
+  returned: without O(rehearsal=true)
   type: int
   sample: 16385
 identity:
   description: The server that it was on.
-  returned: success
+  returned: without O(rehearsal=true)
   type: str
   sample: "7712218066094472000"
 bytes:
   description: Its size in bytes; null if it had been dropped before.
-  returned: success
+  returned: without O(rehearsal=true)
   type: int
   sample: 77850000
 begun:
@@ -88,6 +107,7 @@ sessions:
   sample: [{role: monitoring, application_name: postgres_exporter}]
 """
 
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
@@ -99,12 +119,15 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import dropping
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import lock
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import copy as rehearsal_copy
 
 OPTIONS: dict[str, Any] = {
-    "identity": {"type": "str", "required": True},
-    "oid": {"type": "int", "required": True},
+    "identity": {"type": "str"},
+    "oid": {"type": "int"},
     "allowed_sessions": {"type": "list", "elements": "str", "default": []},
     "give_back": {"type": "bool", "default": False},
+    "rehearsal": {"type": "bool", "default": False},
 }
 
 
@@ -112,15 +135,27 @@ def _told(planned: dict[str, Any]) -> dict[str, Any]:
     return {field: planned[field] for field in ("oid", "identity", "bytes", "sessions", "begun")}
 
 
+def _drop_copy(settings: ConnectionSettings, state: Path, check_mode: bool) -> dict[str, Any]:
+    planned = rehearsal_copy.plan(settings, state)
+    names = [name for name in (planned["database"], *planned["roles"]) if name]
+    diff = {"before": "".join(f"{name}\n" for name in names), "after": ""}
+    dropped = {"database": None, "roles": []} if check_mode else rehearsal_copy.drop(settings, planned)
+    return {"changed": bool(names), "diff": diff, "dropped": dropped["database"], "roles": dropped["roles"]}
+
+
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, MIGRATION_OPTIONS, OPTIONS)
+    module = make_module(
+        CONNECTION_OPTIONS, MIGRATION_OPTIONS, OPTIONS, required_if=[["rehearsal", False, ["identity", "oid"]]]
+    )
     settings = connection_settings(module)
     state = migration_state(module)
     options = module.params
     allowed = options["allowed_sessions"]
 
     def work() -> dict[str, Any]:
+        if options["rehearsal"]:
+            return _drop_copy(settings, state, module.check_mode)
         done = dropping.already_dropped(settings, state, options["oid"])
         if done is not None:
             return {

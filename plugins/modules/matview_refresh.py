@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - cht.couch2pg.connection
   - cht.couch2pg.migration
   - cht.couch2pg.job
+  - cht.couch2pg.record
 options:
   database:
     description: Name of the database. After its promotion, the module uses the real name.
@@ -80,6 +81,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
     predict_or_fail,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, JOB_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.record_option import RECORD_OPTION
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import promoted
 from ansible_collections.cht.couch2pg.plugins.module_utils.refresh import job as refresh_job
@@ -93,7 +95,7 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, JOB_OPTIONS, OPTIONS, RECORD_OPTION)
     try:
         settings = promoted.current(connection_settings(module), migration_state(module))
         known = refresh_job.examine(settings, migration_state(module))

@@ -2,28 +2,48 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the migrations of a host stand."""
+"""Where migrations stand, what their records permit, and what they have left."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: migration_info
-short_description: Show the status of migrations
+short_description: Show the status of migrations, what a record permits, and what migrations have left
 version_added: 0.1.0
 description:
   - Returns the finished phases, the running jobs with their progress, and the last errors, as far as they are stored on this host.
-  - Starts nothing, changes nothing, and needs no database.
+  - With O(needs), fails with everything that the record of the migration lacks; an altered record permits nothing. Then checks that the
+    verified database has its real name on this server.
+  - With O(staging_dir), lists what migrations have left - databases that a migration renamed, archives, and files with couch2pg's settings.
+  - Starts nothing, changes nothing, and connects to a server only with O(needs) or O(staging_dir).
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
+  - cht.couch2pg.connection
 options:
   migration_id:
-    description: Name of the migration; without it, all migrations of the host.
+    description: Name of the migration; without it, all migrations of the host. Required with O(needs).
     type: str
   state_dir:
     description: Folder on the managed host for the state of migrations.
     type: path
     required: true
+  database:
+    description: Real name of the database. Required with O(needs) and O(staging_dir).
+    type: str
+    required: false
+  needs:
+    description:
+      - What the record must prove. V(verified), the database is the same as the source's; V(promoted), it has its real name; V(healthy),
+        couch2pg on the target was proven to be healthy; V(couch2pg_moved), this collection moved it; V(healthy_where_moved), if this
+        collection moved it, it was proven to be healthy; V(dashboards_same), if queries of dashboards were compared, they are the same;
+        V(cut_over), dashboards read the target; V(not_rolled_back), the migration was not rolled back.
+    type: list
+    elements: str
+    choices: [verified, promoted, healthy, couch2pg_moved, healthy_where_moved, dashboards_same, cut_over, not_rolled_back]
+  staging_dir:
+    description: Folder for archives.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -35,6 +55,19 @@ EXAMPLES = r"""
 - name: Show it
   ansible.builtin.debug:
     var: known.lines
+
+- name: Check that the dashboards may be pointed at the target
+  cht.couch2pg.migration_info:
+    database: cht
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    needs: [verified, promoted, healthy, dashboards_same, not_rolled_back]
+
+- name: List what is still there
+  cht.couch2pg.migration_info:
+    database: cht
+    state_dir: ~/couch2pg
+    staging_dir: /srv/staging
 """
 
 RETURN = r"""
@@ -55,29 +88,107 @@ lines:
   type: list
   elements: str
   sample: ["Migration cht-2026", "  done     preflight, dump", "  running  restore: [2/4] data | 1.2 GB of 2.5 GB (48 %)"]
+permission:
+  description: What the record says that later phases rely on.
+  returned: with O(needs)
+  type: dict
+  sample:
+    database: cht
+    source: {host: old.example.org, identity: "7712218066094472000", oid: 16385, archive: /srv/staging/cht}
+    target: {host: new.example.org, identity: "7712218066094472355", oid: 16390, name: cht, kept_as: null, archive: /srv/staging/cht}
+    manifest_sha256: 0fd1...
+    handed_over: true
+    rolled_back: null
+    cleanup: {}
+leftovers:
+  description: What migrations have left on this host.
+  returned: with O(staging_dir)
+  type: dict
+  contains:
+    databases:
+      description: Databases that were kept, with their bytes.
+      type: list
+      elements: dict
+    archives:
+      description: Archives, with their bytes, and whether they are complete.
+      type: list
+      elements: dict
+    credential_files:
+      description: Files with couch2pg's settings, credentials included.
+      type: list
+      elements: str
+    lines:
+      description: The same for a person.
+      type: list
+      elements: str
+  sample:
+    databases: [{database: cht_replaced_20261123T221530, bytes: 77850000}]
+    archives: [{archive: /srv/staging/cht, bytes: 8720000, complete: true}]
+    credential_files: []
+    lines: ["database cht_replaced_20261123T221530, 77.9 MB", "archive /srv/staging/cht, 8.7 MB"]
 """
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
+    connection_settings,
+    make_module,
+    migration_state,
+    run,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import leftovers
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import proof
 from ansible_collections.cht.couch2pg.plugins.module_utils.status import overview
 
 OPTIONS: dict[str, Any] = {
     "migration_id": {"type": "str"},
     "state_dir": {"type": "path", "required": True},
+    "database": {"type": "str"},
+    "needs": {"type": "list", "elements": "str", "choices": list(proof.NEEDS)},
+    "staging_dir": {"type": "path"},
 }
+
+
+def _permission(module: Any) -> dict[str, Any]:
+    state = migration_state(module)
+    known = record_document.load(state / record_document.NAME)
+    return proof.check(connection_settings(module), state, known, module.params["needs"])
+
+
+def _leftovers(module: Any) -> dict[str, Any]:
+    settings = connection_settings(module)
+    with Session(settings.maintenance) as session:
+        databases = leftovers.kept_databases(session, settings.database)
+    found = {
+        "databases": databases,
+        "archives": leftovers.archives(module.params["staging_dir"]),
+        "credential_files": leftovers.credential_files(module.params["state_dir"]),
+    }
+    return dict(found, lines=leftovers.lines(found))
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(OPTIONS)
+    module = make_module(
+        CONNECTION_OPTIONS,
+        OPTIONS,
+        required_by={"needs": ["database", "migration_id"], "staging_dir": ["database"]},
+    )
     options = module.params
 
     def work() -> dict[str, Any]:
+        found: dict[str, Any] = {"changed": False}
+        if options["needs"] is not None:
+            found["permission"] = _permission(module)
+        if options["staging_dir"] is not None:
+            found["leftovers"] = _leftovers(module)
         names = [options["migration_id"]] if options["migration_id"] else overview.migration_ids(options["state_dir"])
-        found = [overview.overview(options["state_dir"], name) for name in names]
-        shown = [line for entry in found for line in overview.lines(entry)]
-        return {"changed": False, "migrations": found, "lines": shown or ["No migration is known on this host."]}
+        migrations = [overview.overview(options["state_dir"], name) for name in names]
+        shown = [line for entry in migrations for line in overview.lines(entry)]
+        return dict(found, migrations=migrations, lines=shown or ["No migration is known on this host."])
 
     run(module, work)
 

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - cht.couch2pg.job
   - cht.couch2pg.limits
   - cht.couch2pg.leave_out
+  - cht.couch2pg.record
 options:
   staging_dir:
     description: Folder on the managed host for archives.
@@ -137,6 +138,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     LIMIT_OPTIONS,
     PROGRAM_OPTIONS,
 )
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.record_option import RECORD_OPTION
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
@@ -155,7 +157,9 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, LEAVE_OUT_OPTIONS, OPTIONS)
+    module = make_module(
+        CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, LEAVE_OUT_OPTIONS, OPTIONS, RECORD_OPTION
+    )
     options = module.params
     settings = connection_settings(module)
     try:

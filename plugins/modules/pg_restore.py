@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - cht.couch2pg.migration
   - cht.couch2pg.job
   - cht.couch2pg.other_server
+  - cht.couch2pg.record
 options:
   database:
     description: Real name of the database. It must not exist, or be empty, or O(replace_existing) must be set.
@@ -162,6 +163,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     OTHER_SERVER_OPTIONS,
     PROGRAM_OPTIONS,
 )
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.record_option import RECORD_OPTION
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import job as restore_job
 
@@ -176,7 +178,7 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, OTHER_SERVER_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, OTHER_SERVER_OPTIONS, OPTIONS, RECORD_OPTION)
     options = module.params
     settings = connection_settings(module)
     try:

@@ -85,6 +85,10 @@ options:
     description: Whether this is a rehearsal, which doesn't change the database with the real name on the target.
     type: bool
     default: false
+  look_for_rehearsals:
+    description: Whether the rehearsals of this migration on this host are a finding.
+    type: bool
+    default: false
   rule:
     description: How much disk space must be free; V(guide) is 3 times the database, as in the manual guide.
     type: str
@@ -132,6 +136,7 @@ facts:
   sample: {pg_dump_major: 17}
 """
 
+from contextlib import suppress
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
@@ -143,9 +148,11 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     PROGRAM_OPTIONS,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import source as preflight_source
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import target as preflight_target
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
@@ -161,6 +168,7 @@ OPTIONS: dict[str, Any] = {
     "replace_existing": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},
     "rehearsal": {"type": "bool", "default": False},
+    "look_for_rehearsals": {"type": "bool", "default": False},
     "rule": {"type": "str", "default": "measured", "choices": ["measured", "guide"]},
 }
 
@@ -185,7 +193,13 @@ def main() -> None:
             facts = dict(source_facts)
         else:
             findings, facts = preflight_target.examine(settings, options, options["source"])
-        return {"changed": False, "ready": not findings.failed, "findings": findings.as_list(), "facts": facts}
+        shown: list[Any] = list(findings.as_list())
+        if options["look_for_rehearsals"] and not facts.get("promoted"):
+            # A damaged record of a rehearsal is no reason to stop the migration.
+            with suppress(MigrationError, OSError):
+                records, _problems = rehearsals.known(options["state_dir"], options["migration_id"])
+                shown.append(rehearsals.finding(records, options["migration_id"]))
+        return {"changed": False, "ready": not findings.failed, "findings": shown, "facts": facts}
 
     run(module, work)
 

@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.connection
   - cht.couch2pg.migration
+  - cht.couch2pg.record
 options:
   database:
     description: Real name of the database.
@@ -72,6 +73,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
     run,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.record_option import RECORD_OPTION
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import lock
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
@@ -85,7 +87,7 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, MIGRATION_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, MIGRATION_OPTIONS, OPTIONS, RECORD_OPTION)
     settings = connection_settings(module)
     state = migration_state(module)
     name, incoming = settings.database, module.params["incoming"]

@@ -11,7 +11,8 @@ module: report
 short_description: Write the report of a migration from its record
 version_added: 0.1.0
 description:
-  - Writes a self-contained HTML file without scripts, and the same as Markdown for a ticket, both with mode C(0600).
+  - Writes a self-contained HTML file without scripts, the same as Markdown for a ticket, and a copy of the record as JSON, all with mode
+    C(0600). Also returns the record in about ten lines.
   - "The verdict first, then what is left to do with its commands, the time of each phase, sizes, counts and digests of every table on
     both sides, archive files, materialized views, findings, couch2pg's health and the dashboards."
   - Only known fields are shown, and text is redacted of credentials and of everything that looks like a document or personal data.
@@ -24,7 +25,7 @@ options:
     type: dict
     required: true
   folder:
-    description: Folder on the controller for C(<migration_id>.html) and C(<migration_id>.md); created with mode 0700 if it is missing.
+    description: Folder on the controller for the files C(<migration_id>.html), C(.md) and C(.json); created with mode 0700 if missing.
     type: str
     required: true
   places:
@@ -63,11 +64,22 @@ markdown:
   returned: success
   type: str
   sample: /home/me/couch2pg-records/cht-2026.md
+copy:
+  description: A copy of the record.
+  returned: success
+  type: str
+  sample: /home/me/couch2pg-records/cht-2026.json
 verdict:
   description: The verdict of the report.
   returned: success
   type: str
   sample: DONE
+summary:
+  description: The record in about ten lines, with the places of the report and of the record.
+  returned: success
+  type: list
+  elements: str
+  sample: ["Migration cht-2026: DONE. The database cht on new.example.org is complete and verified."]
 """
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module

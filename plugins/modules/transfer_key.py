@@ -2,79 +2,167 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The key of a transfer, on the target."""
+"""The key with which the target fetches an archive: made on the target, authorized on the source."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: transfer_key
-short_description: Create the key with which the target fetches an archive
-version_added: 0.2.0
+short_description: Create the key for the transfer of an archive on the target, and authorize it on the source
+version_added: 0.1.0
 description:
-  - Creates an ed25519 key (0600) in the folder of the job that will use it. A running job keeps its key.
-  - The job removes the key when it ends. O(state=absent) removes the key of a killed job, but not that of a running one.
+  - With O(side=target), creates an ed25519 key (0600) in the folder of the job that will use it. A running job keeps its key.
+    The job removes the key when it ends. O(state=absent) removes the key of a killed job, but not that of a running one.
+  - With O(side=source), adds a line to the C(authorized_keys) of the user that runs this module, with C(restrict), an expiry,
+    a mark of the migration, and a script of this collection as the forced command. The script serves the folder of that one archive,
+    read-only, and nothing else. O(state=absent) removes the line and ends the programs that still serve it.
+  - On the source, either state also removes lines that an earlier run of this migration left, and expired lines of any migration.
+    Nothing else in C(authorized_keys) is touched.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.migration
 options:
+  side:
+    description: Whether this host is the target, which has the key, or the source, which authorizes it.
+    type: str
+    default: target
+    choices: [target, source]
   state:
     description: Whether the key exists.
     type: str
     default: present
     choices: [present, absent]
+  archive:
+    description: Folder of the archive on the source. Required there with O(state=present).
+    type: path
+  public_key:
+    description: RV(public_key) of the target. Required on the source with O(state=present).
+    type: str
+  hours:
+    description: How long the source accepts the key.
+    type: float
+    default: 24
+  address:
+    description:
+      - Address of the source as the target sees it, for O(side=source).
+      - The module asks the source's sshd for its host keys only where the address is this host's own.
+    type: str
+    default: ""
+  port:
+    description: Port of the source's sshd, for O(side=source).
+    type: int
+    default: 22
 """
 
 EXAMPLES = r"""
-- name: Make the key
+- name: Make the key on the target
   cht.couch2pg.transfer_key:
     migration_id: cht-2026
     state_dir: ~/couch2pg
   register: key
+
+- name: Let it read the archive on the source
+  cht.couch2pg.transfer_key:
+    side: source
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    public_key: "{{ key.public_key }}"
+  delegate_to: old.example.org
+  register: authorized
 """
 
 RETURN = r"""
 public_key:
-  description: The public half, for M(cht.couch2pg.transfer_gate).
-  returned: with O(state=present), unless in check mode
+  description: The public half of the key.
+  returned: with O(side=target) and O(state=present), unless in check mode
   type: str
   sample: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI
 running:
   description: Whether a running job uses the key.
-  returned: success, unless O(state=present) in check mode
+  returned: with O(side=target), unless O(state=present) in check mode
   type: bool
   sample: false
+user:
+  description: The user that the key logs in as.
+  returned: with O(side=source) and O(state=present), unless in check mode
+  type: str
+  sample: postgres
+authorized_keys:
+  description: The file that has the line.
+  returned: with O(side=source) and O(state=present), unless in check mode
+  type: str
+  sample: /var/lib/postgresql/.ssh/authorized_keys
+expires:
+  description: When the key expires, in seconds since 1970.
+  returned: with O(side=source) and O(state=present), unless in check mode
+  type: int
+  sample: 1795600000
+host_keys:
+  description: The host keys of this host's sshd. M(cht.couch2pg.archive_transfer) accepts no others.
+  returned: with O(side=source) and O(state=present), unless in check mode
+  type: list
+  elements: str
+  sample: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI]
 """
 
+import sys
+import time
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import authorized_keys, host_keys
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import key as transfer_key
 
-OPTIONS: dict[str, Any] = {"state": {"type": "str", "default": "present", "choices": ["present", "absent"]}}
+OPTIONS: dict[str, Any] = {
+    "side": {"type": "str", "default": "target", "choices": ["target", "source"]},
+    "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+    "archive": {"type": "path"},
+    "public_key": {"type": "str", "no_log": False},
+    "hours": {"type": "float", "default": 24},
+    "address": {"type": "str", "default": ""},
+    "port": {"type": "int", "default": 22},
+}
+
+
+def _on_target(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    folder = job.job_folder(options["state_dir"], options["migration_id"], transfer_key.KIND)
+    if options["state"] == "absent":
+        removed = transfer_key.remove(folder, write=not check_mode)
+        running = job.read_state(folder).status == "running"
+        return {"changed": removed, "running": running, "diff": {"before": "a key\n" if removed else "", "after": ""}}
+    diff = {"before": "", "after": "a key\n"}
+    if check_mode:
+        return {"changed": True, "diff": diff}
+    made = transfer_key.make(folder)
+    return dict(made, changed=not made["running"], diff=diff)
+
+
+def _on_source(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    now = time.time()
+    if options["state"] == "absent":
+        found = authorized_keys.close_gate(options["state_dir"], options["migration_id"], now, write=not check_mode)
+        return {"changed": found, "diff": {"before": "authorized\n" if found else "", "after": ""}}
+    diff = {"before": "", "after": "authorized\n"}
+    if check_mode:
+        return {"changed": True, "diff": diff}
+    opened = authorized_keys.open_gate(options, sys.executable, now)
+    return dict(opened, host_keys=host_keys.host_keys(options["address"], options["port"]), changed=True, diff=diff)
 
 
 def main() -> None:
     """Entry point."""
     module = make_module(MIGRATION_OPTIONS, OPTIONS)
     options = module.params
-    folder = job.job_folder(options["state_dir"], options["migration_id"], transfer_key.KIND)
-    words = {True: "a key\n", False: ""}
-
-    def work() -> dict[str, Any]:
-        if options["state"] == "absent":
-            removed = transfer_key.remove(folder, write=not module.check_mode)
-            running = job.read_state(folder).status == "running"
-            return {"changed": removed, "running": running, "diff": {"before": words[removed], "after": ""}}
-        diff = {"before": "", "after": words[True]}
-        if module.check_mode:
-            return {"changed": True, "diff": diff}
-        made = transfer_key.make(folder)
-        return dict(made, changed=not made["running"], diff=diff)
-
-    run(module, work)
+    needed = options["side"] == "source" and options["state"] == "present"
+    # In check mode there is no key yet.
+    if needed and not module.check_mode and not (options["archive"] and options["public_key"]):
+        module.fail_json(msg="To authorize a key, archive and public_key must be given.", code="option_missing")
+    work = _on_source if options["side"] == "source" else _on_target
+    run(module, lambda: work(options, module.check_mode))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - cht.couch2pg.migration
   - cht.couch2pg.job
   - cht.couch2pg.programs
+  - cht.couch2pg.record
 options:
   database:
     description: Name of the database. After its promotion, the module uses the real name.
@@ -144,6 +145,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     JOB_OPTIONS,
     PROGRAM_OPTIONS,
 )
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.record_option import RECORD_OPTION
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import promoted
 from ansible_collections.cht.couch2pg.plugins.module_utils.verify import job as verify_job
@@ -158,7 +160,7 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, OPTIONS, RECORD_OPTION)
     options = module.params
     try:
         settings = promoted.current(connection_settings(module), migration_state(module))

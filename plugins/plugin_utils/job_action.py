@@ -13,8 +13,8 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import duration
 
-# Poll often at first, to show errors quickly; then seldom, to keep logs short.
-INTERVALS = (2.0, 3.0, 5.0, 10.0, 15.0, 30.0)
+# Seconds between polls: often at first, then seldom, to keep logs short. The end of a job is noticed at once.
+INTERVALS = (5.0, 5.0, 10.0, 15.0, 30.0)
 UNREACHABLE_SECONDS = 900.0
 # Detect a dead connection within a minute. An operator's own ServerAlive options have precedence, because ssh uses the first.
 UNANSWERED_SECONDS = 45
@@ -44,9 +44,11 @@ class JobAction(ActionBase):
             raise AnsibleConnectionFailure(
                 f"{error.message} If the job was started, it continues on the host: run the same playbook again to join it."
             ) from error
+        # What only reads says so.
+        changed = result.get("changed", False)
         while _is_running(result):
             self._show(result["job"]["line"], result["job"]["kind"], variables)
-            result = self._poll_patiently(result["job"]["kind"], next(intervals), variables)
+            result = dict(self._poll_patiently(result["job"]["kind"], next(intervals), variables), changed=changed)
         return result
 
     def _poll_patiently(self, kind: str, seconds: float, variables: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class JobAction(ActionBase):
                 "code": "job_vanished",
                 "job": answer["job"],
             }
-        return dict(answer["result"], changed=True, job=answer["job"])
+        return dict(answer["result"], job=answer["job"])
 
     def _intervals(self, variables: dict[str, Any]) -> Iterator[float]:
         """Seconds between progress lines, endlessly."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Iterable
+from typing import Any, Iterable
 
 PREFIX = "couch2pg_"
 # Others use role names such as "record" as prefixes too, so report only names that are this similar to a known one.
@@ -16,6 +16,11 @@ CLOSE = 0.85
 def is_ours(name: str, roles: Iterable[str]) -> bool:
     """Whether the name has a prefix of this collection."""
     return name.startswith((PREFIX, *(f"{role}_" for role in roles)))
+
+
+def role_options(document: dict[str, Any]) -> set[str]:
+    """The options of every entry point in a role's argument specs."""
+    return {option for entry in document["argument_specs"].values() for option in entry.get("options") or {}}
 
 
 def find_misspelt(names: Iterable[str], shared: set[str], roles: dict[str, set[str]]) -> list[str]:

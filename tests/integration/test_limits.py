@@ -22,9 +22,9 @@ AND query ~ 'COPY|hashtext'
 """
 
 
-def job_limits(migration: Migration, check: bool = False, **options: Any) -> dict[str, Any]:
-    known = {"migration_id": migration.name, "state_dir": str(migration.folder / "state")}
-    return run_module("job_limits", {**known, **options}, check=check)
+def limit_dump(migration: Migration, check: bool = False, **options: Any) -> dict[str, Any]:
+    known = {"migration_id": migration.name, "state_dir": str(migration.folder / "state"), "kinds": ["dump"]}
+    return run_module("job", {**known, **options}, check=check)
 
 
 @pytest.fixture
@@ -48,23 +48,27 @@ def test_the_server_is_as_nice_as_the_job(slow: Migration) -> None:
 
     wait_until("everything has the niceness 10", lambda: all_are(10) or run.process.poll() is not None)
     assert run.process.poll() is None, run.output
-    assert job_limits(slow, check=True, nice=15)["changed"]
-    changed = job_limits(slow, nice=15, io_class="idle")
-    assert (changed["changed"], changed["limits"]["nice"], changed["limits"]["rate_limit"]) == (True, 15, 51200)
-    assert not job_limits(slow, nice=15)["changed"]
+    assert limit_dump(slow, check=True, nice=15)["changed"]
+    changed = limit_dump(slow, nice=15, io_class="idle")
+    assert (changed["changed"], changed["limits"]["dump"]["nice"], changed["limits"]["dump"]["rate_limit"]) == (
+        True,
+        15,
+        51200,
+    )
+    assert not limit_dump(slow, nice=15)["changed"]
     wait_until("everything has the niceness 15", lambda: all_are(15))
     spared = slow.run("spare", "-e", "couch2pg_rate_limit=0")
     assert (spared.code, spared.changed) == (0, 1), spared.output
     assert run.end().code == 0
     check_nothing_is_left(slow)
-    assert "Nothing reads here." in slow.run("spare", "-e", "couch2pg_rate_limit=0").output
+    assert "No job reads the database here." in slow.run("spare", "-e", "couch2pg_rate_limit=0").output
 
 
 def test_what_the_snapshot_costs_is_shown(slow: Migration) -> None:
     run = Background(slow)
     wait_until("the cost is shown", lambda: "| snapshot held for " in run.output or run.process.poll() is not None)
     assert "| snapshot held for " in run.output
-    job_limits(slow, rate_limit=0)
+    limit_dump(slow, rate_limit=0)
     assert run.end().code == 0
 
 

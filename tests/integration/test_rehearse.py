@@ -164,23 +164,24 @@ def test_only_its_own_copy_is_dropped(migration: Migration) -> None:
         **login(target, name),
         "migration_id": names(migration)[0],
         "state_dir": str(migration.state.parent),
+        "rehearsal": True,
     }
     session = target.connect(name)
     try:
-        assert "is used by postgres" in run_module("rehearsal_drop", options)["msg"]
+        assert "is used by postgres" in run_module("database_drop", options)["msg"]
     finally:
         session.close()
-    assert "is not a rehearsal" in run_module("rehearsal_drop", {**options, "migration_id": "test"})["msg"]
-    assert run_module("rehearsal_drop", options, check=True)["database"] == name
+    assert "is not a rehearsal" in run_module("database_drop", {**options, "migration_id": "test"})["msg"]
+    assert run_module("database_drop", options, check=True)["changed"]
     execute(target, f"ALTER DATABASE {name} RENAME TO {name}_mine")
     seed.create_database(target, name)
-    assert "was not created by the rehearsal" in run_module("rehearsal_drop", options)["msg"]
+    assert "was not created by the rehearsal" in run_module("database_drop", options)["msg"]
     assert {name, f"{name}_mine"} <= migration.databases()
     seed.drop_database(target, name)
     execute(target, f"ALTER DATABASE {name}_mine RENAME TO {name}")
-    dropped = run_module("rehearsal_drop", options)
-    assert (dropped["changed"], dropped["database"]) == (True, name)
-    assert not run_module("rehearsal_drop", options)["changed"]
+    dropped = run_module("database_drop", options)
+    assert (dropped["changed"], dropped["dropped"]) == (True, name)
+    assert not run_module("database_drop", options)["changed"]
 
 
 @pytest.mark.long

@@ -329,7 +329,7 @@ def test_cancel(migration: Migration) -> None:
     predicted = migration.run("cancel", "--check")
     assert (predicted.changed > 0, run.process.poll()) == (True, None)
     options = {"migration_id": migration.name, "state_dir": str(migration.folder / "state")}
-    assert run_module("job_cancel", {**options, "kind": "dump"})["cancelled"] == []
+    assert run_module("job", {**options, "state": "stopped", "kinds": ["dump"]})["stopped"] == []
     cancelled = migration.run("cancel")
     assert cancelled.changed > 0
     assert "Stopped: restore" in cancelled.output
@@ -365,24 +365,26 @@ def test_two_hosts_show_their_progress_side_by_side(migration: Migration) -> Non
 - hosts: couch2pg_source:couch2pg_target
   gather_facts: false
   tasks:
-    - cht.couch2pg.table_digest_info: &options
+    - cht.couch2pg.pg_dump: &options
         database: "{{ couch2pg_database }}"
-        migration_id: digests
+        migration_id: dumps
+        staging_dir: "{{ couch2pg_state_dir }}/{{ inventory_hostname }}/archives"
+        bin_dir: "{{ couch2pg_bin_dir }}"
         state_dir: "{{ couch2pg_state_dir }}/{{ inventory_hostname }}"
         login_host: "{{ couch2pg_login_host }}"
         login_port: "{{ couch2pg_login_port }}"
         login_password: "{{ couch2pg_login_password }}"
         rate_limit: 2000000
-    - cht.couch2pg.table_digest_info: *options
+    - cht.couch2pg.pg_dump: *options
       async: 120
       poll: 1
       register: later
     - ansible.builtin.assert:
         that: later.rows == hostvars.source.later.rows
 """
-    (migration.folder / "digests.yml").write_text(play, encoding="utf-8")
-    run = migration.run(str(migration.folder / "digests"), "-v")
+    (migration.folder / "dumps.yml").write_text(play, encoding="utf-8")
+    run = migration.run(str(migration.folder / "dumps"), "-v")
     assert run.code == 0, run.output
     assert not run.warnings
     for host in ("source", "target"):
-        assert f"  {host} | digest | " in run.output
+        assert f"  {host} | dump | " in run.output

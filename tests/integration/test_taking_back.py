@@ -185,26 +185,30 @@ def test_what_was_not_promoted_here_is_not_taken_back(place: Place) -> None:
     assert place.run("rollback")["code"] == "stale_evidence"
 
 
+def permission(place: Place) -> dict[str, Any]:
+    return place.run("migration_info", needs=["verified", "promoted", "not_rolled_back"])
+
+
 def test_the_record_must_be_of_what_is_there(place: Place) -> None:
     place.promote(existing=False)
-    assert place.run("permission_info")["code"] == "record_missing"
+    assert permission(place)["code"] == "record_missing"
     promoted = {"oid": place.oid, "identity": place.identity, "name": place.database, "kept_as": None}
     path = place.state / record_document.NAME
     for phase, result in (("dump", {"server_identity": "1", "database_oid": 2}), ("verify", {"oid": place.oid})):
         record_document.add(path, NAME, place.database, phase, record_document.make_entry("host", result), write=True)
-    lacking = place.run("permission_info")
+    lacking = permission(place)
     assert lacking["code"] == "not_permitted"
     assert len(lacking["details"]["reasons"]) == 1
     record_document.add(path, NAME, place.database, "promote", record_document.make_entry("host", promoted), write=True)
-    permitted = place.run("permission_info")["permission"]
+    permitted = permission(place)["permission"]
     assert permitted["source"]["oid"] == 2
     assert permitted["target"]["name"] == place.database
-    assert place.run("permission_info", needs=["cut_over"])["code"] == "not_permitted"
+    assert place.run("migration_info", needs=["cut_over"])["code"] == "not_permitted"
 
     # Another database has the name now.
     execute(place.cluster, f'ALTER DATABASE "{place.database}" RENAME TO "{place.database}_by_hand"')
     seed.create_database(place.cluster, place.database)
-    stale = place.run("permission_info")
+    stale = permission(place)
     assert stale["code"] == "stale_evidence"
     assert "migrate again with another migration_id" in stale["msg"]
 
@@ -212,15 +216,18 @@ def test_the_record_must_be_of_what_is_there(place: Place) -> None:
     document["phases"]["promote"]["result"]["oid"] = place.oid_of(place.database)
     document["phases"]["verify"]["result"]["oid"] = place.oid_of(place.database)
     path.write_text(json.dumps(document), encoding="utf-8")
-    assert place.run("permission_info")["code"] == "record_altered"
+    assert permission(place)["code"] == "record_altered"
 
 
 def test_what_was_kept_is_listed(place: Place) -> None:
     kept = f"{place.database}_replaced_20261123T221530"
     for name in (kept, f"{place.database}_rehearsal", f"{place.database}_of_somebody"):
         seed.create_database(place.cluster, name)
-    staging = {"staging_dir": str(place.folder / "none")}
-    found = run_module("leftovers_info", {**login(place.cluster, place.database), **staging})
+    for file in ("couch2pg_target.json", "couch2pg-bundle.tar.gz"):
+        (place.state / file).touch()
+    found = place.run("migration_info", staging_dir=str(place.folder / "none"))["leftovers"]
     assert {entry["database"] for entry in found["databases"]} == {kept, f"{place.database}_rehearsal"}
     assert all(entry["bytes"] > 0 for entry in found["databases"])
     assert found["archives"] == []
+    assert {Path(path).name for path in found["credential_files"]} == {path.name for path in place.state.iterdir()}
+    assert len(found["lines"]) == 4

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
@@ -14,6 +15,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ..common.errors import MigrationError
 from ..host.files import expand
 from ..postgres.connection import PSYCOPG2_IMPORT_ERROR, ConnectionSettings
+from .record_option import write_outcome
 
 
 def make_module(*option_sets: dict[str, Any], **arguments: Any) -> AnsibleModule:
@@ -49,7 +51,11 @@ def connection_settings(module: AnsibleModule) -> ConnectionSettings:
 
 def fail(module: AnsibleModule, error: MigrationError, **extra: Any) -> NoReturn:
     """Fail the module with an error of the core."""
-    module.fail_json(msg=error.message, code=error.code, details=error.details, **extra)
+    result = dict(extra, failed=True, msg=error.message, code=error.code, details=error.details)
+    # The error that came first is the one to show.
+    with suppress(MigrationError, OSError):
+        result = write_outcome(module, result)
+    module.fail_json(**result)
 
 
 def migration_state(module: AnsibleModule) -> Path:
@@ -67,7 +73,7 @@ def predict_or_fail(module: AnsibleModule, error: MigrationError) -> NoReturn:
 def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> NoReturn:
     """End the module with the result of ``work``, or with its error."""
     try:
-        result = work()
+        result = write_outcome(module, work())
     except MigrationError as error:
         fail(module, error)
     except OSError as error:

@@ -43,6 +43,21 @@ def load_own(root: Path, migration_id: str, dumped: str, again: str = "transfer"
     return listing
 
 
+def pg_dump_major(root: Path, listing: manifest.Manifest) -> int:
+    """The major version of the pg_dump that made the archive in ``root``.
+
+    Raises MigrationError ``no_evidence`` for an archive of another tool, whose manifest was created later.
+    """
+    if "options" not in listing:
+        raise MigrationError(
+            f"The archive in {root} was not dumped by this collection, so it has no evidence that a restore could be compared with. "
+            "Dump the database with the role dump (module pg_dump), or restore this archive with pg_restore yourself.",
+            "no_evidence",
+            path=str(root),
+        )
+    return int(listing["options"]["pg_dump_major"])
+
+
 def check_dumped(place: str, found: str, dumped: str, again: str) -> None:
     """Raise MigrationError ``other_archive`` when the SHA-256 ``found`` isn't that of the manifest that was dumped.
 

@@ -12,10 +12,15 @@ from typing import Any
 
 from ..archive import layout
 from ..archive.scratch import MARK_START
+from ..common.progress_line import amount
+from ..couch2pg.deployment.bundle import NAME as BUNDLE
+from ..couch2pg.settings import EFFECTIVE
 from ..host.files import expand
 from ..postgres.connection import Session
 from ..postgres.database import database_size, databases
 
+# In the folder of a migration's state; each holds couch2pg's settings.
+CREDENTIAL_FILES = (EFFECTIVE, BUNDLE)
 # Suffixes of database names that this collection assigns.
 _ENDINGS = r"_(incoming|rehearsal.*|(replaced|rolled_back|dropping)_\d{8}T\d{6})"
 
@@ -31,6 +36,19 @@ def kept_databases(session: Session, name: str) -> list[dict[str, Any]]:
         for row in databases(session)
         if ours.fullmatch(row["name"]) or (row["comment"] or "").startswith(MARK_START)
     ]
+
+
+def credential_files(state_dir: str) -> list[str]:
+    """Files with couch2pg's settings, and so with credentials, of any migration in the state folder."""
+    root = expand(state_dir)
+    return sorted(str(path) for name in CREDENTIAL_FILES for path in root.glob(f"*/{name}"))
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """What was found, as lines for a person."""
+    shown = [f"database {row['database']}, {amount(row['bytes'], 'bytes')}" for row in found["databases"]]
+    shown += [f"archive {row['archive']}, {amount(row['bytes'], 'bytes')}" for row in found["archives"]]
+    return shown + [f"settings with credentials {path}" for path in found["credential_files"]]
 
 
 def archives(staging_dir: str) -> list[dict[str, Any]]:

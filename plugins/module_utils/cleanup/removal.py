@@ -14,10 +14,11 @@ from typing import Any, Iterator
 
 from ..archive import layout, manifest
 from ..common.errors import MigrationError
-from ..host.files import read_json
+from ..host.files import expand, read_json
 from ..jobs import job, limits
 from ..jobs import runner as job_runner
 from ..transfer import partial_archive
+from .leftovers import CREDENTIAL_FILES
 
 # The files in a job's folder. The folders contain only files of the job.
 _OF_A_JOB = ("spec.json", "progress.json", "result.json", "log", "lock", "start.lock", limits.FILE, job_runner.RESERVE)
@@ -38,7 +39,7 @@ def plan(
 
     manifest_sha256: of the archive to remove; None for any archive of this migration.
     half_done: also remove the incomplete archive of a dump or transfer beside it.
-    jobs: also remove the job folders.
+    jobs: also remove the job folders. Captured settings, which contain credentials, are always removed.
     damaged: also remove files whose size isn't as in the manifest.
 
     Raises MigrationError ``job_running`` or ``other_archive``.
@@ -64,6 +65,8 @@ def plan(
             _plan_job(planned, folder)
     if folders and jobs:
         planned["folders"].append(folders[0].parent)
+    state = expand(state_dir) / migration_id
+    planned["files"] += [state / name for name in CREDENTIAL_FILES if (state / name).is_file()]
     planned["folders"] = _emptied(planned)
     return planned
 

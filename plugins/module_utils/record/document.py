@@ -38,7 +38,18 @@ PHASES = (
 # Details of an error that the report shows; others are not stored, because their content varies.
 _KEPT_DETAILS = ("differences", "matviews")
 # Keys that Ansible adds to a result, and the job's state, which only matters while the job runs.
-_NOT_KEPT = ("changed", "failed", "job", "diff", "invocation", "warnings", "deprecations", "exception", "skipped")
+_NOT_KEPT = (
+    "changed",
+    "failed",
+    "recorded",
+    "job",
+    "diff",
+    "invocation",
+    "warnings",
+    "deprecations",
+    "exception",
+    "skipped",
+)
 
 
 class RecordedError(TypedDict, total=False):

@@ -11,7 +11,7 @@ from typing import Any, Callable, Mapping
 
 from ..archive import layout
 from ..archive.check import check_archive
-from ..archive.identity import load_own, manifest_sha256
+from ..archive.identity import load_own, manifest_sha256, pg_dump_major
 from ..common import restart
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
@@ -55,7 +55,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
         return {"identity": identity, "manifest_sha256": None}
     state = expand(options["state_dir"]) / options["migration_id"]
     listing = load_own(root, options["migration_id"], dumped_archive(state))
-    programs.check_pg_restore(program, listing["options"]["pg_dump_major"])
+    programs.check_pg_restore(program, pg_dump_major(root, listing))
     return {"identity": identity, "manifest_sha256": manifest_sha256(root)}
 
 

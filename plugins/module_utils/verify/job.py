@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..archive.identity import load_own, manifest_sha256, read_evidence
+from ..archive.identity import load_own, manifest_sha256, pg_dump_major, read_evidence
 from ..common import restart
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
@@ -49,7 +49,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
     root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
     listing = load_own(root, options["migration_id"], dumped_archive(state))
     bin_dir = options["bin_dir"]
-    programs.check_pg_restore(programs.find("pg_restore", bin_dir), listing["options"]["pg_dump_major"])
+    programs.check_pg_restore(programs.find("pg_restore", bin_dir), pg_dump_major(root, listing))
     promoted = already_promoted(settings, state, settings.database)
     if options["recount"] and promoted is not None:
         raise MigrationError(

@@ -49,8 +49,12 @@ def plan(tmp_path: Path, archive: Path | None = None) -> dict[str, Any]:
 def test_everything_that_is_known_goes(tmp_path: Path, archive: Path, job: Path) -> None:
     record = job.parents[1] / "record.json"
     record.touch()
+    # Captured settings hold credentials.
+    for name in ("couch2pg_target.json", "couch2pg-bundle.tar.gz"):
+        record.with_name(name).touch()
     done = removal.remove(plan(tmp_path, archive))
-    assert done["files"] == 11
+    assert done["files"] == 13
+    assert list(record.parent.iterdir()) == [record]
     assert done["left"] == []
     assert not archive.exists()
     assert not job.parent.exists()

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt
+import yaml
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt, role_options
 
 SHARED = {"couch2pg_database", "couch2pg_jobs"}
 ROLES = {"dump": {"dump_jobs", "dump_format"}, "record": {"record_host"}}
@@ -24,6 +27,22 @@ def test_a_misspelt_variable_is_named_with_the_nearest(name: str, sentence: str)
     (found,) = find_misspelt([name, "couch2pg_jobs", "ansible_host"], SHARED, ROLES)
     assert name in found
     assert sentence in found
+
+
+def test_options_of_every_entry_point_of_a_role_are_known() -> None:
+    main, capture = {"options": {"dump_jobs": {}}}, {"options": {"dump_settings": {}}}
+    assert role_options({"argument_specs": {"main": main, "capture": capture, "stop": {}}}) == {
+        "dump_jobs",
+        "dump_settings",
+    }
+
+
+@pytest.mark.parametrize("name", ["handover_progress", "handover_source_app_host", "rehearsal_staging_dir"])
+def test_documented_variables_are_known(name: str) -> None:
+    """They are options of other entry points than main."""
+    role = name.split("_", maxsplit=1)[0]
+    path = Path(__file__).parents[3] / "roles" / role / "meta" / "argument_specs.yml"
+    assert name in role_options(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def test_words_of_other_people_are_left_alone() -> None:

@@ -11,14 +11,14 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt, is_ours
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt, is_ours, role_options
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.unfit import find_unfit, is_checked
 
 COLLECTION = Path(__file__).parents[2]
 
 
 class ActionModule(ActionBase):
-    """Action plugin of M(cht.couch2pg.known_variables)."""
+    """Action plugin of M(cht.couch2pg.variables_check)."""
 
     _supports_check_mode = True
 
@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
         given = task_vars or {}
         shared = _load(COLLECTION / "docs" / "variables.yml")
         roles = {
-            path.parents[1].name: set(_load(path)["argument_specs"]["main"]["options"])
+            path.parents[1].name: role_options(_load(path))
             for path in sorted(COLLECTION.glob("roles/*/meta/argument_specs.yml"))
         }
         misspelt = find_misspelt(given, set(shared), roles)

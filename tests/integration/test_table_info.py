@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Counts and digests by the module: inside one snapshot, as a job that can be joined, in check mode without one."""
+"""Counts and digests by the module, inside one snapshot; no file is written."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def seeded(source_cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def options(seeded: Cluster, tmp_path: Path) -> dict[str, Any]:
-    return {**login(seeded, DATABASE), "migration_id": "m", "state_dir": str(tmp_path / "state")}
+def options(seeded: Cluster) -> dict[str, Any]:
+    return login(seeded, DATABASE)
 
 
 def execute(cluster: Cluster, statement: str) -> None:
@@ -41,13 +41,11 @@ def by_name(found: dict[str, Any]) -> dict[str, tuple[int, str]]:
 
 
 def test_every_table_is_counted_and_digested(options: dict[str, Any]) -> None:
-    found = run_module("table_digest_info", options)
+    found = run_module("table_info", options)
     tables = by_name(found)
     assert found["changed"] is False
     assert found["digest_method"] == "hash64"
     assert found["meaning"].endswith("exact")
-    assert found["job"]["status"] == "done"
-    assert found["job"]["kind"] == "digest"
     assert tables["public.couchdb"][0] == seed.MINIMUM
     assert tables["dashboards.alerts"] == (0, "0" * 32)
     assert tables['dashboards.Odd "Name"'][0] == 5
@@ -56,11 +54,10 @@ def test_every_table_is_counted_and_digested(options: dict[str, Any]) -> None:
 
 
 def test_a_second_call_digests_anew(options: dict[str, Any], seeded: Cluster) -> None:
-    before = by_name(run_module("table_digest_info", options))
+    before = by_name(run_module("table_info", options))
     execute(seeded, "INSERT INTO couchdb_medic_users SELECT doc FROM couchdb_medic_users LIMIT 1")
     try:
-        after = run_module("table_digest_info", options)
-        assert after["job"]["started"] is True
+        after = run_module("table_info", options)
         changed = {name for name, value in by_name(after).items() if value != before[name]}
         assert changed == {"public.couchdb_medic_users"}
     finally:
@@ -71,49 +68,35 @@ def test_a_second_call_digests_anew(options: dict[str, Any], seeded: Cluster) ->
 
 
 def test_chosen_tables_and_couchdb_always(options: dict[str, Any]) -> None:
-    found = run_module("table_digest_info", {**options, "tables": ["dashboards.alerts"], "digest_method": "md5"})
+    found = run_module("table_info", {**options, "tables": ["dashboards.alerts"], "digest_method": "md5"})
     assert set(by_name(found)) == {"dashboards.alerts", "public.couchdb"}
     assert found["digest_method"] == "md5"
-    # Other tables under the same migration are no conflict: it only looks.
-    again = run_module("table_digest_info", {**options, "tables": ["couchdb_progress"]})
-    assert set(by_name(again)) == {"public.couchdb_progress", "public.couchdb"}
 
 
-def test_check_mode_tells_the_same_and_writes_nothing(options: dict[str, Any], tmp_path: Path) -> None:
-    found = run_module("table_digest_info", options, check=True)
-    assert not (tmp_path / "state").exists()
+def test_the_home_folder_stays_empty(options: dict[str, Any], tmp_path: Path) -> None:
+    found = run_module("table_info", options, environment={"HOME": str(tmp_path)})
     assert found["changed"] is False
-    assert by_name(found) == by_name(run_module("table_digest_info", options))
+    assert list(tmp_path.iterdir()) == []
+    assert by_name(found) == by_name(run_module("table_info", options, check=True))
 
 
-def test_with_job_wait_it_can_be_joined(options: dict[str, Any]) -> None:
-    first = run_module("table_digest_info", {**options, "job_wait": 0, "jobs": 1})
-    assert first["job"]["status"] in ("running", "done")
-    info = {"kind": "digest", "migration_id": "m", "state_dir": options["state_dir"], "wait": 60}
-    joined = run_module("job_info", info)
-    assert joined["job"]["status"] == "done"
-    assert by_name(joined["result"])["public.couchdb"][0] == seed.MINIMUM
-    files = list(Path(options["state_dir"]).rglob("*"))
-    assert all(options["login_password"] not in path.read_text(errors="replace") for path in files if path.is_file())
-
-
-def test_the_oldest_server_is_digested_by_md5(old_cluster: Cluster, fresh_database: Any, tmp_path: Path) -> None:
+def test_the_oldest_server_is_digested_by_md5(old_cluster: Cluster, fresh_database: Any) -> None:
     name = fresh_database(old_cluster)
     connection = old_cluster.connect(name)
     connection.cursor().execute("CREATE TABLE couchdb (doc jsonb); INSERT INTO couchdb VALUES ('{\"a\": 1.0}')")
     connection.close()
-    options = {**login(old_cluster, name), "migration_id": "m", "state_dir": str(tmp_path)}
-    found = run_module("table_digest_info", options)
+    options = login(old_cluster, name)
+    found = run_module("table_info", options)
     assert found["digest_method"] == "md5"
     assert found["rows"] == 1
-    refused = run_module("table_digest_info", {**options, "digest_method": "hash64"})
+    refused = run_module("table_info", {**options, "digest_method": "hash64"})
     assert refused["code"] == "digest_method"
 
 
 def test_an_unknown_table_and_an_unreadable_one_are_named(options: dict[str, Any], seeded: Cluster) -> None:
-    missing = run_module("table_digest_info", {**options, "tables": ["nope"]})
+    missing = run_module("table_info", {**options, "tables": ["nope"]})
     assert missing["msg"] == "The database has no table nope. Check the names."
     password = seed.create_role(seeded, seed.READER)
-    found = run_module("table_digest_info", {**options, "login_user": seed.READER, "login_password": password})
+    found = run_module("table_info", {**options, "login_user": seed.READER, "login_password": password})
     assert found["code"] == "not_readable"
     assert "may not read dashboards." in found["msg"]

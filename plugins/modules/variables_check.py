@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: known_variables
+module: variables_check
 short_description: Refuse misspelt variables of this collection, and values that can't work
 version_added: 0.1.0
 description:
@@ -26,7 +26,7 @@ notes:
 
 EXAMPLES = r"""
 - name: Check for misspelt variables
-  cht.couch2pg.known_variables:
+  cht.couch2pg.variables_check:
 """
 
 RETURN = r"""
@@ -43,7 +43,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 def main() -> None:
     """Entry point."""
     module = make_module({})
-    module.fail_json(msg="known_variables is the work of its action plugin on the controller; call it as a task.")
+    module.fail_json(msg="variables_check is the work of its action plugin on the controller; call it as a task.")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,100 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A record in about ten lines, for the end of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
+
+_TIMED = ("dump", "restore", "refresh", "verify")
+
+
+def summary(record: dict[str, Any]) -> list[str]:
+    """What the phases did, what is left to do, and where databases and archives are."""
+    phases: dict[str, Any] = record["phases"]
+    done = {name: phase["result"] for name, phase in phases.items() if phase["status"] == "done"}
+    lines = [*_verdict(record, done), *_data(phases, done), *_couch2pg(record, done)]
+    rehearsed = phases.get("rehearse", {}).get("result")
+    if rehearsed:
+        lines += _rehearsal(rehearsed, phases["rehearse"]["host"])
+    promoted = done.get("promote")
+    if promoted and promoted["kept_as"] and "rollback" not in done:
+        lines.append(f"  kept     the database that was named {promoted['name']} before is now {promoted['kept_as']}")
+    roles = done.get("restore", {}).get("created_roles")
+    if roles and not rehearsed:
+        lines.append(f"  to do    give these roles their login and password on the target: {', '.join(roles)}")
+    return lines
+
+
+def _verdict(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
+    phases, name = record["phases"], record["migration_id"]
+    failed = [phase for phase, entry in phases.items() if entry["status"] == "failed"]
+    rehearsed = phases.get("rehearse", {}).get("result")
+    if "rollback" in done:
+        place = f"{done['rollback']['kept_as']} on {phases['rollback']['host']}"
+        return [f"Migration {name}: ROLLED BACK. The migrated database is kept as {place}."]
+    if failed and not rehearsed:
+        return [f"Migration {name}: STOPPED in {failed[0]}.", f"  {phases[failed[0]]['error']['msg']}"]
+    if "promote" in done:
+        place = f"{done['promote']['name']} on {phases['promote']['host']}"
+        verified_at = done.get("verify", {}).get("verified_at")
+        when = f" at {verified_at}" if verified_at else ""
+        return [f"Migration {name}: DONE. The database {place} was complete and verified{when}."]
+    if rehearsed and rehearsed["outcome"] == "done":
+        return [f"Rehearsal {name}: DONE. Every phase before promote succeeded: the copy was complete and verified."]
+    if rehearsed:
+        return [
+            f"Rehearsal {name}: ABANDONED. Its copy and archives are removed. The next rehearsal starts from the beginning."
+        ]
+    return [f"Migration {name}: under way."]
+
+
+def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
+    lines = []
+    if "verify" in done:
+        verified = done["verify"]
+        read = f", read at {verified['counted_at']}" if "counted_at" in verified else ""
+        compared = f" (at {verified['verified_at']})" if "verified_at" in verified else ""
+        lines.append(
+            f"  same     {verified['rows']} rows in {verified['tables']} tables, row by row ({verified['digest_method']}{read}), "
+            f"schema, owners and grants{compared}"
+        )
+    if "dump" in done:
+        dump = done["dump"]
+        lines.append(
+            f"  archive  {dump['archive']} on {phases['dump']['host']}: {amount(dump['bytes'], 'bytes')} from "
+            f"{amount(dump['database_bytes'], 'bytes')}, {dump['files']} files"
+        )
+    times = [f"{name} {done[name]['seconds']} s" for name in _TIMED if name in done]
+    return [*lines, f"  time     {', '.join(times)}"] if times else lines
+
+
+def _couch2pg(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
+    phases = record["phases"]
+    if "rollback" in done:
+        again = f"to migrate again, set couch2pg_migration_id to another name than {record['migration_id']}"
+        return [f"  to do    {again}"]
+    if "handover" in done:
+        host, health = phases["handover"]["host"], done["handover"]["health"]
+        state = "ran against the copy on {} and was" if "rehearse" in phases else "runs on {} and is"
+        compared = sum((done["handover"].get("reconciliation", {}).get("documents_compared") or {}).values())
+        documents = f", {compared} documents compared" if compared else ""
+        return [
+            f"  couch2pg {state.format(host)} healthy: {health['runs_completed']} runs, {health['changes']} changes{documents}"
+        ]
+    if "promote" in done:
+        return [
+            "  couch2pg was not moved: start it on the target with the source's settings and the new address of PostgreSQL"
+        ]
+    return []
+
+
+def _rehearsal(rehearsed: dict[str, Any], host: str) -> list[str]:
+    kept = f"{rehearsed['database']} on {host} is kept until you drop it"
+    lines = [f"  copy     {kept if rehearsed['kept'] else 'dropped, and the archives removed'}"]
+    for number, line in enumerate(rehearsed["lines"]):
+        lines.append(f"  {'        ' if number else 'so far  '} {line}")
+    return lines + [f"  {sentence}" for sentence in rehearsed["said"]]

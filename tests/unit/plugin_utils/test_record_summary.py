@@ -1,0 +1,64 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ten lines of a record: the verdict first, then what is left to do."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import summary
+
+RECORDED = json.loads((Path(__file__).parents[2] / "recorded" / "record.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def record() -> dict[str, Any]:
+    return copy.deepcopy(RECORDED)
+
+
+def test_a_migration_that_is_done(record: dict[str, Any]) -> None:
+    lines = summary(record)
+    assert " was complete and verified" in lines[0]
+    assert ": DONE. The database " in lines[0]
+    dump = record["phases"]["dump"]["result"]
+    # In units of 1000, as everywhere.
+    assert any(f"{dump['bytes'] / 1e6:.1f} MB from" in line for line in lines)
+
+
+def test_one_that_stopped_says_why_first(record: dict[str, Any]) -> None:
+    for phase in ("promote", "handover"):
+        record["phases"].pop(phase, None)
+    record["phases"]["verify"].update(status="failed", error={"msg": "Rows are missing.", "code": "differs"}, result={})
+    assert summary(record)[:2] == [
+        f"Migration {record['migration_id']}: STOPPED in verify.",
+        "  Rows are missing.",
+    ]
+
+
+def test_one_that_was_rolled_back(record: dict[str, Any]) -> None:
+    entry = {"status": "done", "host": "new", "error": None, "result": {"kept_as": "cht_rolled_back_1"}, "at": ""}
+    record["phases"]["rollback"] = entry
+    lines = summary(record)
+    assert "ROLLED BACK. The migrated database is kept as cht_rolled_back_1 on new." in lines[0]
+    assert any("to migrate again, set couch2pg_migration_id" in line for line in lines)
+
+
+@pytest.mark.parametrize(("outcome", "word"), [("done", "DONE"), ("abandoned", "ABANDONED")])
+def test_a_rehearsal(record: dict[str, Any], outcome: str, word: str) -> None:
+    for phase in ("promote", "handover"):
+        record["phases"].pop(phase, None)
+    result = {"outcome": outcome, "database": "cht_rehearsal", "kept": False, "lines": ["one", "two"], "said": ["So."]}
+    record["phases"]["rehearse"] = {"status": "done", "host": "new", "error": None, "result": result, "at": ""}
+    lines = summary(record)
+    assert lines[0].startswith(f"Rehearsal {record['migration_id']}: {word}.")
+    assert "  copy     dropped, and the archives removed" in lines
+    assert lines[-1] == "  So."
+
+
+def test_one_that_has_only_begun() -> None:
+    assert summary({"migration_id": "m", "phases": {}}) == ["Migration m: under way."]
