@@ -80,12 +80,21 @@ def role_options(migration: Migration, role: str) -> tuple[str, dict[str, Any]]:
     side = "source" if role == "dump" else "target"
     variables = {**defaults, **migration.all_variables(), **migration.host_variables.get(side, {})}
     templar = Templar(DataLoader(), variables=variables)
-    given = {name: _plain(templar.template(value)) for name, value in arguments.items() if not _is_login(name)}
+    given = {
+        name: _plain(templar.template(value))
+        for name, value in arguments.items()
+        if not (_is_login(name) or _is_of_run(name))
+    }
     return module, given
 
 
 def _is_login(name: str) -> bool:
     return name.startswith(("login_", "ssl_")) or name == "ca_cert"
+
+
+def _is_of_run(name: str) -> bool:
+    """What a role fills with names of the inventory; here the record is written by ``run_phase``."""
+    return name == "record"
 
 
 @lru_cache(maxsize=None)
@@ -95,7 +104,7 @@ def _role(role: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
     defaults = _load(folder / "defaults" / "main.yml")
     for task in _tasks(_load(folder / "tasks" / f"{TASK_FILES.get(role, 'main')}.yml")):
         module = next((name for name in task if name.startswith(NAMESPACE)), "")
-        if module and task.get("register") == f"__{role}_result":
+        if module and task.get("register") in (f"{role}_result", f"__{role}_result"):
             return defaults, module[len(NAMESPACE) :], task[module]
     raise AssertionError(f"no task of the role {role} registers its result")
 
