@@ -134,6 +134,7 @@ from typing import Any
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, predict_or_fail
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import partial_archive
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import source as transfer_source
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import way as transfer_way
 
@@ -147,7 +148,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def _look_at_source(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def _look_at_source(options: dict[str, Any], check_mode: bool) -> partial_archive.SourceArchive:
     try:
         return transfer_source.examine(options["archive"], options["migration_id"])
     except MigrationError as error:
@@ -161,7 +162,7 @@ def main() -> None:
     module = make_module(MIGRATION_OPTIONS, OPTIONS)
     try:
         if module.params["source"] is None:
-            found = {"source": _look_at_source(module.params, module.check_mode)}
+            found: dict[str, Any] = {"source": _look_at_source(module.params, module.check_mode)}
         else:
             found = transfer_way.choose(module.params)
     except MigrationError as error:
