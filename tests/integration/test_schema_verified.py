@@ -192,7 +192,8 @@ def test_every_alteration_is_found(restored: Phases) -> None:
     """All at once: each makes a difference of its own, or a line of its own in one."""
     for statement, *_expected in ALTERATIONS:
         execute(restored.target, statement.format(database=f'"{restored.incoming}"'), restored.incoming)
-    failed = restored.attempt("verify", recount=True)
+    restored.options["verify"] = {"recount": True}
+    failed = restored.attempt("verify")
     differences = failed["details"]["differences"]
     unseen = [
         alteration for alteration in ALTERATIONS if not any(tells(found, *alteration[1:]) for found in differences)
@@ -205,10 +206,11 @@ def test_every_alteration_is_found(restored: Phases) -> None:
     # The way out: exactly these, and never rows.
     names = [found["name"] for found in differences]
     assert json.dumps(names, ensure_ascii=False) in failed["msg"]
-    result = restored.run("verify", recount=True, accept_differences=names)
+    restored.options["verify"]["accept_differences"] = names
+    result = restored.run("verify")
     assert [found["name"] for found in result["accepted"]] == names
     execute(restored.target, "DELETE FROM inherited.grandchild; ALTER TABLE twice ADD more integer", restored.incoming)
-    failed = restored.attempt("verify", recount=True, accept_differences=names)
+    failed = restored.attempt("verify")
     assert [found["object"] for found in failed["details"]["differences"]] == [
         "inherited.grandchild",
         "public.twice",
@@ -228,10 +230,12 @@ def test_the_oldest_version_in_the_tar_of_the_manual_guide(
 ) -> None:
     cases = [CASES / f"{name}.sql" for name in ("printed-expressions", "inherited-column-added-later")]
     make_source(old_cluster, database_name, *cases, seed.SQL / "rarities.sql")
-    phases = Phases(old_cluster, target_cluster, client_dir, tmp_path, database_name)
+    phases = Phases(
+        old_cluster, target_cluster, client_dir, tmp_path, database_name, options={"dump": {"format": "tar"}}
+    )
     try:
-        phases.run("dump", format="tar")
-        result = phases.run("transfer", "restore", "refresh", "verify")
+        result = phases.run("dump", "transfer", "restore", "refresh", "verify")
+        assert (phases.archive / "archive.tar.gz").is_file()
         assert named(result, "index") == ["public.twice_id"]
         assert scratch_left(target_cluster) == []
     finally:
