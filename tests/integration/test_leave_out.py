@@ -31,6 +31,7 @@ COMMENT ON TABLE reports."odd.name" IS 'not needed';
 COMMENT ON COLUMN reports."odd.name".id IS 'nor this';
 GRANT SELECT (id) ON reports."odd.name" TO couch2pg;
 INSERT INTO reports."odd.name" (other) VALUES (1);
+CREATE SCHEMA a; CREATE TABLE a."b.c" (id int); CREATE SCHEMA "a.b"; CREATE TABLE "a.b".c (id int);
 """
 
 
@@ -68,7 +69,7 @@ def test_an_extension_and_a_table_are_left_out(phases: Phases, place: dict[str, 
         assert yaml.safe_load(message.split("leave it out: ")[1].rstrip(".")) == {
             "couch2pg_leave_out": {"extensions": ["hstore"]}
         }
-    leave_out = {"extensions": ["hstore"], "tables": ["reports.odd.name"]}
+    leave_out = {"extensions": ["hstore"], "tables": ["reports.odd.name", '"a"."b.c"']}
     source = look(place, phases.source, phases.database, leave_out=leave_out)
     assert failures(source) == []
     assert "hstore" in finding(source, "extensions left out")["message"]
@@ -77,10 +78,11 @@ def test_an_extension_and_a_table_are_left_out(phases: Phases, place: dict[str, 
     schema = run_module("schema_info", given)["archive"]
     target = look_at_target(place, phases.target, phases.database, source["facts"], schema=schema)
     assert failures(target) == []
-    phases.run("dump", leave_out=leave_out)
+    phases.options["dump"] = {"leave_out": leave_out}
+    phases.run("dump")
     evidence = json.loads((phases.archive / "evidence.json").read_text(encoding="utf-8"))
-    assert [row["table"] for row in evidence["tables"]] == ["public.couchdb", "reports.kept"]
-    assert {row["identity"] for row in evidence["objects_left_out"]} == {"hstore", "reports.odd.name"}
+    assert [row["table"] for row in evidence["tables"]] == ["a.b.c", "public.couchdb", "reports.kept"]
+    assert {row["identity"] for row in evidence["objects_left_out"]} == {"hstore", "reports.odd.name", "a.b.c"}
     phases.run("transfer", "restore", "refresh")
     verified = phases.run("verify")
     assert {"hstore", "reports.odd.name"} <= {row["object"] for row in verified["information"]}
@@ -100,6 +102,7 @@ def test_an_extension_and_a_table_are_left_out(phases: Phases, place: dict[str, 
             {"tables": ["public.couchdb"]},
             "couch2pg_leave_out contains public.couchdb, which couch2pg writes and needs.",
         ),
+        ({"tables": ["a.b.c"]}, "couch2pg_leave_out names a.b.c, which is the name of several tables. Write one of "),
         ({"extensions": ["postgis"]}, "couch2pg_leave_out contains postgis, which the source's database doesn't have."),
     ],
 )
@@ -109,4 +112,5 @@ def test_what_can_not_be_left_out(
     found = look(place, phases.source, phases.database, leave_out=leave_out)
     assert failures(found) == ["tables"]
     assert finding(found, "tables")["message"].startswith(sentence)
-    assert phases.fail("dump", leave_out=leave_out).startswith(sentence)
+    phases.options["dump"] = {"leave_out": leave_out}
+    assert phases.fail("dump").startswith(sentence)

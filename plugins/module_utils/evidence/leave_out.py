@@ -13,7 +13,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ..common.errors import MigrationError
 from ..postgres.connection import Session
-from ..postgres.identifiers import qualified, quote
+from ..postgres.identifiers import quote
 from ..postgres.objects import Objects
 from ..postgres.relations import Table, Tables
 
@@ -40,7 +40,7 @@ CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubi
 
 @dataclass(frozen=True)
 class LeaveOut:
-    """Names of extensions, and of tables as ``schema.name``."""
+    """Names of extensions, and of tables as ``schema.name`` or, where that is ambiguous, ``"schema"."name"``."""
 
     extensions: Sequence[str] = ()
     tables: Sequence[str] = ()
@@ -57,14 +57,23 @@ class LeaveOut:
 
     def check(self, tables: Iterable[Table], extensions: Iterable[str], pg_dump_major: int) -> None:
         """Raise MigrationError ``leave_out`` for a name that the source lacks, or for what can't be left out."""
-        unknown = sorted({*self.tables} - {table.key for table in tables}) + sorted({*self.extensions} - {*extensions})
+        listed = list(tables)
+        found = {name: [table for table in listed if name in (table.key, table.sql)] for name in self.tables}
+        unclear = [name for name in self.tables if len(found[name]) > 1]
+        if unclear:
+            raise MigrationError(
+                f"couch2pg_leave_out names {unclear[0]}, which is the name of several tables. Write one of "
+                f"{', '.join(table.sql for table in found[unclear[0]])}.",
+                "leave_out",
+            )
+        unknown = sorted(name for name in self.tables if not found[name]) + sorted({*self.extensions} - {*extensions})
         if unknown:
             raise MigrationError(
                 f"couch2pg_leave_out contains {', '.join(unknown)}, which the source's database doesn't have. Write a table as "
                 "schema.name, as preflight names it.",
                 "leave_out",
             )
-        needed = [key for key in self.tables if _is_couch2pgs(key.split(".", 1)[-1])]
+        needed = [name for name in self.tables if _is_couch2pgs(found[name][0].name)]
         if needed:
             raise MigrationError(
                 f"couch2pg_leave_out contains {', '.join(needed)}, which couch2pg writes and needs. Remove it from the variable.",
@@ -80,7 +89,7 @@ class LeaveOut:
 
     def kept(self, tables: Tables) -> Tables:
         """``tables`` without those that are left out, which are listed with the reason."""
-        named = [table for table in tables.kept if table.key in self.tables]
+        named = self._named(tables.kept)
         left_out = [*tables.left_out, *({"table": table.key, "reason": REASON} for table in named)]
         return Tables([table for table in tables.kept if table not in named], left_out)
 
@@ -89,7 +98,7 @@ class LeaveOut:
 
         ``tables``: the source's tables, those that are left out among them.
         """
-        named = [table for table in tables if table.key in self.tables]
+        named = self._named(tables)
         rows = session.rows(_PARTS, [[table.oid for table in named]]) if named else []
         for row in rows:
             objects.get(row["kind"], {}).pop(row["identity"], None)
@@ -102,10 +111,12 @@ class LeaveOut:
         listed += [{"kind": "table", "identity": table.key} for table in named]
         return [dict(entry, reason=REASON) for entry in listed]
 
+    def _named(self, tables: Iterable[Table]) -> list[Table]:
+        return [table for table in tables if table.key in self.tables or table.sql in self.tables]
+
     def arguments(self, tables: Iterable[Table]) -> list[str]:
         """Options of pg_dump. Double quotes in its patterns disable wildcards."""
-        names = [qualified(table.schema, table.name) for table in tables if table.key in self.tables]
-        return [f"--exclude-table={name}" for name in names] + [
+        return [f"--exclude-table={table.sql}" for table in self._named(tables)] + [
             f"--exclude-extension={quote(name)}" for name in self.extensions
         ]
 
