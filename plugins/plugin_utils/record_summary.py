@@ -97,4 +97,4 @@ def _rehearsal(rehearsed: dict[str, Any], host: str) -> list[str]:
     lines = [f"  copy     {kept if rehearsed['kept'] else 'dropped, and the archives removed'}"]
     for number, line in enumerate(rehearsed["lines"]):
         lines.append(f"  {'        ' if number else 'so far  '} {line}")
-    return lines + [f"  {sentence}" for sentence in rehearsed["said"]]
+    return lines + [f"  {sentence}" for sentence in rehearsed["conclusions"]]

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import summary
 
-RECORDED = json.loads((Path(__file__).parents[2] / "recorded" / "record.json").read_text(encoding="utf-8"))
+ROOT = Path(__file__).resolve().parents[3]
+RECORDED = json.loads((ROOT / "tests" / "recorded" / "record.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -52,7 +54,10 @@ def test_one_that_was_rolled_back(record: dict[str, Any]) -> None:
 def test_a_rehearsal(record: dict[str, Any], outcome: str, word: str) -> None:
     for phase in ("promote", "handover"):
         record["phases"].pop(phase, None)
-    result = {"outcome": outcome, "database": "cht_rehearsal", "kept": False, "lines": ["one", "two"], "said": ["So."]}
+    values = {"outcome": outcome, "kept": False, "lines": ["one", "two"], "conclusions": ["So."]}
+    # The fields are those that the role writes.
+    written = yaml.safe_load((ROOT / "roles" / "rehearsal" / "vars" / "main.yml").read_text(encoding="utf-8"))
+    result = {name: values.get(name) for name in written["__rehearsal_outcome"]}
     record["phases"]["rehearse"] = {"status": "done", "host": "new", "error": None, "result": result, "at": ""}
     lines = summary(record)
     assert lines[0].startswith(f"Rehearsal {record['migration_id']}: {word}.")
