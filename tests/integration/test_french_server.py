@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from dataclasses import replace
@@ -53,6 +54,7 @@ def french() -> Iterator[Cluster]:
         folder / "cluster", replace(found, locale_dir=locales), settings={"lc_messages": FRENCH}
     ) as made:
         yield made
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
