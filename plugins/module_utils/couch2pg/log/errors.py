@@ -196,7 +196,8 @@ KINDS = (
     ),
     _kind(
         "wrong_node_version",
-        rb"SyntaxError: |Cannot find module 'node:|No such built-in module|NODE_MODULE_VERSION"
+        # A SyntaxError of JSON is about an answer, such as the HTML page of a proxy.
+        rb"SyntaxError: (?![^\n]*JSON)|Cannot find module 'node:|No such built-in module|NODE_MODULE_VERSION"
         rb"|compiled against a different Node\.js version|ERR_OSSL_EVP_UNSUPPORTED",
         "couch2pg, or one of its packages, doesn't run on this version of Node.js. The process ended.",
         "Run couch2pg with the Node.js version of the source (8, 10 or 12), and install its packages with that version (npm ci).",

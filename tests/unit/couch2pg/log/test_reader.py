@@ -130,6 +130,7 @@ ERRORS = [
     ("postgres_away", fails(IMPORT, "error: terminating connection due to administrator command", "  code: '57P01',")),
     ("postgres_full", fails(IMPORT, "error: could not extend file: No space left on device", "  code: '53100',")),
     ("import_failed", fails(IMPORT, "TypeError: Cannot read property 'x' of undefined")),
+    ("import_failed", fails(IMPORT, "SyntaxError: Unexpected token < in JSON at position 0")),
     (
         "matview_unpopulated",
         fails(FORMS, "error: CONCURRENTLY cannot be used when the materialized view is not populated"),
