@@ -13,23 +13,22 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
 from support import binaries, seed
 from support.clusters import Cluster
 from support.migration import Migration, column, environment, execute
 
+from bench.folders import most_bytes
 from bench.servers import SOURCE, TARGET, servers
 
 DOCUMENTS = 400_000
 REST = "the rest"
 DATABASE, GUIDE = "bench", "bench_guide"
-LOOK_SECONDS = 0.2
 
 
 def main(arguments: list[str]) -> None:
@@ -65,7 +64,7 @@ def _migrate(source: Cluster, target: Cluster, folder: Path) -> tuple[dict[str, 
     folder.mkdir()
     migration = Migration(source, target, binaries.clients().bin_dir, folder, DATABASE, "bench", warm=False)
     began = time.monotonic()
-    with _most_bytes(folder / "staging") as most:
+    with most_bytes(folder / "staging") as most:
         _run(*migration.command(), environment=environment())
     whole = time.monotonic() - began
     results = {name: phase["result"] for name, phase in migration.record["phases"].items()}
@@ -103,7 +102,7 @@ def _by_hand(source: Cluster, target: Cluster, folder: Path) -> tuple[dict[str, 
         "couch2pg": run(target, "psql", "-d", GUIDE, "-c", f"SET ROLE {seed.OWNER}", "-c", "SELECT refresh_matviews()"),
     }
     times = {}
-    with _most_bytes(folder) as most:
+    with most_bytes(folder) as most:
         for name, step in steps.items():
             began = time.monotonic()
             step()
@@ -122,33 +121,6 @@ def _run(*command: str, environment: dict[str, str] | None = None) -> None:
     )
     if done.returncode:
         sys.exit(f"{command[0]} ended with {done.returncode}: {done.stdout}")
-
-
-@contextmanager
-def _most_bytes(folder: Path) -> Iterator[Callable[[], int]]:
-    """Look at a folder all the time; tells the most bytes that its files had."""
-    most = 0
-    stop = threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not stop.wait(LOOK_SECONDS):
-            most = max(most, sum(_size(path) for path in folder.rglob("*")))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield lambda: most
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _size(path: Path) -> int:
-    # What is renamed or removed at this moment has none.
-    with suppress(OSError):
-        return path.stat().st_size if path.is_file() else 0
-    return 0
 
 
 if __name__ == "__main__":

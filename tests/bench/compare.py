@@ -1,0 +1,251 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ways to move a couch2pg database, side by side in one run: the manual guide, this collection's methods, and other tools.
+
+Both servers are on this machine, with its processors and its disk. The methods of this collection include evidence and verification
+of every row on both sides, and the refresh of all materialized views; the other tools include neither, but the guide's refresh is
+counted. Time of Ansible itself is left out: the modules run as on a managed host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Callable
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
+from support import binaries, places, seed
+from support.clusters import Cluster
+from support.migration import column, execute
+from support.modules import login, run_module
+
+from bench.folders import most_bytes
+
+DATABASE = "bench"
+MAJOR = 15
+
+
+@dataclass
+class Outcome:
+    """What one way took: seconds of each step, and the most bytes of its files beside the databases."""
+
+    way: str
+    steps: dict[str, float] = field(default_factory=dict)
+    staging_bytes: int = 0
+    verified: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """All steps together."""
+        return sum(self.steps.values())
+
+
+class Bench:
+    """Source and target, and the ways between them."""
+
+    def __init__(self, source: Cluster, target: Cluster, folder: Path, jobs: int) -> None:
+        self.source, self.target, self.folder, self.jobs = source, target, folder, jobs
+        self.programs = binaries.binaries(MAJOR)
+
+    def measure(self, way: str) -> Outcome:
+        """Move the database this way into an empty target; the target is emptied again."""
+        work = self.folder / "work"
+        work.mkdir(mode=0o711)
+        outcome = Outcome(way)
+        try:
+            with most_bytes(work) as most:
+                getattr(self, way)(outcome, work)
+            outcome.staging_bytes = most()
+        finally:
+            shutil.rmtree(work)
+            for name in column(self.target, "SELECT datname FROM pg_database WHERE datname LIKE 'bench%'"):
+                seed.drop_database(self.target, name)
+        return outcome
+
+    def guide(self, outcome: Outcome, work: Path) -> None:
+        """The manual guide's commands; its copy over the network is a copy on this disk."""
+        execute(self.target, f"CREATE DATABASE {DATABASE} OWNER {seed.OWNER}")
+        archive, copy = work / "couch2pg.tar", work / "copied.tar"
+        count = "SELECT count(*) FROM couchdb"
+        self._step(outcome, "count", lambda: self._psql(self.source, count))
+        self._step(outcome, "pg_dump", lambda: self._program(self.source, "pg_dump", "-F", "tar", "-f", str(archive)))
+        self._step(outcome, "gzip", lambda: _run(["gzip", str(archive)]))
+        self._step(outcome, "copy", lambda: shutil.copyfile(f"{archive}.gz", f"{copy}.gz"))
+        self._step(outcome, "gunzip", lambda: _run(["gunzip", f"{copy}.gz"]))
+        self._step(outcome, "pg_restore", lambda: self._program(self.target, "pg_restore", str(copy)))
+        self._step(outcome, "count again", lambda: self._psql(self.target, count))
+        refresh = f"SET ROLE {seed.OWNER}; SELECT refresh_matviews()"
+        self._step(outcome, "refresh", lambda: self._psql(self.target, refresh))
+
+    def archive(self, outcome: Outcome, work: Path) -> None:
+        """This collection, method archive, up to verify."""
+        shared = self._shared(work)
+        dump = {**shared, **login(self.source, DATABASE), "staging_dir": str(work / "staging")}
+        self._step(outcome, "dump", lambda: self._module("pg_dump", dump))
+        archive = str(work / "staging" / "bench")
+        restore = {**shared, **login(self.target, DATABASE), "archive": archive, "incoming": f"{DATABASE}_incoming"}
+        self._step(outcome, "restore", lambda: self._module("pg_restore", restore))
+        self._refresh_and_verify(outcome, shared, archive)
+
+    def stream(self, outcome: Outcome, work: Path) -> None:
+        """This collection, method stream, up to verify."""
+        shared = self._shared(work)
+        archive = str(work / "staging" / "bench")
+        options = {
+            **shared,
+            **login(self.target, DATABASE),
+            "source": login(self.source, DATABASE),
+            "archive": archive,
+            "incoming": f"{DATABASE}_incoming",
+        }
+        self._step(outcome, "stream", lambda: self._module("pg_stream", options))
+        self._refresh_and_verify(outcome, shared, archive)
+
+    def pgcopydb(self, outcome: Outcome, work: Path) -> None:
+        """pgcopydb clone, with its own defaults but for the number of jobs."""
+        self._pgcopydb(outcome, work)
+
+    def pgcopydb_split(self, outcome: Outcome, work: Path) -> None:
+        """The same with large tables split, as far as it can: by their pages on the heap, or by an integer key."""
+        self._pgcopydb(outcome, work, "--split-tables-larger-than", "100MB")
+
+    def basebackup(self, outcome: Outcome, work: Path) -> None:
+        """A physical copy of the whole server: the limit for any method. It can't change version or leave anything out."""
+        words = ["pg_basebackup", "-h", self.source.host, "-p", str(self.source.port), "-U", self.source.superuser]
+        command = [*words, "-D", str(work / "data"), "--checkpoint=fast", "--wal-method=stream"]
+        self._step(outcome, "pg_basebackup", lambda: self._run_as(self.source, command))
+
+    def _pgcopydb(self, outcome: Outcome, work: Path, *words: str) -> None:
+        execute(self.target, f"CREATE DATABASE {DATABASE} OWNER {seed.OWNER}")
+        command = ["pgcopydb", "clone", "--dir", str(work / "pgcopydb"), "--not-consistent", "--no-comments"]
+        command += ["--table-jobs", str(self.jobs), "--index-jobs", str(self.jobs), *words]
+        passfile = work / "pgpass"
+        passfile.touch(mode=0o600)
+        lines = [f"*:{server.port}:*:*:{server.password}" for server in (self.source, self.target)]
+        passfile.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        variables = {"PGPASSFILE": str(passfile)}
+        for name, server in (("SOURCE", self.source), ("TARGET", self.target)):
+            address = f"{server.superuser}@{server.host}:{server.port}"
+            variables[f"PGCOPYDB_{name}_PGURI"] = f"postgres://{address}/{DATABASE}"
+        self._step(outcome, "clone", lambda: _run(command, variables))
+
+    def _refresh_and_verify(self, outcome: Outcome, shared: dict[str, Any], archive: str) -> None:
+        incoming = login(self.target, f"{DATABASE}_incoming")
+        refresh = {name: value for name, value in shared.items() if name != "bin_dir"}
+        self._step(outcome, "refresh", lambda: self._module("matview_refresh", {**refresh, **incoming}))
+        self._step(outcome, "verify", lambda: self._module("verify", {**shared, **incoming, "archive": archive}))
+        outcome.verified = True
+
+    def _shared(self, work: Path) -> dict[str, Any]:
+        return {
+            "migration_id": "bench",
+            "state_dir": str(work / "state"),
+            "bin_dir": str(self.programs.bin_dir),
+            "jobs": self.jobs,
+        }
+
+    def _step(self, outcome: Outcome, name: str, work: Callable[[], object]) -> None:
+        began = time.monotonic()
+        work()
+        outcome.steps[name] = round(time.monotonic() - began, 1)
+
+    def _module(self, name: str, options: dict[str, Any]) -> None:
+        result = run_module(name, options)
+        if result.get("failed"):
+            sys.exit(f"{name}: {result['msg']}")
+
+    def _psql(self, server: Cluster, statement: str) -> None:
+        self._program(server, "psql", "-v", "ON_ERROR_STOP=1", "-c", statement)
+
+    def _program(self, server: Cluster, program: str, *words: str) -> None:
+        place = ["-h", server.host, "-p", str(server.port), "-U", server.superuser, "-d", DATABASE]
+        self._run_as(server, [program, *place, *words])
+
+    def _run_as(self, server: Cluster, command: list[str]) -> None:
+        program = self.programs.program(command[0])
+        _run([program, *command[1:]], {**self.programs.environment(), "PGPASSWORD": server.password})
+
+
+WAYS = ("guide", "archive", "stream", "pgcopydb", "pgcopydb_split", "basebackup")
+
+
+def main(arguments: list[str]) -> None:
+    """Run all ways in turn, and print the table."""
+    parser = argparse.ArgumentParser(prog="tests/bench/run compare", description=__doc__)
+    parser.add_argument("documents", nargs="?", type=int, default=400_000)
+    parser.add_argument("--repeat", type=int, default=1, help="how often each way is measured; the fastest counts")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="a file for the figures")
+    options = parser.parse_args(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=places.work_folder("clusters")))
+    # The servers run as another user when this is root, and keep their own folders closed.
+    folder.chmod(0o711)
+    try:
+        with ExitStack() as stack:
+            server = binaries.binaries(MAJOR)
+            settings = {"max_wal_size": "4GB", "shared_buffers": "1GB"}
+            source, target = (
+                stack.enter_context(Cluster.create(folder / name, server, durable=True, settings=settings))
+                for name in ("source", "target")
+            )
+            seed.seed(source, DATABASE, documents=options.documents)
+            # A view that calls a function for each row would outweigh all else in every way.
+            execute(source, "DROP MATERIALIZED VIEW dashboard_areas CASCADE", DATABASE)
+            for role in (seed.OWNER, seed.READER):
+                seed.create_role(target, role)
+            (size,) = column(source, "SELECT pg_database_size(current_database())", DATABASE)
+            print(
+                f"{options.documents:,} documents, {amount(size, 'bytes')}, PostgreSQL {MAJOR}, {os.cpu_count()} processors"
+            )
+            bench = Bench(source, target, folder, options.jobs)
+            outcomes = [
+                min((bench.measure(way) for _number in range(options.repeat)), key=lambda outcome: outcome.seconds)
+                for way in options.ways
+            ]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    _print(outcomes, size)
+    if options.json:
+        figures = [{**asdict(outcome), "seconds": outcome.seconds} for outcome in outcomes]
+        document = {"documents": options.documents, "bytes": size, "jobs": options.jobs, "ways": figures}
+        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _print(outcomes: list[Outcome], size: int) -> None:
+    base = outcomes[0]
+    print(f"\n{'way':<16}{'seconds':>9}{'ratio':>8}{'staging':>9}  verified  steps")
+    for outcome in outcomes:
+        steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in outcome.steps.items())
+        print(
+            f"{outcome.way:<16}{outcome.seconds:>9.1f}{outcome.seconds / base.seconds:>8.2f}"
+            f"{outcome.staging_bytes / size:>9.2f}  {'yes' if outcome.verified else 'no':<8}  {steps}"
+        )
+    print(f"\nratio: to {base.way}; staging: the most bytes of files at a time, to the size of the database")
+
+
+def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{command[0]} ended with {done.returncode}: {done.stdout[-2000:]}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
