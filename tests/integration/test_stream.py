@@ -18,7 +18,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline.worker impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support.background import kill, wait_until
 from support.clusters import Cluster
-from support.migration import column, execute
+from support.migration import Migration, column, execute
 from support.modules import login, run_module
 
 
@@ -161,3 +161,20 @@ def test_a_copy_that_was_killed_begins_again_and_completes(options: dict[str, An
     assert {row["table"]: row["digest"] for row in done["tables"]} == {
         row["table"]: row["digest"] for row in done["dump"]["tables"]
     }
+
+
+def test_a_whole_migration_by_stream(migration: Migration) -> None:
+    migration.variables["couch2pg_method"] = "stream"
+    first = migration.run()
+    assert first.code == 0, first.output
+    assert first.warnings == []
+    assert "DONE" in first.output
+    assert column(migration.target, "SELECT count(*) FROM couchdb", migration.database) == column(
+        migration.source, "SELECT count(*) FROM couchdb", migration.database
+    )
+    again = migration.run()
+    assert (again.code, again.changed) == (0, 0), again.output
+    migration.variables["couch2pg_cleanup"] = "archives"
+    cleaned = migration.run("cleanup")
+    assert cleaned.code == 0, cleaned.output
+    assert not migration.archive.exists()
