@@ -66,7 +66,7 @@ def _checkout(ref: str, folder: Path) -> Path:
 def _migrate(source: Cluster, target: Cluster, tree: Path, folder: Path) -> tuple[float, float]:
     """Seconds of a migration with the playbooks in ``tree``, and those of its jobs. The target is as before afterwards."""
     folder.mkdir()
-    migration = Migration(source, target, binaries.clients().bin_dir, folder, DATABASE, "bench")
+    migration = Migration(source, target, binaries.clients().bin_dir, folder, DATABASE, "bench", warm=False)
     command = [word.replace(str(ROOT / "playbooks"), str(tree / "playbooks")) for word in migration.command()]
     variables = environment()
     if tree != ROOT:
