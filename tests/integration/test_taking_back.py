@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import dropping
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
     ConnectionSettings,
     Session,
@@ -20,6 +21,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.rolled_back import REVERSED
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.verified import remember_verified
 from support import seed
 from support.clusters import Cluster
 from support.migration import column, execute
@@ -62,6 +64,8 @@ class Place:
         if not existing:
             seed.drop_database(self.cluster, self.database)
             there = None
+        with Session(self.settings.to(incoming)) as session:
+            remember_verified(self.state, self.identity, self.oid, changes.read_state(session))
         promotion.promote(self.settings, self.state, self.database, incoming, self.oid, there)
 
 
