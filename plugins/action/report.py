@@ -24,7 +24,7 @@ from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_render import 
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_todo import Places
 
 DEFAULTS: dict[str, Any] = {"places": {}, "state_dir": "~/couch2pg-migration", "record_place": ""}
-NAMES = {"html": "html", "md": "markdown", "json": "copy"}
+NAMES = {"html": "html", "md": "markdown", "json": "record_copy"}
 TEMPLATES = Path(__file__).parents[2] / "roles" / "report" / "templates"
 
 
@@ -81,5 +81,5 @@ def _places(written: dict[str, Any], record_place: str) -> list[str]:
     markdown = Path(written["markdown"]).name
     return [
         f"  report   {written['html']} (for a ticket: {markdown})",
-        f"  record   {record_place or written['copy']}; copy in {Path(written['copy']).parent}",
+        f"  record   {record_place or written['record_copy']}; copy in {Path(written['record_copy']).parent}",
     ]

@@ -135,7 +135,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment i
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery, install, pack
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand, make_private_folder
 
-PACKED, INSTALLED = "packed", "installed"
+PACKED = "packed"
+INSTALLED = "installed"
 OPTIONS: dict[str, Any] = {
     "state": {"type": "str", "default": PACKED, "choices": [PACKED, INSTALLED]},
     "bundle": {"type": "path", "default": ""},

@@ -64,7 +64,7 @@ markdown:
   returned: success
   type: str
   sample: /home/me/couch2pg-records/cht-2026.md
-copy:
+record_copy:
   description: A copy of the record.
   returned: success
   type: str

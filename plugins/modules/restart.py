@@ -31,8 +31,9 @@ options:
     description: Folder of the archive; needed for V(dump) and V(transfer).
     type: path
   database:
-    description: Real name of the database; needed for V(restore).
+    description: Real name of the database; required for V(restore).
     type: str
+    required: false
   incoming:
     description: Name of the database to restore into; required for V(restore).
     type: str

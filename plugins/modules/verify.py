@@ -86,7 +86,7 @@ counted_at:
   description: When the tables were read and compared.
   returned: when the verification is done
   type: str
-  sample: 2026-11-28T14:22:36Z
+  sample: "2026-11-28T14:22:36Z"
 counted_again:
   description: Tables that were read again because something wrote to them since the restore.
   returned: when the verification is done
@@ -97,7 +97,7 @@ verified_at:
   description: When everything was found the same. What is changed after that prevents the promotion.
   returned: when the verification is done
   type: str
-  sample: 2026-11-28T14:23:01Z
+  sample: "2026-11-28T14:23:01Z"
 objects:
   description: Number of objects of each kind that were compared.
   returned: when the verification is done

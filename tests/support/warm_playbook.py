@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import signal
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import ansible.module_utils._internal as module_internals
-import psycopg2.extras  # noqa: F401 - every fork has it
 from ansible import constants
 from ansible.cli.playbook import PlaybookCLI
 from ansible.module_utils._internal._ansiballz import _loader
@@ -32,6 +32,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 PROFILE = "legacy"
+# Loaded before the first fork, so that no fork loads it again.
+importlib.import_module("psycopg2.extras")
 in_new_python = ActionBase._execute_module
 
 
