@@ -95,7 +95,7 @@ def test_a_cut_for_good(remote: Migration, machine: Machine) -> None:
     machine.cut()
     ended = run.end()
     assert ended.code
-    assert "run the same playbook again to join it" in ended.output
+    assert "run the same playbook again to join the job" in ended.output
     assert "Nothing was changed on the target" in ended.message
     assert running(remote, "dump")
     check_nothing_is_there(remote)

@@ -338,9 +338,9 @@ def test_extensions_and_catalogs_of_other_versions(
     accepted = look_at_target(place, target_cluster, facts, extension_versions={"pg_stat_statements": "1.3"})
     assert named(accepted, "extensions")["status"] == "ok"
     lacks = look_at_target(place, target_cluster, facts, extension_versions={"pg_stat_statements": "1.9"})
-    assert "can't make pg_stat_statements 1.9" in named(lacks, "extensions")["message"]
+    assert "doesn't have pg_stat_statements 1.9" in named(lacks, "extensions")["message"]
     strange = look_at_target(place, target_cluster, facts, extension_versions={"postgis": "3"})
-    assert "names postgis" in named(strange, "extensions")["message"]
+    assert "contains postgis" in named(strange, "extensions")["message"]
     own_extensions("pg_stat_statements", "1.12", [])
     newer = look_at_target(place, target_cluster, facts)
     assert "1.6 becomes 1.12" in named(newer, "extensions")["message"]

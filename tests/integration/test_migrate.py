@@ -188,7 +188,7 @@ def test_progress_is_shown_while_long_work_goes_on(
     assert "source | dump | " in run.output
     assert "target | restore | " in run.output
     migration.name = "silent"
-    migration.variables |= {"couch2pg_show_progress": False, "couch2pg_replace_existing": True}
+    migration.variables |= {"couch2pg_show_progress": False, "couch2pg_incoming": f"{migration.database}_silent"}
     silent = migration.run(str(migration.folder / "play"))
     assert silent.code == 0, silent.output
     assert " | restore | " not in silent.output

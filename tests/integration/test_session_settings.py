@@ -168,7 +168,7 @@ def test_a_library_that_the_target_lacks(phases: Phases) -> None:
     settings = ["local_preload_libraries=nosuch, other", "work_mem=5MB"]
     source.update(settings=settings, role_settings={"couch2pg": ["session_preload_libraries=nosuch"]})
     with Session(settings_of(phases.target, "postgres")) as session:
-        _oid, left_out = target_database.create(session, phases.incoming, source, None, {})
+        _oid, left_out = target_database.create(session, phases.incoming, source)
         assert set(target_database.refused_settings(session, settings)) == {settings[0]}
     assert left_out == [settings[0], "session_preload_libraries=nosuch"]
     assert column(phases.target, "SHOW work_mem", phases.incoming) == ["5MB"]
