@@ -106,6 +106,7 @@ def test_a_cut_for_good(remote: Migration, machine: Machine) -> None:
     assert dumps == ["done"]
 
 
+@pytest.mark.long
 def test_the_host_restarts(remote: Migration, machine: Machine) -> None:
     """Every process on it is gone, and the server with it; the next run begins where that left it."""
     run = started(remote, machine)
@@ -120,6 +121,7 @@ def test_the_host_restarts(remote: Migration, machine: Machine) -> None:
     completes(remote, machine)
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_the_host_restarts_in_the_restore(migration: Migration, machine: Machine) -> None:
     """The tables that were loaded are still there, and are not loaded again."""
