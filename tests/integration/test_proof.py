@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
@@ -183,22 +183,43 @@ def test_a_replaced_database_keeps_its_properties_for_itself(phases: Phases) -> 
     assert column(phases.target, properties) == column(phases.source, properties)
 
 
-def test_a_write_in_the_last_moment(phases: Phases, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the last look and the rename, by a session that has ended again."""
+@pytest.fixture
+def in_the_last_moment(phases: Phases, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], dict[str, Any]]:
+    """Promotes; a session executes a statement and ends, between the last look and the rename, in the first n attempts."""
     oid = phases.run("transfer", "restore", "refresh", "verify")["oid"]
     settings = ConnectionSettings(
         phases.database, phases.target.host, phases.target.port, password=phases.target.password
     )
     check = promotion.check_verified
 
-    def check_and_write(incoming: ConnectionSettings, state: Path, verified: int) -> None:
-        check(incoming, state, verified)
-        execute(phases.target, LOST_ROW, phases.incoming)
+    def promote(statement: str, attempts: int) -> dict[str, Any]:
+        left = iter(range(attempts))
 
-    monkeypatch.setattr(promotion, "check_verified", check_and_write)
-    with pytest.raises(MigrationError, match="while it was about to be renamed"):
-        promotion.promote(settings, phases.state, phases.database, phases.incoming, oid, None)
+        def check_and_execute(incoming: ConnectionSettings, state: Path, verified: int) -> None:
+            check(incoming, state, verified)
+            if next(left, None) is not None:
+                execute(phases.target, statement, phases.incoming)
+
+        monkeypatch.setattr(promotion, "check_verified", check_and_execute)
+        return promotion.promote(settings, phases.state, phases.database, phases.incoming, oid, None)
+
+    return promote
+
+
+def test_a_write_in_the_last_moment(phases: Phases, in_the_last_moment: Callable[[str, int], dict[str, Any]]) -> None:
+    with pytest.raises(MigrationError, match="was changed since it was verified"):
+        in_the_last_moment(LOST_ROW, 1)
     assert phases.incoming in column(phases.target, "SELECT datname FROM pg_database")
+
+
+def test_autovacuum_in_the_last_moment(
+    phases: Phases, in_the_last_moment: Callable[[str, int], dict[str, Any]]
+) -> None:
+    """The server counts what ANALYZE writes like any row."""
+    with pytest.raises(MigrationError, match="again and again"):
+        in_the_last_moment("ANALYZE couchdb", promotion.ATTEMPTS)
+    assert phases.incoming in column(phases.target, "SELECT datname FROM pg_database")
+    assert in_the_last_moment("ANALYZE couchdb", 2)["name"] == phases.database
 
 
 def test_an_unlogged_table_after_a_crash(phases: Phases) -> None:

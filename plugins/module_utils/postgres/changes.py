@@ -56,12 +56,18 @@ _ROLES = """
 SELECT pg_catalog.md5(coalesce((SELECT pg_catalog.string_agg(r::text, ',' ORDER BY r::text) FROM pg_catalog.pg_roles AS r), '')
     || coalesce((SELECT pg_catalog.string_agg(m::text, ',' ORDER BY m::text) FROM pg_catalog.pg_auth_members AS m), ''))
 """
+_WRITTEN = "SELECT tup_inserted + tup_updated + tup_deleted AS n FROM pg_catalog.pg_stat_database WHERE datid = %s"
+
+
+def rows_written(session: Session, oid: int) -> int:
+    """How many rows were written to the database ``oid``, those of its catalogs included, since the server counts."""
+    _await_collector(session)
+    return int(session.value(_WRITTEN, [oid]) or 0)
 
 
 def read_counts(session: Session) -> dict[str, Any]:
     """What ``rows_changed`` compares, as JSON; ask before the rows are read."""
-    if session.version < SHARED_SINCE:
-        time.sleep(COLLECTOR_SECONDS)
+    _await_collector(session)
     return {
         "counting": session.row(_COUNTING),
         "tables": {str(row.pop("oid")): row for row in session.rows(_TABLES)},
@@ -101,3 +107,9 @@ def changed_parts(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         "roles": "roles",
     }
     return parts + [words for name, words in names.items() if before.get(name) != now[name]]
+
+
+def _await_collector(session: Session) -> None:
+    """Wait until the sessions that have ended are counted."""
+    if session.version < SHARED_SINCE:
+        time.sleep(COLLECTOR_SECONDS)

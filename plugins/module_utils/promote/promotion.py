@@ -13,13 +13,15 @@ from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import write_json
 from ..jobs import job
+from ..postgres.changes import rows_written
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database, is_empty, other_sessions
 from ..postgres.identifiers import quote, with_suffix
 from ..record.promoted import PROMOTED
 from ..record.verified import check_unchanged, verified
 
-_WRITTEN = "SELECT tup_inserted + tup_updated + tup_deleted AS n FROM pg_catalog.pg_stat_database WHERE datid = %s"
+# ANALYZE by autovacuum counts as a write, too, and is not a change.
+ATTEMPTS = 5
 
 
 def verified_oid(state: Path) -> int:
@@ -91,20 +93,25 @@ def promote(
 ) -> dict[str, Any]:
     """Rename both databases in one transaction; returns the stored promotion."""
     kept_as = None
+    if existing:
+        kept_as = with_suffix(name, f"_replaced_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
     with Session(settings.maintenance) as session:
-        check_nobody_connected(session, [incoming] + ([name] if existing else []))
-        written = session.value(_WRITTEN, [oid])
-        check_verified(settings.to(incoming), state, oid)
-        session.execute("BEGIN")
-        if existing:
-            kept_as = with_suffix(name, f"_replaced_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
-            rename(session, name, kept_as)
-        rename(session, incoming, name)
-        # Nobody can connect since the rename, so what was written between the check and the rename is counted by now.
-        if session.value(_WRITTEN, [oid]) != written:
+        for _attempt in range(ATTEMPTS):
+            check_nobody_connected(session, [incoming] + ([name] if existing else []))
+            written = rows_written(session, oid)
+            check_verified(settings.to(incoming), state, oid)
+            session.execute("BEGIN")
+            if kept_as:
+                rename(session, name, kept_as)
+            rename(session, incoming, name)
+            # Nobody can connect since the rename, so what was written between the check and the rename is counted by now.
+            if rows_written(session, oid) == written:
+                break
+            session.execute("ROLLBACK")
+        else:
             raise MigrationError(
-                f"Something wrote to the database {incoming!r} while it was about to be renamed. Nothing was changed. "
-                "Find the program that connects to it, then run the same command again.",
+                f"Something writes to the database {incoming!r} again and again while it is about to be renamed. Nothing was "
+                "changed. Find the program that connects to it, then run the same command again.",
                 "changed_since_verified",
             )
         identity = server_identity(session)
