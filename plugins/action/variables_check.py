@@ -11,10 +11,25 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import check_writable, expand
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt, is_ours, role_options
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.unfit import find_unfit, is_checked
 
 COLLECTION = Path(__file__).parents[2]
+
+
+def _check_report_dir(folder: str | None) -> None:
+    """Raise MigrationError ``not_writable`` unless this user can write the report there."""
+    if not folder:
+        return
+    try:
+        check_writable(expand(folder))
+    except MigrationError as error:
+        raise MigrationError(
+            f"The report can't be written on the controller: {error.message} Set couch2pg_records_dir. Nothing was changed.",
+            error.code,
+        ) from error
 
 
 class ActionModule(ActionBase):
@@ -36,6 +51,11 @@ class ActionModule(ActionBase):
         if misspelt or unfit:
             code = "unknown_variable" if misspelt else "unfit_value"
             result.update(failed=True, code=code, msg=" ".join(misspelt + unfit))
+            return result
+        try:
+            _check_report_dir(self._task.args.get("report_dir"))
+        except MigrationError as error:
+            result.update(failed=True, code=error.code, msg=error.message)
         else:
             result.update(changed=False, checked=sum(is_ours(name, roles) for name in given))
         return result

@@ -62,7 +62,9 @@ options:
         type: list
         elements: str
       status_command:
-        description: A command that ends with code 0 while couch2pg runs, for V(env_file).
+        description:
+          - A command that ends with code 0 while couch2pg runs, for V(env_file).
+          - Best is one that prints the number of its process, such as C(pgrep -u couch2pg -f index.js), which also shows a restart.
         type: list
         elements: str
       log:

@@ -34,8 +34,15 @@ options:
     description:
       - The process that was started, as RV(cht.couch2pg.couch2pg_service#module:process) describes it. C(pid) is the number on this
         host, also for a container.
-      - Without it, the module finds a restart only in the log.
+      - Without it and O(status_command), the module finds a restart only in the log.
     type: dict
+  status_command:
+    description:
+      - A command that ends with code 0 while couch2pg runs. It is asked while couch2pg is watched, where O(process) has no C(pid).
+      - Where it prints only numbers of processes, as C(pgrep) does, other numbers show a restart.
+    type: list
+    elements: str
+    default: []
   matviews:
     description:
       - Materialized views that must exist, by C(schema.name) or by name.
@@ -191,6 +198,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.handover import healt
 OPTIONS: dict[str, Any] = {
     "settings_file": {"type": "path", "required": True},
     "process": {"type": "dict"},
+    "status_command": {"type": "list", "elements": "str", "default": []},
     "matviews": {"type": "list", "elements": "str", "default": []},
     "runs": {"type": "int", "default": 1},
     "timeout": {"type": "float"},

@@ -129,7 +129,7 @@ def main() -> None:
 
     def work() -> dict[str, Any]:
         back, back_changed = _way_back(options, not module.check_mode)
-        if not options["phase"]:
+        if not options["phase"] or options["result"].get("code") in record_document.REFUSALS:
             return {
                 "changed": back_changed,
                 "path": str(path),

@@ -19,7 +19,10 @@ description:
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
-options: {}
+options:
+  report_dir:
+    description: Folder on the controller for the report of the run. Fails if it can't be written, before the run changes anything.
+    type: path
 notes:
   - It runs on the controller; the host need not be reachable.
 """
@@ -27,6 +30,7 @@ notes:
 EXAMPLES = r"""
 - name: Check for misspelt variables
   cht.couch2pg.variables_check:
+    report_dir: /home/me/records
 """
 
 RETURN = r"""
@@ -42,7 +46,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 
 def main() -> None:
     """Entry point."""
-    module = make_module({})
+    module = make_module({"report_dir": {"type": "path"}})
     module.fail_json(msg="variables_check is the work of its action plugin on the controller; call it as a task.")
 
 

@@ -41,15 +41,21 @@ def _is_memory(text: str) -> bool:
     return re.fullmatch(r"\d+ *(B|kB|MB|GB|TB)?", text) is not None
 
 
+def _is_path(text: str) -> bool:
+    """Whether the text is an absolute path; ~ is the home of the user who runs the task."""
+    return text == "" or text.startswith(("/", "~", "$"))
+
+
 _FORMS: dict[str, tuple[Callable[[str], bool], str]] = {
     "rate": (_is_rate, "0 (no limit) or bytes per second"),
     "memory": (_is_memory, "an amount of memory"),
+    "path": (_is_path, "an absolute path"),
 }
 
 
 def is_checked(known: Mapping[str, Any]) -> bool:
     """Whether the entry ``known`` of docs/variables.yml restricts the variable's value."""
-    return known["type"] in _TYPES or not {"choices", "form"}.isdisjoint(known)
+    return known["type"] in _TYPES or known["type"] in _FORMS or not {"choices", "form"}.isdisjoint(known)
 
 
 def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -75,8 +81,9 @@ def _wanted(value: Any, known: Mapping[str, Any]) -> str | None:
     """A description of valid values; None when the value is valid."""
     if "choices" in known:
         return None if value in known["choices"] else f"one of {', '.join(known['choices'])}"
-    if "form" in known:
-        fits, wanted = _FORMS[known["form"]]
+    form = known.get("form", known["type"])
+    if form in _FORMS:
+        fits, wanted = _FORMS[form]
         return None if fits(str(value)) else f"{wanted}, such as {known['example']}"
     return _wanted_of_type(value, known) if known["type"] in _TYPES else None
 

@@ -267,6 +267,32 @@ def test_a_restart_loop_and_a_view_that_is_missing(target: Target) -> None:
         assert "no function refresh_matviews()" in notice
 
 
+def test_commands_of_the_operator_show_its_end_and_its_restarts(target: Target, tmp_path: Path) -> None:
+    """The kind env_file shows no process: its status_command is asked while couch2pg is watched."""
+    since = target.position()
+    # Its supervisor always says that it runs; Node.js 20 ends a stock couch2pg without a word.
+    with Supervisor(target.make(node.Node(node.new().program, node.stock().packages))):
+        silent = target.health(since=since, process={"pid": None}, status_command=["true"])
+    assert silent["code"] == "couch2pg_restarted", silent
+    assert "Node.js 14" in silent["msg"]
+    pid_file = tmp_path / "pid"
+    couch2pg = target.make(COUCH2PG_SLEEP_MINS="0.5")
+    for command, code in (("kill -0 $(cat {})", "couch2pg_ended"), ("cat {}", "couch2pg_ended")):
+        since = target.position()
+        with couch2pg:
+            assert couch2pg.process is not None
+            pid_file.write_text(str(couch2pg.process.pid), encoding="utf-8")
+            status = ["sh", "-c", command.format(pid_file)]
+            options = {"since": since, "process": {"pid": None}, "status_command": status, "runs": 2}
+            assert target.health(**options, job_wait=1)["job"]["status"] == "running"
+        # Killed, and in the second round started again as another process.
+        pid_file.write_text(str(couch2pg.process.pid + 1 if couch2pg.process else 4194304), encoding="utf-8")
+        began = time.monotonic()
+        gone = target.health(**options)
+        assert gone["code"] == code, gone
+        assert time.monotonic() - began < 15
+
+
 def test_what_couch2pg_waits_for_is_waited_for(target: Target) -> None:
     """CouchDB is away and comes back; one that stays away is given up."""
     progress = target.state / "test" / "jobs" / "health" / "progress.json"

@@ -15,11 +15,11 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ..common.errors import MigrationError
 from ..host.files import expand
 from ..postgres.connection import PSYCOPG2_IMPORT_ERROR, ConnectionSettings
-from .record_option import write_outcome
+from .record_option import check_record, write_outcome
 
 
 def make_module(*option_sets: dict[str, Any], **arguments: Any) -> AnsibleModule:
-    """Create an AnsibleModule with the options of all ``option_sets``; checks migration_id."""
+    """Create an AnsibleModule with the options of all ``option_sets``; checks migration_id, paths, and the record's database."""
     options: dict[str, Any] = {}
     for option_set in option_sets:
         options.update(option_set)
@@ -30,7 +30,32 @@ def make_module(*option_sets: dict[str, Any], **arguments: Any) -> AnsibleModule
             msg=f"migration_id {name!r} is not a valid folder name. Use letters, digits, dots, dashes and underscores.",
             code="migration_id",
         )
+    relative = _relative_paths(options, module.params)
+    if relative:
+        module.fail_json(msg=" ".join(relative), code="relative_path")
+    try:
+        check_record(module)
+    except MigrationError as error:
+        fail(module, error)
     return module
+
+
+def _relative_paths(specs: dict[str, Any], values: dict[str, Any]) -> list[str]:
+    """A sentence for each relative path: it would lead to the folder where Ansible happens to run the module."""
+    sentences = []
+    for name, spec in specs.items():
+        value = values.get(name)
+        if not value:
+            continue
+        if spec["type"] == "path" and not Path(value).is_absolute():
+            sentences.append(
+                f"{name} must be an absolute path, such as /srv/{Path(value).name} or ~/{Path(value).name}, and it is {value!r}. "
+                f"Nothing was changed. Correct couch2pg_{name}, or the role's or task's own {name}."
+            )
+        for inner in value if isinstance(value, list) else [value]:
+            if "options" in spec and isinstance(inner, dict):
+                sentences += _relative_paths(spec["options"], inner)
+    return sentences
 
 
 def require_psycopg2(module: AnsibleModule) -> None:

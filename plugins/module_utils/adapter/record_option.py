@@ -12,8 +12,6 @@ from ansible.module_utils.common.parameters import remove_values
 
 from ..record import document
 
-# Codes of errors that refuse a call and say nothing about the outcome of the phase.
-_REFUSALS = ("promoted",)
 RECORD_OPTION: dict[str, Any] = {
     "record": {
         "type": "dict",
@@ -28,6 +26,17 @@ RECORD_OPTION: dict[str, Any] = {
 }
 
 
+def check_record(module: AnsibleModule) -> None:
+    """Check, before anything is done, that the record on this host is of the same database.
+
+    Raises MigrationError ``other_database`` or ``damaged_file``.
+    """
+    wanted = module.params.get("record")
+    if wanted and wanted["kept_on"] == wanted["host"]:
+        path = document.record_path(module.params["state_dir"], module.params["migration_id"])
+        document.check_database(document.load(path), wanted["database"])
+
+
 def write_outcome(module: AnsibleModule, result: dict[str, Any]) -> dict[str, Any]:
     """The result, with ``recorded``, after it was written into the record on this host.
 
@@ -38,7 +47,7 @@ def write_outcome(module: AnsibleModule, result: dict[str, Any]) -> dict[str, An
     running = result.get("job", {}).get("status") == "running"
     if not wanted or module.check_mode or wanted["kept_on"] != wanted["host"] or running:
         return result
-    if result.get("code") in _REFUSALS:
+    if result.get("code") in document.REFUSALS:
         return result
     shown = remove_values(dict(result, **wanted["details"]), module.no_log_values)
     entry = document.make_entry(wanted["host"], shown)

@@ -236,13 +236,12 @@ class Watch:
         telling = [seen for seen in self.log.errors if seen.kind not in _SAYS_NOTHING] or list(self.log.errors)
         if telling:
             why = _told(telling[-1])
-        elif gone:
-            why = (
-                "its process is not the one that was started, and its log gives no reason. With Node.js 14 or later a stock couch2pg "
-                "ends at once without a message: run it on Node.js 8, 10 or 12. Otherwise check whether something stopped it."
-            )
         else:
-            why = "its log gives no reason. Check whether something stopped it, and start it again."
+            shown = "its process is not the one that was started, and its log gives" if gone else "its log gives"
+            why = (
+                f"{shown} no reason. With Node.js 14 or later a stock couch2pg ends at once without a message: run it on Node.js 8, 10 "
+                "or 12. Otherwise check whether something stopped it, and start it again."
+            )
         return MigrationError(f"couch2pg {word}: {why}", code, **self._evidence())
 
     def _timed_out(self) -> MigrationError:

@@ -27,7 +27,7 @@ from .health import Wanted, Watch, error_as_dict
 ALLOWANCE_SECONDS = 3600.0
 PAUSES = (0.5, 15.0)
 _PASSED_ON = (
-    *("settings_file", "log", "since", "process", "matviews", "runs", "call_refresh"),
+    *("settings_file", "log", "since", "process", "status_command", "matviews", "runs", "call_refresh"),
     *("ca_cert", "couchdb_server", "login_host"),
 )
 
@@ -66,7 +66,7 @@ def run(context: JobContext) -> dict[str, Any]:
         followed,
         open_source(parameters["log"]),
         parameters["since"],
-        SameProcess(parameters["process"]),
+        SameProcess(parameters["process"], parameters["status_command"]),
         Wanted(
             max(1, parameters["runs"]),
             tuple(parameters["matviews"]),
@@ -115,7 +115,8 @@ def still_valid(options: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
 
     Other settings need a restart, which makes it another process.
     """
-    if (options["process"] or {}) != (result["process"] or {}) or SameProcess(options["process"]).state() == GONE:
+    process = SameProcess(options["process"], options["status_command"])
+    if (options["process"] or {}) != (result["process"] or {}) or process.state() == GONE:
         return False
     settings = couch2pg_settings.load(Path(options["settings_file"]))
     try:

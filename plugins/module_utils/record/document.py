@@ -35,6 +35,10 @@ PHASES = (
     "cleanup",
     "rehearse",
 )
+# The phases that build the database before it is promoted.
+_BEFORE_PROMOTION = PHASES[: PHASES.index("promote") + 1]
+# Codes of errors that refuse a call and say nothing about the outcome of the phase.
+REFUSALS = ("promoted", "other_database", "relative_path")
 # Details of an error that the report shows; others are not stored, because their content varies.
 _KEPT_DETAILS = ("differences", "matviews")
 # Keys that Ansible adds to a result, and the job's state, which only matters while the job runs.
@@ -138,12 +142,14 @@ def merge(record: Record | None, migration_id: str, database: str, phase: str, e
         }
         record["seal"] = seal(record)
     old = record["phases"].get(phase, {})
-    if {name: value for name, value in old.items() if name != "at"} == entry:
+    if {name: value for name, value in old.items() if name != "at"} == entry or _is_finished(record, phase, entry):
         return record
     event: Event = {"at": now, "phase": phase, "status": entry["status"], "host": entry["host"]}
     recorded = entry.copy()
     recorded["at"] = now
     merged = record.copy()
+    # A role of a phase that works without it, such as the transfer alone, doesn't know the name of the database.
+    merged["database"] = record["database"] or database
     merged["updated_at"] = now
     merged["phases"] = {**record["phases"], phase: recorded}
     merged["history"] = [*record["history"], event]
@@ -151,6 +157,29 @@ def merge(record: Record | None, migration_id: str, database: str, phase: str, e
     if record.get("seal") == seal(record):
         merged["seal"] = seal(merged)
     return merged
+
+
+def _is_finished(record: Record, phase: str, entry: PhaseEntry) -> bool:
+    """Whether a failure says nothing about a database that was promoted before, so that it must not hide what was proved."""
+    promoted = record["phases"].get("promote", {}).get("status") == "done"
+    done = record["phases"].get(phase, {}).get("status") == "done"
+    return entry["status"] == "failed" and phase in _BEFORE_PROMOTION and promoted and done
+
+
+def check_database(record: Record | None, database: str) -> None:
+    """Raise MigrationError ``other_database`` when the record is of a migration of another database.
+
+    A database without a name is not checked.
+    """
+    known = (record or {}).get("database")
+    if record is not None and known and database and known != database:
+        raise MigrationError(
+            f"The migration {record['migration_id']!r} is of the database {known!r}, and this run is about {database!r}. "
+            "Nothing was changed. Set couch2pg_migration_id (for a role alone, its own <role>_migration_id) to another name, such as "
+            f"{database!r}.",
+            "other_database",
+            recorded=known,
+        )
 
 
 def make_entry(host: str, result: dict[str, Any]) -> PhaseEntry:
@@ -174,12 +203,17 @@ def add(
     write: bool,
     clock: Callable[[], float] = time.time,
 ) -> tuple[Record, Record | None]:
-    """Add the entry of ``phase``; returns the record after and before. Without ``write`` the file is not changed."""
+    """Add the entry of ``phase``; returns the record after and before. Without ``write`` the file is not changed.
+
+    Raises MigrationError ``other_database``.
+    """
     if not write:
         before = load(path)
+        check_database(before, database)
         return merge(before, migration_id, database, phase, entry, utc_now(clock)), before
     with lock(path.with_suffix(".lock")):
         before = load(path)
+        check_database(before, database)
         after = merge(before, migration_id, database, phase, entry, utc_now(clock))
         if after != before:
             write_json(path, after)

@@ -31,6 +31,8 @@ KNOWN: dict[str, dict[str, Any]] = yaml.safe_load(
         ("couch2pg_maintenance_work_mem", "lots", "an amount of memory, such as 2GB"),
         ("couch2pg_replace_existing", "perhaps", "true or false"),
         ("couch2pg_health_timeout", "soon", "a number"),
+        ("couch2pg_staging_dir", "archives", "an absolute path, such as /srv/staging"),
+        ("couch2pg_records_dir", "./records", "an absolute path, such as /home/me/records"),
     ],
 )
 def test_a_value_that_can_not_work_is_refused_with_what_can(name: str, value: Any, wanted: str) -> None:
@@ -55,6 +57,8 @@ def test_what_may_hold_credentials_is_not_shown(name: str, value: Any, sentence:
     ("name", "value"),
     [
         ("couch2pg_jobs", "4"),
+        ("couch2pg_state_dir", "~/couch2pg-migration"),
+        ("couch2pg_ca_cert", ""),
         ("couch2pg_rate_limit", 0),
         ("couch2pg_rate_limit", "10MB"),
         ("couch2pg_maintenance_work_mem", 65536),

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 # Lines of a process before its first run.
 BANNER, ADAPTER, MIGRATION, DRIVER_NOTICE = "banner", "adapter", "migration", "driver_notice"
+# The settings, as an object over several DEBUG lines: at the start of the process, and after each run.
+OPTIONS = "options"
 # Lines of a run.
 RUN_STARTED, CHANGES, REFRESH = "run_started", "changes", "refresh"
 RUN_COMPLETED, RUN_ERRORED = "run_completed", "run_errored"

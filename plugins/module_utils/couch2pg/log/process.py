@@ -23,17 +23,27 @@ class Process:
         # The kinds of lines of the present process, and whether its start was in the log.
         self._seen: set[str] = set()
         self._start_seen = True
+        self._last = ""
 
     def see(self, kind: str) -> None:
         """Read a line of the log."""
-        if not self.alive and kind not in self._NOT_ITS_OWN:
+        before, self._last = self._last, kind
+        if kind == before == kinds.OPTIONS and self.alive:
+            # A process logs its settings once before its first run. With Node.js 14 or later, a stock couch2pg ends after that.
+            self.exits += 1
+            self._start(seen=True)
+        elif not self.alive and kind not in self._NOT_ITS_OWN:
             # In the middle of a log, the process may have started before.
             self._start(seen=self.starts + self.exits > 0 or kind in self._EARLY)
         elif kind in self._AT_START and (kind in self._seen or kinds.RUN_STARTED in self._seen):
             # The process before this one was killed, or ended without a message.
             self.exits += 1
             self._start(seen=True)
-        elif kind in self._AT_START and not self._start_seen and self._seen <= {kinds.DEBUG, kinds.MIGRATION}:
+        elif (
+            kind in self._AT_START
+            and not self._start_seen
+            and self._seen <= {kinds.DEBUG, kinds.OPTIONS, kinds.MIGRATION}
+        ):
             # A process logs its settings and migrations before this line.
             self.starts += 1
             self._start_seen = True

@@ -92,6 +92,8 @@ class Reader:
         self._runs = _Runs()
         self._errors = Errors(redactor)
         self._restart_counter = 0
+        # Whether the line before opened an object.
+        self._object = False
 
     def add(self, line: bytes) -> None:
         """Read the next line, without its line end."""
@@ -103,9 +105,14 @@ class Reader:
                 if not self._process.alive:
                     self._process.see(kinds.DEBUG)
                 self._last.append((line[:EVIDENCE_LIMIT], False))
+                self._object = line[33:].strip() == b"{"
                 return
             if line.startswith(b"  "):
                 self._indented += 1
+                if self._object:
+                    self._object = False
+                    if line.startswith(b"  debug: "):
+                        self._process.see(kinds.OPTIONS)
                 return
         seen = kinds.classify(line.rstrip(b"\r"))
         self._kinds[seen.kind] += 1

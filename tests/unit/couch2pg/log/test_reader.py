@@ -51,6 +51,8 @@ LOGS = [
     ("couchdb-401-terse", ["couchdb_unauthorized"], 0, 1, (1, 0, 0), 0),
     ("migration-table-lost", ["migration_table_lost"], 1, 1, (0, 0, 0), 0),
     ("postgres-no-database", ["no_database"], 1, 1, (0, 0, 0), 0),
+    # It ends without a word, and is started again: only its settings are logged, each time.
+    ("stock-node20-twice", [], 1, 1, (0, 0, 0), 0),
     ("stock-node12", ["wrong_node_version"], 1, 1, (0, 0, 0), 0),
 ]
 

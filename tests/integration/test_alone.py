@@ -1,0 +1,111 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A single role with nothing but its own variables: it keeps to its own folders, and leaves the records of others alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from support.clusters import Cluster
+from support.driver import reach
+from support.migration import WARM_PLAYBOOK, Migration, Run, environment
+
+
+def run_role(folder: Path, role: str, cluster: Cluster, *arguments: str, **variables: Any) -> Run:
+    """Run one role on this host; ``variables`` are named without the role's prefix, and a folder is its home."""
+    login = {"login_host": cluster.host, "login_port": cluster.port, "login_password": cluster.password}
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "roles": [{"role": f"cht.couch2pg.{role}"}],
+        "vars": {f"{role}_{name}": value for name, value in {**login, **variables}.items()},
+    }
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    playbook = folder / "alone.yml"
+    playbook.touch(mode=0o600)
+    playbook.write_text(json.dumps([play]), encoding="utf-8")
+    inventory = (
+        "localhost ansible_connection=local ansible_pipelining=true ansible_python_interpreter=" + sys.executable
+    )
+    (folder / "hosts").write_text(f"{inventory}\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(WARM_PLAYBOOK), str(playbook), "-i", str(folder / "hosts"), *arguments],
+        cwd=home,
+        env={**environment(), "HOME": str(home), "PWD": str(home)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    playbook.unlink()
+    assert cluster.password not in done.stdout
+    return Run(done.returncode, done.stdout)
+
+
+@pytest.fixture
+def finished(migration: Migration) -> Migration:
+    """A migration that was promoted, by its modules."""
+    reach(migration)
+    return migration
+
+
+def test_a_failed_drill_leaves_a_finished_record_as_it_was(finished: Migration, tmp_path: Path) -> None:
+    record = (finished.state / "record.json").read_bytes()
+    place = {"migration_id": finished.name, "state_dir": str(finished.state.parent), "bin_dir": str(finished.bin_dir)}
+    # A drill of another database, under the name of the migration.
+    run = run_role(tmp_path, "restore", finished.target, database="drill", archive="/srv/nothing", **place)
+    assert run.message.startswith(
+        f"The migration 'test' is of the database {finished.database!r}, and this run is about 'drill'. Nothing was changed."
+    ), run.output
+    # One of the same database, from an archive that is not there.
+    place["database"] = finished.database
+    run = run_role(tmp_path, "restore", finished.target, archive="/srv/nothing", incoming="drill", **place)
+    assert run.code and "Traceback" not in run.output
+    assert (finished.state / "record.json").read_bytes() == record
+    again = reach(finished)
+    assert not any(result["changed"] for result in again.values())
+
+
+@pytest.mark.parametrize("role", ["restore", "promote"])
+def test_a_role_alone_writes_into_its_own_state_folder_only(
+    role: str, target_cluster: Cluster, client_dir: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    variables = {"database": "nothing", "migration_id": "alone", "state_dir": str(own)}
+    if role == "restore":
+        variables.update(archive=str(tmp_path / "no-archive"), bin_dir=str(client_dir))
+    run = run_role(tmp_path, role, target_cluster, **variables)
+    assert run.code and "Traceback" not in run.output
+    record = json.loads((own / "alone" / "record.json").read_text(encoding="utf-8"))
+    assert record["phases"][role]["error"]["msg"] == run.message, run.output
+    # The report of the run that stopped lies where it was started; nothing of the migration is elsewhere.
+    home = tmp_path / "home"
+    assert {path.name for path in home.iterdir()} <= {"couch2pg-records", ".ansible"}
+    assert run.message in (home / "couch2pg-records" / "alone.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["state_dir", "staging_dir"])
+def test_a_relative_folder_is_refused(name: str, source_cluster: Cluster, tmp_path: Path) -> None:
+    folders = {"state_dir": str(tmp_path / "state"), "staging_dir": str(tmp_path / "staging"), name: "archives"}
+    run = run_role(tmp_path, "dump", source_cluster, database="nothing", **folders)
+    assert f"{name} must be an absolute path, such as /srv/archives or ~/archives, and it is 'archives'." in run.output
+    assert not list(tmp_path.glob("st*")) and not (tmp_path / "home" / "archives").exists()
+
+
+def test_a_folder_for_reports_that_can_not_be_written_is_noticed_first(
+    make_migration: Callable[[Cluster, Cluster], Migration], source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    migration = make_migration(source_cluster, target_cluster)
+    migration.variables["couch2pg_records_dir"] = "/proc/records"
+    message = migration.fail()
+    assert message.startswith("The report can't be written on the controller: /proc is a virtual file system"), message
+    assert not migration.state.parent.exists()
