@@ -69,7 +69,8 @@ def test_a_failed_drill_leaves_a_finished_record_as_it_was(finished: Migration, 
     # One of the same database, from an archive that is not there.
     place["database"] = finished.database
     run = run_role(tmp_path, "restore", finished.target, archive="/srv/nothing", incoming="drill", **place)
-    assert run.code and "Traceback" not in run.output
+    assert run.code
+    assert "Traceback" not in run.output
     assert (finished.state / "record.json").read_bytes() == record
     again = reach(finished)
     assert not any(result["changed"] for result in again.values())
@@ -84,7 +85,8 @@ def test_a_role_alone_writes_into_its_own_state_folder_only(
     if role == "restore":
         variables.update(archive=str(tmp_path / "no-archive"), bin_dir=str(client_dir))
     run = run_role(tmp_path, role, target_cluster, **variables)
-    assert run.code and "Traceback" not in run.output
+    assert run.code
+    assert "Traceback" not in run.output
     record = json.loads((own / "alone" / "record.json").read_text(encoding="utf-8"))
     assert record["phases"][role]["error"]["msg"] == run.message, run.output
     # The report of the run that stopped lies where it was started; nothing of the migration is elsewhere.
@@ -98,7 +100,8 @@ def test_a_relative_folder_is_refused(name: str, source_cluster: Cluster, tmp_pa
     folders = {"state_dir": str(tmp_path / "state"), "staging_dir": str(tmp_path / "staging"), name: "archives"}
     run = run_role(tmp_path, "dump", source_cluster, database="nothing", **folders)
     assert f"{name} must be an absolute path, such as /srv/archives or ~/archives, and it is 'archives'." in run.output
-    assert not list(tmp_path.glob("st*")) and not (tmp_path / "home" / "archives").exists()
+    assert not list(tmp_path.glob("st*"))
+    assert not (tmp_path / "home" / "archives").exists()
 
 
 def test_a_folder_for_reports_that_can_not_be_written_is_noticed_first(
