@@ -63,6 +63,16 @@ options:
     description: Whether couch2pg is started next. Then the module also checks the database itself, and fails when a finding is a failure.
     type: bool
     default: false
+  promoted:
+    description: Whether the migrated database has its real name already. Then its own checkpoints are checked, instead of O(progress).
+    type: bool
+    default: false
+  created_roles:
+    description: Roles that the target lacks, and that the restore creates without login, C(facts.created_roles) of
+      M(cht.couch2pg.preflight) there.
+    type: list
+    elements: str
+    default: []
   install:
     description: On the target, a missing couch2pg is a warning and no failure, because it will be installed.
     type: bool
@@ -144,6 +154,8 @@ OPTIONS: dict[str, Any] = {
     "give_login": {"type": "bool", "default": False},
     "knows_scram": {"type": "bool", "default": False},
     "started": {"type": "bool", "default": False},
+    "promoted": {"type": "bool", "default": False},
+    "created_roles": {"type": "list", "elements": "str", "default": []},
     "install": {"type": "bool", "default": False},
 }
 
@@ -213,7 +225,9 @@ def _examine(deployment: Deployment, options: dict[str, Any]) -> Examined:
             options["give_login"],
             options["knows_scram"],
             options["started"],
-            Reach.of(options),
+            options["promoted"],
+            options["created_roles"],
+            reach=Reach.of(options),
         )
     )
 
@@ -250,6 +264,8 @@ def _to_be_installed(options: dict[str, Any]) -> Findings:
             options["rename"],
             options["give_login"],
             options["knows_scram"],
+            promoted=options["promoted"],
+            created_roles=options["created_roles"],
             reach=Reach.of(options),
         )
     findings.warning(

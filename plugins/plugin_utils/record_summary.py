@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
 
@@ -23,10 +23,16 @@ def summary(record: dict[str, Any]) -> list[str]:
     promoted = done.get("promote")
     if promoted and promoted["kept_as"] and "rollback" not in done:
         lines.append(f"  kept     the database that was named {promoted['name']} before is now {promoted['kept_as']}")
-    roles = done.get("restore", {}).get("created_roles")
+    roles = roles_without_login(done)
     if roles and not rehearsed:
         lines.append(f"  to do    give these roles their login and password on the target: {', '.join(roles)}")
     return lines
+
+
+def roles_without_login(done: Mapping[str, Any]) -> list[str]:
+    """The roles that the restore created, without the one that couch2pg has logged in as since. done: result by phase."""
+    in_use = done.get("handover", {}).get("postgres", {}).get("user")
+    return [role for role in done.get("restore", {}).get("created_roles") or [] if role != in_use]
 
 
 def _verdict(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
@@ -63,10 +69,13 @@ def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
             f"schema, owners and grants{compared}"
         )
     if "dump" in done:
-        dump = done["dump"]
+        dump, host = done["dump"], phases["dump"]["host"]
+        size = f"{amount(dump['bytes'], 'bytes')} from {amount(dump['database_bytes'], 'bytes')}, {dump['files']} files"
+        removed = "archives" in done.get("cleanup", {})
         lines.append(
-            f"  archive  {dump['archive']} on {phases['dump']['host']}: {amount(dump['bytes'], 'bytes')} from "
-            f"{amount(dump['database_bytes'], 'bytes')}, {dump['files']} files"
+            f"  archive  removed by cleanup; it was {size}"
+            if removed
+            else f"  archive  {dump['archive']} on {host}: {size}"
         )
     times = [f"{name} {done[name]['seconds']} s" for name in _TIMED if name in done]
     return [*lines, f"  time     {', '.join(times)}"] if times else lines

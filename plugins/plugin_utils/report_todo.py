@@ -13,6 +13,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.identifiers 
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
 from . import report_text as text
+from .record_summary import roles_without_login
 
 _SESSIONS = "SELECT DISTINCT usename, application_name, client_addr FROM pg_stat_activity WHERE datname = {}"
 NOW, BEFORE, LATER = "Now", "Before the dashboards are moved", "Days later, when everything works"
@@ -107,7 +108,8 @@ def _roles(done: dict[str, Any], places: Places) -> list[Item]:
     owner = restore["result"].get("properties", {}).get("owner")
     items = []
     host = text.name(restore["host"])
-    for role in map(text.name, restore["result"].get("created_roles") or []):
+    results = {name: entry["result"] for name, entry in done.items()}
+    for role in map(text.name, roles_without_login(results)):
         statements = [f"ALTER ROLE {quote(role)} LOGIN", f"\\password {quote(role)}"]
         why = "It was missing on the target, so the restore created it without login and password. psql prompts for the password."
         if role == owner:

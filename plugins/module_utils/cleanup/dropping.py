@@ -19,8 +19,7 @@ from ..host.files import make_private_folder, read_json, write_json
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import database_size, end_sessions, find_database, find_database_by_oid, other_sessions
 from ..postgres.identifiers import quote, with_suffix
-
-DROPPED = "dropped.json"
+from ..record.dropped import DROPPED
 
 
 def already_dropped(settings: ConnectionSettings, state: Path, oid: int) -> dict[str, Any] | None:

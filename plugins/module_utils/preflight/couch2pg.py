@@ -8,14 +8,16 @@ The checks run on couch2pg's host, and use couch2pg's settings, role and address
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from functools import partial
-from typing import Mapping, TypedDict
+from typing import Mapping, Sequence, TypedDict
 
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..couch2pg import checkpoint, couchdb_sync, node_trust
 from ..couch2pg.access import Reach, connection, followed
-from ..couch2pg.deployment.kinds import Deployment, Found
+from ..couch2pg.deployment.kinds import ENV_FILE, Deployment, Found
 from ..couch2pg.deployment.problems import node_problem, node_version, problems
 from ..couch2pg.settings import PostgresPlace, Settings
 from ..postgres import login_probe
@@ -68,6 +70,8 @@ def examine_target(
     give_login: bool = False,
     knows_scram: bool = False,
     started: bool = False,
+    promoted: bool = False,
+    created_roles: Sequence[str] = (),
     reach: Reach = DIRECTLY,
 ) -> Findings:
     """Findings of the host where couch2pg will run. ``found`` is its deployment there, ``settings`` what it will have.
@@ -76,6 +80,8 @@ def examine_target(
     give_login: whether the role will get its login before the start.
     knows_scram: the fact of ``examine_source``, for a driver that this host doesn't show: in an image, or not yet installed.
     started: whether couch2pg is started next, so that the database exists under its real name.
+    promoted: whether the database has its real name already, so that its own checkpoints count.
+    created_roles: roles that the target lacks, which the restore creates without login.
     reach: the addresses that work on this host.
     """
     findings = Findings()
@@ -87,12 +93,15 @@ def examine_target(
     findings.attempt("couchdb", lambda: _couchdb(findings, settings, reach))
     if found.node:
         findings.attempt("couchdb certificate", lambda: _trust(findings, settings, found.node))
-    findings.attempt("node.js", lambda: _node(findings, found, app_dir))
-    findings.attempt("couch2pg login", lambda: _login(findings, reach.postgres(settings), driver, give_login))
+    findings.attempt("node.js", lambda: _node(findings, deployment, found))
+    findings.attempt(
+        "couch2pg login", lambda: _login(findings, reach.postgres(settings), driver, give_login, created_roles)
+    )
     if started:
         findings.attempt("couch2pg rights", lambda: _rights(findings, settings, reach, rename))
     else:
-        findings.attempt("couch2pg checkpoints", lambda: _checkpoints(findings, settings, progress, rename))
+        known = _own_checkpoints(settings, reach, progress) if promoted else progress
+        findings.attempt("couch2pg checkpoints", lambda: _checkpoints(findings, settings, known, rename))
     return findings
 
 
@@ -130,8 +139,11 @@ def _trust(findings: Findings, settings: Settings, node: str) -> None:
         findings.ok("couchdb certificate", f"couch2pg's Node.js trusts {settings.couchdb.server}")
 
 
-def _node(findings: Findings, found: Found, app_dir: str) -> None:
-    problem = node_problem(found, app_dir)
+def _node(findings: Findings, deployment: Deployment, found: Found) -> None:
+    if deployment.kind == ENV_FILE and not found.node:
+        _guessed_node(findings, deployment, found)
+        return
+    problem = node_problem(found, deployment.app_dir)
     version = ".".join(map(str, node_version(found)))
     if problem:
         findings.failure("node.js", problem, version=version)
@@ -139,8 +151,41 @@ def _node(findings: Findings, found: Found, app_dir: str) -> None:
         findings.ok("node.js", f"{version} runs couch2pg here")
 
 
-def _login(findings: Findings, place: PostgresPlace, driver: tuple[int, ...] | None, give_login: bool) -> None:
+def _guessed_node(findings: Findings, deployment: Deployment, found: Found) -> None:
+    """Commands of the operator start couch2pg: the Node.js on the PATH is only the likely one."""
+    guessed = replace(found, node=shutil.which("node") or "")
+    problem = node_problem(guessed, deployment.app_dir)
+    name_it = "If couch2pg runs on another Node.js, name that program as node in couch2pg_app."
+    if problem:
+        findings.warning("node.js", f"With the Node.js on this host's PATH, {problem} {name_it}")
+    elif not node_version(guessed):
+        findings.warning(
+            "node.js",
+            "Which Node.js runs couch2pg is unknown, and with Node.js 14 or later a stock couch2pg ends at once without a message. "
+            "Name the program as node in couch2pg_app.",
+        )
+
+
+def _login(
+    findings: Findings,
+    place: PostgresPlace,
+    driver: tuple[int, ...] | None,
+    give_login: bool,
+    created_roles: Sequence[str],
+) -> None:
     """Compare the server's authentication method with couch2pg's driver, then try a login with couch2pg's password."""
+    if place.user in created_roles:
+        # The server asks for the password of a role that doesn't exist, too, so that its answer says nothing.
+        if not give_login:
+            raise MigrationError(
+                f"The target has no role {place.user!r}, and the restore would create it without login. Set couch2pg_give_login: "
+                "true, so that it gets its login with the password in couch2pg's settings. Or create it there before: "
+                f"SET password_encryption = 'md5' for couch2pg's old driver, then CREATE ROLE {quote(place.user)} LOGIN PASSWORD ....",
+                "couch2pg_login",
+                role=place.user,
+            )
+        _will_be_given(findings, place)
+        return
     asked = login_probe.probe(place.host, place.port, place.user, place.database, place.encrypted)
     problem = login_probe.login_problem(asked, place.user, driver)
     if problem and asked.method == "scram" and give_login:
@@ -197,6 +242,15 @@ def _checkpoints(findings: Findings, settings: Settings, progress: Mapping[str, 
         )
         return
     findings.ok("couch2pg checkpoints", f"couch2pg will continue from its checkpoints in {len(found)} databases")
+
+
+def _own_checkpoints(settings: Settings, reach: Reach, progress: Mapping[str, str]) -> Mapping[str, str]:
+    """The checkpoints in the migrated database; ``progress``, those of the source, when couch2pg can't read it yet."""
+    try:
+        with Session(connection(reach.postgres(settings))) as session:
+            return checkpoint.stored(session)
+    except MigrationError:
+        return progress
 
 
 def _rights(findings: Findings, settings: Settings, reach: Reach, rename: bool) -> None:

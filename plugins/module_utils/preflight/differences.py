@@ -13,6 +13,7 @@ from ..postgres import catalog_use, collations, role_plan
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database
 from ..postgres.database_properties import PlannedProperties, plan_properties
+from ..postgres.identifiers import quote
 from ..postgres.role_plan import RolePlan
 from ..restore.target_database import refused_settings
 from .source_facts import SourceFacts
@@ -200,6 +201,7 @@ class Differences:
                 f"The target lacks {', '.join(planned.revoked)}: their privileges and policies are removed from the copy.",
                 roles=planned.revoked,
             )
+        self.facts["created_roles"] = planned.kept
         if planned.kept:
             self.findings.warning(
                 "roles",
@@ -325,12 +327,17 @@ class Differences:
             return
         raise MigrationError(
             f"{role!r} could not create in schema public on the target, and couch2pg stops there: since PostgreSQL 15 only "
-            f"the database's owner may, and the empty database {self.settings.database!r} belongs to {owner!r}. "
-            f"ALTER DATABASE {self.settings.database} OWNER TO {role}, or GRANT {owner} TO {role}, on the target.",
+            f"the database's owner may, and the empty database {self.settings.database!r} belongs to {owner!r}. On the target: "
+            f"{self._creation(role)}ALTER DATABASE {quote(self.settings.database)} OWNER TO {quote(role)};",
             "public_not_writable",
             role=role,
             owner=owner,
         )
+
+    def _creation(self, role: str) -> str:
+        """The statement that creates a missing role, as the restore would."""
+        missing = [entry["name"] for entry in self.planned.make]
+        return f"CREATE ROLE {quote(role)}; " if role in missing else ""
 
     def _acts_as(self, role: str, owner: str) -> bool:
         """Whether the role is the owner, or has the owner's rights on the target."""

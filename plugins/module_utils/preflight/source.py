@@ -25,6 +25,7 @@ from ..postgres.database import database_size, find_database, server
 from ..postgres.matview_graph import Matview, read_graph
 from ..postgres.objects import Objects, read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
+from ..record.dropped import DROPPED, was_dropped
 from . import connections, disk_plan, utf8
 from . import contents as preflight_contents
 from .source_facts import SourceFacts
@@ -38,6 +39,12 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Find
     """All findings, and the facts for the target as far as they could be collected."""
     findings = Findings()
     facts: SourceFacts = {}
+    if _was_dropped(settings, options):
+        findings.ok(
+            "database",
+            f"{settings.database!r} was dropped here after its migration (couch2pg_cleanup: source_database)",
+        )
+        return findings, facts
     check_folders(findings, options)
     session = findings.ask(
         "connection", lambda: BoundedSession(settings, PREFLIGHT_LOCK_SECONDS), lambda _s: f"connected to {settings}"
@@ -48,6 +55,18 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Find
     with session:
         _Source(session, findings, facts, options).examine()
     return findings, facts
+
+
+def _was_dropped(settings: ConnectionSettings, options: dict[str, Any]) -> bool:
+    """Whether this migration is finished, and cleanup has dropped the database. Any problem is left to the checks that follow."""
+    state = expand(options["state_dir"]) / options["migration_id"]
+    if not (state / DROPPED).exists():
+        return False
+    try:
+        with Session(settings.maintenance) as session:
+            return was_dropped(session, state) and find_database(session, settings.database) is None
+    except MigrationError:
+        return False
 
 
 def check_folders(findings: Findings, options: dict[str, Any]) -> None:

@@ -164,6 +164,7 @@ class _Target:
         if promoted is not None:
             known = record_document.load(self.state / record_document.NAME)
             self.facts["promotion_recorded"] = known is not None and permission.done(known, "promote") is not None
+            self.facts["cleaned_up"] = known is not None and bool(permission.done(known, "cleanup"))
             self.findings.ok("target database", f"{name!r} was promoted by this migration already")
             return
         rehearsal, replace = self.options["rehearsal"], self.options["replace_existing"]

@@ -1,0 +1,24 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether cleanup dropped the source's database, according to the migration's state folder on the source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..host.files import read_json
+from ..postgres.connection import Session, server_identity
+from ..postgres.database import find_database_by_oid
+
+DROPPED = "dropped.json"
+
+
+def was_dropped(session: Session, state: Path) -> bool:
+    """Whether this migration's cleanup has dropped its database on this server."""
+    stored = read_json(state / DROPPED)
+    return (
+        isinstance(stored, dict)
+        and stored.get("identity") == server_identity(session)
+        and find_database_by_oid(session, stored["oid"]) is None
+    )
