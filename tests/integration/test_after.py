@@ -105,6 +105,13 @@ def words(step: str, **more: Any) -> list[str]:
     return ["-e", json.dumps({"couch2pg_cleanup": step, **more})]
 
 
+def unchanged(migration: Migration, playbook: str, *arguments: str) -> str:
+    """What a run says that must end well and change nothing."""
+    run = play(migration, playbook, *arguments)
+    assert run.changed == 0, run.output
+    return run.output
+
+
 def test_cleanup(moved: Migration, couchdb: CouchDB) -> None:
     def refused(step: str, **more: Any) -> str:
         before = moved.record, moved.databases()
@@ -138,14 +145,15 @@ def test_cleanup(moved: Migration, couchdb: CouchDB) -> None:
     assert supervise("status", folder_of(moved, "source")) == 0
     play(moved, "cleanup", *words("source_couch2pg"))
     assert supervise("status", folder_of(moved, "source")) != 0
-    again = play(moved, "cleanup", *words("source_couch2pg"))
-    assert again.changed == 0, again.output
+    unchanged(moved, "cleanup", *words("source_couch2pg"))
 
     play(moved, "cleanup", *words("archives"))
     assert not moved.archive.exists()
     assert not (moved.state / "jobs").exists()
-    again = play(moved, "cleanup", *words("archives"))
-    assert again.changed == 0, again.output
+    unchanged(moved, "cleanup", *words("archives"))
+    # The migration stays done: nothing is watched again, and no credentials are written again.
+    again = unchanged(moved, "migrate")
+    assert "archive  removed by cleanup; it was" in again
 
     dashboard = moved.source.connect(moved.database)
     assert "is still used by postgres" in refused("source_database", **confirmed)
@@ -159,8 +167,10 @@ def test_cleanup(moved: Migration, couchdb: CouchDB) -> None:
     assert (last / "manifest.json").exists()
     (done,) = moved.record["phases"]["cleanup"]["result"]["source_database"].values()
     assert done["last_archive"] == str(last)
-    again = play(moved, "cleanup", *words("source_database", **confirmed))
-    assert again.changed == 0, again.output
+    unchanged(moved, "cleanup", *words("source_database", **confirmed))
+
+    again = unchanged(moved, "migrate")
+    assert "was dropped here after its migration (couch2pg_cleanup: source_database)" in again
 
     # There is nothing to go back to any more.
     assert "no way back" in moved.fail(playbook="rollback")

@@ -111,6 +111,15 @@ def job_folders(state_dir: str, migration_id: str) -> list[Path]:
 
 def read_state(folder: Path) -> JobState:
     """The state of the job in ``folder``; changes nothing. Raises MigrationError ``damaged_file``."""
+    state = _read(folder)
+    if state.status != "dead":
+        return state
+    # Its description is written before it holds its lock. Until then, the call that starts it holds another one.
+    return replace(state, status="running") if _is_locked(folder / "start.lock") else _read(folder)
+
+
+def _read(folder: Path) -> JobState:
+    """The state, as a call sees it that holds the folder's ``start.lock``: a job that doesn't hold its own is dead."""
     if not (folder / "spec.json").exists():
         return JobState("absent", str(folder))
     # Check the lock before reading the result: a job that ends in between has then written its result.
@@ -147,7 +156,7 @@ def start_or_join(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, 
     make_private_folder(folder)
     # Of two calls at the same time, one starts the job and the other joins it.
     with lock(folder / "start.lock"):
-        state = read_state(folder)
+        state = _read(folder)
         if state.status != "absent":
             _check_same_work(folder, spec, state, still_valid)
         if state.status == "running" or (state.status == "done" and still_valid(state.result["value"])):
@@ -156,18 +165,20 @@ def start_or_join(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, 
         _prepare(folder, spec)
         _spawn(folder, spec)
         # Read the state again: the job may have ended already.
-        return replace(read_state(folder), started=True)
+        return replace(_read(folder), started=True)
 
 
-def wait(
-    folder: Path, seconds: float | None, started: bool = False, clock: Callable[[], float] = time.monotonic
-) -> JobState:
+def wait(folder: Path, seconds: float | None, started: bool = False) -> JobState:
     """Wait until the job ends, or for ``seconds`` (None: without a limit), and return its state."""
-    deadline = None if seconds is None else clock() + seconds
+    return replace(_wait(folder, seconds, read_state), started=started)
+
+
+def _wait(folder: Path, seconds: float | None, read: Callable[[Path], JobState]) -> JobState:
+    deadline = None if seconds is None else time.monotonic() + seconds
     while True:
-        state = read_state(folder)
-        if state.status != "running" or (deadline is not None and clock() >= deadline):
-            return replace(state, started=started)
+        state = read(folder)
+        if state.status != "running" or (deadline is not None and time.monotonic() >= deadline):
+            return state
         time.sleep(POLL_SECONDS)
 
 
@@ -185,15 +196,15 @@ def cancel(folder: Path) -> JobState:
     A job that was killed before could not clean up: end its remaining processes and remove its working files.
     """
     with lock(folder / "start.lock"):
-        if read_state(folder).status == "running":
+        if _read(folder).status == "running":
             mine = processes.of_job(folder)
             # The job's process first: it ends its programs itself and writes its result.
             processes.kill_all([pid for pid in mine if str(pid) == _holder(folder)], STOP_SECONDS)
-            wait(folder, START_SECONDS)
-        if needs_cancel(folder):
+            _wait(folder, START_SECONDS, _read)
+        if _left(folder, _read(folder)):
             processes.kill_all(processes.of_job(folder))
             job_runner.clear_work(folder)
-        return read_state(folder)
+        return _read(folder)
 
 
 def forget(folder: Path) -> None:
@@ -204,15 +215,21 @@ def forget(folder: Path) -> None:
     if not folder.is_dir():
         return
     with lock(folder / "start.lock"):
-        if read_state(folder).status == "running":
+        if _read(folder).status == "running":
             raise MigrationError(f"The job in {folder} runs. Stop it first.", "job_running", jobs=[folder.name])
         _clear(folder)
 
 
 def needs_cancel(folder: Path) -> bool:
     """Whether the job runs, or was killed and left processes or working files."""
-    status = read_state(folder).status
-    return status == "running" or (status == "dead" and (bool(processes.of_job(folder)) or (folder / "work").is_dir()))
+    return _left(folder, read_state(folder))
+
+
+def _left(folder: Path, state: JobState) -> bool:
+    """Whether a job in this state runs or left something."""
+    if state.status == "dead":
+        return bool(processes.of_job(folder)) or (folder / "work").is_dir()
+    return state.status == "running"
 
 
 def _holder(folder: Path) -> str:

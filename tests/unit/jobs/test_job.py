@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Iterator
 
@@ -166,6 +167,19 @@ def test_a_failed_job_tells_why_and_is_redone(archive: Path) -> None:
     (archive / "data").write_bytes(b"some rows")
     assert job.start_or_join(folder, spec, always).started
     assert job.wait(folder, 30).status == "done"
+
+
+def test_a_job_that_starts_is_never_called_dead(archive: Path) -> None:
+    folder, spec = spec_for(archive)
+    seen: set[str] = set()
+    with ThreadPoolExecutor(1) as pool:
+        for _number in range(3):
+            starting = pool.submit(job.start_or_join, folder, spec, never)
+            while not starting.done():
+                seen.add(job.read_state(folder).status)
+            job.wait(folder, 20)
+    assert "running" in seen
+    assert "dead" not in seen
 
 
 def test_a_running_job_is_joined(running: tuple[Path, job.JobSpec]) -> None:
