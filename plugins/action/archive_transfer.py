@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount, duration
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import relay
@@ -145,7 +146,7 @@ class ActionModule(JobAction):
         return int(self._task.args.get("silence") or SILENCE_SECONDS)
 
     def _limit(self) -> int:
-        return int(self._task.args.get("bandwidth_limit") or 0)
+        return int(human_to_bytes(self._task.args.get("bandwidth_limit") or 0))
 
     def _piece(self) -> int:
         """The size of a piece: at most the bytes of one second at the limit."""

@@ -24,8 +24,8 @@ options:
     choices: [none, best-effort, idle]
   rate_limit:
     description:
-      - Maximum bytes of tables (their size on disk) that the whole job reads per second; V(0) means no limit.
+      - Maximum bytes of tables (their size on disk) that the whole job reads per second, such as V(40 MB); V(0) means no limit.
       - A server before PostgreSQL 14 doesn't report what was read; there the limit applies to the bytes that are written to the archive.
-    type: int
-    default: 0
+    type: bytes
+    default: "0"
 """

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: archive_manifest
-short_description: Check the files of an archive against its manifest
+short_description: Check the files of an archive, or of any folder, against its manifest
 version_added: 0.1.0
 description:
-  - Compares bytes and SHA-256 of every file in a folder with the C(manifest.json) there.
+  - Compares bytes and SHA-256 of every file in a folder with the C(manifest.json) there. Works for any folder, see O(state).
   - Fails and lists files that are missing, extra or different.
   - Memory use doesn't depend on the number and size of the files.
   - A successful check is not repeated as long as size and modification time of every file are unchanged.
@@ -27,11 +27,14 @@ options:
     type: path
     required: true
   state:
-    description: V(verified) compares with the manifest. V(created) first writes a manifest if there is none, for files of another tool.
-      M(cht.couch2pg.pg_restore) and M(cht.couch2pg.verify) refuse such an archive, because it has no evidence of the database.
+    description:
+      - V(verified) compares with the manifest.
+      - V(created) first writes a manifest if there is none, for a folder with files of another tool. It also lists where symbolic links
+        lead. M(cht.couch2pg.pg_restore) and M(cht.couch2pg.verify) refuse such a folder, because it has no evidence of a database.
+      - V(renewed) writes that manifest again when files have changed since. The manifest of a dump is never written again.
     type: str
     default: verified
-    choices: [created, verified]
+    choices: [created, verified, renewed]
   full:
     description: Whether to hash every file again, even if none has changed since the last check.
     type: bool
@@ -47,6 +50,13 @@ EXAMPLES = r"""
   cht.couch2pg.archive_manifest:
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
+    state_dir: ~/couch2pg
+
+- name: Write a manifest of any folder the first time, and find what has changed in it later
+  cht.couch2pg.archive_manifest:
+    archive: /srv/backups/etc
+    state: created
+    migration_id: backup-of-etc
     state_dir: ~/couch2pg
 """
 
@@ -92,7 +102,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.record.dumped import 
 
 OPTIONS = {
     "archive": {"type": "path", "required": True},
-    "state": {"type": "str", "default": "verified", "choices": ["created", "verified"]},
+    "state": {"type": "str", "default": "verified", "choices": ["created", "verified", "renewed"]},
     "full": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},
 }

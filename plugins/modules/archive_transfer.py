@@ -79,10 +79,10 @@ options:
     default: 2
   bandwidth_limit:
     description:
-      - Maximum bytes per second; V(0) for no limit.
+      - Maximum bytes per second, such as V(20 MB); V(0) for no limit.
       - With O(way=direct), M(cht.couch2pg.job) changes it (as its C(rate_limit)) while the job runs.
-    type: int
-    default: 0
+    type: bytes
+    default: "0"
   source_host:
     description: Inventory name of the source. Required with O(way=relay).
     type: str
@@ -111,7 +111,7 @@ EXAMPLES = r"""
     address: old.example.org
     user: "{{ authorized.user }}"
     host_keys: "{{ authorized.host_keys }}"
-    bandwidth_limit: "{{ '20 MB' | human_to_bytes }}"
+    bandwidth_limit: 20 MB
 
 - name: Carry it through the controller
   cht.couch2pg.archive_transfer:
@@ -207,7 +207,7 @@ OPTIONS: dict[str, Any] = {
     "silence": {"type": "int", "default": 60},
     "full": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},
-    "bandwidth_limit": {"type": "int", "default": 0},
+    "bandwidth_limit": {"type": "bytes", "default": "0"},
     "source_host": {"type": "str", "default": ""},
     "source_become": {"type": "bool", "default": False},
     "source_become_user": {"type": "str", "default": ""},

@@ -33,8 +33,8 @@ options:
         type: path
         required: true
       bytes:
-        description: Bytes that will be written below it.
-        type: int
+        description: Bytes that will be written below it, as a number or such as V(20 GB).
+        type: bytes
         required: true
       use:
         description: The purpose. Two needs with the same O(needs[].path) and O(needs[].use) count once.
@@ -56,8 +56,8 @@ options:
     description: RV(sizes) of the source; needed with O(side=target), unless O(database_bytes) is given.
     type: dict
   database_bytes:
-    description: Size of the database, if it is known. Nothing is measured then, and O(rule) must be V(guide).
-    type: int
+    description: Size of the database, such as V(160 GB), if it is known. Nothing is measured then, and O(rule) must be V(guide).
+    type: bytes
   rule:
     description: V(measured) is what this migration needs; V(guide) is 3 times the database, as in the manual guide.
     type: str
@@ -105,7 +105,7 @@ EXAMPLES = r"""
 - name: Check that a folder has room for 20 GB
   cht.couch2pg.disk_space_info:
     needs:
-      - {path: /srv/backups, bytes: 20000000000, use: nightly backup}
+      - {path: /srv/backups, bytes: 20 GB, use: nightly backup}
 
 - name: Check the space for the dump on the source
   cht.couch2pg.disk_space_info:
@@ -124,7 +124,7 @@ EXAMPLES = r"""
 - name: Require 3 times the database, as the manual guide does
   cht.couch2pg.disk_space_info:
     rule: guide
-    database_bytes: 175000000000
+    database_bytes: 160 GB
     staging_dir: /srv/staging
 """
 
@@ -214,7 +214,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import disk
 
 NEED: dict[str, Any] = {
     "path": {"type": "path", "required": True},
-    "bytes": {"type": "int", "required": True},
+    "bytes": {"type": "bytes", "required": True},
     "use": {"type": "str", "default": "data"},
     "files": {"type": "int", "default": 0},
 }
@@ -223,7 +223,7 @@ OPTIONS: dict[str, Any] = {
     "needs": {"type": "list", "elements": "dict", "default": [], "options": NEED},
     "side": {"type": "str", "choices": ["source", "target"]},
     "sizes": {"type": "dict"},
-    "database_bytes": {"type": "int"},
+    "database_bytes": {"type": "bytes"},
     "rule": {"type": "str", "default": "measured", "choices": list(disk_plan.RULES)},
     "migration_id": {"type": "str"},
     "state_dir": {"type": "path", "default": "~/couch2pg-migration"},

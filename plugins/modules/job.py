@@ -38,7 +38,7 @@ options:
     choices: [none, best-effort, idle]
   rate_limit:
     description: Most bytes of tables to read in a second, V(0) for no limit. Without it, it stays as it is.
-    type: int
+    type: bytes
 """
 
 EXAMPLES = r"""
@@ -47,7 +47,7 @@ EXAMPLES = r"""
     migration_id: cht-2026
     state_dir: ~/couch2pg
     kinds: [dump]
-    rate_limit: "{{ '10 MB' | human_to_bytes }}"
+    rate_limit: 10 MB
 
 - name: Stop every job
   cht.couch2pg.job:
@@ -83,7 +83,7 @@ OPTIONS: dict[str, Any] = {
     "kinds": {"type": "list", "elements": "str"},
     "nice": {"type": "int"},
     "io_class": {"type": "str", "choices": list(limits.IO_CLASSES)},
-    "rate_limit": {"type": "int"},
+    "rate_limit": {"type": "bytes"},
 }
 
 

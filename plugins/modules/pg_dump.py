@@ -64,7 +64,7 @@ EXAMPLES = r"""
     staging_dir: /srv/staging
     jobs: 4
     nice: 10
-    rate_limit: "{{ '40 MB' | human_to_bytes }}"
+    rate_limit: 40 MB
 """
 
 RETURN = r"""

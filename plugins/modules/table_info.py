@@ -21,7 +21,7 @@ extends_documentation_fragment:
   - cht.couch2pg.connection
 options:
   tables:
-    description: Tables to digest, by C(schema.name) or just by name; C(couchdb) is always among them. Empty means all.
+    description: Tables to digest, by C(schema.name) or just by name. Empty means all.
     type: list
     elements: str
     default: []
@@ -43,7 +43,10 @@ notes:
 EXAMPLES = r"""
 - name: Count the rows of couchdb
   cht.couch2pg.table_info: {database: cht, tables: [couchdb]}
-  register: before    # before.rows
+  register: before
+
+- name: Show the number
+  ansible.builtin.debug: {var: before.rows}
 
 - name: Digest every table of a large database, for at most two hours
   cht.couch2pg.table_info:
@@ -68,7 +71,7 @@ tables:
   elements: dict
   sample: [{table: public.couchdb, rows: 1500000, digest: 0000000000000000000000000012ab34}]
 rows:
-  description: Rows of all tables.
+  description: Rows of these tables together.
   returned: success
   type: int
   sample: 1500000

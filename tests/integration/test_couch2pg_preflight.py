@@ -10,7 +10,7 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 from support import node, ports, seed
@@ -173,6 +173,11 @@ def test_it_would_download_everything_again(deployment: Deployment, place: dict[
     found = deployment.check("target", other, postgres=place, progress=progress, rename=True)
     assert found["couch2pg checkpoints"]["status"] == "warning"
     assert found["couch2pg checkpoints"]["details"]["renames"]
+    # A second run looks into the promoted database, where they have their new names.
+    here = {"host": deployment.cluster.host, "port": deployment.cluster.port, "database": deployment.database}
+    asked = {"postgres": here, "progress": {}, "rename": True, "promoted": True}
+    found = deployment.check("target", **asked)
+    assert found["couch2pg checkpoints"]["status"] == "ok"
 
 
 def test_its_own_driver_knows_no_scram(deployment: Deployment, place: dict[str, Any]) -> None:
@@ -204,6 +209,14 @@ def test_a_node_on_which_it_does_nothing(deployment: Deployment, place: dict[str
     found = deployment.check("target", installed=mixed, postgres=place)
     assert found["node.js"]["status"] == "failure"
     assert "code 0" in found["node.js"]["message"]
+    # Commands start it, and nothing names the program: the one on the PATH is only the likely one.
+    unnamed = {name: value for name, value in deployment.deployment("target", mixed).items() if name != "node"}
+    settings = json.dumps({"format": 1, "style": "url", "variables": deployment.variables})
+    options = {"side": "target", "settings": settings, "postgres": place, "deployment": unnamed}
+    result = run_module("couch2pg_preflight", options)
+    (guessed,) = [finding for finding in result["findings"] if finding["name"] == "node.js"]
+    assert guessed["status"] == "warning"
+    assert "name that program as node in couch2pg_app" in guessed["message"]
 
 
 @pytest.mark.parametrize("broken", ["password", "missing", "nologin"])
@@ -218,6 +231,22 @@ def test_a_role_that_can_not_log_in(
     found = deployment.check("target", postgres={**place, "user": role})
     assert found["couch2pg login"]["status"] == "failure"
     assert "ALTER ROLE" in found["couch2pg login"]["message"]
+
+
+@pytest.mark.parametrize("installed", [node.new, node.stock])
+def test_a_role_that_the_restore_will_create(
+    deployment: Deployment, place: dict[str, Any], installed: Callable[[], node.Node]
+) -> None:
+    """The server asks for the password of a role that doesn't exist, as if it did; the remedy is not ALTER ROLE."""
+    options = {"postgres": {**place, "user": "couch2pg_absent"}, "created_roles": ["couch2pg_absent"]}
+    found = deployment.check("target", installed=installed(), **options)
+    login = found["couch2pg login"]
+    assert login["status"] == "failure"
+    assert login["message"].startswith("The target has no role 'couch2pg_absent'"), login
+    assert "Set couch2pg_give_login: true" in login["message"]
+    assert "ALTER ROLE" not in login["message"]
+    found = deployment.check("target", installed=installed(), give_login=True, **options)
+    assert found["couch2pg login"]["status"] == "warning"
 
 
 TAKE_CREATE = """

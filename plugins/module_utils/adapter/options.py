@@ -27,7 +27,7 @@ PROGRAM_OPTIONS: dict[str, Any] = {"bin_dir": {"type": "path", "default": ""}}
 LIMIT_OPTIONS: dict[str, Any] = {
     "nice": {"type": "int", "default": 0},
     "io_class": {"type": "str", "default": "none", "choices": list(IO_CLASSES)},
-    "rate_limit": {"type": "int", "default": 0},
+    "rate_limit": {"type": "bytes", "default": "0"},
 }
 LEAVE_OUT_OPTIONS: dict[str, Any] = {
     "leave_out": {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..common.errors import MigrationError
 from ..host.files import expand, read_json, write_json
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
@@ -28,7 +29,7 @@ def check_archive(root: Path, state: Path, dumped: str, jobs: int, progress: Pro
     if not is_untouched(root, state):
         progress.step("checksums", listing["bytes"], "bytes")
         differences = manifest.compare(root, listing, jobs, on_bytes=progress.advance)
-        manifest.raise_if_different(root, differences)
+        manifest.raise_if_different(root, listing, differences)
         remember(root, state)
     return listing
 
@@ -62,9 +63,10 @@ def job_spec(options: dict[str, Any], dumped: str) -> JobSpec:
         jobs=max(1, options["jobs"]),
         full=options["full"],
         dumped=dumped,
-        create=options["state"] == "created",
+        create=options["state"] in ("created", "renewed"),
+        renew=options["state"] == "renewed",
     )
-    return JobSpec("archive_check", run, parameters, fingerprint)
+    return JobSpec("archive_check", run, parameters, fingerprint, once=False)
 
 
 def still_valid(options: dict[str, Any], dumped: str) -> bool:
@@ -80,7 +82,7 @@ def run(context: JobContext) -> dict[str, Any]:
     root, state = Path(parameters["archive"]), Path(parameters["state"])
     if parameters["full"]:
         write_json(state / STAMP, {})
-    if parameters["create"] and not (root / layout.MANIFEST).exists():
+    if parameters["create"] and (parameters["renew"] or not (root / layout.MANIFEST).exists()):
         _create(root, state.name, context)
     listing = check_archive(root, state, parameters["dumped"], parameters["jobs"], context.progress)
     return {
@@ -92,7 +94,18 @@ def run(context: JobContext) -> dict[str, Any]:
 
 
 def _create(root: Path, migration_id: str, context: JobContext) -> None:
-    """Write the manifest of an archive that was not created by this collection's dump."""
-    context.progress.step("checksums", sum(stat.st_size for _path, stat in manifest.list_files(root)), "bytes")
-    listing = manifest.create(root, context.parameters["jobs"], context.progress.advance)
+    """Write the manifest of a folder that was not written by this collection's dump.
+
+    Raises MigrationError ``manifest_of_a_dump`` for an archive of the dump, whose manifest is evidence.
+    """
+    if (root / layout.MANIFEST).exists() and "options" in manifest.load(root):
+        raise MigrationError(
+            f"The manifest in {root} was written by a dump, and proves what was dumped, so that it is never written again. "
+            "Nothing was changed. To check the archive: state: verified.",
+            "manifest_of_a_dump",
+        )
+    context.progress.step("checksums", sum(stat.st_size for _path, stat in manifest.list_files(root, {})), "bytes")
+    listing = manifest.create(root, context.parameters["jobs"], context.progress.advance, links={})
     write_json(root / layout.MANIFEST, dict(listing, migration_id=migration_id))
+    # Every file was hashed just now.
+    remember(root, context.folder.parent.parent)

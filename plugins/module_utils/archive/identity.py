@@ -82,6 +82,6 @@ def read_evidence(root: Path, listing: manifest.Manifest) -> Evidence:
     expected = [entry["sha256"] for entry in listing["files"] if entry["path"] == layout.EVIDENCE]
     path = root / layout.EVIDENCE
     if not path.is_file() or expected != [manifest.sha256(path)]:
-        manifest.raise_if_different(root, manifest.Differences(content=[layout.EVIDENCE]))
+        manifest.raise_if_different(root, listing, manifest.Differences(content=[layout.EVIDENCE]))
     evidence: Evidence = read_json(path)
     return evidence

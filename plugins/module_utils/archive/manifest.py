@@ -32,14 +32,16 @@ class ManifestFile(TypedDict):
 
 
 class Manifest(TypedDict, total=False):
-    """``manifest.json``. A manifest that was created for an archive of another tool only has the first four keys.
+    """``manifest.json``. A manifest of other files than a dump's has ``links``, and no key after ``migration_id``.
 
-    bytes: the sum of all files. snapshot, taken_at: of the dump; options: the evidence's ``dump``.
+    bytes: the sum of all files. links: where each symbolic link leads, by its path; a dump has none.
+    snapshot, taken_at: of the dump; options: the evidence's ``dump``.
     """
 
     format: int
     bytes: int
     files: list[ManifestFile]
+    links: dict[str, str]
     migration_id: str
     database: str
     server_identity: str
@@ -88,7 +90,7 @@ class Differences:
             first = self.size[0]
             parts.append(f"{first['path']} has {first['bytes']} bytes instead of {first['expected']}")
         if self.content:
-            parts.append(_some("another SHA-256 than in the manifest", self.content))
+            parts.append(_some("changed", self.content))
         return "; ".join(parts)
 
 
@@ -97,10 +99,11 @@ def _some(what: str, paths: list[str]) -> str:
     return f"{what}: {paths[0]}{more}"
 
 
-def list_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+def list_files(root: Path, links: dict[str, str] | None = None) -> Iterator[tuple[str, os.stat_result]]:
     """Every file below ``root`` except the manifest and the marker: its path relative to ``root``, and its stat.
 
-    Raises MigrationError ``not_plain`` for a symbolic link or a special file.
+    Where each symbolic link leads is added to ``links``. Raises MigrationError ``not_plain`` for a special file, and without ``links``
+    for a symbolic link.
     """
     for folder, subfolders, names in os.walk(root):
         subfolders.sort()
@@ -109,9 +112,12 @@ def list_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
             relative = path.relative_to(root).as_posix()
             if relative in (layout.MANIFEST, layout.HALF_DONE):
                 continue
+            if links is not None and path.is_symlink():
+                links[relative] = os.readlink(path)
+                continue
             if path.is_symlink() or not path.is_file():
                 raise MigrationError(
-                    f"{path} is not a regular file, and an archive contains only regular files. Remove it, then run again.",
+                    f"{path} is not a regular file, and this folder may contain only regular files. Move it away, then run again.",
                     "not_plain",
                     path=str(path),
                 )
@@ -153,15 +159,23 @@ def hash_files(
             raise
 
 
-def create(root: Path, workers: int, on_bytes: Callable[[int, str], None] = lambda _size, _path: None) -> Manifest:
-    """Compute the manifest of the folder ``root``; doesn't write it."""
-    sizes = {path: stat.st_size for path, stat in list_files(root)}
+def create(
+    root: Path,
+    workers: int,
+    on_bytes: Callable[[int, str], None] = lambda _size, _path: None,
+    links: dict[str, str] | None = None,
+) -> Manifest:
+    """Compute the manifest of the folder ``root``; doesn't write it. links: empty for a folder that may contain symbolic links."""
+    sizes = {path: stat.st_size for path, stat in list_files(root, links)}
     hashes = hash_files(root, list(sizes), workers, on_bytes)
-    return {
+    listing: Manifest = {
         "format": FORMAT,
         "bytes": sum(sizes.values()),
         "files": [{"path": path, "bytes": sizes[path], "sha256": hashes[path]} for path in sizes],
     }
+    if links is not None:
+        listing["links"] = links
+    return listing
 
 
 def add_origin(listing: Manifest, evidence: Evidence) -> None:
@@ -200,6 +214,7 @@ def _is_manifest(manifest: Any) -> bool:
     return (
         isinstance(manifest, dict)
         and manifest.get("format") == FORMAT
+        and isinstance(manifest.get("links", {}), dict)
         and isinstance(manifest.get("files"), list)
         and all(
             isinstance(entry, dict)
@@ -220,8 +235,11 @@ def compare(
 ) -> Differences:
     """Compare the files below ``root`` with ``manifest``; without ``hashes`` only names and sizes."""
     expected = {entry["path"]: entry for entry in manifest["files"]}
-    found = {path: stat.st_size for path, stat in list_files(root)}
-    differences = Differences(missing=sorted(set(expected) - set(found)), extra=sorted(set(found) - set(expected)))
+    known = manifest.get("links")
+    links: dict[str, str] | None = None if known is None else {}
+    found = {path: stat.st_size for path, stat in list_files(root, links)}
+    names, listed = {*found, *(links or {})}, {*expected, *(known or {})}
+    differences = Differences(missing=sorted(listed - names), extra=sorted(names - listed))
     same = []
     for path in sorted(set(expected) & set(found)):
         if found[path] != expected[path]["bytes"]:
@@ -231,11 +249,23 @@ def compare(
     if hashes:
         actual = hash_files(root, same, workers, on_bytes)
         differences.content = [path for path in same if actual[path] != expected[path]["sha256"]]
+    # Also a link in place of a file, and a file in place of a link.
+    kinds = [path for path in sorted(names & listed) if (path in found) != (path in expected)]
+    led = [path for path, target in sorted((links or {}).items()) if (known or {}).get(path, target) != target]
+    differences.content += kinds + led
     return differences
 
 
-def raise_if_different(root: Path, differences: Differences) -> None:
-    """Raise MigrationError ``archive_differs`` with the differences, if there are any."""
+def raise_if_different(root: Path, listing: Manifest, differences: Differences) -> None:
+    """Raise MigrationError ``archive_differs`` with the differences from the manifest ``listing``, if there are any."""
+    if differences and "options" not in listing:
+        raise MigrationError(
+            f"The folder {root} differs from its manifest: {differences.sentence()}. If these changes are right, write the manifest "
+            "again (archive_manifest, state: renewed).",
+            "archive_differs",
+            root=str(root),
+            **differences.as_dict(),
+        )
     if differences:
         raise MigrationError(
             f"The archive in {root} differs from its manifest: {differences.sentence()}. "
@@ -253,6 +283,8 @@ def largest(manifest: Manifest, count: int) -> list[ManifestFile]:
     return sorted(kept, key=lambda entry: str(entry["path"]))
 
 
-def stamp(root: Path) -> dict[str, list[int]]:
-    """Size and modification time (ns) of every file, to detect changes since the files were last hashed."""
-    return {path: [stat.st_size, stat.st_mtime_ns] for path, stat in list_files(root)}
+def stamp(root: Path) -> dict[str, Any]:
+    """Size and modification time (ns) of every file, and the links, to detect changes since the files were last hashed."""
+    links: dict[str, str] = {}
+    files = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in list_files(root, links)}
+    return {**files, **links}

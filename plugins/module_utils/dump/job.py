@@ -35,7 +35,7 @@ from ..postgres import lock_waits
 from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
 from ..postgres.connection import ConnectionSettings, check_no_pooler, server_identity
 from ..postgres.extension_versions import installed_versions
-from ..postgres.relations import check_couchdb, check_readable, check_row_security, list_tables
+from ..postgres.relations import check_readable, check_row_security, list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress
 from . import earlier_dump
 
@@ -64,7 +64,6 @@ def examine(
         check_no_pooler(session)
         programs.check_pg_dump(program, session.version)
         tables = list_tables(session).kept
-        check_couchdb(tables)
         leaving.check(tables, installed_versions(session), program.major)
         check_readable(tables, settings.user)
         check_row_security(tables, settings.user)

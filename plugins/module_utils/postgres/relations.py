@@ -136,7 +136,7 @@ def check_couchdb(tables: list[Table]) -> None:
 
 
 def select(tables: list[Table], names: list[str]) -> list[Table]:
-    """The tables in ``names`` (``schema.name`` or ``name``), and always couchdb; all tables when ``names`` is empty.
+    """The tables in ``names`` (``schema.name`` or ``name``); all tables when ``names`` is empty.
 
     Raises MigrationError ``table_missing`` for a name without a table.
     """
@@ -149,5 +149,4 @@ def select(tables: list[Table], names: list[str]) -> list[Table]:
             "table_missing",
             tables=missing,
         )
-    wanted = {*names, "couchdb"}
-    return [table for table in tables if table.key in wanted or table.name in wanted]
+    return [table for table in tables if table.key in names or table.name in names]

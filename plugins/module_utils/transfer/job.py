@@ -168,7 +168,7 @@ class Transfer:
             return True
         if partial_archive.identify(self._final) == self._source["identity"]:
             # A shared folder: this is the source's own archive, so fetching it again can't repair it.
-            manifest.raise_if_different(self._final, differences)
+            manifest.raise_if_different(self._final, listing, differences)
         self._context.log(f"Altered since it arrived: {differences.sentence()}. Fetched again.")
         return False
 

@@ -32,6 +32,19 @@ def test_a_migration_that_is_done(record: dict[str, Any]) -> None:
     assert any(f"{dump['bytes'] / 1e6:.1f} MB from" in line for line in lines)
 
 
+def test_what_was_done_since_is_not_left_to_do(record: dict[str, Any]) -> None:
+    phases = record["phases"]
+    phases["restore"]["result"]["created_roles"] = ["couch2pg", "superset"]
+    assert "  to do    give these roles their login and password on the target: couch2pg, superset" in summary(record)
+    health = {"runs_completed": 1, "changes": 0}
+    handed_over = {"postgres": {"user": "couch2pg"}, "health": health}
+    phases["handover"] = {"status": "done", "host": "new", "error": None, "result": handed_over, "at": ""}
+    phases["cleanup"] = {"status": "done", "host": "new", "error": None, "result": {"archives": {}}, "at": ""}
+    lines = summary(record)
+    assert "  to do    give these roles their login and password on the target: superset" in lines
+    assert any(line.startswith("  archive  removed by cleanup; it was ") for line in lines)
+
+
 def test_one_that_stopped_says_why_first(record: dict[str, Any]) -> None:
     for phase in ("promote", "handover"):
         record["phases"].pop(phase, None)
