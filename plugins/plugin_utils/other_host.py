@@ -21,7 +21,7 @@ def connect(
 ) -> Any:
     """Create a connection to ``host`` with the host's variables; ``keys``: the task's keywords, ``play``: its play context."""
     if host not in variables["hostvars"]:
-        raise AnsibleError(f"The host {host} is not in the inventory. Check transfer_source_host.")
+        raise AnsibleError(f"The host {host} is not in the inventory. Check couch2pg_transfer_source_host.")
     its = variables["hostvars"][host]
     context = play.copy()
     context.remote_addr = its.get("ansible_host", host)

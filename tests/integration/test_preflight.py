@@ -93,7 +93,7 @@ def test_the_source_is_unreachable(seeded: Cluster, place: dict[str, Any]) -> No
 def test_the_password_is_wrong(seeded: Cluster, place: dict[str, Any]) -> None:
     found = look(place, seeded, DATABASE, login_password="not-the-password")
     assert finding(found, "connection")["message"] == (
-        f"PostgreSQL at 127.0.0.1:{seeded.port} refused the login of 'postgres': check login_user and login_password."
+        f"PostgreSQL at 127.0.0.1:{seeded.port} refused the login of 'postgres': check couch2pg_login_user and couch2pg_login_password."
     )
 
 
@@ -124,7 +124,7 @@ def test_a_table_may_not_be_read(seeded: Cluster, place: dict[str, Any]) -> None
     message = finding(found, "rights")["message"]
     assert "The role 'superset' may not read " in message
     assert "dashboards.alerts" in message
-    assert "Set login_user to 'postgres', or grant SELECT." in message
+    assert "Set couch2pg_login_user to 'postgres', or grant SELECT." in message
     # An ordinary role hides nothing of the rest.
     assert finding(found, "encoding")["status"] == "ok"
     assert {entry["name"] for entry in found["findings"]} >= {"server version", "pg_dump", "roles", "tables"}
@@ -190,7 +190,10 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> Non
 
 
 def test_a_pooler_answers_in_place_of_the_server(pooler: int, seeded: Cluster, place: dict[str, Any]) -> None:
-    sentence = f"The server at 127.0.0.1:{pooler} is a connection pooler. Connect to PostgreSQL directly (login_host, login_port)."
+    sentence = (
+        f"The server at 127.0.0.1:{pooler} is a connection pooler. Connect to PostgreSQL directly (couch2pg_login_host, "
+        "couch2pg_login_port)."
+    )
     found = look(place, seeded, DATABASE, login_port=pooler)
     assert finding(found, "pooler")["message"] == sentence
     target = look_at_target(place, seeded, "other", {}, login_port=pooler)
@@ -203,7 +206,7 @@ def test_a_program_is_missing(side: str, program: str, seeded: Cluster, place: d
     found = run_module("preflight", options)
     assert finding(found, program)["message"] == (
         f"{program} was not found in {tmp_path}. Install PostgreSQL's client programs (Debian: postgresql-client), "
-        "or set bin_dir to their folder."
+        "or set couch2pg_bin_dir to their folder."
     )
 
 
@@ -280,7 +283,8 @@ def test_the_target_database_is_empty_or_not(
     assert failures(full) == ["target database"]
     assert finding(full, "target database")["message"] == (
         f"The target already has a database '{name}' that is not empty. Nothing was changed. Check that this is the "
-        "right server. To keep that database under another name, set replace_existing to true."
+        "right server. To keep that database under another name, set couch2pg_replace_existing to true. If an earlier run "
+        f"of this migration made it, set its couch2pg_state_dir again: {place['state_dir']}/m has no record."
     )
     allowed = look_at_target(place, target_cluster, name, facts, replace_existing=True)
     assert failures(allowed) == []
@@ -362,7 +366,34 @@ def test_a_role_that_may_not_create_databases(
     assert "may not give objects to couch2pg" in stranger["message"]
     execute(target_cluster, f"GRANT {seed.OWNER} TO target_guest")
     assert finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")["status"] == "ok"
+    # Nobody is made a member of a superuser; what is offered in its place works.
+    facts["acted_for"].append("postgres")
+    facts["roles"].append(dict(facts["roles"][0], name="postgres", member_of=[]))
+    message = finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")["message"]
+    assert "GRANT" not in message
+    assert "(couch2pg_role_map: {postgres: target_guest})" in message
+    given = look_at_target(place, target_cluster, "x", facts, **guest, role_map={"postgres": "target_guest"})
+    assert finding(given, "rights")["status"] == "ok"
     execute(target_cluster, f"REVOKE {seed.OWNER} FROM target_guest")
+
+
+def test_the_state_folder_was_changed(
+    target_cluster: Cluster,
+    place: dict[str, Any],
+    facts: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    usual = tmp_path / "home" / "couch2pg-migration"
+    (usual / "m").mkdir(parents=True)
+    (usual / "m" / "record.json").write_text("{}", encoding="utf-8")
+    found = look_at_target(place, target_cluster, "x", facts)
+    assert finding(found, "state folder of this migration")["message"] == (
+        f"This migration has its record in {usual}/m, but couch2pg_state_dir is {place['state_dir']} now. Nothing was changed. "
+        f"Set couch2pg_state_dir to {usual} again, or choose another couch2pg_migration_id."
+    )
+    assert failures(look_at_target(dict(place, migration_id="other"), target_cluster, "x", facts)) == []
 
 
 @pytest.mark.parametrize("option", ["staging_dir", "state_dir"])

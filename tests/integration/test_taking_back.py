@@ -214,7 +214,7 @@ def test_the_record_must_be_of_what_is_there(place: Place) -> None:
     seed.create_database(place.cluster, place.database)
     stale = permission(place)
     assert stale["code"] == "stale_evidence"
-    assert "migrate again with another migration_id" in stale["msg"]
+    assert "migrate again with another couch2pg_migration_id" in stale["msg"]
 
     document = json.loads(path.read_text(encoding="utf-8"))
     document["phases"]["promote"]["result"]["oid"] = place.oid_of(place.database)

@@ -78,7 +78,7 @@ def discard_database(settings: ConnectionSettings, state: Path, incoming: str, w
     ):
         raise MigrationError(
             f"The migration {state.name!r} has given the database {settings.database!r} its name already, so it can't be restored "
-            "again under this migration_id. Nothing was changed. Roll it back (cht.couch2pg.rollback) where that wasn't done, "
+            "again under this couch2pg_migration_id. Nothing was changed. Roll it back (cht.couch2pg.rollback) where that wasn't done, "
             "then migrate again with another couch2pg_migration_id.",
             "promoted",
         )

@@ -174,7 +174,9 @@ def find(name: str, bin_dir: str = "") -> Program:
     """
     path = shutil.which(name, path=bin_dir or None)
     where = f"in {bin_dir}" if bin_dir else "on this host's PATH"
-    remedy = "Install PostgreSQL's client programs (Debian: postgresql-client), or set bin_dir to their folder."
+    remedy = (
+        "Install PostgreSQL's client programs (Debian: postgresql-client), or set couch2pg_bin_dir to their folder."
+    )
     if path is None:
         raise MigrationError(f"{name} was not found {where}. {remedy}", "program_missing", program=name)
     try:
@@ -199,7 +201,7 @@ def check_pg_dump(program: Program, server_version: int) -> None:
     if program.major < major(server_version):
         raise MigrationError(
             f"{program.path} is version {program.major}, older than the server ({major(server_version)}), and would "
-            f"refuse to dump it. Install postgresql-client-{major(server_version)} or newer, or set bin_dir.",
+            f"refuse to dump it. Install postgresql-client-{major(server_version)} or newer, or set couch2pg_bin_dir.",
             "program_too_old",
             program=program.path,
         )
@@ -210,7 +212,7 @@ def check_pg_restore(program: Program, pg_dump_major: int) -> None:
     if program.major < pg_dump_major:
         raise MigrationError(
             f"{program.path} is version {program.major}, older than the pg_dump that writes the archive "
-            f"({pg_dump_major}), and may refuse to read it. Install postgresql-client-{pg_dump_major} or newer, or set bin_dir.",
+            f"({pg_dump_major}), and may refuse to read it. Install postgresql-client-{pg_dump_major} or newer, or set couch2pg_bin_dir.",
             "program_too_old",
             program=program.path,
         )

@@ -308,7 +308,8 @@ def check_no_pooler(session: Session) -> None:
     """
     if session.backend_pid != session.value("SELECT pg_catalog.pg_backend_pid()"):
         raise MigrationError(
-            f"The server at {session.settings.place} is a connection pooler. Connect to PostgreSQL directly (login_host, login_port).",
+            f"The server at {session.settings.place} is a connection pooler. Connect to PostgreSQL directly "
+            "(couch2pg_login_host, couch2pg_login_port).",
             "pooler",
             place=session.settings.place,
         )

@@ -21,7 +21,7 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         "28P01",
         r"password authentication failed|no password supplied|Peer authentication failed|Ident authentication failed",
         "authentication",
-        "PostgreSQL at {place} refused the login of {user!r}: check login_user and login_password.",
+        "PostgreSQL at {place} refused the login of {user!r}: check couch2pg_login_user and couch2pg_login_password.",
     ),
     (
         "28000",
@@ -39,7 +39,7 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         "28000",
         r'role ".*" does not exist',
         "authentication",
-        "There is no role {user!r} at {place}: check login_user.",
+        "There is no role {user!r} at {place}: check couch2pg_login_user.",
     ),
     (
         "28000",
@@ -69,7 +69,7 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         "08P01",
         r"unsupported startup parameter",
         "pooler",
-        "The server at {place} is a connection pooler. Connect to PostgreSQL directly (login_host, login_port).",
+        "The server at {place} is a connection pooler. Connect to PostgreSQL directly (couch2pg_login_host, couch2pg_login_port).",
     ),
 )
 

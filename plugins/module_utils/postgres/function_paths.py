@@ -38,7 +38,7 @@ def apply(session: Session, paths: Mapping[str, str]) -> dict[str, list[str]]:
         rows = session.rows(_FUNCTION, [function])
         if not rows:
             raise MigrationError(
-                f"function_search_path contains {function}, but the archive has no such function. "
+                f"couch2pg_function_search_path contains {function}, but the archive has no such function. "
                 "Write it as preflight does, with its schema and argument types.",
                 "function_missing",
                 function=function,

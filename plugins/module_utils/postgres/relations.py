@@ -107,7 +107,7 @@ def check_readable(tables: list[Table], user: str) -> None:
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise MigrationError(
-            f"The role {user!r} may not read {shown}. Set login_user to 'postgres', or grant SELECT.",
+            f"The role {user!r} may not read {shown}. Set couch2pg_login_user to 'postgres', or grant SELECT.",
             "not_readable",
             tables=names,
         )
@@ -120,7 +120,7 @@ def check_row_security(tables: list[Table], user: str) -> None:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise MigrationError(
             f"Row-level security hides rows of {shown} from the role {user!r}, so pg_dump would fail. "
-            "Set login_user to 'postgres', or grant the role BYPASSRLS.",
+            "Set couch2pg_login_user to 'postgres', or grant the role BYPASSRLS.",
             "row_security",
             tables=names,
         )

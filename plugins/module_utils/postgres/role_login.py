@@ -48,7 +48,7 @@ def give(session: Session, login: ConnectionSettings, password_hash: str, lackin
         # The server's own message quotes the statement, and with it the hash.
         raise MigrationError(
             f"{session.settings.user!r} may not give {login.user!r} its login at {session.settings.place}. Connect as a superuser "
-            "(login_user: postgres), or run ALTER ROLE ... LOGIN PASSWORD ... yourself.",
+            "(couch2pg_login_user: postgres), or run ALTER ROLE ... LOGIN PASSWORD ... yourself.",
             "rights",
             sqlstate=error.details.get("sqlstate"),
         ) from None

@@ -133,17 +133,17 @@ def _check_map(role_map: Mapping[str, str], by_name: Mapping[str, Any]) -> None:
         check_length(str(new))
         if not new or str(new).startswith("pg_") or new == old:
             raise MigrationError(
-                f"role_map renames {old!r} to {new!r}, which is not possible. Choose another name.", "role_map"
+                f"couch2pg_role_map renames {old!r} to {new!r}, which is not possible. Choose another name.", "role_map"
             )
         if old not in by_name:
             known = ", ".join(sorted(by_name))
             raise MigrationError(
-                f"role_map contains {old!r}, but the source's database needs no such role. It needs: {known}.",
+                f"couch2pg_role_map contains {old!r}, but the source's database needs no such role. It needs: {known}.",
                 "role_map",
             )
         if new in role_map:
             raise MigrationError(
-                f"role_map renames {old!r} to {new!r}, which it renames as well. Choose a name that the map doesn't rename.",
+                f"couch2pg_role_map renames {old!r} to {new!r}, which it renames as well. Choose a name that the map doesn't rename.",
                 "role_map",
             )
 

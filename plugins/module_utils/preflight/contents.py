@@ -134,7 +134,7 @@ class _Contents:
         if hidden:
             raise MigrationError(
                 f"The role {self.session.settings.user!r} may not read {hidden} large objects. "
-                "Set login_user to 'postgres', or grant SELECT on them.",
+                "Set couch2pg_login_user to 'postgres', or grant SELECT on them.",
                 "not_readable",
             )
         if found:

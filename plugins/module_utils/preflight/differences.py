@@ -79,7 +79,7 @@ class Differences:
         if existing is not None and existing["encoding"] != wanted["encoding"]:
             raise MigrationError(
                 f"The target's database {existing['name']!r} has the encoding {existing['encoding']}, the source's "
-                f"{wanted['encoding']}. Drop the target's empty database, or create it with the source's encoding.",
+                f"{wanted['encoding']}. Create it with the source's encoding, or drop it if it is not needed.",
                 "encoding",
             )
         # The database names locales of the C library whatever its provider is.
@@ -143,7 +143,7 @@ class Differences:
         unknown = sorted(set(chosen) - set(wanted))
         if unknown:
             raise MigrationError(
-                f"extension_versions contains {', '.join(unknown)}, which the source's database doesn't have. Check the names.",
+                f"couch2pg_extension_versions contains {', '.join(unknown)}, which the source's database doesn't have. Check the names.",
                 "extension_versions",
             )
         missing = sorted(set(wanted) - set(available))
@@ -161,7 +161,7 @@ class Differences:
             if here not in found["versions"]:
                 codes.append("extension_version")
                 problems.append(
-                    f"The target's server doesn't have {name} {here}, which extension_versions requests; it has "
+                    f"The target's server doesn't have {name} {here}, which couch2pg_extension_versions requests; it has "
                     f"{', '.join(sorted(found['versions'], key=catalog_use.number))}. Install the package of that version."
                 )
             elif name not in chosen and catalog_use.number(here) < catalog_use.number(version):
@@ -230,37 +230,48 @@ class Differences:
             return
         if not facts["create_database"]:
             raise MigrationError(
-                f"{user!r} may not create databases on the target. Use 'postgres' (login_user), or grant it CREATEDB.",
+                f"{user!r} may not create databases on the target. Use 'postgres' (couch2pg_login_user), or grant it CREATEDB.",
                 "rights",
             )
         acted = {*self.source["acted_for"], self._wanted().properties["owner"]}
         # From PostgreSQL 16 on, the creator of a role has ADMIN on it, but not SET.
         acts = "SET" if self.session.version >= SET_PRIVILEGE_SINCE else "MEMBER"
         there = self.session.rows(
-            "SELECT rolname AS name, pg_catalog.pg_has_role(current_user, oid, 'USAGE') "
+            "SELECT rolname AS name, rolsuper AS superuser, pg_catalog.pg_has_role(current_user, oid, 'USAGE') "
             "AND pg_catalog.pg_has_role(current_user, oid, %s) AS member "
             "FROM pg_catalog.pg_roles WHERE rolname = ANY(%s) ORDER BY rolname",
             [acts, [self.planned.moves.get(name) or name for name in acted]],
         )
-        missing = [row["name"] for row in there if not row["member"]]
+        missing = [row for row in there if not row["member"]]
         if missing:
+            names = [row["name"] for row in missing]
             raise MigrationError(
-                f"{user!r} may not give objects to {', '.join(missing)} on the target, or set its defaults. "
-                f"Use 'postgres' (login_user), or make it a member (GRANT {missing[0]} TO {user}).",
+                f"{user!r} may not give objects to {', '.join(names)} on the target, or set its defaults. "
+                + self._membership_remedy(user, missing),
                 "rights",
-                roles=missing,
+                roles=names,
             )
         self._check_needs_no_superuser(user)
         made = role_plan.made_of(self.planned, acted)
         becomes = f"; the restore makes it a member of {', '.join(made)}" if made else ""
         self.findings.ok("rights", f"{user!r} may create databases and is a member of every owner{becomes}")
 
+    def _membership_remedy(self, user: str, missing: list[dict[str, Any]]) -> str:
+        """How ``user`` may give objects to these roles. Nobody is made a member of a superuser for that."""
+        powerful = [row["name"] for row in missing if row["superuser"]]
+        if powerful:
+            came_from = {new: old for old, new in self.planned.moves.items() if new}
+            moves = ", ".join(f"{came_from.get(name, name)}: {user}" for name in powerful)
+            return f"Give them to {user!r} there (couch2pg_role_map: {{{moves}}}), or use 'postgres' (couch2pg_login_user)."
+        names = ", ".join(row["name"] for row in missing)
+        return f"Make it a member there (GRANT {names} TO {user}), or use 'postgres' (couch2pg_login_user)."
+
     def _check_needs_no_superuser(self, user: str) -> None:
         objects = [entry["object"] for entry in self.source.get("superuser_objects", [])]
         if objects:
             raise MigrationError(
                 f"Only a superuser can create {', '.join(objects[:SHOWN])}, and {user!r} is not one on the target. "
-                "Use 'postgres' (login_user), or drop them on the source if they are not needed.",
+                "Use 'postgres' (couch2pg_login_user), or drop them on the source if they are not needed.",
                 "rights",
                 objects=objects,
             )
@@ -269,7 +280,7 @@ class Differences:
         if forced and not bypass:
             raise MigrationError(
                 f"Row-level security, forced for owners too, would hide rows of {', '.join(forced[:SHOWN])} from {user!r}. "
-                "Use 'postgres' (login_user), or grant the role BYPASSRLS on the target.",
+                "Use 'postgres' (couch2pg_login_user), or grant the role BYPASSRLS on the target.",
                 "rights",
                 tables=forced,
             )
@@ -320,15 +331,23 @@ class Differences:
         groups: list[str] = next(
             (entry["member_of"] for entry in self.source["roles"] if entry["name"] == public["role"]), []
         )
-        owner = self._wanted().properties["owner"]
+        wanted = self._wanted()
+        owner = wanted.properties["owner"]
         through_database = "pg_database_owner" in creators and self._acts_as(role, owner)
         if creators & {"PUBLIC", role, *groups} or through_database or self._is_superuser(role):
             self.findings.ok("schema public", f"{role!r} will be able to create in it")
             return
+        # The new database takes the owner of an empty one that it replaces, else the source's; grants come from the source.
+        belongs = (
+            f"belongs to {owner!r} there. On the target: "
+            f"{self._creation(role)}ALTER DATABASE {quote(self.settings.database)} OWNER TO {quote(role)};"
+            if wanted.merged
+            else f"will belong to {owner!r}. In the source's database: "
+            f"GRANT CREATE ON SCHEMA public TO {quote(public['role'])};"
+        )
         raise MigrationError(
             f"{role!r} could not create in schema public on the target, and couch2pg stops there: since PostgreSQL 15 only "
-            f"the database's owner may, and the empty database {self.settings.database!r} belongs to {owner!r}. On the target: "
-            f"{self._creation(role)}ALTER DATABASE {quote(self.settings.database)} OWNER TO {quote(role)};",
+            f"the database's owner may, and {self.settings.database!r} {belongs}",
             "public_not_writable",
             role=role,
             owner=owner,

@@ -24,6 +24,6 @@ def problem(session: Session) -> str:
     user = quote(session.settings.user)
     return (
         f"The server speaks {language}, and the role {session.settings.user!r} may not change that, so harmless messages of "
-        "pg_restore would stop the restore. Connect as a superuser (login_user: postgres), or have a superuser run: "
+        "pg_restore would stop the restore. Connect as a superuser (couch2pg_login_user: postgres), or have a superuser run: "
         f"ALTER ROLE {user} SET lc_messages = 'C';"
     )

@@ -27,6 +27,7 @@ from .source_facts import SourceFacts
 
 OLDEST = 13
 # Checks whose failure prevents restoring the schema.
+USUAL_STATE_DIR = "~/couch2pg-migration"
 NEEDED = ("pg_restore", "pooler", "server version", "names", "locale", "extensions", "roles", "rights", "tablespaces")
 
 
@@ -88,6 +89,7 @@ class _Target:
         find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
         find.attempt("language", self._language)
         find.attempt("names", self._names)
+        find.attempt("state folder of this migration", self._state_known)
         find.attempt("target database", self._real)
         if self.facts.get("promoted"):
             return
@@ -149,6 +151,27 @@ class _Target:
         check_length(self.options["incoming"], "Set couch2pg_incoming to a shorter name.")
         self.findings.ok("names", "all names fit into 63 bytes")
 
+    def _state_known(self) -> None:
+        """With another state folder, or another user in whose home it is, the migration would start from nothing without a word."""
+        usual = expand(USUAL_STATE_DIR) / self.state.name
+        if self.state != usual and not self._has_record and (usual / record_document.NAME).exists():
+            raise MigrationError(
+                f"This migration has its record in {usual}, but couch2pg_state_dir is {self.state.parent} now. Nothing was "
+                f"changed. Set couch2pg_state_dir to {usual.parent} again, or choose another couch2pg_migration_id.",
+                "state_elsewhere",
+                state=str(usual),
+            )
+
+    @property
+    def _has_record(self) -> bool:
+        return (self.state / record_document.NAME).exists()
+
+    def _hint_at_state(self) -> str:
+        """What else explains a database that this migration doesn't know; empty where its record exists."""
+        if self._has_record:
+            return ""
+        return f" If an earlier run of this migration made it, set its couch2pg_state_dir again: {self.state} has no record."
+
     def _real(self) -> None:
         name = self.settings.database
         reversed_ = already_reversed(self.settings, self.state)
@@ -168,7 +191,11 @@ class _Target:
             self.findings.ok("target database", f"{name!r} was promoted by this migration already")
             return
         rehearsal, replace = self.options["rehearsal"], self.options["replace_existing"]
-        if not target_database.check_real_database(self.settings, name, replace or rehearsal):
+        try:
+            exists = target_database.check_real_database(self.settings, name, replace or rehearsal)
+        except MigrationError as error:
+            raise MigrationError(error.message + self._hint_at_state(), error.code, **error.details) from error
+        if not exists:
             self.findings.ok("target database", f"there is no {name!r} yet")
             return
         with Session(self.settings) as session:
@@ -203,7 +230,7 @@ class _Target:
             return
         raise MigrationError(
             f"The target already has a database {name!r}, and this migration didn't make it. "
-            "Rename it, or drop it if it is not needed, then run again.",
+            f"Rename it, or drop it if it is not needed, then run again.{self._hint_at_state()}",
             "incoming_exists",
         )
 

@@ -76,7 +76,7 @@ def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, repla
     if not empty and not replace_existing:
         raise MigrationError(
             f"The target's database {name!r} is no longer empty. Nothing was changed. "
-            "Find out what writes to it. To keep it under another name, set replace_existing to true.",
+            "Find out what writes to it. To keep it under another name, set couch2pg_replace_existing to true.",
             "target_not_empty",
         )
     return {"existing": existing, "empty": empty}

@@ -70,7 +70,8 @@ def check_promoted(settings: ConnectionSettings, state: Path, record: Record) ->
         raise MigrationError(
             f"The database {promoted['name']!r} at {settings.place} is not the one that this migration verified "
             f"(oid {promoted['oid']} on server {promoted['identity']}). Nothing was changed. "
-            "Check couch2pg_migration_id and the inventory. If the database was replaced, migrate again with another migration_id.",
+            "Check couch2pg_migration_id and the inventory. If the database was replaced, migrate again with another "
+            "couch2pg_migration_id.",
             "stale_evidence",
             promoted=promoted,
         )

@@ -105,7 +105,7 @@ def still_valid(
     verified = job.read_state(state / "jobs" / "verify")
     if verified.status == "done" and verified.result["value"]["oid"] == result["oid"]:
         raise MigrationError(
-            f"{result['incoming']!r} is verified already, without the function_search_path of {', '.join(sorted(differs))}. "
+            f"{result['incoming']!r} is verified already, without the couch2pg_function_search_path of {', '.join(sorted(differs))}. "
             f"Leave it as it was, or restore and verify again: {restart.command('restore')}",
             "different_work",
             differs=differs,

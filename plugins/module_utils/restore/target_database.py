@@ -34,7 +34,7 @@ def check_real_database(settings: ConnectionSettings, name: str, replace_existin
     if not empty and not replace_existing:
         raise MigrationError(
             f"The target already has a database {name!r} that is not empty. Nothing was changed. "
-            "Check that this is the right server. To keep that database under another name, set replace_existing to true.",
+            "Check that this is the right server. To keep that database under another name, set couch2pg_replace_existing to true.",
             "target_not_empty",
             database=name,
         )

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import find_misspelt, role_options
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import (
+    find_misspelt,
+    find_misspelt_extra,
+    role_options,
+)
 
 SHARED = {"couch2pg_database", "couch2pg_jobs"}
 ROLES = {"dump": {"dump_jobs", "dump_format"}, "record": {"record_host"}}
@@ -21,6 +25,7 @@ ROLES = {"dump": {"dump_jobs", "dump_format"}, "record": {"record_host"}}
         ("couch2pg_databse", "did you mean couch2pg_database?"),
         ("couch2pg_zzz", "see docs/variables.yml"),
         ("dump_job", "did you mean dump_jobs?"),
+        ("couchpg_database", "did you mean couch2pg_database?"),
     ],
 )
 def test_a_misspelt_variable_is_named_with_the_nearest(name: str, sentence: str) -> None:
@@ -47,3 +52,16 @@ def test_documented_variables_are_known(name: str) -> None:
 
 def test_words_of_other_people_are_left_alone() -> None:
     assert find_misspelt(["record_ttl", "dump_schedule", "dumpling", "couch2pg"], SHARED, ROLES) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("database", "database"), ("databse", "database"), ("cuch2pg_jobs", "jobs")]
+)
+def test_an_extra_variable_without_its_prefix(name: str, meant: str) -> None:
+    assert find_misspelt_extra([name], SHARED, ROLES) == [
+        f"The variable {name} is unknown: did you mean couch2pg_{meant}?"
+    ]
+
+
+def test_other_extra_variables_are_left_alone() -> None:
+    assert find_misspelt_extra(["couch2pg_jobs", "dump_jobs", "ansible_user", "site_tls"], SHARED, ROLES) == []

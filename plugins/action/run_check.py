@@ -1,0 +1,136 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check a run on the controller, before any host is contacted: the command line, the groups, and the variables of every host."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Iterable, Mapping
+
+import yaml
+from ansible.plugins.action import ActionBase
+from ansible.template import Templar
+from ansible.utils.vars import load_extra_vars
+from ansible_collections.cht.couch2pg.plugins.plugin_utils import command_line, host_groups
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import (
+    PREFIX,
+    find_misspelt,
+    find_misspelt_extra,
+    is_ours,
+    role_options,
+)
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.undefined import evaluate
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.unfit import find_unfit, is_checked
+
+COLLECTION = Path(__file__).parents[2]
+OPTIONS: dict[str, Any] = {"every_host": False, "may_be_limited": False, "rehearsal": False, "tags": []}
+# Variables of connections, which lead to passwords in a vault.
+CONNECTION = "ansible_"
+# What hosts said of themselves is no template.
+FACTS = ("ansible_facts", "ansible_local")
+
+Problem = tuple[str, str]
+
+
+class ActionModule(ActionBase):
+    """Action plugin of M(cht.couch2pg.run_check)."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fail with a sentence for each mistake; they are found together."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = task_vars or {}
+        wrong = set(self._task.args) - set(OPTIONS)
+        if wrong:
+            return dict(result, failed=True, msg=f"Unknown options of run_check: {', '.join(sorted(wrong))}.")
+        options = {**OPTIONS, **self._task.args}
+        self._shared = _load(COLLECTION / "docs" / "variables.yml")
+        self._roles = {
+            path.parents[1].name: role_options(_load(path))
+            for path in sorted(COLLECTION.glob("roles/*/meta/argument_specs.yml"))
+        }
+        if options["every_host"]:
+            found = [*self._run(options, given), *self._hosts(given)]
+        else:
+            found = self._variables(
+                given, {name: given[name] for name in given if name.startswith(PREFIX)}, self._templar
+            )
+        if found:
+            sentences = list(dict.fromkeys(sentence for _code, sentence in found))
+            return dict(result, failed=True, code=found[0][0], msg=" ".join(sentences))
+        result.update(changed=False, checked=sum(is_ours(name, self._roles) for name in given))
+        if options["every_host"]:
+            resolved = host_groups.resolve(given["groups"], options["rehearsal"])
+            result["groups"] = [{"group": name, "host": host} for name, hosts in resolved.items() for host in hosts]
+        return result
+
+    def _run(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> list[Problem]:
+        """Problems of the command line and of the groups."""
+        found = []
+        if given.get("ansible_limit") is not None and not options["may_be_limited"]:
+            sentence = "Leave --limit out: a run without one of its hosts would skip checks. Nothing was changed."
+            found.append(("limited_run", sentence))
+        # An imported playbook has the tags of its import, too.
+        known = [*options["tags"], *(tag for tag in self._task.tags if tag != command_line.ALWAYS)]
+        tags = [*given.get("ansible_run_tags", ()), *given.get("ansible_skip_tags", ())]
+        found += [("unknown_tag", sentence) for sentence in command_line.unknown_tags(tags, known)]
+        found += [
+            ("groups", sentence)
+            for sentence in host_groups.problems(given["groups"], partial=options["may_be_limited"])
+        ]
+        extra = load_extra_vars(self._loader)
+        found += [
+            ("unknown_variable", sentence) for sentence in find_misspelt_extra(extra, set(self._shared), self._roles)
+        ]
+        return found
+
+    def _hosts(self, given: Mapping[str, Any]) -> list[Problem]:
+        """Problems of the variables of every host. What is wrong on some hosts only says on which."""
+        all_hosts = host_groups.members(given["groups"])
+        places: dict[Problem, list[str]] = {}
+        for host in all_hosts:
+            for problem in self._host(host, given):
+                places.setdefault(problem, []).append(host)
+        return [
+            (code, sentence if len(hosts) == len(all_hosts) else f"On {', '.join(hosts)}: {sentence}")
+            for (code, sentence), hosts in places.items()
+        ]
+
+    def _host(self, host: str, given: Mapping[str, Any]) -> list[Problem]:
+        raw = given["hostvars"].raw_get(host)
+        first = given["hostvars"].raw_get(given["inventory_hostname"])
+        # What a playbook sets that imports this one goes before what the inventory says.
+        of_play = {name: given[name] for name in given if name.startswith(PREFIX) and given[name] != first.get(name)}
+        values = {**raw, **of_play, "hostvars": given["hostvars"]}
+        checked = {name: values[name] for name in values if self._is_known(name) or _is_connection(name, values[name])}
+        return self._variables(values, checked, Templar(loader=self._loader, variables=values))
+
+    def _variables(self, names: Iterable[str], checked: Mapping[str, Any], templar: Any) -> list[Problem]:
+        """Problems of one host's variables: unknown among ``names``; undefined or unfit among ``checked``."""
+        found = [("unknown_variable", sentence) for sentence in find_misspelt(names, set(self._shared), self._roles)]
+        values, undefined = evaluate(checked, partial(_evaluate, templar))
+        found += [("undefined_variable", sentence) for sentence in undefined]
+        shared = self._shared
+        unfit = {name: values[name] for name in values if name in shared and is_checked(shared[name])}
+        return found + [("unfit_value", sentence) for sentence in find_unfit(unfit, shared)]
+
+    def _is_known(self, name: str) -> bool:
+        return name.startswith(PREFIX) or any(name in options for options in self._roles.values())
+
+
+def _evaluate(templar: Any, text: Any) -> Any:
+    return templar.template(text)
+
+
+def _is_connection(name: str, value: Any) -> bool:
+    return name.startswith(CONNECTION) and name not in FACTS and isinstance(value, str)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    document: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - both loaders are safe
+    return document

@@ -1,0 +1,64 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Refuse options of ansible-playbook with which a run would skip checks, and an ansible-core that is too old."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import Any, Iterable, Mapping
+
+import yaml
+
+ALWAYS = "always"
+# What Ansible itself understands, and what skips nothing of ours.
+GENERAL_TAGS = {"all", ALWAYS}
+
+
+def refusal(arguments: Mapping[str, Any], version: str, requires: str) -> str:
+    """Why no play may start, or nothing. These options would skip the tasks that check everything else.
+
+    arguments: the command line, as ``ansible.context.CLIARGS``; version: of ansible-core; requires: as ``required``.
+    """
+    if _number(version) < _number(requires):
+        return (
+            f"This collection needs ansible-core {requires} or newer, and this is {version}. Nothing was changed. "
+            f"Install a newer one on this machine: python3 -m pip install --upgrade 'ansible-core>={requires}'"
+        )
+    if arguments.get("start_at_task"):
+        return (
+            "Leave --start-at-task out: the run would skip checks. Nothing was changed. Run the whole playbook: it goes on "
+            "from what is done."
+        )
+    if ALWAYS in (arguments.get("skip_tags") or ()):
+        return "Leave --skip-tags always out: the run would skip checks. Nothing was changed."
+    return ""
+
+
+def required(runtime: str) -> str:
+    """The oldest version of ansible-core that the text of ``meta/runtime.yml`` allows, such as ``2.18.0``."""
+    return str(yaml.safe_load(runtime)["requires_ansible"]).lstrip(">=")
+
+
+def unknown_tags(given: Iterable[str], known: Iterable[str]) -> list[str]:
+    """A sentence for each tag of ``given`` that no task has. With a misspelt one, a run would check, do nothing, and look done."""
+    names = list(known)
+    sentences = []
+    for tag in given:
+        if tag in names or tag in GENERAL_TAGS:
+            continue
+        near = get_close_matches(tag, names, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        tags = (
+            f"The tags are {', '.join(names)}."
+            if names
+            else "This playbook has no tags: leave --tags and --skip-tags out."
+        )
+        sentences.append(f"The tag {tag} is unknown: {hint}{tags}")
+    return sentences
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """``2.18.1rc1`` as numbers: (2, 18, 1)."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

@@ -1,0 +1,92 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inventory's groups: which host does what in a run, and mistakes in them."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Mapping, Sequence
+
+SOURCE, TARGET, REHEARSAL = "couch2pg_source", "couch2pg_target", "couch2pg_rehearsal"
+APP_SOURCE, APP_TARGET = "couch2pg_app_source", "couch2pg_app_target"
+NAMES = (SOURCE, TARGET, REHEARSAL, APP_SOURCE, APP_TARGET)
+CLOSE = 0.85
+
+Groups = Mapping[str, Sequence[str]]
+
+
+def members(groups: Groups) -> list[str]:
+    """Every host of this collection's groups, once."""
+    return list(dict.fromkeys(host for name in NAMES for host in groups.get(name, ())))
+
+
+def resolve(groups: Groups, rehearsal: bool) -> dict[str, list[str]]:
+    """The hosts by the groups of the run.
+
+    ``run_source``, ``run_target``: PostgreSQL before and after; a rehearsal has its copy on couch2pg_rehearsal.
+    ``run_app_source``, ``run_app_target``: couch2pg before and after; on the hosts of PostgreSQL, unless it has groups of its own.
+    ``run_databases``, ``run_apps``: all hosts of either, with that of rehearsals. ``run_hosts``: all.
+    """
+    source, target, third = (list(groups.get(name, ())) for name in (SOURCE, TARGET, REHEARSAL))
+    app_source = list(groups.get(APP_SOURCE, ())) or source
+    app_target = list(groups.get(APP_TARGET, ())) or target
+    copy = third if rehearsal else []
+    return {
+        "run_source": source,
+        "run_target": copy or target,
+        "run_app_source": app_source,
+        "run_app_target": copy or app_target,
+        "run_databases": _once(source, target, third),
+        "run_apps": _once(app_source, app_target, third),
+        "run_hosts": members(groups),
+    }
+
+
+def problems(groups: Groups, partial: bool = False) -> list[str]:
+    """A sentence for each mistake. ``partial``: whether one side is enough, as for a look at its state."""
+    if not groups.get("all"):
+        return ["The inventory has no host. Give it with -i: ansible-playbook cht.couch2pg.preflight -i inventory.yml"]
+    found = []
+    for name in NAMES:
+        hosts = groups.get(name, ())
+        if len(hosts) > 1:
+            found.append(
+                f"The group {name} has {len(hosts)} hosts ({', '.join(hosts)}), and only one is meant: remove the others."
+            )
+        if not hosts:
+            near = _near(name, groups)
+            if near:
+                found.append(
+                    f"The inventory has no host in the group {name}, but its group {near} looks like it: rename that."
+                )
+            elif name in (SOURCE, TARGET) and not (partial and members(groups)):
+                found.append(f"The inventory has no host in the group {name}: add {_words(name)}.")
+    both = [host for host in groups.get(SOURCE, ()) if host in groups.get(TARGET, ())]
+    if both:
+        found.append(
+            f"The host {both[0]} is in both {SOURCE} and {TARGET}, so the variables of one server replace those of the other. Use two "
+            f"names in the inventory: {both[0]}-old and {both[0]}-new, both with ansible_host: {both[0]}, and each with "
+            "couch2pg_login_port and the like of its server."
+        )
+    copied = [host for host in groups.get(SOURCE, ()) if host in groups.get(REHEARSAL, ())]
+    if copied:
+        found.append(
+            f"The host {copied[0]} is in both {SOURCE} and {REHEARSAL}. A rehearsal needs another server than the source: leave "
+            f"{REHEARSAL} out, and it runs on the target."
+        )
+    return found
+
+
+def _near(name: str, groups: Groups) -> str:
+    """A group with hosts that is spelt like ``name`` and is none of ours."""
+    others = [other for other, hosts in groups.items() if hosts and other not in NAMES]
+    return next(iter(get_close_matches(name, others, n=1, cutoff=CLOSE)), "")
+
+
+def _words(name: str) -> str:
+    return "the server that the database is on now" if name == SOURCE else "the server that the database moves to"
+
+
+def _once(*lists: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(host for hosts in lists for host in hosts))

@@ -1,0 +1,43 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs that would skip checks, and tags that nothing has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.command_line import refusal, required, unknown_tags
+
+PHASES = ["dump", "transfer"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "version", "words"),
+    [
+        ({"start_at_task": "Dump"}, "2.21.0", "Leave --start-at-task out"),
+        ({"skip_tags": ["report", "always"]}, "2.21.0", "Leave --skip-tags always out"),
+        ({}, "2.17.9", "This collection needs ansible-core 2.18.0 or newer, and this is 2.17.9."),
+        ({}, "2.9", "needs ansible-core 2.18.0 or newer"),
+    ],
+)
+def test_a_run_that_would_skip_checks_is_refused(arguments: dict[str, Any], version: str, words: str) -> None:
+    assert words in refusal(arguments, version, "2.18.0")
+
+
+@pytest.mark.parametrize("version", ["2.18.0", "2.18.0rc1", "2.21.5", "3.0.0"])
+def test_other_runs_are_not(version: str) -> None:
+    assert refusal({"start_at_task": None, "skip_tags": ["report"]}, version, "2.18.0") == ""
+
+
+def test_the_oldest_ansible_core() -> None:
+    assert required('---\nrequires_ansible: ">=2.18.0"\n') == "2.18.0"
+
+
+def test_an_unknown_tag() -> None:
+    assert unknown_tags(["all", "always", "dump"], PHASES) == []
+    assert unknown_tags(["dmp"], PHASES) == ["The tag dmp is unknown: did you mean dump? The tags are dump, transfer."]
+    assert unknown_tags(["x"], []) == [
+        "The tag x is unknown: This playbook has no tags: leave --tags and --skip-tags out."
+    ]

@@ -1,0 +1,57 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Messages name the variable that the operator sets: couch2pg_replace_existing, not the option replace_existing of a module."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+PREFIX = "couch2pg_"
+VARIABLES = yaml.safe_load((ROOT / "docs" / "variables.yml").read_text(encoding="utf-8"))
+# One word alone, such as jobs, is a word of the language too.
+OPTIONS = sorted(name[len(PREFIX) :] for name in VARIABLES if "_" in name[len(PREFIX) :])
+BARE = re.compile(rf"(?<![\w.{{'])({'|'.join(OPTIONS)})(?![\w}}'])")
+FILES = sorted(
+    path for folder in ("module_utils", "plugin_utils", "action") for path in (ROOT / "plugins" / folder).rglob("*.py")
+)
+# Texts for PostgreSQL, or about a module that is used by itself.
+OTHERS = ("set_config", "safe to drop", "is not the record of a migration", "Use the migration_id of the rehearsal")
+
+
+def sentences(source: str) -> Iterator[str]:
+    """Every text with a space in it that is not a docstring."""
+    tree = ast.parse(source)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module))
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) and id(node) not in docstrings else None
+        if isinstance(text, str) and " " in text.strip():
+            yield text
+
+
+def bare_options(source: str) -> list[str]:
+    """The texts that name an option without its prefix."""
+    return [text for text in sentences(source) if BARE.search(text) and not any(other in text for other in OTHERS)]
+
+
+def test_a_bare_option_is_found() -> None:
+    assert bare_options("raise Error('Set replace_existing to true.')") == ["Set replace_existing to true."]
+    assert not bare_options("raise Error('Set couch2pg_replace_existing to true.')")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT / "plugins").as_posix())
+def test_messages_name_the_variable(path: Path) -> None:
+    assert bare_options(path.read_text(encoding="utf-8")) == []
