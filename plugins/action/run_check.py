@@ -65,7 +65,10 @@ class ActionModule(ActionBase):
         result.update(changed=False, checked=sum(is_ours(name, self._roles) for name in given))
         if options["every_host"]:
             resolved = host_groups.resolve(given["groups"], options["rehearsal"])
-            result["groups"] = [{"group": name, "host": host} for name, hosts in resolved.items() for host in hosts]
+            result["hosts"] = [
+                {"host": host, "groups": [name for name, hosts in resolved.items() if host in hosts]}
+                for host in resolved["run_hosts"]
+            ]
         return result
 
     def _run(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> list[Problem]:

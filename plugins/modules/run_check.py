@@ -61,12 +61,12 @@ checked:
   returned: success
   type: int
   sample: 7
-groups:
-  description: The groups of the run with their hosts, an entry for each host of a group.
+hosts:
+  description: Every host of the run, with its groups in the run.
   returned: success, with O(every_host)
   type: list
   elements: dict
-  sample: [{group: run_source, host: old.example.org}]
+  sample: [{host: old.example.org, groups: [run_source, run_databases, run_hosts]}]
 """
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module

@@ -368,7 +368,8 @@ def test_a_role_that_may_not_create_databases(
     assert finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")["status"] == "ok"
     # Nobody is made a member of a superuser; what is offered in its place works.
     facts["acted_for"].append("postgres")
-    facts["roles"].append(dict(facts["roles"][0], name="postgres", member_of=[]))
+    owner = next(role for role in facts["roles"] if role["name"] == seed.OWNER)
+    facts["roles"] = [owner, dict(owner, name="postgres", member_of=[])]
     message = finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")["message"]
     assert "GRANT" not in message
     assert "(couch2pg_role_map: {postgres: target_guest})" in message

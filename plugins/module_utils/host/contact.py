@@ -1,0 +1,291 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The first contact with a host, before any Python runs there: scripts for its shell, and what their answers mean.
+
+``LOOK`` runs as the user who logs in, ``use_script`` as each user who is become.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Mapping, Sequence
+
+from ..common.findings import Findings
+from .packages import install_command
+
+BEGIN, END = "couch2pg-contact-begin", "couch2pg-contact-end"
+NO_PYTHON_REMEDY = "or set ansible_python_interpreter to one that is there"
+PROGRAMS = ("pg_dump", "pg_restore", "rsync")
+_LOOK = """echo {begin}
+echo "user=$(id -un)"
+for file in /etc/os-release /usr/lib/os-release; do
+  if [ -r $file ]; then sed -n 's/^\\(ID\\|ID_LIKE\\)=/os.&/p' $file; break; fi
+done
+for name in {users}; do if id -u "$name" >/dev/null 2>&1; then echo "account=$name"; fi; done
+if command -v sudo >/dev/null 2>&1; then echo sudo=yes; fi
+for python in {pythons}; do
+  path=$(command -v "$python" 2>/dev/null) || continue
+  echo "python=$path $("$path" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"
+  break
+done
+if [ -x /usr/bin/python3 ]; then echo "system=$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"; fi
+echo {end}"""
+_USE = """echo {begin}
+echo "user=$(id -un)"
+if {python} -c 'import psycopg2' >/dev/null 2>&1; then echo psycopg2=yes; fi
+{path}for program in {programs}; do
+  found=$(command -v "$program" 2>/dev/null) && echo "$program=$found"
+done
+echo {end}"""
+
+
+@dataclass(frozen=True)
+class Login:
+    """How the host is reached, as Ansible's variables have it; for its messages."""
+
+    transport: str
+    host: str
+    port: str = ""
+    user: str = ""
+    key: str = ""
+
+    @property
+    def tried(self) -> str:
+        """The variables with the values that were tried."""
+        values = {
+            "ansible_host": self.host,
+            "ansible_port": self.port,
+            "ansible_user": self.user,
+            "ansible_ssh_private_key_file": self.key,
+        }
+        return ", ".join(f"{name}: {value}" for name, value in values.items() if value)
+
+    @property
+    def by_hand(self) -> str:
+        """The command that logs in without Ansible."""
+        port = f" -p {self.port}" if self.port else ""
+        key = f" -i {shlex.quote(self.key)}" if self.key else ""
+        return f"ssh{port}{key} {self.user + '@' if self.user else ''}{self.host}"
+
+
+@dataclass(frozen=True)
+class Become:
+    """A user who is become: the variables that say so, and what that user is needed for."""
+
+    user: str
+    user_variable: str
+    become_variable: str
+
+
+@dataclass
+class Host:
+    """What the answers say. ``os_release`` as ``packages.parse_os_release``; ``system`` is the version of /usr/bin/python3."""
+
+    user: str = ""
+    os_release: dict[str, str] = field(default_factory=dict)
+    accounts: list[str] = field(default_factory=list)
+    sudo: bool = False
+    python: str = ""
+    version: str = ""
+    system: str = ""
+
+
+def look_script(users: Iterable[str], pythons: Iterable[str]) -> str:
+    """What is there, for anybody to see."""
+    return _LOOK.format(begin=BEGIN, end=END, users=_words(users), pythons=_words(pythons))
+
+
+def use_script(python: str, bin_dir: str = "") -> str:
+    """What a user can use. ``bin_dir``: the folder of PostgreSQL's programs, where it is not PATH."""
+    path = f"PATH={shlex.quote(bin_dir)}:$PATH\n" if bin_dir else ""
+    return _USE.format(begin=BEGIN, end=END, python=shlex.quote(python), path=path, programs=_words(PROGRAMS))
+
+
+def answers(output: str) -> dict[str, list[str]] | None:
+    """The lines ``name=value`` of a script, or None when it did not run to its end. What a login prints around them is no matter."""
+    _before, begun, rest = output.replace("\r", "").partition(BEGIN + "\n")
+    lines, ended, _after = rest.partition(END)
+    if not begun or not ended:
+        return None
+    found: dict[str, list[str]] = {}
+    for line in lines.splitlines():
+        name, equals, value = line.partition("=")
+        if equals:
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def read_look(found: Mapping[str, list[str]]) -> Host:
+    """The answers of ``look_script``."""
+    python, _space, version = _first(found, "python").partition(" ")
+    return Host(
+        user=_first(found, "user"),
+        os_release={name[3:].lower(): found[name][0].strip("\"'").lower() for name in found if name.startswith("os.")},
+        accounts=found.get("account", []),
+        sudo="sudo" in found,
+        python=python,
+        version=version,
+        system=_first(found, "system"),
+    )
+
+
+def unreachable(findings: Findings, login: Login, said: str) -> None:
+    """Add why the login failed, with the values that were tried."""
+    reason = (said.strip().splitlines() or ["no answer"])[-1].rstrip(". ")
+    remedies = (remedy for sign, remedy in _REMEDIES if re.search(sign, said, re.IGNORECASE))
+    remedy = next(remedies, "Try it by hand: {by_hand}")
+    if "sshpass" in said:
+        findings.failure(
+            "login",
+            "A password for ssh needs sshpass on this machine. Install its package sshpass, or use a key "
+            "(ansible_ssh_private_key_file).",
+        )
+        return
+    findings.failure(
+        "login",
+        f"It can't be reached by {login.transport} ({login.tried}): {reason}. {remedy.format(by_hand=login.by_hand)}",
+    )
+
+
+def no_shell(findings: Findings, login: Login, said: str) -> None:
+    """Add that a login ends without a shell."""
+    reason = (said.strip().splitlines() or ["it printed nothing"])[-1].rstrip(". ")
+    findings.failure(
+        "login",
+        f"The login as {login.user or 'this user'} has no shell that runs commands ({reason}). Set ansible_user to another user, "
+        "or give that one a shell (chsh).",
+    )
+
+
+def check_python(
+    findings: Findings, host: Host, tried: Sequence[str], floor: tuple[int, int], core: str, is_source: bool
+) -> bool:
+    """Whether this Python can run Ansible's modules. ``tried``: names of interpreters; ``core``: version of ansible-core."""
+    if not host.python:
+        findings.failure(
+            "Python",
+            f"There is no Python ({', '.join(tried)}): {install_command('python3', host.os_release, host.user)}, {NO_PYTHON_REMEDY}.",
+        )
+        return False
+    try:
+        version = tuple(int(number) for number in host.version.split("."))
+    except ValueError:
+        findings.failure(
+            "Python", f"{host.python} is not a Python that runs. Correct ansible_python_interpreter, or repair it."
+        )
+        return False
+    if version >= floor:
+        findings.ok("Python", f"{host.python}, version {host.version}")
+        return True
+    oldest = ".".join(map(str, floor))
+    remedy = "Install a newer one beside it and set ansible_python_interpreter to that."
+    if is_source:
+        remedy += (
+            " Or let another host read this database over the network: in the group couch2pg_source of the inventory, put in its place"
+            " old-database: {ansible_host: HOST-WITH-NEWER-PYTHON, couch2pg_login_host: ADDRESS-OF-THIS-SERVER, couch2pg_login_user:"
+            " postgres, couch2pg_login_password: PASSWORD}."
+        )
+    findings.failure(
+        "Python",
+        f"{host.python} is Python {host.version}, and ansible-core {core} needs {oldest} or newer on hosts. {remedy}",
+    )
+    return False
+
+
+def check_account(findings: Findings, host: Host, become: Become) -> bool:
+    """Whether the user who is become exists, and can be become at all."""
+    if become.user not in host.accounts:
+        findings.failure(
+            "become",
+            f"There is no user {become.user!r} to become ({become.user_variable}). Set {become.user_variable} to one that exists, "
+            f"or {become.become_variable} to false, to work as {host.user}.",
+        )
+        return False
+    return True
+
+
+def refused_become(findings: Findings, host: Host, become: Become, method: str, said: str) -> None:
+    """Add why a user could not be become."""
+    start = f"{host.user} can't become {become.user} ({become.user_variable}) with {method}"
+    if method == "sudo" and not host.sudo:
+        text = f"{start}, which is not installed: {install_command('sudo', host.os_release)} (as root)."
+    elif re.search(r"incorrect .*password|sorry, try again|authentication failure", said, re.IGNORECASE):
+        text = (
+            f"{start}: the password was refused. Run again with --ask-become-pass, or correct ansible_become_password."
+        )
+    elif re.search(r"missing .*password|a password is required|a terminal is required", said, re.IGNORECASE):
+        text = (
+            f"{start} without a password. Run again with --ask-become-pass, or set ansible_become_password to a variable in "
+            "Ansible Vault."
+        )
+    elif re.search(r"not in the sudoers|not allowed to|may not run sudo", said, re.IGNORECASE):
+        text = (
+            f"{start}, because sudoers doesn't allow it. Have an administrator of the host run: "
+            f"echo '{host.user} ALL=({become.user}) ALL' | sudo EDITOR='tee -a' visudo -f /etc/sudoers.d/couch2pg"
+        )
+    else:
+        reason = (said.strip().splitlines() or ["no answer"])[-1].rstrip(". ")
+        text = f"{start}: {reason}. Try it on the host: {method} -u {become.user} id"
+    findings.failure("become", text)
+
+
+def cannot_share(findings: Findings, host: Host, become: Become) -> None:
+    """Add that Ansible can't hand its files to an unprivileged user."""
+    findings.failure(
+        "become",
+        f"{host.user} becomes {become.user}, and Ansible can't hand its files from one ordinary user to another here. Set "
+        f"ansible_pipelining: true for this host, or install setfacl: {install_command('setfacl', host.os_release, host.user)}",
+    )
+
+
+def check_psycopg2(findings: Findings, host: Host, user: str, found: Mapping[str, list[str]]) -> None:
+    """Whether ``user`` can import psycopg2, according to the answers of ``use_script``."""
+    if "psycopg2" in found:
+        findings.ok("psycopg2", f"there for {user}")
+        return
+    of_system = host.python.startswith("/usr/bin/") and host.version == host.system
+    by_pip = f"{host.python} -m pip install psycopg2-binary"
+    command = install_command("psycopg2", host.os_release, host.user) if of_system else by_pip
+    findings.failure("psycopg2", f"{host.python} has no psycopg2 for {user}: {command}")
+
+
+def check_programs(
+    findings: Findings, host: Host, user: str, found: Mapping[str, list[str]], programs: Iterable[str]
+) -> None:
+    """Which of ``programs`` the user can run. Preflight refuses what a migration can't do without, with their versions."""
+    for program in programs:
+        if program in found:
+            findings.ok(program, found[program][0])
+            continue
+        command = install_command(program, host.os_release, host.user)
+        where = "" if program == "rsync" else ", or set couch2pg_bin_dir to its folder"
+        findings.warning(program, f"{program} is missing for {user}: {command}{where}.")
+
+
+_REMEDIES = (
+    (
+        r"host key verification failed|identification has changed",
+        "Log in by hand once, and compare the key of the host: {by_hand}",
+    ),
+    (
+        r"permission denied|authentication fail",
+        "Check ansible_user and its key, or give its password with -k. By hand: {by_hand}",
+    ),
+    (r"resolve|name or service not known|nodename nor servname", "Correct ansible_host, or the name in the inventory."),
+    (r"connection refused", "Check ansible_host and ansible_port, and that sshd runs there."),
+    (
+        r"timed out|timeout|no route to host|unreachable",
+        "Check ansible_host, ansible_port and the network. By hand: {by_hand}",
+    ),
+)
+
+
+def _first(found: Mapping[str, Any], name: str) -> str:
+    return str((found.get(name) or [""])[0])
+
+
+def _words(names: Iterable[str]) -> str:
+    return " ".join(shlex.quote(name) for name in names if name) or "''"
