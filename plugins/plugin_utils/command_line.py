@@ -49,13 +49,9 @@ def unknown_tags(given: Iterable[str], known: Iterable[str]) -> list[str]:
         if tag in names or tag in GENERAL_TAGS:
             continue
         near = get_close_matches(tag, names, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        tags = (
-            f"The tags are {', '.join(names)}."
-            if names
-            else "This playbook has no tags: leave --tags and --skip-tags out."
-        )
-        sentences.append(f"The tag {tag} is unknown: {hint}{tags}")
+        hint = f"Did you mean {near[0]}? " if near else ""
+        all_of_them = f"Its tags are {', '.join(names)}." if names else "Leave --tags and --skip-tags out."
+        sentences.append(f"This run has no tag {tag}. {hint}{all_of_them}")
     return sentences
 
 
