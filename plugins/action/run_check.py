@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any, Iterable, Mapping
@@ -13,6 +14,8 @@ import yaml
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import check_writable, expand
 from ansible_collections.cht.couch2pg.plugins.plugin_utils import command_line, host_groups
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import (
     PREFIX,
@@ -55,6 +58,9 @@ class ActionModule(ActionBase):
         }
         if options["every_host"]:
             found = [*self._run(options, given), *self._hosts(given)]
+            # A run that may be limited only looks at jobs, or ends them, and draws no report.
+            if not found and not options["may_be_limited"]:
+                found = self._reports(given)
         else:
             found = self._variables(
                 given, {name: given[name] for name in given if name.startswith(PREFIX)}, self._templar
@@ -103,12 +109,29 @@ class ActionModule(ActionBase):
             for (code, sentence), hosts in places.items()
         ]
 
+    def _reports(self, given: Mapping[str, Any]) -> list[Problem]:
+        """Whether the reports of the run can be written on this machine."""
+        target = given["hostvars"].raw_get(given["groups"][host_groups.TARGET][0])
+        variables = {**target, **self._of_play(given), "hostvars": given["hostvars"]}
+        usual = f"{os.environ.get('PWD', Path.cwd())}/couch2pg-records"
+        folder = Templar(loader=self._loader, variables=variables).template(
+            variables.get("couch2pg_records_dir", usual)
+        )
+        try:
+            check_writable(expand(folder))
+        except MigrationError as error:
+            sentence = f"The report can't be written on the controller: {error.message} Set couch2pg_records_dir. Nothing was changed."
+            return [(error.code, sentence)]
+        return []
+
+    def _of_play(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What a playbook sets that imports this one; it goes before what the inventory says."""
+        first = given["hostvars"].raw_get(given["inventory_hostname"])
+        return {name: given[name] for name in given if name.startswith(PREFIX) and given[name] != first.get(name)}
+
     def _host(self, host: str, given: Mapping[str, Any]) -> list[Problem]:
         raw = given["hostvars"].raw_get(host)
-        first = given["hostvars"].raw_get(given["inventory_hostname"])
-        # What a playbook sets that imports this one goes before what the inventory says.
-        of_play = {name: given[name] for name in given if name.startswith(PREFIX) and given[name] != first.get(name)}
-        values = {**raw, **of_play, "hostvars": given["hostvars"]}
+        values = {**raw, **self._of_play(given), "hostvars": given["hostvars"]}
         checked = {name: values[name] for name in values if self._is_known(name) or _is_connection(name, values[name])}
         return self._variables(values, checked, Templar(loader=self._loader, variables=values))
 

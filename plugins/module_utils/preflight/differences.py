@@ -261,7 +261,11 @@ class Differences:
         powerful = [row["name"] for row in missing if row["superuser"]]
         if powerful:
             came_from = {new: old for old, new in self.planned.moves.items() if new}
-            moves = ", ".join(f"{came_from.get(name, name)}: {user}" for name in powerful)
+            old = [came_from.get(name, name) for name in powerful]
+            if not {role["name"] for role in self.source["roles"]}.issuperset(old):
+                # The owner of an empty database that is replaced.
+                return f"On the target: ALTER DATABASE {quote(self.settings.database)} OWNER TO {quote(user)};"
+            moves = ", ".join(f"{name}: {user}" for name in old)
             return f"Give them to {user!r} there (couch2pg_role_map: {{{moves}}}), or use 'postgres' (couch2pg_login_user)."
         names = ", ".join(row["name"] for row in missing)
         return f"Make it a member there (GRANT {names} TO {user}), or use 'postgres' (couch2pg_login_user)."
