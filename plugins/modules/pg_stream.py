@@ -16,8 +16,8 @@ description:
   - All rows come from one snapshot of the source. Meanwhile, every table of the source is counted and digested in that snapshot.
   - The folder O(archive) gets the evidence and the archive of the schema, for M(cht.couch2pg.verify). It holds no rows of large tables.
   - The source is only read. On the target, nothing has the real name until M(cht.couch2pg.promote) renames the database.
-  - Rows are copied again from the beginning when the copy was interrupted, because its snapshot ended with it. Indexes and what
-    follows them are resumed.
+  - A copy that was interrupted is resumed while a job on the source holds its O(snapshot). Without that, all rows are copied again,
+    because the snapshot ended with the copy. Indexes and what follows them are resumed in any case.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -69,6 +69,20 @@ options:
         description: File on this host with the certificates that are trusted.
         type: path
         default: ""
+  snapshot:
+    description:
+      - What M(cht.couch2pg.pg_snapshot) returned. That job is ended when all rows are copied.
+      - Without it, this module's job takes a snapshot of its own.
+    type: dict
+    suboptions:
+      identifier:
+        description: Identifier of the snapshot.
+        type: str
+        required: true
+      backend:
+        description: Process id of the session on the source's server that holds it.
+        type: int
+        required: true
   archive:
     description: Folder on this host for the evidence and the archive of the schema.
     type: path
@@ -165,6 +179,11 @@ harmless_messages:
   type: list
   elements: dict
   sample: []
+resumed_chunks:
+  description: Parts of tables that an earlier attempt had copied.
+  returned: when rows were copied
+  type: int
+  sample: 0
 seconds:
   description: Time the copy took, in seconds.
   returned: when the copy is done
@@ -214,6 +233,10 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.stream import job as 
 
 OPTIONS = {
     "source": {"type": "dict", "required": True, "options": CONNECTION_OPTIONS},
+    "snapshot": {
+        "type": "dict",
+        "options": {"identifier": {"type": "str", "required": True}, "backend": {"type": "int", "required": True}},
+    },
     "archive": {"type": "path", "required": True},
     "incoming": {"type": "str", "required": True},
     "replace_existing": {"type": "bool", "default": False},

@@ -30,6 +30,7 @@ from support.migration import column, execute
 from support.modules import login, run_module
 
 from bench.folders import most_bytes
+from bench.usage import measured
 
 DATABASE = "bench"
 MAJOR = 15
@@ -37,10 +38,17 @@ MAJOR = 15
 
 @dataclass
 class Outcome:
-    """What one way took: seconds of each step, and the most bytes of its files beside the databases."""
+    """What one way took: seconds of each step, and the most bytes of its files beside the databases.
+
+    processor: seconds of each step, by ``source``, ``target`` (the servers) and ``others``; peak_bytes: memory of its largest
+    process that is not a server's.
+    """
 
     way: str
     steps: dict[str, float] = field(default_factory=dict)
+    processor: dict[str, dict[str, float]] = field(default_factory=dict)
+    sections: dict[str, float] = field(default_factory=dict)
+    peak_bytes: int = 0
     staging_bytes: int = 0
     verified: bool = False
 
@@ -156,13 +164,19 @@ class Bench:
 
     def _step(self, outcome: Outcome, name: str, work: Callable[[], object]) -> None:
         began = time.monotonic()
-        work()
+        with measured(self.source, self.target) as usage:
+            result = work()
         outcome.steps[name] = round(time.monotonic() - began, 1)
+        outcome.processor[name] = {side: round(seconds, 1) for side, seconds in usage.seconds.items()}
+        outcome.peak_bytes = max(outcome.peak_bytes, usage.peak_bytes)
+        if isinstance(result, dict):
+            outcome.sections.update(result.get("section_seconds", {}))
 
-    def _module(self, name: str, options: dict[str, Any]) -> None:
+    def _module(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
         result = run_module(name, options)
         if result.get("failed"):
             sys.exit(f"{name}: {result['msg']}")
+        return result
 
     def _psql(self, server: Cluster, statement: str) -> None:
         self._program(server, "psql", "-v", "ON_ERROR_STOP=1", "-c", statement)
@@ -209,29 +223,42 @@ def main(arguments: list[str]) -> None:
                 f"{options.documents:,} documents, {amount(size, 'bytes')}, PostgreSQL {MAJOR}, {os.cpu_count()} processors"
             )
             bench = Bench(source, target, folder, options.jobs)
-            outcomes = [
-                min((bench.measure(way) for _number in range(options.repeat)), key=lambda outcome: outcome.seconds)
-                for way in options.ways
-            ]
+            outcomes: list[Outcome] = []
+            _print_head()
+            for way in options.ways:
+                tries = (bench.measure(way) for _number in range(options.repeat))
+                outcomes.append(min(tries, key=lambda outcome: outcome.seconds))
+                _print(outcomes, size)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    _print(outcomes, size)
     if options.json:
         figures = [{**asdict(outcome), "seconds": outcome.seconds} for outcome in outcomes]
         document = {"documents": options.documents, "bytes": size, "jobs": options.jobs, "ways": figures}
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
+def _print_head() -> None:
+    print(
+        "ratio: to the first way; staging: the most bytes of files at a time, to the size of the database; memory: the largest process"
+    )
+    print(
+        "that is not a server's; processor: seconds of the source's server, the target's server and all other processes"
+    )
+    print(f"\n{'way':<16}{'seconds':>9}{'ratio':>8}{'staging':>9}{'memory':>9}  {'processor':<15}verified  steps")
+
+
 def _print(outcomes: list[Outcome], size: int) -> None:
-    base = outcomes[0]
-    print(f"\n{'way':<16}{'seconds':>9}{'ratio':>8}{'staging':>9}  verified  steps")
-    for outcome in outcomes:
-        steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in outcome.steps.items())
-        print(
-            f"{outcome.way:<16}{outcome.seconds:>9.1f}{outcome.seconds / base.seconds:>8.2f}"
-            f"{outcome.staging_bytes / size:>9.2f}  {'yes' if outcome.verified else 'no':<8}  {steps}"
-        )
-    print(f"\nratio: to {base.way}; staging: the most bytes of files at a time, to the size of the database")
+    base, outcome = outcomes[0], outcomes[-1]
+    steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in outcome.steps.items())
+    processor = "/".join(
+        f"{sum(step[side] for step in outcome.processor.values()):.0f}" for side in ("source", "target", "others")
+    )
+    print(
+        f"{outcome.way:<16}{outcome.seconds:>9.1f}{outcome.seconds / base.seconds:>8.2f}"
+        f"{outcome.staging_bytes / size:>9.2f}{outcome.peak_bytes >> 20:>6} MB  {processor:<15}"
+        f"{'yes' if outcome.verified else 'no':<8}  {steps}",
+        flush=True,
+    )
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None) -> None:

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.snapshot import HeldSnapshot, open_reader
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline import marks
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline.chunks import Chunk, plan
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline.worker import copy_chunk
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.stream import holder
 from support.background import kill, wait_until
 from support.clusters import Cluster
 from support.migration import Migration, column, execute
@@ -90,8 +92,8 @@ def test_chunks_together_are_the_table(table: tuple[ConnectionSettings, Connecti
     """Rows that were written after the snapshot are not part of it; those that were deleted since are."""
     source, target = table
     with HeldSnapshot(source) as snapshot, Session(target) as receiver, Session(source) as writer:
-        marks.prepare(receiver)
-        chunks = plan(snapshot.session, snapshot.tables.kept)
+        chunks, complete = marks.prepare(receiver, lambda: plan(snapshot.session, snapshot.tables.kept))
+        assert complete == 0
         assert len(chunks) > 2
         writer.execute("DELETE FROM public.t WHERE n % 10 = 0")
         writer.execute("INSERT INTO public.t (n) VALUES (-1)")
@@ -106,7 +108,9 @@ def test_chunks_together_are_the_table(table: tuple[ConnectionSettings, Connecti
             "bytes": 60000 * 32 * 40,
             "twice": 60000 * 60001,
         }
-        assert marks.prepare(receiver) == {chunk.key for chunk in chunks}
+        # A second copy of the same chunk adds nothing, and the next attempt uses the first one's plan.
+        assert copy_chunk(open_reader(source, snapshot.identifier), receiver, chunks[0]) == 0
+        assert marks.prepare(receiver, list) == ([], len(chunks))
         marks.remove(receiver)
         assert receiver.value("SELECT to_regnamespace(%s)", [marks.SCHEMA]) is None
 
@@ -117,19 +121,19 @@ def test_a_chunk_that_the_source_breaks_off_leaves_nothing(
     """What has arrived by then looks complete to the target: the end of a pipe is the end of a COPY."""
     source, target = table
     with Session(source) as sender, Session(target) as receiver:
-        marks.prepare(receiver)
+        marks.prepare(receiver, list)
         sender.execute("SET statement_timeout = '30ms'")
         with pytest.raises(MigrationError, match="statement timeout"):
             copy_chunk(sender, receiver, Chunk("public.t", "public.t", "n, text", 0, None, 1, whole=True))
     with Session(target) as session:
         assert session.value("SELECT count(*) FROM public.t") == 0
-        assert marks.prepare(session) == set()
+        assert marks.prepare(session, list) == ([], 0)
 
 
 def test_a_chunk_that_the_target_refuses_leaves_nothing(table: tuple[ConnectionSettings, ConnectionSettings]) -> None:
     source, target = table
     with Session(source) as sender, Session(target) as receiver:
-        marks.prepare(receiver)
+        marks.prepare(receiver, list)
         receiver.execute("ALTER TABLE public.t ADD CHECK (n < 50000)")
         with pytest.raises(MigrationError, match="violates check constraint"):
             copy_chunk(sender, receiver, Chunk("public.t", "public.t", "n, text", 0, None, 1, whole=True))
@@ -137,30 +141,115 @@ def test_a_chunk_that_the_target_refuses_leaves_nothing(table: tuple[ConnectionS
         assert session.value("SELECT count(*) FROM public.t") == 0
 
 
-def test_a_copy_that_was_killed_begins_again_and_completes(options: dict[str, Any], target_cluster: Cluster) -> None:
-    folder = Path(options["state_dir"]) / "test" / "jobs" / "restore"
+@pytest.fixture
+def held(options: dict[str, Any], tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Options of pg_snapshot, on the source's side; the job is ended afterwards."""
+    mine = {**options["source"], "migration_id": "test", "state_dir": str(tmp_path / "source")}
+    yield mine
+    job.cancel(job.job_folder(mine["state_dir"], "test", holder.KIND))
+
+
+def begin(options: dict[str, Any], target: Cluster) -> None:
+    """Start a copy that halts after its first chunks: one byte a second is its limit."""
     started = run_module("pg_stream", {**options, "job_wait": 0, "rate_limit": 1})
     assert started["job"]["status"] == "running", started
-    count = f"SELECT count(*) FROM {marks.SCHEMA}.chunks"
 
     def some_chunks() -> bool:
-        names = column(target_cluster, "SELECT datname FROM pg_database")
-        if options["incoming"] not in names:
+        if options["incoming"] not in column(target, "SELECT datname FROM pg_database"):
             return False
-        there = f"SELECT to_regclass('{marks.SCHEMA}.chunks') IS NOT NULL"
-        return column(target_cluster, there, options["incoming"]) == [True] and column(
-            target_cluster, count, options["incoming"]
-        ) != [0]
+        there = f"SELECT to_regclass('{marks.SCHEMA}.complete') IS NOT NULL"
+        return column(target, there, options["incoming"]) == [True] and complete(options, target) != 0
 
-    # The limit of one byte a second halts the copy after its first chunks.
     wait_until("a chunk is complete", some_chunks)
+
+
+def complete(options: dict[str, Any], target: Cluster) -> int:
+    (count,) = column(target, f"SELECT count(*) FROM {marks.SCHEMA}.complete", options["incoming"])
+    return int(count)
+
+
+def kill_copy(options: dict[str, Any]) -> None:
+    folder = job.job_folder(options["state_dir"], "test", "restore")
     kill(processes.of_job(folder))
     wait_until("the job ended", lambda: not processes.of_job(folder))
-    done = run_module("pg_stream", options)
+
+
+def check_evidence(done: dict[str, Any]) -> None:
     assert not done.get("failed"), done
-    assert {row["table"]: row["digest"] for row in done["tables"]} == {
-        row["table"]: row["digest"] for row in done["dump"]["tables"]
-    }
+    source, target = (
+        {row["table"]: row["digest"] for row in side} for side in (done["dump"]["tables"], done["tables"])
+    )
+    assert source == target
+
+
+def test_a_copy_that_was_killed_goes_on_while_its_snapshot_is_held(
+    options: dict[str, Any], held: dict[str, Any], source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    """What changed on the source meanwhile is not part of it."""
+    first = run_module("pg_snapshot", held)
+    assert first["changed"], first
+    options["snapshot"] = first["snapshot"]
+    begin(options, target_cluster)
+    kill_copy(options)
+    before = complete(options, target_cluster)
+    execute(source_cluster, "DELETE FROM couchdb WHERE ctid < '(50,0)'", options["database"])
+    execute(source_cluster, "INSERT INTO couchdb_progress VALUES ('1-x', 'later')", options["database"])
+    again = run_module("pg_snapshot", held)
+    assert (again["changed"], again["snapshot"]) == (False, first["snapshot"])
+    done = run_module("pg_stream", options)
+    check_evidence(done)
+    assert done["resumed_chunks"] == before
+    # The copy has ended the job.
+    folder = job.job_folder(held["state_dir"], "test", holder.KIND)
+    ended = job.wait(folder, 20)
+    assert (ended.status, ended.result["value"]["ended"]) == ("done", "released")
+
+
+def test_a_copy_whose_snapshot_is_lost_begins_again_and_says_so(
+    options: dict[str, Any], held: dict[str, Any], target_cluster: Cluster
+) -> None:
+    options["snapshot"] = run_module("pg_snapshot", held)["snapshot"]
+    begin(options, target_cluster)
+    kill_copy(options)
+    folder = job.job_folder(held["state_dir"], "test", holder.KIND)
+    kill(processes.of_job(folder))
+    wait_until("the job ended", lambda: job.read_state(folder).status == "dead")
+    lost = run_module("pg_stream", options)
+    assert lost["code"] == "snapshot_lost", lost
+    options["snapshot"] = run_module("pg_snapshot", held)["snapshot"]
+    done = run_module("pg_stream", options)
+    check_evidence(done)
+    assert done["resumed_chunks"] == 0
+    log = job.job_folder(options["state_dir"], "test", "restore") / "log"
+    assert "all rows are copied again" in log.read_text()
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_connections_that_are_lost_are_opened_again(
+    side: str, options: dict[str, Any], held: dict[str, Any], source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    """The server ends every connection but that of the snapshot, as a cut line would."""
+    snapshot = run_module("pg_snapshot", held)["snapshot"]
+    options["snapshot"] = snapshot
+    begin(options, target_cluster)
+    cluster = source_cluster if side == "source" else target_cluster
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND pid NOT IN (pg_backend_pid(), {})"
+    database = options["database"] if side == "source" else options["incoming"]
+    execute(cluster, cut.format(database, snapshot["backend"]))
+    folder = job.job_folder(options["state_dir"], "test", "restore")
+    limits.save(folder, limits.Limits())
+    done = run_module("pg_stream", options)
+    check_evidence(done)
+    assert not done["job"]["started"]
+    assert "Trying again" in (folder / "log").read_text()
+
+
+def test_a_copy_without_a_held_snapshot_begins_again(options: dict[str, Any], target_cluster: Cluster) -> None:
+    begin(options, target_cluster)
+    kill_copy(options)
+    done = run_module("pg_stream", options)
+    check_evidence(done)
+    assert done["resumed_chunks"] == 0
 
 
 def test_a_whole_migration_by_stream(migration: Migration) -> None:

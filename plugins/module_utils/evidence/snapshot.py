@@ -18,6 +18,8 @@ ATTEMPTS = 5
 NAMES_PER_LOCK = 200
 # An index may be rebuilt (REINDEX) while its table can be read: such a wait ends by itself.
 READER_SECONDS = 600
+# invalid_parameter_value (its file is gone), undefined_object (from PostgreSQL 17), object_not_in_prerequisite_state (it has just ended)
+_NO_SNAPSHOT = ("22023", "42704", "55000")
 
 
 class HeldSnapshot:
@@ -27,9 +29,13 @@ class HeldSnapshot:
     the snapshot shows. Other sessions read and write as before; only DDL waits.
     """
 
-    def __init__(self, settings: ConnectionSettings) -> None:
+    def __init__(self, settings: ConnectionSettings, held: str = "") -> None:
+        """Take a snapshot, or use that of another session: ``held`` is its identifier.
+
+        Raises MigrationError ``snapshot_lost`` when that session has ended.
+        """
         self.session: Session = BoundedSession(settings)
-        self.tables, self.identifier = self._open()
+        self.tables, self.identifier = self._attach(held) if held else self._open()
         self._turn = threading.Lock()
 
     def __enter__(self) -> HeldSnapshot:
@@ -61,6 +67,14 @@ class HeldSnapshot:
             "Wait until whatever does that is done, then run again.",
             "tables_change",
         )
+
+    def _attach(self, held: str) -> tuple[Tables, str]:
+        """The other session holds the locks, so no table has changed its shape; this one's are for the case that it ends."""
+        begin_in(self.session, held)
+        tables = list_tables(self.session)
+        check_readable(tables.kept, self.session.settings.user)
+        self._lock(tables)
+        return tables, held
 
     def _lock(self, tables: Tables) -> None:
         names = [table.sql for table in tables.kept]
@@ -111,7 +125,17 @@ def open_reader(settings: ConnectionSettings, snapshot: str) -> Session:
 
 
 def begin_in(session: Session, snapshot: str) -> None:
-    """Begin a transaction that uses ``snapshot``."""
+    """Begin a transaction that uses ``snapshot``. Raises MigrationError ``snapshot_lost`` when no session holds it any more."""
     session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     # SET TRANSACTION SNAPSHOT takes only a constant. The server generated it, from hex digits and dashes.
-    session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+    try:
+        session.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+    except MigrationError as error:
+        if error.details.get("sqlstate") not in _NO_SNAPSHOT:
+            raise
+        raise MigrationError(
+            f"The snapshot {snapshot} of {session.settings.database!r} at {session.settings.place} is lost: the session that held it "
+            "has ended. Run again: the rows are then copied from the beginning, from a new snapshot.",
+            "snapshot_lost",
+            snapshot=snapshot,
+        ) from error

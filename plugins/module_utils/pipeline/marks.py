@@ -1,30 +1,48 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The completion marks of chunks, kept in the database that is loaded.
+"""The chunks of a copy and which of them are complete, kept in the database that is loaded.
 
 A chunk's rows and its mark are one transaction. So a chunk whose mark is there is complete, and one without a mark left no row.
+The plan is kept with the marks, because a later one could divide a table at other blocks.
 """
 
 from __future__ import annotations
 
+import json
+from typing import Callable
+
 from ..postgres.connection import Session
+from .chunks import Chunk
 
 SCHEMA = "couch2pg_stream"
 
 
-def prepare(session: Session) -> set[str]:
-    """Make the table of marks, unless it is there; returns the keys of the chunks that are complete."""
+def prepare(session: Session, plan: Callable[[], list[Chunk]]) -> tuple[list[Chunk], int]:
+    """The chunks that are not complete, and how many are. ``plan`` makes all chunks when none are known yet."""
+    session.execute("BEGIN")
     session.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-    session.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.chunks (chunk text NOT NULL, rows bigint NOT NULL)")
-    return {row["chunk"] for row in session.rows(f"SELECT chunk FROM {SCHEMA}.chunks")}
+    session.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.plan (number int PRIMARY KEY, chunk text NOT NULL)")
+    session.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.complete (chunk text PRIMARY KEY)")
+    if not session.value(f"SELECT EXISTS (SELECT FROM {SCHEMA}.plan)"):
+        for number, chunk in enumerate(plan()):
+            session.execute(f"INSERT INTO {SCHEMA}.plan VALUES (%s, %s)", [number, json.dumps(chunk.as_dict())])
+    session.execute("COMMIT")
+    rows = session.rows(f"SELECT chunk FROM {SCHEMA}.plan ORDER BY number")
+    complete = {row["chunk"] for row in session.rows(f"SELECT chunk FROM {SCHEMA}.complete")}
+    planned = [Chunk(**json.loads(row["chunk"])) for row in rows]
+    return [chunk for chunk in planned if chunk.key not in complete], len(complete)
 
 
-def add(session: Session, chunk: str, rows: int) -> None:
-    """Mark a chunk as complete, in the transaction that loaded it."""
-    session.execute(f"INSERT INTO {SCHEMA}.chunks (chunk, rows) VALUES (%s, %s)", [chunk, rows])
+def claim(session: Session, chunk: str) -> bool:
+    """Mark a chunk as complete, first thing in the transaction that loads it; False when it is complete already.
+
+    Waits while another session loads the chunk, such as one whose client's connection was cut and that doesn't know it yet.
+    """
+    added = session.rows(f"INSERT INTO {SCHEMA}.complete VALUES (%s) ON CONFLICT DO NOTHING RETURNING chunk", [chunk])
+    return bool(added)
 
 
 def remove(session: Session) -> None:
-    """Remove the marks when all rows are loaded: they are no part of the database."""
+    """Remove plan and marks when all rows are loaded: they are no part of the database."""
     session.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")

@@ -46,9 +46,12 @@ def main() -> int:
 
 
 def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
-    """Copy the rows of ``chunk`` and mark it, in one transaction of the target; returns the number of rows."""
-    pipe = _Pipe()
+    """Copy the rows of ``chunk`` and mark it, in one transaction of the target; returns the number of rows: 0 if it is there."""
     target.execute("BEGIN")
+    if not marks.claim(target, chunk.key):
+        target.execute("ROLLBACK")
+        return 0
+    pipe = _Pipe()
     try:
         sender = threading.Thread(target=pipe.fill, args=(source, chunk.copy_out))
         sender.start()
@@ -65,7 +68,6 @@ def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
                 "rows_differ",
                 table=chunk.table,
             )
-        marks.add(target, chunk.key, received)
         target.execute("COMMIT")
     except MigrationError:
         # An error of the source ends the target's COPY with an error that says less.

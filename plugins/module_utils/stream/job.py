@@ -11,6 +11,7 @@ hands the same evidence, in the same kind of folder, to refresh and verify.
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,16 @@ from ..evidence import digest, lock_notes
 from ..evidence import document as evidence_document
 from ..evidence.snapshot import HeldSnapshot
 from ..host import programs
-from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
+from ..host.files import (
+    expand,
+    fsync_path,
+    fsync_tree,
+    make_private_folder,
+    read_json,
+    remove_tree,
+    write_json,
+    write_text,
+)
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
@@ -33,9 +43,14 @@ from ..pipeline.crew import Ends, copy_all
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import Table
 from ..restore import job as restore_job
+from . import holder
 
 # The rows of smaller tables stay in the archive: a connection for each would cost more than it saves.
 STREAM_FROM_BYTES = 8 * 1024 * 1024
+# A lost connection is opened again, this often in a row without a new chunk, with this pause before each attempt.
+TRIES = 5
+PAUSE_SECONDS = 5.0
+_LOST = ("connection_lost", "unreachable", "worker_died")
 
 
 def examine(settings: ConnectionSettings, source: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +83,7 @@ def job_spec(
         format="directory",
         compression=found["compression"],
         pg_dump_major=found["pg_dump_major"],
+        snapshot=options["snapshot"],
     )
     secrets = dict(restored.secrets, source_password=source.password or "")
     return JobSpec(
@@ -78,8 +94,8 @@ def job_spec(
 def run(context: JobContext) -> dict[str, Any]:
     """Copy the database; the work of the job. Raises MigrationError; no database then has the real name.
 
-    An attempt that was interrupted before all rows were copied begins again, because its snapshot ended with it. After that
-    point, indexes and the rest are resumed.
+    An attempt that was interrupted before all rows were copied is resumed while its snapshot is held, and else begins again. After
+    that point, indexes and the rest are resumed.
     """
     parameters = context.parameters
     final = expand(parameters["archive"])
@@ -89,6 +105,9 @@ def run(context: JobContext) -> dict[str, Any]:
     if document and _is_of_this_job(document, parameters):
         context.log("An earlier attempt copied all rows; this one resumes after them.")
         parameters["manifest_sha256"] = _snapshot_name(document)
+        if parameters["snapshot"]:
+            source = ConnectionSettings.restored(parameters["source"], context.secrets.get("source_password"))
+            holder.release(source, parameters["snapshot"]["backend"])
         result = restore_job.restore(context, root, document)
     else:
         _refuse_foreign(final)
@@ -102,7 +121,7 @@ def run(context: JobContext) -> dict[str, Any]:
 
 
 class _Copy:
-    """One attempt from a new snapshot."""
+    """One attempt: of a snapshot that a job on the source holds, or of one that this job holds itself."""
 
     def __init__(self, context: JobContext, partial: Path) -> None:
         self._context = context
@@ -110,20 +129,34 @@ class _Copy:
         self._partial = partial
         self._source = ConnectionSettings.restored(self._parameters["source"], context.secrets.get("source_password"))
         self._target = context.connection().to(self._parameters["incoming"])
+        self._held = self._parameters["snapshot"] or {}
+        self._snapshot: HeldSnapshot
+        self._digests: list[digest.TableDigest] | None = None
+        self._copied = self._resumed_chunks = 0
 
     def run(self) -> tuple[dict[str, Any], Evidence]:
         """The result of the restore, and the evidence."""
-        _start_empty(self._partial)
-        self._context.progress.plan(1)
-        with lock_notes.shown(self._context.progress, self._source), HeldSnapshot(self._source) as snapshot:
-            document = self._collect(snapshot)
-            streamed = [table for table in snapshot.tables.kept if table.table_bytes >= STREAM_FROM_BYTES]
-            self._dump_the_rest(snapshot, streamed)
-            self._parameters["manifest_sha256"] = _snapshot_name(document)
-            result = restore_job.restore(
-                self._context, self._partial, document, lambda: self._load(snapshot, document, streamed)
-            )
-        return result, document
+        context = self._context
+        context.progress.plan(1)
+        self._snapshot = self._attach()
+        try:
+            with lock_notes.shown(context.progress, self._source):
+                document = self._collect(self._snapshot)
+                name = _snapshot_name(document)
+                if _start_empty(self._partial, name) not in ("", name):
+                    lost = "the snapshot of the earlier attempt is lost, so all rows are copied again"
+                    context.log(f"Restarted: {lost}.")
+                    context.progress.note("restarted", lambda: f"restarted: {lost}")
+                streamed = [table for table in self._snapshot.tables.kept if table.table_bytes >= STREAM_FROM_BYTES]
+                self._dump_the_rest(self._snapshot, streamed)
+                self._parameters["manifest_sha256"] = name
+                result = restore_job.restore(context, self._partial, document, lambda: self._load(document, streamed))
+        finally:
+            self._snapshot.session.close()
+        return dict(result, resumed_chunks=self._resumed_chunks), document
+
+    def _attach(self) -> HeldSnapshot:
+        return HeldSnapshot(self._source, self._held.get("identifier", ""))
 
     def _collect(self, snapshot: HeldSnapshot) -> Evidence:
         document = evidence_document.collect(
@@ -180,43 +213,85 @@ class _Copy:
                 messages=said[:20],
             )
 
-    def _load(self, snapshot: HeldSnapshot, document: Evidence, streamed: list[Table]) -> None:
-        """Copy the rows and digest the source, side by side; then the snapshot is no longer needed."""
-        context, jobs = self._context, self._parameters["jobs"]
+    def _load(self, document: Evidence, streamed: list[Table]) -> None:
+        """Copy the rows and digest the source; then the snapshot is no longer needed."""
+        parameters = self._parameters
+        failures = 0
+        while True:
+            before = self._copied
+            try:
+                if failures and self._held:
+                    self._snapshot.session.close()
+                    self._snapshot = self._attach()
+                found = self._copy_and_digest(streamed)
+                self._snapshot.check_alive()
+                break
+            except MigrationError as error:
+                failures = 1 if self._copied > before else failures + 1
+                if error.code not in _LOST or failures == TRIES or not self._is_held():
+                    raise
+                self._context.log(f"{error.message} Trying again.")
+                self._context.progress.note("lost", lambda: "connection lost, connecting again")
+                time.sleep(PAUSE_SECONDS)
+        session, tables = self._snapshot.session, self._snapshot.tables
+        evidence_document.add_sequences_after(document, evidence_document.sequence_values(session))
+        evidence_document.add_tables(document, tables, found, parameters["digest_method"])
+        session.close()
+        if self._held:
+            holder.release(self._source, self._held["backend"])
+        with Session(self._target) as target:
+            marks.remove(target)
+        # The evidence last: when it is there, all rows are.
+        fsync_tree(self._partial)
+        write_json(self._partial / layout.EVIDENCE, document)
+
+    def _is_held(self) -> bool:
+        """Whether the snapshot may still be there after a lost connection."""
+        if self._held:
+            return True
+        try:
+            self._snapshot.check_alive()
+        except MigrationError:
+            return False
+        return True
+
+    def _copy_and_digest(self, streamed: list[Table]) -> list[digest.TableDigest]:
+        """Copy the chunks that are missing and digest the source, side by side; returns the digests."""
+        context, jobs, snapshot = self._context, self._parameters["jobs"], self._snapshot
         tables = snapshot.tables
         stop = threading.Event()
         with Session(self._target) as session:
-            complete = marks.prepare(session)
-        chunks = [chunk for chunk in plan(snapshot.session, streamed) if chunk.key not in complete]
+            chunks, complete = marks.prepare(session, lambda: plan(snapshot.session, streamed))
+        self._resumed_chunks = self._resumed_chunks or complete - self._copied
+        # Rows, indexes, analyze.
+        context.progress.plan(3)
         context.progress.step("rows", sum(chunk.weight for chunk in chunks), "bytes")
         digested = context.progress.parallel_track("digests", sum(table.table_bytes for table in tables.kept), "bytes")
 
         def on_chunk(chunk: Chunk, _rows: int) -> None:
+            self._copied += 1
+            context.progress.note("lost", None)
             context.progress.advance(chunk.weight, chunk.table)
             context.throttle.wait(chunk.weight, stop)
 
-        def digests() -> list[digest.TableDigest]:
-            return digest.digest_tables(
-                tables.kept,
-                self._parameters["digest_method"],
-                max(1, jobs // 2),
-                snapshot.reader,
-                digested.advance,
-                stop,
-                reading=snapshot.reading,
-            )
+        def copy() -> None:
+            copy_all(Ends(self._source, self._target, snapshot.identifier), chunks, jobs, on_chunk, stop)
 
-        ends = Ends(self._source, self._target, snapshot.identifier)
-        found = run_together(lambda: copy_all(ends, chunks, jobs, on_chunk, stop), digests, stop, one_by_one=jobs == 1)
-        snapshot.check_alive()
-        evidence_document.add_sequences_after(document, evidence_document.sequence_values(snapshot.session))
-        evidence_document.add_tables(document, tables, found, self._parameters["digest_method"])
-        snapshot.session.close()
-        with Session(self._target) as session:
-            marks.remove(session)
-        # The evidence last: when it is there, all rows are.
-        fsync_tree(self._partial)
-        write_json(self._partial / layout.EVIDENCE, document)
+        def take_digests() -> list[digest.TableDigest]:
+            # A lost connection does not undo them.
+            if self._digests is None:
+                self._digests = digest.digest_tables(
+                    tables.kept,
+                    self._parameters["digest_method"],
+                    max(1, jobs // 2),
+                    snapshot.reader,
+                    digested.advance,
+                    stop,
+                    reading=snapshot.reading,
+                )
+            return self._digests
+
+        return run_together(copy, take_digests, stop, one_by_one=jobs == 1)
 
 
 def _finish(partial: Path, document: Evidence, workers: int) -> None:
@@ -250,8 +325,11 @@ def _refuse_foreign(final: Path) -> None:
         )
 
 
-def _start_empty(partial: Path) -> None:
-    """Remove what an earlier attempt of this migration left, and nothing else."""
+def _start_empty(partial: Path, name: str) -> str:
+    """Remove what an earlier attempt of this migration left, and nothing else; returns its snapshot's name, or "".
+
+    name: of this attempt's snapshot.
+    """
     make_private_folder(partial.parent)
     marker = partial / layout.HALF_DONE
     if partial.exists() and not marker.exists():
@@ -260,6 +338,8 @@ def _start_empty(partial: Path) -> None:
             "archive_exists",
             path=str(partial),
         )
+    before = marker.read_text(encoding="utf-8") if marker.exists() else ""
     remove_tree(partial)
     make_private_folder(partial)
-    marker.touch(mode=0o600)
+    write_text(marker, name)
+    return before
