@@ -36,7 +36,10 @@ options:
     type: str
     default: 512MB
   call_function:
-    description: Whether to call C(refresh_matviews()) at the end, if the database has it.
+    description:
+      - Whether to call C(refresh_matviews()) at the end, if the database has it.
+      - In a database that is not promoted yet, the call is tried on empty tables and undone, because the views have just been
+        refreshed on all rows. Only when that fails, it is called on all rows.
     type: bool
     default: true
 """
@@ -57,10 +60,11 @@ matviews:
   elements: dict
   sample: [{matview: public.contactview_metadata, rows: 20000, seconds: 1.2}]
 function:
-  description: The call of C(refresh_matviews()), with its role and seconds; null if there is no such function.
+  description: The call of C(refresh_matviews()), with its role and seconds, and whether it was on empty tables; null if there is no
+    such function.
   returned: when the refresh is done
   type: dict
-  sample: {name: public.refresh_matviews(), role: couch2pg, seconds: 2.5}
+  sample: {name: public.refresh_matviews(), role: couch2pg, without_rows: true, seconds: 0.2}
 seconds:
   description: Total time in seconds.
   returned: when the refresh is done

@@ -28,7 +28,7 @@ options:
     required: true
   unused_minutes:
     description: The job ends when no session has used the snapshot for so long.
-    type: float
+    type: int
     default: 60
 """
 
@@ -72,7 +72,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import holder
 
-OPTIONS = {"unused_minutes": {"type": "float", "default": 60}}
+OPTIONS = {"unused_minutes": {"type": "int", "default": 60}}
 
 
 def main() -> None:

@@ -60,6 +60,7 @@ def test_a_database_arrives_with_its_evidence(options: dict[str, Any]) -> None:
     incoming = {"database": options["incoming"]}
     refreshed = run_module("matview_refresh", {**of(options), **incoming})
     assert not refreshed.get("failed"), refreshed
+    assert refreshed["function"]["without_rows"]
     verified = run_module("verify", {**of(options, "archive", "bin_dir"), **incoming})
     assert not verified.get("failed"), verified
     again = run_module("pg_stream", options)

@@ -47,7 +47,7 @@ WHERE own.pid = pg_catalog.pg_backend_pid() AND other.pid = %s AND other.applica
 """
 
 
-def job_spec(settings: ConnectionSettings, unused_minutes: float) -> JobSpec:
+def job_spec(settings: ConnectionSettings, unused_minutes: int) -> JobSpec:
     """The job that holds a snapshot of the database of ``settings``; it ends when the snapshot is unused for so long."""
     with Session(settings) as session:
         check_no_pooler(session)

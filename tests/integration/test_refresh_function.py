@@ -1,0 +1,68 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The refresh function on empty tables: it tells a function that can't work from one that can, and leaves every row."""
+
+from __future__ import annotations
+
+from typing import Callable, Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.refresh import function_proof
+from support.clusters import Cluster
+from support.migration import execute
+
+ROWS = 20000
+MAKE = f"""
+CREATE TABLE couchdb (doc jsonb);
+CREATE TABLE small (n int PRIMARY KEY); INSERT INTO small VALUES (1);
+INSERT INTO couchdb SELECT jsonb_build_object('_id', n, 'text', repeat('x', 100)) FROM generate_series(1, {ROWS}) AS n;
+CREATE MATERIALIZED VIEW first AS SELECT doc->>'_id' AS id FROM couchdb;
+CREATE MATERIALIZED VIEW early AS SELECT count(*) AS n FROM first;
+CREATE UNIQUE INDEX ON first (id); CREATE UNIQUE INDEX ON early (n);
+CREATE FUNCTION refresh_matviews() RETURNS void LANGUAGE plpgsql AS
+$$BEGIN REFRESH MATERIALIZED VIEW CONCURRENTLY first; REFRESH MATERIALIZED VIEW CONCURRENTLY early; END$$;
+"""
+
+
+@pytest.fixture
+def session(target_cluster: Cluster, fresh_database: Callable[[Cluster], str]) -> Iterator[Session]:
+    name = fresh_database(target_cluster)
+    execute(target_cluster, MAKE, name)
+    with Session(
+        ConnectionSettings(name, target_cluster.host, target_cluster.port, password=target_cluster.password)
+    ) as made:
+        yield made
+
+
+def succeeds(session: Session) -> bool:
+    """The answer. No row may be gone, and the digests of the restore must still count."""
+    before = changes.read_counts(session)
+    answer = function_proof.succeeds_without_rows(session, "postgres", "SELECT public.refresh_matviews()")
+    assert session.value("SELECT count(*) FROM public.couchdb") == ROWS
+    assert session.value("SELECT count(*) FROM public.first") == ROWS
+    assert session.value("SELECT n FROM public.early") == ROWS
+    with Session(session.settings) as other:
+        assert changes.rows_changed(before, changes.read_counts(other)) == set()
+    return answer
+
+
+def test_a_function_that_works(session: Session) -> None:
+    assert succeeds(session)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP INDEX public.early_n_idx",
+        "DROP MATERIALIZED VIEW public.early; CREATE TABLE public.early AS SELECT 20000::bigint AS n",
+        # One that works on all rows gets its chance there.
+        """CREATE OR REPLACE FUNCTION public.refresh_matviews() RETURNS void LANGUAGE plpgsql AS
+        $$DECLARE found jsonb; BEGIN SELECT doc INTO STRICT found FROM couchdb LIMIT 1; END$$""",
+    ],
+)
+def test_a_function_that_fails(change: str, session: Session) -> None:
+    session.execute(change)
+    assert not succeeds(session)
