@@ -1,6 +1,6 @@
 # Everything that these targets need they put into .cache themselves: see tests/tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-all lint sanity unit long integration artifact rehearsal rehearsal-local clean
+.PHONY: help demo demo-clean test test-all lint sanity unit long integration artifact rehearsal rehearsal-local docs release-check release clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,7 +18,7 @@ test: ## Run every gate, and every test that does not take minutes
 	$(MAKE) --no-print-directory -j2 --output-sync=target lint unit artifact rehearsal-local
 	$(MAKE) --no-print-directory integration
 
-test-all: test sanity long rehearsal ## Run everything, which takes hours on a small machine
+test-all: test sanity release-check long rehearsal ## Run everything, which takes hours on a small machine
 
 lint: ## Run every gate
 	tests/tools/lint
@@ -47,6 +47,15 @@ rehearsal: ## Run every scenario of Molecule: real hosts, check mode first, the 
 
 rehearsal-local: ## Run the one scenario that needs no container
 	tests/tools/rehearsal local
+
+docs: ## Build the documentation site in .cache/docs/site, and check its links
+	tests/tools/docs
+
+release-check: ## Check what a release is made of: artifact, execution environment, site, GitHub's files
+	tests/tools/release_check $(VERSION)
+
+release: ## Prepare a release: make release VERSION=0.1.0
+	tests/tools/release $(VERSION)
 
 clean: ## Remove everything that was made here, the demo included
 	tests/demo/clean

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -341,3 +343,33 @@ def test_in_a_browser(browser: Browser, case: str, tmp_path: Path) -> None:
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     # Nothing was asked for but the file itself.
     assert set(browser.requests) == {path.as_uri()}
+
+
+def test_what_outlives_the_job(tmp_path: Path) -> None:
+    """AWX keeps what set_stats says as the artifacts of a job; the next job of a workflow gets them as variables."""
+    place = tmp_path / "state" / RECORD["migration_id"]
+    place.mkdir(parents=True)
+    (place / "record.json").write_text(json.dumps(RECORD), encoding="utf-8")
+    variables = {
+        "report_migration_id": RECORD["migration_id"],
+        "report_state_dir": str(tmp_path / "state"),
+        "report_dir": str(tmp_path / "records"),
+    }
+    play = [{"hosts": "localhost", "gather_facts": False, "roles": ["cht.couch2pg.report"], "vars": variables}]
+    (tmp_path / "play.yml").write_text(json.dumps(play), encoding="utf-8")
+    answer = subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", "-c", "local", "play.yml"],
+        cwd=tmp_path,
+        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_SHOW_CUSTOM_STATS": "true"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    stats = json.loads(answer.stdout)["global_custom_stats"]
+    # A name that begins with couch2pg_ would be refused as a misspelt variable by the next job.
+    assert list(stats) == ["cht_couch2pg"]
+    told = stats["cht_couch2pg"]
+    assert told["record"] == RECORD
+    assert told["summary"][0].startswith(f"Migration {RECORD['migration_id']}: {told['verdict'].upper()}")
+    assert told["report"] == (tmp_path / "records" / f"{RECORD['migration_id']}.md").read_text("utf-8").strip()

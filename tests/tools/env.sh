@@ -52,7 +52,8 @@ if ! find_python; then
     install_packages python3 python3-venv
     find_python || die "no Python 3.11 to 3.14 was found: install one, or set PYTHON to one."
 fi
-VENV=$CACHE/venv-py$PYTHON_VERSION
+# TOOLS=release names the tools of the documentation site and of a release: a virtual environment of their own.
+VENV=$CACHE/venv${TOOLS:+-$TOOLS}-py$PYTHON_VERSION
 if [[ $PYTHON_VERSION == 3.11 ]]; then
     TOOL_SET=py311
 else
