@@ -36,7 +36,7 @@ integration: ## Test modules, roles and playbooks against real PostgreSQL server
 	tests/tools/run pytest tests/integration -m "not long" -n 2 --dist loadfile --no-loadscope-reorder --durations 8
 
 long: ## Run the tests that take minutes: cut networks, thousands of tables, hosts in containers
-	tests/tools/system
+	tests/tools/system long
 	tests/tools/run pytest tests/integration -m long --durations 0
 
 artifact: ## Build the collection and test it installed

@@ -85,6 +85,24 @@ def test_an_aggregate_over_anyarray(
     assert finding(tried(place, thirteen_cluster, clean_target, name), NAME)["status"] == "ok"
 
 
+def test_a_language_whose_handler_is_not_dumped(
+    source_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    more = "CREATE TABLE couchdb (doc jsonb); CREATE LANGUAGE other HANDLER plpgsql_call_handler"
+    execute(source_cluster, more, name)
+    message = finding(tried(place, source_cluster, clean_target, name), NAME)["message"]
+    execute(source_cluster, message.split("drop it on the source (")[1].split(");")[0], name)
+    # The other remedy.
+    execute(
+        source_cluster,
+        "CREATE FUNCTION handler() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler'; "
+        "CREATE LANGUAGE other HANDLER handler",
+        name,
+    )
+    assert finding(tried(place, source_cluster, clean_target, name), NAME)["status"] == "ok"
+
+
 def test_nothing_is_created_in_check_mode(
     source_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any]
 ) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import login_settings, session_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import login_settings, role_plan, session_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database, roles
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.identifiers import quote
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import target_database
 from support import seed
 from support.clusters import Cluster
@@ -243,6 +244,33 @@ def test_the_settings_of_a_login(phases: Phases, clerk: str) -> None:
     execute(phases.source, f"ALTER ROLE {clerk} RESET ALL")
     assert list(ours.values()) == list(theirs)
     assert ours["work_mem"] == "14MB"
+
+
+def test_the_statements_that_complete_a_role_work(source_cluster: Cluster, target_cluster: Cluster) -> None:
+    """A number with a unit, a list of names, a list that is one value, an empty value."""
+    name = 'o"dd clerk'
+    seed.create_role(source_cluster, name)
+    seed.create_role(target_cluster, name)
+    quoted = quote(name)
+    for setting in (
+        "work_mem = '12MB'",
+        """search_path = "Odd, ""Name", '', "$user", public""",
+        "DateStyle = 'SQL, DMY'",
+        "application_name = 'it''s'",
+        "temp_tablespaces = ''",
+    ):
+        execute(source_cluster, f"ALTER ROLE {quoted} SET {setting}")
+    execute(source_cluster, f"ALTER ROLE {quoted} CONNECTION LIMIT 4 CREATEDB")
+    try:
+        with Session(settings_of(source_cluster, "postgres")) as source:
+            wanted = roles(source, {name})
+        with Session(settings_of(target_cluster, "postgres")) as target:
+            for statement in role_plan.lacking(target, wanted, role_plan.RolePlan()):
+                target.execute(statement)
+            assert roles(target, {name}) == wanted
+    finally:
+        for cluster in (source_cluster, target_cluster):
+            execute(cluster, f"DROP ROLE {quoted}")
 
 
 EVENT_TRIGGERS = """

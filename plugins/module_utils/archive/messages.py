@@ -93,6 +93,15 @@ RULES = (
         False,
         "Set couch2pg_login_user to a superuser of the target, or to a member of the roles that own the objects.",
     ),
+    # A language without a handler in the archive is taken for an extension of that name.
+    Rule(
+        "language_handler",
+        r'extension "(.*)" is not available',
+        False,
+        "pg_dump doesn't carry a handler that PostgreSQL itself or an extension made. If nothing uses the language, drop it on the "
+        'source (DROP LANGUAGE "{0}"); else give it a handler of your own there (CREATE FUNCTION ... RETURNS language_handler).',
+        r"^CREATE (?:OR REPLACE )?(?:TRUSTED )?(?:PROCEDURAL )?LANGUAGE",
+    ),
     Rule(
         "extension_missing",
         r'extension "(.*)" is not available|could not open extension control file .*/([^/]+)\.control',

@@ -16,6 +16,7 @@ from .identifiers import check_length, quote
 from .objects import Objects, roles_named
 from .privileges import grantee
 from .role_mapping import Moves
+from .session_settings import set_clause
 
 # Members of groups that have privileges, who are not mentioned in the database themselves. Without the current user, an
 # administrator that may have joined the group to read everything.
@@ -223,7 +224,7 @@ def lacking(session: Session, wanted: list[Role], planned: RolePlan) -> list[str
         settings = [
             setting for setting in role["settings"] or [] if other is None or setting not in (other["settings"] or [])
         ]
-        found += [f"ALTER ROLE {quote(name)} SET {setting.replace('=', ' TO ', 1)}" for setting in settings]
+        found += [f"ALTER ROLE {quote(name)} {set_clause(setting)}" for setting in settings]
     return found
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping
 
+from .identifiers import literal, quote
+
 # How a value looks as text.
 _OUTPUT = {
     "TimeZone": "UTC",
@@ -68,8 +70,9 @@ _MESSAGES = {
 }
 PINNED = {**_OUTPUT, **_MEANING, **_LIFE, **_MESSAGES}
 
-# A CHECK constraint may depend on these. pg_restore must load rows under the settings of the restored database.
-NOT_FOR_RESTORE = ("TimeZone", "DateStyle")
+# A CHECK constraint may depend on the first two: pg_restore must load rows under the settings of the restored database.
+# Scripts of extensions (postgis_topology) read the session's first search_path; pg_restore sets its own after that.
+NOT_FOR_RESTORE = ("TimeZone", "DateStyle", "search_path")
 
 # Sets what this server knows and this role may set; returns what was set. Run it under an empty search_path.
 PIN = """
@@ -79,6 +82,10 @@ WHERE s.context = 'user' OR s.context = 'superuser' AND {may_set}
 """
 _SUPERUSER = "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)"
 PARAMETER_PRIVILEGES_SINCE = 150000
+
+# PostgreSQL keeps the values of these quoted already, as a list.
+_LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
+_LIST_PART = re.compile(r'"(?:[^"]|"")*"|[^\s,"]+')
 
 # A superuser's own setting of a role would take its rights away; for other roles it may be what gives them theirs.
 NO_ROLE = "SELECT pg_catalog.set_config('role', 'none', false) FROM pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper"
@@ -93,3 +100,14 @@ def pin_statement(version: int) -> str:
 def as_options(settings: Mapping[str, Any]) -> str:
     """The value of PGOPTIONS that starts every session of a program with ``settings``."""
     return " ".join(f"-c {name}=" + re.sub(r"([\\\s])", r"\\\1", str(value)) for name, value in settings.items())
+
+
+def set_clause(setting: str) -> str:
+    """``SET name TO value`` for a ``name=value`` of pg_db_role_setting."""
+    name, value = setting.split("=", 1)
+    values = [_unquoted(part) for part in _LIST_PART.findall(value)] if name in _LISTS else [value]
+    return f"SET {quote(name)} TO {', '.join(map(literal, values or ['']))}"
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -16,6 +16,7 @@ from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import create_statement, end_sessions, find_database, is_empty
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.privileges import GRANTABLE, grantee, privilege
+from ..postgres.session_settings import set_clause
 
 INTENT = "incoming.json"
 
@@ -96,7 +97,7 @@ def _try_setting(session: Session, start: str, setting: str) -> list[str]:
     if preload_libraries.refusal(session.settings, setting):
         return [setting]
     try:
-        session.execute(f"{start} {_set(setting)}")
+        session.execute(f"{start} {set_clause(setting)}")
     except MigrationError as error:
         if error.code != "sql":
             raise
@@ -125,14 +126,6 @@ def refused_settings(session: Session, settings: Iterable[str]) -> dict[str, str
     finally:
         session.execute("ROLLBACK")
     return refused
-
-
-def _set(setting: str) -> str:
-    """``SET`` for a ``name=value`` of pg_db_role_setting, where lists such as search_path are quoted already."""
-    name, value = setting.split("=", 1)
-    if name in ("search_path", "DateStyle", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"):
-        return f"SET {quote(name)} TO {value or literal('')}"
-    return f"SET {quote(name)} TO {literal(value)}"
 
 
 def _grant_statements(name: str, model: DatabaseProperties) -> list[str]:

@@ -21,6 +21,7 @@ from ..postgres.database import find_database, roles
 from ..postgres.identifiers import literal, quote
 from ..postgres.objects import Objects, read_objects
 from ..postgres.role_mapping import Moves
+from ..postgres.session_settings import set_clause
 from .printed import Printed, print_schema
 from .restore import Changes, restore_schema
 
@@ -95,11 +96,10 @@ def _restore(
 def _set_like(session: Session, name: str, model: Mapping[str, Any]) -> None:
     """Give the scratch database the settings of the restored one: some change how a server reads a definition."""
     for setting in model["settings"] or []:
-        option, value = setting.split("=", 1)
         try:
-            session.execute(f"ALTER DATABASE {quote(name)} SET {quote(option)} TO {literal(value)}")
+            session.execute(f"ALTER DATABASE {quote(name)} {set_clause(setting)}")
         except MigrationError as error:
-            # A list, such as search_path, is no single value. pg_dump and pg_restore set these themselves.
+            # The restored database lacks it, too.
             if error.code != "sql":
                 raise
 

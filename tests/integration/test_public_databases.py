@@ -1,0 +1,129 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Databases that are nobody's choice of ours arrive without a false difference, by evidence that shares no code with ours."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from support import binaries, independent, places, public_databases, seed
+from support.binaries import Binaries
+from support.by_phases import Phases
+from support.clusters import Cluster
+from support.migration import column, execute
+
+ODD = sorted((seed.SQL / "odd").glob("*.sql"))
+NAME = "odd things"
+REFERENCE = "dumped and restored by hand"
+
+
+def compare(phases: Phases, arrived: str, clients: Binaries) -> int:
+    """Compare what arrived with the source and with ``pg_dump | psql``; returns the number of tables."""
+    try:
+        assert independent.copy(phases.source, phases.target, phases.database, REFERENCE, clients) == []
+        expected = independent.schema(phases.target, REFERENCE, clients)
+        found = independent.schema(phases.target, arrived, clients)
+        assert (list(expected - found), list(found - expected)) == ([], [])
+        ours = independent.rows(phases.source, phases.database, "r")
+        assert ours == independent.rows(phases.target, arrived, "r")
+        # A materialized view has what its query says, on the source that of another day.
+        views = independent.rows(phases.target, REFERENCE, "m")
+        refreshed = independent.rows(phases.target, arrived, "m")
+        assert views == {name: refreshed.get(name) for name in views}
+        return len(ours)
+    finally:
+        seed.drop_database(phases.target, REFERENCE)
+
+
+def fill(cluster: Cluster, database: str, files: list[Path]) -> None:
+    """Run each file in a schema of its own."""
+    seed.create_database(cluster, database)
+    execute(cluster, "CREATE TABLE couchdb (doc jsonb)", database)
+    for path in files:
+        own = f"odd_{path.name[:2]}"
+        start = f"CREATE SCHEMA {own}; GRANT ALL ON SCHEMA {own} TO PUBLIC; SET search_path = {own}, public;"
+        execute(cluster, start + path.read_text(encoding="utf-8"), database)
+
+
+@pytest.fixture
+def made(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[None]:
+    """The roles before, and nothing left afterwards."""
+    for cluster in (source_cluster, target_cluster):
+        for role in (seed.OWNER, seed.READER):
+            seed.create_role(cluster, role)
+    before = {cluster.port: all_roles(cluster) for cluster in (source_cluster, target_cluster)}
+    yield
+    for cluster in (source_cluster, target_cluster):
+        for name in (NAME, f"{NAME}_incoming"):
+            seed.drop_database(cluster, name)
+        for role in all_roles(cluster) - before[cluster.port]:
+            execute(cluster, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def all_roles(cluster: Cluster) -> set[str]:
+    return set(column(cluster, "SELECT quote_ident(rolname) FROM pg_roles"))
+
+
+@pytest.mark.usefixtures("made")
+def test_databases_of_every_kind(
+    source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
+) -> None:
+    """What each file holds is said in its first line."""
+    fill(source_cluster, NAME, ODD)
+    phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME)
+    verified = phases.run("dump", "transfer", "restore", "refresh", "verify")
+    assert (verified["information"], verified["notices"]) == ([], [])
+    phases.run("promote")
+    assert compare(phases, NAME, binaries.clients()) >= 60
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("made")
+def test_what_the_newest_version_brought(target_cluster: Cluster, client_dir: Path, tmp_path: Path) -> None:
+    """On one server, where the incoming database stands beside the source."""
+    fill(target_cluster, NAME, [seed.SQL / "cases" / "newest.sql"])
+    options = {"restore": {"replace_existing": True}}
+    phases = Phases(target_cluster, target_cluster, client_dir, tmp_path, NAME, options=options)
+    phases.run("dump", "transfer", "restore", "refresh", "verify")
+    assert compare(phases, phases.incoming, binaries.clients()) == 4
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[Cluster, Cluster, Binaries]]:
+    """Two servers of the version that is installed with contrib and PostGIS, and its client programs."""
+    ours = binaries.installed()[max(binaries.installed())]
+    clusters = [
+        Cluster.create(Path(tempfile.mkdtemp(prefix="public-", dir=places.work_folder("clusters"))), ours)
+        for _number in range(2)
+    ]
+    with clusters[0], clusters[1]:
+        seed.create_role(clusters[0], seed.OWNER)
+        yield clusters[0], clusters[1], ours
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("make", "tables"),
+    [
+        (public_databases.chinook, 12),
+        (public_databases.pagila, 20),
+        (public_databases.every_extension, 40),
+        (public_databases.regression, 500),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_a_public_database(
+    pair: tuple[Cluster, Cluster, Binaries], tmp_path: Path, make: Callable[..., Any], tables: int
+) -> None:
+    source, target, clients = pair
+    database = make.__name__
+    seed.create_database(source, database, "postgres")
+    make(source, database, clients)
+    execute(source, "CREATE TABLE IF NOT EXISTS public.couchdb (doc jsonb)", database)
+    phases = Phases(source, target, clients.bin_dir, tmp_path, database)
+    phases.run("dump", "transfer", "restore", "refresh", "verify", "promote")
+    assert compare(phases, database, clients) >= tables

@@ -1,0 +1,30 @@
+-- Copyright (c) cht.couch2pg maintainers
+-- GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+-- SPDX-License-Identifier: GPL-3.0-or-later
+-- Materialized views that depend on each other, unpopulated ones, views of every syntax.
+CREATE MATERIALIZED VIEW m1 AS SELECT 1 AS a;
+CREATE MATERIALIZED VIEW m2 AS SELECT a + 1 AS a FROM m1;
+CREATE VIEW v AS SELECT * FROM m2;
+CREATE MATERIALIZED VIEW m3 AS SELECT v.a, m1.a AS b FROM v, m1;
+CREATE UNIQUE INDEX ON m3 (a);
+CREATE MATERIALIZED VIEW un AS SELECT 1 AS x WITH NO DATA;
+CREATE MATERIALIZED VIEW un2 AS SELECT * FROM un WITH NO DATA;
+CREATE FUNCTION um() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM odd_18.m1';
+CREATE MATERIALIZED VIEW ma AS SELECT odd_18.um() AS n;
+ALTER MATERIALIZED VIEW m2 OWNER TO couch2pg;
+GRANT SELECT ON m1 TO couch2pg;
+ALTER MATERIALIZED VIEW m1 OWNER TO superset;
+COMMENT ON MATERIALIZED VIEW m1 IS 'm';
+CREATE TABLE fromm AS SELECT * FROM m3;
+CREATE VIEW "circ" AS SELECT 1 AS id, 'x'::text AS t;
+
+CREATE TABLE gt (id int PRIMARY KEY, t text);
+INSERT INTO gt VALUES (1, 'a');
+CREATE VIEW pkdep AS SELECT id, t, count(*) FROM gt GROUP BY id;
+CREATE MATERIALIZED VIEW mpk AS SELECT id, t, count(*) FROM gt GROUP BY id;
+CREATE RECURSIVE VIEW rec (n) AS SELECT 1 UNION ALL SELECT n + 1 FROM rec WHERE n < 5;
+CREATE VIEW w AS SELECT rank() OVER (PARTITION BY id ORDER BY t ROWS BETWEEN 1 PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE TIES), t FROM gt;
+CREATE VIEW vals AS VALUES (1, 'a'), (2, 'b');
+CREATE VIEW gs AS SELECT id, t, grouping(id) FROM gt GROUP BY GROUPING SETS ((id), (t), ());
+CREATE VIEW lat AS SELECT * FROM gt, LATERAL jsonb_each('{"a":1}') WITH ORDINALITY AS j(k, v, o), ROWS FROM (generate_series(1,2), unnest(ARRAY['a'])) AS r(a, b);
+CREATE VIEW ts AS SELECT * FROM gt TABLESAMPLE bernoulli (50) REPEATABLE (1);

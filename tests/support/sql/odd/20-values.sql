@@ -1,0 +1,10 @@
+-- Copyright (c) cht.couch2pg maintainers
+-- GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+-- SPDX-License-Identifier: GPL-3.0-or-later
+-- Values at the ends of their types: NaN, infinity, BC, bytes, JSON as it was written.
+CREATE TABLE v (f float8, r real, n numeric, d date, ts timestamp, tz timestamptz, i interval, b bytea, m money, u uuid, inet inet, c cidr, mac macaddr8, bits bit varying, bb bit(3), x xml, j json, jb jsonb, jp jsonpath, t text, ch char(5), nm name, "c1" "char", tv tsvector, tq tsquery, pt point, ln line, bx box, pth path, pg polygon, ci circle, lsn pg_lsn, snap pg_snapshot, tid tid, xid xid8, o oid, rc regclass, a int[], aa text[][], tm time, tmtz timetz, iv int2vector, ov oidvector);
+SET lc_monetary = 'C';
+SET timezone = 'UTC';
+INSERT INTO v VALUES ('NaN', 'Infinity', 'NaN', '0044-03-15 BC', '4713-01-01 BC', '294276-12-31 23:59:59.999999+00', '-178000000 years', '\x00ff27225c', '-$1,234.56', gen_random_uuid(), '::1/64', '10/8', '08:00:2b:01:02:03:04:05', B'', B'101', NULL, '{"a": "\u0000", "a": 1.0e5,  "b":"\ud83d\ude00"}', '{"a": 1.00, "é": "\u0001"}', '$.a ? (@ > 1)', E'\\N\t\n\r\x7f\x01', 'a', 'nm', E'\\377', 'a:1A b:2', 'a & !b', '(1e-300,NaN)', '{1,2,3}', '(1,1),(0,0)', '[(0,0),(1,1)]', '((0,0),(1,1))', '<(0,0),1>', '16/B374D848', '10:20:10,14', '(0,1)', '42', 4294967295, 'pg_class', '[-2:0]={1,NULL,3}', '{{"a,b","NULL"},{NULL,"\"\\"}}', '24:00', '23:59:59.999999-15:59', '1 2', '1 2'),
+('-Infinity', '-0', 'Infinity', 'infinity', '-infinity', 'infinity', '1 mon -1 day 00:00:00.000001', '', '0', NULL, '1.2.3.4', '0/0', NULL, B'1', NULL, NULL, 'null', 'null', NULL, '', '', '', '', '', '', NULL, NULL, NULL, NULL, NULL, NULL, '0/0', NULL, NULL, '0', 0, NULL, '{}', '{}', '00:00', NULL, '', ''),
+(5e-324, 1e-45, 1e-130, '5874897-12-31', NULL, NULL, '00:00', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, ' [ 1 , 2 ] ', '1E+400', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
