@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Databases that are nobody's choice of ours arrive without a false difference, by evidence that shares no code with ours."""
+"""Public databases, and one with objects of every kind, arrive without a false difference: by evidence that shares no code with ours."""
 
 from __future__ import annotations
 
