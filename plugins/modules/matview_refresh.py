@@ -59,6 +59,14 @@ matviews:
   type: list
   elements: dict
   sample: [{matview: public.contactview_metadata, rows: 20000, seconds: 1.2}]
+not_populated:
+  description:
+    - Materialized views that have no data on the source and could not be refreshed, with the error and what to do.
+    - They stay as on the source.
+  returned: when the refresh is done
+  type: list
+  elements: dict
+  sample: [{matview: public.over_ministry, error: could not connect to server "ministry"}]
 function:
   description: The call of C(refresh_matviews()), with its role and seconds, and whether it was on empty tables; null if there is no
     such function.

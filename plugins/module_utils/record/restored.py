@@ -31,6 +31,14 @@ def counts_when_digested(state: Path, identity: str, oid: int) -> dict[str, Any]
     return counts if isinstance(counts, dict) else {}
 
 
+def unpopulated_on_source(state: Path, identity: str, oid: int) -> list[str]:
+    """The materialized views, as ``schema.name``, that had no data on the source of this database; empty when that isn't known."""
+    stored = _stored(state, identity)
+    if stored is None or stored.get("oid") != oid:
+        return []
+    return list((stored.get("done") or {}).get("unpopulated") or [])
+
+
 def _stored(state: Path, identity: str) -> dict[str, Any] | None:
     stored = read_json(state / STEPS_FILE)
     if not isinstance(stored, dict) or (stored.get("of") or {}).get("server_identity") != identity:

@@ -22,7 +22,7 @@ from ..postgres.database import current_oid, find_database_by_oid
 from ..postgres.identifiers import qualified, quote
 from ..postgres.matview_graph import Matview, read_graph
 from ..record.promoted import PROMOTED
-from ..record.restored import restored_oid
+from ..record.restored import restored_oid, unpopulated_on_source
 from . import function_proof
 
 UNPOPULATED = "55000"
@@ -41,15 +41,16 @@ _ADVICE = {
 
 
 def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """``{identity, oid, restored}`` of the server and database; identity and oid survive a rename.
+    """``{identity, oid, restored, unpopulated}`` of the server and database; identity and oid survive a rename.
 
     restored: whether this migration restored the database and has not promoted it yet. A populated materialized view in
-    it was then refreshed by an earlier attempt.
+    it was then refreshed by an earlier attempt. unpopulated: the materialized views that had no data on the source.
     """
     with Session(settings) as session:
         identity, oid = server_identity(session), current_oid(session)
     restored = not (state / PROMOTED).exists() and restored_oid(state, identity) == oid
-    return {"identity": identity, "oid": oid, "restored": restored}
+    unpopulated = unpopulated_on_source(state, identity, oid)
+    return {"identity": identity, "oid": oid, "restored": restored, "unpopulated": unpopulated}
 
 
 def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
@@ -62,12 +63,16 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         maintenance_work_mem=options["maintenance_work_mem"],
         call_function=options["call_function"],
         resume=known["restored"],
+        unpopulated=known["unpopulated"],
     )
     return JobSpec("refresh", run, parameters, fingerprint, {"login_password": settings.password or ""}, once=False)
 
 
 def run(context: JobContext) -> dict[str, Any]:
-    """Refresh everything; the entry function of the job ``refresh``. Raises MigrationError ``refresh_failed``."""
+    """Refresh everything; the entry function of the job ``refresh``.
+
+    A materialized view without data on the source may stay so. Raises MigrationError ``refresh_failed`` for any other.
+    """
     settings = context.connection()
     started = time.monotonic()
     with Session(settings) as session:
@@ -75,7 +80,9 @@ def run(context: JobContext) -> dict[str, Any]:
     scheduler = _Scheduler(context, settings, pending)
     context.progress.step("materialized views", len(pending), "matviews", probe=scheduler.progress)
     done = scheduler.run()
-    failed = [entry for entry in done if entry["error"]]
+    may_fail = context.parameters["unpopulated"]
+    not_populated = [entry for entry in done if entry["error"] and entry["matview"] in may_fail]
+    failed = [entry for entry in done if entry["error"] and entry not in not_populated]
     if failed:
         first = failed[0]
         more = f" {len(failed) - 1} more failed; see the details." if len(failed) > 1 else ""
@@ -92,7 +99,8 @@ def run(context: JobContext) -> dict[str, Any]:
         function = _call_function(context, settings, before)
     return {
         "oid": context.parameters["database_oid"],
-        "matviews": done,
+        "matviews": [entry for entry in done if not entry["error"]],
+        "not_populated": not_populated,
         "function": function,
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -261,7 +269,7 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
 
 
 def still_valid(settings: ConnectionSettings, oid: int, result: dict[str, Any]) -> bool:
-    """Whether the database ``oid`` was refreshed, still exists, and has every matview populated."""
+    """Whether the database ``oid`` was refreshed, still exists, and has every matview populated that could be."""
     if result["oid"] != oid:
         return False
     with Session(settings.maintenance) as session:
@@ -269,4 +277,5 @@ def still_valid(settings: ConnectionSettings, oid: int, result: dict[str, Any]) 
     if found is None:
         return False
     with Session(settings.to(found["name"])) as session:
-        return bool(session.value("SELECT pg_catalog.count(*) FROM pg_catalog.pg_matviews WHERE NOT ispopulated") == 0)
+        empty = {matview.key for matview in read_graph(session) if not matview.populated}
+    return empty <= {entry["matview"] for entry in result["not_populated"]}

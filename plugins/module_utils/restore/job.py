@@ -200,6 +200,7 @@ def _database(
         steps.mark("moves", planned.moves)
         steps.mark("settings", left_out)
         steps.mark("choices", choices)
+        steps.mark("unpopulated", [row["matview"] for row in evidence["matviews"] if not row["populated"]])
         return []
 
 

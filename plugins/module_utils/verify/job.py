@@ -330,12 +330,18 @@ def compare_populated(source: list[dict[str, Any]], target: list[dict[str, Any]]
 
 
 def _notices(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list[str]:
-    """Sentences about materialized views that have rows on the source and none on the target: dashboards would be empty."""
+    """Sentences about materialized views without rows on the target: dashboards would be empty."""
     rows = {row["matview"]: row["rows"] for row in target}
+    empty = [row["matview"] for row in target if not row["populated"]]
     return [
         f"The materialized view {row['matview']} has {row['rows']} rows on the source and none on the target. Check its query there."
         for row in source
         if row["rows"] and rows.get(row["matview"]) == 0
+    ] + [
+        f"The materialized view {row['matview']} has no data, as on the source: its refresh fails. couch2pg's refresh_matviews() "
+        f"fails on such a view in schema public. Correct what it reads and refresh it, or drop it."
+        for row in source
+        if not row["populated"] and row["matview"] in empty
     ]
 
 
