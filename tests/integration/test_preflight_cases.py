@@ -54,6 +54,29 @@ def test_an_invalid_index_is_left_out(source_cluster: Cluster, fresh_database: F
     assert finding(look(place, source_cluster, name), "not copied")["status"] == "ok"
 
 
+def test_rows_of_a_child_in_another_order(
+    source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """pg_dump | psql exchanges the two fields without a word."""
+    name = fresh_database(source_cluster)
+    statements = """
+        CREATE TABLE couchdb (doc jsonb); CREATE TABLE parent (a int); CREATE TABLE child (own text) INHERITS (parent);
+        CREATE TABLE grandchild () INHERITS (child); ALTER TABLE parent ADD late text;
+        INSERT INTO child VALUES (1, 'own', 'late');
+        CREATE DOMAIN rows AS child[]; CREATE TABLE holder (id int, rows rows); INSERT INTO holder SELECT 1, ARRAY[child] FROM child;
+    """
+    execute(source_cluster, statements, name)
+    refused = look(place, source_cluster, name)
+    assert failures(refused) == ["row types"]
+    assert "public.holder.rows holds rows of the table public.child" in finding(refused, "row types")["message"]
+    assert "(a, late, own)" in finding(refused, "row types")["message"]
+    execute(source_cluster, "ALTER TABLE holder ALTER COLUMN rows TYPE jsonb USING to_jsonb(rows)", name)
+    assert failures(look(place, source_cluster, name)) == []
+    # A child that got everything after its parent has the same order.
+    execute(source_cluster, "CREATE TABLE same (z int) INHERITS (parent); CREATE TABLE fine (rows same[])", name)
+    assert failures(look(place, source_cluster, name)) == []
+
+
 def test_roles_that_only_grants_in_pg_catalog_name(
     source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
 ) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..common.errors import MigrationError
 from ..common.findings import Findings
-from ..postgres import catalog_use, collations, large_objects
+from ..postgres import catalog_use, collations, large_objects, row_types
 from ..postgres.connection import Session
 from ..postgres.objects import Objects
 from ..postgres.privileges import not_member
@@ -105,6 +105,7 @@ def examine(session: Session, findings: Findings, facts: SourceFacts, objects: O
     findings.attempt("large objects", look.large_objects)
     findings.attempt("locks", look.locks)
     findings.attempt("contents", lambda: look.contents(tables))
+    findings.attempt("row types", look.row_types)
     findings.attempt("schema public", look.public)
     findings.attempt("publications", look.publications)
     findings.attempt("not copied", look.not_copied)
@@ -203,6 +204,20 @@ class _Contents:
                 f"{role!r}, which owns couchdb, may not create in schema public, and nor may it on the target: couch2pg "
                 f"stops at its next new version. GRANT CREATE ON SCHEMA public TO {role}.",
             )
+
+    def row_types(self) -> None:
+        """Neither pg_dump nor a comparison of texts would notice that values have changed places."""
+        found = row_types.reordered(self.session)
+        if not found:
+            return
+        first = found[0]
+        raise MigrationError(
+            f"The column {first['column']} holds rows of the table {first['name']}, whose columns pg_dump puts into another order "
+            f"({', '.join(first['order'])}), so that the restored values would change places. Turn it into jsonb on the source "
+            "(ALTER TABLE ... ALTER COLUMN ... TYPE jsonb USING to_jsonb(...)), or into a composite type (CREATE TYPE), then run again.",
+            "row_types",
+            columns=found,
+        )
 
     def publications(self) -> None:
         names = sorted(self.objects.get("publication", {}))
