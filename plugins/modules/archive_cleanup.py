@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: archive_cleanup
-short_description: Remove the archive and the job folders of a migration from a host
+short_description: Remove the archive and the job folders of a migration from a host, or older dumps
 version_added: 0.1.0
 description:
   - Removes the files that the archive's manifest lists, then the manifest, then empty folders. Then removes the files of this
@@ -16,6 +16,7 @@ description:
     which contain credentials.
   - Files that don't exist are not an error.
   - Other files are kept and listed, and so are files of the archive whose size differs from the manifest. The record is kept.
+  - With O(keep), removes older dumps instead, as a nightly dump needs it. No database is asked.
   - Fails if a job of this migration is running on this host, or if the archive isn't the one that this migration created.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -37,6 +38,18 @@ options:
     description: Also remove the files of the migration's jobs.
     type: bool
     default: true
+  keep:
+    description:
+      - In place of this migration's own archive, remove older dumps of the same database and server from O(staging_dir), with their state
+        in O(state_dir). So many stay, this migration's own included.
+      - Only dumps that stand alone are removed. An archive of a migration stays, and so does one with a file that is not known.
+    type: int
+  staging_dir:
+    description: Folder on the managed host for archives; needed with O(keep).
+    type: path
+  database:
+    description: Name of the dumped database; needed with O(keep).
+    type: str
 """
 
 EXAMPLES = r"""
@@ -45,6 +58,14 @@ EXAMPLES = r"""
     archive: /srv/staging/cht-2026
     manifest_sha256: "{{ proof.permission.manifest_sha256 }}"
     migration_id: cht-2026
+    state_dir: ~/couch2pg
+
+- name: Keep the last three dumps of cht
+  cht.couch2pg.archive_cleanup:
+    keep: 3
+    database: cht
+    staging_dir: /srv/dumps
+    migration_id: cht-2026-11-28
     state_dir: ~/couch2pg
 
 - name: Remove the archive of an abandoned rehearsal
@@ -67,6 +88,12 @@ bytes:
   returned: success
   type: int
   sample: 8720000
+dumps:
+  description: Names of the dumps that were removed.
+  returned: with O(keep)
+  type: list
+  elements: str
+  sample: [cht-2026-11-25]
 left:
   description: Unknown files, which were kept.
   returned: success
@@ -79,7 +106,7 @@ from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
-from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import removal
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import removal, retention
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
 
 OPTIONS: dict[str, Any] = {
@@ -87,30 +114,45 @@ OPTIONS: dict[str, Any] = {
     "manifest_sha256": {"type": "str"},
     "half_done": {"type": "bool", "default": False},
     "jobs": {"type": "bool", "default": True},
+    "keep": {"type": "int"},
+    "staging_dir": {"type": "path"},
+    "database": {"type": "str"},
 }
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(MIGRATION_OPTIONS, OPTIONS)
+    module = make_module(
+        MIGRATION_OPTIONS,
+        OPTIONS,
+        required_together=[("keep", "staging_dir", "database")],
+        mutually_exclusive=[("keep", "manifest_sha256")],
+    )
     options = module.params
+    if options["keep"] is not None and (options["keep"] < 1 or options["archive"]):
+        module.fail_json(msg="keep must be 1 or more, and does not go with archive.", code="options")
     archive = expand(options["archive"]) if options["archive"] else None
 
     def work() -> dict[str, Any]:
-        planned = removal.plan(
-            archive,
-            options["migration_id"],
-            options["manifest_sha256"],
-            options["state_dir"],
-            half_done=options["half_done"],
-            jobs=options["jobs"],
-        )
+        if options["keep"]:
+            planned = retention.plan(
+                *(options[name] for name in ("staging_dir", "state_dir", "migration_id", "database", "keep"))
+            )
+        else:
+            planned = removal.plan(
+                archive,
+                options["migration_id"],
+                options["manifest_sha256"],
+                options["state_dir"],
+                half_done=options["half_done"],
+                jobs=options["jobs"],
+            )
         diff = {"before": "".join(f"{path}\n" for path in [*planned["files"], *planned["left"]]), "after": ""}
         diff["after"] = "".join(f"{path}\n" for path in planned["left"])
         changed = bool(planned["files"] or planned["folders"])
-        if module.check_mode:
-            return dict(removal.preview(planned), changed=changed, diff=diff)
-        return dict(removal.remove(planned), changed=changed, diff=diff)
+        done = removal.preview(planned) if module.check_mode else removal.remove(planned)
+        dumps = {"dumps": planned["dumps"]} if "dumps" in planned else {}
+        return dict(done, changed=changed, diff=diff, **dumps)
 
     run(module, work)
 

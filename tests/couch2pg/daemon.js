@@ -56,13 +56,23 @@ const databases = () => [
   [options.syncUsersDb, options.couchdbUrl.replace(/[^/]*$/, '_users'), 'couchdb_medic_users'],
 ].filter(row => row[0]);
 
+// couch2pg 0.8, which the registry lacks, asks for a whole batch in one request, and for the sequence of its end only.
+const database = couchUrl => {
+  const pouch = new PouchDB(couchUrl);
+  const changes = pouch.changes.bind(pouch);
+  if (process.env.TEST_CHANGES_OF === '0.8') {
+    pouch.changes = asked => changes(Object.assign({batch_size: asked.limit, seq_interval: asked.limit}, asked));
+  }
+  return pouch;
+};
+
 // Whether anything changed. Every database is imported with the limit for users-meta, as cht-couch2pg does.
 const importAll = async db => {
   options.docLimit = options.couchdbUsersMetaDocLimit;
   let changed = false;
   for (const [, couchUrl, table] of databases()) {
     const importer = couch2pg.importer(
-      db, new PouchDB(couchUrl), options.docLimit, options.changesLimit, sourceKey(couchUrl), table);
+      db, database(couchUrl), options.docLimit, options.changesLimit, sourceKey(couchUrl), table);
     const result = await importer.importAll();
     changed = changed || result.deleted.length > 0 || result.edited.length > 0;
   }

@@ -316,6 +316,29 @@ def test_what_couch2pg_waits_for_is_waited_for(target: Target) -> None:
         target.couchdb.start()
 
 
+def test_the_changes_as_couch2pg_0_8_asks_for_them(target: Target, tmp_path: Path) -> None:
+    """One request for a batch, in which most changes have no sequence: its checkpoints are as good."""
+    with Proxy(target.couchdb, tmp_path, tls=False) as proxy:
+        target.execute(
+            f"UPDATE couchdb_progress SET source = replace(source, '{target.couchdb.port}/', '{proxy.port}/')"
+        )
+        for _number in range(30):
+            target.change()
+        newer = {"COUCHDB_URL": proxy.url(), "TEST_CHANGES_OF": "0.8", "COUCH2PG_CHANGES_LIMIT": "20"}
+        with target.make(**newer):
+            done = target.health()
+            assert not done.get("failed"), done
+            assert done["changes"] == 30
+            assert done["sync"][0]["current"]
+            assert target.stored("medic") == target.couchdb.update_seq()
+        assert any("seq_interval=20" in request for request in proxy.requests)
+        # It goes on from there.
+        since = target.position()
+        target.change()
+        with target.make(**newer):
+            assert target.health(since=since)["changes"] == 1
+
+
 def test_a_busy_couchdb_over_tls_with_opaque_sequences(target: Target, tmp_path: Path) -> None:
     """Current is past the mark: a writer that never stops is never caught up with."""
     stop = threading.Event()

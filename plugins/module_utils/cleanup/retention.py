@@ -1,0 +1,98 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keep the newest dumps of a database, such as nightly ones. Older ones are removed with their state; no database is asked.
+
+Only a dump that stands alone is removed: one whose record on this host has no other phase. An archive of a migration stays.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..archive import check as archive_check
+from ..archive import layout, manifest
+from ..common.clock import utc_now
+from ..common.errors import MigrationError
+from ..dump import earlier_dump
+from ..host.files import expand
+from ..record import document
+from . import removal
+
+# The files in the state folder of a dump beside its jobs.
+_STATE_FILES = (document.NAME, f"{Path(document.NAME).stem}.lock", earlier_dump.FINISHED, archive_check.STAMP)
+
+
+@dataclass(frozen=True)
+class _Dump:
+    """A dump alone: its migration_id, and its archive's folder, None when the dump failed. at: when it was taken, or failed."""
+
+    name: str
+    at: str
+    archive: Path | None
+
+
+def plan(staging_dir: str, state_dir: str, migration_id: str, database: str, keep: int) -> dict[str, Any]:
+    """What to remove so that ``keep`` archives of the database stay: ``dumps`` (their names), and as ``removal.plan`` the paths.
+
+    migration_id: the dump of this run, which always stays. In check mode it may not exist yet, and counts all the same.
+    Raises MigrationError ``other_archive`` when its archive is of another database.
+    """
+    finished, failed = _dumps(staging_dir, state_dir, database)
+    own = layout.archive_folder(staging_dir, migration_id)
+    identity, own_at = "", utc_now()
+    if (own / layout.MANIFEST).exists():
+        listing = manifest.load(own)
+        identity, own_at = listing.get("server_identity", ""), listing.get("taken_at", own_at)
+        if listing.get("database") != database:
+            raise MigrationError(f"The archive in {own} is not of the database {database!r}.", "other_archive")
+    others = [dump for dump, server in finished if dump.name != migration_id and (not identity or server == identity)]
+    others.sort(key=lambda dump: dump.at, reverse=True)
+    kept, old = others[: keep - 1], others[keep - 1 :]
+    oldest = kept[-1].at if kept else own_at
+    old += [dump for dump in failed if dump.at < oldest and dump.name != migration_id]
+    planned: dict[str, Any] = {"dumps": [], "files": [], "folders": [], "left": []}
+    for dump in old:
+        with suppress(MigrationError):
+            _add(planned, dump, staging_dir, state_dir)
+    return planned
+
+
+def _dumps(staging_dir: str, state_dir: str, database: str) -> tuple[list[tuple[_Dump, str]], list[_Dump]]:
+    """The dumps alone of the database: those with an archive, each with its server's identity, and those that failed."""
+    finished, failed = [], []
+    for path in sorted(expand(state_dir).glob(f"*/{document.NAME}")):
+        name = path.parent.name
+        archive = layout.archive_folder(staging_dir, name)
+        # A damaged file is left to its owner.
+        with suppress(MigrationError):
+            record = document.load(path)
+            if record is None or set(record["phases"]) != {"dump"} or record["database"] != database:
+                continue
+            if not (archive / layout.MANIFEST).exists():
+                failed.append(_Dump(name, record["updated_at"], None))
+                continue
+            listing = manifest.load(archive)
+            if listing.get("migration_id") == name and listing.get("database") == database:
+                dump = _Dump(name, listing["taken_at"], archive)
+                finished.append((dump, listing["server_identity"]))
+    return finished, failed
+
+
+def _add(planned: dict[str, Any], dump: _Dump, staging_dir: str, state_dir: str) -> None:
+    """Add a dump to the plan, unless something in it is not known. Raises MigrationError ``job_running``."""
+    archive = dump.archive or layout.archive_folder(staging_dir, dump.name)
+    one = removal.plan(archive, dump.name, None, state_dir, half_done=True)
+    state = expand(state_dir) / dump.name
+    if one["left"]:
+        planned["left"] += one["left"]
+        return
+    # The record last: the next run needs it to continue an interrupted removal.
+    files = [*one["files"], *(state / name for name in reversed(_STATE_FILES) if (state / name).is_file())]
+    gone = {*files, *one["folders"]}
+    planned["dumps"].append(dump.name)
+    planned["files"] += files
+    planned["folders"] += [*one["folders"], *([state] if all(path in gone for path in state.iterdir()) else [])]
