@@ -139,11 +139,11 @@ def test_a_nightly_dump_that_keeps_the_last_three(place: Place) -> None:
     for night in ("2000-01-01", "2000-01-02", "2000-01-03"):
         place.dump(f"cht-{night}")
     # One of them belongs to a migration now; and what is not of a dump is not touched.
-    (place.state / "cht-2000-01-01").rename(place.state / "kept")
+    phase = {"database": DATABASE, "phase": "transfer", "host": "new", "result": {}}
+    run_module("record", {**phase, "migration_id": "cht-2000-01-01", "state_dir": str(place.state)})
     (place.srv / "dumps" / "notes.txt").write_text("mine", encoding="utf-8")
-    checked = place.run(title, "--check")
-    assert not checked.code, checked.output
     dumps = place.srv / "dumps"
+    place.good(title, "--check")
     assert len(list(dumps.iterdir())) == 4
     place.good(title)
     (today,) = {path.name for path in dumps.glob("cht-*")} - {f"cht-2000-01-0{day}" for day in (1, 2, 3)}
@@ -159,16 +159,17 @@ def test_a_nightly_dump_that_keeps_the_last_three(place: Place) -> None:
         "notes.txt",
     }
     # Nothing accumulates: the state of a dump goes with it.
-    assert {path.name for path in place.state.iterdir()} == {"kept", "cht-2000-01-03", "cht-2000-01-04", today}
-    assert place.good(title).changed == 0
+    assert {path.name for path in place.state.iterdir()} == {
+        "cht-2000-01-01",
+        "cht-2000-01-03",
+        "cht-2000-01-04",
+        today,
+    }
 
 
 def test_restore_and_promote_an_archive_of_that_role(place: Place) -> None:
     title = "Restore and promote an archive of that role"
-    missing = place.run(title)
-    assert missing.code
-    assert "There is no archive in /srv/dumps/cht-2026-11-28" in missing.message, missing.output
-    place.dump("cht-2026-11-28")
+    place.dump("cht-2024-05-01")
     seed.create_role(place.target, seed.OWNER)
     execute(place.target, f"CREATE DATABASE {DATABASE}")
     place.good(title)
@@ -191,14 +192,14 @@ def test_compare_two_databases(place: Place) -> None:
     execute(place.source, "INSERT INTO couchdb_medic_logs VALUES ('{\"a\": 1}')", DATABASE)
     try:
         differs = place.run(title)
-        assert differs.message == "These tables differ: public.couchdb_medic_logs", differs.output
+        assert "These tables differ: public.couchdb_medic_logs" in differs.output
     finally:
         execute(place.source, "DELETE FROM couchdb_medic_logs WHERE doc = '{\"a\": 1}'", DATABASE)
 
 
 def test_disk_space(place: Place) -> None:
     run = place.good("Disk space")
-    assert "left for other uses than archive, exports" in run.output
+    assert "exports" in run.output.partition("left for other uses than ")[2].splitlines()[0], run.output
 
 
 def test_the_manifest_of_a_folder(place: Place) -> None:
