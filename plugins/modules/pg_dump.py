@@ -175,7 +175,13 @@ def main() -> None:
     except MigrationError as error:
         fail(module, error)
     archive = str(layout.archive_folder(options["staging_dir"], options["migration_id"]))
-    run_job(module, spec, dump_job.still_valid, lambda: {"before": "", "after": f"archive: {archive}\n"})
+    run_job(
+        module,
+        spec,
+        dump_job.still_valid,
+        lambda: {"before": "", "after": f"archive: {archive}\n"},
+        lambda: dump_job.refuse(options),
+    )
 
 
 if __name__ == "__main__":

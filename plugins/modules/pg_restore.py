@@ -153,9 +153,9 @@ job:
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
-    fail,
     make_module,
     migration_state,
+    predict_or_fail,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
@@ -164,7 +164,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     PROGRAM_OPTIONS,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.record_option import RECORD_OPTION
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import job as restore_job
 
 OPTIONS = {
@@ -183,8 +185,10 @@ def main() -> None:
     settings = connection_settings(module)
     try:
         known = restore_job.examine(settings, options)
+        if module.check_mode and known["manifest_sha256"] is None:
+            manifest.load(expand(options["archive"]))
     except MigrationError as error:
-        fail(module, error)
+        predict_or_fail(module, error)
     spec = restore_job.job_spec(settings, options, known)
     run_job(
         module,
@@ -193,6 +197,7 @@ def main() -> None:
             settings, options["function_search_path"], known["manifest_sha256"], migration_state(module), result
         ),
         lambda: {"before": "", "after": f"database: {options['incoming']}\n"},
+        lambda: restore_job.refuse(settings, options),
     )
 
 

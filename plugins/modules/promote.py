@@ -109,6 +109,7 @@ def main() -> None:
             "after": f"{name}_replaced_<time>\n{name}\n" if existing else f"{name}\n",
         }
         if module.check_mode:
+            promotion.check_unused(settings, state, [incoming, *([name] if existing else [])], oid)
             return {"changed": True, "diff": diff, "name": name, "oid": oid, "kept_as": None}
         done = promotion.promote(settings, state, name, incoming, oid, existing)
         return dict(done, changed=True, diff=diff)

@@ -33,7 +33,11 @@ class JobAction(ActionBase):
         super().run(tmp, task_vars)
         variables = task_vars or {}
         if self._task.async_val or self._task.check_mode or "job_wait" in self._task.args:
-            return self._execute_module(task_vars=variables, wrap_async=self._task.async_val)
+            answer: dict[str, Any] = self._execute_module(task_vars=variables, wrap_async=self._task.async_val)
+            if self._task.check_mode and answer.get("msg") and not answer.get("failed"):
+                # A promise that holds only under a condition names it.
+                self._show(answer["msg"], "check mode", variables)
+            return answer
         keep_alive(self._connection, UNANSWERED_SECONDS)
         intervals = self._intervals(variables)
         arguments = dict(self._task.args, job_wait=next(intervals))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from typing import Any, Callable
 
 import pytest
 from support.clusters import Cluster
-from support.driver import reach
-from support.migration import WARM_PLAYBOOK, Migration, Run, environment
+from support.driver import reach, role_options
+from support.migration import WARM_PLAYBOOK, Migration, Run, environment, execute
+from support.modules import login, run_module
 
 
 def run_role(folder: Path, role: str, cluster: Cluster, *arguments: str, **variables: Any) -> Run:
@@ -102,6 +104,43 @@ def test_a_relative_folder_is_refused(name: str, source_cluster: Cluster, tmp_pa
     assert f"{name} must be an absolute path, such as /srv/archives or ~/archives, and it is 'archives'." in run.output
     assert not list(tmp_path.glob("st*"))
     assert not (tmp_path / "home" / "archives").exists()
+
+
+def test_check_mode_refuses_what_a_run_refuses(
+    make_migration: Callable[[Cluster, Cluster], Migration], source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    migration = make_migration(source_cluster, target_cluster)
+
+    def both(phase: str, **more: Any) -> dict[str, Any]:
+        """The refusal of a run in check mode, which is that of a real one."""
+        module, options = role_options(migration, phase)
+        cluster = migration.source if phase == "dump" else migration.target
+        options = {**login(cluster, migration.database), **options, **more}
+        checked = run_module(module, options, check=True)
+        assert checked.get("failed"), checked
+        real = run_module(module, options)
+        assert (checked["code"], checked["msg"]) == (real["code"], real["msg"])
+        return checked
+
+    migration.archive.mkdir(parents=True)
+    assert both("dump")["code"] == "archive_exists"
+    migration.archive.rmdir()
+    # Without the archive, the promise names its condition.
+    module, options = role_options(migration, "restore")
+    foreseen = run_module(module, {**login(target_cluster, migration.database), **options}, check=True)
+    assert foreseen["changed"]
+    assert foreseen["msg"].startswith("An earlier phase has to run first. There is no archive in")
+    reach(migration, "dump")
+    execute(target_cluster, f"CREATE DATABASE {migration.database}")
+    execute(target_cluster, "CREATE TABLE mine (n int); INSERT INTO mine VALUES (1)", migration.database)
+    assert both("restore")["code"] == "target_not_empty"
+    execute(target_cluster, f"DROP DATABASE {migration.database}")
+    execute(target_cluster, f"CREATE DATABASE {migration.database}_incoming")
+    assert both("restore")["code"] == "incoming_exists"
+    execute(target_cluster, f"DROP DATABASE {migration.database}_incoming")
+    reach(migration, "verify")
+    with contextlib.closing(target_cluster.connect(f"{migration.database}_incoming")):
+        assert both("promote")["code"] == "database_in_use"
 
 
 def test_a_folder_for_reports_that_can_not_be_written_is_noticed_first(

@@ -27,17 +27,19 @@ def run_job(
     spec: job.JobSpec,
     still_valid: Callable[[dict[str, Any]], bool],
     diff: Callable[[], dict[str, str]] | None = None,
+    refuse: Callable[[], None] = lambda: None,
 ) -> NoReturn:
     """Start or join the job, and end the module with its result.
 
     Waits ``job_wait`` seconds, or until the job ends without that option. A job that still runs is reported as
-    ``job.status: running``; the same call joins it again. In check mode nothing is started.
+    ``job.status: running``; the same call joins it again. In check mode nothing is started;
+    ``refuse`` then raises what the job would raise at its start.
     """
     folder = job.job_folder(module.params["state_dir"], module.params["migration_id"], spec.kind)
 
     def work() -> dict[str, Any]:
         if module.check_mode:
-            return _predict(folder, spec, still_valid, diff)
+            return _predict(folder, spec, still_valid, diff, refuse)
         state = job.start_or_join(folder, spec, still_valid)
         if state.status == "running":
             state = job.wait(folder, module.params["job_wait"], started=state.started)
@@ -58,11 +60,14 @@ def _predict(
     spec: job.JobSpec,
     still_valid: Callable[[dict[str, Any]], bool],
     diff: Callable[[], dict[str, str]] | None,
+    refuse: Callable[[], None],
 ) -> dict[str, Any]:
     """The result in check mode: unchanged when the job is done, else changed."""
     state = job.check(folder, spec, still_valid)
     if state.status == "done" and still_valid(state.result["value"]):
         return dict(state.result["value"], changed=False, job=describe_job(state, spec.kind))
+    if state.status != "running":
+        refuse()
     predicted: dict[str, Any] = {"changed": True, "job": describe_job(state, spec.kind)}
     if diff is not None:
         predicted["diff"] = diff()

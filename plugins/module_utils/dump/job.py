@@ -26,7 +26,16 @@ from ..evidence.leave_out import NOTHING, LeaveOut
 from ..evidence.snapshot import HeldSnapshot
 from ..evidence.snapshot_cost import HeldSnapshotCost
 from ..host import programs
-from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
+from ..host.files import (
+    check_writable,
+    expand,
+    fsync_path,
+    fsync_tree,
+    make_private_folder,
+    read_json,
+    remove_tree,
+    write_json,
+)
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
@@ -105,6 +114,19 @@ def still_valid(result: dict[str, Any]) -> bool:
     if manifest_sha256(root) != result["manifest_sha256"]:
         return False
     return not manifest.compare(root, manifest.load(root), workers=1, hashes=False)
+
+
+def refuse(options: dict[str, Any]) -> None:
+    """Raise, for check mode, the MigrationError of a place that the archive can't be written to. options: the module's."""
+    final = layout.archive_folder(options["staging_dir"], options["migration_id"])
+    if final.exists():
+        # An archive that is whole may be the one of a run that was killed at its end.
+        whole = (final / layout.MANIFEST).exists() and not manifest.compare(
+            final, manifest.load(final), 1, hashes=False
+        )
+        if not whole:
+            _refuse(final)
+    check_writable(final.parent)
 
 
 def run(context: JobContext) -> dict[str, Any]:

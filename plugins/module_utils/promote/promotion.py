@@ -82,6 +82,16 @@ def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, repla
     return {"existing": existing, "empty": empty}
 
 
+def check_unused(settings: ConnectionSettings, state: Path, names: list[str], oid: int) -> None:
+    """Raise the MigrationError that ``promote`` raises before it renames: the databases ``names`` are in use, or the first one changed.
+
+    Its code is ``database_in_use``, ``not_verified`` or ``changed_since_verified``. oid: of the first one.
+    """
+    with Session(settings.maintenance) as session:
+        check_nobody_connected(session, names)
+    check_verified(settings.to(names[0]), state, oid)
+
+
 def promote(
     settings: ConnectionSettings,
     state: Path,

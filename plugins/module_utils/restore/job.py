@@ -113,6 +113,14 @@ def still_valid(
     return False
 
 
+def refuse(settings: ConnectionSettings, options: dict[str, Any]) -> None:
+    """Raise, for check mode, the MigrationError that a restore with the module's ``options`` raises before it creates anything."""
+    target_database.check_real_database(settings, options["database"], options["replace_existing"])
+    with Session(settings.maintenance) as session:
+        state = expand(options["state_dir"]) / options["migration_id"]
+        target_database.check_own(session, state, server_identity(session), options["incoming"])
+
+
 def run(context: JobContext) -> dict[str, Any]:
     """Restore the archive; the entry function of the job ``restore``. The database with the real name is not changed.
 
