@@ -127,9 +127,9 @@ def test_check_mode_refuses_what_a_run_refuses(
     migration.archive.rmdir()
     # Without the archive, the promise names its condition.
     module, options = role_options(migration, "restore")
-    foreseen = run_module(module, {**login(target_cluster, migration.database), **options}, check=True)
-    assert foreseen["changed"]
-    assert foreseen["msg"].startswith("An earlier phase has to run first. There is no archive in")
+    predicted = run_module(module, {**login(target_cluster, migration.database), **options}, check=True)
+    assert predicted["changed"]
+    assert predicted["msg"].startswith("An earlier phase has to run first. There is no archive in")
     reach(migration, "dump")
     execute(target_cluster, f"CREATE DATABASE {migration.database}")
     execute(target_cluster, "CREATE TABLE mine (n int); INSERT INTO mine VALUES (1)", migration.database)
