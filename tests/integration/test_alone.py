@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from support import seed
 from support.clusters import Cluster
 from support.driver import reach, role_options
-from support.migration import WARM_PLAYBOOK, Migration, Run, environment, execute
+from support.migration import WARM_PLAYBOOK, Migration, Run, column, environment, execute
 from support.modules import login, run_module
+from support.phases import Phases
 
 
 def run_role(folder: Path, role: str, cluster: Cluster, *arguments: str, **variables: Any) -> Run:
@@ -151,3 +153,20 @@ def test_a_folder_for_reports_that_can_not_be_written_is_noticed_first(
     message = migration.fail()
     assert message.startswith("The report can't be written on the controller: /proc is a virtual file system"), message
     assert not migration.state.parent.exists()
+
+
+def test_a_database_without_couch2pg_is_moved_and_verified(
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    client_dir: Path,
+    fresh_database: Callable[[Cluster], str],
+    tmp_path: Path,
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE other AS SELECT generate_series(1, 5) AS n", name)
+    seed.create_role(target_cluster, seed.OWNER)
+    try:
+        Phases(source_cluster, target_cluster, name, client_dir, tmp_path).all()
+        assert column(target_cluster, "SELECT count(*) FROM other", name) == [5]
+    finally:
+        seed.drop_database(target_cluster, name)
