@@ -92,7 +92,7 @@ options:
     type: bool
     default: false
   source_become_user:
-    description: Which user.
+    description: The user to become on the source.
     type: str
     default: ""
   missing_only:

@@ -57,7 +57,7 @@ options:
   timeout:
     description:
       - Seconds without progress (a completed run, or changes that arrived) after which the module fails.
-      - The default is the time of O(runs) plus one runs, by C(COUCH2PG_SLEEP_MINS), plus one hour.
+      - The default is (O(runs) + 1) times C(COUCH2PG_SLEEP_MINS), plus one hour.
     type: float
   call_refresh:
     description: Whether to call C(refresh_matviews()) at the end.

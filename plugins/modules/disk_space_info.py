@@ -187,7 +187,7 @@ unknown:
   elements: str
   sample: []
 unknown_reason:
-  description: Why not.
+  description: Why the free space is unknown; empty when it is known.
   returned: always, unless the plan could not be made
   type: str
   sample: ""

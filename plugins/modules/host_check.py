@@ -13,9 +13,9 @@ version_added: 0.1.0
 description:
   - Contacts the host without running a module there, and returns everything that keeps modules of this collection from running.
     That is the login; Python, which must be as new as the controller's ansible-core needs; the users of C(couch2pg_become_user) and
-    C(couch2pg_app_become_user), and whether they can be become; and psycopg2 for them.
+    C(couch2pg_app_become_user), whether Ansible can become these users; and psycopg2 for them.
   - Missing client programs of PostgreSQL and a missing rsync are findings too, with their package.
-  - A finding doesn't fail the task, an unreachable host neither. Call it again with O(hosts) for that.
+  - Neither a finding nor an unreachable host fails the task. Call it again with O(hosts) to fail with all of them.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info

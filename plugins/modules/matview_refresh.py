@@ -13,7 +13,8 @@ version_added: 0.1.0
 description:
   - Refreshes every materialized view of the database after those that it reads, in parallel where the dependencies allow it.
   - Uses REFRESH without CONCURRENTLY, which can't populate an empty view.
-  - Then calls C(refresh_matviews()) once as its owner, as couch2pg does.
+  - Then tests C(refresh_matviews()) as its owner, which is couch2pg's role. First with emptied tables, in a transaction that is rolled
+    back; with all rows only if that fails.
   - A failure reports the materialized view, PostgreSQL's message, and what to do.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:

@@ -14,7 +14,7 @@ description:
   - On the source (without O(source)), tells which archive is there, which user would serve it, and what may keep sshd from serving it.
     In check mode an archive that does not exist yet is no error.
   - On the target (with O(source)), finds out whether this host sees the source's archive already, or reaches the source's sshd,
-    and chooses the way. A transfer that was begun keeps its way while it runs, and after its archive has arrived.
+    and chooses the way. A transfer that was started is not switched to another way, also after its archive has arrived.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
@@ -44,7 +44,7 @@ options:
     type: int
     default: 22
   full:
-    description: Whether the next check reads an archive that has arrived in full again, so that it does not count as done.
+    description: Whether the next transfer reads and hashes every file of an archive that has arrived already.
     type: bool
     default: false
 """
