@@ -11,7 +11,7 @@ module: pg_snapshot
 short_description: Hold a snapshot of the source's database for a copy that can be resumed
 version_added: 0.1.0
 description:
-  - Runs on the source's host. Starts a job that holds a snapshot of the database and a lock that keeps its tables' definitions from changing,
+  - Runs on the source's host. Starts a job that holds a snapshot of the database and a lock that protects its tables' definitions,
     or joins the job that does. Other sessions read and write as before.
   - M(cht.couch2pg.pg_stream) copies the rows of this snapshot, and ends the job when it has all. Until then, a copy that was interrupted
     goes on where it was.

@@ -13,8 +13,8 @@ version_added: 0.1.0
 description:
   - Writes a self-contained HTML file without scripts, the same as Markdown for a ticket, and a copy of the record as JSON, all with mode
     C(0600). Also returns the record in about ten lines.
-  - "The report shows the verdict first, then what is left to do with its commands, the time of each phase, sizes, counts and digests of every table on
-    both sides, archive files, materialized views, findings, couch2pg's health and the dashboards."
+  - "The report shows the verdict first, then what is left to do with its commands, the time of each phase, sizes, counts and digests of
+    every table on both sides, archive files, materialized views, findings, couch2pg's health and the dashboards."
   - Only known fields are shown, and text is redacted of credentials and of everything that looks like a document or personal data.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
