@@ -1,6 +1,6 @@
 # Everything that these targets need they put into .cache themselves: see tests/tools/setup.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-clean test test-all lint sanity unit long integration artifact rehearsal rehearsal-local docs release-check release clean
+.PHONY: help demo demo-clean test test-all lint sanity unit long integration artifact rehearsal rehearsal-local docs matrix release-check release clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +50,9 @@ rehearsal-local: ## Run the one scenario that needs no container
 
 docs: ## Build the documentation site in .cache/docs/site, and check its links
 	tests/tools/docs
+
+matrix: ## Run a small migration for every supported version, and write docs/support-matrix.md
+	tests/matrix/run
 
 release-check: ## Check what a release is made of: artifact, execution environment, site, GitHub's files
 	tests/tools/release_check $(VERSION)
