@@ -81,6 +81,18 @@ def test_databases_of_every_kind(
     assert compare(phases, NAME, binaries.clients()) >= 60
 
 
+@pytest.mark.usefixtures("made")
+def test_roles_that_are_renamed_and_revoked(
+    source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
+) -> None:
+    """Chains of grant options, default privileges to and by a role that the target lacks."""
+    fill(source_cluster, NAME, [path for path in ODD if path.name.startswith("19")])
+    options = {"restore": {"missing_roles": "revoke", "role_map": {"couch2pg": 'o"wner'}}}
+    phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME, options=options)
+    assert phases.run("dump", "transfer", "restore", "refresh", "verify")["information"] == []
+    assert '"grantor 1"' not in all_roles(target_cluster)
+
+
 @pytest.mark.long
 @pytest.mark.usefixtures("made")
 def test_what_the_newest_version_brought(target_cluster: Cluster, client_dir: Path, tmp_path: Path) -> None:

@@ -25,8 +25,13 @@ def moved(objects: Objects, moves: Moves) -> Objects:
         for identity, properties in entries.items():
             after = _properties(kind, properties, moves)
             name = _identity(kind, identity, moves)
-            if name is not None and after is not None:
-                found[kind][name] = after
+            if name is None or after is None:
+                continue
+            if kind == "default_privileges" and _built_in(name, after["grants"]):
+                # Without its last grant to others the entry is gone; one that took something away stays.
+                if not _built_in(identity, properties["grants"]):
+                    continue
+            found[kind][name] = after
     return found
 
 
@@ -67,6 +72,13 @@ def _properties(kind: str, properties: dict[str, Any], moves: Moves) -> dict[str
         if properties["roles"] and not after["roles"]:
             return None
     return after
+
+
+def _built_in(identity: str, grants: Iterable[str]) -> bool:
+    """Whether these may be a role's default privileges without any entry. PostgreSQL removes an entry that becomes equal to them."""
+    role, schema, what = identity.rsplit(" ", 2)
+    public = {"f": "PUBLIC EXECUTE", "T": "PUBLIC USAGE"}.get(what)
+    return schema == "*" and all(grantee(text) == role or text == public for text in grants)
 
 
 def _identity(kind: str, identity: str, moves: Moves) -> str | None:

@@ -130,12 +130,12 @@ def _privileges(session: Session, old: str, new: str | None) -> None:
         if to:
             option = " WITH GRANT OPTION" if row["grantable"] else ""
             session.execute(f"GRANT {_what(row)} TO {to}{option}")
-    for row in found:
-        if row["to_it"]:
-            # Only the grantor can revoke a grant, not even a superuser can do it directly.
-            session.execute(f"SET LOCAL ROLE {quote(row['grantor'])}")
-            session.execute(f"REVOKE {_what(row)} FROM {quote(old)} CASCADE")
-            session.execute("SET LOCAL ROLE NONE")
+    # What it granted goes first: a grant on a column may rest on one on its table, which would be revoked without it.
+    for row in sorted(found, key=lambda row: bool(row["to_it"])):
+        # Only the grantor can revoke a grant, not even a superuser can do it directly.
+        session.execute(f"SET LOCAL ROLE {quote(row['grantor'])}")
+        session.execute(f"REVOKE {_what(row)} FROM {row['grantee']} CASCADE")
+        session.execute("SET LOCAL ROLE NONE")
 
 
 def _what(row: dict[str, Any]) -> str:

@@ -36,6 +36,9 @@ def test_owners_grants_policies_and_defaults_move() -> None:
             "couch2pg public r": {"grants": ["gone SELECT", "other SELECT"]},
             "couch2pg public S": {"grants": ["gone USAGE"]},
             "gone * r": {"grants": ["other SELECT"]},
+            "couch2pg * r": {"grants": ["couch2pg INSERT", "couch2pg SELECT", "gone SELECT"]},
+            "couch2pg * S": {"grants": ["couch2pg USAGE"]},
+            "couch2pg * f": {"grants": ["PUBLIC EXECUTE", "couch2pg EXECUTE", "gone EXECUTE"]},
         },
         "user_mappings": {"couch2pg on s": {"roles": ["couch2pg"]}, "gone on s": {"roles": ["gone"]}},
         "comment on table": {"public.t": {}},
@@ -49,7 +52,10 @@ def test_owners_grants_policies_and_defaults_move() -> None:
         },
         "column": {"public.t.a": {"grants": []}},
         "policies": {"t: p": {"roles": ["the app"]}, "t: r": {"roles": ["PUBLIC"]}},
-        "default_privileges": {"the app public r": {"grants": ["other SELECT"]}},
+        "default_privileges": {
+            "the app public r": {"grants": ["other SELECT"]},
+            "the app * S": {"grants": ["the app USAGE"]},
+        },
         "user_mappings": {"the app on s": {"roles": ["the app"]}},
         "comment on table": {"public.t": {}},
     }
