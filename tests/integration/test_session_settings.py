@@ -305,3 +305,37 @@ def test_event_triggers(phases: Phases, request: pytest.FixtureRequest, clerk: s
     assert column(phases.target, "SELECT tag FROM ddl_log", phases.incoming) == ["of the source"]
     execute(phases.target, "CREATE TABLE later ()", phases.incoming)
     assert column(phases.target, "SELECT tag FROM ddl_log", phases.incoming) == ["of the source", "CREATE TABLE"]
+
+
+LOGIN_TRIGGERS = """
+CREATE TABLE logins (at timestamptz DEFAULT now());
+CREATE FUNCTION log_login() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.logins DEFAULT VALUES; END $$;
+CREATE EVENT TRIGGER logged ON login EXECUTE FUNCTION log_login();
+CREATE FUNCTION refuse_login() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'closed'; END $$;
+CREATE EVENT TRIGGER refused ON login EXECUTE FUNCTION refuse_login();
+"""
+
+
+def test_event_triggers_on_login(target_cluster: Cluster, client_dir: Path, tmp_path: Path, database_name: str) -> None:
+    """From 17 on. They neither stop our sessions nor write rows, on the source and on the target (here the same server)."""
+    seed.create_role(target_cluster, seed.OWNER)
+    seed.create_database(target_cluster, database_name)
+    execute(target_cluster, COUCH2PG + LOGIN_TRIGGERS, database_name)
+    phases = Phases(target_cluster, target_cluster, database_name, client_dir, tmp_path)
+    try:
+        for result in (
+            phases.dump(),
+            phases.restore(replace_existing=True),
+            phases.refresh(),
+            phases.verify(recount=True),
+        ):
+            assert not result.get("failed"), result
+        for database in (phases.incoming, database_name):
+            with Session(settings_of(target_cluster, database)) as session:
+                assert session.value("SELECT count(*) FROM public.logins") == 0
+                assert session.value("SELECT current_setting('session_replication_role')") == "origin"
+                login_settings.assume(session, seed.OWNER)
+                assert session.value("SELECT current_setting('session_replication_role')") == "origin"
+    finally:
+        for database in (phases.incoming, database_name):
+            seed.drop_database(target_cluster, database)

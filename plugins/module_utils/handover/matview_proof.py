@@ -85,6 +85,9 @@ def _refresh(session: Session, settings: ConnectionSettings) -> Refreshed | None
     started = time.monotonic()
     # The settings of couch2pg's own session.
     session.execute("RESET ALL")
+    if "session_replication_role" in session.pinned:
+        # What a session of ours begins with is not what couch2pg's does.
+        session.execute("SET session_replication_role = origin")
     for last in (False, True):
         try:
             session.execute(f"SELECT {FUNCTION}")

@@ -153,6 +153,26 @@ class ConnectionSettings:
         return f"*:*:*:*:{escaped}\n"
 
 
+# A login event trigger (from PostgreSQL 17 on) fires before a session can set anything. Every version has this setting.
+_NO_LOGIN_TRIGGERS = "-c session_replication_role=replica"
+# Where a role may not have it, or a pooler refuses options, by host, port and user.
+_without_options: set[tuple[Any, ...]] = set()
+
+
+def _connect(parameters: Mapping[str, Any]) -> Any:
+    """Connect without firing the database's login event triggers, as far as the role may. ``pin`` sets the role to origin again."""
+    key = tuple(parameters.get(name) for name in ("host", "port", "user"))
+    if key not in _without_options:
+        try:
+            return psycopg2.connect(**parameters, options=_NO_LOGIN_TRIGGERS)
+        except psycopg2.OperationalError as error:
+            # Names of settings are the same in every language.
+            if "session_replication_role" not in str(error) and "options" not in str(error):
+                raise
+            _without_options.add(key)
+    return psycopg2.connect(**parameters)
+
+
 class Session:
     """One autocommit connection with pinned settings; every database error becomes a MigrationError.
 
@@ -166,7 +186,7 @@ class Session:
         if settings.password is not None:
             parameters["password"] = settings.password
         try:
-            self._connection = psycopg2.connect(**parameters)
+            self._connection = _connect(parameters)
         except psycopg2.OperationalError as error:
             raise connection_errors.of_login(
                 settings, str(error), lambda: login_refusal.sqlstate(parameters)

@@ -53,7 +53,9 @@ def assume(session: Session, role: str, ours: Collection[str] = ()) -> None:
     ``ours`` names settings of ``session.pinned`` that stay as they are, beside ``STAY_OURS``.
     """
     settings = of_role(session, role)
-    defaults = {name: _server_default(session, name) for name in _by_name(session.rows(_OWN)) if name not in settings}
+    # What the session began with, which RESET would bring back: the login's own settings, and ours for event triggers.
+    began = {*_by_name(session.rows(_OWN)), "session_replication_role"}
+    defaults = {name: _server_default(session, name) for name in sorted(began - set(settings))}
     stay = {name: session.pinned[name] for name in (*STAY_OURS, *ours) if name in session.pinned}
     session.execute("RESET ALL")
     for name, value in {**defaults, **settings, **stay}.items():

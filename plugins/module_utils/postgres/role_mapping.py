@@ -27,10 +27,10 @@ def moved(objects: Objects, moves: Moves) -> Objects:
             name = _identity(kind, identity, moves)
             if name is None or after is None:
                 continue
-            if kind == "default_privileges" and _built_in(name, after["grants"]):
-                # Without its last grant to others the entry is gone; one that took something away stays.
-                if not _built_in(identity, properties["grants"]):
-                    continue
+            # Without its last grant to others the entry is gone; one that took something away stays.
+            gone = kind == "default_privileges" and _built_in(name, after["grants"])
+            if gone and not _built_in(identity, properties["grants"]):
+                continue
             found[kind][name] = after
     return found
 
