@@ -16,11 +16,12 @@ from typing import Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import Findings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
-from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import message_language
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import message_language, text_keys
 from support import binaries, places, seed
 from support.clusters import Cluster
-from support.migration import execute
+from support.migration import column, execute
 from support.phases import Phases
 
 FRENCH = "fr_FR.UTF-8"
@@ -150,3 +151,54 @@ def test_preflight_names_a_role_that_hears_french(french: Cluster) -> None:
         assert not message_language.problem(session)
     with Session(replace(settings, user="postgres", password=french.password)) as session:
         assert not message_language.problem(session)
+
+
+ICU = "CREATE DATABASE \"{}\" OWNER couch2pg LOCALE_PROVIDER icu ICU_LOCALE 'fr' LC_COLLATE '{}' LC_CTYPE '{}' TEMPLATE template0"
+NAMES = """
+CREATE TABLE names (name text, live boolean);
+CREATE UNIQUE INDEX "names lower" ON names (lower(name)) WHERE live;
+INSERT INTO names VALUES ('Éve', true), ('eve', true), ('Zoé', false);
+"""
+
+
+def test_a_database_of_icu(french: Cluster, database_name: str, tmp_path: Path) -> None:
+    """It arrives. After a new version of ICU its unique indexes are searched for equal keys."""
+    seed.create_role(french, seed.OWNER)
+    execute(french, ICU.format(database_name, FRENCH, FRENCH))
+    execute(french, COUCH2PG + NAMES, database_name)
+    phases = Phases(french, french, database_name, french.binaries.bin_dir, tmp_path)
+    settings = ConnectionSettings(database_name, french.host, french.port, password=french.password)
+
+    def keys_of_text() -> Findings:
+        findings = Findings()
+        with Session(settings) as session:
+            text_keys.examine(session, findings)
+        return findings
+
+    try:
+        for result in (
+            phases.dump(),
+            phases.restore(replace_existing=True),
+            phases.refresh(),
+            phases.verify(recount=True),
+        ):
+            assert not result.get("failed"), result
+        query = "SELECT datlocprovider::text || daticulocale || datcollate FROM pg_database WHERE datname = '{}'"
+        assert column(french, query.format(phases.incoming)) == [f"ifr{FRENCH}"]
+        assert keys_of_text().found == []
+        execute(french, f"UPDATE pg_database SET datcollversion = '1.0' WHERE datname = '{database_name}'")
+        (sound,) = keys_of_text().found
+        assert (sound.status, "No equal keys" in sound.message) == ("warning", True)
+        ready = "UPDATE pg_index SET indisready = {} WHERE indexrelid = '\"names lower\"'::regclass"
+        execute(french, ready.format("false"), database_name)
+        execute(french, "INSERT INTO names VALUES ('ÉVE', true), (NULL, true), (NULL, true)", database_name)
+        execute(french, ready.format("true"), database_name)
+        (broken,) = keys_of_text().found
+        assert broken.status == "failure"
+        # What it prints finds the rows, and what it says to do helps.
+        assert column(french, broken.message.split('with "')[1].split('", correct')[0], database_name) == ["éve"]
+        execute(french, "DELETE FROM names WHERE name = 'ÉVE'; REINDEX INDEX \"names lower\"", database_name)
+        assert keys_of_text().found[0].status == "warning"
+    finally:
+        for name in (phases.incoming, database_name):
+            seed.drop_database(french, name)

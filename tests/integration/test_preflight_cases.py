@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterator
 
 import psycopg2
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.messages import sentence
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import collations, public_schema
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
@@ -75,6 +76,39 @@ def test_rows_of_a_child_in_another_order(
     # A child that got everything after its parent has the same order.
     execute(source_cluster, "CREATE TABLE same (z int) INHERITS (parent); CREATE TABLE fine (rows same[])", name)
     assert failures(look(place, source_cluster, name)) == []
+
+
+BROKEN = """
+CREATE TABLE couchdb (doc jsonb); CREATE TABLE users (name text, live boolean);
+CREATE UNIQUE INDEX "users name" ON users (lower(name)) WHERE live;
+CREATE TABLE visits (user_id int); CREATE TABLE ids (id int PRIMARY KEY); INSERT INTO ids VALUES (1);
+ALTER TABLE visits ADD CONSTRAINT known FOREIGN KEY (user_id) REFERENCES ids;
+UPDATE pg_index SET indisready = false WHERE indexrelid = '"users name"'::regclass;
+"""
+
+
+def test_rows_that_break_their_own_keys(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """An index that a new version of the C library has broken accepts a key twice; a disabled trigger lets an orphan in."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, BROKEN, name)
+    execute(source_cluster, "INSERT INTO users VALUES ('Ann', true), ('ann', true), (NULL, true)", name)
+    execute(source_cluster, "SET session_replication_role = replica; INSERT INTO visits VALUES (1), (7)", name)
+    execute(source_cluster, "UPDATE pg_index SET indisready = true WHERE indexrelid = '\"users name\"'::regclass", name)
+    # Without a sign of a new version, the rows are not read.
+    assert failures(look(place, source_cluster, name)) == []
+    dumped = run_module("pg_dump", {**login(source_cluster, name), **place})
+    incoming = f"{name}_incoming"
+    options = {**login(target_cluster, name), **place, "archive": dumped["archive"], "incoming": incoming}
+    del options["staging_dir"]
+    try:
+        messages = run_module("pg_restore", options)["details"]["messages"]
+        told = {message["kind"]: sentence(message) for message in messages}
+        assert "(Key (lower(name))=(ann) is duplicated)" in told["duplicates"]
+        assert '(Key (user_id)=(7) is not present in table "ids")' in told["orphans"]
+    finally:
+        seed.drop_database(target_cluster, incoming)
 
 
 def test_roles_that_only_grants_in_pg_catalog_name(

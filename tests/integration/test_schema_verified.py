@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Iterator
@@ -13,6 +14,11 @@ from typing import Any, Iterator
 import psycopg2
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.scratch import scratch_name
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import programs
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.schema.expected import expected_schema
+from ansible_collections.cht.couch2pg.plugins.module_utils.schema.restore import Changes
 from support import seed
 from support.by_phases import Phases
 from support.clusters import Cluster
@@ -186,6 +192,18 @@ def test_what_two_servers_print_in_other_words_is_the_same(restored: Phases) -> 
     # The operator << declares its commutator on the target, too.
     assert named(result, "operator") == []
     assert scratch_left(restored.target) == []
+
+
+def test_a_cancelled_verification_stops_its_scratch_restore(restored: Phases, tmp_path: Path) -> None:
+    target = restored.target
+    settings = ConnectionSettings(restored.incoming, target.host, target.port, password=target.password)
+    evidence = json.loads((restored.archive / "evidence.json").read_text(encoding="utf-8"))
+    both = (programs.find("pg_restore", str(restored.bin_dir)), programs.find("pg_dump", str(restored.bin_dir)))
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(MigrationError, match="pg_restore was stopped"):
+        expected_schema(settings, restored.name, restored.archive, evidence, Changes(), both, tmp_path, stop)
+    assert scratch_left(target) == []
 
 
 def test_every_alteration_is_found(restored: Phases) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator, Mapping
@@ -92,11 +93,12 @@ def restore_section(
     lines: list[str],
     settings: ConnectionSettings,
     tablespaces: str = "keep",
+    stop: threading.Event | None = None,
 ) -> list[Message]:
     """Restore one section (``pre-data`` or ``post-data``) of ``archive``; returns every message, as ``Listener.found``.
 
     ``lines``: what to restore, from ``pg_restore.read_list``. ``tablespaces``: ``keep`` or ``default``.
-    Raises MigrationError ``pg_restore_failed`` when pg_restore ends without saying why.
+    Raises MigrationError ``pg_restore_failed`` when pg_restore ends without saying why, and ``stopped`` because of ``stop``.
     """
     listener = Listener()
     with tempfile.TemporaryDirectory(prefix="couch2pg-") as folder:
@@ -107,8 +109,10 @@ def restore_section(
         command = pg_restore.build(program, section, archive, listing, settings.conninfo(), jobs=1)
         if tablespaces == "default":
             command.insert(1, "--no-tablespaces")
-        code = programs.run(command, settings.environment(passfile, leave=NOT_FOR_RESTORE), listener.line)
+        code = programs.run(command, settings.environment(passfile, leave=NOT_FOR_RESTORE), listener.line, stop)
     listener.flush()
+    if stop is not None and stop.is_set():
+        raise MigrationError("pg_restore was stopped.", "stopped")
     if code not in (0, 1) or (code == 1 and not listener.found):
         raise MigrationError(
             f"pg_restore ended with exit code {code} and gave no reason, when it restored the schema into the scratch "

@@ -277,8 +277,11 @@ def _wait_briefly(process: subprocess.Popen[bytes]) -> None:
 
 
 def _read(process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
-    for line in process.stderr or ():
-        on_line(line.decode("utf-8", errors="replace").rstrip("\n"))
+    if process.stderr is None:
+        raise AssertionError("a program's messages are read from a pipe")
+    with process.stderr:
+        for line in process.stderr:
+            on_line(line.decode("utf-8", errors="replace").rstrip("\n"))
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -12,6 +12,7 @@ from ..postgres.connection import Session
 from ..postgres.objects import Objects
 from ..postgres.privileges import not_member
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
+from . import text_keys
 from .source_facts import SourceFacts
 
 # What no migration copies.
@@ -106,6 +107,7 @@ def examine(session: Session, findings: Findings, facts: SourceFacts, objects: O
     findings.attempt("locks", look.locks)
     findings.attempt("contents", lambda: look.contents(tables))
     findings.attempt("row types", look.row_types)
+    findings.attempt(text_keys.NAME, lambda: text_keys.examine(session, findings))
     findings.attempt("schema public", look.public)
     findings.attempt("publications", look.publications)
     findings.attempt("not copied", look.not_copied)

@@ -63,7 +63,7 @@ def expected_schema(
             target, migration_id, name, model["owner"], model
         ) as scratch:
             _set_like(session, name, model)
-            _restore(scratch, root, evidence, changes, restore, work)
+            _restore(scratch, root, evidence, changes, restore, work, stop)
             with Session(scratch) as inside:
                 # The restore drops its temporary roles, with their default privileges and their part in policies.
                 for role in _marked(session, changes.moves):
@@ -78,12 +78,13 @@ def _restore(
     changes: Changes,
     program: Program,
     work: Path,
+    stop: threading.Event | None,
 ) -> None:
     """The same steps as the restore of the whole archive, without the section ``data``."""
     archive = pg_restore.without_rows(root, evidence["dump"]["format"], work)
     installed = {name: entry["schema"] for name, entry in evidence["objects"]["extension"].items()}
     everybody = evidence["everybody_creates_in_public"]
-    failures = restore_schema(program, archive, scratch, changes, installed, everybody)
+    failures = restore_schema(program, archive, scratch, changes, installed, everybody, stop)
     if failures:
         raise MigrationError(
             "The schema can't be compared: the target's server refused a statement of the archive in a scratch "

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping
@@ -51,17 +52,18 @@ def restore_schema(
     changes: Changes,
     extension_schemas: Mapping[str, str],
     everybody_creates: bool,
+    stop: threading.Event | None = None,
 ) -> list[Message]:
     """Restore all but the rows of ``archive`` into ``scratch``; returns the messages that are failures.
 
     program: pg_restore. extension_schemas: the schema of each extension of the source. everybody_creates: whether every
-    role may create in schema public on the source.
+    role may create in schema public on the source. stop: ends it early with MigrationError ``stopped``.
     """
     lines = pg_restore.read_list(program, archive)
     found: list[Message] = []
 
     def section(name: str, some: list[str]) -> None:
-        messages = restore_section(program, name, archive, some, scratch, changes.tablespaces)
+        messages = restore_section(program, name, archive, some, scratch, changes.tablespaces, stop)
         found.extend(message for message in messages if not message["harmless"])
 
     with Session(scratch) as session:

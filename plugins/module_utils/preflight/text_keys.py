@@ -1,0 +1,102 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight on the source: equal keys in unique indexes on text, after the library has changed the order of text.
+
+Such an index finds only some of its rows, so it accepts a key twice. The target builds the index anew, and fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..common.findings import Findings
+from ..postgres.connection import Session
+from ..postgres.identifiers import qualified
+from ..postgres.relations import USER_SCHEMAS
+
+NAME = "keys of text"
+SECONDS = 60
+# The index itself must not answer.
+_WITHOUT_INDEXES = "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off"
+DATABASE_VERSION_SINCE, LIBC_VERSION_SINCE = 150000, 130000
+_DATABASE = """
+SELECT 'the database' AS name, d.datcollversion AS was, pg_catalog.pg_database_collation_actual_version(d.oid) AS now,
+       100 AS oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()
+"""
+_COLLATIONS = """
+SELECT o.collname AS name, o.collversion AS was, pg_catalog.pg_collation_actual_version(o.oid) AS now, o.oid::bigint AS oid
+FROM pg_catalog.pg_collation AS o WHERE o.collversion IS NOT NULL
+"""
+_INDEXES = f"""
+SELECT n.nspname AS schema, c.relname AS table, x.relname AS index, pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
+       ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k, false)
+             FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k) AS keys
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indrelid
+JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE i.indisunique AND i.indisvalid AND c.relkind = 'r' AND {USER_SCHEMAS}
+  AND pg_catalog.string_to_array(i.indcollation::text, ' ')::oid[] && %s::oid[] ORDER BY pg_catalog.pg_table_size(c.oid), 1, 2, 3
+"""
+
+
+def examine(session: Session, findings: Findings) -> None:
+    """Search for equal keys where a collation has another version than when it was first used, a minute for each table at most."""
+    changed = _changed(session)
+    if not changed:
+        return
+    doubled, unknown = [], []
+    for row in session.rows(_INDEXES, [[one["oid"] for one in changed]]):
+        query = _query(row)
+        try:
+            if _found(session, query):
+                doubled.append({"index": f"{row['schema']}.{row['index']}", "query": query})
+        except MigrationError as error:
+            if error.code not in ("sql", "locked"):
+                raise
+            unknown.append({"index": f"{row['schema']}.{row['index']}", "query": query})
+    versions = ", ".join(f"{one['name']}: {one['was']}, now {one['now']}" for one in changed)
+    why = f"The source's library sorts text in another way than when the indexes were built ({versions})."
+    if doubled:
+        first = doubled[0]
+        findings.failure(
+            NAME,
+            f"{why} The unique index {first['index']} has accepted equal keys, and the target can't build it. Find them with "
+            f'"{_WITHOUT_INDEXES}; {first["query"]}", correct the rows, REINDEX the index, then run again.',
+            indexes=doubled,
+        )
+        return
+    more = f" Not searched within {SECONDS} s: {', '.join(one['index'] for one in unknown[:5])}." if unknown else ""
+    findings.warning(
+        NAME,
+        f"{why} No equal keys were found in its unique indexes.{more} The target builds all indexes anew; the source's may not find "
+        "all rows until REINDEX DATABASE there.",
+        indexes=unknown,
+    )
+
+
+def _changed(session: Session) -> list[dict[str, Any]]:
+    """The collations whose version is not the one of their first use. Older servers don't know it of the database's own."""
+    if session.version < LIBC_VERSION_SINCE:
+        return []
+    rows = session.rows(_COLLATIONS)
+    if session.version >= DATABASE_VERSION_SINCE:
+        rows = session.rows(_DATABASE) + rows
+    return [row for row in rows if row["was"] is not None and row["now"] is not None and row["was"] != row["now"]]
+
+
+def _query(row: dict[str, Any]) -> str:
+    keys = ", ".join(row["keys"])
+    known = [f"({key}) IS NOT NULL" for key in row["keys"]] + ([row["predicate"]] if row["predicate"] else [])
+    table = qualified(row["schema"], row["table"])
+    return f"SELECT {keys}, count(*) FROM ONLY {table} WHERE {' AND '.join(known)} GROUP BY {keys} HAVING count(*) > 1 LIMIT 5"
+
+
+def _found(session: Session, query: str) -> bool:
+    session.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        session.execute(f"SET LOCAL statement_timeout = '{SECONDS}s'")
+        session.execute(_WITHOUT_INDEXES.replace("SET", "SET LOCAL"))
+        return bool(session.rows(query))
+    finally:
+        session.execute("ROLLBACK")
