@@ -12,9 +12,10 @@ import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.messages import sentence
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import Findings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
@@ -23,6 +24,7 @@ from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import column, execute
 from support.phases import Phases
+from support.preflight import finding, look, look_at_target, schema_of
 
 FRENCH = "fr_FR.UTF-8"
 COUCH2PG = """
@@ -202,3 +204,37 @@ def test_a_database_of_icu(french: Cluster, database_name: str, tmp_path: Path) 
     finally:
         for name in (phases.incoming, database_name):
             seed.drop_database(french, name)
+
+
+LACKING = """
+CREATE TABLE small (t text COMPRESSION lz4);
+CREATE FUNCTION numbered() RETURNS trigger LANGUAGE c AS '$libdir/autoinc', 'autoinc';
+"""
+
+
+def test_what_the_target_was_built_without(
+    french: Cluster, target_cluster: Cluster, phases: Phases, tmp_path: Path
+) -> None:
+    """Debian's PostgreSQL has lz4 and the libraries of contrib, that of the tests has neither. The remedies help."""
+    execute(french, LACKING, phases.database)
+    seed.create_role(target_cluster, seed.OWNER)
+    place = {
+        "migration_id": "m",
+        "state_dir": str(tmp_path / "state"),
+        "staging_dir": str(tmp_path / "staging"),
+        "bin_dir": str(french.binaries.bin_dir),
+    }
+
+    def tried() -> dict[str, Any]:
+        facts = look(place, french, phases.database)["facts"]
+        schema = schema_of(place, french, phases.database)
+        found = look_at_target(place, target_cluster, phases.database, facts, schema=schema)
+        return finding(found, "schema on the target")
+
+    told = {row["kind"]: sentence(row) for row in tried()["details"]["statements"]}
+    assert set(told) == {"without_lz4", "library_missing"}
+    assert "autoinc" in told["library_missing"]
+    remedy = told["without_lz4"].split("on the source: ")[1].rstrip(".")
+    execute(french, remedy.replace("TABLE ...", "TABLE small").replace("COLUMN ...", "COLUMN t"), phases.database)
+    execute(french, "DROP FUNCTION numbered()", phases.database)
+    assert tried()["status"] == "ok"
