@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Preflight on the source: equal keys in unique indexes on text, after the library has changed the order of text.
 
-Such an index finds only some of its rows, so it accepts a key twice. The target builds the index anew, and fails.
+Such an index finds only some of its rows, so it accepts a key twice. The target builds the index from its rows, and fails.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def examine(session: Session, findings: Findings) -> None:
     more = f" Not searched within {SECONDS} s: {', '.join(one['index'] for one in unknown[:5])}." if unknown else ""
     findings.warning(
         NAME,
-        f"{why} No equal keys were found in its unique indexes.{more} The target builds all indexes anew; the source's may not find "
+        f"{why} No equal keys were found in its unique indexes.{more} The target builds all indexes again; the source's may not find "
         "all rows until REINDEX DATABASE there.",
         indexes=unknown,
     )
