@@ -70,7 +70,7 @@ class ActionModule(ActionBase):
             return
         answers = contact.answers(said["stdout"])
         if answers is None:
-            contact.no_shell(self._findings, login, said["stderr"] or said["stdout"])
+            contact.no_shell(self._findings, login, _said(said))
             return
         host = contact.read_look(answers)
         floor = getattr(basic, "_PY_MIN", DEFAULT_PYTHON_FLOOR)
@@ -117,7 +117,7 @@ class ActionModule(ActionBase):
             said = self._low_level_execute_command(contact.use_script(host.python or "python3", bin_dir))
         finally:
             self._connection = own
-        return contact.answers(said["stdout"]), said["stderr"] or said["stdout"]
+        return contact.answers(said["stdout"]), _said(said)
 
     def _cannot_share(self, connection: Any, host: Host, become: Become) -> bool:
         """Whether files that this login copies can't be read by the user, tried as Ansible does it for a module."""
@@ -202,6 +202,11 @@ class ActionModule(ActionBase):
         return Login(
             self._connection.transport, host, option("port"), option("remote_user"), option("private_key_file")
         )
+
+
+def _said(result: Mapping[str, Any]) -> str:
+    """Both outputs: with a terminal, what sudo says is in the first."""
+    return f"{result['stdout']}\n{result['stderr']}"
 
 
 def _message(error: AnsibleError) -> str:

@@ -17,8 +17,13 @@ from ..common.findings import Findings
 from .packages import install_command
 
 BEGIN, END = "couch2pg-contact-begin", "couch2pg-contact-end"
+# "Sorry, user x is not allowed to execute '<script>' as y on z."; Ansible drops the line with the beginning of the script.
+_NOT_ALLOWED = re.compile(
+    r"not in the sudoers|not allowed to|may not run sudo|' as \S+ on \S+\s*$", re.IGNORECASE | re.MULTILINE
+)
 NO_PYTHON_REMEDY = "or set ansible_python_interpreter to one that is there"
 PROGRAMS = ("pg_dump", "pg_restore", "rsync")
+# A program that refuses a script may print it: the words must not be in the script as they are in its answers.
 _LOOK = """echo {begin}
 echo "user=$(id -un)"
 for file in /etc/os-release /usr/lib/os-release; do
@@ -95,13 +100,15 @@ class Host:
 
 def look_script(users: Iterable[str], pythons: Iterable[str]) -> str:
     """What is there, for anybody to see."""
-    return _LOOK.format(begin=BEGIN, end=END, users=_words(users), pythons=_words(pythons))
+    return _LOOK.format(begin=_quoted(BEGIN), end=_quoted(END), users=_words(users), pythons=_words(pythons))
 
 
 def use_script(python: str, bin_dir: str = "") -> str:
     """What a user can use. ``bin_dir``: the folder of PostgreSQL's programs, where it is not PATH."""
     path = f"PATH={shlex.quote(bin_dir)}:$PATH\n" if bin_dir else ""
-    return _USE.format(begin=BEGIN, end=END, python=shlex.quote(python), path=path, programs=_words(PROGRAMS))
+    return _USE.format(
+        begin=_quoted(BEGIN), end=_quoted(END), python=shlex.quote(python), path=path, programs=_words(PROGRAMS)
+    )
 
 
 def answers(output: str) -> dict[str, list[str]] | None:
@@ -134,7 +141,7 @@ def read_look(found: Mapping[str, list[str]]) -> Host:
 
 def unreachable(findings: Findings, login: Login, said: str) -> None:
     """Add why the login failed, with the values that were tried."""
-    reason = (said.strip().splitlines() or ["no answer"])[-1].rstrip(". ")
+    reason = _last_line(said)
     remedies = (remedy for sign, remedy in _REMEDIES if re.search(sign, said, re.IGNORECASE))
     remedy = next(remedies, "Try it by hand: {by_hand}")
     if "sshpass" in said:
@@ -152,7 +159,7 @@ def unreachable(findings: Findings, login: Login, said: str) -> None:
 
 def no_shell(findings: Findings, login: Login, said: str) -> None:
     """Add that a login ends without a shell."""
-    reason = (said.strip().splitlines() or ["it printed nothing"])[-1].rstrip(". ")
+    reason = _last_line(said)
     findings.failure(
         "login",
         f"The login as {login.user or 'this user'} has no shell that runs commands ({reason}). Set ansible_user to another user, "
@@ -221,13 +228,13 @@ def refused_become(findings: Findings, host: Host, become: Become, method: str, 
             f"{start} without a password. Run again with --ask-become-pass, or set ansible_become_password to a variable in "
             "Ansible Vault."
         )
-    elif re.search(r"not in the sudoers|not allowed to|may not run sudo", said, re.IGNORECASE):
+    elif _NOT_ALLOWED.search(said):
         text = (
             f"{start}, because sudoers doesn't allow it. Have an administrator of the host run: "
             f"echo '{host.user} ALL=({become.user}) ALL' | sudo EDITOR='tee -a' visudo -f /etc/sudoers.d/couch2pg"
         )
     else:
-        reason = (said.strip().splitlines() or ["no answer"])[-1].rstrip(". ")
+        reason = _last_line(said)
         text = f"{start}: {reason}. Try it on the host: {method} -u {become.user} id"
     findings.failure("become", text)
 
@@ -265,6 +272,7 @@ def check_programs(
         findings.warning(program, f"{program} is missing for {user}: {command}{where}.")
 
 
+_CLOSED = re.compile(r"(Shared c|C)onnection to .* closed")
 _REMEDIES = (
     (
         r"host key verification failed|identification has changed",
@@ -281,6 +289,16 @@ _REMEDIES = (
         "Check ansible_host, ansible_port and the network. By hand: {by_hand}",
     ),
 )
+
+
+def _quoted(word: str) -> str:
+    return f"{word[:4]}''{word[4:]}"
+
+
+def _last_line(said: str) -> str:
+    """The last line of a program's words that is not ssh's good-bye."""
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not _CLOSED.match(line)]
+    return lines[-1].rstrip(". ") if lines else "no answer"
 
 
 def _first(found: Mapping[str, Any], name: str) -> str:

@@ -1,0 +1,517 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The usual mistakes: each ends in one sentence that says what to do, before anything is changed, and without a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from support.cabled_hosts import PYTHON, Network
+from support.machine import run
+from support.many_playbooks import run_all
+from support.migration import ROOT, Run
+
+SOURCE, TARGET = "couch2pg_source", "couch2pg_target"
+HOSTS = {SOURCE: ["old"], TARGET: ["new"]}
+DATABASE = f"mistakes_{os.getpid()}"
+BOTH = "all"
+PASSWORD = "right and long"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A run with a mistake, and the beginning of what it says.
+
+    groups: the inventory's; variables: for ``all`` or for one host; arguments: more of the command line.
+    """
+
+    name: str
+    sentence: str
+    variables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=lambda: HOSTS)
+    arguments: tuple[str, ...] = ()
+    playbook: str = "preflight"
+
+
+def variables(name: str, sentence: str, **of_all: Any) -> Mistake:
+    """Variables of both hosts."""
+    return Mistake(name, sentence, {BOTH: of_all})
+
+
+def undefined(place: str, unknown: str) -> str:
+    variable = re.split(r"[.\[]", place)[0]
+    return f"The variable {place} uses {unknown}, which is not defined: define it, or correct {variable}."
+
+
+COMMAND_LINE = [
+    Mistake("the source alone", "Leave --limit out: a run without one of its hosts", arguments=("--limit", "old")),
+    Mistake("both hosts, not localhost", "Leave --limit out", arguments=("--limit", "old,new"), playbook="migrate"),
+    Mistake("a limit of a rollback", "Leave --limit out", arguments=("--limit", "new"), playbook="rollback"),
+    Mistake("a limit of cleanup", "Leave --limit out", arguments=("--limit", "new"), playbook="cleanup"),
+    Mistake("a limit of a rehearsal", "Leave --limit out", arguments=("--limit", "new"), playbook="rehearse"),
+    Mistake(
+        "a misspelt tag",
+        "This run has no tag dmp. Did you mean dump? Its tags are preflight, dump,",
+        arguments=("--tags", "dmp"),
+        playbook="migrate",
+    ),
+    Mistake(
+        "a misspelt tag to skip",
+        "This run has no tag verfy. Did you mean verify?",
+        arguments=("--skip-tags", "verfy"),
+        playbook="migrate",
+    ),
+    Mistake(
+        "a tag of another method",
+        "This run has no tag stream. Its tags are",
+        arguments=("--tags", "stream"),
+        playbook="migrate",
+    ),
+    Mistake(
+        "a tag where there is none",
+        "This run has no tag promote. Leave --tags and --skip-tags out.",
+        arguments=("--tags", "promote"),
+        playbook="rollback",
+    ),
+    Mistake(
+        "checks to skip",
+        "Leave --skip-tags always out: the run would skip checks.",
+        arguments=("--skip-tags", "always"),
+        playbook="migrate",
+    ),
+    Mistake(
+        "a task to start at",
+        "Leave --start-at-task out: the run would skip checks.",
+        arguments=("--start-at-task", "Dump*"),
+        playbook="migrate",
+    ),
+    Mistake(
+        "a phase to start at",
+        "Leave --start-at-task out",
+        arguments=("--start-at-task", "Give the verified*"),
+        playbook="migrate",
+    ),
+    Mistake(
+        "an extra variable without its prefix",
+        "The variable replace_existing is unknown: did you mean couch2pg_replace_existing?",
+        arguments=("-e", "replace_existing=true"),
+    ),
+    Mistake(
+        "an extra variable with another prefix",
+        "The variable couchpg_database is unknown: did you mean couch2pg_database?",
+        arguments=("-e", "couchpg_database=x"),
+    ),
+    Mistake(
+        "an extra variable with a dash",
+        "The variable couch2pg-database is unknown: did you mean couch2pg_database?",
+        arguments=("-e", "couch2pg-database=x"),
+    ),
+]
+GROUPS = [
+    Mistake("no host at all", "The inventory has no host. Give it with -i", groups={}),
+    Mistake(
+        "no source",
+        f"The inventory has no host in the group {SOURCE}: add the server that the database is on now.",
+        groups={TARGET: ["new"]},
+    ),
+    Mistake(
+        "no target",
+        f"The inventory has no host in the group {TARGET}: add the server that the database moves to.",
+        groups={SOURCE: ["old"]},
+        playbook="migrate",
+    ),
+    Mistake(
+        "no group of ours", f"The inventory has no host in the group {SOURCE}: add", groups={"web": ["old", "new"]}
+    ),
+    Mistake(
+        "a misspelt group",
+        f"The inventory has no host in the group {SOURCE}, but its group couch2pg_sorce looks like it: rename that.",
+        groups={"couch2pg_sorce": ["old"], TARGET: ["new"]},
+        playbook="status",
+    ),
+    Mistake(
+        "a misspelt group of couch2pg",
+        "The inventory has no host in the group couch2pg_app_source, but its group couch2pg_app_sources",
+        groups={**HOSTS, "couch2pg_app_sources": ["app"]},
+    ),
+    Mistake(
+        "an empty group",
+        f"The inventory has no host in the group {TARGET}: add",
+        groups={SOURCE: ["old"], TARGET: []},
+        playbook="rollback",
+    ),
+    Mistake(
+        "several hosts in a group",
+        f"The group {TARGET} has 2 hosts (new, newer), and only one is meant: remove the others.",
+        groups={SOURCE: ["old"], TARGET: ["new", "newer"]},
+    ),
+    Mistake(
+        "one host in both groups",
+        f"The host old is in both {SOURCE} and {TARGET}, so the variables of one server replace those of the other.",
+        groups={SOURCE: ["old"], TARGET: ["old"]},
+        playbook="migrate",
+    ),
+    Mistake(
+        "a rehearsal on the source",
+        f"The host old is in both {SOURCE} and couch2pg_rehearsal.",
+        groups={**HOSTS, "couch2pg_rehearsal": ["old"]},
+        playbook="rehearse",
+    ),
+]
+VARIABLES = [
+    variables("an undefined choice", undefined("couch2pg_ssl_mode", "tls_mode"), couch2pg_ssl_mode="{{ tls_mode }}"),
+    variables(
+        "an undefined folder", undefined("couch2pg_staging_dir", "disk"), couch2pg_staging_dir="{{ disk }}/staging"
+    ),
+    variables("an undefined name", undefined("couch2pg_migration_id", "year"), couch2pg_migration_id="cht-{{ year }}"),
+    variables("an undefined database", undefined("couch2pg_database", "db"), couch2pg_database="{{ db }}"),
+    variables(
+        "what an undefined variable is made of",
+        undefined("couch2pg_database", "site"),
+        couch2pg_database="{{ db }}",
+        db="{{ site }}",
+    ),
+    variables(
+        "an entry that is not there",
+        "The variable couch2pg_login_port uses port of a variable that has no such entry: add it",
+        couch2pg_login_port="{{ server.port }}",
+        server={"host": "x"},
+    ),
+    variables(
+        "a nested value",
+        undefined("couch2pg_app.unit", "unit_name"),
+        couch2pg_app={"kind": "systemd", "unit": "{{ unit_name }}"},
+    ),
+    variables(
+        "a value in a list",
+        undefined("couch2pg_dashboard_queries[0].query", "table"),
+        couch2pg_dashboard_queries=[{"query": "SELECT count(*) FROM {{ table }}"}],
+    ),
+    variables("a variable of a role", undefined("dump_jobs", "cores"), dump_jobs="{{ cores }}"),
+    variables(
+        "a forgotten vault variable",
+        undefined("couch2pg_login_password", "vault_postgres_password"),
+        couch2pg_login_password="{{ vault_postgres_password }}",
+    ),
+    variables(
+        "a forgotten password for sudo",
+        undefined("ansible_become_password", "vault_sudo"),
+        ansible_become_password="{{ vault_sudo }}",
+    ),
+    Mistake(
+        "an undefined variable of one host",
+        f"On new: {undefined('couch2pg_login_host', 'address')}",
+        {"new": {"couch2pg_login_host": "{{ address }}"}},
+    ),
+    Mistake(
+        "an undefined address of one host",
+        f"On old: {undefined('ansible_host', 'old_address')}",
+        {"old": {"ansible_host": "{{ old_address }}"}},
+    ),
+    variables("a broken template", "The variable couch2pg_database can't be evaluated: ", couch2pg_database="{{ db"),
+    variables(
+        "a misspelt variable",
+        "The variable couch2pg_databse is unknown: did you mean couch2pg_database?",
+        couch2pg_databse="x",
+    ),
+    variables(
+        "a misspelt prefix",
+        "The variable couch_2pg_database is unknown: did you mean couch2pg_database?",
+        couch_2pg_database="x",
+    ),
+    variables(
+        "a misspelt variable of a role",
+        "The variable dump_compresion is unknown: did you mean dump_compression?",
+        dump_compresion="none",
+    ),
+    variables(
+        "a choice that there is not",
+        "The variable couch2pg_method must be one of archive, stream, and it is 'rsync'.",
+        couch2pg_method="rsync",
+    ),
+    variables(
+        "a port that is none",
+        "The variable couch2pg_login_port must be a whole number up to 65535, and it is 54320000.",
+        couch2pg_login_port=54320000,
+    ),
+    variables(
+        "no worker", "The variable couch2pg_jobs must be a whole number from 1 on, and it is 0.", couch2pg_jobs=0
+    ),
+    variables(
+        "a number in words",
+        "The variable couch2pg_jobs must be a whole number, and it is 'many'.",
+        couch2pg_jobs="many",
+    ),
+    variables(
+        "neither true nor false",
+        "The variable couch2pg_replace_existing must be true or false, and it is 'perhaps'.",
+        couch2pg_replace_existing="perhaps",
+    ),
+    variables(
+        "a rate without its unit",
+        "The variable couch2pg_rate_limit must be 0 (no limit) or bytes per second",
+        couch2pg_rate_limit="20",
+    ),
+    variables(
+        "a mapping as a text",
+        "The variable couch2pg_role_map must be a mapping, and it is a text.",
+        couch2pg_role_map="a: b",
+    ),
+    variables(
+        "a relative folder",
+        "The variable couch2pg_staging_dir must be an absolute path",
+        couch2pg_staging_dir="staging",
+    ),
+    variables(
+        "a folder of reports that can't be made",
+        "The report can't be written on the controller: ",
+        couch2pg_records_dir="/dev/null/records",
+    ),
+]
+LOCAL = [*COMMAND_LINE, *GROUPS, *VARIABLES]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run, and the files that it left."""
+
+    run: Run
+    left: list[str]
+
+    def check(self, sentence: str) -> None:
+        """It failed with this sentence first, without a traceback, and left nothing."""
+        assert self.run.code, self.run.output
+        assert "Traceback" not in self.run.output, self.run.output
+        said = self.run.message.removeprefix("Nothing was changed. To fix first: ")
+        if said:
+            assert said.startswith(sentence), self.run.output
+        else:
+            # What Ansible says before the first play.
+            assert sentence in self.run.output, self.run.output
+        assert self.left == []
+
+
+def outcomes(
+    mistakes: list[Mistake], folder: Path, common: dict[str, Any], through: list[str] | None = None
+) -> dict[str, Outcome]:
+    """Run every mistake in a folder of its own."""
+    folders = [folder / str(number) for number in range(len(mistakes))]
+    commands = []
+    for mistake, own in zip(mistakes, folders):
+        own.mkdir()
+        inventory = own / "inventory.json"
+        inventory.write_text(json.dumps(inventory_of(mistake, own, common)), encoding="utf-8")
+        commands.append([f"{ROOT}/playbooks/{mistake.playbook}.yml", "-i", str(inventory), *mistake.arguments])
+    runs = run_all(commands, folders, through or [])
+    left = [sorted(path.name for path in own.rglob("*") if path.name != "inventory.json") for own in folders]
+    return {mistake.name: Outcome(run, files) for mistake, run, files in zip(mistakes, runs, left)}
+
+
+def inventory_of(mistake: Mistake, folder: Path, common: dict[str, Any]) -> dict[str, Any]:
+    names = {name for hosts in mistake.groups.values() for name in hosts}
+    of_all = {
+        "ansible_python_interpreter": sys.executable,
+        "couch2pg_become": False,
+        "couch2pg_handover": False,
+        "couch2pg_state_dir": str(folder / "state"),
+        "couch2pg_records_dir": str(folder / "records"),
+        # Nothing listens there.
+        "couch2pg_login_host": "127.0.0.1",
+        "couch2pg_login_port": 1,
+        **common,
+        **mistake.variables.get(BOTH, {}),
+    }
+    return {
+        "all": {
+            "vars": of_all,
+            "hosts": {name: mistake.variables.get(name, {}) for name in names},
+            "children": {group: {"hosts": {name: {} for name in hosts}} for group, hosts in mistake.groups.items()},
+        }
+    }
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    return outcomes(LOCAL, tmp_path_factory.mktemp("local"), {"ansible_connection": "local"})
+
+
+@pytest.mark.parametrize("mistake", LOCAL, ids=lambda mistake: mistake.name)
+def test_before_any_host_is_contacted(mistake: Mistake, local: dict[str, Outcome]) -> None:
+    local[mistake.name].check(mistake.sentence)
+    assert "Contact the host" not in local[mistake.name].run.output
+
+
+CONTACT = [
+    Mistake(
+        "a port without an sshd", "On old: It can't be reached by ssh (ansible_host: ", {"old": {"ansible_port": 1}}
+    ),
+    Mistake(
+        "an unknown name",
+        "On old: It can't be reached by ssh (ansible_host: old.invalid, ansible_port: 2222, ansible_user: root",
+        {"old": {"ansible_host": "old.invalid"}},
+    ),
+    Mistake(
+        "a key that the host doesn't know",
+        "On old: It can't be reached by ssh (",
+        {"old": {"ansible_ssh_private_key_file": "{{ inventory_dir }}/../other_key"}},
+    ),
+    Mistake(
+        "a host with another key than before",
+        "On old: It can't be reached by ssh (",
+        {
+            "old": {
+                "ansible_ssh_common_args": "-o UserKnownHostsFile={{ inventory_dir }}/../known -o StrictHostKeyChecking=yes"
+            }
+        },
+    ),
+    variables(
+        "no Python", "On old: There is no Python (/opt/no/python3): ", ansible_python_interpreter="/opt/no/python3"
+    ),
+    Mistake(
+        "a Python that is too old",
+        "On old: {inventory_dir}/../python3.6 is Python 3.6, and ansible-core ",
+        {"old": {"ansible_python_interpreter": "{{ inventory_dir }}/../python3.6"}},
+    ),
+    Mistake(
+        "no psycopg2",
+        "On old: {inventory_dir}/../bare_python has no psycopg2 for root: ",
+        {"old": {"ansible_python_interpreter": "{{ inventory_dir }}/../bare_python"}},
+    ),
+    variables(
+        "a user who is not there",
+        "On old: There is no user 'nobody_knows' to become (couch2pg_become_user). Set couch2pg_become_user to one that exists, "
+        "or couch2pg_become to false, to work as root.",
+        couch2pg_become=True,
+        couch2pg_become_user="nobody_knows",
+    ),
+    variables(
+        "couch2pg's user who is not there",
+        "On old: There is no user 'nobody_knows' to become (couch2pg_app_become_user).",
+        couch2pg_handover=True,
+        couch2pg_app_become=True,
+        couch2pg_app_become_user="nobody_knows",
+    ),
+]
+# They log in as the ordinary user {login}, for whom {other} is another one.
+SUDO = [
+    Mistake(
+        "a password for sudo",
+        "On old: {login} can't become {other} (couch2pg_become_user) with sudo without a password. Run again with --ask-become-pass",
+    ),
+    Mistake(
+        "a wrong password for sudo",
+        "On old: {login} can't become {other} (couch2pg_become_user) with sudo: the password was refused.",
+        {"old": {"ansible_become_password": "wrong"}},
+    ),
+    Mistake(
+        "what sudo doesn't allow",
+        "On old: {login} can't become root (couch2pg_become_user) with sudo, because sudoers doesn't allow it. Have an administrator",
+        {"old": {"couch2pg_become_user": "root", "ansible_become_password": PASSWORD}},
+    ),
+    Mistake(
+        "files for another ordinary user",
+        "On old: {login} becomes {other}, and Ansible can't hand its files from one ordinary user to another here. Set "
+        "ansible_pipelining: true",
+        {
+            "old": {
+                "ansible_become_password": PASSWORD,
+                "ansible_pipelining": False,
+                "ansible_shell_executable": "{{ inventory_dir }}/../without_acl",
+            }
+        },
+    ),
+]
+# Not a mistake: what is advised for them works, and the run ends at the next thing that is wrong.
+ADVISED = Mistake("a right password", "", {"old": {"ansible_become_password": PASSWORD}}, playbook="status")
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    with Network() as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def contacted(network: Network) -> Iterator[dict[str, Outcome]]:
+    """Over SSH, between name spaces of the network."""
+    folder = network.folder / "mistakes"
+    folder.mkdir()
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "other_key"))
+    (folder / "known").write_text(
+        f"[{network.source.address}]:2222 {(folder / 'other_key.pub').read_text()}", encoding="utf-8"
+    )
+    programs = {
+        # What it says of its version is all that is asked of it.
+        "python3.6": "echo 3.6",
+        "bare_python": f'exec {PYTHON} -S "$@"',
+        "without_acl": f'PATH={folder}/bin; exec /bin/sh "$@"',
+    }
+    for name, script in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    (folder / "bin").mkdir()
+    for path in [*Path("/bin").iterdir(), *Path("/usr/bin").iterdir()]:
+        if path.name != "setfacl" and not (folder / "bin" / path.name).exists():
+            (folder / "bin" / path.name).symlink_to(path)
+    hosts = {"old": network.source.variables, "new": network.target.variables}
+    quick = {"couch2pg_become": False, "ansible_ssh_args": "-o ControlMaster=no", "ansible_timeout": 20}
+    as_root = [_at(mistake, hosts, quick) for mistake in CONTACT]
+    user, other = network.source.user, network.target.user
+    sudo = {**quick, "couch2pg_become": True, "couch2pg_become_user": other}
+    ordinary = {"old": {**hosts["old"], "ansible_user": user}, "new": {**hosts["new"], "couch2pg_become": False}}
+    as_user = [_at(mistake, ordinary, sudo) for mistake in (*SUDO, ADVISED)]
+    with network.target.becoming(user, PASSWORD):
+        yield outcomes([*as_root, *as_user], folder, {}, network.controller)
+
+
+def _at(mistake: Mistake, hosts: dict[str, dict[str, Any]], common: dict[str, Any]) -> Mistake:
+    """The same at these hosts."""
+    of_all = mistake.variables.get(BOTH, {})
+    of_hosts = {name: {**hosts[name], **common, **of_all, **mistake.variables.get(name, {})} for name in hosts}
+    if hosts["new"].get("couch2pg_become") is False:
+        of_hosts["new"]["couch2pg_become"] = False
+    return replace(mistake, variables=of_hosts)
+
+
+@pytest.mark.parametrize("mistake", [*CONTACT, *SUDO], ids=lambda mistake: mistake.name)
+def test_at_the_first_contact(mistake: Mistake, contacted: dict[str, Outcome], network: Network) -> None:
+    outcome = contacted[mistake.name]
+    number = re.search(r"mistakes/\d+", outcome.run.output)
+    names = {
+        "login": network.source.user,
+        "other": network.target.user,
+        "inventory_dir": f"{network.folder}/{number[0]}" if number else "",
+    }
+    outcome.check(mistake.sentence.format(**names))
+    # Nothing ran there, and the other host was contacted as well.
+    assert "ok: [new]" in outcome.run.output
+    assert "ok: [old]" in outcome.run.output
+    for host in (network.source, network.target):
+        assert not list((host.folder / "state of migrations").iterdir())
+        assert not list((host.home / ".ansible" / "tmp").iterdir())
+
+
+def test_what_is_advised_works(contacted: dict[str, Outcome], network: Network) -> None:
+    outcome = contacted[ADVISED.name]
+    assert "can't become" not in outcome.run.output
+    # The system's Python may lack psycopg2; the user who is become was asked for it.
+    assert outcome.run.code == 0 or f"has no psycopg2 for {network.target.user}" in outcome.run.output
+
+
+@pytest.mark.parametrize("path", sorted(Path(ROOT, "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_every_playbook_checks_first(path: Path) -> None:
+    """What is true of one is true of all, for each begins with hosts.yml, or with one that does."""
+    if path.stem == "hosts":
+        return
+    first = next(line for line in path.read_text(encoding="utf-8").splitlines() if "import_playbook" in line)
+    before = path.read_text(encoding="utf-8").split(first)[0]
+    assert first.split()[-1] in ("hosts.yml", "preflight.yml")
+    assert "hosts:" not in before.replace("# ", "")
