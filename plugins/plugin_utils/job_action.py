@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from contextlib import contextmanager, suppress
 from itertools import chain, repeat
+from types import FrameType
 from typing import Any, Iterator
 
 from ansible.errors import AnsibleConnectionFailure
@@ -16,6 +20,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line 
 # Seconds between polls: often at first, then seldom, to keep logs short. The end of a job is noticed at once.
 INTERVALS = (5.0, 5.0, 10.0, 15.0, 30.0)
 UNREACHABLE_SECONDS = 900.0
+JOIN_OR_CANCEL = (
+    "To join it, run the same playbook again. To stop it: ansible-playbook cht.couch2pg.cancel with the same inventory."
+)
 # Detect a dead connection within a minute. An operator's own ServerAlive options have precedence, because ssh uses the first.
 UNANSWERED_SECONDS = 45
 SSH_KEEPALIVE = "-o ServerAliveInterval={interval} -o ServerAliveCountMax=3"
@@ -39,6 +46,11 @@ class JobAction(ActionBase):
                 self._show(answer["msg"], "check mode", variables)
             return answer
         keep_alive(self._connection, UNANSWERED_SECONDS)
+        host = variables.get("inventory_hostname", "")
+        with _told_when_interrupted(f"The job on {host} continues, if it was started. {JOIN_OR_CANCEL}"):
+            return self._follow(variables)
+
+    def _follow(self, variables: dict[str, Any]) -> dict[str, Any]:
         intervals = self._intervals(variables)
         arguments = dict(self._task.args, job_wait=next(intervals))
         try:
@@ -123,6 +135,33 @@ class JobAction(ActionBase):
     def _show(self, line: str, kind: str, variables: dict[str, Any]) -> None:
         if self._templar.template(variables.get("couch2pg_show_progress", True)):
             self._display.display(f"  {variables.get('inventory_hostname', '')} | {kind} | {line}")
+
+
+@contextmanager
+def _told_when_interrupted(sentence: str) -> Iterator[None]:
+    """Meanwhile, Ctrl-C shows the sentence. Ansible ends its workers then, whose own outputs lead nowhere; its main process has one."""
+    output = f"/proc/{os.getppid()}/fd/2"
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def tell(number: int, _frame: FrameType | None) -> None:
+        with suppress(OSError):
+            descriptor = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY)
+            os.write(descriptor, f"\n{sentence}\n".encode())
+            os.close(descriptor)
+        _restore(before)
+        os.kill(os.getpid(), number)
+
+    for number in before:
+        signal.signal(number, tell)
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
+def _restore(handlers: dict[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def keep_alive(connection: Any, seconds: int) -> None:

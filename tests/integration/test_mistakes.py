@@ -30,7 +30,8 @@ PASSWORD = "right and long"
 class Mistake:
     """A run with a mistake, and the beginning of what it says.
 
-    groups: the inventory's; variables: for ``all`` or for one host; arguments: more of the command line.
+    groups: the inventory's; variables: for ``all`` or for one host; arguments: more of the command line; role: in place of a playbook,
+    a role that somebody uses in a playbook of their own.
     """
 
     name: str
@@ -39,6 +40,16 @@ class Mistake:
     groups: dict[str, list[str]] = field(default_factory=lambda: HOSTS)
     arguments: tuple[str, ...] = ()
     playbook: str = "preflight"
+    role: str = ""
+
+    def path(self, folder: Path) -> str:
+        """Its playbook."""
+        if not self.role:
+            return f"{ROOT}/playbooks/{self.playbook}.yml"
+        path = folder / "inventory.play.yml"
+        play = {"hosts": SOURCE, "gather_facts": False, "roles": [{"role": f"cht.couch2pg.{self.role}"}]}
+        path.write_text(json.dumps([play]), encoding="utf-8")
+        return str(path)
 
 
 def variables(name: str, sentence: str, **of_all: Any) -> Mistake:
@@ -276,7 +287,16 @@ VARIABLES = [
         couch2pg_records_dir="/dev/null/records",
     ),
 ]
-LOCAL = [*COMMAND_LINE, *GROUPS, *VARIABLES]
+ALONE = [
+    Mistake(
+        f"a role alone: {role}",
+        undefined("couch2pg_staging_dir", "disk"),
+        {BOTH: {"couch2pg_staging_dir": "{{ disk }}"}},
+        role=role,
+    )
+    for role in ("dump", "restore", "verify")
+]
+LOCAL = [*COMMAND_LINE, *GROUPS, *VARIABLES, *ALONE]
 
 
 @dataclass(frozen=True)
@@ -309,9 +329,9 @@ def outcomes(
         own.mkdir()
         inventory = own / "inventory.json"
         inventory.write_text(json.dumps(inventory_of(mistake, own, common)), encoding="utf-8")
-        commands.append([f"{ROOT}/playbooks/{mistake.playbook}.yml", "-i", str(inventory), *mistake.arguments])
+        commands.append([mistake.path(own), "-i", str(inventory), *mistake.arguments])
     runs = run_all(commands, folders, through or [])
-    left = [sorted(path.name for path in own.rglob("*") if path.name != "inventory.json") for own in folders]
+    left = [sorted(path.name for path in own.rglob("*") if not path.name.startswith("inventory.")) for own in folders]
     return {mistake.name: Outcome(run, files) for mistake, run, files in zip(mistakes, runs, left)}
 
 

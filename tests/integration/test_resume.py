@@ -318,6 +318,8 @@ def test_ctrl_c(migration: Migration) -> None:
     run, kind = held_run(migration, "indexes")
     run.kill(signal.SIGINT)
     assert running(migration, kind)
+    assert "The job on target continues, if it was started. To join it, run the same playbook again." in run.output
+    assert "To stop it: ansible-playbook cht.couch2pg.cancel" in run.output
     assert "running  restore: " in migration.run("status").output
     check_completes(migration)
     assert result(migration, "restore")["resumed_after"] == []
