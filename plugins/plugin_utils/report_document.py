@@ -443,6 +443,7 @@ def _archive(phases: dict[str, Any], done: dict[str, Any]) -> dict[str, Any] | N
     moved = done.get("transfer", {})
     return {
         "folder": text.name(dump.get("archive")),
+        "removed": "archives" in (done.get("cleanup") or {}),
         "host": text.name(phases["dump"]["host"]),
         "bytes": text.count(dump.get("bytes")),
         "count": text.count(dump.get("files")),

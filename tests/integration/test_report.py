@@ -124,6 +124,8 @@ def test_a_finished_migration() -> None:
     later["phases"]["dashboards"]["result"]["passed"] = True
     cleaned = {step: {"old.example.org": {}} for step in ("archives", "source_couch2pg", "source_database")}
     later["phases"] |= {"cutover": entry({"side": "target"}), "cleanup": entry(cleaned)}
+    assert "Removed by cleanup since." in draw(later)["html"]
+    assert "Removed by cleanup since." not in draw(finished())["html"]
     text = draw(later)["md"]
     assert text.startswith("# DONE: migration")
     assert "- [ ] **Give the role superset" in text
