@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 
 from . import driver
-from .migration import Migration, Run, column, environment
+from .migration import Migration, Run, column
 
 WAIT_SECONDS = 120
 
@@ -29,16 +28,7 @@ class Background:
         self, migration: Migration, *arguments: str, through: Sequence[str] = (), playbook: str = "migrate"
     ) -> None:
         self._output = migration.folder / f"output-{time.monotonic_ns()}"
-        with self._output.open("wb") as stream:
-            self.process = subprocess.Popen(
-                [*through, *migration.command(playbook, *arguments)],
-                cwd=migration.folder,
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.process = migration.start(self._output, playbook, *arguments, through=through)
 
     @property
     def output(self) -> str:

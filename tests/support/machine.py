@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+
 from .places import SupportError
 
 # One network for each process that tests, so that two may run at the same time.
@@ -48,6 +50,14 @@ class Machine:
         if os.geteuid() != 0:
             raise SupportError("Only root can cut a network: run the tests as root, too.")
         self._sweep()
+        try:
+            self._make()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _make(self) -> None:
         run("ip", "netns", "add", NAMESPACE)
         run("ip", "link", "add", CABLE, "type", "veth", "peer", "name", FAR_END, "netns", NAMESPACE)
         run("ip", "address", "add", f"{self._address}/{PREFIX}", "dev", CABLE)
@@ -61,12 +71,15 @@ class Machine:
         for name in ("key", "host_key"):
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._folder / name))
         self.start()
-        return self
 
     def __exit__(self, *_exc: object) -> None:
         self.power_off()
-        # The cable goes with its end in the name space.
-        run("ip", "netns", "delete", NAMESPACE)
+        if Path("/run/netns", NAMESPACE).exists():
+            # A run that a failed test left would keep the network, and Ansible's open connections with it.
+            pids = subprocess.run(["ip", "netns", "pids", NAMESPACE], capture_output=True, text=True, check=True).stdout
+            processes.kill_all([int(pid) for pid in pids.split()])
+            # The cable goes with its end in the name space.
+            run("ip", "netns", "delete", NAMESPACE)
 
     @property
     def controller(self) -> list[str]:
@@ -122,7 +135,7 @@ class Machine:
             self._sshd.kill()
             self._sshd.wait()
             self._sshd = None
-            (self._folder / "sshd.log").unlink()
+            (self._folder / "sshd.log").unlink(missing_ok=True)
 
     def cut(self) -> None:
         """Pull the cable."""

@@ -8,17 +8,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence, Union
 
-from support.clusters import Cluster
+from .clusters import Cluster
+from .places import ROOT
+from .warm import WarmProcess, environment
 
-ROOT = Path(__file__).parents[2]
 WARM_PLAYBOOK = Path(__file__).with_name("warm_playbook.py")
 RUN_SECONDS = 300
+Process = Union[WarmProcess, "subprocess.Popen[bytes]"]
 
 
 @dataclass(frozen=True)
@@ -113,22 +117,40 @@ class Migration:
     def command(self, playbook: str = "migrate", *arguments: str) -> list[str]:
         """The command line of a run; a ``playbook`` of ours, or a path without its ending."""
         program = [sys.executable, str(WARM_PLAYBOOK)] if self.warm else ["ansible-playbook"]
-        return [*program, f"{ROOT / 'playbooks' / playbook}.yml", "-i", str(self.inventory()), *arguments]
+        return [*program, *self._arguments(playbook, *arguments)]
+
+    def start(self, output: Path, playbook: str = "migrate", *arguments: str, through: Sequence[str] = ()) -> Process:
+        """Begin a run in a process group of its own; ``through`` is a command that runs it."""
+        output.touch()
+        if self.warm and not through:
+            words = ["ansible-playbook", *self._arguments(playbook, *arguments)]
+            return WarmProcess("playbook", words, cwd=self.folder, env=environment(), stdout=output)
+        with output.open("ab") as stream:
+            return subprocess.Popen(
+                [*through, *self.command(playbook, *arguments)],
+                cwd=self.folder,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def run(self, playbook: str = "migrate", *arguments: str) -> Run:
         """Run a playbook to its end."""
-        done = subprocess.run(
-            self.command(playbook, *arguments),
-            cwd=self.folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=RUN_SECONDS,
-        )
-        return Run(done.returncode, done.stdout)
+        output = self.folder / f"output-{time.monotonic_ns()}"
+        process = self.start(output, playbook, *arguments)
+        try:
+            code = process.wait(timeout=RUN_SECONDS)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        said = output.read_text(encoding="utf-8")
+        output.unlink()
+        return Run(code, said)
+
+    def _arguments(self, playbook: str, *arguments: str) -> list[str]:
+        return [f"{ROOT / 'playbooks' / playbook}.yml", "-i", str(self.inventory()), *arguments]
 
     def succeed(self, *arguments: str) -> Run:
         """Run migrate.yml, which must end well, without a warning, and without a password in what it says."""
@@ -168,16 +190,6 @@ def login(cluster: Cluster) -> dict[str, Any]:
         "couch2pg_login_user": cluster.superuser,
         "couch2pg_login_password": cluster.password,
     }
-
-
-def environment() -> dict[str, str]:
-    """As an operator's shell has it: nothing of Ansible's but where collections are."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PG"))}
-    clean["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / ".cache" / "link")
-    clean["ANSIBLE_HOME"] = str(ROOT / ".cache" / "ansible")
-    clean["PATH"] = f"{Path(sys.executable).parent}:{clean['PATH']}"
-    clean["ANSIBLE_NOCOLOR"] = "1"
-    return clean
 
 
 def execute(cluster: Cluster, sql: str, database: str = "postgres", user: str = "postgres") -> None:

@@ -9,8 +9,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+from .warm import WarmProcess
 
 if TYPE_CHECKING:
     from .clusters import Cluster
@@ -42,25 +45,43 @@ def run_module(
 
     ``through`` is a command that runs the one after it, such as ``with_mount`` returns; ``python`` the one that it finds there.
     """
-    arguments = {"ANSIBLE_MODULE_ARGS": {"_ansible_check_mode": check, **options}}
-    done = subprocess.run(
-        [*through, python, "-m", f"{PACKAGE}.{name}"],
-        input=json.dumps(arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **(environment or {})},
-    )
+    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {"_ansible_check_mode": check, **options}})
+    if environment is None and not through and python == sys.executable:
+        stdout, stderr = _run_warm(name, arguments)
+    else:
+        done = subprocess.run(
+            [*through, python, "-m", f"{PACKAGE}.{name}"],
+            input=arguments,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **(environment or {})},
+        )
+        stdout, stderr = done.stdout, done.stderr
     secret = options.get("login_password")
-    assert not secret or secret not in done.stdout + done.stderr, f"{name} shows the password"
+    assert not secret or secret not in stdout + stderr, f"{name} shows the password"
     try:
-        result = json.loads(done.stdout)
+        result = json.loads(stdout)
     except ValueError:
-        raise AssertionError(f"{name} said no JSON: {done.stdout}{done.stderr}") from None
+        raise AssertionError(f"{name} said no JSON: {stdout}{stderr}") from None
     assert isinstance(result, dict)
     # The options as they were given say nothing about the result.
     result.pop("invocation", None)
     return result
+
+
+def _run_warm(name: str, arguments: str) -> tuple[str, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        stdin, stdout, stderr = (Path(folder, stream) for stream in ("stdin", "stdout", "stderr"))
+        stdin.touch(mode=0o600)
+        stdin.write_text(arguments, encoding="utf-8")
+        for path in (stdout, stderr):
+            path.touch()
+        module = f"{PACKAGE}.{name}"
+        WarmProcess(
+            "module", [module], cwd=Path.cwd(), env=os.environ, stdin=stdin, stdout=stdout, stderr=stderr
+        ).wait()
+        return stdout.read_text(encoding="utf-8"), stderr.read_text(encoding="utf-8")
 
 
 def with_mount(folder: Path, options: str, fill: int = 0) -> list[str]:

@@ -65,4 +65,7 @@ fi
 export PATH=$VENV/bin:$PATH
 export ANSIBLE_HOME=$CACHE/ansible
 export ANSIBLE_COLLECTIONS_PATH=$CACHE/link
+# Tests start hundreds of Pythons, and each would compile the collection: not where a shell forbids what is compiled to be kept.
+unset PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX=$CACHE/pycache
 export ROOT CACHE VENV TOOL_SET PYTHON PYTHON_VERSION

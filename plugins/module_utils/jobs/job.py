@@ -343,7 +343,8 @@ def _make_package(target: Path, folder: Path) -> None:
 
 def _spawn(folder: Path, spec: JobSpec) -> None:
     """Start the job in its own process session, and wait until it holds its lock or has ended."""
-    environment = dict(os.environ, PYTHONPATH=_python_path(folder), PYTHONUNBUFFERED="1")
+    # Compiled files would be used once.
+    environment = dict(os.environ, PYTHONPATH=_python_path(folder), PYTHONUNBUFFERED="1", PYTHONDONTWRITEBYTECODE="1")
     environment[processes.MARKER] = str(folder)
     with open(folder / "log", "ab", opener=_private) as log:
         # The core runs without Ansible, so it can't use run_command (which would also wait for the job's end).
