@@ -1,6 +1,7 @@
 # Everything that these targets need they put into .cache themselves: see tests/tools/setup.
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-clean test test-all lint sanity unit long integration artifact rehearsal rehearsal-local docs matrix release-check release clean
+.PHONY: setup system node gates gate-ansible-test
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -11,17 +12,25 @@ demo: ## Migrate a couch2pg database between two throw-away PostgreSQL servers
 demo-clean: ## Stop the demo's servers and remove what it made
 	tests/demo/clean
 
-# Setup and the system's packages come first. Then the gates on one core and the tests without servers on the other.
+# What the tests need is fetched at once. Then the gates and the tests without servers share the cores: the longest come first.
 test: ## Run every gate, and every test that does not take minutes
-	tests/tools/setup
-	tests/tools/system
-	$(MAKE) --no-print-directory -j2 --output-sync=target lint unit artifact rehearsal-local
+	$(MAKE) --no-print-directory -j3 --output-sync=target setup system node
+	$(MAKE) --no-print-directory -j2 --output-sync=target gate-ansible-test gates unit rehearsal-local artifact
 	$(MAKE) --no-print-directory integration
+
+setup system node:
+	tests/tools/$@
 
 test-all: test sanity release-check long rehearsal ## Run everything, which takes hours on a small machine
 
 lint: ## Run every gate
 	tests/tools/lint
+
+gates:
+	tests/tools/lint --without ansible-test
+
+gate-ansible-test:
+	tests/tools/lint ansible-test
 
 sanity: ## Run ansible-test sanity with every Python of this machine
 	tests/tools/setup

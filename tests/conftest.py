@@ -1,13 +1,22 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A test that is skipped proves nothing: where the whole suite has to pass (CI is set), that is a failure."""
+"""A test that is skipped proves nothing: where the whole suite has to pass (CI is set), that is a failure.
+
+A run that is ended by a signal (a limit of time, a job of CI that is cancelled) cleans up as after Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """SIGTERM ends the run as SIGINT does: servers and networks of the tests are removed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,10 +15,14 @@ install_packages() {
         die "something is missing that only the system has: sudo apt install $*"
     fi
     mkdir -p "$CACHE"
+    # Only one at a time may use apt.
+    exec 8>"$CACHE/apt.lock"
+    flock 8
     if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"; } \
         >"$CACHE/apt.log" 2>&1; then
         die "apt-get could not install $*: see $CACHE/apt.log"
     fi
+    exec 8>&-
 }
 
 # The version of a Python that runs and can make virtual environments. Asking it

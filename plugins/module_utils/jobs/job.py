@@ -45,7 +45,7 @@ CORE = __name__.rpartition(".jobs.")[0]
 START_SECONDS = 30.0
 # A throttled job may be sleeping, and a transfer removes its key before it ends.
 STOP_SECONDS = 90.0
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
