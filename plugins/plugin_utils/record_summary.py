@@ -9,6 +9,7 @@ from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
 
+SHOWN = 3
 _TIMED = ("dump", "restore", "refresh", "verify")
 
 
@@ -68,6 +69,10 @@ def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
             f"  same     {verified['rows']} rows in {verified['tables']} tables, row by row ({verified['digest_method']}{read}), "
             f"schema, owners and grants{compared}"
         )
+        notices = verified.get("notices") or []
+        lines += [f"  look at  {notice}" for notice in notices[:SHOWN]]
+        if len(notices) > SHOWN:
+            lines.append(f"  look at  {len(notices) - SHOWN} more materialized views, in the report")
     if "dump" in done:
         dump, host = done["dump"], phases["dump"]["host"]
         size = f"{amount(dump['bytes'], 'bytes')} from {amount(dump['database_bytes'], 'bytes')}, {dump['files']} files"

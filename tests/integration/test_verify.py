@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support import driver
 from support.migration import Migration, column, execute
 
@@ -88,3 +89,41 @@ def test_a_matview_that_was_not_populated_is_named(migration: Migration) -> None
     assert "is not populated" in driver.run_phase(migration, "verify")["msg"]
     assert column(migration.target, "SELECT count(*) FROM pg_matviews WHERE ispopulated", incoming) == [0]
     driver.reach(migration)
+
+
+# It has rows on the source (16) and none on the target (18).
+ONLY_BEFORE_17 = """
+CREATE MATERIALIZED VIEW before_17 AS SELECT 1 AS n WHERE current_setting('server_version_num')::int < 170000;
+ALTER MATERIALIZED VIEW before_17 OWNER TO couch2pg; CREATE UNIQUE INDEX ON before_17 (n)
+"""
+
+
+@pytest.mark.long
+def test_a_run_throws_a_phase_away_and_says_what_is_empty(migration: Migration) -> None:
+    """The commands that messages print, as an operator pastes them; then the summary, the report and a recount."""
+    execute(migration.source, ONLY_BEFORE_17, migration.database)
+    until = "preflight,dump,transfer,restore,refresh"
+    migration.succeed("--tags", until)
+    before = made_by(migration)
+    for phase, changed in (("restore", [False, True]), ("dump", [True, True])):
+        incoming = f"{migration.database}_incoming"
+        execute(migration.target, "DELETE FROM couchdb WHERE ctid = (SELECT min(ctid) FROM couchdb)", incoming)
+        assert "-e couch2pg_restart_from=restore" in migration.fail()
+        migration.succeed("--tags", until, "-e", f"couch2pg_restart_from={phase}")
+        now = made_by(migration)
+        assert [new != old for new, old in zip(now, before)] == changed
+        before = now
+    told = "The materialized view public.before_17 has 1 rows on the source and none on the target."
+    assert told in migration.succeed().output
+    for ending in ("html", "md"):
+        report = (migration.folder / "records" / f"test.{ending}").read_text(encoding="utf-8")
+        assert "public.before_17" in report
+    again = migration.succeed("-e", "couch2pg_recount=true").output
+    assert "the rows are not compared again" in again
+    assert migration.record["phases"]["verify"]["error"] is None
+
+
+def made_by(migration: Migration) -> list[object]:
+    """The snapshot of the dump and the database of the restore."""
+    phases = migration.record["phases"]
+    return [phases["dump"]["result"]["snapshot"], phases["restore"]["result"]["oid"]]

@@ -32,6 +32,16 @@ def test_a_migration_that_is_done(record: dict[str, Any]) -> None:
     assert any(f"{dump['bytes'] / 1e6:.1f} MB from" in line for line in lines)
 
 
+def test_empty_materialized_views_are_named(record: dict[str, Any]) -> None:
+    record["phases"]["verify"]["result"]["notices"] = [f"The view {number} is empty." for number in range(5)]
+    assert [line for line in summary(record) if line.startswith("  look at")] == [
+        "  look at  The view 0 is empty.",
+        "  look at  The view 1 is empty.",
+        "  look at  The view 2 is empty.",
+        "  look at  2 more materialized views, in the report",
+    ]
+
+
 def test_what_was_done_since_is_not_left_to_do(record: dict[str, Any]) -> None:
     phases = record["phases"]
     phases["restore"]["result"]["created_roles"] = ["couch2pg", "superset"]
