@@ -119,7 +119,7 @@ def packs_it_without_secrets(source: Side, there: Path, folder: Path) -> Path:
     return bundle
 
 
-def foresees_it(target: Side, captured: str) -> None:
+def predicts_it(target: Side, captured: str) -> None:
     # Before there is a couch2pg, the check on the target knows that one will come.
     options = {"side": "target", "settings": captured, "stateless": True}
     refused = target.run("preflight", **options)
@@ -211,7 +211,7 @@ def test_a_unit_runs_on_another_host_as_it_did(
         source_host.unit("couch2pg.service.d/10-more.conf", MORE)
         captured = source.run("info", stateless=True, with_secrets=True)["settings_json"]
         bundle = packs_it_without_secrets(source, there, tmp_path / "a")
-        foresees_it(target, captured)
+        predicts_it(target, captured)
         installs_it(target, target_host, bundle)
         target.run("settings", settings=captured)
         process = target.run("service", stateless=True, state="started")["process"]

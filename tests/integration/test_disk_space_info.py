@@ -75,7 +75,7 @@ def test_a_small_file_system_is_full_by_bytes_or_by_inodes(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("archive_format", ["directory", "tar"])
-def test_the_archive_is_about_as_large_as_foreseen(
+def test_the_archive_is_about_as_large_as_predicted(
     seeded: Cluster, client_dir: Path, tmp_path: Path, archive_format: str
 ) -> None:
     options = {

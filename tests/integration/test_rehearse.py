@@ -130,7 +130,7 @@ def stopped(migration: Migration) -> str:
 
 
 @pytest.mark.long
-def test_one_that_was_interrupted_is_gone_on_with(migration: Migration) -> None:
+def test_one_that_was_interrupted_is_resumed(migration: Migration) -> None:
     name = stopped(migration)
     assert "did not finish" in migration.run("preflight").output
     ended = rehearse(migration)

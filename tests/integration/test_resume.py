@@ -113,7 +113,7 @@ def test_materialized_views_that_are_populated_are_kept(migration: Migration) ->
     assert any(done_before.values())
 
 
-def test_a_dump_that_was_interrupted_says_that_it_begins_anew(migration: Migration) -> None:
+def test_a_dump_that_was_interrupted_says_that_it_begins_again(migration: Migration) -> None:
     migration.variables["couch2pg_rate_limit"] = "10KB"
     driver.start(migration, "dump")
     wait_until("the dump runs", lambda: running(migration, "dump") and list(migration.folder.glob("staging/*.partial")))
@@ -159,7 +159,7 @@ def test_a_dump_that_lacked_only_its_checksums(migration: Migration) -> None:
     check_completes(migration)
 
 
-def test_another_database_of_that_name_is_not_gone_on_with(migration: Migration) -> None:
+def test_another_database_of_that_name_is_not_resumed(migration: Migration) -> None:
     """Only the database that the restore created counts; another one with its name is replaced."""
     kind = held(migration, "indexes")
     kill(processes.of_job(migration.state / "jobs" / kind))

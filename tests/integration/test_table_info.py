@@ -53,7 +53,7 @@ def test_every_table_is_counted_and_digested(options: dict[str, Any]) -> None:
     assert list(tables) == sorted(tables)
 
 
-def test_a_second_call_digests_anew(options: dict[str, Any], seeded: Cluster) -> None:
+def test_a_second_call_digests_again(options: dict[str, Any], seeded: Cluster) -> None:
     before = by_name(run_module("table_info", options))
     execute(seeded, "INSERT INTO couchdb_medic_users SELECT doc FROM couchdb_medic_users LIMIT 1")
     try:

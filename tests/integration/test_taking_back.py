@@ -129,7 +129,7 @@ def test_what_can_not_be_dropped_is_as_it_was(place: Place) -> None:
     place.cluster.connect(place.database).close()
 
 
-def test_a_drop_that_was_killed_is_gone_on_with(place: Place) -> None:
+def test_a_drop_that_was_killed_is_resumed(place: Place) -> None:
     last = f"{place.database}_dropping_20261123T221530"
     write_json(place.state / dropping.DROPPED, {"oid": place.oid, "identity": place.identity, "name": last})
     execute(place.cluster, f'ALTER DATABASE "{place.database}" WITH ALLOW_CONNECTIONS false')

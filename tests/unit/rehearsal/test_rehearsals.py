@@ -74,7 +74,7 @@ def test_only_rehearsals_of_this_migration_are_listed(tmp_path: Path) -> None:
     ("last", "goes_on", "verified"),
     [("done", False, False), ("abandoned", False, False), ("begun", True, False), ("", True, True)],
 )
-def test_the_last_one_is_gone_on_with_until_it_has_ended(last: str, goes_on: bool, verified: bool) -> None:
+def test_the_last_one_is_resumed_until_it_has_ended(last: str, goes_on: bool, verified: bool) -> None:
     records = [rehearsal(1, ""), rehearsal(2, last)]
     begun = rehearsals.unfinished(records)
     assert (begun is not None) is goes_on

@@ -45,7 +45,7 @@ def violations(text: str) -> list[str]:
     return [
         f"line {number}: {found[0]!r}, write instead: {advice[(found.lastindex or 1) - 1]}"
         for number, line in enumerate(text.splitlines(), 1)
-        for found in PATTERN.finditer(line)
+        for found in PATTERN.finditer(line.replace("_", " "))
     ]
 
 

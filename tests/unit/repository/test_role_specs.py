@@ -89,7 +89,7 @@ def test_every_option_has_type_and_description(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_options_bear_the_name_of_the_role(role: str) -> None:
+def test_options_begin_with_the_name_of_the_role(role: str) -> None:
     assert [name for name in options(role) if not name.startswith(f"{role}_")] == []
 
 
