@@ -45,6 +45,30 @@ options:
     description: PEM file with the certificates to trust, on the managed host; empty means libpq's default.
     type: path
     default: ""
+  ssl_cert:
+    description: PEM file with the role's own certificate, on the managed host.
+    type: path
+    default: ""
+  ssl_key:
+    description: File with the key of O(ssl_cert). Only its user may read it.
+    type: path
+    default: ""
+  connect_params:
+    description: Further connection parameters of libpq, such as C(hostaddr) or C(gssencmode). None of them may be secret.
+    type: dict
+    default: {}
+  maintenance_database:
+    description: Database to connect to while others are created and renamed.
+    type: str
+    default: postgres
+  login_container:
+    description:
+      - Name of the container of the managed host that the server runs in. It must run.
+      - Host, port, superuser and password that are not given come from the container. A O(login_user) of V(postgres) stands for
+        its superuser.
+      - The module needs the right to use Docker there, as root has.
+    type: str
+    default: ""
 requirements:
-  - psycopg2 (Debian and Ubuntu python3-psycopg2) on the managed host
+  - psycopg2 2.8 or later (Debian, Ubuntu and Red Hat C(python3-psycopg2)) on the managed host
 """

@@ -12,7 +12,10 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   bin_dir:
-    description: Folder of C(pg_dump) and C(pg_restore) on the managed host; empty means PATH.
-    type: path
+    description:
+      - Folder of C(pg_dump) and C(pg_restore) on the managed host.
+      - Or C(docker://IMAGE), an image of PostgreSQL whose programs run in a helper container.
+      - Empty means the image of O(login_container), or else PATH.
+    type: str
     default: ""
 """

@@ -31,7 +31,7 @@ options:
   places:
     description:
       - How commands reach PostgreSQL on each host, by inventory name.
-      - The keys are V(host), V(port), V(user), V(socket) and V(become_user).
+      - The keys are V(host), V(port), V(user), V(socket), V(container) and V(become_user).
     type: dict
     default: {}
   state_dir:

@@ -103,6 +103,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import access, settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import LOCAL_HOSTS
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import readable, role_login
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 
@@ -138,7 +139,7 @@ def main() -> None:
     options = module.params
 
     def work() -> dict[str, Any]:
-        login = _login(options)
+        login = _login(options, connection)
         found: list[str] = []
         # The database of couch2pg's role may not exist yet.
         with Session(connection if options["list_readable"] else connection.maintenance) as session:
@@ -162,8 +163,8 @@ def main() -> None:
     run(module, work)
 
 
-def _login(options: dict[str, Any]) -> ConnectionSettings:
-    """The login to try: the role's, at the address that the options name."""
+def _login(options: dict[str, Any], connection: ConnectionSettings) -> ConnectionSettings:
+    """The login to try: the role's, at the address that the options name, or that of the server's container."""
     if options["settings"]:
         place = settings.parse_json(options["settings"]).postgres
         user, password, encrypted = place.user, place.password, place.encrypted
@@ -171,7 +172,10 @@ def _login(options: dict[str, Any]) -> ConnectionSettings:
         user, password = options["role"], options["password"]
         # A server that insists on TLS gets it.
         encrypted = options["ssl_mode"] in ("require", "verify-ca", "verify-full")
-    return access.login(options["host"], options["port"], options["database"], user, password, encrypted)
+    host, port = options["host"], options["port"]
+    if connection.container and host in LOCAL_HOSTS:
+        host, port = connection.host, connection.port
+    return access.login(host, port, options["database"], user, password, encrypted)
 
 
 def _check_allowed(options: dict[str, Any], login: ConnectionSettings, lacking: list[str]) -> None:

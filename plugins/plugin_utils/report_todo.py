@@ -48,7 +48,8 @@ class Places:
         if place.get("user"):
             command += ["-U", str(place["user"])]
         account = place.get("become_user")
-        return [*(["sudo", "-u", str(account)] if account else []), *command]
+        inside = ["docker", "exec", "-it", str(place["container"])] if place.get("container") else []
+        return [*(["sudo", "-u", str(account)] if account else []), *inside, *command]
 
     def psql(self, host: str, *statements: str) -> str:
         """A psql command line that runs the statements in one session."""

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Iterable
 
 from .docker_engine import Engine, engine
-from .images import application, image
+from .images import application, image, postgres
 from .places import CACHE, SupportError
 
 LABEL = "cht.couch2pg.hosts"
@@ -54,6 +54,8 @@ OLD_CGROUPS = ("/lib/systemd/systemd", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "
 class Spec:
     """A host that is wanted. ``compose`` gives it Docker Compose with a daemon of its own, which has couch2pg's image.
 
+    ``postgres``: suites whose PostgreSQL that daemon has as images.
+
     A volume is ``NAME:PATH``, which all hosts with this NAME see and which goes with them, or ``/PATH/HERE:PATH``.
     """
 
@@ -61,6 +63,7 @@ class Spec:
     suite: str = "bookworm"
     networks: tuple[str, ...] = (MAIN_NETWORK,)
     compose: bool = False
+    postgres: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
 
 
@@ -128,7 +131,12 @@ class Hosts:
         # All boot at the same time.
         for host in self._hosts.values():
             self._let_in(host)
-        self._bring_couch2pg([self._hosts[spec.name] for spec in self._specs if spec.compose])
+        with_daemon = [self._hosts[spec.name] for spec in self._specs if spec.compose]
+        if with_daemon:
+            self._bring(application(self._docker), with_daemon)
+        for suite in sorted({suite for spec in self._specs for suite in spec.postgres}):
+            wanted = [self._hosts[spec.name] for spec in self._specs if suite in spec.postgres]
+            self._bring(postgres(self._docker, suite), wanted)
 
     def stop(self) -> None:
         """Remove everything with this name, if there is anything."""
@@ -136,13 +144,11 @@ class Hosts:
         _close_connections(self._folder)
         self._hosts.clear()
 
-    def _bring_couch2pg(self, hosts: list[Host]) -> None:
-        """Its image, as if it had been pulled."""
-        if not hosts:
-            return
+    def _bring(self, name: str, hosts: list[Host]) -> None:
+        """An image, as if it had been pulled."""
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            path = Path(folder) / "couch2pg.tar"
-            self._docker.run("save", "--output", str(path), application(self._docker))
+            path = Path(folder) / "image.tar"
+            self._docker.run("save", "--output", str(path), name)
             for host in hosts:
                 with path.open("rb") as stream:
                     self._docker.run("exec", "--interactive", host.container, "docker", "load", stdin=stream)

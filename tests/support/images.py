@@ -63,6 +63,18 @@ def application(docker: Engine) -> str:
     return name
 
 
+def postgres(docker: Engine, suite: str) -> str:
+    """The name of an image with the suite's PostgreSQL, as couch2pg's stock deployment has one; it is made first if need be."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "images.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        name = f"{REPOSITORY}-postgres:{suite}"
+        files = {"Dockerfile": RECIPE / "postgres", "postgres-entrypoint": RECIPE / "postgres-entrypoint"}
+        ground = _ground(docker, suite)
+        _add(docker, name, ground, files, {"BASE": ground})
+    return name
+
+
 def _host(docker: Engine, suite: str) -> str:
     name = f"{REPOSITORY}-host:{suite}"
     base = _named_base(suite)
@@ -131,7 +143,7 @@ def _with_compose(docker: Engine, suite: str, host: str) -> str:
 
 
 def _add(docker: Engine, name: str, host: str, files: Mapping[str, Path], arguments: dict[str, str]) -> None:
-    """Make an image that stands on a host's, of these files."""
+    """Make an image that stands on another one, of these files."""
     stamp = _stamp([docker.run("image", "inspect", "--format", "{{.Id}}", host)], files.values())
     if not _is(docker, name, stamp):
         with _saying(f"image {name}"), tempfile.TemporaryDirectory(dir=CACHE) as context:

@@ -21,11 +21,11 @@ MODULES = "/opt/modules"
 START_SECONDS = 60
 
 
-def spec(name: str, *, compose: bool = False) -> Spec:
-    """The host, with the collection and what it needs of Ansible."""
+def spec(name: str, *, compose: bool = False, postgres: tuple[str, ...] = ()) -> Spec:
+    """The host, with the collection and what it needs of Ansible; the others as ``Spec`` has them."""
     ours = f"{MODULES}/ansible_collections/cht/couch2pg"
     volumes = (f"{Path(ansible.__file__).parent}:{MODULES}/ansible:ro", f"{ROOT}:{ours}:ro")
-    return Spec(name, compose=compose, volumes=volumes)
+    return Spec(name, compose=compose, postgres=postgres, volumes=volumes)
 
 
 def run_there(host: Host, name: str, options: dict[str, Any], *, check: bool = False) -> dict[str, Any]:

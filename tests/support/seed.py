@@ -38,23 +38,27 @@ def seed(
     unsafe_function: bool = False,
     huge: bool = True,
     password: str | None = None,
+    owner: str = OWNER,
+    made: bool = False,
 ) -> None:
     """Make and fill a database owned by the role couch2pg, and the role superset, which reads it.
 
     ``documents`` is the exact number of rows of table couchdb (200 or more), about 1 kB each; ``huge`` adds three of
     3 MB among them. ``unsafe_function`` makes the dashboards' function one whose refresh fails after a restore.
-    ``password`` is that of couch2pg, a random one unless it is given.
+    ``password`` is that of couch2pg, a random one unless it is given; ``owner`` its role, where it has another name; ``made``
+    says that the database is there already, and empty.
     Raises ``SupportError`` for too few documents; a database that exists is psycopg2's error.
     """
     if documents < MINIMUM:
         raise SupportError(f"{documents} documents are too few: {MINIMUM} at least.")
-    create_role(cluster, OWNER, password)
+    create_role(cluster, owner, password)
     create_role(cluster, READER)
-    create_database(cluster, database)
+    if not made:
+        create_database(cluster, database, owner)
     connection = cluster.connect(database)
     try:
         cursor = connection.cursor()
-        cursor.execute(f"SET ROLE {OWNER}")
+        cursor.execute(f"SET ROLE {owner}")
         cursor.execute("SELECT set_config('seed.documents', %s, false)", [str(documents)])
         cursor.execute("SELECT set_config('seed.random', %s, false)", [str(random_seed)])
         # Text of dates and casts of the contents don't depend on whose machine this is.

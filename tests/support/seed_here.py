@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fill the server of the host that this runs on, and a CouchDB, as if couch2pg had copied one from the other.
 
-Over the socket, as the server's own user, with what the system has (python3-psycopg2). What is secret comes as one line of JSON
+Over the socket, as the server's own user, or where libpq's variables lead (PGHOST, PGUSER ...), with what the system has
+(python3-psycopg2). What is secret comes as one line of JSON
 from standard input: ``{"password": ..., "couchdb_url": ...}``, the password of the role couch2pg and its COUCHDB_URL. With 0
 documents the database is there already, and only CouchDB is filled.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import sys
 import urllib.request
 from typing import TYPE_CHECKING, Any
@@ -39,8 +41,8 @@ BATCH = 500
 class Here:
     """What ``seed`` needs of a cluster."""
 
-    def connect(self, database: str = "postgres", user: str = "postgres") -> Connection:
-        """A session over the socket."""
+    def connect(self, database: str = "postgres", user: str = os.environ.get("PGUSER", "postgres")) -> Connection:
+        """A session."""
         made: Connection = psycopg2.connect(dbname=database, user=user)
         made.autocommit = True
         return made
@@ -100,11 +102,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="support.seed_here")
     parser.add_argument("--database", default="cht")
     parser.add_argument("--documents", type=int, default=2000)
+    parser.add_argument("--owner", default=seed.OWNER)
+    parser.add_argument("--made", action="store_true", help="the database is there already, and empty")
     options = parser.parse_args()
     secret = json.loads(sys.stdin.readline())
     here: Any = Here()
     if options.documents:
-        seed.seed(here, options.database, documents=options.documents, huge=False, password=secret["password"])
+        seed.seed(
+            here,
+            options.database,
+            documents=options.documents,
+            huge=False,
+            password=secret["password"],
+            owner=options.owner,
+            made=options.made,
+        )
     connection = here.connect(options.database)
     try:
         fill_couchdb(connection, secret["couchdb_url"])

@@ -14,7 +14,8 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..common.errors import MigrationError
 from ..host.files import expand
-from ..postgres.connection import PSYCOPG2_IMPORT_ERROR, ConnectionSettings
+from ..postgres import container_server
+from ..postgres.connection import PSYCOPG2_IMPORT_ERROR, PSYCOPG2_SINCE, ConnectionSettings, psycopg2_version
 from .record_option import check_record, write_outcome
 
 
@@ -59,19 +60,38 @@ def _relative_paths(specs: dict[str, Any], values: dict[str, Any]) -> list[str]:
 
 
 def require_psycopg2(module: AnsibleModule) -> None:
-    """Fail the module when psycopg2 is missing."""
+    """Fail the module when psycopg2 is missing or too old."""
+    remedy = (
+        "On Debian, Ubuntu and Red Hat the package is python3-psycopg2; ansible-playbook cht.couch2pg.prepare -i inventory "
+        "installs it."
+    )
     if PSYCOPG2_IMPORT_ERROR is not None:
         module.fail_json(
-            msg=missing_required_lib("psycopg2") + " On Debian, Ubuntu and Red Hat the package is python3-psycopg2.",
+            msg=f"{missing_required_lib('psycopg2')} {remedy}",
             code="psycopg2_missing",
             exception=PSYCOPG2_IMPORT_ERROR,
+        )
+    if psycopg2_version() < PSYCOPG2_SINCE:
+        needed, found = (".".join(map(str, version)) for version in (PSYCOPG2_SINCE, psycopg2_version()))
+        module.fail_json(
+            msg=f"psycopg2 on this host is version {found}; {needed} or later is needed. {remedy}", code="psycopg2_old"
         )
 
 
 def connection_settings(module: AnsibleModule) -> ConnectionSettings:
-    """The connection settings from CONNECTION_OPTIONS; fails the module when psycopg2 is missing."""
+    """The connection settings from CONNECTION_OPTIONS, completed by those of ``login_container``.
+
+    So is ``bin_dir`` in the module's parameters. Fails the module when psycopg2 is missing, or the container unreachable.
+    """
     require_psycopg2(module)
-    return ConnectionSettings.from_options(module.params)
+    try:
+        module.params.update(container_server.effective(module.params))
+        if module.params["login_password"]:
+            # It may have come from the container.
+            module.no_log_values.add(module.params["login_password"])
+        return ConnectionSettings.from_options(module.params)
+    except MigrationError as error:
+        fail(module, error)
 
 
 def fail(module: AnsibleModule, error: MigrationError, **extra: Any) -> NoReturn:

@@ -22,8 +22,14 @@ CONNECTION_OPTIONS: dict[str, Any] = {
         "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
     },
     "ca_cert": {"type": "path", "default": ""},
+    "ssl_cert": {"type": "path", "default": ""},
+    "ssl_key": {"type": "path", "default": "", "no_log": False},
+    "connect_params": {"type": "dict", "default": {}},
+    "maintenance_database": {"type": "str", "default": "postgres"},
+    "login_container": {"type": "str", "default": ""},
 }
-PROGRAM_OPTIONS: dict[str, Any] = {"bin_dir": {"type": "path", "default": ""}}
+# A string, because a path could not be docker://IMAGE.
+PROGRAM_OPTIONS: dict[str, Any] = {"bin_dir": {"type": "str", "default": ""}}
 LIMIT_OPTIONS: dict[str, Any] = {
     "nice": {"type": "int", "default": 0},
     "io_class": {"type": "str", "default": "none", "choices": list(IO_CLASSES)},

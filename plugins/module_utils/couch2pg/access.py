@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping
@@ -12,15 +14,17 @@ from typing import Any, Mapping
 from ..couchdb import url as couchdb_url
 from ..couchdb.client import CouchDB
 from ..couchdb.url import Followed
+from ..host.containers import known_as
 from ..postgres.connection import ConnectionSettings
-from .settings import PostgresPlace, Settings
+from .settings import ENTRYPOINT, PostgresPlace, Settings
 
 
 @dataclass(frozen=True)
 class Reach:
     """Addresses that replace those in couch2pg's settings on this host; empty means that the settings' own address works here.
 
-    couch2pg in a network of containers knows servers by names that don't resolve outside. couchdb_server:
+    couch2pg in a network of containers knows servers by names that don't resolve outside; those of other containers are found
+    by themselves. couchdb_server:
     ``scheme://host:port``. ca_cert: a file with the certificates that are trusted for CouchDB.
     """
 
@@ -36,12 +40,34 @@ class Reach:
 
     def couchdb(self, settings: Settings) -> CouchDB:
         """A client for the CouchDB in ``settings``."""
-        return couchdb(settings, self.ca_cert, self.couchdb_server)
+        return couchdb(settings, self.ca_cert, self.couchdb_server or _couchdb_in_container(settings))
 
     def postgres(self, settings: Settings) -> PostgresPlace:
         """The PostgreSQL database in ``settings``, at the address that works on this host."""
         place = settings.postgres
+        found = None if self.login_host else _in_container(settings, place.host, self.login_port or place.port)
+        if found:
+            return replace(place, host=found[0], port=found[1])
         return replace(place, host=self.login_host or place.host, port=self.login_port or place.port)
+
+
+def _in_container(settings: Settings, name: str, port: int) -> tuple[str, int] | None:
+    """Where this host reaches the container that couch2pg, in a container itself, knows by ``name``; None when there is none."""
+    if settings.style != ENTRYPOINT:
+        with suppress(OSError):
+            socket.getaddrinfo(name, None)
+            return None
+    return known_as(name, port)
+
+
+def _couchdb_in_container(settings: Settings) -> str:
+    url = settings.couchdb
+    # A certificate is for the name, not for the address.
+    if url.scheme == "https" and settings.variables.get("NODE_TLS_REJECT_UNAUTHORIZED", "") != "0":
+        return ""
+    name, _colon, port = url.host.partition(":")
+    found = _in_container(settings, name, int(port or (443 if url.scheme == "https" else 80)))
+    return f"{url.scheme}://{found[0]}:{found[1]}" if found else ""
 
 
 def couchdb(settings: Settings, ca_cert: str = "", server: str = "") -> CouchDB:

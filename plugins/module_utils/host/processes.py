@@ -11,7 +11,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-MARKER = "COUCH2PG_JOB"
+from . import container_programs
+
+MARKER = container_programs.JOB
 TERM_SECONDS = 10.0
 
 
@@ -57,6 +59,25 @@ def threads(pid: int) -> list[int]:
         return sorted(int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return []
+
+
+def in_namespace_of(process: int) -> dict[int, int]:
+    """Process ids on this host by those that the processes in the pid namespace of ``process`` have for themselves."""
+    found: dict[int, int] = {}
+    try:
+        space = os.readlink(f"/proc/{process}/ns/pid")
+    except OSError:
+        return found
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.readlink(entry / "ns/pid") == space:
+                status = (entry / "status").read_text(encoding="utf-8")
+                (ids,) = (line.split() for line in status.splitlines() if line.startswith("NSpid:"))
+                found[int(ids[-1])] = int(entry.name)
+        except (OSError, ValueError):
+            # The process has ended.
+            continue
+    return found
 
 
 def kill_all(pids: list[int], patience: float = TERM_SECONDS) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence
 
 from ..common.errors import MigrationError
+from . import container_programs
 
 # The core runs without Ansible, so it can't use run_command.
 # pylint: disable=ansible-bad-function
@@ -55,11 +56,13 @@ def ask(
     folder: working directory; None for the current one.
     seconds: raises subprocess.TimeoutExpired after that time.
     """
+    given = environment() if inherit else {**(variables or {}), "LC_ALL": "C"}
+    words, given = _on_this_host(command, given)
     done = subprocess.run(
-        list(command),
+        words,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        env=environment() if inherit else {**(variables or {}), "LC_ALL": "C"},
+        env=given,
         cwd=folder,
         check=False,
         timeout=seconds,
@@ -98,6 +101,16 @@ def call(command: Sequence[str], seconds: float) -> tuple[int, list[str]]:
 def environment() -> dict[str, str]:
     """This process's environment (home, proxies, Docker's address) without ``PG*``, and with messages in English."""
     return {**{name: value for name, value in os.environ.items() if not name.startswith("PG")}, "LC_ALL": "C"}
+
+
+def _on_this_host(command: Sequence[str], variables: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """The command and its environment; where the program is in a container image, the command of Docker that runs it."""
+    if not container_programs.is_one(command[0]):
+        return list(command), dict(variables)
+    docker = locate("docker", "Install Docker's command line for this user, or set couch2pg_bin_dir to a folder.")
+    if container_programs.JOB in os.environ:
+        variables = {**variables, container_programs.JOB: os.environ[container_programs.JOB]}
+    return container_programs.command(docker, command, variables), {**environment(), **variables}
 
 
 def locate(name: str, remedy: str) -> str:
@@ -161,22 +174,25 @@ class Output:
 
 @dataclass(frozen=True)
 class Program:
-    """An installed client program and its major version."""
+    """A client program and its major version. ``path``: on this host, or ``docker://IMAGE/PROGRAM``."""
 
     path: str
     major: int
 
 
 def find(name: str, bin_dir: str = "") -> Program:
-    """PostgreSQL's program ``name`` in ``bin_dir``, or on PATH.
+    """PostgreSQL's program ``name`` in ``bin_dir`` (a folder, or ``docker://IMAGE``), or on PATH.
 
     Raises MigrationError ``program_missing`` when the program doesn't exist or doesn't print its version.
     """
-    path = shutil.which(name, path=bin_dir or None)
+    in_image = container_programs.is_one(bin_dir)
+    path = f"{bin_dir}/{name}" if in_image else shutil.which(name, path=bin_dir or None)
     where = f"in {bin_dir}" if bin_dir else "on this host's PATH"
     remedy = (
         "Install PostgreSQL's client programs (Debian: postgresql-client), or set couch2pg_bin_dir to their folder."
     )
+    if in_image:
+        remedy = "Set couch2pg_bin_dir to docker://IMAGE with an image of PostgreSQL, or to a folder on this host."
     if path is None:
         raise MigrationError(f"{name} was not found {where}. {remedy}", "program_missing", program=name)
     try:
@@ -236,10 +252,11 @@ def run(
     with ExitStack() as stack:
         target = stack.enter_context(output.open("xb")) if output else None
         stack.callback(_end, processes)
+        words, variables = _on_this_host(command, environment)
         processes.append(
             subprocess.Popen(
-                list(command),
-                env=dict(environment),
+                words,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if through else target or subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -202,7 +202,7 @@ def cancel(folder: Path) -> JobState:
             processes.kill_all([pid for pid in mine if str(pid) == _holder(folder)], STOP_SECONDS)
             _wait(folder, START_SECONDS, _read)
         if _left(folder, _read(folder)):
-            processes.kill_all(processes.of_job(folder))
+            job_runner.end_programs(folder)
             job_runner.clear_work(folder)
         return _read(folder)
 
@@ -288,7 +288,7 @@ def _check_same_work(
 
 def _clear(folder: Path) -> None:
     """Remove the remains of an ended job: its processes first, then its files."""
-    processes.kill_all(processes.of_job(folder))
+    job_runner.end_programs(folder)
     for name in ("progress.json", "result.json", "spec.json", "log", job_runner.RESERVE):
         with suppress(FileNotFoundError):
             (folder / name).unlink()

@@ -23,7 +23,7 @@ from typing import Any
 
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
-from ..host import processes
+from ..host import container_programs, containers, processes
 from ..host.files import read_json, remove_tree, write_json
 from ..postgres.connection import ConnectionSettings
 from .context import JobContext
@@ -65,6 +65,7 @@ def main(folder: Path) -> int:
         settings = ConnectionSettings.restored(connection, secrets.get("login_password"))
     with Progress(folder / "progress.json") as progress, Throttle(folder, settings) as throttle:
         result = _run(JobContext(folder, parameters, progress, throttle, secrets), spec["entry"])
+    sweep(folder)
     # Frees the reserved space first, so that the result can be written on a full disk.
     clear_work(folder)
     write_json(folder / "result.json", result)
@@ -96,12 +97,27 @@ def wait_for_worker(folder: Path, worker: int) -> int:
     _pid, status = os.waitpid(worker, 0)
     if (folder / "result.json").exists():
         return 0
-    processes.kill_all(processes.of_job(folder))
+    end_programs(folder)
     clear_work(folder)
     how = f"was killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended without a result"
     with suppress(OSError):
         sys.stderr.write(f"The job {how}: by a user, or because memory or disk space ran out.\n")
     return 1
+
+
+def end_programs(folder: Path) -> None:
+    """End what still runs of the job in ``folder``, in containers too."""
+    processes.kill_all(processes.of_job(folder))
+    sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the helper containers of a job whose programs are in an image."""
+    # Docker may have ended with them. The job's own error is the one to show.
+    with suppress(MigrationError, OSError):
+        parameters = (read_json(folder / "spec.json") or {}).get("parameters") or {}
+        if container_programs.is_one(str(parameters.get("bin_dir") or "")):
+            containers.sweep(str(folder))
 
 
 def clear_work(folder: Path) -> None:

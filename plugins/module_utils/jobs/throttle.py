@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 from ..common.errors import MigrationError
-from ..host import processes, programs
+from ..host import containers, processes, programs
 from ..postgres.connection import APPLICATION_NAME, ConnectionSettings, Session
 from . import limits
 
@@ -145,7 +145,7 @@ class Throttle:
 
     def _backends(self) -> list[int]:
         """The server's processes that serve this job, when they run on this host: they cause most of the load."""
-        if self._settings is None or self._settings.host not in LOCAL_HOSTS:
+        if self._settings is None or not (self._settings.container or self._settings.host in LOCAL_HOSTS):
             return []
         try:
             if self._session is None:
@@ -158,7 +158,19 @@ class Throttle:
             # The work itself reports that the server is gone.
             self._session = None
             return []
-        return [row["pid"] for row in rows if processes.name(row["pid"]).startswith("postgres")]
+        found = [row["pid"] for row in rows]
+        if self._settings.container:
+            found = self._outside(found)
+        return [pid for pid in found if processes.name(pid).startswith("postgres")]
+
+    def _outside(self, found: list[int]) -> list[int]:
+        """The ids on this host of the container's processes ``found``."""
+        if self._settings is None:
+            return []
+        with suppress(MigrationError):
+            outside = processes.in_namespace_of(containers.get(self._settings.container).process)
+            return [outside[pid] for pid in found if pid in outside]
+        return []
 
 
 def _apply(pid: int, wanted: limits.Limits) -> None:

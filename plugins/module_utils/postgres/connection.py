@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,13 @@ else:
 
 APPLICATION_NAME = "cht.couch2pg"
 COPY_BYTES = 1 << 18
+# The oldest psycopg2 with encrypt_password and the attributes of cursor.description.
+PSYCOPG2_SINCE = (2, 8)
+# Parameters of libpq that have options of their own here, and those that are secret.
+_NOT_CONNECT_PARAMS = {
+    *("host", "port", "dbname", "user", "password", "passfile", "sslpassword", "service"),
+    *("sslmode", "sslrootcert", "sslcert", "sslkey", "client_encoding", "application_name", "options"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,9 @@ class ConnectionSettings:
     """Where a database is and who connects, in the words of community.postgresql.
 
     An empty ``host`` means the Unix socket (in ``unix_socket``, or where libpq looks for it).
+    connect_params: further parameters of libpq, none of them secret.
+    maintenance_database: the database from which others are created and renamed.
+    container: name of the container of this host that the server runs in; empty for any other server.
     """
 
     database: str
@@ -46,6 +57,11 @@ class ConnectionSettings:
     unix_socket: str = ""
     ssl_mode: str = "prefer"
     ca_cert: str = ""
+    ssl_cert: str = ""
+    ssl_key: str = ""
+    connect_params: Mapping[str, str] = field(default_factory=dict, hash=False)
+    maintenance_database: str = "postgres"
+    container: str = ""
 
     def to(self, database: str) -> ConnectionSettings:
         """Settings for another database of the same server."""
@@ -53,14 +69,14 @@ class ConnectionSettings:
 
     @property
     def maintenance(self) -> ConnectionSettings:
-        """Settings for the server's database ``postgres``, from which other databases are created and renamed."""
-        return self.to("postgres")
+        """Settings for the server's maintenance database."""
+        return self.to(self.maintenance_database)
 
     @property
     def place(self) -> str:
         """The server's address for messages."""
         if self.host:
-            return f"{self.host}:{self.port}"
+            return f"{self.host}:{self.port}{f' (container {self.container})' if self.container else ''}"
         return f"the socket {self.unix_socket or 'of libpq'}, port {self.port}"
 
     def __str__(self) -> str:
@@ -76,6 +92,11 @@ class ConnectionSettings:
             "unix_socket": self.unix_socket,
             "ssl_mode": self.ssl_mode,
             "ca_cert": self.ca_cert,
+            "ssl_cert": self.ssl_cert,
+            "ssl_key": self.ssl_key,
+            "connect_params": dict(self.connect_params),
+            "maintenance_database": self.maintenance_database,
+            "container": self.container,
         }
 
     @classmethod
@@ -85,7 +106,19 @@ class ConnectionSettings:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> ConnectionSettings:
-        """The settings that a module's connection options give (``login_host``, ``login_port`` ...)."""
+        """The settings that a module's connection options give (``login_host``, ``login_port`` ...).
+
+        Raises MigrationError ``connect_params`` for a parameter that has an option of its own.
+        """
+        given = {name: str(value) for name, value in (options["connect_params"] or {}).items()}
+        taken = sorted(_NOT_CONNECT_PARAMS & given.keys())
+        if taken:
+            raise MigrationError(
+                f"couch2pg_connect_params can't have {', '.join(taken)}: the collection sets {'it' if len(taken) == 1 else 'them'} "
+                "itself, or from couch2pg_login_host, couch2pg_login_password, couch2pg_ssl_mode and the like. Remove "
+                f"{'it' if len(taken) == 1 else 'them'} there.",
+                "connect_params",
+            )
         return cls(
             database=options["database"],
             host=options["login_host"],
@@ -95,6 +128,11 @@ class ConnectionSettings:
             unix_socket=options["login_unix_socket"],
             ssl_mode=options["ssl_mode"],
             ca_cert=options["ca_cert"],
+            ssl_cert=options["ssl_cert"],
+            ssl_key=options["ssl_key"],
+            connect_params=given,
+            maintenance_database=options["maintenance_database"],
+            container=options["login_container"],
         )
 
     def libpq(self) -> dict[str, str]:
@@ -112,9 +150,9 @@ class ConnectionSettings:
         }
         if self.host or self.unix_socket:
             parameters["host"] = self.host or self.unix_socket
-        if self.ca_cert:
-            parameters["sslrootcert"] = self.ca_cert
-        return parameters
+        files = {"sslrootcert": self.ca_cert, "sslcert": self.ssl_cert, "sslkey": self.ssl_key}
+        parameters.update({name: path for name, path in files.items() if path})
+        return {**parameters, **self.connect_params}
 
     def environment(self, passfile: Path, leave: Collection[str] = ()) -> dict[str, str]:
         """The environment for a PostgreSQL program; its password comes from ``passfile``.
@@ -132,6 +170,8 @@ class ConnectionSettings:
             "user": "PGUSER",
             "sslmode": "PGSSLMODE",
             "sslrootcert": "PGSSLROOTCERT",
+            "sslcert": "PGSSLCERT",
+            "sslkey": "PGSSLKEY",
             "connect_timeout": "PGCONNECT_TIMEOUT",
         }
         libpq = self.libpq()
@@ -142,10 +182,10 @@ class ConnectionSettings:
         return clean
 
     def conninfo(self) -> str:
-        """The ``--dbname`` of a program: the database and the keepalive settings, which have no environment variables."""
+        """The ``--dbname`` of a program: the database and what may have no environment variable."""
         libpq = self.libpq()
-        database = self.database.replace("\\", "\\\\").replace("'", "\\'")
-        return " ".join([f"dbname='{database}'", *(f"{name}={libpq[name]}" for name in libpq if "keepalives" in name)])
+        names = ["dbname", *(name for name in libpq if "keepalives" in name or name in self.connect_params)]
+        return " ".join(f"{name}={_quoted(libpq[name])}" for name in names)
 
     def passfile_line(self) -> str:
         """A line for a libpq passfile with this password for every connection."""
@@ -171,6 +211,18 @@ def _connect(parameters: Mapping[str, Any]) -> Any:
                 raise
             _without_options.add(key)
     return psycopg2.connect(**parameters)
+
+
+def psycopg2_version() -> tuple[int, ...]:
+    """The version of the installed psycopg2, as (2, 9, 5)."""
+    numbers = re.match(r"[\d.]+", str(getattr(psycopg2, "__version__", "")))
+    return tuple(int(part) for part in numbers.group().split(".") if part) if numbers else ()
+
+
+def _quoted(value: str) -> str:
+    """The value as a connection string of libpq has it."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 class Session:

@@ -10,6 +10,8 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..host import containers
+from ..host.containers import Container
 from .connection import ConnectionSettings, Session
 
 # Seconds between the start time in postmaster.pid and the one in SQL.
@@ -42,20 +44,25 @@ def find(session: Session) -> ServerFolders:
     if not directory:
         # Hidden from all but superusers and members of pg_read_all_settings.
         return ServerFolders(reason=f"{session.settings.user!r} may not read the server's data_directory setting")
-    if not _is_this_host(session.settings):
+    container = containers.get(session.settings.container) if session.settings.container else None
+    if container is None and not _is_this_host(session.settings):
         return ServerFolders(reason=f"the server runs on another host, {session.settings.host}")
-    data = Path(directory)
-    if not _is_its_data(session, data):
+    data = _on_host(container, directory)
+    if data is None or not _is_its_data(session, data):
         return ServerFolders(reason=f"the server's data directory {directory} is not on this host")
-    tablespaces = {row["name"]: Path(row["location"]) for row in session.rows(_TABLESPACES)}
+    tablespaces = {row["name"]: _on_host(container, row["location"]) or data for row in session.rows(_TABLESPACES)}
     names = [name.strip().strip('"') for name in settings.get("temp_tablespaces", "").split(",") if name.strip()]
     return ServerFolders(
         data=data / "base",
         # Often a link to another disk; when it can't be resolved, the data directory is the best guess.
-        wal=Path(os.path.realpath(data / "pg_wal")),
+        wal=data / "pg_wal" if container else Path(os.path.realpath(data / "pg_wal")),
         temporary=tuple(tablespaces[name] for name in names if name in tablespaces) or (data / "base",),
         tablespaces=tablespaces,
     )
+
+
+def _on_host(container: Container | None, path: str) -> Path | None:
+    return Path(path) if container is None else container.on_host(path)
 
 
 def _is_this_host(settings: ConnectionSettings) -> bool:

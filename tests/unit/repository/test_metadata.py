@@ -26,7 +26,7 @@ GROUPS = {
     "migration": {"migration_id", "state_dir"},
     "postgres": {
         *("login_host", "login_port", "login_user", "login_password", "login_unix_socket"),
-        *("ssl_mode", "ca_cert"),
+        *("ssl_mode", "ca_cert", "ssl_cert", "ssl_key", "connect_params", "maintenance_database", "login_container"),
     },
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Mapping
@@ -69,14 +70,30 @@ def _container(named: Deployment) -> Deployment | None:
             "one in couch2pg_app: kind compose, project_dir and service.",
             "ambiguous",
         )
-    return _of_labels(named, ours[0]) if ours else None
+    return _of_labels(named, ours[0]) if ours else _beside(named, found)
+
+
+def _beside(named: Deployment, found: list[dict[str, Any]]) -> Deployment | None:
+    """A service of couch2pg that has no container yet, in the Compose project of another container: its PostgreSQL's."""
+    for inspected in {_folder(one): one for one in found if _folder(one)}.values():
+        deployment = _of_labels(named, inspected)
+        with suppress(MigrationError):
+            config = compose.project(deployment).config()
+            return replace(deployment, service=compose.service_name(config, replace(deployment, service="")))
+    return None
+
+
+def _folder(inspected: Mapping[str, Any]) -> str:
+    """The folder of a container's Compose project; empty without one."""
+    folder = str((inspected["Config"].get("Labels") or {}).get(f"{_LABEL}project.working_dir", ""))
+    return folder if folder and Path(folder).is_dir() else ""
 
 
 def _of_labels(named: Deployment, inspected: Mapping[str, Any]) -> Deployment:
     """The deployment that Compose's labels on a container describe."""
     labels = inspected["Config"].get("Labels") or {}
-    folder = labels.get(f"{_LABEL}project.working_dir", "")
-    if not folder or not Path(folder).is_dir():
+    folder = _folder(inspected)
+    if not folder:
         return replace(named, kind=kinds.COMPOSE, container=str(inspected["Name"]).lstrip("/"))
     files = [name for name in labels.get(f"{_LABEL}project.config_files", "").split(",") if name]
     usual = {"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}

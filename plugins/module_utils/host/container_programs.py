@@ -1,0 +1,68 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a program of a container image as if it were installed on this host.
+
+Its path is ``docker://IMAGE/PROGRAM``. Each run is a helper container in the host's network, which sees the files that its
+arguments and environment name under the same paths, and is removed when the program ends. The program's environment contains the
+mark of the job, so that the job finds, limits and ends it like its other processes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Iterable, Mapping, Sequence
+
+SCHEME = "docker://"
+LABEL = "cht.couch2pg.job"
+JOB = "COUCH2PG_JOB"
+# Of this host's environment, the image gets no more.
+_KEPT = ("LC_ALL", "TMPDIR", JOB)
+# Options whose value is a path.
+_PATH_OPTIONS = ("--file=", "--use-list=")
+
+
+def is_one(program: str) -> bool:
+    """Whether ``program``, a path or a folder of programs, is in an image."""
+    return program.startswith(SCHEME)
+
+
+def command(docker: str, words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """The command that runs ``words``, whose first one is a program in an image, with these environment variables.
+
+    docker: path of Docker's command line. No secret is among the words: they are in files that variables name.
+    """
+    image, _slash, program = words[0][len(SCHEME) :].rpartition("/")
+    names = [name for name in sorted(variables) if name.startswith("PG") or name in _KEPT]
+    # The mark of the job is the path of its folder, which the program doesn't need.
+    mounts = _mounts([*words[1:], *(variables[name] for name in names if name != JOB)])
+    return [
+        docker,
+        "run",
+        "--rm",
+        "--network=host",
+        "--userns=host",
+        f"--user={os.geteuid()}:{os.getegid()}",
+        f"--label={LABEL}={variables.get(JOB, '')}",
+        # The engine would keep everything that pg_dump prints.
+        "--log-driver=none",
+        # Under SELinux, a container could not read the mounted files.
+        "--security-opt=label=disable",
+        *(f"--volume={place}:{place}" for place in mounts),
+        *(f"--env={name}" for name in names),
+        f"--entrypoint={program}",
+        image,
+        *words[1:],
+    ]
+
+
+def _mounts(words: Iterable[str]) -> list[str]:
+    """The files and folders that the words name; of a file that is yet to be written, its folder. None lies in another one."""
+    found = set()
+    for word in words:
+        path = next((word[len(option) :] for option in _PATH_OPTIONS if word.startswith(option)), word)
+        if path.startswith("/") and path != "/dev/null":
+            place = Path(path)
+            found.add(place if place.exists() else place.parent)
+    return sorted(str(place) for place in found if place != Path("/") and not found & set(place.parents))

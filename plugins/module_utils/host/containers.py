@@ -1,0 +1,160 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Containers of this host: the addresses that lead to them from here, and where their files are."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Mapping
+
+from ..common.errors import MigrationError
+from .compose import docker, inspect, variables_of
+from .container_programs import LABEL
+
+CONNECT_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as Docker describes it."""
+
+    inspected: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.inspected["Name"]).lstrip("/")
+
+    @property
+    def image(self) -> str:
+        """The id of its image, which stays right when the image's name is given to another one."""
+        return str(self.inspected["Image"])
+
+    @property
+    def process(self) -> int:
+        """The id of its first process on this host; 0 when it doesn't run."""
+        return int(self.inspected["State"].get("Pid") or 0)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Its environment."""
+        return variables_of(self.inspected)
+
+    def names(self) -> set[str]:
+        """The names by which other containers of its networks reach it."""
+        networks = self._networks().values()
+        return {self.name, *(alias for network in networks for alias in network.get("Aliases") or ())}
+
+    def published(self, port: int) -> list[tuple[str, int]]:
+        """The addresses of this host that lead to ``port`` of the container."""
+        ports = self.inspected["NetworkSettings"].get("Ports") or {}
+        if self.inspected["HostConfig"].get("NetworkMode") == "host":
+            return [("127.0.0.1", port)]
+        everywhere = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+        found = [
+            (everywhere.get(entry.get("HostIp", ""), entry.get("HostIp", "")), int(entry["HostPort"]))
+            for entry in ports.get(f"{port}/tcp") or ()
+        ]
+        return sorted(set(found), key=lambda place: (":" in place[0], place))
+
+    def address(self, port: int) -> tuple[str, int]:
+        """Host and port by which this host reaches ``port`` of the container.
+
+        Raises MigrationError ``container_unreachable`` when none of its addresses accepts a connection.
+        """
+        own = [(str(network["IPAddress"]), port) for network in self._networks().values() if network.get("IPAddress")]
+        # A published port goes through a proxy. A rootless engine's networks can't be reached from the host at all.
+        places = [*own, *self.published(port)] if os.geteuid() == 0 else [*self.published(port), *own]
+        for place in places:
+            if _accepts(*place):
+                return place
+        tried = ", ".join(f"{host}:{number}" for host, number in places) or "it has none"
+        raise MigrationError(
+            f"Nothing answers on port {port} of the container {self.name} from this host (addresses: {tried}). Check that the server "
+            f'runs; else publish its port (ports: ["127.0.0.1:{port}:{port}"] in its compose file), or set couch2pg_login_host and '
+            "couch2pg_login_port.",
+            "container_unreachable",
+            container=self.name,
+        )
+
+    def on_host(self, path: str) -> Path | None:
+        """Where ``path`` of the container is on this host; None when that is not known."""
+        inside = PurePosixPath(path)
+        mounts = [
+            (PurePosixPath(mount["Destination"]), str(mount.get("Source") or ""))
+            for mount in self.inspected.get("Mounts") or ()
+        ]
+        for place, source in sorted(mounts, key=lambda mount: len(mount[0].parts), reverse=True):
+            if place == inside or place in inside.parents:
+                return Path(source) / inside.relative_to(place) if source else None
+        upper = ((self.inspected.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
+        return Path(upper) / inside.relative_to("/") if upper else None
+
+    def _networks(self) -> dict[str, Any]:
+        mode = str(self.inspected["HostConfig"].get("NetworkMode") or "")
+        # It shares the network of another container.
+        shared = inspect(mode.partition(":")[2]) if mode.startswith("container:") else self.inspected
+        return dict(shared["NetworkSettings"].get("Networks") or {})
+
+
+def get(name: str) -> Container:
+    """The container of that name or id, which must run.
+
+    Raises MigrationError ``container_unreadable`` or ``container_stopped``.
+    """
+    found = Container(inspect(name))
+    if not found.process:
+        raise MigrationError(
+            f"The container {found.name} doesn't run. Start it (docker start {found.name}), then run again.",
+            "container_stopped",
+            container=found.name,
+        )
+    return found
+
+
+def all_of_them(running: bool = True) -> list[Container]:
+    """The containers of this host, without the helpers of this collection.
+
+    Raises MigrationError ``docker_refuses`` with Docker's reason, and ``program_missing``.
+    """
+    answer = docker("ps", "--quiet", "--no-trunc", *(() if running else ("--all",)))
+    ids = answer.output.split()
+    if answer.code == 0 and ids:
+        # One that ended in between is left out, and makes Docker's exit code a failure.
+        shown = [Container(one) for one in json.loads(docker("inspect", "--type=container", *ids).output or "[]")]
+        return [one for one in shown if LABEL not in (one.inspected["Config"].get("Labels") or {})]
+    if answer.code:
+        raise MigrationError(
+            f"Docker doesn't answer this user: {answer.stderr}. Check that it runs, and that the user may use it.",
+            "docker_refuses",
+        )
+    return []
+
+
+def known_as(name: str, port: int) -> tuple[str, int] | None:
+    """Where this host reaches the server that containers know by ``name``; None unless exactly one container has that name."""
+    try:
+        found = [one for one in all_of_them() if name in one.names()]
+    except MigrationError:
+        return None
+    return found[0].address(port) if len(found) == 1 else None
+
+
+def sweep(job: str) -> None:
+    """Remove the helper containers that the job in the folder ``job`` has left."""
+    left = docker("ps", "--all", "--quiet", f"--filter=label={LABEL}={job}").output.split()
+    if left:
+        docker("rm", "--force", *left)
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,155 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A PostgreSQL server in a container of this host: how it is found, and how it is reached with what its container says."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any, Mapping
+
+from ..common.errors import MigrationError
+from ..host import containers
+from ..host.compose import docker
+from ..host.container_programs import SCHEME
+from ..host.containers import Container
+
+HOST, CONTAINER, SERVICE, AUTO = "host", "container", "service", "auto"
+# What the kind auto can't tell without the rights of root.
+UNDECIDED = "undecided"
+SOCKET_FOLDERS = ("/run/postgresql", "/var/run/postgresql", "/tmp")
+DEFAULT_USER = "postgres"
+DEFAULT_PORT = 5432
+
+
+def effective(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The connection options with what the container named in ``login_container`` adds; unchanged without one.
+
+    Host and port, unless ``login_host`` is given; the superuser and its password, unless they are given; and its image as
+    the place of the programs, unless ``bin_dir`` is given.
+    Raises MigrationError when the container can't be inspected or reached, or doesn't run.
+    """
+    if not options.get("login_container"):
+        return dict(options)
+    found = containers.get(options["login_container"])
+    variables = found.variables
+    result = dict(options, login_container=found.name)
+    if not options["login_host"]:
+        result["login_host"], result["login_port"] = found.address(port_of(found))
+    if options["login_user"] == DEFAULT_USER:
+        result["login_user"] = variables.get("POSTGRES_USER") or DEFAULT_USER
+    if not options["login_password"] and result["login_user"] == (variables.get("POSTGRES_USER") or DEFAULT_USER):
+        result["login_password"] = _password(found)
+    if options.get("bin_dir") == "":
+        result["bin_dir"] = f"{SCHEME}{found.image}"
+    return result
+
+
+def find(database: str, port: int, has_database: Any) -> dict[str, Any]:
+    """Where PostgreSQL runs on this host: ``kind``, and for a container its ``name``, ``published`` address and ``image``.
+
+    has_database: asked for a container's name whether its server has ``database``.
+    Raises MigrationError ``ambiguous`` when the operator has to say, ``container_stopped`` when the only server doesn't run.
+    """
+    try:
+        running = [one for one in containers.all_of_them() if _is_server(one)]
+        stopped = [] if running else [one for one in containers.all_of_them(False) if _is_postgres(one)]
+    except MigrationError as error:
+        # Without Docker, or when it doesn't run, there is no container.
+        unasked = error.code == "docker_refuses" and "permission denied" in error.message and os.geteuid() != 0
+        return {"kind": UNDECIDED if unasked else HOST, "reason": error.message}
+    on_host = _listens_on_host(port)
+    if on_host:
+        both = [one for one in running if has_database(one.name)]
+        if not both:
+            return {"kind": HOST, "reason": "PostgreSQL has a socket on this host"}
+        raise _ambiguous(f"PostgreSQL runs on this host, and in the container {both[0].name}", database, both)
+    if not running:
+        if stopped:
+            raise MigrationError(
+                f"No PostgreSQL runs on this host. There is the container {stopped[0].name}, which is stopped: docker start "
+                f"{stopped[0].name}, then run again.",
+                "container_stopped",
+            )
+        return {"kind": HOST, "reason": "no container of this host is a PostgreSQL server"}
+    chosen = running if len(running) == 1 else [one for one in running if has_database(one.name)]
+    if len(chosen) != 1:
+        names = ", ".join(one.name for one in running)
+        raise _ambiguous(f"PostgreSQL runs in {len(running)} containers of this host ({names})", database, running)
+    (server,) = chosen
+    published = server.published(port_of(server))
+    return {
+        "kind": CONTAINER,
+        "container": server.name,
+        "image": str(server.inspected["Config"].get("Image") or server.image),
+        "user": server.variables.get("POSTGRES_USER") or DEFAULT_USER,
+        "published": dict(zip(("host", "port"), published[0])) if published else {},
+        "reason": f"the container {server.name} is the PostgreSQL server of this host",
+    }
+
+
+def port_of(server: Container) -> int:
+    """The port on which the server listens in its container."""
+    given = server.variables.get("PGPORT", "")
+    return int(given) if given.isdigit() else DEFAULT_PORT
+
+
+def _ambiguous(what: str, database: str, found: list[Container]) -> MigrationError:
+    return MigrationError(
+        f"{what}. Say which one has the database {database!r}, for this host: couch2pg_postgres: {{kind: container, container: "
+        f"{found[0].name}}}, or couch2pg_postgres: {{kind: host}}.",
+        "ambiguous",
+        containers=[one.name for one in found],
+    )
+
+
+def _password(server: Container) -> str | None:
+    variables = server.variables
+    path = variables.get("POSTGRES_PASSWORD_FILE", "")
+    if path and not variables.get("POSTGRES_PASSWORD"):
+        answer = docker("exec", server.name, "cat", path)
+        # The image's entrypoint reads it in a shell, which drops the last line breaks.
+        return answer.output.rstrip("\n") if answer.code == 0 else None
+    return variables.get("POSTGRES_PASSWORD") or None
+
+
+def _is_postgres(one: Container) -> bool:
+    return "PGDATA" in one.variables or "PG_MAJOR" in one.variables
+
+
+def _is_server(one: Container) -> bool:
+    """Whether it has what images of PostgreSQL have, and answers like a server; a job for backups has the same image."""
+    if not _is_postgres(one):
+        return False
+    try:
+        return _answers(one.address(port_of(one)))
+    except MigrationError:
+        # Not reachable from here; what it is shows in its processes.
+        return any(
+            Path(f"/proc/{process}/comm").read_text(encoding="utf-8").startswith("postgres")
+            for process in (one.process,)
+            if Path(f"/proc/{process}/comm").exists()
+        )
+
+
+def _answers(place: tuple[str, int]) -> bool:
+    """Whether PostgreSQL listens there: it answers the question for TLS with one letter."""
+    try:
+        with socket.create_connection(place, containers.CONNECT_SECONDS) as connection:
+            connection.sendall(bytes.fromhex("0000000804d2162f"))
+            return connection.recv(1) in (b"S", b"N")
+    except OSError:
+        return False
+
+
+def _listens_on_host(port: int) -> bool:
+    for folder in SOCKET_FOLDERS:
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(f"{folder}/.s.PGSQL.{port}")
+            except OSError:
+                continue
+            return True
+    return False

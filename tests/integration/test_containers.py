@@ -1,0 +1,207 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PostgreSQL in a container, as medic's stock Compose project has it: superuser postgres_root, a named volume, no role postgres."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Iterator
+
+import pytest
+from support.docker_engine import engine
+from support.hosts import Host, Hosts
+from support.images import REPOSITORY
+from support.module_host import run_there, spec
+
+# It builds images, which takes minutes.
+pytestmark = pytest.mark.long
+
+OLD, NEW = "bullseye", "trixie"
+PASSWORD = "r00t @:/%$'\\ secret"
+ROWS = 20000
+PROJECT = """services:
+  postgres:
+    image: {image}
+    environment:
+      POSTGRES_DB: cht
+      POSTGRES_USER: postgres_root
+      POSTGRES_PASSWORD: {password}
+      COUCH2PG_USER: cht_couch2pg
+      COUCH2PG_USER_PASSWORD: cht_couch2pg_password
+      DB_OWNER_GROUP: cht_analytics
+    volumes: [cht-postgres-data:/var/lib/postgresql/data]
+    ports: [{ports}]
+volumes:
+  cht-postgres-data: {{name: {project}-data}}
+"""
+TABLES = f"""
+SET ROLE cht_couch2pg;
+CREATE TABLE couchdb (doc jsonb);
+INSERT INTO couchdb SELECT jsonb_build_object('_id', n::text, 'type', 'person', 'text', repeat(md5(n::text), 20))
+FROM generate_series(1, {ROWS}) AS n;
+CREATE UNIQUE INDEX couchdb_doc_uuid ON couchdb ((doc ->> '_id'));
+CREATE TABLE couchdb_progress (seq varchar, source varchar);
+"""
+
+
+class Stock:
+    """One project with its PostgreSQL on the host; without ``ports``, it is in the project's network only."""
+
+    def __init__(self, host: Host, name: str, suite: str, ports: str = "") -> None:
+        self.host = host
+        self.name = f"{name}-postgres-1"
+        # JSON is YAML, too; a dollar would be a variable.
+        password = json.dumps(PASSWORD).replace("$", "$$")
+        image = f"{REPOSITORY}-postgres:{suite}"
+        host.put(
+            f"/opt/{name}/docker-compose.yml", PROJECT.format(image=image, project=name, ports=ports, password=password)
+        )
+        host.run("docker", "compose", "--project-directory", f"/opt/{name}", "up", "--detach")
+        host.run("sh", "-c", f"until docker exec {self.name} pg_isready --host 127.0.0.1; do sleep 0.2; done")
+
+    def sql(self, statements: str, database: str = "cht") -> str:
+        words = ("psql", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1")
+        to = ("--username=postgres_root", f"--dbname={database}")
+        return self.host.run(
+            "docker", "exec", "--interactive", self.name, *words, *to, stdin=statements.encode()
+        ).strip()
+
+    def module(self, name: str, *, check: bool = False, **options: Any) -> dict[str, Any]:
+        """The result of a module, which shows no password."""
+        given = {"database": "cht", "login_container": self.name, **options}
+        result = run_there(self.host, name, given, check=check)
+        assert PASSWORD not in json.dumps(result, ensure_ascii=False)
+        return result
+
+    def work(self, name: str, **options: Any) -> dict[str, Any]:
+        """The result of a module that does work for the migration."""
+        result = self.module(name, migration_id="m1", state_dir="/root/state", **options)
+        assert not result.get("failed"), result
+        return result
+
+
+def helpers(host: Host) -> list[str]:
+    """The helper containers, also those that have ended."""
+    return host.run("docker", "ps", "--all", "--quiet", "--filter", "label=cht.couch2pg.job").split()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    wanted = spec("database", compose=True, postgres=(OLD, NEW))
+    with engine() as docker, Hosts(docker, tmp_path_factory.mktemp("hosts"), [wanted]) as hosts:
+        yield hosts["database"]
+
+
+@pytest.fixture(scope="module")
+def source(host: Host) -> Stock:
+    made = Stock(host, "old", OLD, '"5433:5432"')
+    made.sql(TABLES)
+    return made
+
+
+@pytest.fixture(scope="module")
+def target(source: Stock) -> Stock:
+    return Stock(source.host, "new", NEW)
+
+
+def test_the_only_server_is_found(host: Host, source: Stock) -> None:
+    found = run_there(host, "postgres_info", {"database": "cht"})
+    assert (found["kind"], found["container"], found["changed"]) == ("container", source.name, False)
+    assert found["user"] == "postgres_root"
+    assert found["published"] == {"host": "127.0.0.1", "port": 5433}
+
+
+@pytest.mark.usefixtures("target")
+def test_of_two_the_one_with_the_database_is_found(host: Host, source: Stock) -> None:
+    ambiguous = run_there(host, "postgres_info", {"database": "cht"})
+    assert ambiguous["code"] == "ambiguous"
+    assert "couch2pg_postgres: {kind: container, container: " in ambiguous["msg"]
+    source.sql("CREATE DATABASE only_here")
+    assert run_there(host, "postgres_info", {"database": "only_here"})["container"] == source.name
+    source.sql("DROP DATABASE only_here")
+
+
+@pytest.mark.usefixtures("source")
+def test_a_server_on_the_host_and_one_in_a_container(host: Host) -> None:
+    host.run("sh", "-c", 'pg_createcluster --start "$(ls /usr/lib/postgresql)" main')
+    try:
+        both = run_there(host, "postgres_info", {"database": "cht"})
+        assert (both["code"], "PostgreSQL runs on this host" in both["msg"]) == ("ambiguous", True)
+        assert run_there(host, "postgres_info", {"database": "not_there"})["kind"] == "host"
+    finally:
+        host.run("sh", "-c", 'pg_dropcluster --stop "$(ls /usr/lib/postgresql)" main')
+
+
+def test_disk_plan_knows_the_volume(source: Stock, target: Stock) -> None:
+    measured = source.module("disk_space_info", side="source")
+    plan = target.module("disk_space_info", side="target", sizes=measured["sizes"])
+    assert plan["unknown"] == []
+    paths = {need["use"]: need["path"] for place in plan["file_systems"] for need in place["needs"]}
+    assert paths["database"].startswith("/var/lib/docker/volumes/new-data/_data/")
+
+
+@pytest.mark.parametrize("form", ["directory", "tar"])
+def test_the_database_moves_with_the_programs_of_the_images(source: Stock, target: Stock, form: str) -> None:
+    host = source.host
+    host.run("rm", "-rf", "/root/state", "/srv/staging")
+    dumped = source.work("pg_dump", staging_dir="/srv/staging", format=form)
+    assert dumped["rows"] == ROWS
+    assert host.run("find", "/srv/staging", "(", "-not", "-user", "root", "-o", "-perm", "/077", ")", "-print") == ""
+    restored = target.work(
+        "pg_restore", incoming="cht_incoming", archive=dumped["archive"], replace_existing=True, tablespaces="keep"
+    )
+    assert restored["rows"] == ROWS
+    verified = target.work("verify", incoming="cht_incoming", archive=dumped["archive"])
+    assert verified["tables"]
+    assert target.sql("SELECT count(*) FROM couchdb", "cht_incoming") == str(ROWS)
+    assert helpers(host) == []
+    target.sql("DROP DATABASE cht_incoming", "postgres")
+
+
+def test_limits_reach_the_server_in_the_container(source: Stock) -> None:
+    host = source.host
+    host.run("rm", "-rf", "/root/state", "/srv/staging")
+    options = {"staging_dir": "/srv/staging", "nice": 15, "rate_limit": 1_000_000, "job_wait": 6.0}
+    assert source.work("pg_dump", **options)["job"]["status"] == "running"
+    # One line for each: backends and the program, both in containers.
+    nice = host.run("sh", "-c", 'ps -eo ni,comm | awk \'$2 == "postgres" || $2 == "pg_dump"\' | sort | uniq -c')
+    assert {line.split()[2] for line in nice.splitlines() if line.split()[1] == "15"} == {"postgres", "pg_dump"}
+    (helper,) = helpers(host)
+    argv = host.run("docker", "inspect", helper)
+    assert PASSWORD not in argv
+    assert "r00t" not in host.run("sh", "-c", "cat /proc/*/cmdline | tr '\\0' ' '")
+    # Killed, all of it, as the kernel does when memory runs out.
+    host.run("sh", "-c", "pkill --signal KILL --full jobs.runner; sleep 1")
+    again = source.work("pg_dump", **{**options, "rate_limit": 0, "job_wait": None})
+    assert again["rows"] == ROWS
+    assert helpers(host) == []
+
+
+def test_a_cancelled_job_leaves_no_container(source: Stock) -> None:
+    host = source.host
+    host.run("rm", "-rf", "/root/state", "/srv/staging")
+    source.work("pg_dump", staging_dir="/srv/staging", rate_limit=500_000, job_wait=4.0)
+    assert len(helpers(host)) == 1
+    stopped = run_there(host, "job", {"migration_id": "m1", "state_dir": "/root/state", "state": "stopped"})
+    assert not stopped.get("failed"), stopped
+    assert helpers(host) == []
+
+
+def test_a_restarted_engine_ends_the_job_with_a_sentence(source: Stock) -> None:
+    host = source.host
+    host.run("rm", "-rf", "/root/state", "/srv/staging")
+    source.work("pg_dump", staging_dir="/srv/staging", rate_limit=500_000, job_wait=4.0)
+    host.run("systemctl", "restart", "docker")
+    stopped = source.module("pg_dump", migration_id="m1", state_dir="/root/state", staging_dir="/srv/staging")
+    assert stopped["code"] == "container_stopped"
+    assert f"docker start {source.name}" in stopped["msg"]
+    host.run("docker", "start", source.name)
+    host.run("sh", "-c", f"until docker exec {source.name} pg_isready --host 127.0.0.1; do sleep 0.2; done")
+    assert source.work("pg_dump", staging_dir="/srv/staging")["rows"] == ROWS
+    assert helpers(host) == []
+
+
+def test_a_wrong_password_names_the_container(source: Stock) -> None:
+    refused = source.module("table_info", login_password="wrong")
+    assert (refused["code"], source.name in refused["msg"]) == ("authentication", True)
