@@ -89,7 +89,7 @@ def role_options(migration: Migration, role: str) -> tuple[str, dict[str, Any]]:
 
 
 def _is_login(name: str) -> bool:
-    return name.startswith(("login_", "ssl_")) or name == "ca_cert"
+    return name.startswith(("login_", "ssl_")) or name in ("ca_cert", "connect_params", "maintenance_database")
 
 
 def _is_of_run(name: str) -> bool:

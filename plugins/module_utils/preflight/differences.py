@@ -9,7 +9,7 @@ from typing import Any
 
 from ..common.errors import MigrationError
 from ..common.findings import Findings
-from ..postgres import catalog_use, collations, role_plan
+from ..postgres import catalog_use, collations, role_plan, trial
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database
 from ..postgres.database_properties import PlannedProperties, plan_properties
@@ -170,10 +170,16 @@ class Differences:
                     f"The target's {name} is {here}, older than the source's {version}, and may lack what the database "
                     f"uses. Install a newer package, or accept it: couch2pg_extension_versions: {{{name}: '{here}'}}."
                 )
-            elif found["versions"][here] and not self.facts["server"]["superuser"]:
+            elif (
+                found["versions"][here]
+                and not self.facts["server"]["superuser"]
+                and (reason := trial.extension_refusal(self.session, name, here))
+            ):
                 codes.append("extension_rights")
                 problems.append(
-                    f"Only a superuser can create the extension {name}. Set couch2pg_login_user to a superuser of the target."
+                    f"{self.session.settings.user!r} may not create the extension {name} on the target: {reason}. Let the service's "
+                    "console enable it, set couch2pg_login_user to a superuser of the target, or leave it out: "
+                    f"couch2pg_leave_out: {{extensions: [{name}]}}."
                 )
             else:
                 fine.append(f"{name} {version}" + (f" becomes {here}" if here != version else ""))
@@ -271,7 +277,10 @@ class Differences:
         return f"Make it a member there (GRANT {names} TO {user}), or use 'postgres' (couch2pg_login_user)."
 
     def _check_needs_no_superuser(self, user: str) -> None:
-        objects = [entry["object"] for entry in self.source.get("superuser_objects", [])]
+        needing = [entry["object"] for entry in self.source.get("superuser_objects", [])]
+        kinds = {name: "event trigger" if name.startswith("event trigger ") else "publication" for name in needing}
+        refused = {kind for kind in set(kinds.values()) if trial.object_refusal(self.session, kind)}
+        objects = [name for name in needing if kinds[name] in refused]
         if objects:
             raise MigrationError(
                 f"Only a superuser can create {', '.join(objects[:SHOWN])}, and {user!r} is not one on the target. "

@@ -1,0 +1,89 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server of packages, with TLS, that wants a certificate, and whose database postgres is closed: for psycopg2 and for PostgreSQL's programs."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from support import binaries, certificate, places, seed
+from support.clusters import Cluster
+from support.migration import execute
+from support.modules import run_module
+
+ROLE = "test"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="closed-", dir=places.work_folder("clusters")))
+    with Cluster.create(folder, binaries.translated()) as cluster:
+        for name in ("server", "role"):
+            certificate.make(folder / f"{name}.pem", folder / f"{name}.key")
+            (folder / f"{name}.key").chmod(0o600)
+        for path in ("server.pem", "server.key", "role.pem"):
+            places.server_account().give(folder / path)
+        (cluster.data_directory / "pg_hba.conf").write_text(
+            f"hostssl all {ROLE} all cert\nlocal all all trust\nhost all postgres all scram-sha-256\n", encoding="utf-8"
+        )
+        for name, value in (
+            ("ssl_cert_file", "server.pem"), ("ssl_key_file", "server.key"), ("ssl_ca_file", "role.pem")
+        ):  # fmt: skip
+            execute(cluster, f"ALTER SYSTEM SET {name} = '{folder / value}'")
+        execute(cluster, "ALTER SYSTEM SET ssl = on")
+        execute(cluster, f"CREATE ROLE {ROLE} LOGIN CREATEDB")
+        execute(cluster, "CREATE DATABASE defaultdb")
+        execute(cluster, "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC; SELECT pg_reload_conf()")
+        seed.create_database(cluster, "closed", ROLE)
+        execute(
+            cluster, f"SET ROLE {ROLE}; CREATE TABLE couchdb (doc jsonb); INSERT INTO couchdb VALUES ('1')", "closed"
+        )
+        yield cluster
+
+
+def login(server: Cluster, **options: Any) -> dict[str, Any]:
+    folder = server.data_directory.parent
+    given = {
+        "database": "closed",
+        "login_host": "127.0.0.1",
+        "login_port": server.port,
+        "login_user": ROLE,
+        "ssl_mode": "verify-full",
+        "ca_cert": str(folder / "server.pem"),
+        "ssl_cert": str(folder / "role.pem"),
+        "ssl_key": str(folder / "role.key"),
+        "maintenance_database": "defaultdb",
+    }
+    return {**given, **options}
+
+
+def test_the_certificate_is_the_login(server: Cluster, tmp_path: Path) -> None:
+    without = run_module("table_info", login(server, ssl_cert="", ssl_key=""))
+    assert without["failed"], without
+    assert run_module("table_info", login(server))["tables"][0]["rows"] == 1
+    work = {"migration_id": "m1", "state_dir": str(tmp_path), "staging_dir": str(tmp_path / "staging")}
+    bin_dir = str(binaries.translated().bin_dir)
+    dumped = run_module("pg_dump", login(server, bin_dir=bin_dir, **work))
+    assert dumped.get("rows") == 1, dumped
+    restored = run_module(
+        "pg_restore",
+        login(
+            server,
+            database="moved",
+            bin_dir=bin_dir,
+            archive=dumped["archive"],
+            incoming="moved_incoming",
+            migration_id="m1",
+            state_dir=str(tmp_path),
+        ),
+    )
+    assert restored.get("rows") == 1, restored
+
+
+def test_a_parameter_of_libpq_is_used(server: Cluster) -> None:
+    refused = run_module("table_info", login(server, connect_params={"ssl_min_protocol_version": "nonsense"}))
+    assert "nonsense" in refused["msg"]
