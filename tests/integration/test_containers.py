@@ -19,7 +19,8 @@ pytestmark = pytest.mark.long
 
 OLD, NEW = "bullseye", "trixie"
 PASSWORD = "r00t @:/%$'\\ secret"
-ROWS = 20000
+# So many that a program with a limit is still there when a test looks.
+ROWS = 100_000
 PROJECT = """services:
   postgres:
     image: {image}
@@ -38,7 +39,7 @@ volumes:
 TABLES = f"""
 SET ROLE cht_couch2pg;
 CREATE TABLE couchdb (doc jsonb);
-INSERT INTO couchdb SELECT jsonb_build_object('_id', n::text, 'type', 'person', 'text', repeat(md5(n::text), 20))
+INSERT INTO couchdb SELECT jsonb_build_object('_id', n::text, 'type', 'person', 'text', repeat(md5(n::text), 30))
 FROM generate_series(1, {ROWS}) AS n;
 CREATE UNIQUE INDEX couchdb_doc_uuid ON couchdb ((doc ->> '_id'));
 CREATE TABLE couchdb_progress (seq varchar, source varchar);
@@ -58,14 +59,18 @@ class Stock:
             f"/opt/{name}/docker-compose.yml", PROJECT.format(image=image, project=name, ports=ports, password=password)
         )
         host.run("docker", "compose", "--project-directory", f"/opt/{name}", "up", "--detach")
-        host.run("sh", "-c", f"until docker exec {self.name} pg_isready --host 127.0.0.1; do sleep 0.2; done")
+        self.wait()
+
+    def wait(self) -> None:
+        """Until the server answers at the container's address."""
+        format_ = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        self.address = self.host.run("docker", "inspect", "--format", format_, self.name).strip()
+        self.host.run("sh", "-c", f"until pg_isready --quiet --host {self.address}; do sleep 0.2; done")
 
     def sql(self, statements: str, database: str = "cht") -> str:
         words = ("psql", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1")
-        to = ("--username=postgres_root", f"--dbname={database}")
-        return self.host.run(
-            "docker", "exec", "--interactive", self.name, *words, *to, stdin=statements.encode()
-        ).strip()
+        to = (f"--host={self.address}", "--username=postgres_root", f"--dbname={database}")
+        return self.host.run("env", f"PGPASSWORD={PASSWORD}", *words, *to, stdin=statements.encode()).strip()
 
     def module(self, name: str, *, check: bool = False, **options: Any) -> dict[str, Any]:
         """The result of a module, which shows no password."""
@@ -152,7 +157,7 @@ def test_the_database_moves_with_the_programs_of_the_images(source: Stock, targe
         "pg_restore", incoming="cht_incoming", archive=dumped["archive"], replace_existing=True, tablespaces="keep"
     )
     assert restored["rows"] == ROWS
-    verified = target.work("verify", incoming="cht_incoming", archive=dumped["archive"])
+    verified = target.work("verify", database="cht_incoming", archive=dumped["archive"])
     assert verified["tables"]
     assert target.sql("SELECT count(*) FROM couchdb", "cht_incoming") == str(ROWS)
     assert helpers(host) == []
@@ -162,11 +167,17 @@ def test_the_database_moves_with_the_programs_of_the_images(source: Stock, targe
 def test_limits_reach_the_server_in_the_container(source: Stock) -> None:
     host = source.host
     host.run("rm", "-rf", "/root/state", "/srv/staging")
-    options = {"staging_dir": "/srv/staging", "nice": 15, "rate_limit": 1_000_000, "job_wait": 6.0}
+    options = {
+        "staging_dir": "/srv/staging",
+        "compression": "none",
+        "nice": 15,
+        "rate_limit": 1_000_000,
+        "job_wait": 8.0,
+    }
     assert source.work("pg_dump", **options)["job"]["status"] == "running"
     # One line for each: backends and the program, both in containers.
     nice = host.run("sh", "-c", 'ps -eo ni,comm | awk \'$2 == "postgres" || $2 == "pg_dump"\' | sort | uniq -c')
-    assert {line.split()[2] for line in nice.splitlines() if line.split()[1] == "15"} == {"postgres", "pg_dump"}
+    assert {line.split()[2] for line in nice.splitlines() if line.split()[1] == "15"} == {"postgres", "pg_dump"}, nice
     (helper,) = helpers(host)
     argv = host.run("docker", "inspect", helper)
     assert PASSWORD not in argv
@@ -181,7 +192,7 @@ def test_limits_reach_the_server_in_the_container(source: Stock) -> None:
 def test_a_cancelled_job_leaves_no_container(source: Stock) -> None:
     host = source.host
     host.run("rm", "-rf", "/root/state", "/srv/staging")
-    source.work("pg_dump", staging_dir="/srv/staging", rate_limit=500_000, job_wait=4.0)
+    source.work("pg_dump", staging_dir="/srv/staging", compression="none", rate_limit=500_000, job_wait=4.0)
     assert len(helpers(host)) == 1
     stopped = run_there(host, "job", {"migration_id": "m1", "state_dir": "/root/state", "state": "stopped"})
     assert not stopped.get("failed"), stopped
@@ -191,14 +202,16 @@ def test_a_cancelled_job_leaves_no_container(source: Stock) -> None:
 def test_a_restarted_engine_ends_the_job_with_a_sentence(source: Stock) -> None:
     host = source.host
     host.run("rm", "-rf", "/root/state", "/srv/staging")
-    source.work("pg_dump", staging_dir="/srv/staging", rate_limit=500_000, job_wait=4.0)
+    source.work("pg_dump", staging_dir="/srv/staging", compression="none", rate_limit=500_000, job_wait=4.0)
     host.run("systemctl", "restart", "docker")
-    stopped = source.module("pg_dump", migration_id="m1", state_dir="/root/state", staging_dir="/srv/staging")
+    stopped = source.module(
+        "pg_dump", migration_id="m1", state_dir="/root/state", staging_dir="/srv/staging", compression="none"
+    )
     assert stopped["code"] == "container_stopped"
     assert f"docker start {source.name}" in stopped["msg"]
     host.run("docker", "start", source.name)
-    host.run("sh", "-c", f"until docker exec {source.name} pg_isready --host 127.0.0.1; do sleep 0.2; done")
-    assert source.work("pg_dump", staging_dir="/srv/staging")["rows"] == ROWS
+    source.wait()
+    assert source.work("pg_dump", staging_dir="/srv/staging", compression="none")["rows"] == ROWS
     assert helpers(host) == []
 
 

@@ -38,9 +38,9 @@ USER = "operator"
 MAIN_NETWORK = "main"
 BOOT_SECONDS = 300
 TEST_PREFIX = "test-"
-# What systemd needs; more than these would be the machine's.
+# What systemd needs, and root to set priorities; more than these would be the machine's.
 RIGHTS = (
-    *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN"),
+    *("--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_NICE"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
     *("--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"),
     *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),

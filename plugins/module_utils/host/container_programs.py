@@ -51,8 +51,10 @@ def command(docker: str, words: Sequence[str], variables: Mapping[str, str]) -> 
         "--security-opt=label=disable",
         *(f"--volume={place}:{place}" for place in mounts),
         *(f"--env={name}" for name in names),
-        f"--entrypoint={program}",
+        "--entrypoint=/bin/sh",
         image,
+        # The files that it writes are private, as those of a program on the host.
+        *("-c", 'umask 077; exec "$@"', "sh", program),
         *words[1:],
     ]
 

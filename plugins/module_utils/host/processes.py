@@ -61,16 +61,17 @@ def threads(pid: int) -> list[int]:
         return []
 
 
-def in_namespace_of(process: int) -> dict[int, int]:
-    """Process ids on this host by those that the processes in the pid namespace of ``process`` have for themselves."""
+def in_container_of(process: int) -> dict[int, int]:
+    """The processes in the container of ``process``: their ids on this host by those that they have in the container."""
     found: dict[int, int] = {}
     try:
-        space = os.readlink(f"/proc/{process}/ns/pid")
+        # Anybody may read it, unlike the namespaces of a process.
+        group = Path(f"/proc/{process}/cgroup").read_text(encoding="utf-8")
     except OSError:
         return found
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and os.readlink(entry / "ns/pid") == space:
+            if entry.name.isdigit() and (entry / "cgroup").read_text(encoding="utf-8") == group:
                 status = (entry / "status").read_text(encoding="utf-8")
                 (ids,) = (line.split() for line in status.splitlines() if line.startswith("NSpid:"))
                 found[int(ids[-1])] = int(entry.name)

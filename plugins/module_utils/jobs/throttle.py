@@ -168,7 +168,7 @@ class Throttle:
         if self._settings is None:
             return []
         with suppress(MigrationError):
-            outside = processes.in_namespace_of(containers.get(self._settings.container).process)
+            outside = processes.in_container_of(containers.get(self._settings.container).process)
             return [outside[pid] for pid in found if pid in outside]
         return []
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Mapping
 
 from ..common.errors import MigrationError
 from ..host import containers
-from ..host.compose import docker
 from ..host.container_programs import SCHEME
 from ..host.containers import Container
 
@@ -109,9 +109,11 @@ def _password(server: Container) -> str | None:
     variables = server.variables
     path = variables.get("POSTGRES_PASSWORD_FILE", "")
     if path and not variables.get("POSTGRES_PASSWORD"):
-        answer = docker("exec", server.name, "cat", path)
-        # The image's entrypoint reads it in a shell, which drops the last line breaks.
-        return answer.output.rstrip("\n") if answer.code == 0 else None
+        place = server.on_host(path)
+        # The image's entrypoint reads it in a shell, which drops the last line breaks. An unreadable one ends in a refused login.
+        with suppress(OSError, UnicodeDecodeError):
+            return place.read_text(encoding="utf-8").rstrip("\n") if place else None
+        return None
     return variables.get("POSTGRES_PASSWORD") or None
 
 
