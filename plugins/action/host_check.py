@@ -17,6 +17,7 @@ from ansible.release import __version__
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import FAILURE, WARNING, Findings
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import contact
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.contact import Become, Host, Login
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.container_programs import is_one
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.other_host import connect
 
 ROOT = "root"
@@ -138,7 +139,7 @@ class ActionModule(ActionBase):
 
     def _check_use(self, host: Host, users: Mapping[str, Any]) -> None:
         """psycopg2 for every user, and programs for the one of the databases."""
-        bin_dir = str(self._value("couch2pg_bin_dir", ""))
+        bin_dir = "" if self._has_image() else str(self._value("couch2pg_bin_dir", ""))
         of_databases = self._user_of("couch2pg", "postgres", host) if self._is_in("run_databases") else None
         for user, connection in users.items():
             with suppress(AnsibleError):
@@ -153,9 +154,17 @@ class ActionModule(ActionBase):
         archived = self._value("couch2pg_method", "archive") == "archive"
         way = self._value("couch2pg_transfer_way", "auto")
         fetched = ["rsync"] if archived and way in ("auto", "direct") else []
+        if self._has_image():
+            return fetched
         if self._is_in("run_target"):
             return ["pg_restore", "pg_dump", *fetched]
         return ["pg_dump", *fetched] if self._is_in("run_source") else []
+
+    def _has_image(self) -> bool:
+        """Whether PostgreSQL's programs run from an image of this host."""
+        given = str(self._value("couch2pg_bin_dir", ""))
+        server = self._value("couch2pg_postgres", {}) or {}
+        return is_one(given) or (not given and bool(server.get("container")))
 
     def _names(self) -> list[str]:
         """The prefixes of the variables that say who is become on this host."""

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server of packages, with TLS, that wants a certificate, and whose database postgres is closed: for psycopg2 and for PostgreSQL's programs."""
+"""A server with TLS that wants a certificate, and whose database postgres is closed: for psycopg2 and PostgreSQL's programs."""
 
 from __future__ import annotations
 
