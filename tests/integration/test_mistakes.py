@@ -17,7 +17,7 @@ import pytest
 from support.cabled_hosts import PYTHON, Network
 from support.machine import run
 from support.many_playbooks import run_all
-from support.migration import ROOT, Run
+from support.migration import ROOT, Migration, Run
 
 SOURCE, TARGET = "couch2pg_source", "couch2pg_target"
 HOSTS = {SOURCE: ["old"], TARGET: ["new"]}
@@ -535,3 +535,17 @@ def test_every_playbook_checks_first(path: Path) -> None:
     before = path.read_text(encoding="utf-8").split(first)[0]
     assert first.split()[-1] in ("hosts.yml", "preflight.yml")
     assert "hosts:" not in before.replace("# ", "")
+
+
+@pytest.mark.parametrize(
+    ("tag", "sentence"),
+    [
+        ("restore", "There is no archive in {folder}/staging/test: its manifest.json is missing. Run the dump first"),
+        ("promote", "This migration has no successful verification in {folder}/state/test/jobs/verify"),
+    ],
+)
+def test_a_phase_before_its_turn(tag: str, sentence: str, migration: Migration) -> None:
+    before = migration.databases()
+    assert migration.fail("--tags", tag).startswith(sentence.format(folder=migration.folder))
+    assert migration.databases() == before
+    assert not (migration.folder / "staging").exists()
