@@ -154,6 +154,32 @@ def test_couch2pg_may_create_in_public_after_14(
         seed.drop_database(target_cluster, database_name)
 
 
+def test_the_advice_for_an_empty_database_of_another_owner_works(
+    source_cluster: Cluster, target_cluster: Cluster, database_name: str, place: dict[str, Any]
+) -> None:
+    """The target lacks couch2pg's role, and has an empty database that somebody else owns."""
+    role = f"{database_name}_app"
+    execute(source_cluster, f"CREATE ROLE {role}")
+    execute(source_cluster, f"CREATE DATABASE {database_name} OWNER {role}")
+    execute(target_cluster, f"CREATE DATABASE {database_name}")
+    try:
+        table = f"CREATE TABLE couchdb (doc jsonb); ALTER TABLE couchdb OWNER TO {role}"
+        execute(source_cluster, table, database_name)
+        facts = look(place, source_cluster, database_name)["facts"]
+        told = finding(look_at_target(place, target_cluster, database_name, facts), "schema public")
+        assert told["status"] == "failure"
+        advice = told["message"].partition("On the target: ")[2]
+        assert advice == f'CREATE ROLE "{role}"; ALTER DATABASE "{database_name}" OWNER TO "{role}";'
+        for statement in advice.split("; "):
+            execute(target_cluster, statement)
+        told = finding(look_at_target(place, target_cluster, database_name, facts), "schema public")
+        assert told["status"] == "ok"
+    finally:
+        for cluster in (source_cluster, target_cluster):
+            seed.drop_database(cluster, database_name)
+            execute(cluster, f"DROP ROLE IF EXISTS {role}")
+
+
 def test_an_icu_database_whose_c_library_names_are_missing(
     source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
 ) -> None:
