@@ -15,6 +15,7 @@ from support.binaries import Binaries
 from support.by_phases import Phases
 from support.clusters import Cluster
 from support.migration import column, execute
+from support.modules import login, run_module
 
 ODD = sorted((seed.SQL / "odd").glob("*.sql"))
 NAME = "odd things"
@@ -79,6 +80,24 @@ def test_databases_of_every_kind(
     assert (verified["information"], verified["notices"]) == ([], [])
     phases.run("promote")
     assert compare(phases, NAME, binaries.clients()) >= 60
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("made")
+def test_databases_of_every_kind_by_stream(
+    source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
+) -> None:
+    fill(source_cluster, NAME, ODD)
+    phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME)
+    stream = {**phases.options_of("restore"), "source": login(source_cluster, NAME), "jobs": 2}
+    for module, options in (
+        ("pg_stream", stream),
+        ("matview_refresh", phases.options_of("refresh")),
+        ("verify", phases.options_of("verify")),
+    ):
+        result = run_module(module, options)
+        assert not result.get("failed"), result
+    assert compare(phases, phases.incoming, binaries.clients()) >= 60
 
 
 @pytest.mark.usefixtures("made")
