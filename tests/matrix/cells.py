@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Any, Literal, TypedDict
@@ -56,9 +57,11 @@ def load() -> list[Cell]:
 
 
 def add(cell: Cell) -> None:
-    """Put a result in the place of the one that it replaces."""
+    """Put a result in the place of the one that it replaces; two runs may do so at the same time."""
     order = [versions for _kind, versions in all_versions()]
-    cells = [old for old in load() if old["versions"] != cell["versions"] and old["versions"] in order]
-    cells = sorted([*cells, cell], key=lambda one: order.index(one["versions"]))
-    document: dict[str, Any] = {"made_by": "make matrix", "cells": cells}
-    RESULTS.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    with Path(__file__).open(encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cells = [old for old in load() if old["versions"] != cell["versions"] and old["versions"] in order]
+        cells = sorted([*cells, cell], key=lambda one: order.index(one["versions"]))
+        document: dict[str, Any] = {"made_by": "make matrix", "cells": cells}
+        RESULTS.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
