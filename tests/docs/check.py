@@ -65,7 +65,8 @@ def problems(site: Path) -> list[str]:
 def main() -> int:
     """Print the problems; 1 when there are any."""
     found = problems(Path(sys.argv[1]))
-    print(*found, sep="\n", file=sys.stderr) if found else None
+    if found:
+        print(*found, sep="\n", file=sys.stderr)
     return 1 if found else 0
 
 

@@ -91,7 +91,7 @@ def main() -> int:
                 flush=True,
             )
             add(cell)
-    page.write()
+            page.write()
     return 1 if failed else 0
 
 
