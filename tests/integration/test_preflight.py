@@ -606,18 +606,6 @@ def test_the_playbook_shows_all_of_both_sides_and_fails_in_the_end(
     migration.check_secrets(run.output)
 
 
-def test_a_host_that_can_not_be_reached_does_not_hide_the_other(
-    seeded: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
-) -> None:
-    nowhere = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
-    migration = Migration(seeded, target_cluster, client_dir, tmp_path, DATABASE, host_variables={"source": nowhere})
-    run = migration.run("preflight")
-    assert run.code != 0
-    assert "To fix first on source: " in run.message
-    assert "Make sure this host can be reached over ssh" in run.message or "Failed to connect" in run.message
-    assert "there is no 'checked' yet" in run.output
-
-
 def test_the_role_alone_shows_its_findings_and_fails(
     seeded: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
 ) -> None:
