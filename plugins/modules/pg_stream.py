@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - cht.couch2pg.job
   - cht.couch2pg.limits
   - cht.couch2pg.other_server
+  - cht.couch2pg.leave_out
 options:
   database:
     description: Real name of the database on the target. It must not exist, or be empty, or O(replace_existing) must be set.
@@ -221,6 +222,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
     JOB_OPTIONS,
+    LEAVE_OUT_OPTIONS,
     LIMIT_OPTIONS,
     OTHER_SERVER_OPTIONS,
     PROGRAM_OPTIONS,
@@ -248,7 +250,15 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, OTHER_SERVER_OPTIONS, OPTIONS)
+    module = make_module(
+        CONNECTION_OPTIONS,
+        PROGRAM_OPTIONS,
+        JOB_OPTIONS,
+        LIMIT_OPTIONS,
+        OTHER_SERVER_OPTIONS,
+        LEAVE_OUT_OPTIONS,
+        OPTIONS,
+    )
     options = module.params
     settings = connection_settings(module)
     source = ConnectionSettings.from_options(options["source"])

@@ -34,6 +34,12 @@ from bench.usage import measured
 
 DATABASE = "bench"
 MAJOR = 15
+COPIES = 10
+COPY = """
+INSERT INTO couchdb
+SELECT doc || pg_catalog.jsonb_build_object('_id', pg_catalog.md5((doc->>'_id') || number)::uuid::text)
+FROM couchdb, pg_catalog.generate_series(1, {copies}) AS number
+"""
 
 
 @dataclass
@@ -213,9 +219,7 @@ def main(arguments: list[str]) -> None:
                 stack.enter_context(Cluster.create(folder / name, server, durable=True, settings=settings))
                 for name in ("source", "target")
             )
-            seed.seed(source, DATABASE, documents=options.documents)
-            # A view that calls a function for each row would outweigh all else in every way.
-            execute(source, "DROP MATERIALIZED VIEW dashboard_areas CASCADE", DATABASE)
+            _fill(source, options.documents)
             for role in (seed.OWNER, seed.READER):
                 seed.create_role(target, role)
             (size,) = column(source, "SELECT pg_database_size(current_database())", DATABASE)
@@ -235,6 +239,17 @@ def main(arguments: list[str]) -> None:
         figures = [{**asdict(outcome), "seconds": outcome.seconds} for outcome in outcomes]
         document = {"documents": options.documents, "bytes": size, "jobs": options.jobs, "ways": figures}
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _fill(source: Cluster, documents: int) -> None:
+    """A database of about so many documents: fewer with invented contents, and copies of them with other identifiers."""
+    copies = max(1, min(COPIES, documents // seed.MINIMUM))
+    seed.seed(source, DATABASE, documents=documents // copies)
+    # A view that calls a function for each row would outweigh all else in every way.
+    execute(source, "DROP MATERIALIZED VIEW dashboard_areas CASCADE", DATABASE)
+    execute(source, COPY.format(copies=copies - 1), DATABASE)
+    execute(source, f"SET ROLE {seed.OWNER}; SELECT refresh_matviews()", DATABASE)
+    execute(source, "VACUUM ANALYZE", DATABASE)
 
 
 def _print_head() -> None:

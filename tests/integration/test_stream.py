@@ -67,6 +67,22 @@ def test_a_database_arrives_with_its_evidence(options: dict[str, Any]) -> None:
     assert not again["changed"]
 
 
+def test_what_is_left_out_does_not_arrive(options: dict[str, Any], source_cluster: Cluster) -> None:
+    """One table of either kind: whose rows are streamed, and whose rows are in the archive."""
+    make = "CREATE TABLE {} AS SELECT n, repeat(md5(n::text), 40) AS text FROM generate_series(1, {}) AS n"
+    for name, rows in (("public.large_copy", 10000), ("public.small_copy", 10)):
+        execute(source_cluster, make.format(name, rows), options["database"])
+    tables = ["public.large_copy", "public.small_copy"]
+    done = run_module("pg_stream", {**options, "leave_out": {"tables": tables}})
+    check_evidence(done)
+    assert not {*tables} & {row["table"] for row in done["tables"]}
+    assert {*tables} <= {row["table"] for row in done["dump"]["left_out"]}
+    incoming = {"database": options["incoming"]}
+    run_module("matview_refresh", {**of(options), **incoming})
+    verified = run_module("verify", {**of(options, "archive", "bin_dir"), **incoming})
+    assert not verified.get("failed"), verified
+
+
 def settings_of(cluster: Cluster, database: str) -> ConnectionSettings:
     return ConnectionSettings(database, cluster.host, cluster.port, password=cluster.password)
 

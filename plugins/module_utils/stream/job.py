@@ -22,6 +22,7 @@ from ..common.parallel import run_together
 from ..dump import job as dump_job
 from ..evidence import digest, lock_notes
 from ..evidence import document as evidence_document
+from ..evidence.leave_out import LeaveOut
 from ..evidence.snapshot import HeldSnapshot
 from ..host import programs
 from ..host.files import (
@@ -55,7 +56,9 @@ _LOST = ("connection_lost", "unreachable", "worker_died")
 
 def examine(settings: ConnectionSettings, source: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
     """Everything that can be checked before the copy starts. Raises MigrationError for what would make it fail."""
-    from_source = dump_job.examine(source, options["bin_dir"], "directory", "auto", options["digest_method"])
+    from_source = dump_job.examine(
+        source, options["bin_dir"], "directory", "auto", options["digest_method"], LeaveOut.of(options["leave_out"])
+    )
     program = programs.find("pg_restore", options["bin_dir"])
     programs.check_pg_restore(program, from_source["pg_dump_major"])
     return dict(restore_job.examine(settings, options), source=from_source)
@@ -74,7 +77,12 @@ def job_spec(
     """
     found = known["source"]
     restored = restore_job.job_spec(settings, options, dict(known, manifest_sha256=""))
-    fingerprint = dict(restored.fingerprint, source_database=source.database, digest_method=found["digest_method"])
+    fingerprint = dict(
+        restored.fingerprint,
+        source_database=source.database,
+        digest_method=found["digest_method"],
+        leave_out=LeaveOut.of(options["leave_out"]).as_dict(),
+    )
     parameters = dict(
         restored.parameters,
         **fingerprint,
@@ -130,6 +138,7 @@ class _Copy:
         self._source = ConnectionSettings.restored(self._parameters["source"], context.secrets.get("source_password"))
         self._target = context.connection().to(self._parameters["incoming"])
         self._held = self._parameters["snapshot"] or {}
+        self._leaving = LeaveOut.of(self._parameters["leave_out"])
         self._snapshot: HeldSnapshot
         self._digests: list[digest.TableDigest] | None = None
         self._copied = self._resumed_chunks = 0
@@ -141,14 +150,16 @@ class _Copy:
         self._snapshot = self._attach()
         try:
             with lock_notes.shown(context.progress, self._source):
+                excluded = self._leaving.arguments(self._snapshot.tables.kept)
                 document = self._collect(self._snapshot)
+                self._snapshot.tables = self._leaving.kept(self._snapshot.tables)
                 name = _snapshot_name(document)
                 if _start_empty(self._partial, name) not in ("", name):
                     lost = "the snapshot of the earlier attempt is lost, so all rows are copied again"
                     context.log(f"Restarted: {lost}.")
                     context.progress.note("restarted", lambda: f"restarted: {lost}")
                 streamed = [table for table in self._snapshot.tables.kept if table.table_bytes >= STREAM_FROM_BYTES]
-                self._dump_the_rest(self._snapshot, streamed)
+                self._dump_the_rest(self._snapshot, streamed, excluded)
                 self._parameters["manifest_sha256"] = name
                 result = restore_job.restore(context, self._partial, document, lambda: self._load(document, streamed))
         finally:
@@ -160,7 +171,7 @@ class _Copy:
 
     def _collect(self, snapshot: HeldSnapshot) -> Evidence:
         document = evidence_document.collect(
-            snapshot.session, self._parameters["migration_id"], snapshot.identifier, snapshot.tables
+            snapshot.session, self._parameters["migration_id"], snapshot.identifier, snapshot.tables, self._leaving
         )
         document["digest_method"] = self._parameters["digest_method"]
         document["dump"] = {
@@ -173,13 +184,13 @@ class _Copy:
         # The progress of the archive's own rows needs sizes before the digests have counted the rows.
         document["tables"] = [
             {"table": table.key, "rows": max(0, int(table.estimated_rows)), "bytes": table.table_bytes}
-            for table in snapshot.tables.kept
+            for table in self._leaving.kept(snapshot.tables).kept
             if table.table_bytes < STREAM_FROM_BYTES
         ]
         return document
 
-    def _dump_the_rest(self, snapshot: HeldSnapshot, streamed: list[Table]) -> None:
-        """An archive of everything but the rows of the streamed tables."""
+    def _dump_the_rest(self, snapshot: HeldSnapshot, streamed: list[Table], excluded: list[str]) -> None:
+        """An archive of everything but the rows of the streamed tables. ``excluded``: pg_dump's options for what is left out."""
         context = self._context
         context.progress.step("schema")
         command = pg_dump.build(
@@ -192,6 +203,7 @@ class _Copy:
             self._source.conninfo(),
             snapshot.encoding,
             [table.sql for table in streamed],
+            excluded,
         )
         passfile = context.work / "source-passfile"
         passfile.touch(mode=0o600)
@@ -223,6 +235,7 @@ class _Copy:
                 if failures and self._held:
                     self._snapshot.session.close()
                     self._snapshot = self._attach()
+                    self._snapshot.tables = self._leaving.kept(self._snapshot.tables)
                 found = self._copy_and_digest(streamed)
                 self._snapshot.check_alive()
                 break
