@@ -271,6 +271,10 @@ def test_a_copy_without_a_held_snapshot_begins_again(options: dict[str, Any], ta
 
 def test_a_whole_migration_by_stream(migration: Migration) -> None:
     migration.variables["couch2pg_method"] = "stream"
+    migration.variables["couch2pg_stream_address"] = "127.0.0.9"
+    assert "PostgreSQL at 127.0.0.9" in migration.fail()
+    assert not migration.record["phases"].keys() - {"preflight"}
+    del migration.variables["couch2pg_stream_address"]
     first = migration.run()
     assert first.code == 0, first.output
     assert first.warnings == []
