@@ -37,10 +37,11 @@ DATABASE = "bench"
 MAJOR = 15
 ODD = 'DROP TABLE dashboards."Odd ""Name""" CASCADE'
 COPIES = 10
+# In this order, a document and its copies are far apart: side by side they would compress like nothing real.
 COPY = """
 INSERT INTO couchdb
 SELECT doc || pg_catalog.jsonb_build_object('_id', pg_catalog.md5((doc->>'_id') || number)::uuid::text)
-FROM couchdb, pg_catalog.generate_series(1, {copies}) AS number
+FROM couchdb, pg_catalog.generate_series(1, {copies}) AS number ORDER BY number
 """
 
 
