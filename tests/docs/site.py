@@ -38,7 +38,7 @@ USE = [
     "troubleshooting",
 ]
 AUTOMATE = ["single-roles-and-modules", "awx", "rehearse-in-ci"]
-UNDERSTAND = ["verification", "what-a-dump-blocks", "support-matrix", "architecture"]
+UNDERSTAND = ["verification", "what-a-dump-blocks", "support-matrix", "benchmarks", "architecture"]
 
 
 def write_site(folder: Path) -> None:
