@@ -70,6 +70,26 @@ options:
         description: File on this host with the certificates that are trusted.
         type: path
         default: ""
+      ssl_cert:
+        description: PEM file on this host with the role's own certificate.
+        type: path
+        default: ""
+      ssl_key:
+        description: File on this host with the key of the certificate.
+        type: path
+        default: ""
+      connect_params:
+        description: Further connection parameters of libpq. None of them may be secret.
+        type: dict
+        default: {}
+      maintenance_database:
+        description: Database to connect to when O(source.database) can't be connected to.
+        type: str
+        default: postgres
+      login_container:
+        description: Name of the container of this host that the source's server runs in.
+        type: str
+        default: ""
   snapshot:
     description:
       - What M(cht.couch2pg.pg_snapshot) returned. That job is ended when all rows are copied.

@@ -26,7 +26,8 @@ KEPT = ("ansible_pipelining",)
 OURS = ("couch2pg", *sorted(path.name for path in (ROOT / "roles").iterdir()))
 LEFT = re.compile(
     rf"ansible_|(?:{'|'.join(OURS)})_(?:\w*_)?"
-    r"(?:login_|ssl_|connect_params|maintenance_database|ca_cert|become|bin_dir|app|couchdb|postgres|address|port|user|\w*host|superset|klipfolio|cutover|dashboard|cleanup|handover\b)"
+    r"(?:login_|ssl_|connect_params|maintenance_database|ca_cert|become|bin_dir|app|couchdb|postgres|address|port|user|\w*host|"
+    r"superset|klipfolio|cutover|dashboard|cleanup|handover\b)"
 )
 SUITES = {
     "couch2pg_source": os.environ.get("COUCH2PG_REHEARSAL_SOURCE_SUITE") or "bookworm",
