@@ -13,8 +13,9 @@ import yaml
 
 ALWAYS = "always"
 # What Ansible itself understands, and what skips nothing of ours.
-# Molecule skips its own two tags in every run.
-GENERAL_TAGS = {"all", ALWAYS, "molecule-notest", "notest"}
+# Molecule skips tags of its own in every run.
+GENERAL_TAGS = {"all", ALWAYS, "notest"}
+MOLECULE = "molecule-"
 
 
 def refusal(arguments: Mapping[str, Any], version: str, requires: str) -> str:
@@ -47,7 +48,7 @@ def unknown_tags(given: Iterable[str], known: Iterable[str]) -> list[str]:
     names = list(known)
     sentences = []
     for tag in given:
-        if tag in names or tag in GENERAL_TAGS:
+        if tag in names or tag in GENERAL_TAGS or tag.startswith(MOLECULE):
             continue
         near = get_close_matches(tag, names, n=1)
         hint = f"Did you mean {near[0]}? " if near else ""

@@ -36,6 +36,9 @@ def test_the_oldest_ansible_core() -> None:
 
 
 def test_an_unknown_tag() -> None:
-    assert unknown_tags(["all", "always", "dump", "molecule-notest", "notest"], PHASES) == []
+    assert (
+        unknown_tags(["all", "always", "dump", "molecule-notest", "molecule-idempotence-notest", "notest"], PHASES)
+        == []
+    )
     assert unknown_tags(["dmp"], PHASES) == ["This run has no tag dmp. Did you mean dump? Its tags are dump, transfer."]
     assert unknown_tags(["x"], []) == ["This run has no tag x. Leave --tags and --skip-tags out."]
