@@ -247,7 +247,8 @@ def test_connections_that_are_lost_are_opened_again(
 ) -> None:
     """The server ends every connection but that of the snapshot, as a cut line would."""
     snapshot = run_module("pg_snapshot", held)["snapshot"]
-    options["snapshot"] = snapshot
+    # With one pipeline, the second chunk always needs the connection that is cut.
+    options.update(snapshot=snapshot, jobs=1)
     begin(options, target_cluster)
     cluster = source_cluster if side == "source" else target_cluster
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND pid NOT IN (pg_backend_pid(), {})"
