@@ -45,6 +45,11 @@ class Container:
         """Its environment."""
         return variables_of(self.inspected)
 
+    @property
+    def is_postgres(self) -> bool:
+        """Whether its image is one of PostgreSQL: these have its data directory or its version in their environment."""
+        return "PGDATA" in self.variables or "PG_MAJOR" in self.variables
+
     def names(self) -> set[str]:
         """The names by which other containers of its networks reach it."""
         networks = self._networks().values()

@@ -55,7 +55,7 @@ def find(database: str, port: int, has_database: Any) -> dict[str, Any]:
     """
     try:
         running = [one for one in containers.all_of_them() if _is_server(one)]
-        stopped = [] if running else [one for one in containers.all_of_them(False) if _is_postgres(one)]
+        stopped = [] if running else [one for one in containers.all_of_them(False) if one.is_postgres]
     except MigrationError as error:
         # Without Docker, or when it doesn't run, there is no container.
         unasked = error.code == "docker_refuses" and "permission denied" in error.message and os.geteuid() != 0
@@ -117,13 +117,9 @@ def _password(server: Container) -> str | None:
     return variables.get("POSTGRES_PASSWORD") or None
 
 
-def _is_postgres(one: Container) -> bool:
-    return "PGDATA" in one.variables or "PG_MAJOR" in one.variables
-
-
 def _is_server(one: Container) -> bool:
     """Whether it has what images of PostgreSQL have, and answers like a server; a job for backups has the same image."""
-    if not _is_postgres(one):
+    if not one.is_postgres:
         return False
     try:
         return _answers(one.address(port_of(one)))

@@ -80,6 +80,9 @@ def service_name(config: Mapping[str, Any], deployment: Deployment) -> str:
     if deployment.service in services:
         return deployment.service
     alike = [name for name, service in services.items() if "couch2pg" in str(service.get("image") or "")]
+    if len(alike) > 1:
+        # The image of its PostgreSQL may have the name of the project, too.
+        alike = [name for name in alike if "COUCHDB_URL" in (services[name].get("environment") or {})]
     if len(alike) == 1:
         return str(alike[0])
     raise MigrationError(

@@ -14,6 +14,7 @@ from typing import Any, Mapping
 
 from ...common.errors import MigrationError
 from ...host import compose as docker_compose
+from ...host.containers import Container
 from ..settings import ENTRYPOINT, URL, Settings
 from . import compose, env_file, kinds, systemd
 from .kinds import Deployment, Found, Plan
@@ -62,7 +63,10 @@ def _container(named: Deployment) -> Deployment | None:
         found = [docker_compose.inspect(container) for container in listed.output.split()] if listed.code == 0 else []
     except MigrationError:
         return None
-    ours = [one for one in found if "couch2pg" in str(one["Config"].get("Image") or "")]
+    # The image of its PostgreSQL may have the name of the project, such as cht-couch2pg-postgres.
+    ours = [
+        one for one in found if "couch2pg" in str(one["Config"].get("Image") or "") and not Container(one).is_postgres
+    ]
     ours = [one for one in ours if one["State"]["Running"]] or ours
     if len(ours) > 1:
         raise MigrationError(
