@@ -66,7 +66,7 @@ class Docker:
 
     def module(self, name: str, check: bool = False, stateless: bool = False, **options: Any) -> dict[str, Any]:
         """The result of a module, which shows no secret."""
-        given = {**({} if stateless else self._options), **options}
+        given = {**({} if stateless or name == "info" else self._options), **options}
         result = run_there(self.host, f"couch2pg_{name}", given, check=check)
         shown = json.dumps({**result, "settings_json": ""}, ensure_ascii=False)
         assert not [secret for secret in SECRETS if secret in shown], result
@@ -281,6 +281,14 @@ def is_stopped(docker: Docker, deployment: dict[str, Any]) -> None:
     assert (refused["code"], "UNKNOWN" in refused["details"]["variables"]) == ("settings_not_taken", True)
 
 
+def test_a_container_of_postgresql_is_not_couch2pg(docker: Docker) -> None:
+    """Whatever its image is called: Compose names an image that it builds after the project."""
+    docker.host.run("docker", "tag", IMAGE, "cht-couch2pg-postgres")
+    server = ["--detach", "--env=PGDATA=/data", "--entrypoint=sleep", "cht-couch2pg-postgres", "infinity"]
+    docker.host.run("docker", "run", *server)
+    assert docker.module("info")["found"] is False
+
+
 def test_what_a_compose_file_does_not_let_through_is_said(docker: Docker) -> None:
     variables = {
         "COUCHDB_URL": COUCHDB_URL, "POSTGRES_SERVER_NAME": "127.0.0.1", "POSTGRES_USER_NAME": "couch2pg",
@@ -299,7 +307,9 @@ def test_what_a_compose_file_does_not_let_through_is_said(docker: Docker) -> Non
     shared = "  db:\n    image: postgres\n    environment:\n      POSTGRES_PASSWORD: ${COUCH2PG_USER_PASSWORD}\n"
     told = settings(PROJECT + shared, NEWER="1", COUCH2PG_SLEEP_MINS="60")
     assert [
-        word for word in ("NEWER is set on the source", "also reach db") if word not in " ".join(told["problems"])
+        word
+        for word in ("NEWER is set on the source", "also set values of db")
+        if word not in " ".join(told["problems"])
     ] == []
     assert docker.host.run("stat", "--format=%a", "/opt/one/.env") == "600"
     broken = settings(PROJECT.replace("services:", "services: ["))
