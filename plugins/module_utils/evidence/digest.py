@@ -25,6 +25,7 @@ from ..common.errors import MigrationError
 from ..postgres.connection import Session
 from ..postgres.identifiers import quote
 from ..postgres.relations import Table
+from ..postgres.row_types import PARTS
 from ..postgres.workers import run_in_sessions
 from . import planning_path
 
@@ -39,20 +40,12 @@ CHUNK_BYTES = 128 * 1024 * 1024
 _JSONB = 3802
 _BYTEA = 17
 
-_COLUMNS = """
+_COLUMNS = f"""
 WITH RECURSIVE part(root, type) AS (
     SELECT oid, oid FROM pg_catalog.pg_type
     WHERE oid IN (SELECT atttypid FROM pg_catalog.pg_attribute WHERE attrelid = ANY(%(oids)s::oid[]) AND attnum > 0)
   UNION
-    SELECT part.root, inner_type.oid
-    FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.type
-    JOIN LATERAL (
-        SELECT t.typelem UNION ALL SELECT t.typbasetype
-        UNION ALL SELECT a.atttypid FROM pg_catalog.pg_attribute AS a
-                  WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-        UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range AS r WHERE r.rngtypid = t.oid
-    ) AS inner_type(oid) ON inner_type.oid <> 0
-)
+{PARTS})
 SELECT a.attrelid::bigint AS table, a.attname AS name,
        EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = a.attrelid) AS inherited,
        a.atttypid::bigint AS type, s.proname AS send,

@@ -23,11 +23,8 @@ _COLUMNS = """
 SELECT a.attrelid::bigint AS table, a.attname AS name FROM pg_catalog.pg_attribute AS a
 WHERE a.attrelid = ANY(%s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
 """
-# Every stored column, with the types that it is made of.
-_HOLDERS = f"""
-WITH RECURSIVE part(root, type) AS (
-    SELECT oid, oid FROM pg_catalog.pg_type
-  UNION
+# In a recursive query ``part(root, type)``: the types that a type is made of (elements, bases, fields, bounds).
+PARTS = """
     SELECT part.root, inner_type.oid FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.type
     JOIN LATERAL (
         SELECT t.typelem UNION ALL SELECT t.typbasetype
@@ -35,7 +32,13 @@ WITH RECURSIVE part(root, type) AS (
                   WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
         UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range AS r WHERE r.rngtypid = t.oid
     ) AS inner_type(oid) ON inner_type.oid <> 0
-)
+"""
+# Every stored column, with the types that it is made of.
+_HOLDERS = f"""
+WITH RECURSIVE part(root, type) AS (
+    SELECT oid, oid FROM pg_catalog.pg_type
+  UNION
+{PARTS})
 SELECT n.nspname || '.' || c.relname || '.' || a.attname AS column, of.typrelid::bigint AS table,
        of.typrelid::pg_catalog.regclass::text AS name
 FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
