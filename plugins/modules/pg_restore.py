@@ -95,6 +95,13 @@ properties_differ:
   type: list
   elements: str
   sample: ["owner 'postgres' (source: 'couch2pg')"]
+at_promotion:
+  description:
+    - Properties that the database gets when it is promoted, because they would disturb the restore.
+    - Settings such as C(default_transaction_read_only), and the connection limit (-1 for none).
+  returned: when the restore is done
+  type: dict
+  sample: {connection_limit: -1, settings: ["default_transaction_read_only=on"], role_settings: {}}
 moved_roles:
   description: The new name of each role that is renamed on the target; null for a role whose grants are revoked.
   returned: when the restore is done

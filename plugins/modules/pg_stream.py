@@ -162,6 +162,13 @@ created_roles:
   type: list
   elements: str
   sample: [superset]
+at_promotion:
+  description:
+    - Properties that the database gets when it is promoted, because they would disturb the copy.
+    - Settings such as C(default_transaction_read_only), and the connection limit (-1 for none).
+  returned: when the copy is done
+  type: dict
+  sample: {connection_limit: -1, settings: ["default_transaction_read_only=on"], role_settings: {}}
 moved_roles:
   description: The new name of each role that is renamed on the target; null for a role whose grants are revoked.
   returned: when the copy is done

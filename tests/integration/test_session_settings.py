@@ -14,10 +14,11 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database, roles
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.identifiers import quote
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import target_database
-from support import seed
+from support import by_phases, seed
 from support.clusters import Cluster
 from support.migration import column, execute
 from support.phases import Phases
+from support.preflight import finding, look
 
 # A superuser of the tests' own, on both sides: other tests log in as postgres at the same time.
 ROLE = "odd_settings"
@@ -161,6 +162,85 @@ def test_a_role_with_odd_settings(phases: Phases, odd_role: str) -> None:
     assert column(phases.target, "SHOW default_transaction_read_only", phases.database) == ["on"]
 
 
+def test_what_would_disturb_the_restore_comes_with_the_promotion(
+    source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path, database_name: str
+) -> None:
+    """A frozen source, one that lets nobody in, one whose writes are not counted; restored by a role that is no superuser."""
+    for cluster in (source_cluster, target_cluster):
+        seed.create_role(cluster, seed.OWNER)
+    seed.create_database(source_cluster, database_name)
+    execute(source_cluster, f"SET ROLE couch2pg; {COUCH2PG}", database_name)
+    frozen = (
+        f"ALTER DATABASE {database_name} SET default_transaction_read_only = on",
+        f"ALTER DATABASE {database_name} SET track_counts = off",
+        f"ALTER ROLE couch2pg IN DATABASE {database_name} SET default_transaction_read_only = true",
+        f"ALTER DATABASE {database_name} CONNECTION LIMIT 0",
+    )
+    for statement in frozen:
+        execute(source_cluster, statement)
+    password = seed.create_role(target_cluster, "guest")
+    # A managed service has no superuser; only one may set track_counts for a database, so preflight reports it, restore leaves it out.
+    execute(target_cluster, "ALTER ROLE guest CREATEDB CREATEROLE; GRANT couch2pg TO guest WITH ADMIN OPTION")
+    guest = {"login_user": "guest", "login_password": password}
+    phases = by_phases.Phases(source_cluster, target_cluster, client_dir, tmp_path, database_name)
+    phases.options = dict.fromkeys(("restore", "refresh", "verify", "promote"), guest)
+    try:
+        restored = phases.run("dump", "transfer", "restore", jobs=3)
+        assert restored["settings_left_out"] == ["track_counts=off"]
+        phases.run("refresh", "verify", "promote")
+        assert find(target_cluster, database_name) == find(source_cluster, database_name, without="track_counts=off")
+        place = {
+            "migration_id": "m",
+            "state_dir": str(tmp_path),
+            "staging_dir": str(tmp_path),
+            "bin_dir": str(client_dir),
+        }
+        warned = finding(look(place, source_cluster, database_name), "frozen")
+        assert warned["status"] == "warning"
+        for statement in warned["message"].split("run on the target: ")[1].split("; "):
+            execute(target_cluster, statement)
+        connection = target_cluster.connect(database_name, seed.OWNER)
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO couchdb VALUES (NULL)")
+        connection.close()
+    finally:
+        for cluster in (source_cluster, target_cluster):
+            for name in (database_name, phases.incoming):
+                seed.drop_database(cluster, name)
+        execute(target_cluster, "DROP OWNED BY guest; DROP ROLE guest")
+
+
+def find(cluster: Cluster, database: str, without: str = "") -> tuple[list[str], Any, int]:
+    """Settings, those of roles, and connection limit of a database."""
+    with Session(settings_of(cluster, "postgres")) as session:
+        found = find_database(session, database)
+    assert found is not None
+    kept = [text for text in found["settings"] or [] if text != without]
+    return kept, found["role_settings"], found["connection_limit"]
+
+
+def test_writes_that_are_not_counted(phases: Phases) -> None:
+    """By the settings of the source's database until the promotion; those of the target's server are the operator's to change."""
+    execute(phases.source, f"ALTER DATABASE {phases.database} SET track_counts = off")
+    for result in (phases.dump(), phases.restore(), phases.refresh(), phases.verify()):
+        assert not result.get("failed"), result
+    execute(phases.target, "ALTER SYSTEM SET track_counts = off")
+    execute(phases.target, "SELECT pg_reload_conf()")
+    execute(phases.target, "ALTER ROLE couch2pg SET track_counts = off")
+    try:
+        for _statements in range(2):
+            message = phases.promote()["msg"]
+            assert "track_counts is off" in message
+            for statement in message.split("run: ")[1].split("; then")[0].split("; "):
+                execute(phases.target, statement)
+        phases.verify()
+        assert not phases.promote().get("failed")
+    finally:
+        execute(phases.target, "ALTER SYSTEM RESET track_counts")
+        execute(phases.target, "SELECT pg_reload_conf()")
+    assert column(phases.target, "SHOW track_counts", phases.database) == ["off"]
+
+
 def test_a_library_that_the_target_lacks(phases: Phases) -> None:
     """With it, no session could be opened in the restored database."""
     with Session(settings_of(phases.source, "postgres")) as session:
@@ -169,7 +249,7 @@ def test_a_library_that_the_target_lacks(phases: Phases) -> None:
     settings = ["local_preload_libraries=nosuch, other", "work_mem=5MB"]
     source.update(settings=settings, role_settings={"couch2pg": ["session_preload_libraries=nosuch"]})
     with Session(settings_of(phases.target, "postgres")) as session:
-        _oid, left_out = target_database.create(session, phases.incoming, source)
+        left_out = target_database.create(session, phases.incoming, source).left_out
         assert set(target_database.refused_settings(session, settings)) == {settings[0]}
     assert left_out == [settings[0], "session_preload_libraries=nosuch"]
     assert column(phases.target, "SHOW work_mem", phases.incoming) == ["5MB"]

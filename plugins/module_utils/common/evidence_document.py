@@ -65,6 +65,14 @@ class DatabaseProperties(TypedDict, total=False):
     bytes: int
 
 
+class PropertiesAtPromotion(TypedDict):
+    """Properties of the database that it gets when it is promoted, not when it is created."""
+
+    connection_limit: int
+    settings: list[str]
+    role_settings: dict[str, list[str]]
+
+
 class Evidence(TypedDict, total=False):
     """What one snapshot of the source contains. Sizes are in bytes, ``taken_at`` is a time of ``clock.utc_now``.
 

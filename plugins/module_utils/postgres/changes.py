@@ -16,6 +16,7 @@ from typing import Any
 
 from .connection import Session
 from .database import find_database
+from .identifiers import quote
 from .relations import USER_SCHEMAS
 
 # Before PostgreSQL 15 a process of its own collects the counts, every 500 ms.
@@ -32,9 +33,18 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USER_SCHEMAS}
 """
 # The counts start again after a crash (then the background writer's do, too) and when somebody resets them.
 _COUNTING = """
-SELECT pg_catalog.current_setting('track_counts')::bool AS on, (SELECT stats_reset::text FROM pg_catalog.pg_stat_bgwriter) AS server,
+SELECT (SELECT stats_reset::text FROM pg_catalog.pg_stat_bgwriter) AS server,
        (SELECT stats_reset::text FROM pg_catalog.pg_stat_database WHERE datname = pg_catalog.current_database()) AS database
 """
+# Sessions that the server does not count: of a role, of a database, or all.
+_UNCOUNTED = """
+SELECT CASE WHEN s.setrole <> 0 THEN r.rolname END AS role, d.datname AS database
+FROM pg_catalog.pg_db_role_setting AS s CROSS JOIN pg_catalog.unnest(s.setconfig) AS c(setting)
+LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase
+WHERE CASE WHEN c.setting LIKE 'track_counts=%%' THEN NOT pg_catalog.split_part(c.setting, '=', 2)::bool END
+  AND (s.setdatabase = 0 OR d.datname = %s) ORDER BY 1, 2
+"""
+_COUNTED_BY_DEFAULT = "SELECT reset_val = 'on' FROM pg_catalog.pg_settings WHERE name = 'track_counts'"
 # ANALYZE writes pg_statistic*; rows of large objects are counted like those of tables.
 _CATALOGS = """
 SELECT pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_class AS c
@@ -65,11 +75,24 @@ def rows_written(session: Session, oid: int) -> int:
     return int(session.value(_WRITTEN, [oid]) or 0)
 
 
+def uncounted(session: Session) -> list[str]:
+    """SQL statements that let the server count what every session writes to the session's database; empty when it does."""
+    statements = []
+    for row in session.rows(_UNCOUNTED, [session.settings.database]):
+        role, database = row["role"], row["database"]
+        whom = f"ROLE {quote(role) if role else 'ALL'}" if role or not database else f"DATABASE {quote(database)}"
+        inside = f" IN DATABASE {quote(database)}" if role and database else ""
+        statements.append(f"ALTER {whom}{inside} RESET track_counts")
+    if not statements and not session.value(_COUNTED_BY_DEFAULT):
+        statements = ["ALTER SYSTEM SET track_counts = on", "SELECT pg_reload_conf()"]
+    return statements
+
+
 def read_counts(session: Session) -> dict[str, Any]:
     """What ``rows_changed`` compares, as JSON; ask before the rows are read."""
     _await_collector(session)
     return {
-        "counting": session.row(_COUNTING),
+        "counting": dict(session.row(_COUNTING), on=not uncounted(session)),
         "tables": {str(row.pop("oid")): row for row in session.rows(_TABLES)},
     }
 

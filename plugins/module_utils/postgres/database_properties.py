@@ -8,11 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping
 
-from ..common.evidence_document import DatabaseProperties
+from ..common.evidence_document import DatabaseProperties, PropertiesAtPromotion
 from .connection import ConnectionSettings, Session
 from .database import find_database, is_empty
+from .identifiers import quote
 from .privileges import GRANTABLE, grantee
 from .role_mapping import Moves, moved_database
+from .session_settings import set_clause
+
+# A database that was frozen on the source would be frozen here before it is complete, and where the server doesn't count
+# writes, nothing tells at the promotion whether the rows are still those that were verified.
+SETTINGS_AT_PROMOTION = ("default_transaction_read_only", "session_replication_role", "track_counts")
+NO_LIMIT = -1
+_FREEZING = {f"default_transaction_read_only={value}" for value in ("on", "true", "yes", "1", "t", "y")}
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,60 @@ def merge(source: DatabaseProperties, existing: DatabaseProperties) -> DatabaseP
         role: _merged_settings(*((side["role_settings"] or {}).get(role) for side in (source, existing)))
         for role in sorted(roles)
     }
-    if existing["connection_limit"] != -1:
+    if existing["connection_limit"] != NO_LIMIT:
         merged["connection_limit"] = existing["connection_limit"]
     merged["comment"] = existing["comment"] or source["comment"]
     merged["grants"] = sorted([*public, *(text for text in named if text + GRANTABLE not in named)])
     return merged
+
+
+def split(properties: DatabaseProperties) -> tuple[DatabaseProperties, PropertiesAtPromotion]:
+    """What the database gets when it is created, and what would disturb the work in it before its promotion."""
+    now = properties.copy()
+    later = PropertiesAtPromotion(connection_limit=NO_LIMIT, settings=[], role_settings={})
+    # A limit would keep the restore's own sessions out, those of a superuser excepted.
+    now["connection_limit"], later["connection_limit"] = NO_LIMIT, properties["connection_limit"]
+    now["settings"], later["settings"] = _divided(properties["settings"])
+    now["role_settings"] = {}
+    for role, settings in (properties["role_settings"] or {}).items():
+        kept, disturbing = _divided(settings)
+        if kept:
+            now["role_settings"][role] = kept
+        if disturbing:
+            later["role_settings"][role] = disturbing
+    return now, later
+
+
+def _divided(settings: Iterable[str] | None) -> tuple[list[str], list[str]]:
+    disturbing = [text for text in settings or () if text.split("=", 1)[0] in SETTINGS_AT_PROMOTION]
+    return [text for text in settings or () if text not in disturbing], disturbing
+
+
+def promotion_statements(name: str, later: PropertiesAtPromotion) -> list[str]:
+    """SQL that gives the database ``name`` what ``split`` kept back."""
+    statements = [f"ALTER DATABASE {quote(name)} {set_clause(setting)}" for setting in later["settings"]]
+    for role, settings in sorted(later["role_settings"].items()):
+        statements += [f"ALTER ROLE {quote(role)} IN DATABASE {quote(name)} {set_clause(text)}" for text in settings]
+    if later["connection_limit"] != NO_LIMIT:
+        statements.append(f"ALTER DATABASE {quote(name)} CONNECTION LIMIT {int(later['connection_limit'])}")
+    return statements
+
+
+def thawing_statements(name: str, properties: DatabaseProperties) -> list[str]:
+    """SQL that lets everybody connect to the database ``name`` and write there; empty when its properties allow that."""
+    statements = []
+    if _frozen(properties["settings"]):
+        statements.append(f"ALTER DATABASE {quote(name)} RESET default_transaction_read_only")
+    for role, settings in sorted((properties["role_settings"] or {}).items()):
+        if _frozen(settings):
+            statements.append(f"ALTER ROLE {quote(role)} IN DATABASE {quote(name)} RESET default_transaction_read_only")
+    if properties["connection_limit"] == 0:
+        statements.append(f"ALTER DATABASE {quote(name)} CONNECTION LIMIT {NO_LIMIT}")
+    return statements
+
+
+def _frozen(settings: Iterable[str] | None) -> bool:
+    return any(text.lower() in _FREEZING for text in settings or ())
 
 
 def differences(source: Mapping[str, Any], merged: Mapping[str, Any]) -> list[str]:

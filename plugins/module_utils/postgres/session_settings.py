@@ -67,6 +67,8 @@ _MESSAGES = {
     "client_min_messages": "notice",
     # The progress of pg_dump and pg_restore is read from there.
     "track_activities": "on",
+    # Whether rows were changed after they were verified.
+    "track_counts": "on",
 }
 PINNED = {**_OUTPUT, **_MEANING, **_LIFE, **_MESSAGES}
 

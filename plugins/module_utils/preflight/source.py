@@ -22,6 +22,7 @@ from ..postgres import extension_versions, role_plan, search_path_checks
 from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
 from ..postgres.database import database_size, find_database, server
+from ..postgres.database_properties import thawing_statements
 from ..postgres.matview_graph import Matview, read_graph
 from ..postgres.objects import Objects, read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
@@ -157,6 +158,14 @@ class _Source:
             raise MigrationError(f"The source has no database {name!r}. Check the name.", "database_missing")
         properties["bytes"] = database_size(self.session, name)
         self.facts["database"] = properties
+        thawing = thawing_statements(name, properties)
+        if thawing:
+            self.findings.warning(
+                "frozen",
+                f"The source's database {name!r} is frozen, and the target's will be frozen from its promotion on: couch2pg "
+                f"can't write there. When it is promoted, run on the target: {'; '.join(thawing)}",
+                statements=thawing,
+            )
         self.facts["extensions"] = extension_versions.installed_versions(self.session)
         if properties["encoding"] != "SQL_ASCII":
             self.findings.ok("encoding", f"{properties['encoding']}, {properties['lc_collate']}")

@@ -19,6 +19,7 @@ from ..record import document as record_document
 from ..record import permission
 from ..record.promoted import already_promoted
 from ..record.rolled_back import already_reversed
+from ..record.verified import check_counted
 from ..restore import target_database
 from . import connections, disk_plan, message_language, schema_rehearsal
 from .differences import Differences
@@ -88,6 +89,7 @@ class _Target:
         find.ask("pg_dump", self._pg_dump, lambda program: f"{program.path}, version {program.major}")
         find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
         find.attempt("language", self._language)
+        find.ask("counts", lambda: check_counted(self.settings.maintenance), lambda _none: "the server counts writes")
         find.attempt("names", self._names)
         find.attempt("state folder of this migration", self._state_known)
         find.attempt("target database", self._real)

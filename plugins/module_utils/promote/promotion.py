@@ -1,7 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Phase promote: rename the verified database to its real name, and the existing one with that name, in one transaction."""
+"""Phase promote: rename the verified database to its real name, and the existing one with that name, in one transaction.
+
+The same transaction gives the database the properties that would have disturbed its restore.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,10 @@ from ..jobs import job
 from ..postgres.changes import rows_written
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database, is_empty, other_sessions
+from ..postgres.database_properties import promotion_statements
 from ..postgres.identifiers import quote, with_suffix
 from ..record.promoted import PROMOTED
+from ..record.restored import at_promotion
 from ..record.verified import check_unchanged, verified
 
 # ANALYZE by autovacuum counts as a write, too, and is not a change.
@@ -125,6 +130,9 @@ def promote(
                 "changed_since_verified",
             )
         identity = server_identity(session)
+        later = at_promotion(state, identity, oid)
+        for statement in promotion_statements(name, later) if later else []:
+            session.execute(statement)
         # Record it before the commit. After an interruption in between, the name of the oid shows whether it committed.
         stored = {"identity": identity, "oid": oid, "name": name, "kept_as": kept_as}
         write_json(state / PROMOTED, stored)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..common.evidence_document import PropertiesAtPromotion
 from ..host.files import read_json
 
 STEPS_FILE = "restore_steps.json"
@@ -37,6 +38,14 @@ def unpopulated_on_source(state: Path, identity: str, oid: int) -> list[str]:
     if stored is None or stored.get("oid") != oid:
         return []
     return list((stored.get("done") or {}).get("unpopulated") or [])
+
+
+def at_promotion(state: Path, identity: str, oid: int) -> PropertiesAtPromotion | None:
+    """The properties that the restore of this database left to its promotion; None when there are none or it isn't known."""
+    stored = _stored(state, identity)
+    if stored is None or stored.get("oid") != oid:
+        return None
+    return ((stored.get("done") or {}).get("properties") or {}).get("at_promotion")
 
 
 def _stored(state: Path, identity: str) -> dict[str, Any] | None:

@@ -41,8 +41,24 @@ def changed_since(settings: ConnectionSettings, stored: dict[str, Any]) -> list[
         return changes.changed_parts(stored["state"], changes.read_state(session))
 
 
+def check_counted(settings: ConnectionSettings) -> None:
+    """Raise MigrationError ``not_counted`` where the server doesn't count what sessions write to the database of ``settings``."""
+    with Session(settings) as session:
+        statements = changes.uncounted(session)
+    if statements:
+        raise MigrationError(
+            f"The target's server does not count every write (track_counts is off), so nothing shows whether "
+            f"rows are changed after they were verified. On the target, run: {'; '.join(statements)}; then run again.",
+            "not_counted",
+        )
+
+
 def check_unchanged(settings: ConnectionSettings, stored: dict[str, Any]) -> None:
-    """Raise MigrationError ``changed_since_verified`` when something may have changed in the database since it was verified."""
+    """Raise MigrationError ``changed_since_verified`` when something may have changed in the database since it was verified.
+
+    Raises ``not_counted`` where that can't be told.
+    """
+    check_counted(settings)
     parts = changed_since(settings, stored)
     if parts:
         more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""

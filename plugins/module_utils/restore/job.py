@@ -200,13 +200,13 @@ def _database(
         target_database.start_incoming(session, state, parameters["server_identity"], name)
         planned = restore_roles.make(session, state, parameters, evidence)
         wanted = plan_properties(settings, parameters["database"], evidence["database"], planned.moves)
-        oid, left_out = target_database.create(session, name, wanted.properties)
-        steps.start(oid)
-        properties = {"properties": wanted.properties, "properties_differ": wanted.differs}
-        steps.mark("properties", properties)
+        created = target_database.create(session, name, wanted.properties)
+        steps.start(created.oid)
+        properties = {"properties": created.properties, "properties_differ": wanted.differs}
+        steps.mark("properties", {**properties, "at_promotion": created.at_promotion})
         steps.mark("roles", restore_roles.created(session, state, parameters["server_identity"]))
         steps.mark("moves", planned.moves)
-        steps.mark("settings", left_out)
+        steps.mark("settings", created.left_out)
         steps.mark("choices", choices)
         steps.mark("unpopulated", [row["matview"] for row in evidence["matviews"] if not row["populated"]])
         return []

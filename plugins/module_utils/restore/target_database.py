@@ -6,19 +6,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Mapping, NamedTuple
 
 from ..common.errors import MigrationError
-from ..common.evidence_document import DatabaseProperties
+from ..common.evidence_document import DatabaseProperties, PropertiesAtPromotion
 from ..host.files import read_json, write_json
 from ..postgres import preload_libraries
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import create_statement, end_sessions, find_database, is_empty
+from ..postgres.database_properties import split
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.privileges import GRANTABLE, grantee, privilege
 from ..postgres.session_settings import set_clause
 
 INTENT = "incoming.json"
+
+
+class Created(NamedTuple):
+    """A new database. properties: those that it has; at_promotion: those that it gets later; left_out: settings that were refused."""
+
+    oid: int
+    properties: DatabaseProperties
+    at_promotion: PropertiesAtPromotion
+    left_out: list[str]
 
 
 def check_real_database(settings: ConnectionSettings, name: str, replace_existing: bool) -> bool:
@@ -73,36 +83,61 @@ def drop(session: Session, name: str) -> None:
     session.execute(f"DROP DATABASE {quote(name)}")
 
 
-def create(session: Session, name: str, model: DatabaseProperties) -> tuple[int, list[str]]:
-    """Create the database ``name`` with the properties ``model``; returns its oid and the settings that failed."""
+def create(session: Session, name: str, model: DatabaseProperties) -> Created:
+    """Create the database ``name`` with those properties of ``model`` that don't disturb a restore."""
+    properties, at_promotion = split(model)
     session.execute(create_statement(session, name, model["owner"], model))
-    left_out = []
-    for setting in model["settings"] or []:
-        left_out += _try_setting(session, f"ALTER DATABASE {quote(name)}", setting)
-    for role, settings in sorted((model["role_settings"] or {}).items()):
-        for setting in settings:
-            left_out += _try_setting(session, f"ALTER ROLE {quote(role)} IN DATABASE {quote(name)}", setting)
-    if model["connection_limit"] != -1:
-        session.execute(f"ALTER DATABASE {quote(name)} CONNECTION LIMIT {int(model['connection_limit'])}")
+    left_out = _apply(session, name, properties["settings"] or [], properties["role_settings"] or {})
+    # The promotion must not be the first to find out that this server refuses one of the others.
+    refused = _apply(session, name, at_promotion["settings"], at_promotion["role_settings"], keep=False)
+    at_promotion["settings"] = [text for text in at_promotion["settings"] if text not in refused]
+    at_promotion["role_settings"] = {
+        role: [text for text in settings if text not in refused]
+        for role, settings in at_promotion["role_settings"].items()
+    }
     if model["comment"]:
         session.execute(f"COMMENT ON DATABASE {quote(name)} IS {literal(model['comment'])}")
     for statement in _grant_statements(name, model):
         session.execute(statement)
     oid = int(session.value("SELECT oid::bigint FROM pg_catalog.pg_database WHERE datname = %s", [name]))
-    return oid, left_out
+    return Created(oid, properties, at_promotion, left_out + refused)
 
 
-def _try_setting(session: Session, start: str, setting: str) -> list[str]:
-    """Apply the setting; returns it when this server doesn't support it. Preflight has reported such settings."""
-    if preload_libraries.refusal(session.settings, setting):
-        return [setting]
+def _apply(
+    session: Session,
+    name: str,
+    settings: Iterable[str],
+    role_settings: Mapping[str, Iterable[str]],
+    keep: bool = True,
+) -> list[str]:
+    """Apply settings to the database ``name``; returns those that this server refuses. Preflight has reported them.
+
+    keep: False only tries them.
+    """
+    of_whom = [(f"ALTER DATABASE {quote(name)}", settings)]
+    of_whom += [
+        (f"ALTER ROLE {quote(role)} IN DATABASE {quote(name)}", texts) for role, texts in sorted(role_settings.items())
+    ]
+    return [
+        setting
+        for start, texts in of_whom
+        for setting in texts
+        if preload_libraries.refusal(session.settings, setting)
+        or not _accepted(session, f"{start} {set_clause(setting)}", keep)
+    ]
+
+
+def _accepted(session: Session, statement: str, keep: bool) -> bool:
+    session.execute("BEGIN")
     try:
-        session.execute(f"{start} {set_clause(setting)}")
+        session.execute(statement)
     except MigrationError as error:
         if error.code != "sql":
             raise
-        return [setting]
-    return []
+        session.execute("ROLLBACK")
+        return False
+    session.execute("COMMIT" if keep else "ROLLBACK")
+    return True
 
 
 def refused_settings(session: Session, settings: Iterable[str]) -> dict[str, str]:
