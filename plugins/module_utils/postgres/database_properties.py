@@ -84,13 +84,14 @@ def split(properties: DatabaseProperties) -> tuple[DatabaseProperties, Propertie
     # A limit would keep the restore's own sessions out, those of a superuser excepted.
     now["connection_limit"], later["connection_limit"] = NO_LIMIT, properties["connection_limit"]
     now["settings"], later["settings"] = _divided(properties["settings"])
-    now["role_settings"] = {}
+    of_roles: dict[str, list[str]] = {}
     for role, settings in (properties["role_settings"] or {}).items():
         kept, disturbing = _divided(settings)
         if kept:
-            now["role_settings"][role] = kept
+            of_roles[role] = kept
         if disturbing:
             later["role_settings"][role] = disturbing
+    now["role_settings"] = of_roles
     return now, later
 
 

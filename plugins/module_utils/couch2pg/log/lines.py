@@ -90,22 +90,33 @@ _FOREIGN = (
 _ANY_FOREIGN = re.compile(
     b"|".join([*(re.escape(start) for start, _kind in _FOREIGN_STARTS), *(found.pattern for found, _kind in _FOREIGN)])
 )
-# The prefix that syslog or `docker compose logs` puts before a line in a file.
+# What stands before couch2pg's own text where a log went through syslog, `docker compose logs` or `docker logs --timestamps`.
 _PREFIX = re.compile(
-    rb"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*) \S+ [^\s:\[]+(?:\[\d+\])?: "
+    rb"(?:(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*) [\w.-]+ [^\s:\[]+(?:\[\d+\])?: "
     rb"|[\w.-]+ +\| ?"
+    rb"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z )+"
 )
+_DEBUG = re.compile(rb"\[[^\s\]]+ (?:DEBUG|TRACE)\]:")
 _CONTINUED = (b" ", b"\t", b"}", b"]", b")", b"{", b"^")
 
 
-def classify(line: bytes) -> Line:
-    """The line's kind. Accepts any bytes."""
-    found = _own(line) or _foreign(line)
-    if found is None:
-        prefix = _PREFIX.match(line)
-        rest = line[prefix.end() :] if prefix else line
-        found = (_own(rest) or _foreign(rest)) if prefix else None
-    return found or Line(UNKNOWN, line)
+def without_prefix(line: bytes) -> bytes:
+    """couch2pg's own text in a line."""
+    # Nearly all lines begin so, and then have no prefix.
+    if line.startswith((b"[", b" ")):
+        return line
+    prefix = _PREFIX.match(line)
+    return line[prefix.end() :] if prefix else line
+
+
+def is_debug(text: bytes) -> bool:
+    """Whether ``text``, a line without its prefix, is one that ``classify`` calls DEBUG; quicker."""
+    return _DEBUG.match(text) is not None
+
+
+def classify(text: bytes) -> Line:
+    """The kind of a line without its prefix. Accepts any bytes."""
+    return _own(text) or _foreign(text) or Line(UNKNOWN, text)
 
 
 def _own(line: bytes) -> Line | None:

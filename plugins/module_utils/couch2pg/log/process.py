@@ -7,48 +7,45 @@ from __future__ import annotations
 
 from . import lines as kinds
 
+# A process begins with these lines. Before them, it may have logged its settings and its migrations.
+_BANNERS = (kinds.BANNER, kinds.SERVICE_STARTED, kinds.ADAPTER)
+_BEFORE_BANNER = {kinds.DEBUG, kinds.OPTIONS, kinds.MIGRATION}
+# Lines that no process logs in its middle.
+_EARLY = (*_BANNERS, kinds.MIGRATION, kinds.DRIVER_NOTICE, kinds.ENTRYPOINT, kinds.UNRECOVERABLE, kinds.CRASH)
+_LAST = (kinds.EXITING, kinds.ENTRYPOINT_FAILED, kinds.SERVICE_ENDED)
+_OF_SYSTEMD = (kinds.SERVICE_ENDED, kinds.SERVICE_RESTARTS, kinds.SERVICE_GAVE_UP, kinds.SERVICE)
+
 
 class Process:
-    """Counts starts and ends by lines that appear only then. Whether the process ran before the first line is unknown."""
+    """Counts the starts and ends of couch2pg's processes that show in the log.
 
-    _AT_START = (kinds.BANNER, kinds.SERVICE_STARTED, kinds.ADAPTER)
-    _EARLY = (*_AT_START, kinds.MIGRATION, kinds.DRIVER_NOTICE, kinds.ENTRYPOINT, kinds.UNRECOVERABLE, kinds.CRASH)
-    _ENDS = (kinds.EXITING, kinds.ENTRYPOINT_FAILED, kinds.SERVICE_ENDED)
-    _NOT_ITS_OWN = (kinds.SERVICE_ENDED, kinds.SERVICE_RESTARTS, kinds.SERVICE_GAVE_UP, kinds.SERVICE)
+    alive: whether a process has logged something, and nothing says that it ended. The log may begin in the middle of a process,
+    whose start doesn't count.
+    """
 
     def __init__(self) -> None:
         self.starts = 0
         self.exits = 0
         self.alive = False
-        # The kinds of lines of the present process, and whether its start was in the log.
-        self._seen: set[str] = set()
-        self._start_seen = True
+        # Of the present process: the kinds of its lines, the last one, and whether its start was counted.
+        self._kinds: set[str] = set()
         self._last = ""
+        self._counted = False
 
     def see(self, kind: str) -> None:
-        """Read a line of the log."""
-        before, self._last = self._last, kind
-        if kind == before == kinds.OPTIONS and self.alive:
-            # A process logs its settings once before its first run. With Node.js 14 or later, a stock couch2pg ends after that.
-            self.exits += 1
-            self._start(seen=True)
-        elif not self.alive and kind not in self._NOT_ITS_OWN:
-            # In the middle of a log, the process may have started before.
-            self._start(seen=self.starts + self.exits > 0 or kind in self._EARLY)
-        elif kind in self._AT_START and (kind in self._seen or kinds.RUN_STARTED in self._seen):
-            # The process before this one was killed, or ended without a message.
-            self.exits += 1
-            self._start(seen=True)
-        elif (
-            kind in self._AT_START
-            and not self._start_seen
-            and self._seen <= {kinds.DEBUG, kinds.OPTIONS, kinds.MIGRATION}
-        ):
-            # A process logs its settings and migrations before this line.
-            self.starts += 1
-            self._start_seen = True
-        self._seen.add(kind)
-        if kind in self._ENDS:
+        """Read a line of this kind. DEBUG lines of a process that is alive may be left out."""
+        if self.alive and self._is_of_the_next(kind):
+            self.ended()
+        if self.alive and kind in _BANNERS and self._kinds <= _BEFORE_BANNER:
+            self._count_start()
+        elif not self.alive and kind not in _OF_SYSTEMD:
+            self._begin()
+            # Whatever comes after another process, or with an early line, began in this log.
+            if self.starts or self.exits or kind in _EARLY:
+                self._count_start()
+        self._kinds.add(kind)
+        self._last = kind
+        if kind in _LAST:
             self.ended()
 
     def ended(self) -> None:
@@ -56,8 +53,20 @@ class Process:
         self.exits += self.alive
         self.alive = False
 
-    def _start(self, seen: bool) -> None:
-        self.starts += seen
+    def _is_of_the_next(self, kind: str) -> bool:
+        """Whether a line can't be of the present process, which was killed then, or ended without a word."""
+        if kind == kinds.OPTIONS:
+            # A process logs its settings before its first run and after each run, so never twice in succession. With Node.js 14
+            # or later, a stock couch2pg logs nothing else.
+            return self._last == kinds.OPTIONS
+        return kind in _BANNERS and (kind in self._kinds or kinds.RUN_STARTED in self._kinds)
+
+    def _begin(self) -> None:
         self.alive = True
-        self._start_seen = seen
-        self._seen = set()
+        self._kinds = set()
+        self._last = ""
+        self._counted = False
+
+    def _count_start(self) -> None:
+        self.starts += not self._counted
+        self._counted = True

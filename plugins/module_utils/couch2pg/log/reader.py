@@ -83,8 +83,6 @@ class Reader:
     def __init__(self, redactor: Redactor, last_lines: int = 10) -> None:
         self._redact = redactor
         self._lines = 0
-        self._debug = 0
-        self._indented = 0
         self._kinds: Counter[str] = Counter()
         self._samples: list[bytes] = []
         self._last: deque[tuple[bytes, bool]] = deque(maxlen=last_lines)
@@ -92,39 +90,50 @@ class Reader:
         self._runs = _Runs()
         self._errors = Errors(redactor)
         self._restart_counter = 0
-        # Whether the line before opened an object.
-        self._object = False
+        # Whether the line before was a DEBUG line that opens an object.
+        self._object_opened = False
 
     def add(self, line: bytes) -> None:
         """Read the next line, without its line end."""
         self._lines += 1
-        # Fast path for nearly all lines of a large log: debug lines and the indented lines below, outside of errors.
-        if not self._errors.open:
-            if line[25:33] == b" DEBUG]:":
-                self._debug += 1
-                if not self._process.alive:
-                    self._process.see(kinds.DEBUG)
-                self._last.append((line[:EVIDENCE_LIMIT], False))
-                self._object = line[33:].strip() == b"{"
-                return
-            if line.startswith(b"  "):
-                self._indented += 1
-                if self._object:
-                    self._object = False
-                    if line.startswith(b"  debug: "):
-                        self._process.see(kinds.OPTIONS)
-                return
-        seen = kinds.classify(line.rstrip(b"\r"))
+        text = kinds.without_prefix(line).rstrip(b"\r")
+        opened, self._object_opened = self._object_opened, False
+        if kinds.is_debug(text):
+            self._add_debug(line, text)
+        elif text.startswith(b"  ") and not self._errors.open:
+            self._add_indented(text, opened)
+        else:
+            self._add_other(line, text)
+
+    # Nearly all lines of a large log are of the next two kinds.
+
+    def _add_debug(self, line: bytes, text: bytes) -> None:
+        self._kinds[kinds.DEBUG] += 1
+        self._closed(self._errors.close())
+        self._last.append((line[:EVIDENCE_LIMIT], False))
+        self._object_opened = text.endswith(b"{")
+        if not self._process.alive:
+            self._process.see(kinds.DEBUG)
+
+    def _add_indented(self, text: bytes, opened: bool) -> None:
+        """A line below another one, outside of an error. opened: whether it is the first one in an object."""
+        self._kinds[kinds.CONTINUATION] += 1
+        if opened and text.startswith(b"  debug: "):
+            self._process.see(kinds.OPTIONS)
+
+    def _add_other(self, line: bytes, text: bytes) -> None:
+        seen = kinds.classify(text)
         self._kinds[seen.kind] += 1
         if seen.kind == kinds.CONTINUATION:
-            self._errors.go_on(seen.text)
+            self._errors.go_on(text)
             return
         self._last.append((line[:EVIDENCE_LIMIT], seen.kind == kinds.UNKNOWN))
         if seen.kind == kinds.UNKNOWN:
             if len(self._samples) < SAMPLES:
                 self._samples.append(line[:EVIDENCE_LIMIT])
             return
-        self._restart_counter = max(self._restart_counter, seen.number * (seen.kind == kinds.SERVICE_RESTARTS))
+        if seen.kind == kinds.SERVICE_RESTARTS:
+            self._restart_counter = max(self._restart_counter, seen.number)
         self._closed(self._errors.see(seen))
         self._process.see(seen.kind)
         self._runs.see(seen)
@@ -142,7 +151,6 @@ class Reader:
     def summary(self) -> LogSummary:
         """The final summary. No line may be added after it."""
         self._closed(self._errors.close())
-        self._kinds.update({kinds.DEBUG: self._debug, kinds.CONTINUATION: self._indented})
         runs = self._runs
         return LogSummary(
             lines=self._lines,

@@ -74,6 +74,37 @@ def test_recorded_logs(
     assert summary.lines == len(recorded(name)) == sum(summary.kinds.values())
 
 
+PREFIXES = (
+    "Nov 23 20:38:48 app.example couch2pg[12]: ",
+    "2026-11-23T20:38:48.123+03:00 app couch2pg: ",
+    "couch2pg-1  | ",
+    "2026-11-23T20:38:48.123456789Z ",
+    "Nov 23 20:38:48 app docker[1]: couch2pg_1  | 2026-11-23T20:38:48.123456789Z ",
+)
+
+
+@pytest.mark.parametrize("name", [entry[0] for entry in LOGS])
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_prefix_changes_nothing(prefix: str, name: str) -> None:
+    """Twice, so that a restart without a word shows, too."""
+    plain, prefixed = recorded(name, name), [prefix.encode() + line for line in recorded(name, name)]
+    expected, found = (dict(read(*lines).as_dict(), last_lines=()) for lines in (plain, prefixed))
+    assert found == expected
+
+
+def test_a_restart_without_a_word_after_an_error() -> None:
+    """The settings come while the error before them is still open."""
+    options = [f"[{TIME} DEBUG]:  {{", "  debug: true,", "  }"]
+    summary = read(error(FORMS), error("error: division by zero"), *options, *options, *options)
+    assert summary.exits == 2
+
+
+@pytest.mark.parametrize("fraction", ["", ".1", ".123456"])
+def test_a_time_of_another_length(fraction: str) -> None:
+    log = [line.replace(b".039Z", f"{fraction}Z".encode()) for line in recorded("stock-node20-twice")]
+    assert read(*log).exits == read(*recorded("stock-node20-twice")).exits == 1
+
+
 def test_a_good_run_in_detail() -> None:
     summary = read(*recorded("run-first"))
     (run,) = summary.runs
@@ -238,7 +269,7 @@ def test_no_kind_of_error_is_without_a_test() -> None:
     ],
 )
 def test_lines(line: str, kind: str) -> None:
-    assert kinds.classify(line.encode()).kind == kind
+    assert kinds.classify(kinds.without_prefix(line.encode())).kind == kind
 
 
 def test_a_restart_loop_shows() -> None:
