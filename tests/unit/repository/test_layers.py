@@ -18,7 +18,7 @@ LEVELS: list[set[str]] = [
     {"archive", "evidence", "record", "couch2pg"},
     {"pipeline", "couch2pg/deployment", "couch2pg/log", "schema"},
     {"dump", "transfer", "restore", "refresh", "verify", "promote", "handover", "cutover"},
-    {"stream"},
+    {"stream", "physical"},
     {"preflight", "rollback", "cleanup", "rehearsal", "status"},
     {"adapter"},
 ]

@@ -1,0 +1,56 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the source must have, or must not have, for a copy of its files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..postgres.connection import Session
+from . import private_server
+
+_TABLESPACES = "SELECT spcname AS name FROM pg_catalog.pg_tablespace WHERE oid NOT IN (1663, 1664) ORDER BY 1"
+_UNLOGGED = """
+SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relpersistence = 'u' AND c.relkind IN ('r', 'm') ORDER BY 1
+"""
+_STREAM = "or use couch2pg_method: stream."
+
+
+def check_source(session: Session) -> dict[str, Any]:
+    """Returns ``{settings}`` for the private server.
+
+    Raises MigrationError ``is_standby``, ``tablespaces``, ``unlogged``, ``wal_level`` or ``wal_senders``.
+    """
+    place = session.settings.place
+    if session.value("SELECT pg_catalog.pg_is_in_recovery()"):
+        raise MigrationError(
+            f"The server at {place} is a standby, on which no restore point can be made. Take its primary as the source, {_STREAM}",
+            "is_standby",
+        )
+    spaces = [row["name"] for row in session.rows(_TABLESPACES)]
+    if spaces:
+        raise MigrationError(
+            f"The server at {place} has tablespaces ({', '.join(spaces)}), whose folders a copy of its files would need on the target. "
+            "Use couch2pg_method: stream.",
+            "tablespaces",
+            tablespaces=spaces,
+        )
+    unlogged = [row["name"] for row in session.rows(_UNLOGGED)]
+    if unlogged:
+        raise MigrationError(
+            f"The unlogged tables {', '.join(unlogged[:3])} would arrive empty, because WAL doesn't have their rows. On the source, "
+            f"ALTER TABLE {unlogged[0]} SET LOGGED, {_STREAM}",
+            "unlogged",
+            tables=unlogged,
+        )
+    level = session.value("SELECT pg_catalog.current_setting('wal_level')")
+    if level == "minimal":
+        raise MigrationError(
+            f"The server at {place} has wal_level = minimal, which no base backup can be made from. Set wal_level = replica, which needs a "
+            f"restart of that server, {_STREAM}",
+            "wal_level",
+        )
+    return {"settings": private_server.source_settings(session)}

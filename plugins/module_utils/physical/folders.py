@@ -1,0 +1,173 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the copy of a server is built: beside the data directory that is in use, on the same file system.
+
+::
+
+    <data directory>_incoming_<migration_id>         the copy: a data directory of the target's major version
+    <data directory>_incoming_<migration_id>_work/   what is needed until it is promoted
+        old/            the copy of the source's major version, before pg_upgrade
+        wal/            the WAL after the base backup
+        socket/         socket of the private server
+        conf/           its configuration
+        server.log      what it says
+        steps.json      the completed steps
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Sequence
+
+from ..common.errors import MigrationError
+from ..host import programs
+from ..host.files import read_json, write_json
+
+# Bytes of a socket's path, without the terminating zero.
+SOCKET_PATH_BYTES = 107
+STEPS = "steps.json"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The user who owns the data directory, and as whom its programs run: PostgreSQL's refuse to run as root."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, path: Path) -> Owner:
+        """The owner of ``path``. Raises MigrationError ``wrong_user`` when this user is neither the owner nor root."""
+        found = path.stat()
+        if os.geteuid() not in (0, found.st_uid):
+            raise MigrationError(
+                f"{path} belongs to another user (uid {found.st_uid}), who must make the copy beside it. Set couch2pg_become_user to "
+                "that user.",
+                "wrong_user",
+                path=str(path),
+            )
+        return cls(found.st_uid, found.st_gid)
+
+    def command(self, words: Sequence[str], folder: Path) -> list[str]:
+        """The command that runs ``words`` as this user; ``folder``: one that the user can read, where root runs it."""
+        if os.geteuid() == self.uid:
+            return list(words)
+        setpriv = programs.locate("setpriv", "Install util-linux, or set couch2pg_become_user to the server's user.")
+        user = [f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
+        return [setpriv, *user, "env", f"--chdir={folder}", *words]
+
+    def own(self, path: Path) -> None:
+        """Give the file or folder to this user."""
+        if os.geteuid() != self.uid:
+            os.chown(path, self.uid, self.gid)
+
+    def folder(self, path: Path) -> Path:
+        """Create the folder (0700) of this user where it is missing. Raises MigrationError ``not_writable``."""
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+            self.own(path)
+        except OSError as error:
+            raise MigrationError(
+                f"The folder {path} can't be created: {error.strerror}. The copy is made beside the data directory that is in use, so "
+                f"that both can change their names. Let the server's user write to {path.parent}: chown it to that user.",
+                "not_writable",
+                path=str(path),
+            ) from error
+        return path
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a private file (0600) of this user."""
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+        self.own(path)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders of one migration's copy."""
+
+    incoming: Path
+
+    @classmethod
+    def beside(cls, data_directory: Path, migration_id: str) -> Folders:
+        """Those beside the data directory that is in use."""
+        # A link would be renamed instead of the folder.
+        real = data_directory.resolve()
+        return cls(real.with_name(f"{real.name}_incoming_{migration_id}"))
+
+    @property
+    def work(self) -> Path:
+        """What is needed until the copy is promoted."""
+        return self.incoming.with_name(f"{self.incoming.name}_work")
+
+    @property
+    def old(self) -> Path:
+        """The copy of the source's major version, where that is not the target's."""
+        return self.work / "old"
+
+    @property
+    def wal(self) -> Path:
+        """The WAL after the base backup."""
+        return self.work / "wal"
+
+    @property
+    def configuration(self) -> Path:
+        """Configuration files of the private server."""
+        return self.work / "conf"
+
+    @property
+    def log(self) -> Path:
+        """The private server's log."""
+        return self.work / "server.log"
+
+    def make_socket_folder(self, steps: Steps, owner: Owner) -> Path:
+        """The folder of the private server's socket, which only its owner can enter; another one where the path is too long."""
+        folder = self.work / "socket"
+        if len(os.fsencode(folder / ".s.PGSQL.65535.lock")) <= SOCKET_PATH_BYTES:
+            return owner.folder(folder)
+        known = steps.result("socket")
+        if known and Path(known).is_dir():
+            return Path(known)
+        made = Path(tempfile.mkdtemp(prefix="couch2pg-"))
+        owner.own(made)
+        steps.mark("socket", str(made))
+        return made
+
+
+class Steps:
+    """The completed steps of one copy. Whoever reads it knows whose copy it is: ``of`` names migration and source."""
+
+    def __init__(self, folders: Folders, of: dict[str, Any]) -> None:
+        self._path = folders.work / STEPS
+        self._of = of
+        stored = read_json(self._path)
+        if isinstance(stored, dict) and stored.get("of") != of:
+            raise MigrationError(
+                f"{folders.work} holds the copy of another server or database. Look at it, move it and {folders.incoming} away, then run "
+                "again.",
+                "different_work",
+                path=str(folders.work),
+                stored=stored.get("of"),
+            )
+        self._done: dict[str, Any] = stored["done"] if isinstance(stored, dict) else {}
+
+    def result(self, step: str) -> Any:
+        """What was passed to ``mark``; None when the step isn't done."""
+        return self._done.get(step)
+
+    def mark(self, step: str, result: Any = True) -> None:
+        """Record that the step is done."""
+        self._done[step] = result
+        self._write()
+
+    def forget(self) -> None:
+        """No step is done any more."""
+        self._done = {}
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self._path, {"of": self._of, "done": self._done})

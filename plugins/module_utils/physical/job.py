@@ -1,0 +1,452 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Method physical: a base backup of the whole server, recovered to a point that shows what the evidence's snapshot shows.
+
+The evidence is the same as in every method, in the same kind of folder; refresh and verify run against a private server on the copy.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any, Mapping
+
+from ..archive import layout, manifest, pg_dump
+from ..archive.identity import manifest_sha256
+from ..common.clock import utc_now
+from ..common.errors import MigrationError
+from ..common.evidence_document import Evidence
+from ..common.parallel import run_together
+from ..dump import job as dump_job
+from ..evidence import digest, lock_notes
+from ..evidence import document as evidence_document
+from ..evidence.snapshot_cost import HeldSnapshotCost
+from ..host import programs
+from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
+from ..jobs.context import JobContext
+from ..jobs.job import JobSpec
+from ..jobs.limits import Limits
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.database import current_oid
+from ..restore.steps import RestoreSteps
+from . import backup, private_server, recovery, server_programs, wal
+from .conditions_of_source import check_source
+from .folders import Folders, Owner, Steps
+from .moment import Moment, Point
+
+VERIFIES_SINCE = 130000
+# Sequences are logged so many values ahead: the copy may stand there.
+SEQUENCE_AHEAD = 32
+
+
+def examine(settings: ConnectionSettings, source: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
+    """Everything that can be checked before the backup starts. Raises MigrationError for what would make it fail."""
+    if settings.container or source.container:
+        raise MigrationError(
+            "The method physical copies the files of a server that runs on the host, and one of the two runs in a container. Use "
+            "couch2pg_method: stream.",
+            "container",
+        )
+    from_source = dump_job.examine(source, options["bin_dir"], "directory", "none", options["digest_method"])
+    with Session(settings.maintenance) as session:
+        data = Path(options["data_directory"] or session.value("SELECT pg_catalog.current_setting('data_directory')"))
+        identity, target_major = server_identity(session), programs.major(session.version)
+    if not data.is_dir():
+        raise MigrationError(
+            f"The data directory {data} of {settings.place} is not on this host, or this user can't see it. The method physical needs the "
+            "server itself; use couch2pg_method: stream for a server elsewhere.",
+            "not_here",
+        )
+    Owner.of(data)
+    with Session(source) as session:
+        found = check_source(session)
+        source_major = programs.major(session.version)
+        source_version = session.version
+    if source_major > target_major:
+        raise MigrationError(
+            f"The source's server is PostgreSQL {source_major}, newer than the target's ({target_major}). A copy can't be made older: "
+            "install the newer version on the target, or use couch2pg_method: archive.",
+            "target_too_old",
+        )
+    running = server_programs.of_data_directory(data)
+    return {
+        "identity": identity,
+        "source": {**from_source, **found, "major": source_major, "version": source_version},
+        "data": str(data),
+        "source_bin": str(server_programs.server_folder(source_major, options["server_bin_dir"], [running])),
+        "target_bin": str(server_programs.server_folder(target_major, "", [running])),
+        "target_major": target_major,
+    }
+
+
+def job_spec(
+    settings: ConnectionSettings,
+    source: ConnectionSettings,
+    options: dict[str, Any],
+    known: dict[str, Any],
+    limits: Limits,
+) -> JobSpec:
+    """The job for the module's ``options``, given what ``examine`` returned.
+
+    Its kind is ``restore``, because later phases ask that job for the restored database, whatever the method.
+    """
+    fingerprint = {
+        "method": "physical",
+        "server_identity": known["identity"],
+        "database": source.database,
+        "source_identity": known["source"]["identity"],
+        "data": known["data"],
+    }
+    parameters = dict(
+        fingerprint,
+        migration_id=options["migration_id"],
+        state_dir=str(expand(options["state_dir"])),
+        archive=str(expand(options["archive"])),
+        connection=settings.public(),
+        source=source.public(),
+        from_source=known["source"],
+        source_bin=known["source_bin"],
+        target_bin=known["target_bin"],
+        target_major=known["target_major"],
+        bin_dir=options["bin_dir"],
+        jobs=max(1, options["jobs"]),
+        lock_seconds=options["lock_seconds"],
+        compression=options["compression"],
+        digest_method=known["source"]["digest_method"],
+    )
+    secrets = {"login_password": settings.password or "", "source_password": source.password or ""}
+    return JobSpec("restore", run, parameters, fingerprint, secrets, initial_limits=limits)
+
+
+def still_valid(result: Mapping[str, Any]) -> bool:
+    """Whether the copy of an earlier attempt is there, with the server on it running, or was promoted."""
+    folders = Folders(Path(result["data_directory"]))
+    if not folders.incoming.exists():
+        return True
+    login = result["login"]
+    socket = Path(login["login_unix_socket"]) / f".s.PGSQL.{login['login_port']}"
+    return socket.exists() and private_server.runs_on(folders.incoming)
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """Make the copy; the work of the job. Raises MigrationError; the target's own server is not touched.
+
+    A backup that was cut begins again. What follows it is resumed.
+    """
+    return _Copy(context).run()
+
+
+class _Copy:
+    def __init__(self, context: JobContext) -> None:
+        parameters = context.parameters
+        self._context, self._parameters = context, parameters
+        self._source = ConnectionSettings.restored(parameters["source"], context.secrets.get("source_password"))
+        data = Path(parameters["data"])
+        self._owner = Owner.of(data)
+        self._folders = Folders.beside(data, parameters["migration_id"])
+        self._facts = parameters["from_source"]
+        self._final = expand(parameters["archive"])
+        self._partial = layout.partial_folder(self._final)
+        self._same_major = self._facts["major"] == parameters["target_major"]
+        self._seconds: dict[str, float] = {}
+        self._steps: Steps
+        self._socket: Path
+
+    def run(self) -> dict[str, Any]:
+        """The result of the job."""
+        started = time.monotonic()
+        self._owner.folder(self._folders.work)
+        names = ("migration_id", "source_identity", "database")
+        self._steps = Steps(self._folders, {name: self._parameters[name] for name in names})
+        self._socket = self._folders.make_socket_folder(self._steps, self._owner)
+        server = self._server(self._data, self._parameters["source_bin"])
+        finished = False
+        try:
+            self._copy(server)
+            result = self._serve(server)
+            finished = True
+        finally:
+            if not finished:
+                server.end()
+        seconds = {name: round(value, 1) for name, value in self._seconds.items()}
+        return dict(result, seconds=round(time.monotonic() - started, 1), section_seconds=seconds)
+
+    @property
+    def _data(self) -> Path:
+        """Where the copy of the source's major version is made."""
+        return self._folders.incoming if self._same_major else self._folders.old
+
+    def _server(self, data: Path, bin_dir: str) -> private_server.PrivateServer:
+        return private_server.PrivateServer(
+            Path(bin_dir), data, self._folders, self._socket, self._owner, self._facts["settings"]
+        )
+
+    def _copy(self, server: private_server.PrivateServer) -> None:
+        steps = self._steps
+        self._context.progress.plan(5)
+        if not steps.result("point"):
+            self._check_free()
+            if not steps.result("backup"):
+                self._backup()
+            self._evidence()
+        if not self._final.exists():
+            self._partial.rename(self._final)
+            fsync_path(self._final.parent)
+        if not steps.result("recovered"):
+            self._recover(server)
+
+    def _check_free(self) -> None:
+        if self._final.exists():
+            raise MigrationError(
+                f"{self._final} is not the folder of this copy's evidence. Move it away, then run again.",
+                "archive_exists",
+                path=str(self._final),
+            )
+
+    def _backup(self) -> None:
+        context, started = self._context, time.monotonic()
+        if self._data.exists():
+            again = "an earlier backup was interrupted, so it begins again"
+            context.log(f"Restarted: {again}.")
+            context.progress.note("restarted", lambda: f"restarted: {again}")
+        self._steps.mark("begun")
+        remove_tree(self._folders.wal)
+        program = programs.find("pg_basebackup", self._client_folder("pg_basebackup"))
+        with Session(self._source) as session:
+            total = backup.expected_bytes(session)
+        progress = backup.BackupProgress(self._source, self._data)
+        context.progress.step("backup", total, "bytes", estimated=True, probe=progress)
+        try:
+            with backup.replication_environment(
+                self._source, self._owner, self._folders.work
+            ) as environment, context.throttle.pacing("pg_basebackup", progress.done):
+                end = backup.take(
+                    program,
+                    self._source,
+                    self._data,
+                    self._owner,
+                    environment,
+                    context.log,
+                    self._parameters["compression"],
+                )
+        finally:
+            progress.close()
+        with Session(self._source) as session:
+            first = wal.file_of(session, end)
+        self._steps.mark("backup", {"end": end, "first": first, "at": utc_now()})
+        self._seconds["backup"] = time.monotonic() - started
+
+    def _client_folder(self, name: str) -> str:
+        """The folder of a client program: with the source's own major version if it is there."""
+        given: str = self._parameters["bin_dir"]
+        folders = (self._parameters["source_bin"], given, self._parameters["target_bin"])
+        return next((folder for folder in folders if folder and (Path(folder) / name).exists()), given)
+
+    def _evidence(self) -> None:
+        """Take the moment, receive the WAL before it, digest the source as it was then, and check the backup's files."""
+        context, started = self._context, time.monotonic()
+        receiver_program = programs.find("pg_receivewal", self._client_folder("pg_receivewal"))
+        wal.prepare(self._folders.wal, self._owner, self._steps.result("backup")["first"])
+        self._prepare_partial()
+        name = f"cht_couch2pg_{int(time.time())}"
+        context.progress.step("moment")
+        with backup.replication_environment(self._source, self._owner, self._folders.work) as environment:
+            receiver = wal.Receiver(
+                receiver_program, self._source, self._folders.wal, self._owner, environment, context.log
+            )
+            with lock_notes.shown(context.progress, self._source), receiver, Moment.take(
+                self._source, name, self._parameters["lock_seconds"], waiting=self._waiting
+            ) as moment:
+                context.progress.note("moment", None)
+                context.log(f"Restore point {moment.point.name} at {moment.point.lsn}, attempt {moment.attempts}.")
+                document = self._document(moment)
+                try:
+                    receiver.finish(moment.point.lsn)
+                except MigrationError as error:
+                    if error.code == "wal_lost":
+                        self._steps.forget()
+                    raise
+                self._dump_schema(moment)
+                self._digest_and_verify(moment, document)
+                moment.snapshot.check_alive()
+                values = evidence_document.sequence_values(moment.snapshot.session)
+                evidence_document.add_sequences_after(document, ahead(values))
+        document["dump"]["seconds"] = round(time.monotonic() - started, 1)
+        self._finish(document)
+        point = moment.point
+        self._steps.mark("point", {"name": point.name, "lsn": point.lsn, "shows": point.shows})
+        self._seconds["evidence"] = time.monotonic() - started
+
+    def _waiting(self, attempts: int) -> None:
+        self._context.progress.note(
+            "moment", lambda: f"waits for a moment without a write on the source, attempt {attempts}"
+        )
+
+    def _prepare_partial(self) -> None:
+        make_private_folder(self._partial.parent)
+        marker = self._partial / layout.HALF_DONE
+        if self._partial.exists() and not marker.exists() and not (self._partial / layout.MANIFEST).exists():
+            raise MigrationError(
+                f"{self._partial} was not made by this collection. Move it away, then run again.",
+                "archive_exists",
+                path=str(self._partial),
+            )
+        remove_tree(self._partial)
+        make_private_folder(self._partial)
+        marker.touch(mode=0o600)
+
+    def _document(self, moment: Moment) -> Evidence:
+        snapshot = moment.snapshot
+        document = evidence_document.collect(
+            snapshot.session, self._parameters["migration_id"], snapshot.identifier, snapshot.tables
+        )
+        document["dump"] = {
+            "method": "physical",
+            "format": "directory",
+            "compression": "none",
+            "pg_dump_major": self._facts["pg_dump_major"],
+            "seconds": 0.0,
+        }
+        return document
+
+    def _dump_schema(self, moment: Moment) -> None:
+        """An archive of the schema, with which verify compares that of the copy."""
+        context = self._context
+        command = pg_dump.build(
+            programs.find("pg_dump", self._parameters["bin_dir"]),
+            "directory",
+            self._partial,
+            moment.snapshot.identifier,
+            1,
+            "none",
+            self._source.conninfo(),
+            moment.snapshot.encoding,
+            excluded=["--schema-only"],
+        )
+        passfile = context.work / "source-passfile"
+        passfile.touch(mode=0o600)
+        passfile.write_text(self._source.passfile_line(), encoding="utf-8")
+        said = backup.Said(context.log)
+        code = programs.run(command.arguments, self._source.environment(passfile), said)
+        passfile.unlink()
+        if code:
+            raise MigrationError(
+                f"pg_dump of the schema ended with exit code {code}: {said.reason()} Fix the cause, then run again.",
+                "pg_dump_failed",
+                exit_code=code,
+                messages=said.lines[-20:],
+            )
+
+    def _digest_and_verify(self, moment: Moment, document: Evidence) -> None:
+        context, snapshot, parameters = self._context, moment.snapshot, self._parameters
+        stop = threading.Event()
+        tables = snapshot.tables
+        held = HeldSnapshotCost(self._source, time.monotonic())
+        context.progress.step("digests", sum(table.table_bytes for table in tables.kept), "bytes")
+        context.progress.note("snapshot", held.describe)
+
+        def on_digest(amount: int, table: str) -> None:
+            context.progress.advance(amount, table)
+            context.throttle.wait(amount, stop)
+
+        def take_digests() -> list[digest.TableDigest]:
+            return digest.digest_tables(
+                tables.kept,
+                parameters["digest_method"],
+                parameters["jobs"],
+                snapshot.reader,
+                on_digest,
+                stop,
+                reading=snapshot.reading,
+            )
+
+        try:
+            digests = run_together(self._verify_backup, take_digests, stop, one_by_one=False)
+        finally:
+            context.progress.note("snapshot", None)
+            held.close()
+        evidence_document.add_tables(document, tables, digests, parameters["digest_method"])
+
+    def _verify_backup(self) -> None:
+        if self._steps.result("verified") or self._facts["version"] < VERIFIES_SINCE:
+            return
+        program = programs.find("pg_verifybackup", self._client_folder("pg_verifybackup"))
+        try:
+            backup.verify(program, self._data, self._owner, self._context.log)
+        except MigrationError:
+            self._steps.forget()
+            raise
+        self._steps.mark("verified")
+
+    def _finish(self, document: Evidence) -> None:
+        """Write evidence and manifest, which make the folder an archive for verify."""
+        write_json(self._partial / layout.EVIDENCE, document)
+        listing = manifest.create(self._partial, self._parameters["jobs"])
+        manifest.add_origin(listing, document)
+        write_json(self._partial / layout.MANIFEST, listing)
+        (self._partial / layout.HALF_DONE).unlink()
+        fsync_tree(self._partial)
+
+    def _recover(self, server: private_server.PrivateServer) -> None:
+        context, started = self._context, time.monotonic()
+        stored = self._steps.result("point")
+        point = Point(stored["name"], stored["lsn"], stored["shows"])
+        context.progress.step("recovery")
+        if not self._steps.result("armed"):
+            server.end()
+            self._folders.log.unlink(missing_ok=True)
+            more = recovery.arm(self._data, self._facts["major"], self._folders.wal, point, self._owner)
+            server.configure(more)
+            self._steps.mark("armed")
+        recovery.run(server, point)
+        self._steps.mark("recovered", utc_now())
+        self._seconds["recovery"] = time.monotonic() - started
+
+    def _serve(self, server: private_server.PrivateServer) -> dict[str, Any]:
+        """Start the server on the finished copy, and describe it."""
+        if not server.running:
+            server.configure()
+            server.start()
+            server.wait()
+        state = expand(self._parameters["state_dir"]) / self._parameters["migration_id"]
+        database = self._parameters["database"]
+        evidence: Evidence = read_json(self._final / layout.EVIDENCE)
+        with Session(server.connection(database)) as session:
+            identity, oid = server_identity(session), current_oid(session)
+            version = session.version
+        sha256 = manifest_sha256(self._final)
+        # Refresh asks this for what it need not do again: the views of the copy have their rows.
+        restored = RestoreSteps(state, identity, str(sha256))
+        if restored.oid != oid:
+            restored.start(oid)
+            restored.mark("unpopulated", [row["matview"] for row in evidence["matviews"] if not row["populated"]])
+        archive = dump_job.describe_archive(self._final, {"format": "directory", "compression": "none"})
+        return {
+            "data_directory": str(self._folders.incoming),
+            "work_folder": str(self._folders.work),
+            "login": server.describe(),
+            "restore_point": self._steps.result("point"),
+            "incoming": database,
+            "database": database,
+            "oid": oid,
+            "server_identity": identity,
+            "server_version": version,
+            "manifest_sha256": sha256,
+            "archive": str(self._final),
+            "dump": archive,
+            "created_roles": [],
+            "moved_roles": {},
+            "settings_left_out": [],
+            "tables": [],
+            "rows": archive["rows"],
+        }
+
+
+def ahead(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """How far sequences may stand after recovery: WAL has their values some steps ahead."""
+    return {
+        name: dict(value, last_value=value["last_value"] + SEQUENCE_AHEAD * value["increment"], is_called=True)
+        for name, value in values.items()
+    }

@@ -1,0 +1,186 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A restore point in the WAL of the source, at a moment that a held snapshot shows exactly.
+
+A server that is recovered to that point and promoted shows what the snapshot shows: no transaction ended between the snapshot,
+the restore point, and a look at the running transactions after it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ..common.errors import MigrationError
+from ..evidence.snapshot import HeldSnapshot
+from ..postgres.bounded_session import BoundedSession
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.relations import Table
+
+# A source that never rests for so long needs couch2pg_physical_lock_seconds.
+PATIENCE_SECONDS = 120.0
+PAUSE_SECONDS = 0.05
+# A transaction that was seen this long is not in the middle of its commit: its record is written before others see it.
+SETTLED_SECONDS = 1.0
+_OURS = "couchdb"
+
+_BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_SNAPSHOT = "SELECT pg_catalog.pg_export_snapshot() AS identifier, pg_catalog.txid_current_snapshot()::text AS shows"
+# One message, so that the source's own speed counts and not the line's. Each of its statements has a snapshot of its own.
+_POINT = """
+SELECT pg_catalog.set_config('couch2pg.before', pg_catalog.txid_current_snapshot()::text, false);
+SELECT pg_catalog.set_config('couch2pg.point',
+    CASE WHEN pg_catalog.current_setting('couch2pg.before') = %s
+         THEN pg_catalog.pg_create_restore_point(%s)::text ELSE '' END, false);
+SELECT pg_catalog.current_setting('couch2pg.point') AS point, pg_catalog.txid_current_snapshot()::text AS after
+"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A restore point. lsn: where its record ends. shows: the snapshot as text, ``xmin:xmax:running,...``."""
+
+    name: str
+    lsn: str
+    shows: str
+
+    @property
+    def running(self) -> list[int]:
+        """The transactions that were running; none of them may count as committed in the copy."""
+        return running(self.shows)
+
+
+def running(shows: str) -> list[int]:
+    """The running transactions of a snapshot's text."""
+    return [int(number) for number in shows.split(":")[2].split(",") if number]
+
+
+class Moment:
+    """A held snapshot of the source and the restore point that shows the same. ``with`` ends the snapshot."""
+
+    def __init__(self, snapshot: HeldSnapshot, exporter: Session, point: Point, attempts: int) -> None:
+        self.snapshot, self.point, self.attempts = snapshot, point, attempts
+        self._exporter = exporter
+
+    def __enter__(self) -> Moment:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.snapshot.session.close()
+        self._exporter.close()
+
+    @classmethod
+    def take(
+        cls,
+        settings: ConnectionSettings,
+        name: str,
+        lock_seconds: int = 0,
+        patience: float = PATIENCE_SECONDS,
+        waiting: Callable[[int], None] = lambda _attempts: None,
+    ) -> Moment:
+        """Take a snapshot and its restore point; tries until no transaction ends in between.
+
+        name: of the restore point; the number of the attempt is added. lock_seconds: more than 0 keeps couch2pg from writing
+        for the moment, with a lock that is given up after so long. waiting: told the number of attempts.
+
+        Raises MigrationError ``never_rests``, ``is_standby`` or ``locked``.
+        """
+        with Session(settings) as control:
+            if control.value("SELECT pg_catalog.pg_is_in_recovery()"):
+                raise MigrationError(
+                    f"The server at {settings.place} is a standby, on which no restore point can be made. Take its primary as the source, "
+                    "or use couch2pg_method: stream.",
+                    "is_standby",
+                )
+            exporter = BoundedSession(settings)
+            try:
+                # Its locks come before the snapshot, so that no table is altered or emptied between the snapshot and its readers.
+                with HeldSnapshot(settings) as before:
+                    tables = before.tables.kept
+                    identifier, point, attempts = _meet(
+                        exporter, control, name, tables, lock_seconds, patience, waiting
+                    )
+                    snapshot = HeldSnapshot(settings, identifier)
+                    new = {table.oid for table in snapshot.tables.kept} - {table.oid for table in tables}
+                    if new:
+                        snapshot.session.close()
+                        raise MigrationError(
+                            f"Tables of {settings.database!r} are created at this moment. Wait until whatever does that is done, then "
+                            "run again.",
+                            "tables_change",
+                        )
+                # A transaction that ends makes the server write the restore point to its disk, and so to the line.
+                control.value("SELECT pg_catalog.txid_current()")
+            except BaseException:
+                exporter.close()
+                raise
+            return cls(snapshot, exporter, point, attempts)
+
+
+def _meet(
+    exporter: Session,
+    control: Session,
+    name: str,
+    tables: list[Table],
+    lock_seconds: int,
+    patience: float,
+    waiting: Callable[[int], None],
+) -> tuple[str, Point, int]:
+    """The identifier of the snapshot, the restore point, and the number of attempts."""
+    deadline = time.monotonic() + patience
+    seen: dict[int, float] = {}
+    attempts = 0
+    while True:
+        attempts += 1
+        with _Lock(control, tables, lock_seconds):
+            exporter.execute(_BEGIN)
+            found = exporter.row(_SNAPSHOT)
+            shows, now = found["shows"], time.monotonic()
+            seen = {number: seen.get(number, now) for number in running(shows)}
+            if all(now - since >= SETTLED_SECONDS for since in seen.values()):
+                point = f"{name}_{attempts}"
+                answer = control.row(_POINT, [shows, point])
+                if answer["point"] and answer["after"] == shows:
+                    return found["identifier"], Point(point, answer["point"], shows), attempts
+            exporter.execute("ROLLBACK")
+        if time.monotonic() > deadline:
+            raise MigrationError(
+                f"The server at {control.settings.place} never rests: in {patience:.0f} s and {attempts} attempts, a transaction ended "
+                "within each moment. Set couch2pg_physical_lock_seconds: 5, so that couch2pg waits for that moment, or stop couch2pg on the "
+                "source, then run again.",
+                "never_rests",
+                attempts=attempts,
+            )
+        waiting(attempts)
+        time.sleep(PAUSE_SECONDS * (0.5 + random.random()))
+
+
+class _Lock:
+    """Keeps others from writing to couch2pg's tables for a moment; nothing with 0 seconds."""
+
+    def __init__(self, session: Session, tables: list[Table], seconds: int) -> None:
+        self._session, self._seconds = session, seconds
+        self._names = [table.sql for table in tables if table.name.startswith(_OURS)] if seconds else []
+
+    def __enter__(self) -> None:
+        if not self._names:
+            return
+        self._session.execute("BEGIN")
+        self._session.execute(f"SET LOCAL lock_timeout = '{int(self._seconds)}s'")
+        try:
+            self._session.execute(f"LOCK TABLE ONLY {', ONLY '.join(self._names)} IN SHARE MODE")
+        except MigrationError as error:
+            self._session.execute("ROLLBACK")
+            raise MigrationError(
+                f"couch2pg's tables at {self._session.settings.place} could not be locked within couch2pg_physical_lock_seconds "
+                f"({self._seconds} s): {error.message} Run again, or set more seconds.",
+                "locked",
+                **error.details,
+            ) from error
+
+    def __exit__(self, *_exc: Any) -> None:
+        if self._names:
+            self._session.execute("ROLLBACK")

@@ -1,0 +1,217 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server on the copy that only its owner can reach: it recovers, is verified, and is stopped for the promotion.
+
+It listens on a socket in a private folder only, and has a configuration of its own: with that of the source it would archive
+into the source's archive, run its scheduled jobs, and follow its publications.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+from ..common.errors import MigrationError
+from ..host import processes, programs
+from ..postgres.connection import ConnectionSettings, Session
+from .folders import Folders, Owner
+
+PORT = 50432
+START_SECONDS = 300.0
+STOP_SECONDS = 600
+POLL_SECONDS = 0.1
+LOG_LINES = 12
+# Recovery demands that these are not less than on the source.
+_AS_ON_SOURCE = (
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+)
+# Libraries that start work of their own, which must not run in a copy.
+_WITH_WORKERS = ("pg_cron", "pg_partman_bgw", "pglogical", "bdr", "pg_auto_failover", "pgautofailover", "repmgr")
+
+
+def source_settings(session: Session) -> dict[str, str]:
+    """The settings of the source that the private server needs, and the name of its superuser."""
+    names = [*_AS_ON_SOURCE, "shared_preload_libraries"]
+    rows = session.rows("SELECT name, setting FROM pg_catalog.pg_settings WHERE name = ANY(%s)", [names])
+    superuser = session.value("SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10")
+    return {**{row["name"]: row["setting"] for row in rows}, "superuser": str(superuser)}
+
+
+class PrivateServer:
+    """The server on one data directory. bin_dir: the folder of its programs. settings: of ``source_settings``."""
+
+    def __init__(
+        self, bin_dir: Path, data: Path, folders: Folders, socket: Path, owner: Owner, settings: Mapping[str, str]
+    ) -> None:
+        self.bin_dir, self.data, self.socket = bin_dir, data, socket
+        self._folders, self._owner, self._settings = folders, owner, settings
+
+    def connection(self, database: str) -> ConnectionSettings:
+        """How the owner, or root, logs in to a database of it."""
+        return ConnectionSettings(
+            database,
+            port=PORT,
+            user=self._settings["superuser"],
+            unix_socket=str(self.socket),
+            maintenance_database="postgres",
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether its postmaster lives."""
+        return self._postmaster() is not None
+
+    def configure(self, more: Mapping[str, str] | None = None) -> None:
+        """Write its configuration; ``more``: further settings. The source's own ``postgresql.auto.conf`` is moved aside."""
+        folder = self._owner.folder(self._folders.configuration)
+        libraries = [name.strip() for name in self._settings["shared_preload_libraries"].split(",") if name.strip()]
+        values = {
+            **{name: self._settings[name] for name in _AS_ON_SOURCE},
+            "shared_preload_libraries": ",".join(name for name in libraries if name not in _WITH_WORKERS),
+            "listen_addresses": "",
+            "port": str(PORT),
+            "unix_socket_directories": str(self.socket),
+            "unix_socket_permissions": "0700",
+            "hba_file": str(folder / "pg_hba.conf"),
+            "ident_file": str(folder / "pg_ident.conf"),
+            "logging_collector": "off",
+            "log_destination": "stderr",
+            "log_min_messages": "warning",
+            "lc_messages": "C",
+            "archive_mode": "off",
+            "hot_standby": "off",
+            "max_logical_replication_workers": "0",
+            "autovacuum": "off",
+            "max_wal_size": "4GB",
+            "checkpoint_timeout": "30min",
+            "shared_buffers": "128MB",
+            **(more or {}),
+        }
+        lines = [f"{name} = '{_quoted(value)}'\n" for name, value in values.items()]
+        self._owner.write(folder / "postgresql.conf", "".join(lines))
+        # Only the folder's owner and root reach the socket.
+        self._owner.write(folder / "pg_hba.conf", "local all all trust\n")
+        self._owner.write(folder / "pg_ident.conf", "")
+        own = self.data / "postgresql.auto.conf"
+        aside = self._folders.work / "postgresql.auto.conf.source"
+        if own.exists() and not aside.exists():
+            own.rename(aside)
+            self._owner.write(own, "")
+
+    def start(self) -> None:
+        """Start it where it doesn't run; returns before it accepts connections.
+
+        Raises MigrationError ``server_not_started``.
+        """
+        if self.running:
+            return
+        # Of a server that was killed; its number may be another process's by now.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        options = f"-c config_file={self._folders.configuration / 'postgresql.conf'}"
+        words = ["start", "--no-wait", "--silent", f"--log={self._folders.log}", f"--pgdata={self.data}", "-o", options]
+        self._pg_ctl(words)
+
+    def wait(self, on_wait: Callable[[], None] = lambda: None, seconds: float | None = START_SECONDS) -> None:
+        """Wait until it accepts connections. Raises MigrationError ``server_not_started`` when it ended, or after ``seconds``."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            try:
+                with Session(self.connection("postgres")):
+                    return
+            except MigrationError as error:
+                refused = error
+            if not self.running:
+                raise MigrationError(
+                    f"The server on the copy in {self.data} has ended: {self.last_error()} See {self._folders.log}.",
+                    "server_not_started",
+                    log=self.log_lines()[-LOG_LINES:],
+                )
+            if deadline is not None and time.monotonic() > deadline:
+                raise MigrationError(
+                    f"The server on the copy in {self.data} accepts no connections after {seconds:.0f} s: {refused.message} See "
+                    f"{self._folders.log}.",
+                    "server_not_started",
+                )
+            on_wait()
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Stop it cleanly, with a checkpoint; nothing where it doesn't run."""
+        if self.running:
+            self._pg_ctl(
+                ["stop", "--mode=fast", "--wait", f"--timeout={STOP_SECONDS}", "--silent", f"--pgdata={self.data}"]
+            )
+
+    def end(self) -> None:
+        """End it at once, without the programs of PostgreSQL; it recovers at its next start."""
+        process = self._postmaster()
+        if process is not None:
+            end(process)
+
+    def log_lines(self) -> list[str]:
+        """What it has said."""
+        try:
+            return self._folders.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def last_error(self) -> str:
+        """Why it ended, in its own words."""
+        lines = [line for line in self.log_lines() if any(word in line for word in ("FATAL:", "PANIC:", "ERROR:"))]
+        return lines[-1] if lines else "it gave no reason."
+
+    def _postmaster(self) -> int | None:
+        return postmaster(self.data)
+
+    def _pg_ctl(self, words: list[str]) -> None:
+        program = str(self.bin_dir / "pg_ctl")
+        # Without the mark of the job, because the server outlives it.
+        environment = {name: value for name, value in programs.environment().items() if name != processes.MARKER}
+        said: list[str] = []
+        command = self._owner.command([program, *words], self._folders.work)
+        if programs.run(command, {**environment, "HOME": str(self._folders.work)}, said.append):
+            raise MigrationError(
+                f"{program} {words[0]} failed for the copy in {self.data}: {' '.join(said) or self.last_error()} See {self._folders.log}.",
+                "server_not_started",
+                log=self.log_lines()[-LOG_LINES:],
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Where it is, as the connection options of modules."""
+        return {"login_unix_socket": str(self.socket), "login_port": PORT, "login_user": self._settings["superuser"]}
+
+
+def runs_on(data: Path) -> bool:
+    """Whether a server runs on this data directory."""
+    return postmaster(data) is not None
+
+
+def postmaster(data: Path) -> int | None:
+    """The process of the server that runs on this data directory; all of them work in it, and nothing else does."""
+    try:
+        first = (data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0]
+        process = int(first)
+        working = Path(f"/proc/{process}/cwd").resolve()
+    except (OSError, ValueError):
+        return None
+    return process if working == data and processes.is_alive(process) else None
+
+
+def end(process: int) -> None:
+    """End the server whose postmaster is ``process`` at once; it recovers at its next start."""
+    os.kill(process, signal.SIGQUIT)
+    deadline = time.monotonic() + processes.TERM_SECONDS
+    while processes.is_alive(process) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def _quoted(value: str) -> str:
+    return value.replace("'", "''")

@@ -1,0 +1,101 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The WAL that the source writes after the base backup, up to the restore point."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Callable, Mapping
+
+from ..common.errors import MigrationError
+from ..host import programs
+from ..host.programs import Program
+from ..postgres.connection import ConnectionSettings, Session
+from . import backup
+from .folders import Owner
+
+PARTIAL = ".partial"
+_GONE = "has already been removed"
+
+
+def prepare(folder: Path, owner: Owner, first: str) -> None:
+    """Let pg_receivewal begin with the file ``first``: it goes on with the last one that it finds, if only begun."""
+    owner.folder(folder)
+    if not any(folder.iterdir()):
+        owner.write(folder / f"{first}{PARTIAL}", "")
+
+
+def file_of(session: Session, lsn: str) -> str:
+    """The name of the WAL file with the byte before ``lsn``."""
+    return str(session.value("SELECT pg_catalog.pg_walfile_name(%s::pg_lsn)", [lsn]))
+
+
+class Receiver:
+    """pg_receivewal, from the end of the backup on; ``with`` ends it."""
+
+    def __init__(
+        self,
+        program: Program,
+        source: ConnectionSettings,
+        folder: Path,
+        owner: Owner,
+        environment: Mapping[str, str],
+        log: Callable[[str], None],
+    ) -> None:
+        words = [program.path, f"--directory={folder}", "--no-loop", "--no-password", "--verbose"]
+        self._command = [*words, f"--dbname={source.conninfo()}"]
+        self._source, self._folder, self._owner = source, folder, owner
+        self._environment, self._log = environment, log
+        self._stop = threading.Event()
+        self._failure = ""
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> Receiver:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        said = backup.Said(self._log)
+        programs.run(self._owner.command(self._command, self._folder), self._environment, said, self._stop)
+        if not self._stop.is_set():
+            self._failure = said.reason()
+
+    def finish(self, lsn: str) -> None:
+        """Receive everything before ``lsn``, then end; the files have their final names.
+
+        Raises MigrationError ``wal_lost`` when the source has removed WAL, else ``wal_failed``.
+        """
+        self._stop.set()
+        self._thread.join()
+        said = backup.Said(self._log)
+        # It ends when it has received more than this, so the last byte is one before.
+        command = [*self._command, f"--endpos={_minus_one(lsn)}"]
+        code = programs.run(self._owner.command(command, self._folder), self._environment, said)
+        if code:
+            if any(_GONE in line for line in said.lines):
+                raise MigrationError(
+                    f"The server at {self._source.place} has removed WAL that the copy needs: {said.reason()} Run again: the backup begins "
+                    "again. Set wal_keep_size there (wal_keep_segments before 13) to keep more, for example to 16GB.",
+                    "wal_lost",
+                    messages=said.lines[-20:],
+                )
+            raise MigrationError(
+                f"pg_receivewal from {self._source.place} ended with exit code {code}: {said.reason()} "
+                f"{backup.advice(said.lines, self._source)}",
+                "wal_failed",
+                messages=said.lines[-20:],
+            )
+        for path in self._folder.glob(f"*{PARTIAL}"):
+            path.rename(path.with_suffix(""))
+
+
+def _minus_one(lsn: str) -> str:
+    high, low = (int(part, 16) for part in lsn.split("/"))
+    number = (high << 32) + low - 1
+    return f"{number >> 32:X}/{number & 0xFFFFFFFF:X}"

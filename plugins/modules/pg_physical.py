@@ -1,0 +1,252 @@
+#!/usr/bin/python
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A copy of the source's whole server, recovered to the moment that the evidence shows."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pg_physical
+short_description: Copy the source's whole server, with evidence of the moment that the copy shows
+version_added: 0.1.0
+description:
+  - Runs on the target's host, which must reach the source's server. Makes a base backup of that server beside the data directory of
+    the target's server, and recovers it to a restore point that shows the same rows as the snapshot in which every table of the source
+    is counted and digested.
+  - A server runs on the copy then that only its owner can reach. The target's own server is not touched.
+  - The folder O(archive) gets the evidence and the archive of the schema, for M(cht.couch2pg.verify).
+  - The source is only read. It gets no replication slot that remains, and one record of a restore point in its WAL.
+  - A backup that was cut begins again. What follows the backup is resumed.
+author: cht.couch2pg maintainers (@medic)
+extends_documentation_fragment:
+  - cht.couch2pg.attributes
+  - cht.couch2pg.connection
+  - cht.couch2pg.programs
+  - cht.couch2pg.migration
+  - cht.couch2pg.job
+  - cht.couch2pg.limits
+options:
+  database:
+    description: Name of the database on both servers.
+    type: str
+    required: true
+  source:
+    description: How this host reaches the source's database. Options have the names and defaults of the module's own.
+    type: dict
+    required: true
+    suboptions:
+      database:
+        description: Name of the source's database.
+        type: str
+        required: true
+      login_host:
+        description: Address of the source's server; empty means the Unix socket.
+        type: str
+        default: ""
+      login_port:
+        description: Port of the source's server.
+        type: int
+        default: 5432
+      login_user:
+        description: Role that connects; it must be able to read every table.
+        type: str
+        default: postgres
+      login_password:
+        description: Password of the role.
+        type: str
+      login_unix_socket:
+        description: Folder of the Unix socket; empty means where libpq looks for it.
+        type: str
+        default: ""
+      ssl_mode:
+        description: How TLS is negotiated, as libpq's C(sslmode).
+        type: str
+        default: prefer
+        choices: [disable, allow, prefer, require, verify-ca, verify-full]
+      ca_cert:
+        description: File on this host with the certificates that are trusted.
+        type: path
+        default: ""
+      ssl_cert:
+        description: PEM file on this host with the role's own certificate.
+        type: path
+        default: ""
+      ssl_key:
+        description: File on this host with the key of the certificate.
+        type: path
+        default: ""
+      connect_params:
+        description: Further connection parameters of libpq. None of them may be secret.
+        type: dict
+        default: {}
+      maintenance_database:
+        description: Database to connect to when O(source.database) can't be connected to.
+        type: str
+        default: postgres
+      login_container:
+        description: Name of the container of this host that the source's server runs in.
+        type: str
+        default: ""
+  archive:
+    description: Folder on this host for the evidence and the archive of the schema.
+    type: path
+    required: true
+  data_directory:
+    description: Data directory of the target's server, beside which the copy is made; empty means the one that the server tells.
+    type: path
+    default: ""
+  server_bin_dir:
+    description:
+      - Folder on this host with the server programs of the source's major version.
+      - Empty means those of the target's server, or where packages of PostgreSQL put that version.
+    type: path
+    default: ""
+  lock_seconds:
+    description:
+      - With more than V(0), couch2pg's tables on the source are locked against writes for the moment of the restore point, and the lock
+        is given up after so many seconds. Needed where couch2pg writes without a pause.
+    type: int
+    default: 0
+  compression:
+    description:
+      - How the source compresses what it sends, as C(pg_basebackup --compress) has it, such as V(server-zstd) or V(server-lz4), from
+        PostgreSQL 15 on. For lines that are slower than about 1 Gbit/s.
+    type: str
+    default: none
+  jobs:
+    description: Sessions that digest the source's tables at a time.
+    type: int
+    default: 2
+  digest_method:
+    description: How rows are digested; see M(cht.couch2pg.pg_dump).
+    type: str
+    default: auto
+    choices: [auto, hash64, hash128, md5, semantic]
+"""
+
+EXAMPLES = r"""
+- name: Copy the old server beside the new one
+  cht.couch2pg.pg_physical:
+    database: cht
+    source: {database: cht, login_host: old.example.org, login_password: "{{ vault_source_password }}"}
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+  register: copied
+
+- name: Verify it
+  cht.couch2pg.verify:
+    database: cht
+    login_unix_socket: "{{ copied.login.login_unix_socket }}"
+    login_port: "{{ copied.login.login_port }}"
+    login_user: "{{ copied.login.login_user }}"
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+"""
+
+RETURN = r"""
+data_directory:
+  description: The copy, a data directory of the target's major version.
+  returned: when the copy is done
+  type: str
+  sample: /var/lib/postgresql/16/main_incoming_cht-2026
+work_folder:
+  description: Folder of what is needed until the copy is promoted.
+  returned: when the copy is done
+  type: str
+  sample: /var/lib/postgresql/16/main_incoming_cht-2026_work
+login:
+  description: How the owner of the data directory logs in to the server on the copy, as options of modules.
+  returned: when the copy is done
+  type: dict
+  sample: {login_unix_socket: /var/lib/postgresql/16/main_incoming_cht-2026_work/socket, login_port: 50432, login_user: postgres}
+restore_point:
+  description: Name and place in the WAL of the restore point, and the snapshot that shows the same.
+  returned: when the copy is done
+  type: dict
+  sample: {name: cht_couch2pg_1795892400_1, lsn: 0/5000090, shows: "745:745:"}
+oid:
+  description: Oid of the database, the same as on the source.
+  returned: when the copy is done
+  type: int
+  sample: 16999
+rows:
+  description: Rows of all tables on the source.
+  returned: when the copy is done
+  type: int
+  sample: 1500000
+seconds:
+  description: Time of the last attempt, in seconds.
+  returned: when the copy is done
+  type: float
+  sample: 75.0
+section_seconds:
+  description: Time of each part, in seconds.
+  returned: when the copy is done
+  type: dict
+  sample: {backup: 14.3, evidence: 9.0, recovery: 2.1}
+archive:
+  description: Folder with the evidence and the archive of the schema.
+  returned: when the copy is done
+  type: str
+  sample: /srv/staging/cht-2026
+dump:
+  description: What M(cht.couch2pg.pg_dump) returns of an archive, for the folder O(archive).
+  returned: when the copy is done
+  type: dict
+  sample: {archive: /srv/staging/cht-2026, bytes: 120000, rows: 1500000, digest_method: hash64}
+job:
+  description: The job behind this result; see M(cht.couch2pg.pg_dump).
+  returned: success
+  type: dict
+  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/restore}
+"""
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import initial_limits, run_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
+    CONNECTION_OPTIONS,
+    JOB_OPTIONS,
+    LIMIT_OPTIONS,
+    PROGRAM_OPTIONS,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import job as physical_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+
+OPTIONS = {
+    "source": {"type": "dict", "required": True, "options": CONNECTION_OPTIONS},
+    "archive": {"type": "path", "required": True},
+    "data_directory": {"type": "path", "default": ""},
+    "server_bin_dir": {"type": "path", "default": ""},
+    "lock_seconds": {"type": "int", "default": 0},
+    "compression": {"type": "str", "default": "none"},
+    "jobs": {"type": "int", "default": 2},
+    "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
+}
+
+
+def main() -> None:
+    """Entry point."""
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, OPTIONS)
+    options = module.params
+    settings = connection_settings(module)
+    source = ConnectionSettings.from_options(options["source"])
+    try:
+        known = physical_job.examine(settings, source, options)
+        spec = physical_job.job_spec(settings, source, options, known, initial_limits(module))
+    except MigrationError as error:
+        fail(module, error)
+    run_job(
+        module,
+        spec,
+        physical_job.still_valid,
+        lambda: {"before": "", "after": f"data directory: a copy of the server at {source.place}\n"},
+    )
+
+
+if __name__ == "__main__":
+    main()
