@@ -31,7 +31,7 @@ from ..jobs.limits import Limits
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid
 from ..restore.steps import RestoreSteps
-from . import backup, private_server, recovery, server_programs, wal
+from . import backup, private_server, recovery, server_programs, upgrade, wal
 from .conditions_of_source import check_source
 from .folders import Folders, Owner, Steps
 from .moment import Moment, Point
@@ -163,13 +163,19 @@ class _Copy:
         self._socket = self._folders.make_socket_folder(self._steps, self._owner)
         server = self._server(self._data, self._parameters["source_bin"])
         finished = False
+        final = server if self._same_major else self._server(self._folders.incoming, self._parameters["target_bin"])
         try:
-            self._copy(server)
-            result = self._serve(server)
+            if not self._steps.result("final"):
+                self._copy(server)
+                if not self._same_major:
+                    self._upgrade(server, final)
+                self._steps.mark("final")
+            result = self._serve(final)
             finished = True
         finally:
             if not finished:
                 server.end()
+                final.end()
         seconds = {name: round(value, 1) for name, value in self._seconds.items()}
         return dict(result, seconds=round(time.monotonic() - started, 1), section_seconds=seconds)
 
@@ -401,8 +407,32 @@ class _Copy:
             server.configure(more)
             self._steps.mark("armed")
         recovery.run(server, point)
-        self._steps.mark("recovered", utc_now())
+        with Session(server.connection("postgres")) as session:
+            self._steps.mark("recovered", upgrade.cluster_properties(session))
         self._seconds["recovery"] = time.monotonic() - started
+
+    def _upgrade(self, old: private_server.PrivateServer, new: private_server.PrivateServer) -> None:
+        context, parameters, started = self._context, self._parameters, time.monotonic()
+        major, jobs = parameters["target_major"], parameters["jobs"]
+        context.progress.plan(2)
+        context.progress.step("upgrade")
+        superuser = self._facts["settings"]["superuser"]
+        if not self._steps.result("upgraded"):
+            # One that was killed has to recover before pg_upgrade takes it.
+            if (self._data / "postmaster.pid").exists() and not old.running:
+                old.start()
+                old.wait()
+            old.stop()
+            properties = self._steps.result("recovered")
+            upgrade.upgrade(old, new, properties, superuser, major, self._folders, self._owner, jobs, context.log)
+            self._steps.mark("upgraded")
+        context.progress.step("analyze")
+        new.configure()
+        new.start()
+        new.wait()
+        upgrade.analyze(new, major, self._owner, self._folders, jobs, context.log)
+        remove_tree(self._data)
+        self._seconds["upgrade"] = time.monotonic() - started
 
     def _serve(self, server: private_server.PrivateServer) -> dict[str, Any]:
         """Start the server on the finished copy, and describe it."""

@@ -149,8 +149,8 @@ def _meet(
         if time.monotonic() > deadline:
             raise MigrationError(
                 f"The server at {control.settings.place} never rests: in {patience:.0f} s and {attempts} attempts, a transaction ended "
-                "within each moment. Set couch2pg_physical_lock_seconds: 5, so that couch2pg waits for that moment, or stop couch2pg on the "
-                "source, then run again.",
+                "within each moment. Set couch2pg_physical_lock_seconds: 5, so that couch2pg waits for that moment, or stop couch2pg "
+                "on the source, then run again.",
                 "never_rests",
                 attempts=attempts,
             )

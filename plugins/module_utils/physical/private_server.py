@@ -23,6 +23,8 @@ from .folders import Folders, Owner
 PORT = 50432
 START_SECONDS = 300.0
 STOP_SECONDS = 600
+# A server that was started has its lock file by then, or has ended.
+APPEARS_SECONDS = 15.0
 POLL_SECONDS = 0.1
 LOG_LINES = 12
 # Recovery demands that these are not less than on the source.
@@ -121,25 +123,28 @@ class PrivateServer:
 
     def wait(self, on_wait: Callable[[], None] = lambda: None, seconds: float | None = START_SECONDS) -> None:
         """Wait until it accepts connections. Raises MigrationError ``server_not_started`` when it ended, or after ``seconds``."""
-        deadline = None if seconds is None else time.monotonic() + seconds
+        started = time.monotonic()
+        seen = False
         while True:
             try:
                 with Session(self.connection("postgres")):
                     return
             except MigrationError as error:
                 refused = error
-            if not self.running:
+            running = self.running
+            if not running and (seen or time.monotonic() > started + APPEARS_SECONDS):
                 raise MigrationError(
                     f"The server on the copy in {self.data} has ended: {self.last_error()} See {self._folders.log}.",
                     "server_not_started",
                     log=self.log_lines()[-LOG_LINES:],
                 )
-            if deadline is not None and time.monotonic() > deadline:
+            if seconds is not None and time.monotonic() > started + seconds:
                 raise MigrationError(
                     f"The server on the copy in {self.data} accepts no connections after {seconds:.0f} s: {refused.message} See "
                     f"{self._folders.log}.",
                     "server_not_started",
                 )
+            seen = seen or running
             on_wait()
             time.sleep(POLL_SECONDS)
 

@@ -1,0 +1,155 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Turn the recovered copy into a data directory of the target's major version, with pg_upgrade and hard links."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+from ..common.errors import MigrationError
+from ..host import programs
+from ..host.files import remove_tree
+from ..postgres.connection import Session
+from . import backup
+from .folders import Folders, Owner
+from .private_server import PORT, PrivateServer
+
+PROVIDERS_SINCE = 150000
+CHECKSUMS_BY_DEFAULT_SINCE = 18
+# From this major version on, pg_upgrade keeps the planner's statistics but for extended ones.
+KEEPS_STATISTICS_SINCE = 18
+LOG_LINES = 20
+_CONTROL = Path("global/pg_control")
+_TEMPLATE = """
+SELECT pg_catalog.pg_encoding_to_char(encoding) AS encoding, datcollate AS lc_collate, datctype AS lc_ctype,
+       pg_catalog.to_json(d) ->> 'datlocprovider' AS provider,
+       coalesce(pg_catalog.to_json(d) ->> 'datlocale', pg_catalog.to_json(d) ->> 'daticulocale') AS locale,
+       pg_catalog.to_json(d) ->> 'daticurules' AS rules,
+       pg_catalog.current_setting('data_checksums') = 'on' AS checksums,
+       (SELECT setting::bigint * CASE unit WHEN '8kB' THEN 8192 ELSE 1 END FROM pg_catalog.pg_settings
+        WHERE name = 'wal_segment_size') AS segment_bytes
+FROM pg_catalog.pg_database AS d WHERE datname = 'template0'
+"""
+_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+
+
+def cluster_properties(session: Session) -> dict[str, Any]:
+    """What a new cluster must have in common with the session's, for ``upgrade``."""
+    return session.row(_TEMPLATE)
+
+
+def initdb_options(properties: dict[str, Any], superuser: str, major: int) -> list[str]:
+    """The options of initdb of version ``major`` for a cluster with these properties."""
+    options = [
+        f"--username={superuser}",
+        f"--encoding={properties['encoding']}",
+        f"--lc-collate={properties['lc_collate']}",
+        f"--lc-ctype={properties['lc_ctype']}",
+        f"--wal-segsize={int(properties['segment_bytes']) >> 20}",
+        "--auth=trust",
+    ]
+    provider = _PROVIDERS.get(properties["provider"] or "c", "libc")
+    if provider != "libc":
+        options += [f"--locale-provider={provider}"]
+        options += [f"--{'icu' if provider == 'icu' else 'builtin'}-locale={properties['locale']}"]
+    if properties["rules"]:
+        options += [f"--icu-rules={properties['rules']}"]
+    if properties["checksums"]:
+        options += ["--data-checksums"]
+    elif major >= CHECKSUMS_BY_DEFAULT_SINCE:
+        options += ["--no-data-checksums"]
+    return options
+
+
+def upgrade(
+    old: PrivateServer,
+    new: PrivateServer,
+    properties: dict[str, Any],
+    superuser: str,
+    major: int,
+    folders: Folders,
+    owner: Owner,
+    jobs: int,
+    log: Callable[[str], None],
+) -> None:
+    """Make the new server's data directory from the old one, which is stopped. An attempt that was cut begins again.
+
+    properties: of ``cluster_properties``. major: the new server's. Raises MigrationError ``upgrade_refused`` or ``upgrade_failed``.
+    """
+    _as_before(old.data, new.data, owner)
+    environment = dict(programs.environment(), HOME=str(folders.work))
+    said = backup.Said(log)
+    words = [str(new.bin_dir / "initdb"), f"--pgdata={new.data}", *initdb_options(properties, superuser, major)]
+    if programs.run(owner.command(words, folders.work), environment, said):
+        raise MigrationError(
+            f"initdb of PostgreSQL {major} failed for {new.data}: {said.reason()} Fix the cause, then run again.",
+            "upgrade_failed",
+            messages=said.lines[-LOG_LINES:],
+        )
+    new.configure()
+    option = f"-c config_file={folders.configuration / 'postgresql.conf'}"
+    command = [
+        str(new.bin_dir / "pg_upgrade"),
+        f"--old-bindir={old.bin_dir}",
+        f"--new-bindir={new.bin_dir}",
+        f"--old-datadir={old.data}",
+        f"--new-datadir={new.data}",
+        f"--old-options={option}",
+        f"--new-options={option}",
+        f"--username={superuser}",
+        f"--socketdir={new.socket}",
+        f"--old-port={PORT}",
+        f"--new-port={PORT}",
+        f"--jobs={jobs}",
+        "--link",
+    ]
+    for words, code in ((["--check"], "upgrade_refused"), ([], "upgrade_failed")):
+        output = folders.work / f"pg_upgrade{'_check' if words else ''}.log"
+        output.unlink(missing_ok=True)
+        result = programs.run(owner.command([*command, *words], folders.work), environment, log, output=output)
+        if result:
+            lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
+            raise MigrationError(
+                f"pg_upgrade to PostgreSQL {major} {'refuses the copy' if words else 'failed'}: {_reason(lines)} See {output}. Correct "
+                "the source, and begin again: ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_restart_from=restore; or use "
+                "couch2pg_method: stream.",
+                code,
+                messages=lines[-LOG_LINES:],
+            )
+
+
+def analyze(
+    server: PrivateServer, major: int, owner: Owner, folders: Folders, jobs: int, log: Callable[[str], None]
+) -> None:
+    """Give the planner the statistics that pg_upgrade did not keep. Raises MigrationError ``upgrade_failed``."""
+    connection = server.connection("postgres")
+    words = [str(server.bin_dir / "vacuumdb"), "--all", "--analyze-only", "--quiet", f"--jobs={jobs}"]
+    words += ["--missing-stats-only"] if major >= KEEPS_STATISTICS_SINCE else []
+    words += [f"--host={server.socket}", f"--port={PORT}", f"--username={connection.user}", "--no-password"]
+    said = backup.Said(log)
+    if programs.run(owner.command(words, folders.work), dict(programs.environment(), HOME=str(folders.work)), said):
+        raise MigrationError(
+            f"vacuumdb of the copy failed: {said.reason()} Run again.",
+            "upgrade_failed",
+            messages=said.lines[-LOG_LINES:],
+        )
+
+
+def _as_before(old: Path, new: Path, owner: Owner) -> None:
+    """Undo an attempt that was cut: it has only made links, and renamed one file of the old cluster."""
+    remove_tree(new)
+    owner.folder(new)
+    kept = old / _CONTROL.with_name("pg_control.old")
+    if kept.exists():
+        kept.rename(old / _CONTROL)
+
+
+def _reason(lines: list[str]) -> str:
+    """What pg_upgrade says after its list of checks: the failed check, and its explanation."""
+    shown = [line.strip() for line in lines if line.strip() and not line.rstrip().endswith("ok")]
+    failed = next(
+        (number for number, line in enumerate(shown) if line.endswith("fatal") or "Failure" in line), len(shown) - 4
+    )
+    return " ".join(shown[max(0, failed) :][:8]) or "it gave no reason."
