@@ -139,7 +139,7 @@ class Folders:
 
 
 class Steps:
-    """The completed steps of one copy. Whoever reads it knows whose copy it is: ``of`` names migration and source."""
+    """The completed steps of one copy. ``of`` names the migration and the source."""
 
     def __init__(self, folders: Folders, of: dict[str, Any]) -> None:
         self._path = folders.work / STEPS

@@ -21,7 +21,7 @@ _GONE = "has already been removed"
 
 
 def prepare(folder: Path, owner: Owner, first: str) -> None:
-    """Let pg_receivewal begin with the file ``first``: it goes on with the last one that it finds, if only begun."""
+    """Let pg_receivewal begin with the file ``first``: it resumes after the last file in its folder, and repeats one that is incomplete."""
     owner.folder(folder)
     if not any(folder.iterdir()):
         owner.write(folder / f"{first}{PARTIAL}", "")
