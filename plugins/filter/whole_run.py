@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Callable
 
@@ -22,6 +24,8 @@ description:
   - Returns a pattern of hosts unchanged, and fails when options of C(ansible-playbook) would make it skip tasks that check
     (C(--start-at-task), C(--skip-tags always)), or when ansible-core is older than this collection supports.
   - For the keyword C(hosts) of a play, which Ansible evaluates whatever these options are.
+  - From then on, each line of the run is written at once. To a file or a pipe, Ansible would write blocks of 8 KB, and
+    the progress of a job would appear minutes late.
 options:
   _input:
     description: The pattern of hosts.
@@ -49,6 +53,9 @@ def whole_run(pattern: str) -> str:
     problem = refusal(context.CLIARGS, __version__, required(RUNTIME.read_text(encoding="utf-8")))
     if problem:
         raise AnsibleFilterError(problem)
+    # The keyword hosts is evaluated by the process that writes the output; a task would run in another one.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     return pattern
 
 

@@ -65,6 +65,7 @@ def test_the_server_is_as_nice_as_the_job(slow: Migration) -> None:
 
 
 def test_what_the_snapshot_costs_is_shown(slow: Migration) -> None:
+    """At once, although the output goes into a file here, for which Ansible would fill a block of 8 KB first."""
     run = Background(slow)
     wait_until("the cost is shown", lambda: "| snapshot held for " in run.output or run.process.poll() is not None)
     assert "| snapshot held for " in run.output

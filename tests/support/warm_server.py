@@ -110,9 +110,9 @@ def _become(request: dict[str, Any]) -> NoReturn:
             opened = os.open(request[name], mode | (os.O_APPEND if number else 0))
             os.dup2(opened, number)
             os.close(opened)
-        # They own the descriptors for as long as the process lives. A test that waits for a line must not wait for a full buffer.
+        # They own the descriptors for as long as the process lives.
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         os.chdir(request["cwd"])
         os.environ.clear()
