@@ -15,12 +15,17 @@ description:
     and kept as C(<database>_replaced_<time>). Nothing is dropped.
   - Promotes only the database that this migration has verified, and only if nothing was changed in it since. The server's own
     counters tell whether rows were written.
+  - With O(method=physical), the verified copy of the source's whole server is put in the place of the target's. The service is stopped,
+    the data directories change their names, and the service is started. The target's own configuration stays in force. The data
+    directory that was there before is kept as C(<data directory>_replaced_<time>), and is put back at once when the server doesn't
+    answer with the verified database.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.connection
   - cht.couch2pg.migration
   - cht.couch2pg.record
+  - cht.couch2pg.server
 options:
   database:
     description: Real name of the database.
@@ -34,6 +39,10 @@ options:
     description: Whether a database O(database) that is not empty may be renamed. An empty one is always renamed.
     type: bool
     default: false
+  only_resume:
+    description: Whether only a promotion or rollback with O(method=physical) that was interrupted is finished. Nothing else is done.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -43,6 +52,16 @@ EXAMPLES = r"""
     incoming: cht_incoming
     migration_id: cht-2026
     state_dir: ~/couch2pg
+
+- name: Put the verified copy of the whole server in its place
+  cht.couch2pg.promote:
+    method: physical
+    act_as: postgres
+    database: cht
+    incoming: cht
+    migration_id: cht-2026
+    state_dir: ~postgres/couch2pg
+  become: true
 """
 
 RETURN = r"""
@@ -61,10 +80,17 @@ kept_as:
   returned: success
   type: str
   sample: cht_replaced_20261123T221530
+replaced:
+  description: With O(method=physical), the new path of the data directory that the server had before.
+  returned: with O(method=physical)
+  type: str
+  sample: /var/lib/postgresql/16/main_replaced_20261123T221530
 """
 
+from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     make_module,
@@ -72,27 +98,36 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
     predict_or_fail,
     run,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
+    CONNECTION_OPTIONS,
+    MIGRATION_OPTIONS,
+    SERVER_OPTIONS,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.record_option import RECORD_OPTION
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import lock
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import switch
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.promoted import already_promoted
 
 OPTIONS = {
     "incoming": {"type": "str", "required": True},
     "replace_existing": {"type": "bool", "default": False},
+    "only_resume": {"type": "bool", "default": False},
 }
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, MIGRATION_OPTIONS, OPTIONS, RECORD_OPTION)
+    module = make_module(CONNECTION_OPTIONS, MIGRATION_OPTIONS, OPTIONS, RECORD_OPTION, SERVER_OPTIONS)
     settings = connection_settings(module)
     state = migration_state(module)
     name, incoming = settings.database, module.params["incoming"]
 
     def work() -> dict[str, Any]:
+        if module.params["method"] == "physical":
+            return _exchange(module, settings, state)
         done = already_promoted(settings, state, name)
         if done is not None:
             return dict(done, changed=False)
@@ -120,6 +155,35 @@ def main() -> None:
             return work()
 
     run(module, work if module.check_mode else one_at_a_time)
+
+
+def _exchange(module: AnsibleModule, settings: ConnectionSettings, state: Path) -> dict[str, Any]:
+    """The promotion of a whole server (method physical)."""
+    if switch.unfinished(state) is not None and module.check_mode:
+        return {
+            "changed": True,
+            "msg": "A promotion or rollback was interrupted. A run without check mode finishes it first.",
+        }
+    resumed = switch.resume(settings, state)
+    if module.params["only_resume"]:
+        return {"changed": resumed is not None}
+    done = already_promoted(settings, state, settings.database)
+    if done is not None:
+        return dict(done, changed=resumed is not None)
+    try:
+        done = switch.promote(
+            settings,
+            state,
+            module.params["migration_id"],
+            module.params["commands"] or {},
+            module.params["replace_existing"],
+            module.check_mode,
+        )
+    except MigrationError as error:
+        predict_or_fail(module, error)
+    data, replaced = done["data_directory"], done["replaced"]
+    diff = {"before": f"{data}\n{done['incoming']}\n", "after": f"{replaced}\n{data}\n"}
+    return dict(done, changed=True, diff=diff)
 
 
 if __name__ == "__main__":

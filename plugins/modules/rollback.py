@@ -14,11 +14,14 @@ description:
   - Renames the database that this migration promoted to C(<database>_rolled_back_<time>). The database that promotion replaced gets
     its name back in the same transaction. Nothing is dropped.
   - Fails if there are sessions on either database.
+  - With O(method=physical), the data directory that promotion replaced is put back in its place: the service is stopped, the data
+    directories change their names, and the service is started. The migrated one is kept as C(<data directory>_rolled_back_<time>).
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.connection
   - cht.couch2pg.migration
+  - cht.couch2pg.server
 options:
   database:
     description: Real name of the database.
@@ -70,28 +73,42 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
     migration_state,
     run,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
+    CONNECTION_OPTIONS,
+    MIGRATION_OPTIONS,
+    SERVER_OPTIONS,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import lock
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import switch
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.rolled_back import already_reversed
 from ansible_collections.cht.couch2pg.plugins.module_utils.rollback import reversal
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, MIGRATION_OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, MIGRATION_OPTIONS, SERVER_OPTIONS)
     settings = connection_settings(module)
     state = migration_state(module)
 
     def work() -> dict[str, Any]:
+        resumed = None
+        if switch.unfinished(state) is not None:
+            if module.check_mode:
+                return {"changed": True, "kept_as": None, "restored": None}
+            resumed = switch.resume(settings, state)
         done = already_reversed(settings, state)
         if done is not None:
-            return dict(done, changed=False)
+            return dict(done, changed=resumed is not None)
         planned = reversal.plan(settings, state)
         name, restored = planned["name"], planned["restored"]
         diff = {
             "before": f"{name}\n" + (f"{restored}\n" if restored else ""),
             "after": f"{name}_rolled_back_<time>\n" + (f"{name}\n" if restored else ""),
         }
+        if planned["server"]:
+            done = switch.back(settings, state, module.check_mode)
+            diff = {"before": f"{planned['data']}\n{restored}\n", "after": f"{done['kept_as']}\n{planned['data']}\n"}
+            return dict(done, kept_as=None if module.check_mode else done["kept_as"], changed=True, diff=diff)
         if module.check_mode:
             return dict(planned, kept_as=None, changed=True, diff=diff)
         return dict(reversal.reverse(settings, state, planned), changed=True, diff=diff)

@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..common.errors import MigrationError
 from ..host.files import expand
+from ..host.system_account import acting_as
 from ..postgres import container_server
 from ..postgres.connection import PSYCOPG2_IMPORT_ERROR, PSYCOPG2_SINCE, ConnectionSettings, psycopg2_version
 from .record_option import check_record, write_outcome
@@ -98,7 +99,7 @@ def fail(module: AnsibleModule, error: MigrationError, **extra: Any) -> NoReturn
     """Fail the module with an error of the core."""
     result = dict(extra, failed=True, msg=error.message, code=error.code, details=error.details)
     # The error that came first is the one to show.
-    with suppress(MigrationError, OSError):
+    with suppress(MigrationError, OSError), acting_as(module.params.get("act_as") or ""):
         result = write_outcome(module, result)
     module.fail_json(**result)
 
@@ -116,9 +117,11 @@ def predict_or_fail(module: AnsibleModule, error: MigrationError) -> NoReturn:
 
 
 def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> NoReturn:
-    """End the module with the result of ``work``, or with its error."""
+    """End the module with the result of ``work``, or with its error. With the option ``act_as``, root works as that user."""
     try:
-        result = write_outcome(module, work())
+        # Ansible's own code may still have to be loaded by root, whose it is.
+        with acting_as(module.params.get("act_as") or ""):
+            result = write_outcome(module, work())
     except MigrationError as error:
         fail(module, error)
     except OSError as error:

@@ -143,6 +143,15 @@ CUTOVER_OPTIONS: dict[str, Any] = {
     "untested": {"type": "list", "elements": "str", "default": []},
     "ca_cert": {"type": "path", "default": ""},
 }
+# For modules that stop and start the server (method physical): they are run as root, and act as the user whose files these are.
+SERVER_OPTIONS: dict[str, Any] = {
+    "method": {"type": "str", "default": "archive", "choices": ["archive", "stream", "physical"]},
+    "commands": {
+        "type": "dict",
+        "options": {"stop": {"type": "list", "elements": "str"}, "start": {"type": "list", "elements": "str"}},
+    },
+    "act_as": {"type": "str", "default": ""},
+}
 JOB_OPTIONS: dict[str, Any] = {
     **MIGRATION_OPTIONS,
     "job_wait": {"type": "float"},

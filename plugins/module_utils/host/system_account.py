@@ -1,15 +1,17 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Create missing system users and groups."""
+"""System users and groups: create missing ones, and act as another user for a while."""
 
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 import shutil
 import subprocess
-from typing import Sequence
+from contextlib import contextmanager
+from typing import Iterator, Sequence
 
 from ..common.errors import MigrationError
 from .programs import ask
@@ -56,6 +58,55 @@ def ids(user: str) -> tuple[int, int] | None:
     except KeyError:
         return None
     return found.pw_uid, found.pw_gid
+
+
+@contextmanager
+def acting_as(user: str) -> Iterator[None]:
+    """Let this process, which is root's, have the rights, groups and home of ``user``; without effect for another process.
+
+    Files that it makes belong to ``user``, and PostgreSQL knows it as that user on its socket. Raises MigrationError ``account``.
+    """
+    if not user or os.geteuid() != 0:
+        yield
+        return
+    found = ids(user)
+    if found is None:
+        raise MigrationError(
+            f"This host has no user {user!r}. Set couch2pg_become_user to the owner of the server's data directory.",
+            "account",
+        )
+    entry = pwd.getpwuid(found[0])
+    groups, home = os.getgroups(), os.environ.get("HOME")
+    os.setgroups(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    os.setegid(entry.pw_gid)
+    os.seteuid(entry.pw_uid)
+    os.environ["HOME"] = entry.pw_dir
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+        if home is None:
+            del os.environ["HOME"]
+        else:
+            os.environ["HOME"] = home
+
+
+@contextmanager
+def as_root() -> Iterator[None]:
+    """Be root again inside ``acting_as``; without effect where this process was never root's."""
+    user, group = os.geteuid(), os.getegid()
+    if os.getuid() != 0 or user == 0:
+        yield
+        return
+    os.seteuid(0)
+    os.setegid(0)
+    try:
+        yield
+    finally:
+        os.setegid(group)
+        os.seteuid(user)
 
 
 def _user(name: str) -> bool:

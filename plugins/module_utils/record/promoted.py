@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from ..common.errors import MigrationError
 from ..host.files import read_json
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database_by_oid
 
 PROMOTED = "promoted.json"
+# In a data directory that the method physical promoted: two copies of one source have the same system identifier.
+MARK = "couch2pg_migration.json"
 
 
 def already_promoted(settings: ConnectionSettings, state: Path, name: str) -> dict[str, Any] | None:
@@ -21,7 +25,7 @@ def already_promoted(settings: ConnectionSettings, state: Path, name: str) -> di
     if not isinstance(stored, dict):
         return None
     with Session(settings.maintenance) as session:
-        if stored.get("identity") != server_identity(session):
+        if stored.get("identity") != server_identity(session) or not has_mark(session, stored):
             return None
         found = find_database_by_oid(session, stored["oid"])
     return stored if found is not None and found["name"] == name else None
@@ -33,3 +37,19 @@ def current(settings: ConnectionSettings, state: Path) -> ConnectionSettings:
     if isinstance(stored, dict) and already_promoted(settings, state, stored["name"]):
         return settings.to(stored["name"])
     return settings
+
+
+def has_mark(session: Session, stored: dict[str, Any]) -> bool:
+    """Whether the session's server has the mark of the stored promotion; also when there is none, or the role may not see it."""
+    return "mark" not in stored or mark_of(session, stored["mark"]) == stored["mark"]
+
+
+def mark_of(session: Session, unknown: str | None = None) -> str | None:
+    """The mark in the data directory of the session's server, None when it has none; ``unknown`` where the role may not see it."""
+    try:
+        text = session.value("SELECT pg_catalog.pg_read_file(%s, 0, 1000, true)", [MARK])
+    except MigrationError as error:
+        if error.code != "sql":
+            raise
+        return unknown
+    return None if text is None else str(json.loads(text)["mark"])

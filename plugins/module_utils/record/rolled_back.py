@@ -11,6 +11,7 @@ from typing import Any
 from ..host.files import read_json
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database_by_oid
+from .promoted import has_mark
 
 REVERSED = "rolled_back.json"
 
@@ -21,6 +22,11 @@ def already_reversed(settings: ConnectionSettings, state: Path) -> dict[str, Any
     if not isinstance(stored, dict):
         return None
     with Session(settings.maintenance) as session:
+        if "mark" in stored:
+            # The whole server was put back (method physical).
+            identity = server_identity(session)
+            gone = identity != stored["identity"] or not has_mark(session, stored)
+            return stored if gone and identity == stored["replaced_identity"] else None
         if stored["identity"] != server_identity(session):
             return None
         found = find_database_by_oid(session, stored["oid"])

@@ -15,12 +15,15 @@ from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database, find_database_by_oid
 from ..postgres.identifiers import with_suffix
 from ..promote.promotion import check_nobody_connected, rename
-from ..record.promoted import PROMOTED
+from ..record.promoted import PROMOTED, has_mark
 from ..record.rolled_back import REVERSED
 
 
 def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """The promotion to reverse: ``{name, oid, identity, restored}``; restored: the name of the replaced database, or None.
+    """The promotion to reverse: ``{name, oid, identity, restored, server, data}``.
+
+    restored: the name of the replaced database, or None; server: whether the whole server was replaced (method physical), whose data
+    directory is ``data``, and ``restored`` the path of the replaced one.
 
     Raises MigrationError ``not_promoted`` or ``stale_evidence``.
     """
@@ -32,7 +35,8 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
             "not_promoted",
         )
     with Session(settings.maintenance) as session:
-        found = find_database_by_oid(session, stored["oid"]) if stored["identity"] == server_identity(session) else None
+        ours = stored["identity"] == server_identity(session) and has_mark(session, stored)
+        found = find_database_by_oid(session, stored["oid"]) if ours else None
         if found is None or found["name"] != stored["name"]:
             raise MigrationError(
                 f"The database {stored['name']!r} that this migration promoted (oid {stored['oid']}) no longer exists at "
@@ -40,9 +44,17 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
                 "stale_evidence",
                 promoted=stored,
             )
+        if "mark" in stored:
+            return {
+                **{name: stored[name] for name in ("name", "oid", "identity")},
+                "restored": stored["replaced"],
+                "server": True,
+                "data": stored["data_directory"],
+            }
         before = stored.get("kept_as")
         restored = before if before and find_database(session, before) is not None else None
-    return {"name": stored["name"], "oid": stored["oid"], "identity": stored["identity"], "restored": restored}
+    planned = {name: stored[name] for name in ("name", "oid", "identity")}
+    return dict(planned, restored=restored, server=False, data=None)
 
 
 def reverse(
@@ -61,7 +73,8 @@ def reverse(
         if planned["restored"]:
             rename(session, planned["restored"], name)
         # Record it before the commit. After an interruption in between, the name of the oid shows whether it committed.
-        stored = dict(planned, kept_as=kept_as)
+        stored = {name: planned[name] for name in ("name", "oid", "identity", "restored")}
+        stored["kept_as"] = kept_as
         write_json(state / REVERSED, stored)
         session.execute("COMMIT")
     return stored

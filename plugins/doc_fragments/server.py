@@ -1,0 +1,39 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of modules that put another data directory in the place of the target server's own."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Documentation fragment C(cht.couch2pg.server)."""
+
+    DOCUMENTATION = r"""
+options:
+  method:
+    description: The method of the migration. With V(physical), the module stops and starts the server, and must be run as root.
+    type: str
+    default: archive
+    choices: [archive, stream, physical]
+  commands:
+    description:
+      - Commands that stop and start the server, where it is not a systemd service (O(method=physical)). They are run as root, or as the
+        user who runs the module. Each must return when the server has stopped or started.
+    type: dict
+    suboptions:
+      stop:
+        description: Words of the command that stops it.
+        type: list
+        elements: str
+      start:
+        description: Words of the command that starts it.
+        type: list
+        elements: str
+  act_as:
+    description:
+      - User as whom a module that root runs connects and writes its files, the owner of the data directory; only the service is stopped
+        and started by root. Without effect when another user runs the module.
+    type: str
+    default: ""
+"""

@@ -1,0 +1,215 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the target's server lives: its data directory, its own configuration, and what stops and starts it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from ..common.errors import MigrationError
+from ..host import services
+from ..host.programs import major
+from ..postgres import server_folders
+from ..postgres.connection import ConnectionSettings, Session
+
+DEBIAN, SYSTEMD, COMMANDS = "debian", "systemd", "commands"
+INSTEAD = "Set couch2pg_method to stream, or to archive."
+_DEBIAN_CONFIGURATION = re.compile(r"/etc/postgresql/(\d+)/([^/]+)/postgresql\.conf")
+_SETTINGS = """
+SELECT name, setting FROM pg_catalog.pg_settings
+WHERE name IN ('config_file', 'hba_file', 'ident_file', 'port', 'log_directory')
+"""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A server on this host.
+
+    data: its data directory, without symbolic links; kind: what stops and starts it, DEBIAN, SYSTEMD or COMMANDS.
+    stop, start: the commands for that; unit: of systemd, or empty; owner: the name of the data directory's user.
+    bin_dir: the folder of the running server's programs; pid: its main process.
+    """
+
+    data: Path
+    config_file: Path
+    hba_file: Path
+    ident_file: Path
+    log_directory: str
+    port: int
+    owner: str
+    major: int
+    bin_dir: Path
+    pid: int
+    kind: str
+    unit: str
+    stop: tuple[str, ...]
+    start: tuple[str, ...]
+
+    def beside(self, suffix: str) -> Path:
+        """A folder beside the data directory, on the same file system."""
+        return self.data.with_name(f"{self.data.name}_{suffix}")
+
+    def incoming(self, migration_id: str) -> Path:
+        """Where the method puts the copy of the source's data directory."""
+        return self.beside(f"incoming_{migration_id}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The placement as JSON types."""
+        return {
+            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+        }
+
+
+def find(session: Session, commands: Mapping[str, Any] | None = None) -> Placement:
+    """Where the session's server lives on this host.
+
+    commands: the operator's own ``stop`` and ``start``, each a list of words, for a server that systemd doesn't run.
+    Raises MigrationError ``container``, ``not_here``, ``not_owner``, ``mount_point`` or ``no_service``.
+    """
+    data = _data_directory(session)
+    settings = {row["name"]: row["setting"] for row in session.rows(_SETTINGS)}
+    owner = _owner(data)
+    pid = _main_process(data, owner)
+    _check_exchangeable(data, owner)
+    bin_dir = _bin_dir(session, pid)
+    config_file = Path(settings["config_file"])
+    kind, unit, stop, start = _service(pid, owner, data, config_file, bin_dir, commands or {})
+    return Placement(
+        data=data,
+        config_file=config_file,
+        hba_file=Path(settings["hba_file"]),
+        ident_file=Path(settings["ident_file"]),
+        log_directory=settings["log_directory"],
+        port=int(settings["port"]),
+        owner=owner,
+        major=major(session.version),
+        bin_dir=bin_dir,
+        pid=pid,
+        kind=kind,
+        unit=unit,
+        stop=stop,
+        start=start,
+    )
+
+
+def of(settings: ConnectionSettings, commands: Mapping[str, Any] | None = None) -> Placement:
+    """``find`` with a session of its own on the maintenance database."""
+    with Session(settings.maintenance) as session:
+        return find(session, commands)
+
+
+def _data_directory(session: Session) -> Path:
+    if session.settings.container:
+        raise MigrationError(
+            f"The target's server runs in the container {session.settings.container}, and the method physical can't replace the data "
+            f"directory of a container. {INSTEAD}",
+            "container",
+        )
+    folders = server_folders.find(session)
+    if folders.data is None:
+        raise MigrationError(
+            f"The method physical replaces the target's data directory, and it can't be reached: {folders.reason}. {INSTEAD} "
+            "Where the server does run on this host, connect through its socket as a superuser (couch2pg_login_host: '').",
+            "not_here",
+        )
+    return Path(os.path.realpath(folders.data.parent))
+
+
+def _owner(data: Path) -> str:
+    number = data.stat().st_uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        raise MigrationError(
+            f"The owner of {data} (uid {number}) has no name on this host, as for a server in a container. {INSTEAD}",
+            "container",
+        ) from None
+
+
+def _main_process(data: Path, owner: str) -> int:
+    try:
+        return int((data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+    except PermissionError:
+        raise MigrationError(
+            f"The method physical works on {data}, which belongs to {owner!r}. Set couch2pg_become_user: {owner} for this host.",
+            "not_owner",
+        ) from None
+
+
+def _check_exchangeable(data: Path, owner: str) -> None:
+    """Whether the data directory can change its name with another one beside it."""
+    parent = data.parent
+    if os.path.ismount(data):
+        raise MigrationError(
+            f"The data directory {data} is a file system of its own, so no copy can be put in its place by renaming. {INSTEAD} "
+            f"Or move it one folder down: stop the server, mkdir {data}/main, move everything there, and set data_directory = "
+            f"'{data}/main' in postgresql.conf.",
+            "mount_point",
+        )
+    if not os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
+        raise MigrationError(
+            f"{owner!r} can't make a folder in {parent}, where the copy must lie beside {data.name}. Let it, as root: setfacl -m "
+            f"u:{shlex.quote(owner)}:rwx {shlex.quote(str(parent))}",
+            "not_writable",
+        )
+
+
+def _bin_dir(session: Session, pid: int) -> Path:
+    try:
+        return Path(os.readlink(f"/proc/{pid}/exe")).parent
+    except OSError:
+        return Path(session.value("SELECT setting FROM pg_catalog.pg_config WHERE name = 'BINDIR'"))
+
+
+def _service(
+    pid: int, owner: str, data: Path, config_file: Path, bin_dir: Path, commands: Mapping[str, Any]
+) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
+    if commands:
+        if not commands.get("stop") or not commands.get("start"):
+            raise MigrationError(
+                "couch2pg_physical_commands needs both stop and start, each a list of words, such as "
+                f"{_suggestion(owner, data, config_file, bin_dir)}.",
+                "no_service",
+            )
+        return COMMANDS, "", tuple(map(str, commands["stop"])), tuple(map(str, commands["start"]))
+    unit = services.unit_of(pid)
+    debian = _DEBIAN_CONFIGURATION.fullmatch(str(config_file))
+    if unit:
+        kind = DEBIAN if debian else SYSTEMD
+        return kind, unit, ("systemctl", "stop", unit), ("systemctl", "start", unit)
+    if debian:
+        # Without systemd, or started by hand: where there is systemd, pg_ctlcluster hands over to it.
+        words = ("pg_ctlcluster", *debian.groups())
+        return DEBIAN, "", (*words, "stop", "--mode", "fast"), (*words, "start")
+    raise MigrationError(
+        f"The target's server in {data} (process {pid}) is not the main process of a systemd service, so nobody knows how to stop and "
+        f"start it. Say how: couch2pg_physical_commands: {_suggestion(owner, data, config_file, bin_dir)}. {INSTEAD}",
+        "no_service",
+    )
+
+
+def _suggestion(owner: str, data: Path, config_file: Path, bin_dir: Path) -> str:
+    """A value of couch2pg_physical_commands that works for a server that was started by hand."""
+    stop, start = hand_commands(owner, data, config_file, bin_dir)
+    return f"{{stop: [{', '.join(stop)}], start: [{', '.join(start)}]}}"
+
+
+def hand_commands(owner: str, data: Path, config_file: Path, bin_dir: Path) -> tuple[list[str], list[str]]:
+    """What stops and starts a server by pg_ctl, as its owner: the commands are run as root where there is root."""
+    user = ["runuser", "-u", owner, "--"] if os.getuid() == 0 else []
+    control = [*user, str(bin_dir / "pg_ctl"), "--pgdata", str(data), "--wait"]
+    elsewhere = [] if config_file.parent == data else ["--options", f"-cconfig_file={config_file}"]
+    return [*control, "--mode", "fast", "stop"], [*control, *elsewhere, "--log", f"{data}.log", "start"]
+
+
+def words(command: Sequence[str]) -> str:
+    """A command for a message, ready to paste."""
+    return " ".join(shlex.quote(word) for word in command)

@@ -1,0 +1,458 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put a copied data directory in the place of the target's own, prove that its server answers, and the way back.
+
+Both directories only change their names. What is to be done is written down before it is done (``exchange.json`` in the state folder),
+and each step can be repeated, so that a run that was killed is finished by the next one: ``resume``.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Callable, Mapping, NoReturn
+
+from ..common.errors import MigrationError
+from ..host import processes, services
+from ..host.files import fsync_path, read_json, write_json
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.database import find_database_by_oid, is_empty
+from ..promote import promotion
+from ..record.promoted import MARK, PROMOTED, has_mark, mark_of
+from ..record.rolled_back import REVERSED
+from . import placement
+
+EXCHANGE = "exchange.json"
+PROMOTION, ROLLBACK = "promotion", "rollback"
+STOP_SECONDS = 900.0
+ANSWER_SECONDS = 120.0
+# Where the source's own configuration files are kept in the copy.
+SOURCE_FILES = "couch2pg_source_configuration"
+# A larger folder in the data directory is no configuration.
+FOLDER_BYTES = 16 * 1024 * 1024
+# What PostgreSQL keeps in the top of a data directory; pg_hba.conf and pg_ident.conf are configuration.
+_OWN = (
+    *(
+        "PG_VERSION",
+        "base",
+        "global",
+        "current_logfiles",
+        "postmaster.pid",
+        "postmaster.opts",
+        "backup_label",
+        "backup_label.old",
+    ),
+    *(
+        "tablespace_map",
+        "tablespace_map.old",
+        "backup_manifest",
+        "recovery.signal",
+        "standby.signal",
+        "recovery.conf",
+        "recovery.done",
+    ),
+)
+_CONFIGURATION = ("pg_hba.conf", "pg_ident.conf")
+
+
+def promote(
+    settings: ConnectionSettings,
+    state: Path,
+    migration_id: str,
+    commands: Mapping[str, Any],
+    replace_existing: bool,
+    check_mode: bool,
+    clock: Callable[[], float] = time.time,
+) -> dict[str, Any]:
+    """Put this migration's verified copy in the place of the server of ``settings``; returns the stored promotion.
+
+    In check mode, only what can be known before. Raises what ``placement.find`` raises, and MigrationError ``not_verified``,
+    ``changed_since_verified``, ``target_not_empty``, ``other_databases``, ``database_in_use``, ``not_root``, ``service`` or
+    ``exchange_failed`` (the server that was there before runs again).
+    """
+    oid = promotion.verified_oid(state)
+    with Session(settings.maintenance) as session:
+        here = placement.find(session, commands)
+        replaced_identity = server_identity(session)
+        check_contents(session, settings, replace_existing)
+        promotion.check_nobody_connected(session, [settings.database])
+    incoming = here.incoming(migration_id)
+    temporary = temporary_server(settings, incoming)
+    promotion.check_verified(temporary, state, oid)
+    with Session(temporary) as session:
+        identity = server_identity(session)
+    services.check_root([here.stop, here.start])
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock()))
+    replaced = here.beside(f"replaced_{stamp}")
+    stored = {
+        "identity": identity,
+        "oid": oid,
+        "name": settings.database,
+        "kept_as": None,
+        "data_directory": str(here.data),
+        "incoming": str(incoming),
+        "replaced": str(replaced),
+        "replaced_identity": replaced_identity,
+        "mark": secrets.token_hex(16),
+        "service": {"kind": here.kind, "unit": here.unit, "stop": list(here.stop), "start": list(here.start)},
+    }
+    if check_mode:
+        return stored
+    intent = {
+        "what": PROMOTION,
+        "data": str(here.data),
+        "put_in": str(incoming),
+        "aside": str(replaced),
+        "log_directory": here.log_directory,
+        "stored": stored,
+        "stop": list(here.stop),
+        "start": list(here.start),
+    }
+    _exchange(settings, state, intent)
+    return stored
+
+
+def temporary_server(settings: ConnectionSettings, incoming: Path) -> ConnectionSettings:
+    """How to log in to the temporary server of the copy, which only listens on a socket in a private folder.
+
+    Raises MigrationError ``incoming_missing`` or ``server_stopped``.
+    """
+    if not (incoming / "PG_VERSION").is_file():
+        raise MigrationError(
+            f"There is no copy of the source's server in {incoming}. Run cht.couch2pg.migrate: it makes it again.",
+            "incoming_missing",
+        )
+    running = _postmaster(incoming)
+    if running is None:
+        raise MigrationError(
+            f"The temporary server in {incoming} doesn't run, so nobody can tell whether it is still as it was verified. Run the same "
+            "command again: it is started again.",
+            "not_verified",
+        )
+    return ConnectionSettings(
+        database=settings.database,
+        port=running["port"],
+        unix_socket=running["socket"],
+        user=settings.user,
+        maintenance_database=settings.maintenance_database,
+    )
+
+
+def check_contents(session: Session, settings: ConnectionSettings, replace_existing: bool) -> None:
+    """Raise MigrationError when the server has something that would disappear from it.
+
+    ``other_databases`` for databases of its own, ``target_not_empty`` for a database with the real name that is not to be replaced.
+    """
+    standard = ["postgres", "template0", "template1", settings.database]
+    others = [
+        row["name"]
+        for row in session.rows("SELECT datname AS name FROM pg_catalog.pg_database ORDER BY 1")
+        if row["name"] not in standard
+        or (row["name"] == "postgres" != settings.database and not _is_empty(settings, "postgres"))
+    ]
+    if others:
+        raise MigrationError(
+            f"The target's server has databases of its own ({', '.join(others)}), and the method physical replaces the whole server. "
+            "Set couch2pg_method to stream or to archive, or give the migration a server without other databases.",
+            "other_databases",
+            databases=others,
+        )
+    exists = session.rows("SELECT FROM pg_catalog.pg_database WHERE datname = %s", [settings.database])
+    if exists and not replace_existing and not _is_empty(settings, settings.database):
+        raise MigrationError(
+            f"The target's database {settings.database!r} is not empty. Nothing was changed. Find out what it is. To keep it with its "
+            "whole server in a data directory of another name, set couch2pg_replace_existing to true.",
+            "target_not_empty",
+        )
+
+
+def _is_empty(settings: ConnectionSettings, database: str) -> bool:
+    with Session(settings.to(database)) as session:
+        return is_empty(session)
+
+
+def back(
+    settings: ConnectionSettings, state: Path, check_mode: bool, clock: Callable[[], float] = time.time
+) -> dict[str, Any]:
+    """Put the data directory that was replaced back in its place; returns the stored rollback. Not in check mode.
+
+    The promoted one is kept as ``<data directory>_rolled_back_<time>``. Raises MigrationError ``database_in_use``, ``not_root``,
+    ``stale_evidence``, ``service`` or ``exchange_failed`` (the promoted server runs again).
+    """
+    done = read_json(state / PROMOTED)
+    data, replaced = Path(done["data_directory"]), Path(done["replaced"])
+    services.check_root([done["service"]["stop"], done["service"]["start"]])
+    if not (replaced / "PG_VERSION").is_file():
+        raise MigrationError(
+            f"The data directory that the promotion replaced is not at {replaced} any more, so there is nothing to go back to. Nothing "
+            "was changed.",
+            "stale_evidence",
+        )
+    with Session(settings.maintenance) as session:
+        promotion.check_nobody_connected(session, [done["name"]])
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock()))
+    aside = data.with_name(f"{data.name}_rolled_back_{stamp}")
+    stored = {
+        **{name: done[name] for name in ("name", "oid", "identity", "mark", "replaced_identity")},
+        "restored": str(replaced),
+        "kept_as": str(aside),
+    }
+    if check_mode:
+        return stored
+    intent = {
+        "what": ROLLBACK,
+        "data": str(data),
+        "put_in": str(replaced),
+        "aside": str(aside),
+        "stored": stored,
+        "stop": done["service"]["stop"],
+        "start": done["service"]["start"],
+    }
+    _exchange(settings, state, intent)
+    return stored
+
+
+def unfinished(state: Path) -> dict[str, Any] | None:
+    """The exchange that was begun and has not ended, or None."""
+    found = read_json(state / EXCHANGE)
+    return found if isinstance(found, dict) else None
+
+
+def resume(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
+    """Finish an exchange that was interrupted; returns what it stored, or None when there is none.
+
+    One that had not yet begun to rename is forgotten, and the server is started again. Raises MigrationError.
+    """
+    intent = unfinished(state)
+    if intent is None:
+        return None
+    services.check_root([intent["stop"], intent["start"]])
+    if Path(intent["put_in"]).exists() and Path(intent["data"]).exists():
+        if _postmaster(Path(intent["data"])) is None:
+            services.call(intent["start"])
+        (state / EXCHANGE).unlink()
+        return None
+    _exchange(settings, state, intent)
+    return dict(intent["stored"])
+
+
+def _exchange(settings: ConnectionSettings, state: Path, intent: dict[str, Any]) -> None:
+    """Every step of an exchange; those that were done before are not repeated."""
+    data, put_in, aside = (Path(intent[name]) for name in ("data", "put_in", "aside"))
+    # The directory that leaves must not be taken for the one that comes, whatever else they have in common.
+    write_json(state / EXCHANGE, intent)
+    try:
+        if put_in.exists():
+            stop_server(put_in)
+            _stop_service(intent, data)
+            if intent["what"] == PROMOTION:
+                if data.exists():
+                    carry_over(data, put_in, intent["log_directory"])
+                _write_mark(put_in, intent["stored"]["mark"])
+            if data.exists():
+                data.rename(aside)
+            put_in.rename(data)
+            fsync_path(data.parent)
+        if _postmaster(data) is None:
+            services.call(intent["start"])
+        _prove(settings, intent)
+    except (MigrationError, OSError) as error:
+        _undo(settings, state, intent, error)
+    write_json(state / (PROMOTED if intent["what"] == PROMOTION else REVERSED), intent["stored"])
+    (state / EXCHANGE).unlink()
+
+
+def _undo(settings: ConnectionSettings, state: Path, intent: dict[str, Any], reason: Exception) -> NoReturn:
+    """Give the directories their names back and start the service; raises MigrationError ``exchange_failed``."""
+    data, put_in, aside = (Path(intent[name]) for name in ("data", "put_in", "aside"))
+    first = reason.message if isinstance(reason, MigrationError) else str(reason)
+    try:
+        if aside.exists():
+            if data.exists():
+                with suppress(MigrationError):
+                    services.call(intent["stop"])
+                stop_server(data)
+                data.rename(put_in)
+            aside.rename(data)
+            fsync_path(data.parent)
+        if _postmaster(data) is None:
+            services.call(intent["start"])
+        _answers(settings)
+    except (MigrationError, OSError) as second:
+        again = second.message if isinstance(second, MigrationError) else str(second)
+        raise MigrationError(
+            f"The server with the other data directory did not work: {first} Going back did not work either: {again} The data "
+            f"directory from before is {data if not aside.exists() else aside}, and it belongs at {data}. Start the server: "
+            f"{placement.words(intent['start'])}",
+            "exchange_failed",
+        ) from second
+    (state / EXCHANGE).unlink()
+    raise MigrationError(
+        f"The data directories did not change their places: {first} The server runs as before.", "exchange_failed"
+    ) from reason
+
+
+def _stop_service(intent: Mapping[str, Any], data: Path) -> None:
+    if _postmaster(data) is not None:
+        services.call(intent["stop"])
+    stopped = _wait(lambda: _postmaster(data) is None, STOP_SECONDS)
+    if not stopped:
+        raise MigrationError(
+            f"{placement.words(intent['stop'])} has not stopped the server in {data}.",
+            "service",
+            command=intent["stop"],
+        )
+
+
+def stop_server(data: Path) -> None:
+    """Stop the server in ``data`` as its owner may, and wait until it has written everything.
+
+    Raises MigrationError ``service``.
+    """
+    running = _postmaster(data)
+    if running is None:
+        return
+    with suppress(ProcessLookupError):
+        os.kill(running["pid"], signal.SIGINT)
+    if not _wait(lambda: _postmaster(data) is None, STOP_SECONDS):
+        raise MigrationError(f"The server in {data} (process {running['pid']}) does not stop.", "service")
+
+
+def _postmaster(data: Path) -> dict[str, Any] | None:
+    """The living server in a data directory: ``{pid, port, socket}``; None when none runs there."""
+    try:
+        lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        pid = int(lines[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    # After a crash of the host, the number may be another process's.
+    if not processes.is_alive(pid) or not _works_in(pid, data):
+        return None
+    return {
+        "pid": pid,
+        "port": int(lines[3]) if len(lines) > 3 and lines[3].isdigit() else 0,
+        "socket": lines[4] if len(lines) > 4 else "",
+    }
+
+
+def _works_in(pid: int, data: Path) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cwd").samefile(data)
+    except PermissionError:
+        return processes.name(pid).startswith("postgres")
+    except OSError:
+        return False
+
+
+def _wait(done: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def carry_over(old: Path, new: Path, log_directory: str) -> list[str]:
+    """Give the copy the target's own configuration files, as far as they are in the data directory; returns their names.
+
+    The source's are kept in a folder of the copy. A server whose configuration is elsewhere (Debian) has only
+    postgresql.auto.conf there.
+    """
+    aside = new / SOURCE_FILES
+    aside.mkdir(mode=0o700, exist_ok=True)
+    _give(aside, old)
+    for path in _configuration(new, log_directory):
+        # What is there already came from the source, and this one from the target: an earlier run was interrupted.
+        if not os.path.lexists(aside / path.name):
+            path.rename(aside / path.name)
+    names = []
+    for path in _configuration(old, log_directory):
+        goal = new / path.name
+        if path.is_symlink():
+            if not os.path.lexists(goal):
+                goal.symlink_to(os.readlink(path))
+        elif path.is_dir():
+            shutil.rmtree(goal, ignore_errors=True)
+            shutil.copytree(path, goal, symlinks=True)
+            for inner in goal.rglob("*"):
+                _give(inner, path / inner.relative_to(goal))
+        else:
+            shutil.copy2(path, goal)
+        _give(goal, path)
+        names.append(path.name)
+    return names
+
+
+def _configuration(data: Path, log_directory: str) -> list[Path]:
+    """The files and small folders in the top of a data directory that are not PostgreSQL's own."""
+    logs = Path(log_directory).parts[0] if log_directory else ""
+    found = []
+    for path in sorted(data.iterdir()):
+        own = path.name in _OWN or (path.name.startswith("pg_") and path.name not in _CONFIGURATION)
+        if own or path.name in (SOURCE_FILES, MARK) or (path.name == logs and not path.is_symlink()):
+            continue
+        if path.is_dir() and not path.is_symlink() and _bytes(path) > FOLDER_BYTES:
+            continue
+        found.append(path)
+    return found
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*"))
+
+
+def _give(path: Path, like: Path) -> None:
+    """Give a file the owner of another one."""
+    owner = like.lstat()
+    if (path.lstat().st_uid, path.lstat().st_gid) != (owner.st_uid, owner.st_gid):
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _write_mark(data: Path, mark: str) -> None:
+    """A file in the data directory by which its server is known, even beside another copy of the same source."""
+    write_json(data / MARK, {"mark": mark})
+    _give(data / MARK, data)
+
+
+def _answers(settings: ConnectionSettings) -> None:
+    """Wait for a login. Raises the error of the last try."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            Session(settings.maintenance).close()
+        except MigrationError as error:
+            if error.code == "authentication" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _prove(settings: ConnectionSettings, intent: Mapping[str, Any]) -> None:
+    """The server answers under its usual address, and it is the one that was put in. Raises MigrationError."""
+    stored = intent["stored"]
+    _answers(settings)
+    with Session(settings.maintenance) as session:
+        identity = server_identity(session)
+        if intent["what"] == ROLLBACK:
+            if identity != stored["replaced_identity"] or mark_of(session) == stored["mark"]:
+                raise MigrationError(
+                    f"The server that answers at {settings.place} is not the one from before the promotion.",
+                    "stale_evidence",
+                )
+            return
+        found = find_database_by_oid(session, stored["oid"])
+        name = None if found is None else found["name"]
+        if identity != stored["identity"] or not has_mark(session, stored) or name != stored["name"]:
+            raise MigrationError(
+                f"The server that answers at {settings.place} is not the verified one (its identifier is {identity}, not "
+                f"{stored['identity']}).",
+                "stale_evidence",
+            )

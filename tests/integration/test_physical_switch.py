@@ -1,0 +1,300 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Method physical: a copy of the source's whole server takes the place of the target's, and gives it back."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Iterator
+
+import psycopg2
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import placement, switch
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
+    ConnectionSettings,
+    Session,
+    server_identity,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.verified import remember_verified
+from support import binaries, places
+from support.clusters import Cluster
+from support.migration import column, execute
+from support.modules import login, run_module
+
+NAME, DATABASE = "phys", "cht"
+MAJOR = 16
+
+
+class Pair:
+    """A source, a target, and beside the target's data directory a verified copy of the source's, with a temporary server."""
+
+    def __init__(self, source: Cluster, target: Cluster, folder: Path) -> None:
+        self.source, self.target, self.folder = source, target, folder
+        self.state = folder / NAME
+        self.settings = ConnectionSettings(DATABASE, target.host, target.port, password=target.password)
+        self.copy = target.data_directory.with_name(f"data_incoming_{NAME}")
+        self.sockets = Path(tempfile.mkdtemp(prefix="in-"))
+        places.server_account().give(self.sockets)
+        stop, start = placement.hand_commands(
+            target.data_directory.owner(),
+            target.data_directory,
+            target.data_directory / "postgresql.conf",
+            target.binaries.bin_dir,
+        )
+        self.commands = {"stop": stop, "start": start}
+        self.old_identity = self.identity
+
+    @property
+    def identity(self) -> str:
+        with Session(self.settings.maintenance) as session:
+            return server_identity(session)
+
+    def run_as_server(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self.target.binaries.program(program), *arguments],
+            env={**self.target.binaries.environment(), "PGPASSFILE": str(self.target.directory / "passfile")},
+            cwd=self.target.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+            **places.server_account().run_as(),
+        )
+        assert done.returncode == 0, done.stderr.decode()
+
+    def make_copy(self) -> None:
+        """A copy that is verified, as the method leaves it before promotion."""
+        passfile = self.target.directory / "passfile"
+        passfile.write_text(f"*:*:*:*:{self.source.password}\n", encoding="utf-8")
+        passfile.chmod(0o600)
+        places.server_account().give(passfile)
+        where = ["--host", self.source.host, "--port", str(self.source.port), "--username", "postgres", "--no-password"]
+        self.run_as_server("pg_basebackup", "--pgdata", str(self.copy), "--checkpoint=fast", *where)
+        hba = self.copy / "own_hba.conf"
+        hba.write_text("local all all trust\n", encoding="utf-8")
+        places.server_account().give(hba)
+        self.start_copy()
+        with Session(self.temporary) as session:
+            self.oid = int(session.value("SELECT oid::bigint FROM pg_database WHERE datname = 'cht'"))
+            self.copied_identity = server_identity(session)
+            self.state.mkdir(exist_ok=True)
+            remember_verified(self.state, self.copied_identity, self.oid, changes.read_state(session))
+        job = self.state / "jobs" / "verify"
+        job.mkdir(parents=True, exist_ok=True)
+        write_json(job / "spec.json", {})
+        write_json(job / "result.json", {"status": "done", "value": {"oid": self.oid}})
+
+    def start_copy(self) -> None:
+        options = f"-clisten_addresses= -cport=6543 -cunix_socket_directories={self.sockets} -chba_file={self.copy}/own_hba.conf"
+        log = str(self.target.directory / "log" / "copy.log")
+        self.run_as_server("pg_ctl", "-D", str(self.copy), "--wait", "--options", options, "--log", log, "start")
+
+    @property
+    def temporary(self) -> ConnectionSettings:
+        return ConnectionSettings(DATABASE, port=6543, unix_socket=str(self.sockets))
+
+    def run(
+        self, module: str, check: bool = False, environment: dict[str, str] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        place = {"migration_id": NAME, "state_dir": str(self.folder), **login(self.target, DATABASE)}
+        given = {**place, "method": "physical", "commands": self.commands, **options}
+        return run_module(module, given, check=check, environment=environment)
+
+    def promote(self, **options: Any) -> dict[str, Any]:
+        return self.run("promote", incoming=DATABASE, **options)
+
+    def folders(self) -> list[str]:
+        return sorted(path.name for path in self.target.directory.glob("data*") if path.is_dir())
+
+    def setting(self, name: str) -> str:
+        return str(column(self.target, f"SHOW {name}")[0])
+
+
+def _cluster(**settings: str) -> Cluster:
+    folder = Path(tempfile.mkdtemp(prefix="phys-", dir=places.work_folder("clusters")))
+    places.server_account().give(folder)
+    cluster = Cluster.create(folder, binaries.binaries(MAJOR), settings=settings)
+    places.server_account().give(folder)
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[Cluster]:
+    with _cluster(work_mem="5MB") as cluster:
+        execute(cluster, "CREATE DATABASE cht")
+        with cluster.connect(DATABASE) as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE couchdb AS SELECT n AS doc FROM generate_series(1, 1000) AS n")
+        execute(cluster, f"ALTER ROLE postgres PASSWORD '{'p' * 16}'")
+        yield cluster
+
+
+@pytest.fixture
+def pair(source: Cluster, tmp_path: Path) -> Iterator[Pair]:
+    with _cluster(work_mem="7MB") as target:
+        # The role that logs in has the same password on both.
+        target.password = source.password = "p" * 16
+        execute(target, f"ALTER ROLE postgres PASSWORD '{target.password}'")
+        for cluster in (source, target):
+            cluster.remember("postgres", cluster.password)
+        pair = Pair(source, target, tmp_path)
+        yield pair
+        subprocess.run(pair.commands["stop"], check=False, capture_output=True)
+        for path in target.directory.glob("data*/"):
+            switch.stop_server(path)
+        pair.sockets.rmdir()
+    assert not target.directory.exists()
+
+
+def rows(pair: Pair) -> int:
+    with pair.target.connect(DATABASE) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM couchdb")
+        return int(cursor.fetchone()[0])
+
+
+def test_the_copy_takes_the_place_and_gives_it_back(pair: Pair) -> None:
+    assert pair.promote(check=True)["changed"]
+    pair.make_copy()
+    predicted = pair.promote(check=True)
+    assert predicted["changed"]
+    assert pair.folders() == ["data", pair.copy.name]
+    execute(pair.target, "ALTER SYSTEM SET temp_buffers = '9MB'")
+    execute(pair.source, "ALTER SYSTEM SET temp_buffers = '3MB'")
+    done = pair.promote()
+    assert done["changed"], done
+    replaced = Path(done["replaced"])
+    assert pair.folders() == ["data", replaced.name]
+    assert rows(pair) == 1000
+    assert (pair.identity, done["oid"], done["name"]) == (pair.copied_identity, pair.oid, DATABASE)
+    # The target's own configuration is in force, and the source's is kept beside it.
+    assert (pair.setting("work_mem"), pair.setting("temp_buffers")) == ("7MB", "9MB")
+    kept = pair.target.data_directory / switch.SOURCE_FILES
+    assert "work_mem = '5MB'" in (kept / "postgresql.conf").read_text(encoding="utf-8")
+    assert {path.owner() for path in pair.target.data_directory.iterdir()} == {pair.target.data_directory.owner()}
+    again = pair.promote()
+    assert not again["changed"]
+    assert again["replaced"] == done["replaced"]
+
+    foreseen = pair.run("rollback", check=True)
+    assert (foreseen["changed"], foreseen["kept_as"], foreseen["restored"]) == (True, None, str(replaced))
+    back = pair.run("rollback")
+    assert back["changed"], back
+    assert pair.folders() == ["data", Path(back["kept_as"]).name]
+    assert pair.identity == pair.old_identity
+    assert not pair.run("rollback")["changed"]
+
+
+def once(flag: Path, command: list[str], *, before: str = "", after: str = "") -> list[str]:
+    """The command, with something before or after it the first time only. ``$PPID`` is the process of the module."""
+    words = " ".join(command)
+    first = f"test -e {flag} || {{ touch {flag}; %s; }}"
+    parts = [first % before if before else "", words, first % after if after else ""]
+    return ["sh", "-c", "; ".join(part for part in parts if part)]
+
+
+@pytest.mark.parametrize(
+    ("way", "kill"),
+    [
+        ("promote", "after stop"),
+        ("rollback", "before start"),
+        *(
+            pytest.param(way, kill, marks=pytest.mark.long)
+            for way in ("promote", "rollback")
+            for kill in ("before stop", "after stop", "between the renames", "before start", "after start")
+            if (way, kill) not in (("promote", "after stop"), ("rollback", "before start"))
+        ),
+    ],
+)
+def test_a_run_that_was_killed_is_finished_by_the_next(pair: Pair, way: str, kill: str) -> None:
+    pair.make_copy()
+    flag, commands = pair.target.directory / "flag", dict(pair.commands)
+    when, step = kill.split(" ", 1)
+    step = "stop" if when == "between" else step
+    commands[step] = once(flag, commands[step], **{"before" if when == "before" else "after": "kill -9 $PPID"})
+    if way == "rollback":
+        flag.touch()
+        pair.promote(commands=commands)
+        flag.unlink()
+    run = pair.promote if way == "promote" else lambda **options: pair.run("rollback", **options)
+    with pytest.raises(AssertionError, match="said no JSON"):
+        run(commands=commands, environment={})
+    intent = switch.unfinished(pair.state)
+    assert intent is not None
+    if when == "between":
+        switch.carry_over(Path(intent["data"]), Path(intent["put_in"]), "log")
+        Path(intent["data"]).rename(intent["aside"])
+    if way == "rollback":
+        assert pair.run("rollback")["changed"]
+        assert pair.identity == pair.old_identity
+        assert not pair.run("rollback")["changed"]
+        return
+    resumed = pair.promote(only_resume=True)
+    assert resumed.get("changed") is (when == "between" or step == "start"), resumed
+    # What had not begun to rename is as it was before; the method starts its temporary server again.
+    if not resumed["changed"]:
+        assert pair.folders() == ["data", pair.copy.name]
+        assert pair.identity == pair.old_identity
+        pair.start_copy()
+    assert pair.promote()["changed"] is not resumed["changed"]
+    assert rows(pair) == 1000
+
+
+@pytest.mark.parametrize("fault", ["start", "configuration", "password"])
+def test_a_server_that_does_not_work_is_taken_back(pair: Pair, fault: str) -> None:
+    if fault == "password":
+        execute(pair.source, "ALTER ROLE postgres PASSWORD 'another'")
+        pair.source.remember("postgres", "another")
+        pair.source.password = "another"
+    pair.make_copy()
+    if fault == "password":
+        execute(pair.source, f"ALTER ROLE postgres PASSWORD '{pair.target.password}'")
+        pair.source.remember("postgres", pair.target.password)
+    commands = dict(pair.commands)
+    if fault == "start":
+        commands["start"] = once(pair.target.directory / "flag", commands["start"], before="exit 3")
+    if fault == "configuration":
+        # Only the running server has read it as it was before.
+        with (pair.target.data_directory / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write("include_if_exists = 'couch2pg_migration.json'\n")
+    failed = pair.promote(commands=commands)
+    assert failed["code"] == "exchange_failed", failed
+    assert "The server runs as before." in failed["msg"]
+    assert pair.folders() == ["data", pair.copy.name]
+    assert pair.identity == pair.old_identity
+    assert switch.unfinished(pair.state) is None
+
+
+def test_what_would_be_lost_is_refused(pair: Pair) -> None:
+    pair.make_copy()
+    execute(pair.target, "CREATE DATABASE superset")
+    refused = pair.promote()
+    assert (refused["code"], refused["details"]["databases"]) == ("other_databases", ["superset"])
+    execute(pair.target, "DROP DATABASE superset")
+    execute(pair.target, "CREATE DATABASE cht")
+    execute(pair.target, "CREATE TABLE old (n int)", DATABASE)
+    assert pair.promote()["code"] == "target_not_empty"
+    with pair.target.connect(DATABASE):
+        in_use = pair.promote(replace_existing=True)
+        assert in_use["code"] == "database_in_use", in_use
+    with psycopg2.connect(host=str(pair.sockets), port=6543, dbname=DATABASE, user="postgres") as connection:
+        connection.cursor().execute("UPDATE couchdb SET doc = 0 WHERE doc = 7")
+    connection.close()
+    altered = pair.promote(replace_existing=True)
+    assert altered["code"] == "changed_since_verified", altered
+    assert "rows of public.couchdb" in altered["msg"]
+    assert pair.folders() == ["data", pair.copy.name]
+    assert pair.identity == pair.old_identity
+
+
+def test_nobody_guesses_how_a_server_is_started(pair: Pair) -> None:
+    pair.make_copy()
+    refused = pair.promote(commands={})
+    assert refused["code"] == "no_service"
+    # The commands that it offers are those that the other tests use.
+    assert ", ".join(pair.commands["start"]) in refused["msg"]
+    half = pair.promote(commands={"stop": ["true"]})
+    assert "needs both stop and start" in half["msg"]
