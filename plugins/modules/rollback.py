@@ -14,7 +14,7 @@ description:
   - Renames the database that this migration promoted to C(<database>_rolled_back_<time>). The database that promotion replaced gets
     its name back in the same transaction. Nothing is dropped.
   - Fails if there are sessions on either database.
-  - With O(method=physical), the data directory that promotion replaced is put back in its place: the service is stopped, the data
+  - With O(method=physical), the data directory that promotion replaced is put back in its place. The service is stopped, the data
     directories change their names, and the service is started. The migrated one is kept as C(<data directory>_rolled_back_<time>).
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:

@@ -179,8 +179,8 @@ def test_the_copy_takes_the_place_and_gives_it_back(pair: Pair) -> None:
     assert not again["changed"]
     assert again["replaced"] == done["replaced"]
 
-    foreseen = pair.run("rollback", check=True)
-    assert (foreseen["changed"], foreseen["kept_as"], foreseen["restored"]) == (True, None, str(replaced))
+    predicted = pair.run("rollback", check=True)
+    assert (predicted["changed"], predicted["kept_as"], predicted["restored"]) == (True, None, str(replaced))
     back = pair.run("rollback")
     assert back["changed"], back
     assert pair.folders() == ["data", Path(back["kept_as"]).name]
