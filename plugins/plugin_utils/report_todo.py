@@ -224,7 +224,17 @@ def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, sou
     database = text.name(record["database"])
     cleaned = done.get("cleanup", {}).get("result") or {}
     items = []
-    kept = done["promote"]["result"].get("kept_as")
+    kept, replaced = (done["promote"]["result"].get(name) for name in ("kept_as", "replaced"))
+    if replaced and "replaced_server" not in cleaned:
+        items.append(
+            Item(
+                LATER,
+                "Remove the data directory that the target's server had before",
+                f"It is {text.name(replaced)}, with which a rollback is possible.",
+                "the controller",
+                [_cleanup("replaced_server")],
+            )
+        )
     if kept:
         items.append(
             Item(

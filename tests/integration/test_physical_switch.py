@@ -84,10 +84,12 @@ class Pair:
             self.copied_identity = server_identity(session)
             self.state.mkdir(exist_ok=True)
             remember_verified(self.state, self.copied_identity, self.oid, changes.read_state(session))
-        job = self.state / "jobs" / "verify"
-        job.mkdir(parents=True, exist_ok=True)
-        write_json(job / "spec.json", {})
-        write_json(job / "result.json", {"status": "done", "value": {"oid": self.oid}})
+        login = {"login_unix_socket": str(self.sockets), "login_port": 6543, "login_user": "postgres"}
+        for kind, value in (("verify", {"oid": self.oid}), ("restore", {"login": login})):
+            job = self.state / "jobs" / kind
+            job.mkdir(parents=True, exist_ok=True)
+            write_json(job / "spec.json", {})
+            write_json(job / "result.json", {"status": "done", "value": value})
 
     def start_copy(self) -> None:
         options = f"-clisten_addresses= -cport=6543 -cunix_socket_directories={self.sockets} -chba_file={self.copy}/own_hba.conf"

@@ -26,6 +26,8 @@ STOP_SECONDS = 600
 # A server that was started has its lock file by then, or has ended.
 APPEARS_SECONDS = 15.0
 POLL_SECONDS = 0.1
+# What ALTER SYSTEM has set on the source, in the copy's work folder.
+SETTINGS_OF_SOURCE = "postgresql.auto.conf.source"
 LOG_LINES = 12
 # Recovery demands that these are not less than on the source.
 _AS_ON_SOURCE = (
@@ -103,7 +105,7 @@ class PrivateServer:
         self._owner.write(folder / "pg_hba.conf", "local all all trust\n")
         self._owner.write(folder / "pg_ident.conf", "")
         own = self.data / "postgresql.auto.conf"
-        aside = self._folders.work / "postgresql.auto.conf.source"
+        aside = self._folders.work / SETTINGS_OF_SOURCE
         if own.exists() and not aside.exists():
             own.rename(aside)
             self._owner.write(own, "")

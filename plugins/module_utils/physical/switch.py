@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, NoReturn
 
 from ..common.errors import MigrationError
-from ..host import processes, services
-from ..host.files import fsync_path, read_json, write_json
+from ..host import services
+from ..host.files import fsync_path, read_json, remove_tree, write_json
+from ..jobs import job
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database_by_oid, is_empty
 from ..promote import promotion
 from ..record.promoted import MARK, PROMOTED, has_mark, mark_of
 from ..record.rolled_back import REVERSED
-from . import placement
+from . import placement, private_server
+from .folders import Folders
 
 EXCHANGE = "exchange.json"
 PROMOTION, ROLLBACK = "promotion", "rollback"
@@ -83,7 +85,7 @@ def promote(
         check_contents(session, settings, replace_existing)
         promotion.check_nobody_connected(session, [settings.database])
     incoming = here.incoming(migration_id)
-    temporary = temporary_server(settings, incoming)
+    temporary = temporary_server(settings, state, incoming)
     promotion.check_verified(temporary, state, oid)
     with Session(temporary) as session:
         identity = server_identity(session)
@@ -118,29 +120,26 @@ def promote(
     return stored
 
 
-def temporary_server(settings: ConnectionSettings, incoming: Path) -> ConnectionSettings:
-    """How to log in to the temporary server of the copy, which only listens on a socket in a private folder.
-
-    Raises MigrationError ``incoming_missing`` or ``server_stopped``.
-    """
+def temporary_server(settings: ConnectionSettings, state: Path, incoming: Path) -> ConnectionSettings:
+    """How to log in to the private server on the copy. Raises MigrationError ``incoming_missing`` or ``not_verified``."""
     if not (incoming / "PG_VERSION").is_file():
         raise MigrationError(
             f"There is no copy of the source's server in {incoming}. Run cht.couch2pg.migrate: it makes it again.",
             "incoming_missing",
         )
-    running = _postmaster(incoming)
-    if running is None:
+    restored = job.read_state(state / "jobs" / "restore")
+    if restored.status != "done" or not _runs(incoming):
         raise MigrationError(
-            f"The temporary server in {incoming} doesn't run, so nobody can tell whether it is still as it was verified. Run the same "
+            f"No server runs on the copy {incoming}, so nobody can tell whether it is still as it was verified. Run the same "
             "command again: it is started again.",
             "not_verified",
         )
+    login = restored.result["value"]["login"]
     return ConnectionSettings(
-        database=settings.database,
-        port=running["port"],
-        unix_socket=running["socket"],
-        user=settings.user,
-        maintenance_database=settings.maintenance_database,
+        settings.database,
+        port=login["login_port"],
+        unix_socket=login["login_unix_socket"],
+        user=login["login_user"],
     )
 
 
@@ -234,7 +233,7 @@ def resume(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
         return None
     services.check_root([intent["stop"], intent["start"]])
     if Path(intent["put_in"]).exists() and Path(intent["data"]).exists():
-        if _postmaster(Path(intent["data"])) is None:
+        if not _runs(Path(intent["data"])):
             services.call(intent["start"])
         (state / EXCHANGE).unlink()
         return None
@@ -259,13 +258,15 @@ def _exchange(settings: ConnectionSettings, state: Path, intent: dict[str, Any])
                 data.rename(aside)
             put_in.rename(data)
             fsync_path(data.parent)
-        if _postmaster(data) is None:
+        if not _runs(data):
             services.call(intent["start"])
         _prove(settings, intent)
     except (MigrationError, OSError) as error:
         _undo(settings, state, intent, error)
     write_json(state / (PROMOTED if intent["what"] == PROMOTION else REVERSED), intent["stored"])
     (state / EXCHANGE).unlink()
+    if intent["what"] == PROMOTION:
+        remove_tree(Folders(put_in).work)
 
 
 def _undo(settings: ConnectionSettings, state: Path, intent: dict[str, Any], reason: Exception) -> NoReturn:
@@ -281,7 +282,7 @@ def _undo(settings: ConnectionSettings, state: Path, intent: dict[str, Any], rea
                 data.rename(put_in)
             aside.rename(data)
             fsync_path(data.parent)
-        if _postmaster(data) is None:
+        if not _runs(data):
             services.call(intent["start"])
         _answers(settings)
     except (MigrationError, OSError) as second:
@@ -299,9 +300,9 @@ def _undo(settings: ConnectionSettings, state: Path, intent: dict[str, Any], rea
 
 
 def _stop_service(intent: Mapping[str, Any], data: Path) -> None:
-    if _postmaster(data) is not None:
+    if _runs(data):
         services.call(intent["stop"])
-    stopped = _wait(lambda: _postmaster(data) is None, STOP_SECONDS)
+    stopped = _wait(lambda: not _runs(data), STOP_SECONDS)
     if not stopped:
         raise MigrationError(
             f"{placement.words(intent['stop'])} has not stopped the server in {data}.",
@@ -315,39 +316,17 @@ def stop_server(data: Path) -> None:
 
     Raises MigrationError ``service``.
     """
-    running = _postmaster(data)
-    if running is None:
+    process = private_server.postmaster(data)
+    if process is None:
         return
     with suppress(ProcessLookupError):
-        os.kill(running["pid"], signal.SIGINT)
-    if not _wait(lambda: _postmaster(data) is None, STOP_SECONDS):
-        raise MigrationError(f"The server in {data} (process {running['pid']}) does not stop.", "service")
+        os.kill(process, signal.SIGINT)
+    if not _wait(lambda: not _runs(data), STOP_SECONDS):
+        raise MigrationError(f"The server in {data} (process {process}) does not stop.", "service")
 
 
-def _postmaster(data: Path) -> dict[str, Any] | None:
-    """The living server in a data directory: ``{pid, port, socket}``; None when none runs there."""
-    try:
-        lines = (data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-        pid = int(lines[0])
-    except (OSError, ValueError, IndexError):
-        return None
-    # After a crash of the host, the number may be another process's.
-    if not processes.is_alive(pid) or not _works_in(pid, data):
-        return None
-    return {
-        "pid": pid,
-        "port": int(lines[3]) if len(lines) > 3 and lines[3].isdigit() else 0,
-        "socket": lines[4] if len(lines) > 4 else "",
-    }
-
-
-def _works_in(pid: int, data: Path) -> bool:
-    try:
-        return Path(f"/proc/{pid}/cwd").samefile(data)
-    except PermissionError:
-        return processes.name(pid).startswith("postgres")
-    except OSError:
-        return False
+def _runs(data: Path) -> bool:
+    return private_server.postmaster(data) is not None
 
 
 def _wait(done: Callable[[], bool], seconds: float) -> bool:
@@ -372,6 +351,9 @@ def carry_over(old: Path, new: Path, log_directory: str) -> list[str]:
         # What is there already came from the source, and this one from the target: an earlier run was interrupted.
         if not os.path.lexists(aside / path.name):
             path.rename(aside / path.name)
+    settings = Folders(new).work / private_server.SETTINGS_OF_SOURCE
+    if settings.exists():
+        shutil.copy2(settings, aside / "postgresql.auto.conf")
     names = []
     for path in _configuration(old, log_directory):
         goal = new / path.name
