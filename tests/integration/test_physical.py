@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import private_server
 from support import binaries, places
 from support.clusters import Cluster
-from support.migration import column
+from support.migration import Migration, column
 from support.modules import login, run_module
 from support.writer import BackgroundWriter, Writer
 
@@ -38,8 +38,14 @@ def remove_copy(target: Cluster) -> None:
 
 
 @pytest.fixture
+def made() -> list[Migration]:
+    """The migrations of ``make_options``."""
+    return []
+
+
+@pytest.fixture
 def make_options(
-    source_cluster: Cluster, make_migration: Callable[..., Any], tmp_path: Path
+    source_cluster: Cluster, make_migration: Callable[..., Any], made: list[Migration], tmp_path: Path
 ) -> Iterator[Callable[[Cluster], dict[str, Any]]]:
     """Call it with a target: options of pg_physical for a seeded database."""
     targets: list[Cluster] = []
@@ -47,6 +53,7 @@ def make_options(
     def make(target: Cluster, documents: int = 400) -> dict[str, Any]:
         targets.append(target)
         migration = make_migration(source_cluster, target, documents=documents)
+        made.append(migration)
         return {
             **login(target, "postgres"),
             "database": migration.database,
@@ -105,3 +112,27 @@ def test_a_newer_major_gets_the_same_rows(make_options: Callable[..., dict[str, 
     verified = verify(done, options)
     assert not verified.get("failed"), verified
     assert not run_module("pg_physical", options)["changed"]
+
+
+def test_a_whole_migration_up_to_verify(
+    make_options: Callable[..., dict[str, Any]],
+    made: list[Migration],
+    source_cluster: Cluster,
+    same_major: Cluster,
+) -> None:
+    """And once more from the beginning, which removes the first copy."""
+    make_options(same_major)
+    migration = made[0]
+    migration.variables.update(couch2pg_method="physical")
+    steps = ("--tags", "preflight,physical,refresh,verify")
+    first = migration.run("migrate", *steps)
+    assert first.code == 0, first.output
+    assert {name: phase["status"] for name, phase in migration.record["phases"].items()} == dict.fromkeys(
+        ("preflight", "dump", "restore", "refresh", "verify"), "done"
+    )
+    again = migration.run("migrate", *steps)
+    assert (again.code, again.changed) == (0, 0), again.output
+    point = migration.record["phases"]["restore"]["result"]["restore_point"]
+    restarted = migration.run("migrate", *steps, "-e", "couch2pg_restart_from=restore")
+    assert restarted.code == 0, restarted.output
+    assert migration.record["phases"]["restore"]["result"]["restore_point"] != point

@@ -19,6 +19,7 @@ from ..common.errors import MigrationError
 from ..dump import earlier_dump
 from ..host.files import read_json
 from ..jobs import job
+from ..physical import removal as removal_of_copy
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..record.dumped import dumped_archive
 from ..record.promoted import already_promoted
@@ -66,7 +67,9 @@ def discard_archive(
 
 
 def discard_database(settings: ConnectionSettings, state: Path, incoming: str, write: bool) -> dict[str, Any]:
-    """Drop the database that this migration restores into; returns ``{dropped, changed}``, dropped: its name or None.
+    """Drop the database that this migration restores into, or remove its copy of the whole server (method physical).
+
+    Returns ``{dropped, changed}``, dropped: the name of the database, the folder of the copy, or None.
 
     settings: of the database with the real name. Raises MigrationError ``job_running``, ``promoted``, ``rolled_back`` or
     ``incoming_exists``.
@@ -82,10 +85,16 @@ def discard_database(settings: ConnectionSettings, state: Path, incoming: str, w
             "then migrate again with another couch2pg_migration_id.",
             "promoted",
         )
-    with Session(settings.maintenance) as session:
-        there = target_database.check_own(session, state, server_identity(session), incoming)
-        if write and there:
-            target_database.drop(session, incoming)
+    copy = removal_of_copy.copy_of(state)
+    if copy is not None:
+        # The method physical makes no database in the target's server.
+        there = removal_of_copy.remove(copy, write)
+        incoming = str(copy.incoming)
+    else:
+        with Session(settings.maintenance) as session:
+            there = target_database.check_own(session, state, server_identity(session), incoming)
+            if write and there:
+                target_database.drop(session, incoming)
     changed = there or _has_job("restore", state)
     if write:
         _forget("restore", state)

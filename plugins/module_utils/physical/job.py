@@ -204,12 +204,21 @@ class _Copy:
             self._recover(server)
 
     def _check_free(self) -> None:
-        if self._final.exists():
+        """Remove the evidence of an earlier copy of this migration, which is gone; refuse any other folder."""
+        if not self._final.exists():
+            return
+        document = read_json(self._final / layout.EVIDENCE)
+        if not isinstance(document, dict) or (
+            document.get("migration_id"),
+            document.get("server", {}).get("identity"),
+            document.get("dump", {}).get("method"),
+        ) != (self._parameters["migration_id"], self._parameters["source_identity"], "physical"):
             raise MigrationError(
                 f"{self._final} is not the folder of this copy's evidence. Move it away, then run again.",
                 "archive_exists",
                 path=str(self._final),
             )
+        remove_tree(self._final)
 
     def _backup(self) -> None:
         context, started = self._context, time.monotonic()
