@@ -117,7 +117,6 @@ def test_a_newer_major_gets_the_same_rows(make_options: Callable[..., dict[str, 
 def test_a_whole_migration_up_to_verify(
     make_options: Callable[..., dict[str, Any]],
     made: list[Migration],
-    source_cluster: Cluster,
     same_major: Cluster,
 ) -> None:
     """And once more from the beginning, which removes the first copy."""
