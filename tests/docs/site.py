@@ -31,6 +31,7 @@ USE = [
     "install",
     "rehearse",
     "migrate",
+    "physical",
     "postgresql-elsewhere",
     "dashboards",
     "roll-back",
