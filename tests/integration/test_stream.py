@@ -10,13 +10,16 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.snapshot import HeldSnapshot, open_reader
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline import marks
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline.chunks import Chunk, plan
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline.worker import copy_chunk
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import loading
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import holder
 from support.background import kill, wait_until
 from support.clusters import Cluster
@@ -83,6 +86,9 @@ def test_what_is_left_out_does_not_arrive(options: dict[str, Any], source_cluste
     assert not verified.get("failed"), verified
 
 
+CHUNK = Chunk("public.t", 0, "SELECT n, text FROM ONLY public.t", "COPY public.t (n, text) FROM STDIN", "hash64", 1)
+
+
 def settings_of(cluster: Cluster, database: str) -> ConnectionSettings:
     return ConnectionSettings(database, cluster.host, cluster.port, password=cluster.password)
 
@@ -109,7 +115,8 @@ def test_chunks_together_are_the_table(table: tuple[ConnectionSettings, Connecti
     """Rows that were written after the snapshot are not part of it; those that were deleted since are."""
     source, target = table
     with HeldSnapshot(source) as snapshot, Session(target) as receiver, Session(source) as writer:
-        chunks, complete = marks.prepare(receiver, lambda: plan(snapshot.session, snapshot.tables.kept))
+        recipes = digest.recipes(snapshot.tables.kept, "hash64", snapshot.reader)
+        chunks, complete = marks.prepare(receiver, lambda: plan(snapshot.session, snapshot.tables.kept, recipes))
         assert complete == 0
         assert len(chunks) > 2
         writer.execute("DELETE FROM public.t WHERE n % 10 = 0")
@@ -125,11 +132,69 @@ def test_chunks_together_are_the_table(table: tuple[ConnectionSettings, Connecti
             "bytes": 60000 * 32 * 40,
             "twice": 60000 * 60001,
         }
+        # What the chunks say that they contain is what both servers contain.
+        ((rows, sums),) = marks.contents(receiver).values()
+        copied = recipes["public.t"].digest(snapshot.tables.kept[0], rows, sums)
+        assert [copied] == digest.digest_tables(
+            snapshot.tables.kept, "hash64", 2, snapshot.reader, reading=snapshot.reading
+        )
+        here = [table for table in list_tables(receiver).kept if table.key == "public.t"]
+        assert [copied] == digest.digest_tables(here, "hash64", 2, lambda: Session(target), like=[copied.as_dict()])
         # A second copy of the same chunk adds nothing, and the next attempt uses the first one's plan.
         assert copy_chunk(open_reader(source, snapshot.identifier), receiver, chunks[0]) == 0
         assert marks.prepare(receiver, list) == ([], len(chunks))
         marks.remove(receiver)
         assert receiver.value("SELECT to_regnamespace(%s)", [marks.SCHEMA]) is None
+
+
+ODD_TABLE = r"""
+CREATE TYPE mood AS ENUM ('low', 'high');
+CREATE DOMAIN document AS jsonb;
+CREATE TABLE "od""d %s" (doc jsonb, "C0" json, c1 document, truth boolean, code char(5), place inet, bytes bytea, real4 real,
+    amount numeric, "v1" text, mood mood, moods mood[], at timestamptz,
+    twice text GENERATED ALWAYS AS ("v1" || "v1") STORED);
+INSERT INTO "od""d %s" SELECT CASE WHEN n % 7 > 0 THEN jsonb_build_object('n', n, 'text', E'a\tb\n\\N %s', 'one', 1.10) END,
+    '{"a":  1}', '[1.0, null]', n % 2 = 0, 'ab', '10.0.0.1', '\x00ff', 0.1 * n, 1.50, nullif(repeat(md5(n::text), n % 5), ''), 'high',
+    '{low,NULL}', now() FROM generate_series(1, 300) AS n;
+INSERT INTO "od""d %s" DEFAULT VALUES;
+"""
+
+
+@pytest.mark.parametrize("method", digest.METHODS)
+def test_rows_are_digested_as_they_are_copied(
+    method: str, source_cluster: Cluster, fresh_database: Callable[[Cluster], str]
+) -> None:
+    """Also those with types whose text is not what COPY writes."""
+    settings = settings_of(source_cluster, fresh_database(source_cluster))
+    with Session(settings) as session:
+        session.execute("SET search_path = public")
+        session.execute(ODD_TABLE)
+        session.pin()
+        tables = list_tables(session).kept
+        (plain,) = digest.digest_tables(tables, method, 1, lambda: Session(settings))
+        recipes = digest.recipes(tables, method, lambda: Session(settings))
+        (chunk,) = plan(session, tables, recipes)
+        sent: list[bytes] = []
+        digest.start_sums(session, method)
+        rows = session.copy_out(chunk.copy_out, sent.append)
+        assert recipes[chunk.table].digest(tables[0], rows, digest.read_sums(session, method)) == plain
+        expected: list[bytes] = []
+        session.copy_out(chunk.copy_in.replace("FROM STDIN", "TO STDOUT"), expected.append)
+        assert sent == expected
+
+
+def test_large_values_are_compressed_with_lz4_unless_somebody_chose(
+    target_cluster: Cluster, fresh_database: Callable[[Cluster], str]
+) -> None:
+    name = fresh_database(target_cluster)
+    with Session(settings_of(target_cluster, name)) as session:
+        known = session.value("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")
+        loading.apply(session)
+        assert session.value("SHOW default_toast_compression") == ("lz4" if "lz4" in known else "pglz")
+        assert session.value("SHOW synchronous_commit") == "off"
+        session.execute(f"ALTER DATABASE {name} SET default_toast_compression = pglz")
+    with Session(settings_of(target_cluster, name)) as session:
+        assert loading.settings(session) == {"synchronous_commit": "off"}
 
 
 def test_a_chunk_that_the_source_breaks_off_leaves_nothing(
@@ -141,7 +206,7 @@ def test_a_chunk_that_the_source_breaks_off_leaves_nothing(
         marks.prepare(receiver, list)
         sender.execute("SET statement_timeout = '30ms'")
         with pytest.raises(MigrationError, match="statement timeout"):
-            copy_chunk(sender, receiver, Chunk("public.t", "public.t", "n, text", 0, None, 1, whole=True))
+            copy_chunk(sender, receiver, CHUNK)
     with Session(target) as session:
         assert session.value("SELECT count(*) FROM public.t") == 0
         assert marks.prepare(session, list) == ([], 0)
@@ -153,7 +218,7 @@ def test_a_chunk_that_the_target_refuses_leaves_nothing(table: tuple[ConnectionS
         marks.prepare(receiver, list)
         receiver.execute("ALTER TABLE public.t ADD CHECK (n < 50000)")
         with pytest.raises(MigrationError, match="violates check constraint"):
-            copy_chunk(sender, receiver, Chunk("public.t", "public.t", "n, text", 0, None, 1, whole=True))
+            copy_chunk(sender, receiver, CHUNK)
     with Session(target) as session:
         assert session.value("SELECT count(*) FROM public.t") == 0
 

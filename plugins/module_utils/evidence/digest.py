@@ -88,6 +88,23 @@ class TableDigest:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How the rows of one table are hashed.
+
+    columns: of ``_COLUMNS``, in the order in which they are hashed; search_path: under which the table is read.
+    """
+
+    method: str
+    columns: list[dict[str, Any]]
+    search_path: str = ""
+    by_name: bool = False
+
+    def digest(self, table: Table, rows: int, sums: Sequence[int]) -> TableDigest:
+        """The digest of the table, given the sums of ``copy_out`` over all its rows."""
+        return TableDigest(table.key, rows, _format(sums), self.search_path, self.by_name)
+
+
+@dataclass(frozen=True)
 class _Chunk:
     """Blocks ``first`` up to, not including, ``end`` of a table (None: to its end)."""
 
@@ -135,25 +152,21 @@ def digest_tables(
     """
 
     def work(session: Session, chunk: _Chunk) -> tuple[int, list[int]]:
-        path = own.get(chunk.table.key, "")
+        recipe = found[chunk.table.key]
+        path = recipe.search_path
         with reading(session, chunk.table) as reader:
             if path:
                 planning_path.use(reader, path)
-            row = reader.row(_query(columns.get(chunk.table.oid, []), chunk, method))
+            row = reader.row(_query(recipe, chunk))
             if path:
                 planning_path.use(reader, "")
         on_progress(chunk.weight, chunk.table.key)
         return row.pop("count"), [int(part) for part in row.values()]
 
-    own = planning_path.find(tables, open_session) if like is None else _paths_of(like)
+    found = recipes(tables, method, open_session, like)
     with open_session() as session:
         block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
         version = session.version
-        columns = _columns(session, tables)
-    by_name = _by_name(like, tables, columns)
-    for table in tables:
-        if table.key in by_name:
-            columns.get(table.oid, []).sort(key=lambda column: str(column["name"]))
     chunks = [chunk for table in tables for chunk in _split(table, block_size, workers, version)]
     counts = {table.key: 0 for table in tables}
     sums: dict[str, list[int]] = {}
@@ -161,12 +174,27 @@ def digest_tables(
         key = chunk.table.key
         counts[key] += count
         sums[key] = [a + b for a, b in zip(sums.get(key, [0] * len(parts)), parts)]
-    return [
-        TableDigest(
-            table.key, counts[table.key], _format(sums[table.key]), own.get(table.key, ""), table.key in by_name
-        )
+    return [found[table.key].digest(table, counts[table.key], sums[table.key]) for table in tables]
+
+
+def recipes(
+    tables: list[Table],
+    method: str,
+    open_session: Callable[[], Session],
+    like: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Recipe]:
+    """How the rows of each table are hashed, by ``schema.name``. ``like``: see ``digest_tables``."""
+    own = planning_path.find(tables, open_session) if like is None else _paths_of(like)
+    with open_session() as session:
+        columns = _columns(session, tables)
+    by_name = _by_name(like, tables, columns)
+    for table in tables:
+        if table.key in by_name:
+            columns.get(table.oid, []).sort(key=lambda column: str(column["name"]))
+    return {
+        table.key: Recipe(method, columns.get(table.oid, []), own.get(table.key, ""), table.key in by_name)
         for table in tables
-    ]
+    }
 
 
 def _paths_of(digests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -208,24 +236,81 @@ def _columns(session: Session, tables: list[Table]) -> dict[int, list[dict[str, 
     return found
 
 
-def _query(columns: list[dict[str, Any]], chunk: _Chunk, method: str) -> str:
-    seeds = (0, 1) if method in ("hash128", "semantic") else (0,)
-    names = [f"c{number}" for number in range(len(columns))]
-    texts = ", ".join(f"{_text(column, method)} AS {name}" for column, name in zip(columns, names))
-    rows = ", ".join(
-        f"ARRAY[{', '.join(_hash(column, name, method, seed) for column, name in zip(columns, names))}]"
-        f'::pg_catalog.text COLLATE "C" AS r{seed}'
-        for seed in seeds
-    )
+def _query(recipe: Recipe, chunk: _Chunk) -> str:
     where = f"ctid >= '({chunk.first},0)'::pg_catalog.tid"
     if chunk.end is not None:
         where += f" AND ctid < '({chunk.end},0)'::pg_catalog.tid"
-    if not columns:
-        return f"SELECT pg_catalog.count(*) AS count, 0 AS s0 FROM ONLY {chunk.table.sql} WHERE {where}"
+    source = f"FROM ONLY {chunk.table.sql} WHERE {where}"
+    if not recipe.columns:
+        return f"SELECT pg_catalog.count(*) AS count, 0 AS s0 {source}"
+    sums = [
+        f"coalesce(pg_catalog.sum({part}), 0::pg_catalog.numeric) AS s{number}"
+        for number, part in enumerate(_parts(recipe.method))
+    ]
+    texts = ", ".join(f"{_text(column, recipe.method)} AS c{number}" for number, column in enumerate(recipe.columns))
     # OFFSET 0 prevents the planner from flattening the subqueries, which would compute each text twice.
     return (
-        f"SELECT pg_catalog.count(*) AS count, {', '.join(_sums(method, seeds))} "
-        f"FROM (SELECT {rows} FROM (SELECT {texts} FROM ONLY {chunk.table.sql} WHERE {where} OFFSET 0) AS t OFFSET 0) AS r"
+        f"SELECT pg_catalog.count(*) AS count, {', '.join(sums)} "
+        f"FROM (SELECT {_rows(recipe)} FROM (SELECT {texts} {source} OFFSET 0) AS t OFFSET 0) AS r"
+    )
+
+
+def copy_out(recipe: Recipe, names: Sequence[str], source: str) -> str:
+    """A query of the columns ``names`` of all rows of ``source`` (``FROM ... WHERE ...``), which sums their hashes on the way.
+
+    So each document becomes text once, for both. ``start_sums`` comes before it, and ``read_sums`` after all rows are read.
+    """
+    texts, shown = [], []
+    for number, column in enumerate(recipe.columns):
+        text = _text(column, recipe.method)
+        # COPY writes both as this text.
+        shared = column["type"] == _JSONB and recipe.method != "semantic"
+        texts.append(
+            f"{'pg_catalog.textin(pg_catalog.jsonb_out(' + quote(column['name']) + '))' if shared else text} AS c{number}"
+        )
+        if column["name"] in names:
+            if not shared:
+                texts.append(f"{quote(column['name'])} AS v{number}")
+            shown.append((names.index(column["name"]), f"{'c' if shared else 'v'}{number}"))
+    kept = ", ".join(name for _position, name in sorted(shown))
+    added = " AND ".join(
+        # Never NULL, which would drop the row.
+        f"pg_catalog.set_config('{_setting(number)}', (pg_catalog.current_setting('{_setting(number)}')::pg_catalog.numeric "
+        f"+ coalesce({part}, 0))::pg_catalog.text, false) IS NOT NULL"
+        for number, part in enumerate(_parts(recipe.method))
+    )
+    return (
+        f"SELECT {kept} FROM (SELECT {kept}, {_rows(recipe)} FROM (SELECT {', '.join(texts)} {source} OFFSET 0) AS t OFFSET 0) AS r "
+        f"WHERE {added}"
+    )
+
+
+def start_sums(session: Session, method: str) -> None:
+    """Begin the sums of ``copy_out`` in this session."""
+    for number in range(len(_parts(method))):
+        session.execute("SELECT pg_catalog.set_config(%s, '0', false)", [_setting(number)])
+
+
+def read_sums(session: Session, method: str) -> list[int]:
+    """The sums of the hashes since ``start_sums``."""
+    names = [_setting(number) for number in range(len(_parts(method)))]
+    return [int(session.value("SELECT pg_catalog.current_setting(%s)", [name])) for name in names]
+
+
+def _setting(number: int) -> str:
+    return f"couch2pg_digest.s{number}"
+
+
+def _seeds(method: str) -> tuple[int, ...]:
+    return (0, 1) if method in ("hash128", "semantic") else (0,)
+
+
+def _rows(recipe: Recipe) -> str:
+    """The hashes of the columns ``c0``, ``c1`` ... as one text for each seed: ``r0``, ``r1``."""
+    return ", ".join(
+        f"ARRAY[{', '.join(_hash(column, f'c{number}', recipe.method, seed) for number, column in enumerate(recipe.columns))}]"
+        f'::pg_catalog.text COLLATE "C" AS r{seed}'
+        for seed in _seeds(recipe.method)
     )
 
 
@@ -252,19 +337,16 @@ def _hash(column: dict[str, Any], name: str, method: str, seed: int) -> str:
     return f'pg_catalog.hashtextextended({name} COLLATE "C", {seed})'
 
 
-def _sums(method: str, seeds: tuple[int, ...]) -> list[str]:
-    zero = "0::pg_catalog.numeric"
+def _parts(method: str) -> list[str]:
+    """What of a row is summed up: numbers of 64 bits."""
     if method == "md5":
         return [
-            f"coalesce(pg_catalog.sum(('x' || pg_catalog.substr(pg_catalog.md5(r0), {start}, 16))"
-            f"::pg_catalog.bit(64)::pg_catalog.int8), {zero}) AS s{number}"
-            for number, start in enumerate((1, 17))
+            f"('x' || pg_catalog.substr(pg_catalog.md5(r0), {start}, 16))::pg_catalog.bit(64)::pg_catalog.int8"
+            for start in (1, 17)
         ]
-    return [
-        f"coalesce(pg_catalog.sum(pg_catalog.hashtextextended(r{seed}, {seed})), {zero}) AS s{seed}" for seed in seeds
-    ]
+    return [f"pg_catalog.hashtextextended(r{seed}, {seed})" for seed in _seeds(method)]
 
 
-def _format(sums: list[int]) -> str:
+def _format(sums: Sequence[int]) -> str:
     """Each sum as 32 hex digits: wide enough that none of up to 2^63 rows is lost to overflow."""
     return ":".join(format(total % (1 << 128), "032x") for total in sums)

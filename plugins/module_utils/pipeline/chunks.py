@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Mapping
 
+from ..evidence import digest
 from ..postgres.connection import Session
 from ..postgres.identifiers import quote
 from ..postgres.relations import Table
@@ -28,68 +29,67 @@ ORDER BY a.attrelid, a.attnum
 
 @dataclass(frozen=True)
 class Chunk:
-    """The rows in the blocks ``first`` up to, not including, ``end`` of a table (None: to its end).
+    """The rows in the blocks of a table from ``first`` on.
 
-    table: ``schema.name``; sql: the quoted name; columns: quoted names of all columns that are not generated;
-    weight: bytes, TOAST included; whole: whether the table is one chunk.
+    table: ``schema.name``; number: of the chunk in its table, from 0; query: of the rows, with the sums of their digests on the way;
+    copy_in: the statement for the target; method: of the digest; weight: bytes, TOAST included.
     """
 
     table: str
-    sql: str
-    columns: str
-    first: int
-    end: int | None
+    number: int
+    query: str
+    copy_in: str
+    method: str
     weight: int
-    whole: bool
 
     @property
     def key(self) -> str:
         """Names this chunk among all chunks of a snapshot."""
-        return f"{self.table}:{self.first}"
+        return f"{self.table}:{self.number}"
 
     @property
     def copy_out(self) -> str:
         """The statement for the source."""
-        if self.whole:
-            return f"COPY {self.sql} ({self.columns}) TO STDOUT"
-        where = f"ctid >= '({self.first},0)'::pg_catalog.tid"
-        if self.end is not None:
-            where += f" AND ctid < '({self.end},0)'::pg_catalog.tid"
-        return f"COPY (SELECT {self.columns} FROM ONLY {self.sql} WHERE {where}) TO STDOUT"
-
-    @property
-    def copy_in(self) -> str:
-        """The statement for the target."""
-        return f"COPY {self.sql} ({self.columns}) FROM STDIN"
+        return f"COPY ({self.query}) TO STDOUT"
 
     def as_dict(self) -> dict[str, Any]:
         """For a worker's standard input."""
         return asdict(self)
 
 
-def plan(session: Session, tables: list[Table]) -> list[Chunk]:
-    """The chunks of ``tables``, those of the largest table first. ``session`` is one of the source."""
+def plan(session: Session, tables: list[Table], recipes: Mapping[str, digest.Recipe]) -> list[Chunk]:
+    """The chunks of ``tables``, those of the largest table first. ``session`` is one of the source.
+
+    recipes: how the rows of each table are hashed (``digest.recipes``).
+    """
     block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
     columns: dict[int, list[str]] = {}
     for row in session.rows(_COLUMNS, {"oids": [table.oid for table in tables]}):  # type: ignore[arg-type]
-        columns.setdefault(row["table"], []).append(quote(row["name"]))
+        columns.setdefault(row["table"], []).append(row["name"])
     return [
         chunk
         for table in sorted(tables, key=lambda table: -table.table_bytes)
-        for chunk in split(table, ", ".join(columns[table.oid]), block_size, session.version)
+        for chunk in split(table, columns[table.oid], recipes[table.key], block_size, session.version)
     ]
 
 
-def split(table: Table, columns: str, block_size: int, version: int) -> list[Chunk]:
-    """The chunks of one table, in the order of its blocks."""
+def split(table: Table, columns: list[str], recipe: digest.Recipe, block_size: int, version: int) -> list[Chunk]:
+    """The chunks of one table, in the order of its blocks. columns: names of all columns that are not generated."""
     blocks = table.heap_bytes // block_size
     pieces = max(1, min(-(-table.table_bytes // CHUNK_BYTES), blocks))
     if version < RANGES_SINCE:
         pieces = 1
     bounds = [blocks * number // pieces for number in range(pieces)]
     weights = [table.table_bytes * (n + 1) // pieces - table.table_bytes * n // pieces for n in range(pieces)]
-    return [
-        # The last chunk has no end: blocks that were added after the size was read may hold visible rows.
-        Chunk(table.key, table.sql, columns, first, end, weight, pieces == 1)
-        for first, end, weight in zip(bounds, [*bounds[1:], None], weights)
-    ]
+    copy_in = f"COPY {table.sql} ({', '.join(map(quote, columns))}) FROM STDIN"
+    found = []
+    # The last chunk has no end: blocks that were added after the size was read may hold visible rows.
+    for number, (first, end) in enumerate(zip(bounds, [*bounds[1:], None])):
+        source = f"FROM ONLY {table.sql}"
+        if pieces > 1:
+            source += f" WHERE ctid >= '({first},0)'::pg_catalog.tid"
+        if end is not None:
+            source += f" AND ctid < '({end},0)'::pg_catalog.tid"
+        query = digest.copy_out(recipe, columns, source)
+        found.append(Chunk(table.key, number, query, copy_in, recipe.method, weights[number]))
+    return found

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The chunks of a copy and which of them are complete, kept in the database that is loaded.
+"""The chunks of a copy, which of them are complete, and what they contain, kept in the database that is loaded.
 
 A chunk's rows and its mark are one transaction. So a chunk whose mark is there is complete, and one without a mark left no row.
 The plan is kept with the marks, because a later one could divide a table at other blocks.
@@ -23,7 +23,7 @@ def prepare(session: Session, plan: Callable[[], list[Chunk]]) -> tuple[list[Chu
     session.execute("BEGIN")
     session.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     session.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.plan (number int PRIMARY KEY, chunk text NOT NULL)")
-    session.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.complete (chunk text PRIMARY KEY)")
+    session.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.complete (chunk text PRIMARY KEY, rows bigint, sums text)")
     if not session.value(f"SELECT EXISTS (SELECT FROM {SCHEMA}.plan)"):
         for number, chunk in enumerate(plan()):
             session.execute(f"INSERT INTO {SCHEMA}.plan VALUES (%s, %s)", [number, json.dumps(chunk.as_dict())])
@@ -39,8 +39,29 @@ def claim(session: Session, chunk: str) -> bool:
 
     Waits while another session loads the chunk, such as one whose client's connection was cut and that doesn't know it yet.
     """
-    added = session.rows(f"INSERT INTO {SCHEMA}.complete VALUES (%s) ON CONFLICT DO NOTHING RETURNING chunk", [chunk])
+    added = session.rows(
+        f"INSERT INTO {SCHEMA}.complete (chunk) VALUES (%s) ON CONFLICT DO NOTHING RETURNING chunk", [chunk]
+    )
     return bool(added)
+
+
+def describe(session: Session, chunk: str, rows: int, sums: list[int]) -> None:
+    """Keep what the source sent, last thing in that transaction: the number of rows, and the sums of their hashes."""
+    session.execute(
+        f"UPDATE {SCHEMA}.complete SET rows = %s, sums = %s WHERE chunk = %s", [rows, json.dumps(sums), chunk]
+    )
+
+
+def contents(session: Session) -> dict[str, tuple[int, list[int]]]:
+    """Rows and sums of all complete chunks together, by table."""
+    planned = [json.loads(row["chunk"]) for row in session.rows(f"SELECT chunk FROM {SCHEMA}.plan")]
+    table_of = {chunk.key: chunk.table for chunk in (Chunk(**fields) for fields in planned)}
+    found: dict[str, tuple[int, list[int]]] = {}
+    for row in session.rows(f"SELECT chunk, rows, sums FROM {SCHEMA}.complete"):
+        sums = json.loads(row["sums"])
+        rows, before = found.get(table_of[row["chunk"]], (0, [0] * len(sums)))
+        found[table_of[row["chunk"]]] = rows + row["rows"], [a + b for a, b in zip(before, sums)]
+    return found
 
 
 def remove(session: Session) -> None:

@@ -19,7 +19,9 @@ from contextlib import suppress
 from typing import Any
 
 from ..common.errors import MigrationError
+from ..evidence import digest
 from ..evidence.snapshot import open_reader
+from ..postgres import loading
 from ..postgres.connection import ConnectionSettings, Session
 from . import marks
 from .chunks import Chunk
@@ -34,8 +36,7 @@ def main() -> int:
     try:
         source = open_reader(ConnectionSettings.restored(setup["source"], setup["source_password"]), setup["snapshot"])
         target = Session(ConnectionSettings.restored(setup["target"], setup["target_password"]))
-        # One synchronous commit after all rows makes them durable.
-        target.execute("SET synchronous_commit = off")
+        loading.apply(target)
         for line in sys.stdin:
             chunk = Chunk(**json.loads(line))
             _answer({"chunk": chunk.key, "rows": copy_chunk(source, target, chunk)})
@@ -53,7 +54,7 @@ def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
         return 0
     pipe = _Pipe()
     try:
-        sender = threading.Thread(target=pipe.fill, args=(source, chunk.copy_out))
+        sender = threading.Thread(target=pipe.fill, args=(source, chunk))
         sender.start()
         try:
             received = target.copy_in(chunk.copy_in, pipe)
@@ -62,6 +63,7 @@ def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
             sender.join()
         if pipe.failure is not None:
             raise pipe.failure
+        marks.describe(target, chunk.key, received, pipe.sums)
         if received != pipe.sent:
             raise MigrationError(
                 f"The source sent {pipe.sent} rows of {chunk.table}, and the target received {received}. Run again.",
@@ -86,11 +88,14 @@ class _Pipe:
         self._writer = os.fdopen(writing, "wb", buffering=PIPE_BYTES)
         self.failure: MigrationError | None = None
         self.sent = 0
+        self.sums: list[int] = []
 
-    def fill(self, source: Session, statement: str) -> None:
+    def fill(self, source: Session, chunk: Chunk) -> None:
         """Write what the source sends. A failure is kept for the reader, which sees it before the end of the file."""
         try:
-            self.sent = source.copy_out(statement, self._writer.write)
+            digest.start_sums(source, chunk.method)
+            self.sent = source.copy_out(chunk.copy_out, self._writer.write)
+            self.sums = digest.read_sums(source, chunk.method)
             self._writer.flush()
         except MigrationError as error:
             self.failure = error

@@ -25,6 +25,7 @@ from ..postgres import (
     event_triggers,
     extension_versions,
     function_paths,
+    loading,
     public_schema,
     session_settings,
 )
@@ -250,11 +251,12 @@ def _run_pg_restore(
 def _environment(context: JobContext, incoming: ConnectionSettings) -> dict[str, str]:
     """The environment of pg_restore."""
     environment = incoming.environment(context.passfile(), leave=session_settings.NOT_FOR_RESTORE)
+    with Session(incoming) as session:
+        loaded = loading.settings(session)
     own = {
         "maintenance_work_mem": context.parameters["maintenance_work_mem"],
         "max_parallel_maintenance_workers": context.parameters["jobs"],
-        # The restore ends with one synchronous commit, which makes all others durable.
-        "synchronous_commit": "off",
+        **loaded,
     }
     environment["PGOPTIONS"] += f" {session_settings.as_options(own)}"
     return environment

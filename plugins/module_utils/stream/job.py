@@ -43,6 +43,7 @@ from ..pipeline.chunks import Chunk, plan
 from ..pipeline.crew import Ends, copy_all
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import Table
+from ..postgres.workers import run_in_sessions
 from ..restore import job as restore_job
 from . import holder
 
@@ -140,7 +141,9 @@ class _Copy:
         self._held = self._parameters["snapshot"] or {}
         self._leaving = LeaveOut.of(self._parameters["leave_out"])
         self._snapshot: HeldSnapshot
+        # Those of the tables that are not streamed.
         self._digests: list[digest.TableDigest] | None = None
+        self._recipes: dict[str, digest.Recipe] = {}
         self._copied = self._resumed_chunks = 0
 
     def run(self) -> tuple[dict[str, Any], Evidence]:
@@ -151,14 +154,14 @@ class _Copy:
         try:
             with lock_notes.shown(context.progress, self._source):
                 excluded = self._leaving.arguments(self._snapshot.tables.kept)
-                document = self._collect(self._snapshot)
+                streamed = self._streamed()
+                document = self._collect(self._snapshot, streamed)
                 self._snapshot.tables = self._leaving.kept(self._snapshot.tables)
                 name = _snapshot_name(document)
                 if _start_empty(self._partial, name) not in ("", name):
                     lost = "the snapshot of the earlier attempt is lost, so all rows are copied again"
                     context.log(f"Restarted: {lost}.")
                     context.progress.note("restarted", lambda: f"restarted: {lost}")
-                streamed = [table for table in self._snapshot.tables.kept if table.table_bytes >= STREAM_FROM_BYTES]
                 self._dump_the_rest(self._snapshot, streamed, excluded)
                 self._parameters["manifest_sha256"] = name
                 result = restore_job.restore(context, self._partial, document, lambda: self._load(document, streamed))
@@ -169,7 +172,17 @@ class _Copy:
     def _attach(self) -> HeldSnapshot:
         return HeldSnapshot(self._source, self._held.get("identifier", ""))
 
-    def _collect(self, snapshot: HeldSnapshot) -> Evidence:
+    def _streamed(self) -> list[Table]:
+        """The tables whose rows are streamed, and their recipes."""
+        snapshot = self._snapshot
+        tables = [table for table in self._leaving.kept(snapshot.tables).kept if table.table_bytes >= STREAM_FROM_BYTES]
+        self._recipes = digest.recipes(tables, self._parameters["digest_method"], snapshot.reader)
+        # pg_dump reads the rows of a table that can't be read under our search_path, and of one without columns.
+        return [
+            table for table in tables if self._recipes[table.key].columns and not self._recipes[table.key].search_path
+        ]
+
+    def _collect(self, snapshot: HeldSnapshot, streamed: list[Table]) -> Evidence:
         document = evidence_document.collect(
             snapshot.session, self._parameters["migration_id"], snapshot.identifier, snapshot.tables, self._leaving
         )
@@ -185,7 +198,7 @@ class _Copy:
         document["tables"] = [
             {"table": table.key, "rows": max(0, int(table.estimated_rows)), "bytes": table.table_bytes}
             for table in self._leaving.kept(snapshot.tables).kept
-            if table.table_bytes < STREAM_FROM_BYTES
+            if table not in streamed
         ]
         return document
 
@@ -236,7 +249,7 @@ class _Copy:
                     self._snapshot.session.close()
                     self._snapshot = self._attach()
                     self._snapshot.tables = self._leaving.kept(self._snapshot.tables)
-                found = self._copy_and_digest(streamed)
+                others = self._copy_and_digest(streamed)
                 self._snapshot.check_alive()
                 break
             except MigrationError as error:
@@ -248,7 +261,10 @@ class _Copy:
                 time.sleep(PAUSE_SECONDS)
         session, tables = self._snapshot.session, self._snapshot.tables
         evidence_document.add_sequences_after(document, evidence_document.sequence_values(session))
-        evidence_document.add_tables(document, tables, found, parameters["digest_method"])
+        with Session(self._target) as target:
+            copied = marks.contents(target)
+        found = [self._recipes[table.key].digest(table, *copied[table.key]) for table in streamed]
+        evidence_document.add_tables(document, tables, others + found, parameters["digest_method"])
         session.close()
         if self._held:
             holder.release(self._source, self._held["backend"])
@@ -269,17 +285,20 @@ class _Copy:
         return True
 
     def _copy_and_digest(self, streamed: list[Table]) -> list[digest.TableDigest]:
-        """Copy the chunks that are missing and digest the source, side by side; returns the digests."""
+        """Copy the chunks that are missing; meanwhile digest the other tables of the source, and return that.
+
+        The streamed rows are digested by the statements that read them. So that these can't miss a part of a table
+        unnoticed, its rows are counted, too.
+        """
         context, jobs, snapshot = self._context, self._parameters["jobs"], self._snapshot
-        tables = snapshot.tables
+        others = [table for table in snapshot.tables.kept if table not in streamed]
         stop = threading.Event()
         with Session(self._target) as session:
-            chunks, complete = marks.prepare(session, lambda: plan(snapshot.session, streamed))
+            chunks, complete = marks.prepare(session, lambda: plan(snapshot.session, streamed, self._recipes))
         self._resumed_chunks = self._resumed_chunks or complete - self._copied
         # Rows, indexes, analyze.
         context.progress.plan(3)
         context.progress.step("rows", sum(chunk.weight for chunk in chunks), "bytes")
-        digested = context.progress.parallel_track("digests", sum(table.table_bytes for table in tables.kept), "bytes")
 
         def on_chunk(chunk: Chunk, _rows: int) -> None:
             self._copied += 1
@@ -290,21 +309,33 @@ class _Copy:
         def copy() -> None:
             copy_all(Ends(self._source, self._target, snapshot.identifier), chunks, jobs, on_chunk, stop)
 
-        def take_digests() -> list[digest.TableDigest]:
+        def digests_and_counts() -> dict[str, int]:
             # A lost connection does not undo them.
             if self._digests is None:
                 self._digests = digest.digest_tables(
-                    tables.kept,
-                    self._parameters["digest_method"],
-                    max(1, jobs // 2),
-                    snapshot.reader,
-                    digested.advance,
-                    stop,
-                    reading=snapshot.reading,
+                    others, self._parameters["digest_method"], 1, snapshot.reader, stop=stop, reading=snapshot.reading
                 )
-            return self._digests
+            return dict(run_in_sessions(streamed, 1, snapshot.reader, self._count, stop))
 
-        return run_together(copy, take_digests, stop, one_by_one=jobs == 1)
+        counts = run_together(copy, digests_and_counts, stop, one_by_one=jobs == 1)
+        with Session(self._target) as session:
+            copied = marks.contents(session)
+        for table in streamed:
+            _check_rows(table.key, counts[table.key], copied.get(table.key, (0, []))[0])
+        return self._digests or []
+
+    def _count(self, session: Session, table: Table) -> tuple[str, int]:
+        with self._snapshot.reading(session, table) as reader:
+            return table.key, int(reader.value(f"SELECT pg_catalog.count(*) FROM ONLY {table.sql}"))
+
+
+def _check_rows(table: str, on_source: int, copied: int) -> None:
+    if on_source != copied:
+        raise MigrationError(
+            f"{table} has {on_source} rows in the source's snapshot, and {copied} were copied. Report this as a fault of the collection.",
+            "rows_differ",
+            table=table,
+        )
 
 
 def _finish(partial: Path, document: Evidence, workers: int) -> None:

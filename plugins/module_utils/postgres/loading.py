@@ -1,0 +1,32 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Settings of the sessions that load rows and build indexes."""
+
+from __future__ import annotations
+
+from .connection import Session
+
+_LZ4 = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_settings
+               WHERE name = 'default_toast_compression' AND source = 'default' AND 'lz4' = ANY (enumvals))
+"""
+
+
+def settings(session: Session) -> dict[str, str]:
+    """The settings for loading into the session's database, by name.
+
+    Large values are compressed with lz4, which takes a fraction of the time of pglz, where the server has it. A
+    ``default_toast_compression`` that somebody set, for the server, the database or the role, is left as it is.
+    """
+    # The load ends with one synchronous commit, which makes all others durable.
+    found = {"synchronous_commit": "off"}
+    if session.value(_LZ4):
+        found["default_toast_compression"] = "lz4"
+    return found
+
+
+def apply(session: Session) -> None:
+    """Give the session these settings."""
+    for name, value in settings(session).items():
+        session.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
