@@ -16,7 +16,7 @@ from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import check_writable, expand
-from ansible_collections.cht.couch2pg.plugins.plugin_utils import command_line, host_groups
+from ansible_collections.cht.couch2pg.plugins.plugin_utils import command_line, host_groups, server_place
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import (
     PREFIX,
     find_misspelt,
@@ -142,7 +142,8 @@ class ActionModule(ActionBase):
         found += [("undefined_variable", sentence) for sentence in undefined]
         shared = self._shared
         unfit = {name: values[name] for name in values if name in shared and is_checked(shared[name])}
-        return found + [("unfit_value", sentence) for sentence in find_unfit(unfit, shared)]
+        found += [("unfit_value", sentence) for sentence in find_unfit(unfit, shared)]
+        return found + [("unfit_value", sentence) for sentence in server_place.problems(values)]
 
     def _is_known(self, name: str) -> bool:
         return name.startswith(PREFIX) or any(name in options for options in self._roles.values())

@@ -63,7 +63,7 @@ options:
     default: postgres
   login_container:
     description:
-      - Name of the container of the managed host that the server runs in. It must run.
+      - Name of the container of the managed host that the server runs in, or C(PROJECT/SERVICE) of Compose. It must run.
       - Host, port, superuser and password that are not given come from the container. A O(login_user) of V(postgres) stands for
         its superuser.
       - The module needs the right to use Docker there, as root has.

@@ -256,6 +256,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import container_server
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import job as restore_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import job as stream_job
@@ -288,8 +289,12 @@ def main() -> None:
     )
     options = module.params
     settings = connection_settings(module)
-    source = ConnectionSettings.from_options(options["source"])
     try:
+        there = container_server.effective(options["source"])
+        if there["login_password"]:
+            # It may have come from the container.
+            module.no_log_values.add(there["login_password"])
+        source = ConnectionSettings.from_options(there)
         known = stream_job.examine(settings, source, options)
         spec = stream_job.job_spec(settings, source, options, known, initial_limits(module))
     except MigrationError as error:

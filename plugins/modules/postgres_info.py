@@ -27,6 +27,15 @@ options:
     description: Port of a server on the host; it is part of its socket's name.
     type: int
     default: 5432
+  kind:
+    description: V(container) when it is known to run in a container, whatever runs on the host beside it.
+    type: str
+    default: auto
+    choices: [auto, container]
+  container:
+    description: Name of the container, or C(PROJECT/SERVICE) of Compose, when it is known. It must run.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -70,10 +79,11 @@ user:
   type: str
   sample: postgres_root
 published:
-  description: Host and port on which the host publishes the server; empty when it doesn't.
+  description: Host and port by which this host reaches the server where the container publishes it, and whether other hosts may reach
+    that port, too. Empty when the container publishes nothing.
   returned: success
   type: dict
-  sample: {host: 127.0.0.1, port: 5432}
+  sample: {host: 127.0.0.1, port: 5432, outside: true}
 """
 
 from typing import Any
@@ -92,6 +102,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database imp
 OPTIONS: dict[str, Any] = {
     "database": {"type": "str", "required": True},
     "login_port": {"type": "int", "default": 5432},
+    "kind": {"type": "str", "default": "auto", "choices": ["auto", "container"]},
+    "container": {"type": "str", "default": ""},
 }
 
 
@@ -113,7 +125,8 @@ def main() -> None:
             return True
 
     def work() -> dict[str, Any]:
-        found = container_server.find(database, module.params["login_port"], has_database)
+        known = {name: module.params[name] for name in ("kind", "container")}
+        found = container_server.find(database, module.params["login_port"], has_database, **known)
         return {"changed": False, "container": "", "image": "", "user": "", "published": {}, **found}
 
     run(module, work)

@@ -81,6 +81,11 @@ options:
     description: Number of workers on this host; each needs space for the temporary files of an index build.
     type: int
     default: 2
+  limited:
+    description: Whether a priority is asked for (C(nice), C(io_class)). On the source, a server whose processes it can't reach is a
+      finding then.
+    type: bool
+    default: false
   rehearsal:
     description: Whether this is a rehearsal, which doesn't change the database with the real name on the target.
     type: bool
@@ -167,6 +172,7 @@ OPTIONS: dict[str, Any] = {
     "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
     "replace_existing": {"type": "bool", "default": False},
     "jobs": {"type": "int", "default": 2},
+    "limited": {"type": "bool", "default": False},
     "rehearsal": {"type": "bool", "default": False},
     "look_for_rehearsals": {"type": "bool", "default": False},
     "rule": {"type": "str", "default": "measured", "choices": ["measured", "guide"]},

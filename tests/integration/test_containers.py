@@ -114,7 +114,7 @@ def test_the_only_server_is_found(host: Host, source: Stock) -> None:
     found = run_there(host, "postgres_info", {"database": "cht"})
     assert (found["kind"], found["container"], found["changed"]) == ("container", source.name, False)
     assert found["user"] == "postgres_root"
-    assert found["published"] == {"host": "127.0.0.1", "port": 5433}
+    assert found["published"] == {"host": "127.0.0.1", "port": 5433, "outside": True}
 
 
 @pytest.mark.usefixtures("target")
@@ -162,6 +162,38 @@ def test_the_database_moves_with_the_programs_of_the_images(source: Stock, targe
     assert target.sql("SELECT count(*) FROM couchdb", "cht_incoming") == str(ROWS)
     assert helpers(host) == []
     target.sql("DROP DATABASE cht_incoming", "postgres")
+
+
+def test_the_rows_are_streamed_from_container_to_container(source: Stock, target: Stock) -> None:
+    """On one machine neither has to publish a port, and neither password has to be given."""
+    host = source.host
+    host.run("rm", "-rf", "/root/state", "/srv/staging")
+    done = target.work(
+        "pg_stream",
+        source={"database": "cht", "login_container": source.name},
+        incoming="cht_streamed",
+        archive="/srv/staging/m1",
+    )
+    assert done["rows"] == ROWS
+    assert helpers(host) == []
+    target.sql("DROP DATABASE cht_streamed", "postgres")
+
+
+def test_a_service_of_compose_is_its_container(source: Stock) -> None:
+    found = run_there(source.host, "postgres_info", {"database": "cht", "container": "old/postgres"})
+    assert (found["container"], found["published"]) == (source.name, {"host": "127.0.0.1", "port": 5433, "outside": True})
+    assert run_there(source.host, "table_info", {"database": "cht", "login_container": "old/postgres"})["tables"]
+    missing = run_there(source.host, "postgres_info", {"database": "cht", "container": "old/postgresql"})
+    assert missing["msg"].startswith("No container of this host belongs to the service 'postgresql' of the Compose project 'old'.")
+
+
+def test_preflight_says_whether_limits_reach_it(source: Stock) -> None:
+    place = {"migration_id": "m1", "state_dir": "/root/state", "staging_dir": "/srv/staging", "side": "source"}
+    found = {one["name"]: one for one in source.module("preflight", limited=True, **place)["findings"]}
+    assert (found["limits"]["status"], found["limits"]["message"]) == (
+        "ok",
+        "couch2pg_nice and couch2pg_io_class hold for the server's processes, too",
+    )
 
 
 def test_limits_reach_the_server_in_the_container(source: Stock) -> None:

@@ -15,6 +15,7 @@ from support.background import Background, check_nothing_is_left, wait_for_progr
 from support.clusters import Cluster
 from support.migration import Migration, column
 from support.modules import run_module
+from support.preflight import finding, look
 
 BACKENDS = """
 SELECT pid FROM pg_stat_activity WHERE application_name = 'cht.couch2pg' AND datname = '{database}' AND state = 'active'
@@ -94,3 +95,25 @@ def test_a_wrong_limit_is_refused(migration: Migration) -> None:
     migration.variables["couch2pg_nice"] = 40
     assert migration.fail() == "The variable couch2pg_nice must be a whole number up to 19, and it is 40."
     assert not (migration.state / "jobs" / "dump").exists()
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "verdict"), [({}, "ok"), ({"login_host": "db.invalid", "connect_params": {"hostaddr": "127.0.0.1"}}, "warning")]
+)  # fmt: skip
+def test_a_server_that_the_limits_do_not_reach(
+    make_migration: Callable[..., Migration],
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    elsewhere: dict[str, Any],
+    verdict: str,
+) -> None:
+    """Of the operator's own limits, preflight says whether they hold for the server; of the defaults, nothing."""
+    migration = make_migration(source_cluster, target_cluster)
+    place = {"migration_id": migration.name, "state_dir": str(migration.folder), "staging_dir": str(migration.folder)}
+    given = {**place, "bin_dir": str(source_cluster.binaries.bin_dir), **elsewhere}
+    found = finding(look(given, source_cluster, migration.database, limited=True), "limits")
+    assert found["status"] == verdict
+    assert found["message"].startswith("couch2pg_nice and couch2pg_io_class hold for the ")
+    assert verdict == "ok" or "are not found on this host. couch2pg_rate_limit limits the server's work" in found["message"]
+    unasked = look(given, source_cluster, migration.database)["findings"]
+    assert "limits" not in [entry["name"] for entry in unasked]

@@ -16,7 +16,7 @@ from typing import Any, Mapping, Sequence
 
 from ..common.errors import MigrationError
 from ..common.redaction import Redactor
-from .programs import Answer, ask, locate
+from .programs import Answer, ask, locate, locate_docker
 
 _REMEDY = "Install Docker's command line for this user, or set another kind in couch2pg_app."
 # Variables that Docker needs to find its daemon. Compose would take any other one for a variable of the project.
@@ -35,7 +35,7 @@ def environment() -> dict[str, str]:
 
 def docker(*words: str) -> Answer:
     """Run a docker command. Raises MigrationError ``program_missing`` or ``program_hangs``."""
-    return _ask([locate("docker", _REMEDY), *words], None)
+    return _ask([locate_docker(_REMEDY), *words], None)
 
 
 def inspect(container: str) -> dict[str, Any]:

@@ -67,6 +67,14 @@ class Container:
         ]
         return sorted(set(found), key=lambda place: (":" in place[0], place))
 
+    def is_public(self, port: int) -> bool:
+        """Whether other hosts reach ``port`` of the container, as far as its own settings go."""
+        ports = self.inspected["NetworkSettings"].get("Ports") or {}
+        if self.inspected["HostConfig"].get("NetworkMode") == "host":
+            return True
+        places = [str(entry.get("HostIp", "")) for entry in ports.get(f"{port}/tcp") or ()]
+        return any(not place.startswith("127.") and place != "::1" for place in places)
+
     def address(self, port: int) -> tuple[str, int]:
         """Host and port by which this host reaches ``port`` of the container.
 
@@ -108,11 +116,11 @@ class Container:
 
 
 def get(name: str) -> Container:
-    """The container of that name or id, which must run.
+    """The container of that name or id, or of the Compose service ``PROJECT/SERVICE``. It must run.
 
-    Raises MigrationError ``container_unreadable`` or ``container_stopped``.
+    Raises MigrationError ``container_unreadable``, ``container_missing`` or ``container_stopped``.
     """
-    found = Container(inspect(name))
+    found = _of_service(*name.split("/", 1)) if "/" in name.strip("/") else Container(inspect(name))
     if not found.process:
         raise MigrationError(
             f"The container {found.name} doesn't run. Start it (docker start {found.name}), then run again.",
@@ -120,6 +128,19 @@ def get(name: str) -> Container:
             container=found.name,
         )
     return found
+
+
+def _of_service(project: str, service: str) -> Container:
+    """The first container of a Compose service, whatever that version of Compose calls it."""
+    labels = (f"com.docker.compose.project={project}", f"com.docker.compose.service={service}")
+    found = docker("ps", "--all", "--quiet", *(f"--filter=label={label}" for label in labels))
+    if not found.output.split():
+        raise MigrationError(
+            f"No container of this host belongs to the service {service!r} of the Compose project {project!r}. Correct container in "
+            f"couch2pg_postgres; docker compose ls shows the projects.{f' Docker says: {found.stderr}.' if found.stderr else ''}",
+            "container_missing",
+        )
+    return Container(inspect(found.output.split()[0]))
 
 
 def all_of_them(running: bool = True) -> list[Container]:

@@ -107,7 +107,7 @@ def _on_this_host(command: Sequence[str], variables: Mapping[str, str]) -> tuple
     """The command and its environment; where the program is in a container image, the command of Docker that runs it."""
     if not container_programs.is_one(command[0]):
         return list(command), dict(variables)
-    docker = locate("docker", "Install Docker's command line for this user, or set couch2pg_bin_dir to a folder.")
+    docker = locate_docker("Install Docker's command line for this user, or set couch2pg_bin_dir to a folder.")
     if container_programs.JOB in os.environ:
         variables = {**variables, container_programs.JOB: os.environ[container_programs.JOB]}
     return container_programs.command(docker, command, variables), {**environment(), **variables}
@@ -120,6 +120,18 @@ def locate(name: str, remedy: str) -> str:
     if path is None:
         raise MigrationError(f"{name} was not found on this host. {remedy}", "program_missing", program=name)
     return path
+
+
+def locate_docker(remedy: str) -> str:
+    """The path of Docker's command line; without it, of Podman's, which takes the same words and gives the same answers.
+
+    Raises MigrationError ``program_missing``, which ends with ``remedy``.
+    """
+    with suppress(MigrationError):
+        return locate("docker", remedy)
+    with suppress(MigrationError):
+        return locate("podman", remedy)
+    return locate("docker", remedy)
 
 
 class Output:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 from ..common.errors import MigrationError
-from ..host import containers, processes, programs
+from ..host import processes, programs
+from ..postgres import backends
 from ..postgres.connection import APPLICATION_NAME, ConnectionSettings, Session
 from . import limits
 
@@ -26,7 +27,6 @@ PACE_SECONDS = 0.1
 # Unused allowance of at most this many seconds may be spent later; more would be a burst.
 BURST_SECONDS = 1.0
 NEW_PROCESSES_EVERY = 4
-LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
 # Options of ionice for each class; best-effort uses its lowest priority.
 _IONICE = {"none": ["-c", "0"], "best-effort": ["-c", "2", "-n", "7"], "idle": ["-c", "3"]}
 
@@ -145,7 +145,7 @@ class Throttle:
 
     def _backends(self) -> list[int]:
         """The server's processes that serve this job, when they run on this host: they cause most of the load."""
-        if self._settings is None or not (self._settings.container or self._settings.host in LOCAL_HOSTS):
+        if self._settings is None or not backends.may_be_here(self._settings):
             return []
         try:
             if self._session is None:
@@ -158,19 +158,7 @@ class Throttle:
             # The work itself reports that the server is gone.
             self._session = None
             return []
-        found = [row["pid"] for row in rows]
-        if self._settings.container:
-            found = self._outside(found)
-        return [pid for pid in found if processes.name(pid).startswith("postgres")]
-
-    def _outside(self, found: list[int]) -> list[int]:
-        """The ids on this host of the container's processes ``found``."""
-        if self._settings is None:
-            return []
-        with suppress(MigrationError):
-            outside = processes.in_container_of(containers.get(self._settings.container).process)
-            return [outside[pid] for pid in found if pid in outside]
-        return []
+        return backends.on_this_host(self._settings, [row["pid"] for row in rows])
 
 
 def _apply(pid: int, wanted: limits.Limits) -> None:

@@ -16,12 +16,14 @@ from ..host import containers
 from ..host.container_programs import SCHEME
 from ..host.containers import Container
 
-HOST, CONTAINER, SERVICE, AUTO = "host", "container", "service", "auto"
+HOST, CONTAINER = "host", "container"
 # What the kind auto can't tell without the rights of root.
 UNDECIDED = "undecided"
 SOCKET_FOLDERS = ("/run/postgresql", "/var/run/postgresql", "/tmp")
 DEFAULT_USER = "postgres"
 DEFAULT_PORT = 5432
+# Addresses by which a program of the host means a container's published port.
+LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
 
 
 def effective(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,21 +49,30 @@ def effective(options: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def find(database: str, port: int, has_database: Any) -> dict[str, Any]:
+def find(database: str, port: int, has_database: Any, kind: str = "", container: str = "") -> dict[str, Any]:
     """Where PostgreSQL runs on this host: ``kind``, and for a container its ``name``, ``published`` address and ``image``.
 
     has_database: asked for a container's name whether its server has ``database``.
-    Raises MigrationError ``ambiguous`` when the operator has to say, ``container_stopped`` when the only server doesn't run.
+    kind: CONTAINER when it is known to be one. container: its name, as ``containers.get`` takes it, when that is known.
+    Raises MigrationError ``ambiguous`` when the operator has to say, ``container_stopped`` when the only server doesn't run, and
+    what ``containers.get`` raises for a ``container`` that is not there.
     """
+    try:
+        if container:
+            return _described(containers.get(container), "couch2pg_postgres names it")
+    except MigrationError as error:
+        if _may_not_ask(error):
+            return {"kind": UNDECIDED, "reason": error.message}
+        raise
     try:
         running = [one for one in containers.all_of_them() if _is_server(one)]
         stopped = [] if running else [one for one in containers.all_of_them(False) if one.is_postgres]
     except MigrationError as error:
         # Without Docker, or when it doesn't run, there is no container.
-        unasked = error.code == "docker_refuses" and "permission denied" in error.message and os.geteuid() != 0
-        return {"kind": UNDECIDED if unasked else HOST, "reason": error.message}
-    on_host = _listens_on_host(port)
-    if on_host:
+        if kind == CONTAINER and not _may_not_ask(error):
+            raise
+        return {"kind": UNDECIDED if _may_not_ask(error) else HOST, "reason": error.message}
+    if kind != CONTAINER and _listens_on_host(port):
         both = [one for one in running if has_database(one.name)]
         if not both:
             return {"kind": HOST, "reason": "PostgreSQL has a socket on this host"}
@@ -73,20 +84,34 @@ def find(database: str, port: int, has_database: Any) -> dict[str, Any]:
                 f"{stopped[0].name}, then run again.",
                 "container_stopped",
             )
+        if kind == CONTAINER:
+            raise MigrationError(
+                "No container of this host is a PostgreSQL server. Start it (docker ps --all shows it), or correct couch2pg_postgres.",
+                "container_missing",
+            )
         return {"kind": HOST, "reason": "no container of this host is a PostgreSQL server"}
     chosen = running if len(running) == 1 else [one for one in running if has_database(one.name)]
     if len(chosen) != 1:
         names = ", ".join(one.name for one in running)
         raise _ambiguous(f"PostgreSQL runs in {len(running)} containers of this host ({names})", database, running)
-    (server,) = chosen
-    published = server.published(port_of(server))
+    return _described(chosen[0], f"the container {chosen[0].name} is the PostgreSQL server of this host")
+
+
+def _may_not_ask(error: MigrationError) -> bool:
+    """Whether Docker refused an ordinary user, where root may be answered."""
+    return os.geteuid() != 0 and "permission denied" in error.message
+
+
+def _described(server: Container, reason: str) -> dict[str, Any]:
+    port = port_of(server)
+    published = server.published(port)
     return {
         "kind": CONTAINER,
         "container": server.name,
         "image": str(server.inspected["Config"].get("Image") or server.image),
         "user": server.variables.get("POSTGRES_USER") or DEFAULT_USER,
-        "published": dict(zip(("host", "port"), published[0])) if published else {},
-        "reason": f"the container {server.name} is the PostgreSQL server of this host",
+        "published": dict(zip(("host", "port"), published[0]), outside=server.is_public(port)) if published else {},
+        "reason": reason,
     }
 
 

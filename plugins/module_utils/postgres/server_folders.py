@@ -45,7 +45,7 @@ def find(session: Session) -> ServerFolders:
         # Hidden from all but superusers and members of pg_read_all_settings.
         return ServerFolders(reason=f"{session.settings.user!r} may not read the server's data_directory setting")
     container = containers.get(session.settings.container) if session.settings.container else None
-    if container is None and not _is_this_host(session.settings):
+    if container is None and not is_this_host(session.settings):
         return ServerFolders(reason=f"the server runs on another host, {session.settings.host}")
     data = _on_host(container, directory)
     if data is None or not _is_its_data(session, data):
@@ -65,7 +65,7 @@ def _on_host(container: Container | None, path: str) -> Path | None:
     return Path(path) if container is None else container.on_host(path)
 
 
-def _is_this_host(settings: ConnectionSettings) -> bool:
+def is_this_host(settings: ConnectionSettings) -> bool:
     """Whether the address belongs to this host: only then can a socket be bound to it."""
     if not settings.host or settings.host.startswith("/"):
         return True

@@ -18,7 +18,7 @@ from ..evidence.leave_out import EXTENSIONS_SINCE, LeaveOut
 from ..host import programs
 from ..host.files import check_writable, expand
 from ..jobs.job import read_state
-from ..postgres import extension_versions, role_plan, search_path_checks
+from ..postgres import backends, extension_versions, role_plan, search_path_checks
 from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
 from ..postgres.database import database_size, find_database, server
@@ -113,6 +113,8 @@ class _Source:
         find = self.findings
         find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
         find.attempt("server version", self._server)
+        if self.options["limited"]:
+            find.attempt("limits", self._limits)
         find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
         find.ask("pg_dump", self._pg_dump, _say_program)
         find.attempt("database", self._database)
@@ -142,6 +144,17 @@ class _Source:
                 "The source is a standby: its replication can cancel long queries. "
                 "Use the primary, or set hot_standby_feedback during the dump.",
             )
+
+    def _limits(self) -> None:
+        why = backends.out_of_reach(self.session)
+        if why:
+            self.findings.warning(
+                "limits",
+                f"couch2pg_nice and couch2pg_io_class hold for the programs on this host only: {why}. couch2pg_rate_limit limits the "
+                "server's work, too.",
+            )
+        else:
+            self.findings.ok("limits", "couch2pg_nice and couch2pg_io_class hold for the server's processes, too")
 
     def _pg_dump(self) -> programs.Program:
         program = programs.find("pg_dump", self.options["bin_dir"])

@@ -13,7 +13,7 @@ from ...common.byte_lines import Lines
 from ...common.errors import MigrationError
 from ...common.redaction import Redactor
 from ...host.compose import Compose
-from ...host.programs import Answer, Output, ask, locate
+from ...host.programs import Answer, Output, ask, locate_docker
 from .position import LogSource, Position, check
 
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) ?")
@@ -55,7 +55,7 @@ class DockerLog(LogSource):
         yield from self._read(container, [f"--since={time}"] if time else [], time)
 
     def _read(self, container: str, more: Sequence[str], time: str) -> Iterator[bytes]:
-        docker = locate("docker", _REMEDY)
+        docker = locate_docker(_REMEDY)
         _answered(ask([docker, "inspect", "--type=container", "--format={{.Id}}", container], inherit=True), str(self))
         # Docker writes the container's standard error to its own.
         output = Output([docker, "logs", "--timestamps", *more, container], merged=True)

@@ -1,0 +1,42 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``couch2pg_postgres`` may say of the place of a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.server_place import problems
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"couch2pg_postgres": {"kind": "auto"}},
+        {"couch2pg_postgres": {"kind": "host"}, "couch2pg_login_host": "127.0.0.1"},
+        {"couch2pg_postgres": {"container": "cht-postgres-1"}},
+        {"couch2pg_postgres": {"kind": "container", "container": "cht/postgres"}},
+        {"couch2pg_postgres": {"kind": "service"}, "couch2pg_login_host": "db.example.org"},
+        # No mapping: the check of types reports it.
+        {"couch2pg_postgres": "container"},
+    ],
+)
+def test_what_fits(values: dict[str, Any]) -> None:
+    assert problems(values) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"kind": "docker"}, "The variable couch2pg_postgres.kind must be one of auto, host, container, service, and it is 'docker'."),
+        ({"name": "x"}, "The variable couch2pg_postgres has no entry name: it has kind and container."),
+        ({"kind": "host", "container": "x"}, "The variable couch2pg_postgres has the kind host and names a container: leave one of"),
+        ({"kind": "service"}, "The variable couch2pg_postgres has the kind service, and nothing says where the service is: set couch2pg_login_host"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit(given: dict[str, Any], sentence: str) -> None:
+    (found,) = problems({"couch2pg_postgres": given})
+    assert found.startswith(sentence)
