@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
         floor = getattr(basic, "_PY_MIN", DEFAULT_PYTHON_FLOOR)
         is_source = self._is_in("run_source")
         self._runs = contact.check_python(self._findings, host, pythons, tuple(floor)[:2], __version__, is_source)
-        users = {}
+        users: dict[str, Any] = {}
         if any(not self._is_become(name) for name in self._names()):
             users[host.user] = self._connection
         for become in becomes:
@@ -85,7 +85,8 @@ class ActionModule(ActionBase):
                 users.setdefault(become.user, self._connection)
             elif contact.check_account(self._findings, host, become):
                 self._become(host, become, users)
-        self._check_use(host, users)
+        if not self._prepares():
+            self._check_use(host, users)
 
     def _become(self, host: Host, become: Become, users: dict[str, Any]) -> None:
         """Become the user, with Ansible's own means; add the connection to ``users`` where that works."""
@@ -171,7 +172,13 @@ class ActionModule(ActionBase):
         apps = self._is_in("run_apps") and boolean(self._value("couch2pg_handover", True))
         return (["couch2pg"] if self._is_in("run_databases") else []) + (["couch2pg_app"] if apps else [])
 
+    def _prepares(self) -> bool:
+        """Whether the run only installs what is missing, as root."""
+        return bool(boolean(self._value("run_prepares", False)))
+
     def _becomes(self) -> list[Become]:
+        if self._prepares():
+            return [Become(ROOT, "ansible_become_method", "couch2pg_become")] if self._is_become("couch2pg") else []
         found = []
         for name in self._names():
             if self._is_become(name):

@@ -78,6 +78,11 @@ user:
   returned: success
   type: str
   sample: postgres_root
+engine_user:
+  description: The user whose rootless engine runs the container, and whom the other modules must become; empty for root's engine.
+  returned: success
+  type: str
+  sample: ""
 published:
   description: Host and port by which this host reaches the server where the container publishes it, and whether other hosts may reach
     that port, too. Empty when the container publishes nothing.
@@ -127,7 +132,7 @@ def main() -> None:
     def work() -> dict[str, Any]:
         known = {name: module.params[name] for name in ("kind", "container")}
         found = container_server.find(database, module.params["login_port"], has_database, **known)
-        return {"changed": False, "container": "", "image": "", "user": "", "published": {}, **found}
+        return {"changed": False, "container": "", "image": "", "user": "", "engine_user": "", "published": {}, **found}
 
     run(module, work)
 

@@ -5,37 +5,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Iterator
 
 import pytest
 from support.docker_engine import engine
 from support.hosts import Host, Hosts
-from support.images import REPOSITORY
 from support.module_host import run_there, spec
+from support.stock import PASSWORD, Stock
 
 # It builds images, which takes minutes.
 pytestmark = pytest.mark.long
 
 OLD, NEW = "bullseye", "trixie"
-PASSWORD = "r00t @:/%$'\\ secret"
 # So many that a program with a limit is still there when a test looks.
 ROWS = 100_000
-PROJECT = """services:
-  postgres:
-    image: {image}
-    environment:
-      POSTGRES_DB: cht
-      POSTGRES_USER: postgres_root
-      POSTGRES_PASSWORD: {password}
-      COUCH2PG_USER: cht_couch2pg
-      COUCH2PG_USER_PASSWORD: cht_couch2pg_password
-      DB_OWNER_GROUP: cht_analytics
-    volumes: [cht-postgres-data:/var/lib/postgresql/data]
-    ports: [{ports}]
-volumes:
-  cht-postgres-data: {{name: {project}-data}}
-"""
 TABLES = f"""
 SET ROLE cht_couch2pg;
 CREATE TABLE couchdb (doc jsonb);
@@ -46,49 +29,19 @@ CREATE TABLE couchdb_progress (seq varchar, source varchar);
 """
 
 
-class Stock:
-    """One project with its PostgreSQL on the host; without ``ports``, it is in the project's network only."""
-
-    def __init__(self, host: Host, name: str, suite: str, ports: str = "") -> None:
-        self.host = host
-        self.name = f"{name}-postgres-1"
-        # JSON is YAML, too; a dollar would be a variable.
-        password = json.dumps(PASSWORD).replace("$", "$$")
-        image = f"{REPOSITORY}-postgres:{suite}"
-        host.put(
-            f"/opt/{name}/docker-compose.yml", PROJECT.format(image=image, project=name, ports=ports, password=password)
-        )
-        host.run("docker", "compose", "--project-directory", f"/opt/{name}", "up", "--detach")
-        self.wait()
-
-    def wait(self) -> None:
-        """Until the server answers at the container's address."""
-        format_ = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        self.address = self.host.run("docker", "inspect", "--format", format_, self.name).strip()
-        self.host.run("sh", "-c", f"until pg_isready --quiet --host {self.address}; do sleep 0.2; done")
-
-    def sql(self, statements: str, database: str = "cht") -> str:
-        words = ("psql", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1")
-        to = (f"--host={self.address}", "--username=postgres_root", f"--dbname={database}")
-        return self.host.run("env", f"PGPASSWORD={PASSWORD}", *words, *to, stdin=statements.encode()).strip()
-
-    def module(self, name: str, *, check: bool = False, **options: Any) -> dict[str, Any]:
-        """The result of a module, which shows no password."""
-        given = {"database": "cht", "login_container": self.name, **options}
-        result = run_there(self.host, name, given, check=check)
-        assert PASSWORD not in json.dumps(result, ensure_ascii=False)
-        return result
-
-    def work(self, name: str, **options: Any) -> dict[str, Any]:
-        """The result of a module that does work for the migration."""
-        result = self.module(name, migration_id="m1", state_dir="/root/state", **options)
-        assert not result.get("failed"), result
-        return result
-
-
 def helpers(host: Host) -> list[str]:
     """The helper containers, also those that have ended."""
     return host.run("docker", "ps", "--all", "--quiet", "--filter", "label=cht.couch2pg.job").split()
+
+
+def begin(source: Stock, **limits: Any) -> dict[str, Any]:
+    """Start a dump that lasts until its limit is lifted, and wait until pg_dump runs, as nice as it shall be. Its options."""
+    options = {"staging_dir": "/srv/staging", "compression": "none", "rate_limit": 500_000, "job_wait": 0.5, **limits}
+    source.host.run("rm", "-rf", "/root/state", "/srv/staging")
+    assert source.work("pg_dump", **options)["job"]["status"] == "running"
+    running = f"ps -eo ni,comm | grep -q '^ *{limits.get('nice', 0)} pg_dump$'"
+    source.host.run("sh", "-c", f"until {running}; do sleep 0.2; done; sleep 2")
+    return options
 
 
 @pytest.fixture(scope="module")
@@ -181,10 +134,15 @@ def test_the_rows_are_streamed_from_container_to_container(source: Stock, target
 
 def test_a_service_of_compose_is_its_container(source: Stock) -> None:
     found = run_there(source.host, "postgres_info", {"database": "cht", "container": "old/postgres"})
-    assert (found["container"], found["published"]) == (source.name, {"host": "127.0.0.1", "port": 5433, "outside": True})
+    assert (found["container"], found["published"]) == (
+        source.name,
+        {"host": "127.0.0.1", "port": 5433, "outside": True},
+    )
     assert run_there(source.host, "table_info", {"database": "cht", "login_container": "old/postgres"})["tables"]
     missing = run_there(source.host, "postgres_info", {"database": "cht", "container": "old/postgresql"})
-    assert missing["msg"].startswith("No container of this host belongs to the service 'postgresql' of the Compose project 'old'.")
+    assert missing["msg"].startswith(
+        "No container of this host belongs to the service 'postgresql' of the Compose project 'old'."
+    )
 
 
 def test_preflight_says_whether_limits_reach_it(source: Stock) -> None:
@@ -198,33 +156,33 @@ def test_preflight_says_whether_limits_reach_it(source: Stock) -> None:
 
 def test_limits_reach_the_server_in_the_container(source: Stock) -> None:
     host = source.host
-    host.run("rm", "-rf", "/root/state", "/srv/staging")
-    options = {
-        "staging_dir": "/srv/staging",
-        "compression": "none",
-        "nice": 15,
-        "rate_limit": 1_000_000,
-        "job_wait": 8.0,
-    }
-    assert source.work("pg_dump", **options)["job"]["status"] == "running"
+    slow = begin(source, nice=15)
     # One line for each: backends and the program, both in containers.
     nice = host.run("sh", "-c", 'ps -eo ni,comm | awk \'$2 == "postgres" || $2 == "pg_dump"\' | sort | uniq -c')
     assert {line.split()[2] for line in nice.splitlines() if line.split()[1] == "15"} == {"postgres", "pg_dump"}, nice
     (helper,) = helpers(host)
-    argv = host.run("docker", "inspect", helper)
-    assert PASSWORD not in argv
+    assert PASSWORD not in host.run("docker", "inspect", helper)
     assert "r00t" not in host.run("sh", "-c", "cat /proc/*/cmdline | tr '\\0' ' '")
-    # Killed, all of it, as the kernel does when memory runs out.
+    # Killed, all of it, as the kernel does when memory runs out. The next run removes what is left.
     host.run("sh", "-c", "pkill --signal KILL --full jobs.runner; sleep 1")
-    again = source.work("pg_dump", **{**options, "rate_limit": 0, "job_wait": None})
-    assert again["rows"] == ROWS
+    assert source.work("pg_dump", **{**slow, "rate_limit": 0, "job_wait": None})["rows"] == ROWS
     assert helpers(host) == []
+
+
+def test_a_killed_job_leaves_no_container(source: Stock) -> None:
+    """Its worker, which uses most memory, is what the kernel kills."""
+    host = source.host
+    begin(source)
+    host.run("sh", "-c", "kill -KILL $(cat /root/state/m1/jobs/dump/lock)")
+    host.run(
+        "sh", "-c", 'until [ -z "$(docker ps --all --quiet --filter label=cht.couch2pg.job)" ]; do sleep 0.2; done'
+    )
+    assert host.run("sh", "-c", "ps -eo comm | grep -c '^pg_dump$' || true").strip() == "0"
 
 
 def test_a_cancelled_job_leaves_no_container(source: Stock) -> None:
     host = source.host
-    host.run("rm", "-rf", "/root/state", "/srv/staging")
-    source.work("pg_dump", staging_dir="/srv/staging", compression="none", rate_limit=500_000, job_wait=4.0)
+    begin(source)
     assert len(helpers(host)) == 1
     stopped = run_there(host, "job", {"migration_id": "m1", "state_dir": "/root/state", "state": "stopped"})
     assert not stopped.get("failed"), stopped
@@ -233,17 +191,16 @@ def test_a_cancelled_job_leaves_no_container(source: Stock) -> None:
 
 def test_a_restarted_engine_ends_the_job_with_a_sentence(source: Stock) -> None:
     host = source.host
-    host.run("rm", "-rf", "/root/state", "/srv/staging")
-    source.work("pg_dump", staging_dir="/srv/staging", compression="none", rate_limit=500_000, job_wait=4.0)
+    slow = begin(source)
     host.run("systemctl", "restart", "docker")
-    stopped = source.module(
-        "pg_dump", migration_id="m1", state_dir="/root/state", staging_dir="/srv/staging", compression="none"
-    )
-    assert stopped["code"] == "container_stopped"
-    assert f"docker start {source.name}" in stopped["msg"]
+    # The dump that was running says it, and so does one that begins before the server runs again.
+    ended = source.module("pg_dump", migration_id="m1", state_dir="/root/state", **{**slow, "job_wait": None})
+    assert ended["code"] == "container_stopped", ended
+    assert f"docker start {source.name}" in ended["msg"]
     host.run("docker", "start", source.name)
     source.wait()
-    assert source.work("pg_dump", staging_dir="/srv/staging", compression="none")["rows"] == ROWS
+    again = source.work("pg_dump", **{**slow, "rate_limit": 0, "job_wait": None})
+    assert again["rows"] == ROWS
     assert helpers(host) == []
 
 

@@ -106,10 +106,11 @@ def _named_base(suite: str) -> str:
 
 
 def _ground(docker: Engine, suite: str) -> str:
-    return _named_base(suite) or _base(docker, suite)
+    return _named_base(suite) or base(docker, suite)
 
 
-def _base(docker: Engine, suite: str) -> str:
+def base(docker: Engine, suite: str) -> str:
+    """The name of an image with the packages that every system of the suite has; it is made first if need be."""
     name = f"{REPOSITORY}-base:{suite}"
     if _is(docker, name, stamp := _stamp([suite], [])):
         return name
@@ -119,7 +120,7 @@ def _base(docker: Engine, suite: str) -> str:
         tree = Path(folder) / "base.tar"
         made = subprocess.run(
             ["mmdebstrap", "--variant=apt", "--include=ca-certificates", suite, tree, _mirror()],
-            env={**os.environ, **_proxy(), "TMPDIR": folder},
+            env={**os.environ, **proxy(), "TMPDIR": folder},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -153,7 +154,7 @@ def _add(docker: Engine, name: str, host: str, files: Mapping[str, Path], argume
 
 
 def _build(docker: Engine, context: Path, name: str, stamp: str, arguments: dict[str, str]) -> None:
-    given = {**arguments, **_proxy()}
+    given = {**arguments, **proxy()}
     docker.run(
         "build",
         *("--tag", name, "--label", f"{LABEL}={stamp}"),
@@ -194,7 +195,7 @@ def _mirror() -> str:
     return next(iter(answer.stdout.split()), MIRROR)
 
 
-def _proxy() -> dict[str, str]:
+def proxy() -> dict[str, str]:
     """The proxy that this machine's apt uses, under the names that Docker never writes into an image."""
     found = {}
     for scheme in ("http", "https"):

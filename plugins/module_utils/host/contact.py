@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping, Sequence
 
 from ..common.findings import Findings
-from .packages import install_command
+from .packages import install_command, psycopg2_command
 
 BEGIN, END = "couch2pg-contact-begin", "couch2pg-contact-end"
 # "Sorry, user x is not allowed to execute '<script>' as y on z."; Ansible drops the line with the beginning of the script.
@@ -253,9 +253,12 @@ def check_psycopg2(findings: Findings, host: Host, user: str, found: Mapping[str
     if "psycopg2" in found:
         findings.ok("psycopg2", f"there for {user}")
         return
-    of_system = host.python.startswith("/usr/bin/") and host.version == host.system
-    by_pip = f"{host.python} -m pip install psycopg2-binary"
-    command = install_command("psycopg2", host.os_release, host.user) if of_system else by_pip
+    packaged = host.python.startswith("/usr/bin/")
+    if packaged and host.version == host.system:
+        command = install_command("psycopg2", host.os_release, host.user)
+    else:
+        beside = psycopg2_command(host.version, host.os_release, host.user) if packaged else ""
+        command = beside or f"{host.python} -m pip install psycopg2-binary"
     findings.failure("psycopg2", f"{host.python} has no psycopg2 for {user}: {command}")
 
 

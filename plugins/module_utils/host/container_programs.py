@@ -28,11 +28,13 @@ def is_one(program: str) -> bool:
     return program.startswith(SCHEME)
 
 
-def command(docker: str, words: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+def command(docker: str, words: Sequence[str], variables: Mapping[str, str], rootless: bool = False) -> list[str]:
     """The command that runs ``words``, whose first one is a program in an image, with these environment variables.
 
     docker: path of Docker's command line. No secret is among the words: they are in files that variables name.
+    rootless: whether the engine is this user's own, for which this user is root in a container.
     """
+    user = "0:0" if rootless else f"{os.geteuid()}:{os.getegid()}"
     image, _slash, program = words[0][len(SCHEME) :].rpartition("/")
     names = [name for name in sorted(variables) if name.startswith("PG") or name in _KEPT]
     # The mark of the job is the path of its folder, which the program doesn't need.
@@ -43,7 +45,7 @@ def command(docker: str, words: Sequence[str], variables: Mapping[str, str]) -> 
         "--rm",
         "--network=host",
         "--userns=host",
-        f"--user={os.geteuid()}:{os.getegid()}",
+        f"--user={user}",
         f"--label={LABEL}={variables.get(JOB, '')}",
         # The engine would keep everything that pg_dump prints.
         "--log-driver=none",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Mapping
@@ -39,6 +41,14 @@ class Container:
     def process(self) -> int:
         """The id of its first process on this host; 0 when it doesn't run."""
         return int(self.inspected["State"].get("Pid") or 0)
+
+    @property
+    def engine_user(self) -> str:
+        """The user whose own (rootless) engine runs it; empty for root's engine, also where that maps users."""
+        with suppress(OSError, ValueError, IndexError, KeyError):
+            outside = int(Path(f"/proc/{self.process}/uid_map").read_text(encoding="utf-8").split()[1])
+            return pwd.getpwuid(outside).pw_name if outside else ""
+        return ""
 
     @property
     def variables(self) -> dict[str, str]:

@@ -1,12 +1,12 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How to install what is missing on a host, as its distribution does it."""
+"""Packages of what a host may lack, and how to install them, as its distribution does it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Mapping
+from typing import Iterable, Mapping
 
 OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 _FAMILIES = {
@@ -40,6 +40,12 @@ _PACKAGES: dict[str, dict[str, str]] = {
     "ssh": {"debian": "openssh-client", "redhat": "openssh-clients", "suse": "openssh-clients"},
 }
 _SAME = {"pg_restore": "pg_dump", "ssh-keygen": "ssh"}
+# The distributions' own names of their families, as Ansible's facts have them.
+_BY_FACT = {"Debian": "debian", "RedHat": "redhat", "Suse": "suse", "Alpine": "alpine"}
+# The Python of the distribution itself, where others can be installed beside it; by the distribution's major version.
+_RED_HATS_PYTHON = {"8": "3.6", "9": "3.9", "10": "3.12"}
+# These are modules of RHEL 8, whose packages have no dot.
+_UNDOTTED = ("3.8", "3.9")
 
 
 def read_os_release() -> dict[str, str]:
@@ -58,10 +64,48 @@ def parse_os_release(text: str) -> dict[str, str]:
     return {name.strip().lower(): value.strip().strip("\"'").lower() for name, value in pairs}
 
 
+def wanted(
+    programs: Iterable[str], family: str, *, release: str = "", python: str = "", client_major: int = 0
+) -> list[str]:
+    """The packages of ``programs`` (and of psycopg2) on a distribution of the ``family`` that Ansible's facts name.
+
+    release: major version of the distribution. python: version of the Python that needs psycopg2, as ``3.9``.
+    client_major: of PostgreSQL's client programs, which then come from PostgreSQL's own repository; 0 for the distribution's.
+    Empty for a family that is not known.
+    """
+    known = _BY_FACT.get(family, "")
+    found = []
+    for program in programs if known else ():
+        name = _SAME.get(program, program)
+        package = _PACKAGES[name].get(known, _PACKAGES[name]["debian"])
+        if name == "pg_dump" and client_major:
+            package += f"-{client_major}" if known == "debian" else str(client_major)
+        own = _RED_HATS_PYTHON.get(release, python)
+        if name == "psycopg2" and known == "redhat" and python and python != own:
+            package = _psycopg2_beside(python)
+        found.append(package)
+    return list(dict.fromkeys(found))
+
+
+def psycopg2_command(version: str, os_release: Mapping[str, str], user: str) -> str:
+    """The command that installs psycopg2 for a packaged Python ``version`` beside the distribution's; empty where there is no package."""
+    if _family(os_release) != "redhat":
+        return ""
+    return f"{'' if user == 'root' else 'sudo '}{_INSTALL['redhat']} {_psycopg2_beside(version)}"
+
+
+def _psycopg2_beside(python: str) -> str:
+    return f"python{python.replace('.', '') if python in _UNDOTTED else python}-psycopg2"
+
+
+def _family(os_release: Mapping[str, str]) -> str:
+    names = [os_release.get("id", ""), *os_release.get("id_like", "").split()]
+    return next((_FAMILIES[known] for known in names if known in _FAMILIES), "")
+
+
 def install_command(name: str, os_release: Mapping[str, str], user: str = "root") -> str:
     """The command that installs ``name``, a program or psycopg2, for ``user``; where the distribution is unknown, words for it."""
-    names = [os_release.get("id", ""), *os_release.get("id_like", "").split()]
-    family = next((_FAMILIES[known] for known in names if known in _FAMILIES), "")
+    family = _family(os_release)
     packages = _PACKAGES[_SAME.get(name, name)]
     if not family:
         return f"the package {packages['debian']} (Debian, Ubuntu) or {packages.get('redhat', packages['debian'])} (Red Hat)"

@@ -67,18 +67,27 @@ def in_container_of(process: int) -> dict[int, int]:
     try:
         # Anybody may read it, unlike the namespaces of a process.
         group = Path(f"/proc/{process}/cgroup").read_text(encoding="utf-8")
-    except OSError:
+        depth = len(_ids(process))
+    except (OSError, ValueError):
         return found
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and (entry / "cgroup").read_text(encoding="utf-8") == group:
-                status = (entry / "status").read_text(encoding="utf-8")
-                (ids,) = (line.split() for line in status.splitlines() if line.startswith("NSpid:"))
-                found[int(ids[-1])] = int(entry.name)
+                ids = _ids(int(entry.name))
+                # Without control groups, all processes of the host are in one; only those of the container are as deep as its first.
+                if len(ids) == depth:
+                    found[ids[-1]] = int(entry.name)
         except (OSError, ValueError):
             # The process has ended.
             continue
     return found
+
+
+def _ids(process: int) -> list[int]:
+    """Its ids, from this host's to that of the innermost container. Raises OSError or ValueError when it has ended."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    (ids,) = (line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
+    return [int(one) for one in ids]
 
 
 def kill_all(pids: list[int], patience: float = TERM_SECONDS) -> None:

@@ -15,6 +15,7 @@ import tempfile
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence
 
@@ -110,7 +111,16 @@ def _on_this_host(command: Sequence[str], variables: Mapping[str, str]) -> tuple
     docker = locate_docker("Install Docker's command line for this user, or set couch2pg_bin_dir to a folder.")
     if container_programs.JOB in os.environ:
         variables = {**variables, container_programs.JOB: os.environ[container_programs.JOB]}
-    return container_programs.command(docker, command, variables), {**environment(), **variables}
+    return container_programs.command(docker, command, variables, _is_rootless(docker)), {**environment(), **variables}
+
+
+@lru_cache(maxsize=None)
+def _is_rootless(docker: str) -> bool:
+    """Whether the engine runs without root's rights, as this user."""
+    if os.geteuid() == 0:
+        return False
+    described = ask([docker, "info", "--format={{json .}}"], inherit=True).output.replace(" ", "")
+    return "name=rootless" in described or '"rootless":true' in described
 
 
 def locate(name: str, remedy: str) -> str:

@@ -60,41 +60,43 @@ def find(database: str, port: int, has_database: Any, kind: str = "", container:
     try:
         if container:
             return _described(containers.get(container), "couch2pg_postgres names it")
-    except MigrationError as error:
-        if _may_not_ask(error):
-            return {"kind": UNDECIDED, "reason": error.message}
-        raise
-    try:
         running = [one for one in containers.all_of_them() if _is_server(one)]
         stopped = [] if running else [one for one in containers.all_of_them(False) if one.is_postgres]
     except MigrationError as error:
-        # Without Docker, or when it doesn't run, there is no container.
-        if kind == CONTAINER and not _may_not_ask(error):
+        if _may_not_ask(error):
+            return {"kind": UNDECIDED, "reason": error.message}
+        if container or kind == CONTAINER:
             raise
-        return {"kind": UNDECIDED if _may_not_ask(error) else HOST, "reason": error.message}
+        # Without Docker, or when it doesn't run, there is no container.
+        return {"kind": HOST, "reason": error.message}
     if kind != CONTAINER and _listens_on_host(port):
         both = [one for one in running if has_database(one.name)]
         if not both:
             return {"kind": HOST, "reason": "PostgreSQL has a socket on this host"}
         raise _ambiguous(f"PostgreSQL runs on this host, and in the container {both[0].name}", database, both)
     if not running:
-        if stopped:
-            raise MigrationError(
-                f"No PostgreSQL runs on this host. There is the container {stopped[0].name}, which is stopped: docker start "
-                f"{stopped[0].name}, then run again.",
-                "container_stopped",
-            )
-        if kind == CONTAINER:
-            raise MigrationError(
-                "No container of this host is a PostgreSQL server. Start it (docker ps --all shows it), or correct couch2pg_postgres.",
-                "container_missing",
-            )
-        return {"kind": HOST, "reason": "no container of this host is a PostgreSQL server"}
+        return _nowhere(stopped, kind)
     chosen = running if len(running) == 1 else [one for one in running if has_database(one.name)]
     if len(chosen) != 1:
         names = ", ".join(one.name for one in running)
         raise _ambiguous(f"PostgreSQL runs in {len(running)} containers of this host ({names})", database, running)
     return _described(chosen[0], f"the container {chosen[0].name} is the PostgreSQL server of this host")
+
+
+def _nowhere(stopped: list[Container], kind: str) -> dict[str, Any]:
+    """The answer when no server runs, on the host or in a container."""
+    if stopped:
+        raise MigrationError(
+            f"No PostgreSQL runs on this host. There is the container {stopped[0].name}, which is stopped: docker start "
+            f"{stopped[0].name}, then run again.",
+            "container_stopped",
+        )
+    if kind == CONTAINER:
+        raise MigrationError(
+            "No container of this host is a PostgreSQL server. Start it (docker ps --all shows it), or correct couch2pg_postgres.",
+            "container_missing",
+        )
+    return {"kind": HOST, "reason": "no container of this host is a PostgreSQL server"}
 
 
 def _may_not_ask(error: MigrationError) -> bool:
@@ -110,6 +112,7 @@ def _described(server: Container, reason: str) -> dict[str, Any]:
         "container": server.name,
         "image": str(server.inspected["Config"].get("Image") or server.image),
         "user": server.variables.get("POSTGRES_USER") or DEFAULT_USER,
+        "engine_user": server.engine_user,
         "published": dict(zip(("host", "port"), published[0]), outside=server.is_public(port)) if published else {},
         "reason": reason,
     }

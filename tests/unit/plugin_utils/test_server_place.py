@@ -34,7 +34,7 @@ def test_what_fits(values: dict[str, Any]) -> None:
         ({"kind": "docker"}, "The variable couch2pg_postgres.kind must be one of auto, host, container, service, and it is 'docker'."),
         ({"name": "x"}, "The variable couch2pg_postgres has no entry name: it has kind and container."),
         ({"kind": "host", "container": "x"}, "The variable couch2pg_postgres has the kind host and names a container: leave one of"),
-        ({"kind": "service"}, "The variable couch2pg_postgres has the kind service, and nothing says where the service is: set couch2pg_login_host"),
+        ({"kind": "service"}, "The variable couch2pg_postgres has the kind service, and nothing says where"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit(given: dict[str, Any], sentence: str) -> None:
