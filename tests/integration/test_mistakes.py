@@ -277,6 +277,17 @@ VARIABLES = [
         couch2pg_role_map="a: b",
     ),
     variables(
+        "a server in a place that there is not",
+        "The variable couch2pg_postgres.kind must be one of auto, host, container, service, and it is 'docker'.",
+        couch2pg_postgres={"kind": "docker"},
+    ),
+    variables(
+        "a service that is nowhere",
+        "The variable couch2pg_postgres has the kind service, and nothing says where the service is: set couch2pg_login_host",
+        couch2pg_postgres={"kind": "service"},
+        couch2pg_login_host="",
+    ),
+    variables(
         "a relative folder",
         "The variable couch2pg_staging_dir must be an absolute path",
         couch2pg_staging_dir="staging",
@@ -391,6 +402,11 @@ CONTACT = [
                 "ansible_ssh_common_args": "-o UserKnownHostsFile={{ inventory_dir }}/../known -o StrictHostKeyChecking=yes"
             }
         },
+    ),
+    Mistake(
+        "a login without a shell",
+        "On old: The login as nobody has no shell that runs commands (This account is currently not available). Set ansible_user",
+        {"old": {"ansible_user": "nobody"}},
     ),
     variables(
         "no Python", "On old: There is no Python (/opt/no/python3): ", ansible_python_interpreter="/opt/no/python3"
