@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from support import binaries, certificate, places, seed
+from support import binaries, certificate, modules, places, seed
 from support.clusters import Cluster
 from support.migration import execute
 from support.modules import run_module
@@ -87,3 +88,20 @@ def test_the_certificate_is_the_login(server: Cluster, tmp_path: Path) -> None:
 def test_a_parameter_of_libpq_is_used(server: Cluster) -> None:
     refused = run_module("table_info", login(server, connect_params={"ssl_min_protocol_version": "nonsense"}))
     assert "nonsense" in refused["msg"]
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"), [("2.7.7 (dt dec pq3 ext lo64)", False), ("2.8 (dt dec pq3)", True), ("2.10.1", True)]
+)
+def test_the_oldest_psycopg2(source_cluster: Cluster, tmp_path: Path, version: str, fits: bool) -> None:
+    """The real one, which says that it is another."""
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import psycopg2\npsycopg2.__version__ = {version!r}\n", encoding="utf-8"
+    )
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    asked = run_module("table_info", modules.login(source_cluster, "postgres"), environment={"PYTHONPATH": path})
+    if fits:
+        assert not asked.get("failed"), asked
+    else:
+        assert asked["code"] == "psycopg2_old"
+        assert "version 2.7.7; 2.8 or later is needed." in asked["msg"]

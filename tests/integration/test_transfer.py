@@ -19,7 +19,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import forced_command
 from support.background import kill, wait_until
-from support.cabled_hosts import PORT, Network, set_password
+from support.cabled_hosts import PORT, Host, Network, in_ipv6, set_password
 from support.migration import ROOT, RUN_SECONDS
 from support.moving import FILES, NAME, Moving, Running, contents
 from support.places import SupportError
@@ -305,3 +305,59 @@ def test_the_source_lets_nobody_in(moving: Moving, network: Network) -> None:
         assert moving.result["way"] == "relay"
     finally:
         set_password(network.source.user, "*", encrypted=True)
+
+
+@pytest.fixture
+def hardened(moving: Moving) -> Iterator[Moving]:
+    """Both hosts let nothing of /tmp be executed, and every process begins with the umask 077."""
+    hosts = (moving.network.source, moving.network.target)
+    try:
+        for host in hosts:
+            _restart(host, "mount --bind /tmp /tmp\nmount -o remount,bind,noexec,nosuid,nodev /tmp\numask 077")
+        yield moving
+    finally:
+        for host in hosts:
+            _restart(host, "")
+
+
+def _restart(host: Host, before: str) -> None:
+    host.power_off()
+    host.before = before
+    host.start()
+
+
+@pytest.mark.long
+def test_on_hosts_where_temporary_files_are_private_and_not_executable(hardened: Moving) -> None:
+    asked = subprocess.run(
+        [
+            *hardened.network.controller,
+            *_login(hardened.network.source),
+            "umask; cp /bin/true /tmp/true-$$; /tmp/true-$$; rm /tmp/true-$$",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.stdout.strip() == "0077"
+    assert "Permission denied" in asked.stderr
+    hardened.succeed()
+    assert hardened.result["way"] == "direct"
+
+
+def _login(host: Host) -> list[str]:
+    known = host.variables
+    options = known["ansible_ssh_common_args"].split()
+    return ["ssh", *options, "-i", known["ansible_ssh_private_key_file"], "-p", str(PORT), f"root@{host.address}"]
+
+
+@pytest.mark.long
+def test_over_ipv6(moving: Moving) -> None:
+    for host, variables in (
+        (moving.network.source, moving.source_variables),
+        (moving.network.target, moving.target_variables),
+    ):
+        variables["ansible_host"] = in_ipv6(host.address)
+    moving.variables["couch2pg_transfer_address"] = in_ipv6(moving.network.source_for_target)
+    moving.succeed()
+    assert moving.result["way"] == "direct"
+    assert moving.succeed().changed == 0

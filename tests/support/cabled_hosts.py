@@ -45,6 +45,8 @@ class Host:
         self.folder = folder / name
         self.home = self.folder / "home"
         self.address = address
+        # Lines for a shell before its sshd starts, in its name spaces.
+        self.before = ""
         self._sshd: subprocess.Popen[bytes] | None = None
 
     @property
@@ -144,7 +146,10 @@ class Host:
         log = self.folder / "sshd.log"
         with log.open("wb") as stream:
             self._sshd = subprocess.Popen(
-                [*self.inside, *NAME_SPACE, sshd, "-D", "-e", "-f", str(configuration)],
+                [
+                    *(*self.inside, *NAME_SPACE, "sh", "-ec", f'{self.before}\nexec "$@"', "sh"),
+                    *(sshd, "-D", "-e", "-f", str(configuration)),
+                ],
                 stdout=stream,
                 stderr=stream,
             )
@@ -202,6 +207,8 @@ class Network:
             )
             for owner, end, address in ((left, right, here), (right, left, there)):
                 run("ip", "-n", namespace(owner), "address", "add", f"{address}/30", "dev", end)
+                # Without nodad, an address can't be used for a second.
+                run("ip", "-n", namespace(owner), "address", "add", f"{in_ipv6(address)}/126", "dev", end, "nodad")
                 run("ip", "-n", namespace(owner), "link", "set", end, "up")
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "key"))
         for host in (self.source, self.target):
@@ -246,6 +253,12 @@ def set_password(user: str, password: str, *, encrypted: bool = False) -> None:
     """Give a user a password, or what stands in its place."""
     command = ["chpasswd", *(["--encrypted"] if encrypted else [])]
     subprocess.run(command, input=f"{user}:{password}\n", text=True, check=True)
+
+
+def in_ipv6(address: str) -> str:
+    """The other address of the same end of a cable."""
+    numbers = [int(number) for number in address.split(".")]
+    return f"fd00:{numbers[1]:x}:{numbers[2]:x}::{numbers[3]:x}"
 
 
 def namespace(name: str) -> str:

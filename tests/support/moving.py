@@ -50,6 +50,7 @@ class Moving:
             "couch2pg_records_dir": str(folder / "records"),
         }
         self.source_variables: dict[str, Any] = {}
+        self.target_variables: dict[str, Any] = {}
         for host in (network.source, network.target):
             for place in ("state of migrations", "staging area"):
                 for left in (host.folder / place).iterdir():
@@ -104,7 +105,7 @@ class Moving:
                 "vars": self.variables,
                 "hosts": {
                     "source": {**self.network.source.variables, **self.source_variables},
-                    "target": self.network.target.variables,
+                    "target": {**self.network.target.variables, **self.target_variables},
                 },
             }
         }
