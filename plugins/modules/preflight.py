@@ -94,6 +94,23 @@ options:
     description: Whether the rehearsals of this migration on this host are a finding.
     type: bool
     default: false
+  method:
+    description: The method of the migration. V(physical) has conditions of its own, because it replaces the target's whole server.
+    type: str
+    default: archive
+    choices: [archive, stream, physical]
+  commands:
+    description: Commands that stop and start the target's server, where it is not a systemd service, as for M(cht.couch2pg.promote).
+    type: dict
+    suboptions:
+      stop:
+        description: Words of the command that stops it.
+        type: list
+        elements: str
+      start:
+        description: Words of the command that starts it.
+        type: list
+        elements: str
   rule:
     description: How much disk space must be free; V(guide) is 3 times the database, as in the manual guide.
     type: str
@@ -151,6 +168,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     MIGRATION_OPTIONS,
     OTHER_SERVER_OPTIONS,
     PROGRAM_OPTIONS,
+    SERVER_OPTIONS,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
@@ -176,6 +194,7 @@ OPTIONS: dict[str, Any] = {
     "rehearsal": {"type": "bool", "default": False},
     "look_for_rehearsals": {"type": "bool", "default": False},
     "rule": {"type": "str", "default": "measured", "choices": ["measured", "guide"]},
+    **{name: SERVER_OPTIONS[name] for name in ("method", "commands")},
 }
 
 

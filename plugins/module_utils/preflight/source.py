@@ -18,6 +18,7 @@ from ..evidence.leave_out import EXTENSIONS_SINCE, LeaveOut
 from ..host import programs
 from ..host.files import check_writable, expand
 from ..jobs.job import read_state
+from ..physical import conditions
 from ..postgres import backends, extension_versions, role_plan, search_path_checks
 from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
@@ -125,6 +126,8 @@ class _Source:
         find.attempt("roles", self._roles)
         find.attempt("materialized views", self._matviews)
         find.attempt("indexes", self._expressions)
+        if self.options["method"] == "physical":
+            find.attempt("physical", self._physical)
 
     def _server(self) -> None:
         facts = server(self.session)
@@ -155,6 +158,9 @@ class _Source:
             )
         else:
             self.findings.ok("limits", "couch2pg_nice and couch2pg_io_class hold for the server's processes, too")
+
+    def _physical(self) -> None:
+        self.facts["physical"] = conditions.examine_source(self.session, self.findings)
 
     def _pg_dump(self) -> programs.Program:
         program = programs.find("pg_dump", self.options["bin_dir"])

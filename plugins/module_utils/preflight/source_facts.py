@@ -34,6 +34,7 @@ class Sizes(TypedDict, total=False):
 class SourceFacts(TypedDict, total=False):
     """A key is missing if its check failed.
 
+    physical: ``physical.conditions.facts_of``, with that method.
     server: ``postgres.database.server``; running_server: identifies the running server.
     roles, owners, acted_for: as in ``postgres.role_plan``; needs: ``disk_plan.Need`` as dicts.
     extensions: versions; extension_schemas: schemas; both by name.
@@ -61,4 +62,5 @@ class SourceFacts(TypedDict, total=False):
     catalog_columns: list[dict[str, Any]]
     sorting: dict[str, Any]
     preload_libraries: list[str]
+    physical: dict[str, Any]
     superuser_objects: list[dict[str, Any]]

@@ -12,6 +12,7 @@ from ..common.errors import MigrationError
 from ..common.findings import FAILURE, Findings
 from ..host import programs
 from ..host.files import expand, read_json
+from ..physical import conditions
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
 from ..postgres.database import find_database, is_empty, other_sessions, server
 from ..postgres.identifiers import check_length
@@ -94,6 +95,9 @@ class _Target:
         find.attempt("state folder of this migration", self._state_known)
         find.attempt("target database", self._real)
         if self.facts.get("promoted"):
+            return
+        if self.options["method"] == "physical":
+            conditions.examine_target(self.session, self.settings, find, self.options, self.source)
             return
         find.attempt("incoming database", self._incoming)
         if self.source:

@@ -1,0 +1,277 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What both servers must have in common for a copy of the files of one to run on the other, as findings of preflight."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Mapping
+
+from ..common.errors import MigrationError
+from ..common.findings import Findings
+from ..common.progress_line import amount, duration
+from ..host.file_systems import locate
+from ..postgres import collations
+from ..postgres.connection import ConnectionSettings, Session, server_identity
+from . import placement, switch
+
+# The base backup, the WAL beside it, and the WAL after it.
+SENDERS = 3
+# Bytes per second: a line of 1 Gbit/s and of 100 Mbit/s, and digests with two workers on a slow disk.
+FAST_LINE, SLOW_LINE, DIGESTS = 110e6, 11e6, 100e6
+# WAL that is written during the copy, the temporary server's, and what pg_upgrade adds.
+MARGIN = 1.1
+SHOWN = 5
+INSTEAD = "Set couch2pg_method to stream."
+
+_CONTROL = "SELECT to_jsonb(c) AS control FROM pg_catalog.pg_control_init() AS c"
+# What the copy brings with it.
+_COPIED = ("data_page_checksum_version", "bytes_per_wal_segment", "default_char_signedness")
+_WORDS = {
+    "max_data_alignment": "the alignment of values",
+    "database_block_size": "the size of a page (block_size)",
+    "blocks_per_segment": "the size of a file of a table (segment_size)",
+    "wal_block_size": "the size of a page of WAL (wal_block_size)",
+    "max_identifier_length": "the length of names",
+    "max_index_columns": "the number of columns of an index",
+    "float8_pass_by_value": "how 8-byte numbers are passed",
+    "float4_pass_by_value": "how 4-byte numbers are passed",
+    "date_time_integers": "how times are stored",
+}
+_SIZES = """
+SELECT (SELECT pg_catalog.sum(pg_catalog.pg_database_size(oid)) FROM pg_catalog.pg_database)::pg_catalog.int8 AS bytes,
+       pg_catalog.pg_size_bytes(pg_catalog.current_setting('max_wal_size')) AS wal
+"""
+_SENDERS = """
+SELECT pg_catalog.current_setting('max_wal_senders')::int AS most,
+       (SELECT count(*) FROM pg_catalog.pg_stat_replication)::int AS used
+"""
+_RIGHTS = "SELECT rolsuper OR rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user"
+_ROLES = """
+SELECT rolname AS name, rolsuper AS superuser, rolcanlogin AS login FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_' ORDER BY 1
+"""
+_PRELOADED = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'"
+
+
+def facts_of(session: Session) -> dict[str, Any]:
+    """The facts of the source that ``examine_target`` compares."""
+    return {
+        "machine": _machine(session),
+        "control": session.row(_CONTROL)["control"],
+        "identity": server_identity(session),
+        **session.row(_SIZES),
+        "roles": session.rows(_ROLES),
+    }
+
+
+def examine_source(session: Session, findings: Findings) -> dict[str, Any]:
+    """Findings on the source, and the facts for the target."""
+    findings.ask("replication", lambda: _check_replication(session), str)
+    findings.attempt("prepared transactions", lambda: _check_prepared(session))
+    facts = facts_of(session)
+    size = facts["bytes"]
+    findings.ok(
+        "estimate of physical",
+        f"{amount(size, 'bytes')} of the whole server take about {duration(size / FAST_LINE)} over a line of 1 Gbit/s and "
+        f"{duration(size / SLOW_LINE)} over one of 100 Mbit/s; the digests of both sides about {duration(2 * size / DIGESTS)}",
+        bytes=size,
+    )
+    return facts
+
+
+def examine_target(
+    session: Session, settings: ConnectionSettings, findings: Findings, options: Mapping[str, Any], source: Mapping[str, Any]
+) -> None:
+    """Findings on the target. source: the facts of the source, with those of ``facts_of`` as ``physical``."""
+    here = findings.ask(
+        "data directory",
+        lambda: placement.find(session, options["commands"]),
+        lambda found: f"{found.data}, stopped by {placement.words(found.stop)}",
+    )
+    replace = options["replace_existing"] or options["rehearsal"]
+    findings.ask(
+        "other databases",
+        lambda: switch.check_contents(session, settings, replace),
+        lambda _none: "the target's server has no other database",
+    )
+    theirs = source.get("physical")
+    if theirs is None:
+        # Preflight on the source has failed, and has reported why.
+        return
+    findings.ask("architecture", lambda: _check_same_build(session, theirs), str)
+    findings.attempt("collation", lambda: _check_collations(session, findings, source))
+    findings.ask("extensions", lambda: _check_extensions(session, source), str)
+    findings.attempt("roles", lambda: _check_roles(session, findings, theirs))
+    if here is not None:
+        findings.ask("libraries", lambda: _check_libraries(session, here, source), str)
+        findings.ask("disk", lambda: _check_disk(here, theirs, options["migration_id"]), str)
+
+
+def _machine(session: Session) -> str:
+    """The kind of processor that the server was built for, such as ``x86_64``."""
+    version = str(session.value("SELECT pg_catalog.version()"))
+    found = re.search(r" on ([^-, ]+)-", version)
+    return found.group(1) if found else version
+
+
+def _check_replication(session: Session) -> str:
+    user = session.settings.user
+    if not session.value(_RIGHTS):
+        raise MigrationError(
+            f"{user!r} may not copy the source's server. On the source, as a superuser: ALTER ROLE {user} REPLICATION; {INSTEAD}",
+            "rights",
+        )
+    senders = session.row(_SENDERS)
+    free = senders["most"] - senders["used"]
+    if free < SENDERS:
+        raise MigrationError(
+            f"The source has {max(0, free)} of {senders['most']} WAL senders free, and the copy needs {SENDERS}. On the source: ALTER SYSTEM "
+            f"SET max_wal_senders = {senders['used'] + SENDERS}; then restart its server. {INSTEAD}",
+            "wal_senders",
+        )
+    return f"{user!r} may copy the server, {free} WAL senders are free"
+
+
+def _check_prepared(session: Session) -> None:
+    """A prepared transaction would be in the copy, too, and never end there."""
+    found = [str(row["gid"]) for row in session.rows("SELECT gid FROM pg_catalog.pg_prepared_xacts ORDER BY prepared")]
+    if found:
+        raise MigrationError(
+            f"The source has {len(found)} prepared transactions ({', '.join(found[:SHOWN])}), which would be in the copy, too. On the source: "
+            f"COMMIT PREPARED '{found[0]}' or ROLLBACK PREPARED '{found[0]}', in its database.",
+            "prepared_transactions",
+        )
+
+
+def _check_same_build(session: Session, theirs: Mapping[str, Any]) -> str:
+    here, there = _machine(session), theirs["machine"]
+    if here != there:
+        raise MigrationError(
+            f"The source's server was built for {there}, the target's for {here}: files of the one are no use to the other. {INSTEAD}",
+            "architecture",
+        )
+    control = session.row(_CONTROL)["control"]
+    different = [
+        f"{_WORDS.get(name, name)}, {value} on the source and {control[name]} here"
+        for name, value in sorted(theirs["control"].items())
+        if name not in _COPIED and name in control and control[name] != value
+    ]
+    if different:
+        raise MigrationError(
+            f"The two servers were built differently ({'; '.join(different)}), so files of the source are no use here. {INSTEAD}",
+            "architecture",
+            different=different,
+        )
+    return f"{here}, pages of {control['database_block_size']} bytes, as on the source"
+
+
+def _check_collations(session: Session, findings: Findings, source: Mapping[str, Any]) -> None:
+    """Indexes on text are copied as they are, so text must sort the same."""
+    sorting: Mapping[str, Any] = source.get("sorting", {"collations": []})
+    different, unknown = [], []
+    for row in sorting["collations"]:
+        here = collations.version_here(session, row["provider"], row["locale"])
+        library = "ICU" if row["provider"] == "i" else "glibc"
+        if here is None or row["version"] is None:
+            unknown.append(row["locale"])
+        elif row["version"] != here:
+            different.append(f"{row['locale']} ({library} {row['version']} on the source, {here} here)")
+    if different:
+        raise MigrationError(
+            f"Text sorts differently on the target with {'; '.join(different)}: indexes on text that are copied as they are would not find "
+            f"their rows. {INSTEAD} It builds every index again.",
+            "collation",
+            collations=different,
+        )
+    if unknown:
+        findings.warning(
+            "collation",
+            f"Nobody knows whether text sorts the same with {', '.join(unknown)}, and indexes are copied as they are. Where the operating "
+            f"systems are not of the same version, set couch2pg_method to stream.",
+            collations=unknown,
+        )
+        return
+    findings.ok("collation", "text sorts the same, so indexes can be copied as they are")
+
+
+def _check_extensions(session: Session, source: Mapping[str, Any]) -> str:
+    wanted: Mapping[str, str] = source.get("extensions", {})
+    here = {
+        row["name"]
+        for row in session.rows(
+            "SELECT name FROM pg_catalog.pg_available_extensions WHERE name = ANY(%s)", [sorted(wanted)]
+        )
+    }
+    missing = sorted(set(wanted) - here)
+    if missing:
+        raise MigrationError(
+            f"The target's server lacks the extensions {', '.join(missing)} of the source, whose libraries the copy needs. Install their "
+            f"packages on the target. {INSTEAD}",
+            "extension_missing",
+            extensions=missing,
+        )
+    return f"the target has {', '.join(sorted(wanted)) or 'all that is needed'}"
+
+
+def _check_libraries(session: Session, here: placement.Placement, source: Mapping[str, Any]) -> str:
+    """Libraries that the source's server loads at its start: the copy may not work without them."""
+    wanted = [name for name in source.get("preload_libraries", []) if name]
+    folder = Path(str(session.value("SELECT setting FROM pg_catalog.pg_config WHERE name = 'PKGLIBDIR'")))
+    missing = [name for name in wanted if not (folder / f"{Path(name).name}.so").exists()]
+    if missing:
+        raise MigrationError(
+            f"The source's server loads {', '.join(missing)} at its start, and the target has no such library in {folder}. Install the "
+            f"packages on the target. {INSTEAD}",
+            "library_missing",
+            libraries=missing,
+        )
+    loaded = {name.strip() for name in str(session.rows(_PRELOADED)[0]["setting"]).split(",")}
+    unloaded = sorted(set(wanted) - loaded)
+    if unloaded:
+        value = ", ".join(sorted((loaded | set(unloaded)) - {""}))
+        raise MigrationError(
+            f"The source's server loads {', '.join(unloaded)} at its start, and the target's configuration, which stays in force, doesn't. "
+            f"On the target: ALTER SYSTEM SET shared_preload_libraries = {value}; then restart it. Or add it to {here.config_file}.",
+            "library_missing",
+            libraries=unloaded,
+        )
+    return f"loaded at the start as on the source: {', '.join(wanted) or 'none'}"
+
+
+def _check_roles(session: Session, findings: Findings, theirs: Mapping[str, Any]) -> None:
+    """The copy has the source's roles and passwords, and none of the target's."""
+    user = session.settings.user
+    known = {role["name"]: role for role in theirs["roles"]}
+    if not known.get(user, {}).get("superuser") or not known[user]["login"]:
+        raise MigrationError(
+            f"The role {user!r} that logs in on the target is no superuser with a login on the source, and the copy has the source's roles. "
+            f"Set couch2pg_login_user of the target to a superuser that both have. {INSTEAD}",
+            "roles",
+        )
+    lost = [role["name"] for role in session.rows(_ROLES) if role["name"] not in known]
+    if lost:
+        findings.warning(
+            "roles",
+            f"The roles {', '.join(lost[:SHOWN])} of the target are not on the source, so they are gone after the promotion. Create them "
+            "again then, if they are needed.",
+            roles=lost,
+        )
+        return
+    findings.ok("roles", "the copy has every role of the target's server, with the source's passwords")
+
+
+def _check_disk(here: placement.Placement, theirs: Mapping[str, Any], migration_id: str) -> str:
+    place = locate(here.data)
+    needed = int(theirs["bytes"] * MARGIN) + 2 * theirs["wal"]
+    if place.free < needed and not here.incoming(migration_id).exists():
+        raise MigrationError(
+            f"The file system {place.mount_point} of {here.data} is {amount(needed - place.free, 'bytes')} short: the copy of the whole server "
+            f"needs {amount(needed, 'bytes')} beside what is there, {amount(place.free, 'bytes')} are free. Free disk space there, or "
+            "enlarge it.",
+            "disk_full",
+            needed=needed,
+            free=place.free,
+        )
+    return f"{amount(needed, 'bytes')} needed for the copy beside {here.data}, {amount(place.free, 'bytes')} free"

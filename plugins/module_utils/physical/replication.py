@@ -1,0 +1,74 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether this host may copy the source's server: a replication connection as pg_basebackup makes one."""
+
+from __future__ import annotations
+
+import socket
+
+from ..common.errors import MigrationError
+from ..postgres import login_refusal
+from ..postgres.connection import APPLICATION_NAME, ConnectionSettings
+
+try:
+    import psycopg2
+    import psycopg2.extras
+except ImportError:
+    # connection.py says so.
+    pass
+
+INSTEAD = "Or use couch2pg_method: stream."
+# SQLSTATEs: no line in pg_hba.conf, or another user than the system's; no privilege; no WAL sender is free.
+_NO_LINE, _NO_PRIVILEGE, _TOO_MANY = "28000", "42501", "53300"
+
+
+def check(source: ConnectionSettings) -> None:
+    """Raise MigrationError ``replication_refused`` with the line of pg_hba.conf that is missing, or the privilege."""
+    parameters = {**source.libpq(), "application_name": APPLICATION_NAME}
+    if source.password is not None:
+        parameters["password"] = source.password
+    try:
+        connection = psycopg2.connect(**parameters, connection_factory=psycopg2.extras.PhysicalReplicationConnection)
+    except psycopg2.Error as error:
+        said = " ".join(str(error).split())
+        # The words of a server are in its own language.
+        state = login_refusal.sqlstate({**parameters, "replication": "true"})
+        raise MigrationError(
+            f"The source's server at {source.place} refuses a copy of its files: {said} {_remedy(source, state)}",
+            "replication_refused",
+            sqlstate=state,
+        ) from error
+    connection.close()
+
+
+def _remedy(source: ConnectionSettings, state: str | None) -> str:
+    if state == _NO_PRIVILEGE:
+        return f"On the source, as a superuser: ALTER ROLE {source.user} REPLICATION; {INSTEAD}"
+    if state == _TOO_MANY:
+        return f"Set max_wal_senders on the source to at least 3 more, and restart its server. {INSTEAD}"
+    if state == _NO_LINE:
+        return (
+            f"Add this line to the source's pg_hba.conf, and reload it (SELECT pg_reload_conf()), then run again: "
+            f"{hba_line(source)}. {INSTEAD}"
+        )
+    return f"Fix the cause, then run again. {INSTEAD}"
+
+
+def hba_line(source: ConnectionSettings) -> str:
+    """The line of the source's pg_hba.conf that lets this host copy it."""
+    if not source.host:
+        return f"local replication {source.user} peer"
+    address = _own_address(source.host, source.port)
+    return f"host replication {source.user} {address}/{128 if ':' in address else 32} scram-sha-256"
+
+
+def _own_address(host: str, port: int) -> str:
+    """The address of this host from which it reaches another one; nothing is sent."""
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "<address of the target>"
