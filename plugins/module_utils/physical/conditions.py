@@ -82,7 +82,11 @@ def examine_source(session: Session, findings: Findings) -> dict[str, Any]:
 
 
 def examine_target(
-    session: Session, settings: ConnectionSettings, findings: Findings, options: Mapping[str, Any], source: Mapping[str, Any]
+    session: Session,
+    settings: ConnectionSettings,
+    findings: Findings,
+    options: Mapping[str, Any],
+    source: Mapping[str, Any],
 ) -> None:
     """Findings on the target. source: the facts of the source, with those of ``facts_of`` as ``physical``."""
     here = findings.ask(
@@ -90,10 +94,10 @@ def examine_target(
         lambda: placement.find(session, options["commands"]),
         lambda found: f"{found.data}, stopped by {placement.words(found.stop)}",
     )
-    replace = options["replace_existing"] or options["rehearsal"]
     findings.ask(
         "other databases",
-        lambda: switch.check_contents(session, settings, replace),
+        # Another finding tells of a database with the real name.
+        lambda: switch.check_contents(session, settings, replace_existing=True),
         lambda _none: "the target's server has no other database",
     )
     theirs = source.get("physical")
@@ -127,8 +131,8 @@ def _check_replication(session: Session) -> str:
     free = senders["most"] - senders["used"]
     if free < SENDERS:
         raise MigrationError(
-            f"The source has {max(0, free)} of {senders['most']} WAL senders free, and the copy needs {SENDERS}. On the source: ALTER SYSTEM "
-            f"SET max_wal_senders = {senders['used'] + SENDERS}; then restart its server. {INSTEAD}",
+            f"The source has {max(0, free)} of {senders['most']} WAL senders free, and the copy needs {SENDERS}. On the source: ALTER "
+            f"SYSTEM SET max_wal_senders = {senders['used'] + SENDERS}; then restart its server. {INSTEAD}",
             "wal_senders",
         )
     return f"{user!r} may copy the server, {free} WAL senders are free"
@@ -139,8 +143,8 @@ def _check_prepared(session: Session) -> None:
     found = [str(row["gid"]) for row in session.rows("SELECT gid FROM pg_catalog.pg_prepared_xacts ORDER BY prepared")]
     if found:
         raise MigrationError(
-            f"The source has {len(found)} prepared transactions ({', '.join(found[:SHOWN])}), which would be in the copy, too. On the source: "
-            f"COMMIT PREPARED '{found[0]}' or ROLLBACK PREPARED '{found[0]}', in its database.",
+            f"The source has {len(found)} prepared transactions ({', '.join(found[:SHOWN])}), which would be in the copy, too. On the "
+            f"source: COMMIT PREPARED '{found[0]}' or ROLLBACK PREPARED '{found[0]}', in its database.",
             "prepared_transactions",
         )
 
@@ -246,8 +250,8 @@ def _check_roles(session: Session, findings: Findings, theirs: Mapping[str, Any]
     known = {role["name"]: role for role in theirs["roles"]}
     if not known.get(user, {}).get("superuser") or not known[user]["login"]:
         raise MigrationError(
-            f"The role {user!r} that logs in on the target is no superuser with a login on the source, and the copy has the source's roles. "
-            f"Set couch2pg_login_user of the target to a superuser that both have. {INSTEAD}",
+            f"The role {user!r} that logs in on the target is no superuser with a login on the source, and the copy has the source's "
+            f"roles. Set couch2pg_login_user of the target to a superuser that both have. {INSTEAD}",
             "roles",
         )
     lost = [role["name"] for role in session.rows(_ROLES) if role["name"] not in known]
@@ -267,9 +271,9 @@ def _check_disk(here: placement.Placement, theirs: Mapping[str, Any], migration_
     needed = int(theirs["bytes"] * MARGIN) + 2 * theirs["wal"]
     if place.free < needed and not here.incoming(migration_id).exists():
         raise MigrationError(
-            f"The file system {place.mount_point} of {here.data} is {amount(needed - place.free, 'bytes')} short: the copy of the whole server "
-            f"needs {amount(needed, 'bytes')} beside what is there, {amount(place.free, 'bytes')} are free. Free disk space there, or "
-            "enlarge it.",
+            f"The file system {place.mount_point} of {here.data} is {amount(needed - place.free, 'bytes')} short: the copy of the whole "
+            f"server needs {amount(needed, 'bytes')} beside what is there, {amount(place.free, 'bytes')} are free. Free space there, "
+            "or enlarge it.",
             "disk_full",
             needed=needed,
             free=place.free,

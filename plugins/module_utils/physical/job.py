@@ -31,7 +31,7 @@ from ..jobs.limits import Limits
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid
 from ..restore.steps import RestoreSteps
-from . import backup, private_server, recovery, server_programs, upgrade, wal
+from . import backup, private_server, recovery, replication, server_programs, upgrade, wal
 from .conditions_of_source import check_source
 from .folders import Folders, Owner, Steps
 from .moment import Moment, Point
@@ -62,6 +62,7 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
     Owner.of(data)
     with Session(source) as session:
         found = check_source(session)
+        replication.check(source)
         source_major = programs.major(session.version)
         source_version = session.version
     if source_major > target_major:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from ..common.errors import MigrationError
 from ..postgres import login_refusal
@@ -25,7 +26,7 @@ _NO_LINE, _NO_PRIVILEGE, _TOO_MANY = "28000", "42501", "53300"
 
 def check(source: ConnectionSettings) -> None:
     """Raise MigrationError ``replication_refused`` with the line of pg_hba.conf that is missing, or the privilege."""
-    parameters = {**source.libpq(), "application_name": APPLICATION_NAME}
+    parameters: dict[str, Any] = {**source.libpq(), "application_name": APPLICATION_NAME}
     if source.password is not None:
         parameters["password"] = source.password
     try:

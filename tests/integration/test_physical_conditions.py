@@ -1,0 +1,151 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Method physical: preflight names what the copy of a whole server needs, and the remedy that it prints works."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import replication
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from support.clusters import Cluster
+from support.migration import column, execute
+from support.preflight import failures, finding, look, look_at_target
+
+Fresh = Callable[[Cluster], str]
+COMMANDS = {"stop": ["true"], "start": ["true"]}
+
+
+@pytest.fixture
+def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
+    """Options of both sides."""
+    return {
+        "migration_id": "m",
+        "state_dir": str(tmp_path / "state"),
+        "staging_dir": str(tmp_path / "staging"),
+        "bin_dir": str(client_dir),
+        "method": "physical",
+    }
+
+
+@pytest.fixture
+def copier(source_cluster: Cluster) -> Iterator[str]:
+    """A role that is no superuser, with the source's password."""
+    execute(
+        source_cluster,
+        f"CREATE ROLE copier LOGIN PASSWORD '{source_cluster.password}' IN ROLE pg_read_all_data, pg_monitor",
+    )
+    source_cluster.remember("copier", source_cluster.password)
+    yield "copier"
+    execute(source_cluster, "DROP ROLE copier")
+
+
+def test_the_source_lets_itself_be_copied(
+    source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any], copier: str
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    refused = finding(look(place, source_cluster, name, login_user=copier), "replication")
+    assert refused["details"]["code"] == "rights"
+    execute(source_cluster, re.findall(r"ALTER ROLE \w+ REPLICATION;", refused["message"])[0])
+    fine = look(place, source_cluster, name, login_user=copier)
+    assert finding(fine, "replication")["status"] == "ok"
+    assert "over a line of 1 Gbit/s" in finding(fine, "estimate of physical")["message"]
+    assert {"machine", "control", "bytes", "wal", "roles"} <= fine["facts"]["physical"].keys()
+    # Another method asks for none of that.
+    assert "physical" not in look({**place, "method": "archive"}, source_cluster, name)["facts"]
+
+
+def test_the_line_of_pg_hba_that_is_missing(source_cluster: Cluster, copier: str) -> None:
+    hba = source_cluster.data_directory / "pg_hba.conf"
+    before = hba.read_text(encoding="utf-8")
+    execute(source_cluster, f"ALTER ROLE {copier} REPLICATION")
+    settings = ConnectionSettings(
+        "postgres", source_cluster.host, source_cluster.port, copier, source_cluster.password, ssl_mode="disable"
+    )
+    try:
+        replication.check(settings)
+        hba.write_text(re.sub(r"^(local|host)\s+replication.*$", "", before, flags=re.MULTILINE), encoding="utf-8")
+        execute(source_cluster, "SELECT pg_reload_conf()")
+        with pytest.raises(MigrationError) as refused:
+            _until_reloaded(settings, refused=True)
+        assert refused.value.code == "replication_refused"
+        line = re.findall(r"run again: (host replication [^.]+[.\d/]+ [a-z0-9-]+)", refused.value.message)[0]
+        assert line == "host replication copier 127.0.0.1/32 scram-sha-256"
+        with hba.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+        execute(source_cluster, "SELECT pg_reload_conf()")
+        _until_reloaded(settings, refused=False)
+        execute(source_cluster, f"ALTER ROLE {copier} NOREPLICATION")
+        with pytest.raises(MigrationError, match=f"ALTER ROLE {copier} REPLICATION"):
+            replication.check(settings)
+    finally:
+        hba.write_text(before, encoding="utf-8")
+        execute(source_cluster, "SELECT pg_reload_conf()")
+
+
+def _until_reloaded(settings: ConnectionSettings, refused: bool) -> None:
+    for _attempt in range(50):
+        try:
+            replication.check(settings)
+        except MigrationError:
+            if refused:
+                raise
+        else:
+            if not refused:
+                return
+
+
+def test_the_target_is_asked_what_the_copy_needs(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    facts = look(place, source_cluster, name)["facts"]
+    place = {**place, "commands": COMMANDS}
+    execute(target_cluster, "CREATE DATABASE superset")
+    try:
+        found = look_at_target(place, target_cluster, name, facts)
+        assert "superset" in finding(found, "other databases")["details"]["databases"]
+    finally:
+        execute(target_cluster, "DROP DATABASE superset")
+    found = look_at_target(place, target_cluster, name, facts)
+    assert set(failures(found)) <= {"other databases"}, found["findings"]
+    assert str(target_cluster.data_directory.resolve()) in finding(found, "data directory")["message"]
+    # Without commands nobody knows how this server is started.
+    assert failures(look_at_target({**place, "commands": {}}, target_cluster, name, facts))[0] == "data directory"
+
+    def differs(change: Callable[[dict[str, Any]], object]) -> list[str]:
+        other = copy.deepcopy(facts)
+        change(other)
+        return [
+            name for name in failures(look_at_target(place, target_cluster, name, other)) if name != "other databases"
+        ]
+
+    assert differs(lambda f: f["physical"].update(machine="aarch64")) == ["architecture"]
+    assert differs(lambda f: f["physical"]["control"].update(database_block_size=32768)) == ["architecture"]
+    # The copy brings its checksums with it.
+    assert differs(lambda f: f["physical"]["control"].update(data_page_checksum_version=7)) == []
+    assert differs(lambda f: f["physical"].update(bytes=10**18)) == ["disk"]
+    assert differs(lambda f: f["extensions"].update(postgis="3.3")) == ["extensions"]
+    assert differs(lambda f: f["preload_libraries"].append("pg_cron")) == ["libraries"]
+    assert differs(lambda f: f["physical"].update(roles=[])) == ["roles"]
+    # A C library has versions for locales other than C; a host without one of these can't tell.
+    versions = (
+        "SELECT collcollate FROM pg_collation WHERE collprovider = 'c' AND pg_collation_actual_version(oid) IS NOT NULL"
+    )
+    for locale in column(target_cluster, versions)[:1]:
+        other = copy.deepcopy(facts)
+        other["sorting"]["collations"] = [{"provider": "c", "locale": locale, "version": "2.17"}]
+        refused = finding(look_at_target(place, target_cluster, name, other), "collation")
+        assert refused["status"] == "failure"
+        assert f"{locale} (glibc 2.17 on the source" in refused["message"]
+    other = copy.deepcopy(facts)
+    other["sorting"]["collations"] = [{"provider": "c", "locale": "C.UTF-8", "version": None}]
+    assert finding(look_at_target(place, target_cluster, name, other), "collation")["status"] == "warning"
