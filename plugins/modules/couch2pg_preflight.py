@@ -73,6 +73,13 @@ options:
     type: list
     elements: str
     default: []
+  migration_seconds:
+    description:
+      - The shortest and the longest estimate of the migration, C(facts.seconds) of M(cht.couch2pg.preflight) on the source.
+      - The module compares them with the time that couch2pg would need to fetch every document again into an empty database.
+    type: list
+    elements: int
+    default: []
   install:
     description: On the target, a missing couch2pg is a warning and no failure, because it will be installed.
     type: bool
@@ -156,6 +163,7 @@ OPTIONS: dict[str, Any] = {
     "started": {"type": "bool", "default": False},
     "promoted": {"type": "bool", "default": False},
     "created_roles": {"type": "list", "elements": "str", "default": []},
+    "migration_seconds": {"type": "list", "elements": "int", "default": []},
     "install": {"type": "bool", "default": False},
 }
 
@@ -227,7 +235,8 @@ def _examine(deployment: Deployment, options: dict[str, Any]) -> Examined:
             options["started"],
             options["promoted"],
             options["created_roles"],
-            reach=Reach.of(options),
+            options["migration_seconds"],
+            Reach.of(options),
         )
     )
 
@@ -266,6 +275,7 @@ def _to_be_installed(options: dict[str, Any]) -> Findings:
             options["knows_scram"],
             promoted=options["promoted"],
             created_roles=options["created_roles"],
+            migration_seconds=options["migration_seconds"],
             reach=Reach.of(options),
         )
     findings.warning(

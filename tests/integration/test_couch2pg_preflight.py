@@ -144,8 +144,27 @@ def test_where_it_will_run(deployment: Deployment, place: dict[str, Any]) -> Non
     progress = deployment.check("source")["facts"]["progress"]
     found = deployment.check("target", postgres=place, progress=progress)
     assert {name: entry["status"] for name, entry in found.items() if name != "facts"} == dict.fromkeys(
-        ("couch2pg settings", "couchdb", "node.js", "couch2pg login", "couch2pg checkpoints"), "ok"
+        ("couch2pg settings", "couchdb", "node.js", "couch2pg login", "couch2pg checkpoints", "clean install"), "ok"
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [([0, 0], "the migration is faster"), ([100_000, 200_000], "the empty database may be faster")],
+)
+def test_a_clean_install_is_compared(
+    deployment: Deployment, place: dict[str, Any], seconds: list[int], verdict: str
+) -> None:
+    progress = deployment.check("source")["facts"]["progress"]
+    found = deployment.check(
+        "target", {"COUCH2PG_DOC_LIMIT": "7"}, postgres=place, progress=progress, migration_seconds=seconds
+    )["clean install"]
+    # 20 reports, and what a CouchDB of a CHT has in its other databases.
+    assert found["details"]["documents"] >= 20
+    assert f"couch2pg would fetch {found['details']['documents']} documents again" in found["message"]
+    assert verdict in found["message"]
+    later = deployment.check("target", postgres=place, progress=progress, promoted=True)
+    assert "clean install" not in later
 
 
 @pytest.mark.parametrize(

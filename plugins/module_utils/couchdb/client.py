@@ -87,6 +87,15 @@ class CouchDB:
         # A server without this filter answers with every change.
         return {row["id"] for row in answer.get("results", []) if "id" in row} & set(ids)
 
+    def changed_ids(self, database: str, limit: int) -> list[str]:
+        """The documents of the oldest changes, at most ``limit`` of them, without deleted ones."""
+        answer = self._ask(database, f"/_changes?limit={limit}")
+        return [row["id"] for row in answer.get("results", []) if "id" in row and not row.get("deleted")]
+
+    def fetch(self, database: str, ids: Sequence[str]) -> None:
+        """Fetch these documents with their content, which is not kept."""
+        self._ask(database, "/_all_docs?include_docs=true", {"keys": list(ids)})
+
     def revisions(self, database: str, ids: Sequence[str]) -> dict[str, str | None]:
         """The current revision of each document; None for a document that is deleted or never existed."""
         answer = self._ask(database, "/_all_docs", {"keys": list(ids)})

@@ -24,9 +24,11 @@ from ..postgres import login_probe
 from ..postgres.connection import Session
 from ..postgres.connection_errors import INSUFFICIENT_PRIVILEGE
 from ..postgres.identifiers import quote
+from . import clean_install
 
-# How many changes couch2pg reads from CouchDB at once without COUCH2PG_CHANGES_LIMIT.
+# How many changes and how many documents couch2pg reads from CouchDB at once without COUCH2PG_CHANGES_LIMIT and COUCH2PG_DOC_LIMIT.
 CHANGES_LIMIT = 10000
+DOC_LIMIT = 100
 DIRECTLY = Reach()
 
 
@@ -72,6 +74,7 @@ def examine_target(
     started: bool = False,
     promoted: bool = False,
     created_roles: Sequence[str] = (),
+    migration_seconds: Sequence[float] = (),
     reach: Reach = DIRECTLY,
 ) -> Findings:
     """Findings of the host where couch2pg will run. ``found`` is its deployment there, ``settings`` what it will have.
@@ -82,6 +85,7 @@ def examine_target(
     started: whether couch2pg is started next, so that the database exists under its real name.
     promoted: whether the database has its real name already, so that its own checkpoints count.
     created_roles: roles that the target lacks, which the restore creates without login.
+    migration_seconds: the shortest and the longest estimate of the migration, if it is known.
     reach: the addresses that work on this host.
     """
     findings = Findings()
@@ -102,6 +106,8 @@ def examine_target(
     else:
         known = _own_checkpoints(settings, reach, progress) if promoted else progress
         findings.attempt("couch2pg checkpoints", lambda: _checkpoints(findings, settings, known, rename))
+    if not (started or promoted or findings.failed):
+        findings.attempt("clean install", lambda: _clean_install(findings, settings, reach, migration_seconds))
     return findings
 
 
@@ -131,6 +137,17 @@ def _couchdb(findings: Findings, settings: Settings, reach: Reach) -> None:
                 code=error.code,
             )
     findings.ok("couchdb", f"{settings.couchdb.server} answers from here, with couch2pg's credentials")
+
+
+def _clean_install(findings: Findings, settings: Settings, reach: Reach, migration_seconds: Sequence[float]) -> None:
+    databases = [entry.database for entry in followed(settings)]
+    found = clean_install.measure(reach.couchdb(settings), databases, _limit(settings, "COUCH2PG_DOC_LIMIT", DOC_LIMIT))
+    findings.ok(
+        "clean install",
+        found.describe(migration_seconds),
+        documents=found.documents,
+        seconds=round(found.estimate),
+    )
 
 
 def _trust(findings: Findings, settings: Settings, node: str) -> None:
@@ -291,7 +308,7 @@ def _sync(findings: Findings, settings: Settings, reach: Reach, facts: SourceFac
     found = couchdb_sync.settle(client, couchdb_sync.compare(checkpoint.match(facts["progress"], databases), marks))
     behind = {entry.checkpoint.followed.database: entry.as_dict()["behind"] for entry in found}
     words = ", ".join(f"{name} {count}" for name, count in behind.items())
-    if any(count > _changes_limit(settings) for count in behind.values()):
+    if any(count > _limit(settings, "COUCH2PG_CHANGES_LIMIT", CHANGES_LIMIT) for count in behind.values()):
         findings.warning(
             "couch2pg sync",
             f"couch2pg on the source is many changes behind CouchDB: {words}. Read its log, and let it catch up first: the target starts "
@@ -311,6 +328,6 @@ def _knows_scram(found: Found, reach: Reach, app_dir: str) -> bool:
     return login_probe.probe(place.host, place.port, place.user, place.database, place.encrypted).method == "scram"
 
 
-def _changes_limit(settings: Settings) -> int:
-    given = settings.variables.get("COUCH2PG_CHANGES_LIMIT", "").strip()
-    return int(given) if given.isdigit() and int(given) else CHANGES_LIMIT
+def _limit(settings: Settings, name: str, usual: int) -> int:
+    given = settings.variables.get(name, "").strip()
+    return int(given) if given.isdigit() and int(given) else usual

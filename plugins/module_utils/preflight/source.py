@@ -245,6 +245,7 @@ class _Source:
         self.facts["needs"] = report["needs"]
         report_disk(self.findings, report)
         archive = next((need["bytes"] for need in report["needs"] if need["use"] == "archive"), 0)
+        self.facts["seconds"] = [round(sizes["tables"] / speed) for speed in (FAST, SLOW)]
         self.findings.ok(
             "estimate",
             f"{amount(sizes['tables'], 'bytes')} in tables make an archive of at most about {amount(archive, 'bytes')}; "

@@ -40,6 +40,7 @@ class SourceFacts(TypedDict, total=False):
     extensions: versions; extension_schemas: schemas; both by name.
     hazards: ``search_path_checks.Hazard.as_dict``; catalog_columns: ``catalog_use.read``; sorting: ``collations.used``.
     public: owner and creators of schema public, and whether couch2pg's role may create in it.
+    seconds: the shortest and the longest estimate of the migration without the transfer.
     superuser_objects: ``{object, owner}``; forced_row_security, xml_columns, matviews: names.
     """
 
@@ -50,6 +51,7 @@ class SourceFacts(TypedDict, total=False):
     extensions: dict[str, str]
     extension_schemas: dict[str, str]
     sizes: Sizes
+    seconds: list[int]
     needs: list[dict[str, Any]]
     roles: list[Role]
     owners: list[str]

@@ -1,0 +1,80 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The alternative to a migration: an empty database, into which couch2pg fetches every document from CouchDB again.
+
+A sample of the documents is fetched as couch2pg does it, a list of changes first and then the documents in batches, and not kept.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+from ..common.progress_line import duration
+from ..couchdb.client import CouchDB
+
+# Long enough for several batches over a slow line, short enough for a check.
+SAMPLE_SECONDS = 3.0
+SAMPLE_BATCHES = 20
+
+
+@dataclass(frozen=True)
+class CleanInstall:
+    """documents: of all databases that couch2pg follows; sampled: those of them that were fetched in ``seconds``."""
+
+    documents: int
+    sampled: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Documents per second."""
+        return self.sampled / max(self.seconds, 0.001)
+
+    @property
+    def estimate(self) -> float:
+        """Seconds to fetch all documents. couch2pg also writes them, and builds the materialized views afterwards."""
+        return self.documents / max(self.rate, 0.001)
+
+    def describe(self, migration: Sequence[float]) -> str:
+        """Compare it with the migration, as a finding of preflight.
+
+        migration: the shortest and the longest estimate of the migration, in seconds; empty when unknown.
+        """
+        if not self.sampled:
+            return "CouchDB has no documents, so there is nothing to compare the migration with."
+        said = (
+            f"With an empty database instead of this migration, couch2pg would fetch {self.documents} documents again, in at least "
+            f"{duration(self.estimate)} ({self.rate:.0f} per second were fetched from here), and build the materialized views after that."
+        )
+        if not migration:
+            return said
+        shortest, longest = migration
+        if self.estimate > longest:
+            verdict = "the migration is faster"
+        elif self.estimate < shortest:
+            verdict = "the empty database may be faster, but it gets only what couch2pg writes: no tables, views and roles of dashboards"
+        else:
+            verdict = "neither is clearly faster"
+        return f"{said} The migration takes between {duration(shortest)} and {duration(longest)}, plus the transfer: {verdict}."
+
+
+def measure(
+    server: CouchDB, databases: Sequence[str], batch: int, clock: Callable[[], float] = time.monotonic
+) -> CleanInstall:
+    """Fetch documents of the largest database for a moment. ``batch``: how many couch2pg asks for at once.
+
+    Raises the MigrationErrors of ``CouchDB``.
+    """
+    documents = {database: server.documents(database) for database in databases}
+    largest = max(documents, key=lambda database: documents[database])
+    began = clock()
+    ids = server.changed_ids(largest, batch * SAMPLE_BATCHES)
+    sampled = 0
+    while sampled < len(ids) and clock() - began < SAMPLE_SECONDS:
+        wanted = ids[sampled : sampled + batch]
+        server.fetch(largest, wanted)
+        sampled += len(wanted)
+    return CleanInstall(sum(documents.values()), sampled, clock() - began)
