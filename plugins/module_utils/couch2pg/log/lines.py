@@ -96,22 +96,17 @@ _PREFIX = re.compile(
     rb"|[\w.-]+ +\| ?"
     rb"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z )+"
 )
-_DEBUG = re.compile(rb"\[[^\s\]]+ (?:DEBUG|TRACE)\]:")
+# Matches what classify calls DEBUG.
+is_debug = re.compile(rb"\[[^\s\]]+ (?:DEBUG|TRACE)\]:").match
 _CONTINUED = (b" ", b"\t", b"}", b"]", b")", b"{", b"^")
 
 
 def without_prefix(line: bytes) -> bytes:
     """couch2pg's own text in a line."""
-    # Nearly all lines begin so, and then have no prefix.
     if line.startswith((b"[", b" ")):
         return line
     prefix = _PREFIX.match(line)
     return line[prefix.end() :] if prefix else line
-
-
-def is_debug(text: bytes) -> bool:
-    """Whether ``text``, a line without its prefix, is one that ``classify`` calls DEBUG; quicker."""
-    return _DEBUG.match(text) is not None
 
 
 def classify(text: bytes) -> Line:

@@ -96,22 +96,22 @@ class Reader:
     def add(self, line: bytes) -> None:
         """Read the next line, without its line end."""
         self._lines += 1
-        text = kinds.without_prefix(line).rstrip(b"\r")
+        text = kinds.without_prefix(line)
         opened, self._object_opened = self._object_opened, False
-        if kinds.is_debug(text):
-            self._add_debug(line, text)
-        elif text.startswith(b"  ") and not self._errors.open:
+        # Nearly all lines of a large log are of the first two kinds.
+        if text.startswith(b"  ") and not self._errors.open:
             self._add_indented(text, opened)
+        elif kinds.is_debug(text):
+            self._add_debug(line, text)
         else:
-            self._add_other(line, text)
-
-    # Nearly all lines of a large log are of the next two kinds.
+            self._add_other(line, text.rstrip(b"\r"))
 
     def _add_debug(self, line: bytes, text: bytes) -> None:
         self._kinds[kinds.DEBUG] += 1
-        self._closed(self._errors.close())
+        if self._errors.open:
+            self._closed(self._errors.close())
         self._last.append((line[:EVIDENCE_LIMIT], False))
-        self._object_opened = text.endswith(b"{")
+        self._object_opened = text.endswith((b"{", b"{\r"))
         if not self._process.alive:
             self._process.see(kinds.DEBUG)
 
