@@ -77,9 +77,12 @@ def test_databases_of_every_kind(
     fill(source_cluster, NAME, ODD)
     phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME)
     verified = phases.run("dump", "transfer", "restore", "refresh", "verify")
-    assert (verified["information"], verified["notices"]) == ([], [])
+    assert verified["information"] == []
+    # Nobody answers for the foreign table that it reads.
+    (notice,) = verified["notices"]
+    assert notice.startswith("The materialized view odd_37.never37 has no data, as on the source")
     phases.run("promote")
-    assert compare(phases, NAME, binaries.clients()) >= 60
+    assert compare(phases, NAME, binaries.clients()) >= 110
 
 
 @pytest.mark.long
@@ -97,7 +100,7 @@ def test_databases_of_every_kind_by_stream(
     ):
         result = run_module(module, options)
         assert not result.get("failed"), result
-    assert compare(phases, phases.incoming, binaries.clients()) >= 60
+    assert compare(phases, phases.incoming, binaries.clients()) >= 110
 
 
 @pytest.mark.usefixtures("made")

@@ -23,7 +23,10 @@ class DumpOptions(TypedDict, total=False):
 
 
 class Role(TypedDict):
-    """The attributes of a role, as in pg_roles; settings: ``name=value``, member_of: names of its groups. Never a password."""
+    """The attributes of a role, as in pg_roles; settings: ``name=value``, member_of: names of its groups. Never a password.
+
+    admin_of: the groups that it may grant to others; missing in evidence of earlier versions.
+    """
 
     name: str
     superuser: bool
@@ -37,6 +40,7 @@ class Role(TypedDict):
     valid_until: str | None
     settings: list[str] | None
     member_of: list[str]
+    admin_of: list[str]
 
 
 class DatabaseProperties(TypedDict, total=False):

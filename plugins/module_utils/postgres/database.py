@@ -39,7 +39,9 @@ SELECT r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit, r.ro
        r.rolbypassrls AS bypass_row_security, r.rolconnlimit AS connection_limit, r.rolvaliduntil::text AS valid_until,
        r.rolconfig AS settings,
        ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
-             WHERE m.member = r.oid ORDER BY 1) AS member_of
+             WHERE m.member = r.oid GROUP BY 1 ORDER BY 1) AS member_of,
+       ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
+             WHERE m.member = r.oid AND m.admin_option GROUP BY 1 ORDER BY 1) AS admin_of
 FROM pg_catalog.pg_roles AS r
 """
 

@@ -118,7 +118,7 @@ FROM pg_catalog.pg_user_mappings AS m
 
 _LARGE_OBJECTS = f"""
 SELECT l.oid::text AS identity, pg_catalog.pg_get_userbyid(l.lomowner)::text AS owner,
-       {grants("l.lomacl", "L", "l.lomowner")} AS grants
+       {grants("l.lomacl", "L", "l.lomowner")} AS grants, pg_catalog.obj_description(l.oid, 'pg_largeobject') AS comment
 FROM pg_catalog.pg_largeobject_metadata AS l
 """
 

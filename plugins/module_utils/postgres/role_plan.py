@@ -181,7 +181,8 @@ def make(session: Session, planned: RolePlan, acted: AbstractSet[str]) -> None:
         for group in role["member_of"]:
             name = _name(group, planned.moves)
             if name in there and role["name"] not in planned.temporary:
-                session.execute(f"GRANT {quote(str(name))} TO {quote(role['name'])}")
+                option = " WITH ADMIN OPTION" if group in (role.get("admin_of") or []) else ""
+                session.execute(f"GRANT {quote(str(name))} TO {quote(role['name'])}{option}")
     if not session.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
         for name in made_of(planned, acted):
             session.execute(f"GRANT {quote(name)} TO CURRENT_USER")
@@ -209,15 +210,14 @@ def lacking(session: Session, wanted: list[Role], planned: RolePlan) -> list[str
             continue
         other = there.get(name)
         if other is not None:
-            groups = [_name(group, planned.moves) for group in role["member_of"]]
-            found += [
-                f"GRANT {quote(group)} TO {quote(name)}"
-                for group in groups
-                if group and group not in other["member_of"]
-            ]
-        given = _attributes(other) if other is not None else set()
+            for old in role["member_of"]:
+                group, administers = _name(old, planned.moves), old in (role.get("admin_of") or [])
+                if group and group not in other["admin_of" if administers else "member_of"]:
+                    option = " WITH ADMIN OPTION" if administers else ""
+                    found.append(f"GRANT {quote(group)} TO {quote(name)}{option}")
+        given = attributes(other) if other is not None else set()
         if other is None or not other["superuser"]:
-            found += [f"ALTER ROLE {quote(name)} {word}" for word in ATTRIBUTES if word in _attributes(role) - given]
+            found += [f"ALTER ROLE {quote(name)} {word}" for word in ATTRIBUTES if word in attributes(role) - given]
         limit = role["connection_limit"]
         if limit != -1 and (other is None or other["connection_limit"] != limit):
             found.append(f"ALTER ROLE {quote(name)} CONNECTION LIMIT {limit}")
@@ -228,7 +228,7 @@ def lacking(session: Session, wanted: list[Role], planned: RolePlan) -> list[str
     return found
 
 
-def _attributes(role: Role) -> set[str]:
+def attributes(role: Role) -> set[str]:
     """The privileged attributes of the role, as keywords of ALTER ROLE."""
     values = (
         role["superuser"],

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any
+from typing import Any, Mapping
 
+from ..postgres.unprinted import Unprinted
 from .printed import Entry, Printed
 
 MISSING, EXTRA, DIFFERS = "is missing on the target", "is on the target only", "differs"
@@ -30,6 +31,17 @@ def compare(expected: Printed, found: Printed) -> list[dict[str, Any]]:
         if ours != theirs:
             problem = MISSING if not theirs else EXTRA if not ours else DIFFERS
             differences.append(_of_texts(entry, problem, _without(ours, theirs), _without(theirs, ours)))
+    return differences
+
+
+def compare_unprinted(expected: Mapping[Unprinted, str], found: Mapping[Unprinted, str]) -> list[dict[str, Any]]:
+    """Every object that pg_dump doesn't print and whose texts are not the same, as ``difference`` returns it."""
+    differences = []
+    for entry in sorted(set(expected) | set(found)):
+        ours, theirs = expected.get(entry), found.get(entry)
+        if ours != theirs:
+            problem = MISSING if theirs is None else EXTRA if ours is None else DIFFERS
+            differences.append(difference(entry.kind, entry.identity, problem, ours, theirs))
     return differences
 
 

@@ -22,6 +22,7 @@ from ..postgres.identifiers import literal, quote
 from ..postgres.objects import Objects, read_objects
 from ..postgres.role_mapping import Moves
 from ..postgres.session_settings import set_clause
+from ..postgres.unprinted import Unprinted, read_unprinted
 from .printed import Printed, print_schema
 from .restore import Changes, restore_schema
 
@@ -31,9 +32,10 @@ ROLE_MARK = "cht.couch2pg: made for a scratch database, safe to drop"
 
 @dataclass(frozen=True)
 class Expected:
-    """The schema of the archive after the changes: what pg_dump prints of it, and what exists in it."""
+    """The schema of the archive after the changes: what pg_dump prints of it, what it doesn't print, and what exists in it."""
 
     printed: Printed
+    unprinted: Mapping[Unprinted, str]
     objects: Objects
 
 
@@ -68,7 +70,7 @@ def expected_schema(
                 # The restore drops its temporary roles, with their default privileges and their part in policies.
                 for role in _marked(session, changes.moves):
                     inside.execute(f"DROP OWNED BY {quote(role)}")
-                return Expected(print_schema(dump, scratch, work, stop), read_objects(inside))
+                return Expected(print_schema(dump, scratch, work, stop), read_unprinted(inside), read_objects(inside))
 
 
 def _restore(

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any, Collection, Iterable, Iterator, Mapping
 
-from ..common.evidence_document import DatabaseProperties
+from ..common.evidence_document import DatabaseProperties, Role
 from ..postgres.identifiers import quote
 from ..postgres.objects import Objects, comparable_grants
 from ..postgres.role_mapping import Moves, moved, moved_database
+from ..postgres.role_plan import attributes
 from ..schema.differences import difference
 
 Difference = Mapping[str, Any]
@@ -40,7 +41,8 @@ def compare_objects(source: Objects, found: Objects, moves: Moves, versions: tup
 def _of_object(
     kind: str, identity: str, source: Mapping[str, Any], found: Mapping[str, Any], versions: tuple[int, int]
 ) -> Iterator[dict[str, Any]]:
-    for name in ("owner", "columns", "roles", "grants"):
+    # Evidence of an earlier version has no comments of large objects.
+    for name in ("owner", "columns", "roles", "grants", *(["comment"] if "comment" in source else [])):
         ours, theirs = source.get(name), found.get(name)
         if name == "grants":
             ours, theirs = (comparable_grants(texts or (), versions) for texts in (ours, theirs))
@@ -49,7 +51,7 @@ def _of_object(
             ours, theirs = sorted(ours), sorted(theirs)
         if ours != theirs:
             only = _without(ours, theirs), _without(theirs, ours)
-            has = "has other" if name != "owner" else "has another"
+            has = "has other" if name not in ("owner", "comment") else "has another"
             yield difference(kind, identity, f"{has} {name} in the archive", *only)
 
 
@@ -75,6 +77,9 @@ def compare_properties(
 
     for name in _EXACT:
         add(name, expected[name], found[name])
+    # Everybody who may create databases can copy a template.
+    if found.get("is_template") and not expected.get("is_template"):
+        add("is template", False, True)
     add("locale", _locale(expected["locale"]), _locale(found["locale"]))
     add("grants", sorted(expected["grants"]), sorted(found["grants"]))
     refused = set(left_out)
@@ -103,13 +108,52 @@ def compare_memberships(
     ``wanted`` and ``there``: roles as ``database.roles`` returns them.
     """
     groups = {role["name"]: set(role["member_of"]) for role in there}
+    administered = {role["name"]: set(role.get("admin_of") or ()) for role in there}
     lacking = []
     for role in wanted:
         name = moves.get(role["name"], role["name"])
+        administers = {moves.get(group, group) for group in role.get("admin_of") or ()}
         for group in (moves.get(group, group) for group in role["member_of"]):
             if name in groups and group is not None and group not in groups[name]:
                 statement = f"GRANT {quote(group)} TO {quote(str(name))}"
                 lacking.append(
                     difference("role", str(name), f"is not a member of {group} (remedy: {statement})", None, None)
                 )
+            elif name in administered and group in administers and group not in administered[name]:
+                statement = f"GRANT {quote(group)} TO {quote(str(name))} WITH ADMIN OPTION"
+                lacking.append(
+                    difference("role", str(name), f"may not grant {group} (remedy: {statement})", None, None)
+                )
     return lacking
+
+
+def compare_created(
+    wanted: Iterable[Role], there: Iterable[Role], moves: Moves, created: Collection[str]
+) -> list[dict[str, Any]]:
+    """What the roles in ``created`` have beyond those of the source: the restore gave them nothing else."""
+    source = {moves.get(role["name"], role["name"]): role for role in wanted}
+    differences = []
+    for role in there:
+        if role["name"] not in created or role["name"] not in source:
+            continue
+        ours = source[role["name"]]
+        name = quote(role["name"])
+        groups = {moves.get(group, group) for group in ours["member_of"]}
+        administered = {moves.get(group, group) for group in ours.get("admin_of") or ()}
+        more = {f"ALTER ROLE {name} NO{word}": word for word in attributes(role) - attributes(ours)}
+        more.update(
+            {f"REVOKE {quote(group)} FROM {name}": f"member of {group}" for group in set(role["member_of"]) - groups}
+        )
+        more.update(
+            {
+                f"REVOKE ADMIN OPTION FOR {quote(group)} FROM {name}": f"administrator of {group}"
+                for group in set(role["admin_of"]) & set(groups) - administered
+            }
+        )
+        for setting in set(role["settings"] or ()) - set(ours["settings"] or ()):
+            more[f"ALTER ROLE {name} RESET {quote(setting.split('=', 1)[0])}"] = setting
+        differences += [
+            difference("role", role["name"], f"is not on the source: {what} (remedy: {statement})", None, None)
+            for statement, what in sorted(more.items())
+        ]
+    return differences

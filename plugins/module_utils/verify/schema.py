@@ -15,7 +15,8 @@ from ..host.programs import Program
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database, roles
 from ..postgres.objects import large_objects, left_out
-from ..schema.differences import compare
+from ..postgres.unprinted import read_unprinted
+from ..schema.differences import compare, compare_unprinted
 from ..schema.expected import expected_schema
 from ..schema.printed import print_schema
 from ..schema.restore import Changes
@@ -56,21 +57,25 @@ def compare_schema(
     expected = expected_schema(settings, migration_id, root, evidence, changes, programs, work, stop)
     differences = compare(expected.printed, print_schema(programs[1], settings, work, stop))
     with Session(settings) as session:
+        # The archive's schema in the scratch database has all extensions in the versions that the restore was told to take.
+        differences += compare_unprinted(expected.unprinted, read_unprinted(session))
         versions = (evidence["server"]["version_number"], session.version)
         # Large objects are rows to pg_dump: their owners and grants are not in its schema.
         shells = {row["identity"] for row in left_out(session)}
-        there = dict(expected.objects, **{"large object": large_objects(session)})
-        differences += facts.compare_objects(evidence["objects"], there, changes.moves, versions)
+        objects = dict(expected.objects, **{"large object": large_objects(session)})
+        differences += facts.compare_objects(evidence["objects"], objects, changes.moves, versions)
         properties = find_database(session, settings.database)
         if properties is None:
             raise MigrationError(f"There is no database {settings.database!r} at {settings.place}.", "database_missing")
         wanted = facts.expected_properties(evidence, restored)
         differences += facts.compare_properties(wanted, properties, restored.get("settings_left_out") or ())
         names = {changes.moves.get(role["name"], role["name"]) for role in evidence["roles"]}
-        lacking = facts.compare_memberships(evidence["roles"], roles(session, names - {None}), changes.moves)
+        there = roles(session, names - {None})
+    lacking = facts.compare_memberships(evidence["roles"], there, changes.moves)
     # The restore promised the memberships of the roles that it created; others are the operator's own.
     created = set(restored.get("created_roles") or ())
     differences += [found for found in lacking if found["object"] in created]
+    differences += facts.compare_created(evidence["roles"], there, changes.moves, created)
     information = [found for found in lacking if found["object"] not in created]
     information += _left_out(evidence["objects_left_out"], shells)
     counts = {kind: len(entries) for kind, entries in evidence["objects"].items() if entries}

@@ -1,0 +1,9 @@
+-- Copyright (c) cht.couch2pg maintainers
+-- GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+-- SPDX-License-Identifier: GPL-3.0-or-later
+-- Foreign tables that nobody can reach: as partitions, as children, with defaults and checks; imported by a wrapper without a handler.
+CREATE FOREIGN DATA WRAPPER no_handler; CREATE SERVER "Far, far" TYPE 't' VERSION 'v 1' FOREIGN DATA WRAPPER no_handler OPTIONS (host 'h', "opt ion" 'a''b'); GRANT USAGE ON FOREIGN DATA WRAPPER no_handler TO couch2pg; ALTER SERVER "Far, far" OWNER TO couch2pg;
+CREATE FOREIGN TABLE far (id int OPTIONS (col 'ID') NOT NULL, t text DEFAULT 'x' CHECK (t IN ('x', 'y')), g int GENERATED ALWAYS AS (id * 2) STORED) SERVER "Far, far" OPTIONS (tab 't'); COMMENT ON COLUMN far.id IS 'i'; ALTER FOREIGN TABLE far ALTER id SET STATISTICS 50, ALTER t SET STORAGE EXTERNAL;
+CREATE TABLE near (id int, t text) PARTITION BY HASH (id); CREATE TABLE near_0 PARTITION OF near FOR VALUES WITH (MODULUS 2, REMAINDER 0); CREATE FOREIGN TABLE near_1 PARTITION OF near (t DEFAULT 'far') FOR VALUES WITH (MODULUS 2, REMAINDER 1) SERVER "Far, far" OPTIONS (tab '1'); INSERT INTO near_0 SELECT i, 'n' FROM generate_series(1, 50) AS i WHERE satisfies_hash_partition('odd_37.near'::regclass, 2, 0, i);
+CREATE TABLE parent (id int, CONSTRAINT pos CHECK (id > 0)); CREATE FOREIGN TABLE child (extra text) INHERITS (parent) SERVER "Far, far"; INSERT INTO parent VALUES (1); CREATE USER MAPPING FOR couch2pg SERVER "Far, far" OPTIONS (user 'u', password 'p''\x'); CREATE USER MAPPING FOR PUBLIC SERVER "Far, far";
+CREATE VIEW over_far AS SELECT f.id, n.t FROM far AS f JOIN near AS n USING (id); CREATE MATERIALIZED VIEW never37 AS SELECT id FROM far WITH NO DATA; CREATE TRIGGER far_t BEFORE INSERT ON far FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();

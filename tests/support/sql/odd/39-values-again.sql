@@ -1,0 +1,11 @@
+-- Copyright (c) cht.couch2pg maintainers
+-- GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+-- SPDX-License-Identifier: GPL-3.0-or-later
+-- Values whose text depends on settings, locales, time zones or versions; and rows that only differ in what is easily lost.
+SET TimeZone = 'Africa/Nairobi'; SET lc_monetary = 'C'; CREATE TABLE stamps (tz timestamptz, t timestamp, d date, i interval, m money, tr tstzrange, trm tstzmultirange, ta timestamptz[]);
+INSERT INTO stamps VALUES ('1900-01-01 00:00:00', '0001-01-01 BC', '4713-01-01 BC', '-1 year -2 mons +3 days -04:05:06.789', '-92233720368547758.08', '[2020-01-01,)', '{[2020-01-01 00:00+14,2020-01-02 00:00-12),(2021-01-01,infinity]}', '[5:6]={"1937-01-01 00:00","2050-07-01"}'), ('infinity', '-infinity', 'infinity', '0', '0', 'empty', '{}', '{}');
+CREATE TABLE floats (f float8, r real, fs float8[], p point, b box, c circle, pa path, po polygon, l line, ls lseg); INSERT INTO floats VALUES ('0.1', '0.1', '{NaN,-0,1e-320,1.7976931348623157e308}', '(0.1,-0)', '(1e-300,2),(3,4)', '<(0.1,0.2),0.3>', '[(1,2),(0.1,NaN)]', '((0,0),(0.1,0.3),(1,1))', '{1,-1,0.1}', '[(0,0),(0.1,1e300)]'), ('-0', '1e38', NULL, NULL, NULL, NULL, '((0,0))', NULL, NULL, NULL);
+CREATE TABLE arrays (a int[], b text[][], c jsonb[], d bytea[], e numeric[], f "char"[], g varchar(3)[]); INSERT INTO arrays VALUES ('[-2:0]={1,NULL,3}', '{{"a,b","NULL"},{NULL,"\"q\\"}}', ARRAY['{"a": "\""}', 'null']::jsonb[], ARRAY['\x00'::bytea, ''], '{1.10,NaN,1e100}', '{a,"",\377}', '{abc}'), ('{}', '{}', '{}', NULL, '{}', '{}', '{""}');
+CREATE TABLE twice (t text, n int); INSERT INTO twice VALUES ('a', 1), ('a', 1), ('a ', 1), ('', NULL), (NULL, NULL), (NULL, NULL), ('NULL', 0), (E'\u00e9', 2), (E'e\u0301', 2); CREATE TABLE nothing_but_null (a int, b text); INSERT INTO nothing_but_null SELECT NULL, NULL FROM generate_series(1, 5);
+CREATE TABLE nets (i inet, c cidr, m macaddr8, u uuid, x xid8, s pg_snapshot, v tsvector, q tsquery, b bit varying, j jsonpath); INSERT INTO nets VALUES ('::ffff:1.2.3.4/96', '2001:db8::/32', '08:00:2b:ff:fe:01:02:03', '00000000-0000-0000-0000-000000000000', '18446744073709551615', '10:20:10,14,15', '''it''''s'':1A,2 a:3', '''a b'' & !c:*A', '', '$."a b"[*] ? (@.x like_regex "^é" flag "i")');
+RESET TimeZone;
