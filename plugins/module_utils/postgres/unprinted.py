@@ -59,7 +59,7 @@ LEFT JOIN (pg_catalog.pg_depend AS d JOIN pg_catalog.pg_extension AS e ON e.oid 
     AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.classid = 'pg_catalog.{catalog}'::pg_catalog.regclass
     AND d.objid = {alias}.oid
 """
-# An extension belongs to whoever created it, and its members to the same role.
+# An extension belongs to the role that created it, and its members usually do, too.
 _OF_ANOTHER = "CASE WHEN {owner} IS DISTINCT FROM e.extowner THEN 'owner ' || pg_catalog.pg_get_userbyid({owner}) END"
 _KIND = "CASE WHEN e.oid IS NULL THEN 'object of the server' ELSE 'member of extension ' || e.extname END"
 _UNPRINTED = (
