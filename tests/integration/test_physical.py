@@ -6,15 +6,23 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.physical import private_server
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import programs
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.programs import Program
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import backup, private_server, recovery, wal
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders, Owner, Steps
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical.moment import Moment, Point
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import binaries, places
 from support.clusters import Cluster
-from support.migration import Migration, column
+from support.migration import Migration, column, execute
 from support.modules import login, run_module
 from support.writer import BackgroundWriter, Writer
 
@@ -135,3 +143,152 @@ def test_a_whole_migration_up_to_verify(
     restarted = migration.run("migrate", *steps, "-e", "couch2pg_restart_from=restore")
     assert restarted.code == 0, restarted.output
     assert migration.record["phases"]["restore"]["result"]["restore_point"] != point
+
+
+def settings_of(cluster: Cluster, database: str) -> ConnectionSettings:
+    return ConnectionSettings(database, cluster.host, cluster.port, password=cluster.password)
+
+
+def take(settings: ConnectionSettings, name: str = "test", **options: Any) -> Point:
+    """The restore point of a moment, whose snapshot is given up."""
+    with Moment.take(settings, name, **options) as moment:
+        return moment.point
+
+
+def test_a_running_transaction_is_no_part_of_the_moment(
+    fresh_database: Callable[[Cluster], str], source_cluster: Cluster
+) -> None:
+    """It may be in the middle of its commit when it is young; then its record could be before the restore point."""
+    settings = settings_of(source_cluster, fresh_database(source_cluster))
+    with Session(settings) as writer:
+        writer.execute("CREATE TABLE public.couchdb (n int)")
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO public.couchdb VALUES (1)")
+        number = int(writer.value("SELECT txid_current()"))
+        with pytest.raises(MigrationError, match="couch2pg_physical_lock_seconds: 5") as refused:
+            take(settings, patience=0.3)
+        assert refused.value.code == "never_rests"
+        with pytest.raises(MigrationError, match=r"could not be locked within couch2pg_physical_lock_seconds \(1 s\)"):
+            take(settings, lock_seconds=1)
+        # Nobody waits for the lock that was given up, and the transaction is seen for long enough by now.
+        assert number in take(settings).running
+        writer.execute("COMMIT")
+    assert not take(settings, lock_seconds=1).running
+
+
+@pytest.fixture(scope="module")
+def pieces(source_cluster: Cluster) -> Iterator[Pieces]:
+    """A base backup and the WAL up to two restore points, between which a row was written."""
+    folder = Path(tempfile.mkdtemp(prefix="pieces-", dir=places.work_folder("clusters")))
+    account = places.server_account()
+    account.give(folder)
+    owner = Owner.of(folder)
+    settings = settings_of(source_cluster, "postgres")
+    name = f"pieces_{folder.name.replace('-', '_')}"
+    made = Pieces(folder, owner, source_cluster, name)
+    execute(source_cluster, f"CREATE DATABASE {name}")
+    execute(source_cluster, "CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) AS n", name)
+    with backup.replication_environment(settings, owner, folder) as environment:
+        end = backup.take(made.program("pg_basebackup"), settings, made.backup, owner, environment, print)
+        with Session(settings) as session:
+            wal.prepare(made.wal, owner, wal.file_of(session, end))
+        program = made.program("pg_receivewal")
+        with wal.Receiver(program, settings, made.wal, owner, environment, print) as receiver:
+            made.point = take(settings_of(source_cluster, name), "first")
+            execute(source_cluster, "INSERT INTO t VALUES (0)", name)
+            made.later = take(settings_of(source_cluster, name), "later")
+            receiver.finish(made.later.lsn)
+    yield made
+    for data in folder.glob("data*"):
+        process = private_server.postmaster(data)
+        if process is not None:
+            private_server.end(process)
+    shutil.rmtree(folder)
+    execute(source_cluster, f"DROP DATABASE {name}")
+
+
+class Pieces:
+    """What a copy is made of. ``recovered`` makes a copy of the copy."""
+
+    point: Point
+    later: Point
+
+    def __init__(self, folder: Path, owner: Owner, source: Cluster, database: str) -> None:
+        self._folder, self._owner, self._source = folder, owner, source
+        self.database = database
+        self.backup, self.wal = folder / "backup", folder / "wal"
+        self._number = 0
+
+    def program(self, name: str) -> Program:
+        return programs.find(name, str(self._source.binaries.bin_dir))
+
+    def copy(self) -> Path:
+        self._number += 1
+        data = self._folder / f"data{self._number}"
+        subprocess.run(["cp", "-a", str(self.backup), str(data)], check=True)
+        return data
+
+    def verify(self, data: Path) -> None:
+        backup.verify(self.program("pg_verifybackup"), data, self._owner, print)
+
+    def recover(self, point: Point, wal_folder: Path | None = None) -> private_server.PrivateServer:
+        """A server on a copy of the backup that was recovered to the point."""
+        data = self.copy()
+        folders = Folders(data)
+        self._owner.folder(folders.work)
+        socket = folders.make_socket_folder(Steps(folders, {}), self._owner)
+        with Session(settings_of(self._source, "postgres")) as session:
+            settings = private_server.source_settings(session)
+        bin_dir = self._source.binaries.bin_dir
+        server = private_server.PrivateServer(bin_dir, data, folders, socket, self._owner, settings)
+        server.configure(recovery.arm(data, self._source.binaries.major, wal_folder or self.wal, point, self._owner))
+        recovery.run(server, point)
+        return server
+
+    def rows(self, server: private_server.PrivateServer) -> int:
+        with Session(server.connection(self.database)) as session:
+            return int(session.value("SELECT count(*) FROM public.t"))
+
+
+def test_the_copy_shows_the_restore_point_and_nothing_later(pieces: Pieces) -> None:
+    for point, rows in ((pieces.point, 1000), (pieces.later, 1001)):
+        server = pieces.recover(point)
+        assert pieces.rows(server) == rows
+        server.end()
+
+
+def test_a_flipped_bit_and_a_lost_file_are_noticed(pieces: Pieces) -> None:
+    data = pieces.copy()
+    pieces.verify(data)
+    # The table's own file would do as well; any file has a checksum.
+    path = max((path for path in (data / "base").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    with path.open("r+b") as file:
+        file.seek(5000)
+        (byte,) = file.read(1)
+        file.seek(5000)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(MigrationError, match=f"checksum mismatch for file .*{path.name}"):
+        pieces.verify(data)
+    path.unlink()
+    with pytest.raises(MigrationError, match=f"{path.name}.* is present in the manifest but not on disk"):
+        pieces.verify(data)
+
+
+def test_lost_wal_is_noticed(pieces: Pieces, tmp_path: Path) -> None:
+    with pytest.raises(MigrationError, match="WAL before it is missing or damaged") as lost:
+        pieces.recover(pieces.point, wal_folder=tmp_path)
+    assert lost.value.code == "recovery_failed"
+
+
+def test_a_restore_point_that_is_not_there_is_noticed(pieces: Pieces) -> None:
+    with pytest.raises(MigrationError, match="WAL before it is missing or damaged") as wrong:
+        pieces.recover(Point("elsewhere", pieces.later.lsn, pieces.point.shows))
+    assert wrong.value.code == "recovery_failed"
+
+
+def test_a_transaction_that_counts_as_committed_too_early_is_noticed(pieces: Pieces) -> None:
+    """The snapshot does not show what it did, and its commit is before the restore point."""
+    before, after = (int(point.shows.split(":")[0]) for point in (pieces.point, pieces.later))
+    early = replace(pieces.later, running=range(before, after))
+    with pytest.raises(MigrationError, match="transactions that were running count as committed"):
+        pieces.recover(early)

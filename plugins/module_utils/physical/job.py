@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -292,7 +293,7 @@ class _Copy:
         document["dump"]["seconds"] = round(time.monotonic() - started, 1)
         self._finish(document)
         point = moment.point
-        self._steps.mark("point", {"name": point.name, "lsn": point.lsn, "shows": point.shows})
+        self._steps.mark("point", asdict(point))
         self._seconds["evidence"] = time.monotonic() - started
 
     def _waiting(self, attempts: int) -> None:
@@ -408,7 +409,7 @@ class _Copy:
     def _recover(self, server: private_server.PrivateServer) -> None:
         context, started = self._context, time.monotonic()
         stored = self._steps.result("point")
-        point = Point(stored["name"], stored["lsn"], stored["shows"])
+        point = Point(**stored)
         context.progress.step("recovery")
         if not self._steps.result("armed"):
             server.end()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from ..common.errors import MigrationError
 from ..evidence.snapshot import HeldSnapshot
@@ -23,7 +23,7 @@ from ..postgres.relations import Table
 # A source that never rests for so long needs couch2pg_physical_lock_seconds.
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 0.05
-# A transaction that was seen this long is not in the middle of its commit: its record is written before others see it.
+# A transaction that ends is in the WAL before others see its end. One that has been seen this long is not at its end.
 SETTLED_SECONDS = 1.0
 _OURS = "couchdb"
 
@@ -35,27 +35,38 @@ SELECT pg_catalog.set_config('couch2pg.before', pg_catalog.txid_current_snapshot
 SELECT pg_catalog.set_config('couch2pg.point',
     CASE WHEN pg_catalog.current_setting('couch2pg.before') = %s
          THEN pg_catalog.pg_create_restore_point(%s)::text ELSE '' END, false);
-SELECT pg_catalog.current_setting('couch2pg.point') AS point, pg_catalog.txid_current_snapshot()::text AS after
+SELECT pg_catalog.set_config('couch2pg.running', (
+    SELECT coalesce(pg_catalog.string_agg(backend_xid::text, ','), '') FROM (
+        SELECT backend_xid FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL
+        UNION SELECT transaction FROM pg_catalog.pg_prepared_xacts) AS each), false);
+SELECT pg_catalog.current_setting('couch2pg.point') AS point, pg_catalog.current_setting('couch2pg.running') AS running,
+       pg_catalog.txid_current_snapshot()::text AS after
 """
 
 
 @dataclass(frozen=True)
 class Point:
-    """A restore point. lsn: where its record ends. shows: the snapshot as text, ``xmin:xmax:running,...``."""
+    """A restore point. lsn: where its record ends. shows: the snapshot as text, ``xmin:xmax:running,...``.
+
+    running: the transactions that wrote at that moment; none of them may count as committed in the copy.
+    """
 
     name: str
     lsn: str
     shows: str
-
-    @property
-    def running(self) -> list[int]:
-        """The transactions that were running; none of them may count as committed in the copy."""
-        return running(self.shows)
+    running: Sequence[int] = ()
 
 
-def running(shows: str) -> list[int]:
-    """The running transactions of a snapshot's text."""
-    return [int(number) for number in shows.split(":")[2].split(",") if number]
+def running_at(shows: str, numbers: str) -> list[int]:
+    """The transactions ``numbers`` (32 bits each, separated by commas) with the epoch of the snapshot ``shows``."""
+    xmax = int(shows.split(":")[1])
+    found = []
+    for number in numbers.split(","):
+        if number:
+            # The one of its 64-bit numbers that is nearest to the snapshot's.
+            distance = (int(number) - xmax) & 0xFFFFFFFF
+            found.append(xmax + distance - (1 << 32 if distance >> 31 else 0))
+    return sorted(found)
 
 
 class Moment:
@@ -138,13 +149,14 @@ def _meet(
         with _Lock(control, tables, lock_seconds):
             exporter.execute(_BEGIN)
             found = exporter.row(_SNAPSHOT)
-            shows, now = found["shows"], time.monotonic()
-            seen = {number: seen.get(number, now) for number in running(shows)}
-            if all(now - since >= SETTLED_SECONDS for since in seen.values()):
-                point = f"{name}_{attempts}"
-                answer = control.row(_POINT, [shows, point])
-                if answer["point"] and answer["after"] == shows:
-                    return found["identifier"], Point(point, answer["point"], shows), attempts
+            point = f"{name}_{attempts}"
+            answer = control.row(_POINT, [found["shows"], point])
+            now = time.monotonic()
+            running = running_at(found["shows"], answer["running"])
+            seen = {number: seen.get(number, now) for number in running}
+            settled = all(now - since >= SETTLED_SECONDS for since in seen.values())
+            if settled and answer["point"] and answer["after"] == found["shows"]:
+                return found["identifier"], Point(point, answer["point"], found["shows"], running), attempts
             exporter.execute("ROLLBACK")
         if time.monotonic() > deadline:
             raise MigrationError(

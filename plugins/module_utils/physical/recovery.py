@@ -17,7 +17,10 @@ from .private_server import PrivateServer
 
 SIGNAL_SINCE = 12
 _COMMITTED = """
-SELECT number FROM pg_catalog.unnest(%s::bigint[]) AS number WHERE pg_catalog.txid_status(number) = 'committed'
+SELECT number FROM pg_catalog.unnest(%s::bigint[]) AS number
+-- The server refuses to tell of a transaction that it has not seen.
+WHERE CASE WHEN number < pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_snapshot())
+           THEN pg_catalog.txid_status(number) = 'committed' ELSE false END
 """
 
 
@@ -76,7 +79,7 @@ def check(server: PrivateServer, point: Point) -> None:
     # Before PostgreSQL 13, a recovery whose WAL ends early is promoted all the same.
     stopped = any(where.search(line) for line in server.log_lines())
     with Session(server.connection("postgres")) as session:
-        committed = [row["number"] for row in session.rows(_COMMITTED, [point.running])] if point.running else []
+        committed = [row["number"] for row in session.rows(_COMMITTED, [list(point.running)])]
     if stopped and not committed:
         return
     reason = "transactions that were running count as committed" if stopped else "the WAL ended before it"
