@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
@@ -14,13 +15,15 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.host import programs
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes, programs
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.programs import Program
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import backup, private_server, recovery, wal
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders, Owner, Steps
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.moment import Moment, Point
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import binaries, places
+from support.background import kill, wait_until
 from support.clusters import Cluster
 from support.migration import Migration, column, execute
 from support.modules import login, run_module
@@ -108,18 +111,22 @@ def test_a_copy_equals_its_evidence_while_couch2pg_writes(
     assert not again["changed"], again
     # The source keeps nothing of it.
     assert column(source_cluster, "SELECT slot_name FROM pg_replication_slots") == []
-
-
-def test_a_newer_major_gets_the_same_rows(make_options: Callable[..., dict[str, Any]], target_cluster: Cluster) -> None:
-    options = make_options(target_cluster)
-    done = run_module("pg_physical", options)
-    assert not done.get("failed"), done
-    assert done["server_version"] >= 180000
-    refreshed = run_module("matview_refresh", of_copy(done, options))
-    assert not refreshed.get("failed"), refreshed
-    verified = verify(done, options)
-    assert not verified.get("failed"), verified
-    assert not run_module("pg_physical", options)["changed"]
+    altered = "UPDATE public.couchdb SET doc = doc || '{\"altered\": true}' WHERE ctid = (SELECT min(ctid) FROM public.couchdb)"
+    with Session(
+        ConnectionSettings(options["database"], unix_socket=done["login"]["login_unix_socket"], port=50432)
+    ) as copy:
+        copy.execute(altered)
+    different = verify(done, options)
+    assert "public.couchdb has other content" in different["msg"], different
+    # Begin again: the copy is removed.
+    login_and_state = {
+        name: value for name, value in options.items() if name.startswith(("login_", "migration", "state"))
+    }
+    restart = {**login_and_state, "phase": "restore", "database": options["database"], "incoming": options["database"]}
+    discarded = run_module("restart", restart)
+    assert discarded["dropped"] == done["data_directory"], discarded
+    assert not list(same_major.directory.glob("data_incoming_*"))
+    assert run_module("restart", restart)["dropped"] is None
 
 
 def test_a_whole_migration_up_to_verify(
@@ -127,7 +134,6 @@ def test_a_whole_migration_up_to_verify(
     made: list[Migration],
     same_major: Cluster,
 ) -> None:
-    """And once more from the beginning, which removes the first copy."""
     make_options(same_major)
     migration = made[0]
     migration.variables.update(couch2pg_method="physical")
@@ -139,10 +145,6 @@ def test_a_whole_migration_up_to_verify(
     )
     again = migration.run("migrate", *steps)
     assert (again.code, again.changed) == (0, 0), again.output
-    point = migration.record["phases"]["restore"]["result"]["restore_point"]
-    restarted = migration.run("migrate", *steps, "-e", "couch2pg_restart_from=restore")
-    assert restarted.code == 0, restarted.output
-    assert migration.record["phases"]["restore"]["result"]["restore_point"] != point
 
 
 def settings_of(cluster: Cluster, database: str) -> ConnectionSettings:
@@ -198,6 +200,7 @@ def pieces(source_cluster: Cluster) -> Iterator[Pieces]:
             execute(source_cluster, "INSERT INTO t VALUES (0)", name)
             made.later = take(settings_of(source_cluster, name), "later")
             receiver.finish(made.later.lsn)
+    wal.complete(made.wal)
     yield made
     for data in folder.glob("data*"):
         process = private_server.postmaster(data)
@@ -292,3 +295,84 @@ def test_a_transaction_that_counts_as_committed_too_early_is_noticed(pieces: Pie
     early = replace(pieces.later, running=range(before, after))
     with pytest.raises(MigrationError, match="transactions that were running count as committed"):
         pieces.recover(early)
+
+
+class Halting:
+    """Programs of a major version, of which one halts a job: before its work, or after it."""
+
+    def __init__(self, real: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="halting-"))
+        self.folder.chmod(0o755)
+        self._flags = Path(tempfile.mkdtemp(prefix="halted-"))
+        self._flags.chmod(0o777)
+        self._real = real
+        for program in real.iterdir():
+            (self.folder / program.name).symlink_to(program)
+
+    def halt(self, name: str, when: str, only: str = "") -> Path:
+        """Let the program halt ``before`` or ``after`` its work when its arguments contain ``only``; returns the file that tells so."""
+        flag = self._flags / f"{name}-{when}"
+        work = f'"{self._real / name}" "$@"'
+        halt = f'echo $$ > "{flag}"; exec sleep 600'
+        script = halt if when == "before" else f"{work} || exit $?; {halt}"
+        (self.folder / name).unlink()
+        (self.folder / name).write_text(f'#!/bin/sh\ncase "$*" in *"{only}"*) ;; *) exec {work};; esac\n{script}\n')
+        (self.folder / name).chmod(0o755)
+        return flag
+
+    def heal(self, name: str) -> None:
+        """Let it work as it does."""
+        (self.folder / name).unlink()
+        (self.folder / name).symlink_to(self._real / name)
+
+    def remove(self) -> None:
+        for folder in (self.folder, self._flags):
+            shutil.rmtree(folder)
+
+
+@pytest.fixture
+def halting(source_cluster: Cluster) -> Iterator[Halting]:
+    made = Halting(source_cluster.binaries.bin_dir)
+    yield made
+    made.remove()
+
+
+# Program, when it is killed, its arguments, and what the next attempt does not do again.
+KILLS = [
+    ("pg_basebackup", "after", "", ()),
+    ("pg_verifybackup", "before", "", ("backup",)),
+    ("pg_ctl", "before", "start", ("backup", "evidence")),
+    ("pg_ctl", "after", "start", ("backup", "evidence")),
+    ("pg_ctl", "before", "stop", ("backup", "evidence")),
+    ("pg_controldata", "before", "", ("backup", "evidence")),
+]
+
+
+def test_a_copy_that_is_killed_anywhere_is_resumed(
+    make_options: Callable[..., dict[str, Any]], halting: Halting, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    """In one copy to a newer major, while couch2pg writes: each attempt gets to the next place."""
+    options = {**make_options(target_cluster), "server_bin_dir": str(halting.folder)}
+    folder = job.job_folder(options["state_dir"], "test", "restore")
+    writing = Writer(lambda: source_cluster.connect(options["database"]), pause=0.01)
+    with BackgroundWriter(writing):
+        for name, when, only, kept in KILLS:
+            flag = halting.halt(name, when, only)
+            started = run_module("pg_physical", {**options, "job_wait": 0})
+            assert started["job"]["status"] == "running", started
+            wait_until(f"{name} halts", lambda: flag.exists() or job.read_state(folder).status != "running")
+            assert flag.exists(), json.dumps(job.read_state(folder).result, indent=1) + (folder / "log").read_text()
+            kill([*processes.of_job(folder), int(flag.read_text())])
+            wait_until("the job ended", lambda: not processes.of_job(folder))
+            halting.heal(name)
+            steps = json.loads((target_cluster.directory / "data_incoming_test_work" / "steps.json").read_text())
+            assert ("backup" in kept, "evidence" in kept) == ("backup" in steps["done"], "point" in steps["done"]), name
+        done = run_module("pg_physical", options)
+    assert not done.get("failed"), done
+    assert "backup" not in done["section_seconds"]
+    assert done["server_version"] >= 180000
+    refreshed = run_module("matview_refresh", of_copy(done, options))
+    assert not refreshed.get("failed"), refreshed
+    verified = verify(done, options)
+    assert not verified.get("failed"), verified
+    assert not run_module("pg_physical", options)["changed"]

@@ -414,6 +414,7 @@ class _Copy:
         if not self._steps.result("armed"):
             server.end()
             self._folders.log.unlink(missing_ok=True)
+            wal.complete(self._folders.wal)
             more = recovery.arm(self._data, self._facts["major"], self._folders.wal, point, self._owner)
             server.configure(more)
             self._steps.mark("armed")

@@ -32,6 +32,12 @@ def file_of(session: Session, lsn: str) -> str:
     return str(session.value("SELECT pg_catalog.pg_walfile_name(%s::pg_lsn)", [lsn]))
 
 
+def complete(folder: Path) -> None:
+    """Let recovery find the last file, which is only begun. pg_receivewal would take it for complete, so nothing can be added then."""
+    for path in folder.glob(f"*{PARTIAL}"):
+        path.rename(path.with_suffix(""))
+
+
 class Receiver:
     """pg_receivewal, from the end of the backup on; ``with`` ends it."""
 
@@ -67,7 +73,7 @@ class Receiver:
             self._failure = said.reason()
 
     def finish(self, lsn: str) -> None:
-        """Receive everything before ``lsn``, then end; the files have their final names.
+        """Receive everything before ``lsn``, then end.
 
         Raises MigrationError ``wal_lost`` when the source has removed WAL, else ``wal_failed``.
         """
@@ -91,8 +97,6 @@ class Receiver:
                 "wal_failed",
                 messages=said.lines[-20:],
             )
-        for path in self._folder.glob(f"*{PARTIAL}"):
-            path.rename(path.with_suffix(""))
 
 
 def _minus_one(lsn: str) -> str:
