@@ -337,6 +337,11 @@ def halting(source_cluster: Cluster) -> Iterator[Halting]:
     made.remove()
 
 
+def wait_until_halted(folder: Path, flag: Path) -> None:
+    wait_until("a program halts, or the job ended", lambda: flag.exists() or job.read_state(folder).status != "running")
+    assert flag.exists(), json.dumps(job.read_state(folder).result, indent=1)
+
+
 # Program, when it is killed, its arguments, and what the next attempt does not do again.
 KILLS = [
     ("pg_basebackup", "after", "", ()),
@@ -360,8 +365,7 @@ def test_a_copy_that_is_killed_anywhere_is_resumed(
             flag = halting.halt(name, when, only)
             started = run_module("pg_physical", {**options, "job_wait": 0})
             assert started["job"]["status"] == "running", started
-            wait_until(f"{name} halts", lambda: flag.exists() or job.read_state(folder).status != "running")
-            assert flag.exists(), json.dumps(job.read_state(folder).result, indent=1) + (folder / "log").read_text()
+            wait_until_halted(folder, flag)
             kill([*processes.of_job(folder), int(flag.read_text())])
             wait_until("the job ended", lambda: not processes.of_job(folder))
             halting.heal(name)
