@@ -207,8 +207,9 @@ def test_a_function_gets_its_path_when_all_else_is_restored(migration: Migration
     assert result(migration, "restore")["resumed_after"] == ["pre-data", "data", "post-data"]
     # What is verified doesn't change any more.
     migration.variables["couch2pg_function_search_path"] = {"public.area_population(text)": "pg_temp, public"}
-    assert "is verified already, without the function_search_path of public.area_population(text)" in migration.fail(
-        playbook=playbook
+    assert (
+        "is verified already, without the couch2pg_function_search_path of public.area_population(text)"
+        in migration.fail(playbook=playbook)
     )
 
 

@@ -28,7 +28,7 @@ class Message(TypedDict, total=False):
 class Rule:
     """A kind of message: regular expressions for the message and, unless empty, for the command that failed.
 
-    ``{0}``, ``{1}`` ... in ``advice`` are replaced by the groups of ``message``.
+    ``{0}``, ``{1}`` ... in ``advice`` are replaced by the groups of ``message``, then those of ``statement``.
     """
 
     name: str
@@ -114,7 +114,8 @@ RULES = (
         r"can only create extension in database (\S+)",
         False,
         "This extension works in one database of a server only, whose name is in the server's configuration. Leave "
-        "it out: couch2pg_leave_out: {{extensions: [...]}}.",
+        "it out: couch2pg_leave_out: {{extensions: [{1}]}}. When {0!r} is promoted, create it there.",
+        r'^CREATE EXTENSION (?:IF NOT EXISTS )?"?([^";]+?)"? ',
     ),
     Rule(
         "library_missing",
@@ -272,10 +273,10 @@ class Listener:
 def classify(message: str, statement: str, rules: tuple[Rule, ...] = RULES) -> Message:
     """Classify a message by the first matching rule."""
     for rule in (*rules, UNKNOWN):
-        match = re.search(rule.message, message)
-        if match and (not rule.statement or re.search(rule.statement, statement)):
+        match, command = re.search(rule.message, message), re.search(rule.statement, statement)
+        if match and command:
             break
-    groups = [group for group in match.groups() if group] if match else []
+    groups = [group for found in (match, command) if found for group in found.groups() if group]
     return {
         "kind": rule.name,
         "harmless": rule.harmless,
