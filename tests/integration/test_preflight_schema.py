@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.scratch import scratch_database, scratch_name
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database
 from support import seed
 from support.clusters import Cluster
 from support.migration import column, execute
@@ -101,6 +104,47 @@ def test_a_language_whose_handler_is_not_dumped(
         name,
     )
     assert finding(tried(place, source_cluster, clean_target, name), NAME)["status"] == "ok"
+
+
+LABELS = """
+CREATE TABLE couchdb (doc jsonb);
+INSERT INTO pg_seclabel VALUES ('couchdb'::regclass, 'pg_class'::regclass, 1, 'anon', 'MASKED WITH VALUE NULL');
+INSERT INTO pg_shseclabel VALUES ('couch2pg'::regrole, 'pg_authid'::regclass, 'anon', 'MASKED'),
+    ((SELECT oid FROM pg_database WHERE datname = current_database()), 'pg_database'::regclass, 'anon', 'it''s');
+"""
+
+
+def test_security_labels(
+    source_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """No package has a provider, so the rows are written into the catalogs."""
+    name = fresh_database(source_cluster)
+    connection = source_cluster.connect(name, options="-c allow_system_table_mods=on")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(LABELS)
+            told = finding(look(place, source_cluster, name), "not copied")["message"]
+            assert f"SECURITY LABEL FOR anon ON DATABASE {name} IS 'it''s'" in told
+            assert "SECURITY LABEL FOR anon ON ROLE couch2pg IS 'MASKED'" in told
+            message = finding(tried(place, source_cluster, clean_target, name), NAME)["message"]
+            assert 'security label provider "anon" is not loaded' in message
+            assert "set session_preload_libraries or shared_preload_libraries on the target" in message
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM pg_shseclabel")
+        connection.close()
+
+
+def test_the_scratch_database_has_the_settings_of_the_source(target_cluster: Cluster) -> None:
+    """They may load the library that knows the labels. What this server refuses is left out."""
+    settings = ConnectionSettings(
+        "postgres", target_cluster.host, target_cluster.port, password=target_cluster.password
+    )
+    wanted = ["work_mem=5MB", "session_preload_libraries=nosuch", "nosuch_setting=1"]
+    with Session(settings) as session:
+        model = dict(find_database(session, "template1") or {}, settings=wanted)
+    with scratch_database(settings, "m", scratch_name("m"), "postgres", model) as scratch, Session(scratch) as inside:
+        assert inside.value("SELECT current_setting('work_mem')") == "5MB"
 
 
 def test_nothing_is_created_in_check_mode(

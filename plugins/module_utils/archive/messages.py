@@ -118,6 +118,14 @@ RULES = (
         r'^CREATE EXTENSION (?:IF NOT EXISTS )?"?([^";]+?)"? ',
     ),
     Rule(
+        "label_provider_missing",
+        r'security label provider "(.*?)" is not loaded',
+        False,
+        "The library that knows these labels must be loaded in every session, as on the source: set "
+        "session_preload_libraries or shared_preload_libraries on the target. Or remove the labels on the source "
+        "(SECURITY LABEL FOR {0} ON ... IS NULL).",
+    ),
+    Rule(
         "library_missing",
         r'could not (?:access|load) (?:file|library) "(.*?)"',
         False,

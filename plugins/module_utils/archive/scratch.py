@@ -10,15 +10,16 @@ import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import FILE_MODE
+from ..postgres import preload_libraries
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import create_statement, end_sessions, find_database, is_empty
 from ..postgres.identifiers import check_length, literal, quote
-from ..postgres.session_settings import NOT_FOR_RESTORE
+from ..postgres.session_settings import NOT_FOR_RESTORE, set_clause
 from . import pg_restore
 from .messages import Listener, Message
 
@@ -36,7 +37,7 @@ def scratch_name(migration_id: str) -> str:
 def scratch_database(
     settings: ConnectionSettings, migration_id: str, name: str, owner: str, model: Mapping[str, Any]
 ) -> Iterator[ConnectionSettings]:
-    """Create the database ``name`` with the encoding and locale of ``model``; drop it at the end, whatever happens.
+    """Create the database ``name`` with the encoding, locale and settings of ``model``; drop it at the end, whatever happens.
 
     ``model`` is what ``find_database`` returned for the source. ``owner`` has an owner's rights in schema public.
     Yields the settings that lead to the new database.
@@ -49,11 +50,24 @@ def scratch_database(
         session.execute(create_statement(session, name, owner, model))
         try:
             session.execute(f"COMMENT ON DATABASE {quote(name)} IS {literal(mark)}")
+            _set(session, name, model["settings"] or [])
             yield settings.to(name)
         finally:
             # The server may be gone; then the next run drops the database.
             with suppress(MigrationError):
                 _drop(session, name)
+
+
+def _set(session: Session, name: str, settings: Iterable[str]) -> None:
+    """Settings change how a server reads a definition, and load libraries that it needs. What is refused, the restore leaves out."""
+    for setting in settings:
+        if preload_libraries.refusal(session.settings, setting):
+            continue
+        try:
+            session.execute(f"ALTER DATABASE {quote(name)} {set_clause(setting)}")
+        except MigrationError as error:
+            if error.code != "sql":
+                raise
 
 
 def drop_left_over(session: Session, migration_id: str, name: str) -> None:

@@ -118,7 +118,9 @@ FROM pg_catalog.pg_user_mappings AS m
 
 _LARGE_OBJECTS = f"""
 SELECT l.oid::text AS identity, pg_catalog.pg_get_userbyid(l.lomowner)::text AS owner,
-       {grants("l.lomacl", "L", "l.lomowner")} AS grants, pg_catalog.obj_description(l.oid, 'pg_largeobject') AS comment
+       {grants("l.lomacl", "L", "l.lomowner")} AS grants, pg_catalog.obj_description(l.oid, 'pg_largeobject') AS comment,
+       (SELECT pg_catalog.string_agg(s.provider || ' ' || s.label, E'\\n' ORDER BY s.provider) FROM pg_catalog.pg_seclabel AS s
+        WHERE s.classoid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass AND s.objoid = l.oid) AS labels
 FROM pg_catalog.pg_largeobject_metadata AS l
 """
 

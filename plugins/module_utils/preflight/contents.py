@@ -43,6 +43,15 @@ _SUBSCRIPTIONS = """
 SELECT s.subname AS name FROM pg_catalog.pg_subscription AS s
 JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database() ORDER BY 1
 """
+# pg_dump carries over those of the objects in the database.
+_SHARED_LABELS = """
+SELECT pg_catalog.format('SECURITY LABEL FOR %I ON %s %I IS %L', l.provider, CASE WHEN d.oid IS NULL THEN 'ROLE' ELSE 'DATABASE' END,
+                         coalesce(d.datname, r.rolname), l.label) AS statement
+FROM pg_catalog.pg_shseclabel AS l
+LEFT JOIN pg_catalog.pg_database AS d ON d.oid = l.objoid AND l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
+LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = l.objoid AND l.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+WHERE d.datname = pg_catalog.current_database() OR r.oid IS NOT NULL ORDER BY 1
+"""
 _TABLESPACE = """
 SELECT t.spcname FROM pg_catalog.pg_database AS d JOIN pg_catalog.pg_tablespace AS t ON t.oid = d.dattablespace
 WHERE d.datname = pg_catalog.current_database()
@@ -245,6 +254,9 @@ class _Contents:
         tablespace = self.session.value(_TABLESPACE)
         if tablespace != "pg_default":
             items.append(f"the database's tablespace {tablespace} (the target's default is used)")
+        labels = [row["statement"] for row in self.session.rows(_SHARED_LABELS)]
+        if labels:
+            items.append(f"security labels of the database and of roles (on the target, run {'; '.join(labels)})")
         if "pg_cron" in self.facts.get("extensions", {}):
             items.append("jobs of pg_cron that are in another database")
         invalid = [row["name"] for row in self.session.rows(_INVALID_INDEXES)]

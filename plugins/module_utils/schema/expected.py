@@ -21,7 +21,6 @@ from ..postgres.database import find_database, roles
 from ..postgres.identifiers import literal, quote
 from ..postgres.objects import Objects, read_objects
 from ..postgres.role_mapping import Moves
-from ..postgres.session_settings import set_clause
 from ..postgres.unprinted import Unprinted, read_unprinted
 from .printed import Printed, print_schema
 from .restore import Changes, restore_schema
@@ -64,7 +63,6 @@ def expected_schema(
         with _roles_for_a_while(session, changes.moves), scratch_database(
             target, migration_id, name, model["owner"], model
         ) as scratch:
-            _set_like(session, name, model)
             _restore(scratch, root, evidence, changes, restore, work, stop)
             with Session(scratch) as inside:
                 # The restore drops its temporary roles, with their default privileges and their part in policies.
@@ -94,17 +92,6 @@ def _restore(
             "schema_not_restored",
             messages=failures[:20],
         )
-
-
-def _set_like(session: Session, name: str, model: Mapping[str, Any]) -> None:
-    """Give the scratch database the settings of the restored one: some change how a server reads a definition."""
-    for setting in model["settings"] or []:
-        try:
-            session.execute(f"ALTER DATABASE {quote(name)} {set_clause(setting)}")
-        except MigrationError as error:
-            # The restored database lacks it, too.
-            if error.code != "sql":
-                raise
 
 
 @contextmanager

@@ -41,8 +41,8 @@ def compare_objects(source: Objects, found: Objects, moves: Moves, versions: tup
 def _of_object(
     kind: str, identity: str, source: Mapping[str, Any], found: Mapping[str, Any], versions: tuple[int, int]
 ) -> Iterator[dict[str, Any]]:
-    # Evidence of an earlier version has no comments of large objects.
-    for name in ("owner", "columns", "roles", "grants", *(["comment"] if "comment" in source else [])):
+    # Only large objects have the last two, in evidence of this version and later ones.
+    for name in ("owner", "columns", "roles", "grants", *sorted({"comment", "labels"} & set(source))):
         ours, theirs = source.get(name), found.get(name)
         if name == "grants":
             ours, theirs = (comparable_grants(texts or (), versions) for texts in (ours, theirs))
