@@ -114,6 +114,13 @@ options:
         PostgreSQL 15 on. For lines that are slower than about 1 Gbit/s.
     type: str
     default: none
+  collations:
+    description:
+      - What is done where this host sorts text otherwise than the source, because its C library or ICU is another version.
+      - V(rebuild) rebuilds every index that depends on it; V(refuse) fails.
+    type: str
+    default: rebuild
+    choices: [rebuild, refuse]
   jobs:
     description: Sessions that digest the source's tables at a time.
     type: int
@@ -166,7 +173,13 @@ restore_point:
   description: Name and place in the WAL of the restore point, and the snapshot that shows the same.
   returned: when the copy is done
   type: dict
-  sample: {name: cht_couch2pg_1795892400_1, lsn: 0/5000090, shows: "745:745:"}
+  sample: {name: cht_couch2pg_1795892400_1, lsn: 0/5000090, shows: "745:745:", running: []}
+reindexed:
+  description: Indexes that were rebuilt, because this host sorts text otherwise than the source.
+  returned: when the copy is done
+  type: list
+  elements: str
+  sample: ["cht: public.couchdb_doc_uuid"]
 oid:
   description: Oid of the database, the same as on the source.
   returned: when the copy is done
@@ -224,6 +237,7 @@ OPTIONS = {
     "server_bin_dir": {"type": "path", "default": ""},
     "lock_seconds": {"type": "int", "default": 0},
     "compression": {"type": "str", "default": "none"},
+    "collations": {"type": "str", "default": "rebuild", "choices": ["rebuild", "refuse"]},
     "jobs": {"type": "int", "default": 2},
     "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
 }

@@ -32,7 +32,7 @@ from ..jobs.limits import Limits
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid
 from ..restore.steps import RestoreSteps
-from . import backup, private_server, recovery, replication, server_programs, upgrade, wal
+from . import backup, collation, private_server, recovery, replication, server_programs, upgrade, wal
 from .conditions_of_source import check_source
 from .folders import Folders, Owner, Steps
 from .moment import Moment, Point
@@ -64,6 +64,7 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
     with Session(source) as session:
         found = check_source(session)
         replication.check(source)
+        found["collations"] = collation.of_source(session)
         source_major = programs.major(session.version)
         source_version = session.version
     if source_major > target_major:
@@ -116,6 +117,7 @@ def job_spec(
         jobs=max(1, options["jobs"]),
         lock_seconds=options["lock_seconds"],
         compression=options["compression"],
+        collations=options["collations"],
         digest_method=known["source"]["digest_method"],
     )
     secrets = {"login_password": settings.password or "", "source_password": source.password or ""}
@@ -171,6 +173,7 @@ class _Copy:
                 self._copy(server)
                 if not self._same_major:
                     self._upgrade(server, final)
+                self._sort_as_here(final)
                 self._steps.mark("final")
             result = self._serve(final)
             finished = True
@@ -193,7 +196,7 @@ class _Copy:
 
     def _copy(self, server: private_server.PrivateServer) -> None:
         steps = self._steps
-        self._context.progress.plan(5)
+        self._context.progress.plan(6)
         if not steps.result("point"):
             self._check_free()
             if not steps.result("backup"):
@@ -426,7 +429,7 @@ class _Copy:
     def _upgrade(self, old: private_server.PrivateServer, new: private_server.PrivateServer) -> None:
         context, parameters, started = self._context, self._parameters, time.monotonic()
         major, jobs = parameters["target_major"], parameters["jobs"]
-        context.progress.plan(2)
+        context.progress.plan(3)
         context.progress.step("upgrade")
         superuser = self._facts["settings"]["superuser"]
         if not self._steps.result("upgraded"):
@@ -445,6 +448,28 @@ class _Copy:
         upgrade.analyze(new, major, self._owner, self._folders, jobs, context.log)
         remove_tree(self._data)
         self._seconds["upgrade"] = time.monotonic() - started
+
+    def _sort_as_here(self, server: private_server.PrivateServer) -> None:
+        """Rebuild the indexes that are in another order of text than this host's."""
+        context, started = self._context, time.monotonic()
+        done: list[str] = self._steps.result("reindexed") or []
+        context.progress.step("collations")
+        if not server.running:
+            server.configure()
+            server.start()
+            server.wait()
+
+        def on_index(index: str, size: int) -> None:
+            self._steps.mark("reindexed", done)
+            context.progress.advance(size, index)
+
+        parameters = self._parameters
+        rebuilt = collation.rebuild(
+            server, self._facts["collations"], parameters["collations"], parameters["jobs"], done, on_index
+        )
+        self._steps.mark("reindexed", rebuilt)
+        if rebuilt:
+            self._seconds["collations"] = time.monotonic() - started
 
     def _serve(self, server: private_server.PrivateServer) -> dict[str, Any]:
         """Start the server on the finished copy, and describe it."""
@@ -470,6 +495,7 @@ class _Copy:
             "work_folder": str(self._folders.work),
             "login": server.describe(),
             "restore_point": self._steps.result("point"),
+            "reindexed": self._steps.result("reindexed"),
             "incoming": database,
             "database": database,
             "oid": oid,

@@ -1,0 +1,158 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Indexes of a copy are in the source's order of text. Where this host sorts otherwise, they are rebuilt.
+
+Otherwise rows would not be found, and a unique index would take a key twice, without a word.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, Iterable, Mapping
+
+from ..common.errors import MigrationError
+from ..postgres import collations
+from ..postgres.connection import Session
+from ..postgres.database import find_database
+from ..postgres.identifiers import quote
+from ..postgres.workers import run_in_sessions
+from .private_server import PrivateServer
+
+REBUILD, REFUSE = "rebuild", "refuse"
+DEFAULT = 100
+_DATABASES = (
+    "SELECT datname AS name FROM pg_catalog.pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY 1"
+)
+_COLLATIONS = """
+SELECT o.oid::bigint AS oid, n.nspname AS schema, o.collname AS name, o.collprovider::text AS provider, o.collversion AS stored,
+       pg_catalog.pg_collation_actual_version(o.oid) AS here,
+       coalesce(to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale', to_jsonb(o) ->> 'collcollate') AS locale
+FROM pg_catalog.pg_collation AS o JOIN pg_catalog.pg_namespace AS n ON n.oid = o.collnamespace
+WHERE o.collprovider IN ('c', 'i')
+      AND o.oid IN (SELECT k.oid FROM pg_catalog.pg_index AS i, LATERAL pg_catalog.unnest(i.indcollation) AS k(oid))
+"""
+_STORED = "SELECT to_jsonb(d) ->> 'datcollversion' AS version FROM pg_catalog.pg_database AS d WHERE datname = current_database()"
+_INDEXES = """
+SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS index,
+       pg_catalog.pg_relation_size(c.oid) AS bytes
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid AND c.relkind = 'i'
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE EXISTS (SELECT FROM pg_catalog.unnest(i.indcollation) AS k(oid) WHERE k.oid = ANY (%s::oid[])) ORDER BY 2 DESC, 1
+"""
+
+
+def of_source(session: Session) -> list[dict[str, Any]]:
+    """``[{provider, locale, version}]`` of the collations that the session's database uses, as the source's host sorts."""
+    database = find_database(session, session.settings.database)
+    if database is None:
+        raise AssertionError("connected to a database that is not listed")
+    found: list[dict[str, Any]] = collations.used(session, database)["collations"]
+    return found
+
+
+def differs(entry: Mapping[str, Any], source: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether indexes with the collation ``entry`` may be in another order than this host's.
+
+    entry: ``{provider, locale, stored, here}``; stored: the version with which the indexes were built. Where one version is not
+    known, the order may differ.
+    """
+    if entry["locale"] in collations.PLAIN:
+        return False
+    before = entry["stored"]
+    if before is None:
+        same = [row["version"] for row in source if row["provider"] == entry["provider"]]
+        # All locales of the C library have its version.
+        known = (
+            same
+            if entry["provider"] == "c"
+            else [
+                row["version"]
+                for row in source
+                if (row["provider"], row["locale"]) == (entry["provider"], entry["locale"])
+            ]
+        )
+        before = next((version for version in known if version), None)
+    return before is None or before != entry["here"]
+
+
+def rebuild(
+    server: PrivateServer,
+    source: list[dict[str, Any]],
+    choice: str,
+    jobs: int,
+    done: list[str],
+    on_index: Callable[[str, int], None] = lambda _index, _bytes: None,
+) -> list[str]:
+    """Rebuild the indexes of every database whose order of text differs here; returns their names.
+
+    source: of ``of_source``. choice: REBUILD, or REFUSE to raise instead. done: indexes that an earlier attempt has rebuilt.
+    on_index: told each one that is done, with its bytes.
+
+    Raises MigrationError ``collations`` when that is refused, or rows of partitions may be in the wrong ones.
+    """
+    with Session(server.connection("postgres")) as session:
+        names = [row["name"] for row in session.rows(_DATABASES)]
+    return [index for name in names for index in _of_database(server, name, source, choice, jobs, done, on_index)]
+
+
+def _of_database(
+    server: PrivateServer,
+    name: str,
+    source: list[dict[str, Any]],
+    choice: str,
+    jobs: int,
+    done: list[str],
+    on_index: Callable[[str, int], None],
+) -> list[str]:
+    settings = server.connection(name)
+    with Session(settings) as session:
+        database = find_database(session, name)
+        if database is None:
+            raise AssertionError("connected to a database that is not listed")
+        default = {
+            "oid": DEFAULT,
+            "provider": database["locale_provider"],
+            "locale": database["locale"] or database["lc_collate"],
+            "stored": session.value(_STORED),
+        }
+        used = collations.used(session, database)
+        default["here"] = next((row["version"] for row in used["collations"]), None)
+        others = [row for row in session.rows(_COLLATIONS) if differs(row, source)]
+        changed = [default, *others] if differs(default, source) else others
+        indexes = session.rows(_INDEXES, [[row["oid"] for row in changed]]) if changed else []
+        if not changed:
+            return []
+        locales = ", ".join(sorted({str(row["locale"]) for row in changed}))
+        if used["text_partitions"]:
+            raise MigrationError(
+                f"This host sorts text of the collation {locales} otherwise than the source, and the rows of {used['text_partitions'][0]} "
+                f"in {name!r} may be in the wrong partitions. Use couch2pg_method: stream.",
+                "collations",
+                partitions=used["text_partitions"],
+            )
+        if choice == REFUSE and indexes:
+            raise MigrationError(
+                f"This host sorts text of the collation {locales} otherwise than the source, so {len(indexes)} indexes of {name!r} would "
+                "have to be rebuilt, and couch2pg_physical_collations is 'refuse'. Set it to 'rebuild', or use couch2pg_method: stream.",
+                "collations",
+                indexes=[row["index"] for row in indexes],
+            )
+    lock = threading.Lock()
+
+    def work(session: Session, row: dict[str, Any]) -> None:
+        key = f"{name}: {row['index']}"
+        if key not in done:
+            session.execute(f"REINDEX INDEX {row['index']}")
+            with lock:
+                done.append(key)
+                on_index(key, row["bytes"])
+
+    run_in_sessions(indexes, jobs, lambda: Session(settings), work)
+    with Session(settings) as session:
+        for row in others:
+            if row["stored"] is not None:
+                session.execute(f"ALTER COLLATION {quote(row['schema'])}.{quote(row['name'])} REFRESH VERSION")
+        if default in changed and default["stored"] is not None:
+            session.execute(f"ALTER DATABASE {quote(name)} REFRESH COLLATION VERSION")
+    return [f"{name}: {row['index']}" for row in indexes]

@@ -1,0 +1,123 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Method physical on a host that sorts text otherwise, which a stored version of another library stands for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import collation
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from support import binaries, places
+from support.clusters import Cluster
+from support.migration import column, execute
+
+LOCALE = "en_US.UTF-8"
+TABLES = """
+CREATE COLLATION public.other (PROVIDER = libc, LOCALE = 'en_US.UTF-8');
+CREATE TABLE t (name text, plain text COLLATE "C", own text COLLATE public.other, doc jsonb, n int PRIMARY KEY);
+CREATE UNIQUE INDEX by_name ON t (name);
+CREATE INDEX by_plain ON t (plain);
+CREATE INDEX by_own ON t (own);
+CREATE INDEX by_id ON t ((doc->>'_id'));
+"""
+
+
+@pytest.fixture(scope="module")
+def english() -> Iterator[Cluster]:
+    """A server on a host with an English locale."""
+    folder = Path(tempfile.mkdtemp(prefix="en-", dir=places.work_folder("clusters")))
+    locales = folder / "locales"
+    locales.mkdir()
+    try:
+        subprocess.run(["localedef", "-i", "en_US", "-f", "UTF-8", "--no-archive", str(locales / LOCALE)], check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+    folder.chmod(0o755)
+    with Cluster.create(folder / "cluster", replace(binaries.binaries(16), locale_dir=locales)) as made:
+        execute(made, f"CREATE DATABASE english TEMPLATE template0 LC_COLLATE '{LOCALE}' LC_CTYPE '{LOCALE}'")
+        execute(made, TABLES, "english")
+        yield made
+    shutil.rmtree(folder)
+
+
+@dataclass
+class Server:
+    """In the place of the private server, of which only the connection is needed."""
+
+    cluster: Cluster
+
+    def connection(self, database: str) -> ConnectionSettings:
+        return ConnectionSettings(database, self.cluster.host, self.cluster.port, password=self.cluster.password)
+
+
+def rebuild(cluster: Cluster, choice: str = "rebuild", done: list[str] | None = None) -> list[str]:
+    server: Any = Server(cluster)
+    with Session(server.connection("english")) as session:
+        source = collation.of_source(session)
+    return collation.rebuild(server, source, choice, 2, [] if done is None else done)
+
+
+def files(cluster: Cluster) -> dict[str, int]:
+    """The file of each index, which a rebuild replaces."""
+    rows = "SELECT relname || '=' || pg_relation_filenode(oid) FROM pg_class WHERE relname LIKE 'by\\_%' OR relname = 't_pkey'"
+    return {row.split("=")[0]: int(row.split("=")[1]) for row in column(cluster, rows, "english")}
+
+
+def test_indexes_in_another_order_are_rebuilt_and_no_others(english: Cluster) -> None:
+    assert rebuild(english) == []
+    execute(english, "UPDATE pg_database SET datcollversion = '0.9' WHERE datname = 'english'")
+    with pytest.raises(MigrationError, match="2 indexes of 'english' would have to be rebuilt"):
+        rebuild(english, "refuse")
+    before = files(english)
+    assert sorted(rebuild(english)) == ["english: public.by_id", "english: public.by_name"]
+    after = files(english)
+    assert {name for name in before if before[name] != after[name]} == {"by_id", "by_name"}
+    # The stored version is this host's now.
+    assert rebuild(english, "refuse") == []
+    execute(english, "UPDATE pg_collation SET collversion = '0.9' WHERE collname = 'other'", "english")
+    # What an earlier attempt has rebuilt is not rebuilt again.
+    done = ["english: public.by_own"]
+    before = files(english)
+    assert rebuild(english, done=done) == done
+    assert files(english) == before
+    assert rebuild(english, "refuse") == []
+
+
+def test_rows_that_may_be_in_the_wrong_partition_are_refused(english: Cluster) -> None:
+    execute(english, "CREATE TABLE parts (name text) PARTITION BY RANGE (name)", "english")
+    execute(english, "UPDATE pg_database SET datcollversion = '0.9' WHERE datname = 'english'")
+    try:
+        with pytest.raises(MigrationError, match=r"public\.parts in 'english' may be in the wrong partitions"):
+            rebuild(english)
+    finally:
+        execute(english, "DROP TABLE parts", "english")
+        execute(english, "ALTER DATABASE english REFRESH COLLATION VERSION")
+
+
+SOURCE = [{"provider": "c", "locale": "en_US.UTF-8", "version": "2.31"}]
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"provider": "c", "locale": "C", "stored": None, "here": None}, False),
+        ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": "2.31", "here": "2.31"}, False),
+        ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": "2.28", "here": "2.31"}, True),
+        # A server before 15 stores none for its databases; the source's library has one version for all locales.
+        ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": None, "here": "2.31"}, False),
+        ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": None, "here": "2.36"}, True),
+        ({"provider": "i", "locale": "fr", "stored": None, "here": "153.14"}, True),
+    ],
+)
+def test_an_order_that_may_differ(entry: dict[str, Any], expected: bool) -> None:
+    assert collation.differs(entry, SOURCE) is expected
