@@ -38,6 +38,12 @@ options:
     description: Also remove the files of the migration's jobs.
     type: bool
     default: true
+  replaced_server:
+    description:
+      - Remove only the data directory that the target's server had before a promotion with the method physical. There is no way back
+        then.
+    type: bool
+    default: false
   keep:
     description:
       - In place of this migration's own archive, remove older dumps of the same database and server from O(staging_dir), with their state
@@ -104,9 +110,9 @@ left:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
-from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import removal, retention
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import removal, replaced_server, retention
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
 
 OPTIONS: dict[str, Any] = {
@@ -114,6 +120,7 @@ OPTIONS: dict[str, Any] = {
     "manifest_sha256": {"type": "str"},
     "half_done": {"type": "bool", "default": False},
     "jobs": {"type": "bool", "default": True},
+    "replaced_server": {"type": "bool", "default": False},
     "keep": {"type": "int"},
     "staging_dir": {"type": "path"},
     "database": {"type": "str"},
@@ -134,6 +141,12 @@ def main() -> None:
     archive = expand(options["archive"]) if options["archive"] else None
 
     def work() -> dict[str, Any]:
+        if options["replaced_server"]:
+            found = replaced_server.find(migration_state(module))
+            if found is None:
+                return {"files": 0, "bytes": 0, "left": [], "changed": False}
+            diff = {"before": f"{found}\n", "after": ""}
+            return dict(replaced_server.remove(found, write=not module.check_mode), changed=True, diff=diff)
         if options["keep"]:
             planned = retention.plan(
                 *(options[name] for name in ("staging_dir", "state_dir", "migration_id", "database", "keep"))

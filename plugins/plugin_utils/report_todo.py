@@ -185,6 +185,8 @@ def _rolled_back(record: dict[str, Any], done: dict[str, Any], places: Places) -
     """The steps after a rollback."""
     rollback = done["rollback"]
     kept, host = text.name(rollback["result"].get("kept_as")), text.name(rollback["host"])
+    # With the method physical it is the path of a data directory.
+    whole = kept.startswith("/")
     return [
         Item(
             NOW,
@@ -195,10 +197,10 @@ def _rolled_back(record: dict[str, Any], done: dict[str, Any], places: Places) -
         ),
         Item(
             LATER,
-            f"Drop {kept}",
-            "It is the migrated database at the time of the rollback. Nothing reads it.",
+            f"{'Remove' if whole else 'Drop'} {kept}",
+            f"It is the migrated {'server' if whole else 'database'} at the time of the rollback. Nothing reads it.",
             host,
-            [shlex.join([*places.program(host, "dropdb"), kept])],
+            [shlex.join(["rm", "-r", kept] if whole else [*places.program(host, "dropdb"), kept])],
         ),
         Item(LATER, "Remove the archives", _ARCHIVES, "the controller", [_cleanup("archives")]),
     ]

@@ -180,6 +180,7 @@ def test_the_copy_takes_the_place_and_gives_it_back(pair: Pair) -> None:
     again = pair.promote()
     assert not again["changed"]
     assert again["replaced"] == done["replaced"]
+    assert not Path(done["incoming"]).exists()
 
     predicted = pair.run("rollback", check=True)
     assert (predicted["changed"], predicted["kept_as"], predicted["restored"]) == (True, None, str(replaced))
@@ -300,3 +301,18 @@ def test_nobody_guesses_how_a_server_is_started(pair: Pair) -> None:
     assert ", ".join(pair.commands["start"]) in refused["msg"]
     half = pair.promote(commands={"stop": ["true"]})
     assert "needs both stop and start" in half["msg"]
+
+
+def test_what_was_replaced_is_removed_when_it_is_asked_for(pair: Pair) -> None:
+    pair.make_copy()
+    replaced = Path(pair.promote()["replaced"])
+    place = {"migration_id": NAME, "state_dir": str(pair.folder), "replaced_server": True}
+    predicted = run_module("archive_cleanup", place, check=True)
+    assert (predicted["changed"], replaced.is_dir()) == (True, True)
+    removed = run_module("archive_cleanup", place)
+    assert (removed["changed"], replaced.exists(), removed["files"] > 500, removed["left"]) == (True, False, True, [])
+    assert not run_module("archive_cleanup", place)["changed"]
+    assert rows(pair) == 1000
+    refused = pair.run("rollback")
+    assert refused["code"] == "stale_evidence"
+    assert "nothing to go back to" in refused["msg"]

@@ -1,0 +1,45 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Remove the data directory that the target's server had before a promotion with the method physical."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..common.errors import MigrationError
+from ..host.file_systems import folder_bytes
+from ..host.files import read_json, remove_tree
+from ..physical import private_server
+from ..record.promoted import PROMOTED
+
+_NAME = re.compile(r".+_replaced_\d{8}T\d{6}")
+
+
+def find(state: Path) -> Path | None:
+    """The data directory that this migration's promotion replaced; None when it is gone, or there never was one.
+
+    Raises MigrationError ``server_running`` when a server runs on it.
+    """
+    stored = read_json(state / PROMOTED)
+    path = Path((stored or {}).get("replaced") or "")
+    if not _NAME.fullmatch(path.name) or not path.is_dir():
+        return None
+    if private_server.postmaster(path) is not None:
+        raise MigrationError(
+            f"A server runs on {path}, which the promotion replaced. Nothing was removed. Stop it, then run again.",
+            "server_running",
+        )
+    return path
+
+
+def remove(path: Path, write: bool) -> dict[str, object]:
+    """Remove it; returns ``{files, bytes, left}``. Not without ``write``."""
+    files = sum(1 for found in path.rglob("*") if not found.is_dir())
+    size = folder_bytes(path)
+    # What its tablespaces hold is elsewhere, and stays.
+    left = [str(link.resolve()) for link in sorted((path / "pg_tblspc").glob("*"))]
+    if write:
+        remove_tree(path)
+    return {"files": files, "bytes": size, "left": left}
