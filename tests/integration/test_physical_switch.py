@@ -20,7 +20,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
     Session,
     server_identity,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.record.verified import remember_verified
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.verified import VERIFIED, remember_verified
 from support import binaries, places
 from support.clusters import Cluster
 from support.migration import column, execute
@@ -47,6 +47,7 @@ class Pair:
             target.binaries.bin_dir,
         )
         self.commands = {"stop": stop, "start": start}
+        self.options: dict[str, Any] = {}
         self.old_identity = self.identity
 
     @property
@@ -84,12 +85,24 @@ class Pair:
             self.copied_identity = server_identity(session)
             self.state.mkdir(exist_ok=True)
             remember_verified(self.state, self.copied_identity, self.oid, changes.read_state(session))
+            places.server_account().give(self.state / VERIFIED)
         login = {"login_unix_socket": str(self.sockets), "login_port": 6543, "login_user": "postgres"}
         for kind, value in (("verify", {"oid": self.oid}), ("restore", {"login": login})):
             job = self.state / "jobs" / kind
             job.mkdir(parents=True, exist_ok=True)
             write_json(job / "spec.json", {})
             write_json(job / "result.json", {"status": "done", "value": value})
+            for path in (*job.iterdir(), job, job.parent):
+                places.server_account().give(path)
+
+    def act_as(self, owner: str) -> None:
+        """Let the modules act as this user, with a state folder that it can read."""
+        self.options["act_as"] = owner
+        self.folder = self.target.directory / "state"
+        self.state = self.folder / NAME
+        for folder in (self.folder, self.state):
+            folder.mkdir(mode=0o700)
+            places.server_account().give(folder)
 
     def start_copy(self) -> None:
         options = f"-clisten_addresses= -cport=6543 -cunix_socket_directories={self.sockets} -chba_file={self.copy}/own_hba.conf"
@@ -104,7 +117,7 @@ class Pair:
         self, module: str, check: bool = False, environment: dict[str, str] | None = None, **options: Any
     ) -> dict[str, Any]:
         place = {"migration_id": NAME, "state_dir": str(self.folder), **login(self.target, DATABASE)}
-        given = {**place, "method": "physical", "commands": self.commands, **options}
+        given = {**place, "method": "physical", "commands": self.commands, **self.options, **options}
         return run_module(module, given, check=check, environment=environment)
 
     def promote(self, **options: Any) -> dict[str, Any]:
@@ -159,6 +172,9 @@ def rows(pair: Pair) -> int:
 
 
 def test_the_copy_takes_the_place_and_gives_it_back(pair: Pair) -> None:
+    # As the role runs it: root stops and starts the service, and everything else is done by the owner of the data.
+    owner = pair.target.data_directory.owner()
+    pair.act_as(owner)
     assert pair.promote(check=True)["changed"]
     pair.make_copy()
     predicted = pair.promote(check=True)
@@ -177,6 +193,7 @@ def test_the_copy_takes_the_place_and_gives_it_back(pair: Pair) -> None:
     kept = pair.target.data_directory / switch.SOURCE_FILES
     assert "work_mem = '5MB'" in (kept / "postgresql.conf").read_text(encoding="utf-8")
     assert {path.owner() for path in pair.target.data_directory.iterdir()} == {pair.target.data_directory.owner()}
+    assert {path.owner() for path in pair.state.glob("*.*")} == {owner}
     again = pair.promote()
     assert not again["changed"]
     assert again["replaced"] == done["replaced"]
