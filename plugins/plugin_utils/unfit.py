@@ -46,10 +46,16 @@ def _is_path(text: str) -> bool:
     return text == "" or text.startswith(("/", "~", "$"))
 
 
+def _is_address(text: str) -> bool:
+    """Whether the text may be a host: an address of IPv6 has several colons, a name with a port has one."""
+    return not re.search(r"/|\s", text) and text.count(":") != 1
+
+
 _FORMS: dict[str, tuple[Callable[[str], bool], str]] = {
     "rate": (_is_rate, "0 (no limit) or bytes per second"),
     "memory": (_is_memory, "an amount of memory"),
     "path": (_is_path, "an absolute path"),
+    "address": (_is_address, "a host name or an address alone, without scheme or port"),
 }
 
 
@@ -80,7 +86,7 @@ def _shown(value: Any, known: Mapping[str, Any]) -> str:
 def _wanted(value: Any, known: Mapping[str, Any]) -> str | None:
     """A description of valid values; None when the value is valid."""
     if "choices" in known:
-        return None if value in known["choices"] else f"one of {', '.join(known['choices'])}"
+        return None if value in known["choices"] else f"one of {', '.join(filter(None, known['choices']))}"
     form = known.get("form", known["type"])
     if form in _FORMS:
         fits, wanted = _FORMS[form]

@@ -245,7 +245,7 @@ VARIABLES = [
     ),
     variables(
         "a choice that there is not",
-        "The variable couch2pg_method must be one of archive, stream, and it is 'rsync'.",
+        "The variable couch2pg_method must be one of archive, stream, ",
         couch2pg_method="rsync",
     ),
     variables(
@@ -286,6 +286,26 @@ VARIABLES = [
         "The variable couch2pg_postgres has the kind service, and nothing says where the service is: set couch2pg_login_host",
         couch2pg_postgres={"kind": "service"},
         couch2pg_login_host="",
+    ),
+    variables(
+        "an address with its port",
+        "The variable couch2pg_login_host must be a host name or an address alone, without scheme or port, such as 127.0.0.1, and it is",
+        couch2pg_login_host="db.example.org:5432",
+    ),
+    variables(
+        "a URL for an address",
+        "The variable couch2pg_login_host must be a host name or an address alone, without scheme or port",
+        couch2pg_login_host="postgresql://db.example.org/cht",
+    ),
+    variables(
+        "a word where a mapping belongs",
+        "The variable couch2pg_postgres must be a mapping, and it is a text.",
+        couch2pg_postgres="container",
+    ),
+    variables(
+        "a phase that can't be begun again",
+        "The variable couch2pg_restart_from must be one of dump, transfer, restore, and it is 'verify'.",
+        couch2pg_restart_from="verify",
     ),
     variables(
         "a relative folder",

@@ -84,7 +84,7 @@ def test_the_source_is_unreachable(seeded: Cluster, place: dict[str, Any]) -> No
     assert failures(found) == ["connection"]
     message = finding(found, "connection")["message"]
     assert message.startswith("PostgreSQL at 127.0.0.1:1 can't be reached: ")
-    assert message.endswith("Check host, port and that the server runs, then run again.")
+    assert message.endswith("Check couch2pg_login_host, couch2pg_login_port and that the server runs, then run again.")
     # Other checks were made all the same.
     assert finding(found, "pg_dump")["status"] == "ok"
     assert finding(found, "staging folder")["status"] == "ok"

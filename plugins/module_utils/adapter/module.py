@@ -29,7 +29,8 @@ def make_module(*option_sets: dict[str, Any], **arguments: Any) -> AnsibleModule
     name = module.params.get("migration_id")
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
         module.fail_json(
-            msg=f"couch2pg_migration_id {name!r} is not a valid folder name. Use letters, digits, dots, dashes and underscores.",
+            msg=f"couch2pg_migration_id {name!r} is not a valid folder name. Use letters, digits, dots, dashes and underscores. "
+            "Without it, couch2pg_database is the name: set couch2pg_migration_id where that can't name a folder.",
             code="migration_id",
         )
     relative = _relative_paths(options, module.params)

@@ -275,7 +275,8 @@ def check_programs(
         findings.warning(program, f"{program} is missing for {user}: {command}{where}.")
 
 
-_CLOSED = re.compile(r"(Shared c|C)onnection to .* closed")
+# What ssh says at the end, and login programs beside the reason.
+_BESIDE = re.compile(r"(Shared c|C)onnection to .* closed|Could not chdir to home directory")
 _REMEDIES = (
     (
         r"host key verification failed|identification has changed",
@@ -299,8 +300,8 @@ def _quoted(word: str) -> str:
 
 
 def _last_line(said: str) -> str:
-    """The last line of a program's words that is not ssh's good-bye."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not _CLOSED.match(line)]
+    """The last line of a program's words that says why."""
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not _BESIDE.match(line)]
     return lines[-1].rstrip(". ") if lines else "no answer"
 
 

@@ -87,9 +87,14 @@ def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], st
         # Of several cases with one SQLSTATE, the last one says the least.
         found = next((case for case in reversed(_LOGIN) if case[0] == asked), None)
     if found is None:
+        remedy = "Check couch2pg_login_host, couch2pg_login_port and that the server runs, then run again."
+        if not settings.host:
+            remedy = (
+                "Start it; or say where it is: couch2pg_login_host for a server that is reached by an address, couch2pg_login_port and "
+                "couch2pg_login_unix_socket for another socket, or couch2pg_postgres: {kind: container, container: NAME}."
+            )
         return MigrationError(
-            f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.?')}. "
-            "Check host, port and that the server runs, then run again.",
+            f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.?')}. {remedy}",
             "unreachable",
             **where,
         )
