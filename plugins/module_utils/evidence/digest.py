@@ -26,7 +26,7 @@ from ..postgres.connection import Session
 from ..postgres.identifiers import quote
 from ..postgres.relations import Table
 from ..postgres.row_types import PARTS
-from ..postgres.workers import run_in_sessions
+from ..postgres.workers import Growing, run_in_sessions
 from . import planning_path
 
 HASHES_SINCE = 110000
@@ -36,7 +36,7 @@ METHODS = {
     "md5": "MD5 of each row's text: exact, any version, slowest",
     "semantic": "PostgreSQL's hash of jsonb values, twice 64 bits: fast, but takes 1.0 and 1.00 for equal",
 }
-CHUNK_BYTES = 128 * 1024 * 1024
+CHUNK_BYTES = 32 * 1024 * 1024
 _JSONB = 3802
 _BYTEA = 17
 
@@ -133,7 +133,7 @@ def choose_method(wanted: str, older_version: int) -> str:
 def digest_tables(
     tables: list[Table],
     method: str,
-    workers: int,
+    workers: int | Growing,
     open_session: Callable[[], Session],
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
     stop: threading.Event | None = None,
@@ -167,7 +167,8 @@ def digest_tables(
     with open_session() as session:
         block_size = int(session.value("SELECT pg_catalog.current_setting('block_size')"))
         version = session.version
-    chunks = [chunk for table in tables for chunk in _split(table, block_size, workers, version)]
+    count = workers.count if isinstance(workers, Growing) else workers
+    chunks = [chunk for table in tables for chunk in _split(table, block_size, count, version)]
     counts = {table.key: 0 for table in tables}
     sums: dict[str, list[int]] = {}
     for chunk, (count, parts) in zip(chunks, run_in_sessions(chunks, workers, open_session, work, stop)):
@@ -212,7 +213,7 @@ def _by_name(
 
 
 def _split(table: Table, block_size: int, workers: int, version: int) -> list[_Chunk]:
-    """Pieces of about 128 MiB with TOAST; before PostgreSQL 14 every piece reads the whole heap, so there are few."""
+    """Pieces of about 32 MiB with TOAST; before PostgreSQL 14 every piece reads the whole heap, so there are few."""
     blocks = table.heap_bytes // block_size
     pieces = min(-(-table.table_bytes // CHUNK_BYTES), max(blocks, 1))
     if version < 140000:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Callable, Generic, Iterable, TypeVar
 
 from ..common.errors import MigrationError
@@ -18,9 +19,18 @@ Outcome = TypeVar("Outcome")
 POLL_SECONDS = 0.05
 
 
+@dataclass(frozen=True)
+class Growing:
+    """How many workers: ``at_once`` from the start, and ``count`` once ``more`` is set, when other work has ended."""
+
+    count: int
+    at_once: int
+    more: threading.Event
+
+
 def run_in_sessions(
     tasks: Iterable[Task],
-    workers: int,
+    workers: int | Growing,
     open_session: Callable[[], Session],
     work: Callable[[Session, Task], Outcome],
     stop: threading.Event | None = None,
@@ -31,7 +41,7 @@ def run_in_sessions(
     MigrationError ``stopped``.
     """
     pool = _Pool(list(tasks), open_session, work, stop or threading.Event())
-    return pool.run(workers)
+    return pool.run(workers if isinstance(workers, Growing) else Growing(workers, workers, threading.Event()))
 
 
 class _Pool(Generic[Task, Outcome]):
@@ -50,10 +60,13 @@ class _Pool(Generic[Task, Outcome]):
         self._stop = stop
         self._lock = threading.Lock()
 
-    def run(self, workers: int) -> list[Outcome]:
-        count = max(1, min(workers, len(self._queue)))
+    def run(self, workers: Growing) -> list[Outcome]:
+        count = max(1, min(workers.count, len(self._queue)))
         with ThreadPoolExecutor(max_workers=count) as pool:
-            futures = [pool.submit(self._worker) for _number in range(count)]
+            futures = [
+                pool.submit(self._worker, None if number < max(1, workers.at_once) else workers.more)
+                for number in range(count)
+            ]
             try:
                 self._watch(futures)
             except BaseException:
@@ -75,7 +88,10 @@ class _Pool(Generic[Task, Outcome]):
             if self._stop.is_set():
                 self._cancel()
 
-    def _worker(self) -> None:
+    def _worker(self, start: threading.Event | None) -> None:
+        while start is not None and not start.wait(POLL_SECONDS):
+            if not self._queue or self._stop.is_set():
+                return
         try:
             with self._open_session() as session:
                 with self._lock:

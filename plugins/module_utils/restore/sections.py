@@ -32,6 +32,7 @@ from ..postgres import (
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress, DatabaseSize, IndexProgress
+from ..postgres.workers import Growing
 from . import steps as restore_steps
 from .steps import RestoreSteps
 
@@ -149,10 +150,17 @@ class Sections:
         built = IndexProgress(self._incoming, indexes)
         total = sum(index["bytes"] for index in indexes)
         self._context.progress.step("indexes", total, "bytes", estimated=True, probe=built)
+        # The digests take longer, and have all workers once the indexes are built.
+        indexed = threading.Event()
+
+        def post_data() -> None:
+            self._post_data(max(1, jobs - jobs // 2))
+            indexed.set()
+
         try:
             run_together(
-                lambda: self._post_data(max(1, jobs - jobs // 2)),
-                lambda: self._digests(max(1, jobs // 2)),
+                post_data,
+                lambda: self._digests(Growing(jobs, max(1, jobs // 2), indexed)),
                 self._stop,
                 one_by_one=jobs == 1,
             )
@@ -164,7 +172,7 @@ class Sections:
             self._restore("post-data", jobs)
             self._done("post-data")
 
-    def _digests(self, workers: int) -> None:
+    def _digests(self, workers: Growing) -> None:
         if self._steps.result("digests"):
             return
         with Session(self._incoming) as session:
