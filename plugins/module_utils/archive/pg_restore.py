@@ -107,6 +107,13 @@ def has_large_objects(lines: list[str]) -> bool:
     return any(_LARGE_OBJECTS.match(line) for line in lines)
 
 
+def script_of_rows(program: Program, archive: Path, listing: Path) -> list[str]:
+    """The command that writes the entries of ``listing`` to standard output, as a script of COPY and rows."""
+    # Before 12, standard output is meant when no file is named.
+    to = ["--file=-"] if program.major >= 12 else []
+    return [program.path, "--section=data", f"--use-list={listing}", *to, "--verbose", str(archive)]
+
+
 def build(program: Program, section: str, archive: Path, listing: Path, conninfo: str, jobs: int) -> list[str]:
     """The command that restores one section into the database of ``conninfo``. Only one worker can read a tar archive."""
     arguments = [

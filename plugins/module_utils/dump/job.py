@@ -46,6 +46,7 @@ from ..postgres.connection import ConnectionSettings, check_no_pooler, server_id
 from ..postgres.extension_versions import installed_versions
 from ..postgres.relations import check_readable, check_row_security, list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress
+from ..postgres.workers import Growing
 from . import earlier_dump
 
 # At most this many files are listed in the result. The manifest lists all, and the result contains its SHA-256.
@@ -255,7 +256,7 @@ def _dump_and_digest(
     settings = context.connection()
     sizes = {table.key: table.table_bytes for table in tables.kept}
     total = sum(sizes.values())
-    stop = threading.Event()
+    stop, dumped = threading.Event(), threading.Event()
     # The planner's estimates; the exact numbers are only known after the digests.
     rows = {table.key: table.estimated_rows for table in tables.kept}
     copied = CopyProgress(settings, sizes, rows, one_by_one=_dump_workers(parameters) == 1)
@@ -279,7 +280,7 @@ def _dump_and_digest(
         return digest.digest_tables(
             tables.kept,
             parameters["digest_method"],
-            max(1, jobs // 2),
+            Growing(jobs, max(1, jobs // 2), dumped),
             snapshot.reader,
             on_digest,
             stop,
@@ -288,6 +289,7 @@ def _dump_and_digest(
 
     def dump() -> None:
         _run_pg_dump(context, snapshot, _dump_workers(parameters), partial, copied, stop, excluded)
+        dumped.set()
 
     try:
         digests = run_together(dump, take_digests, stop, one_by_one=jobs == 1)

@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Callable, Iterator, Mapping, Sequence
+from typing import BinaryIO, Callable, Iterator, Mapping, Sequence
 
 from ..common.errors import MigrationError
 from . import container_programs
@@ -261,18 +261,18 @@ def run(
     environment: Mapping[str, str],
     on_line: Callable[[str], None],
     stop: threading.Event | None = None,
-    output: Path | None = None,
+    output: Path | BinaryIO | None = None,
     through: Sequence[str] | None = None,
 ) -> int:
     """Run ``command``, pass every line of its standard error to ``on_line``, and return its exit code.
 
-    output: a new file for standard output; None to discard it.
+    output: a new file for standard output, or an open one; None to discard it.
     through: a filter command between the program and ``output``; when the filter fails, its exit code is returned.
     stop: an event that ends the processes early. They always end before this function returns or raises.
     """
     processes: list[subprocess.Popen[bytes]] = []
     with ExitStack() as stack:
-        target = stack.enter_context(output.open("xb")) if output else None
+        target = stack.enter_context(output.open("xb")) if isinstance(output, Path) else output
         stack.callback(_end, processes)
         words, variables = _on_this_host(command, environment)
         processes.append(

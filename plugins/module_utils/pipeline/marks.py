@@ -64,6 +64,17 @@ def contents(session: Session) -> dict[str, tuple[int, list[int]]]:
     return found
 
 
+def rows_of(session: Session, table: str) -> int:
+    """The rows of all complete chunks of the table ``schema.name``."""
+    start = f"{table}:"
+    return int(
+        session.value(
+            f"SELECT coalesce(pg_catalog.sum(rows), 0) FROM {SCHEMA}.complete WHERE pg_catalog.left(chunk, %s) = %s",
+            [len(start), start],
+        )
+    )
+
+
 def remove(session: Session) -> None:
     """Remove plan and marks when all rows are loaded: they are no part of the database."""
     session.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")

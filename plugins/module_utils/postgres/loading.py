@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from . import session_settings
 from .connection import Session
 
 _LZ4 = """
@@ -27,6 +28,8 @@ def settings(session: Session) -> dict[str, str]:
 
 
 def apply(session: Session) -> None:
-    """Give the session these settings."""
+    """Give the session these settings, and those of the database that a CHECK constraint may depend on."""
+    for name in session_settings.CHECKED:
+        session.execute(f"RESET {name}")
     for name, value in settings(session).items():
         session.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])

@@ -72,9 +72,10 @@ _MESSAGES = {
 }
 PINNED = {**_OUTPUT, **_MEANING, **_LIFE, **_MESSAGES}
 
-# A CHECK constraint may depend on the first two: pg_restore must load rows under the settings of the restored database.
+# A CHECK constraint may depend on these: rows must be loaded under the settings of the restored database.
+CHECKED = ("TimeZone", "DateStyle")
 # Scripts of extensions (postgis_topology) read the session's first search_path; pg_restore sets its own after that.
-NOT_FOR_RESTORE = ("TimeZone", "DateStyle", "search_path")
+NOT_FOR_RESTORE = (*CHECKED, "search_path")
 
 # Sets what this server knows and this role may set; returns what was set. Run it under an empty search_path.
 PIN = """

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, BinaryIO, Callable
 
 from ..archive import pg_restore
 from ..archive.messages import Listener, Message, sentence
@@ -19,6 +20,7 @@ from ..common.parallel import run_together
 from ..evidence import digest
 from ..host import programs
 from ..jobs.context import JobContext
+from ..pipeline import marks
 from ..postgres import (
     changes,
     collations,
@@ -30,11 +32,16 @@ from ..postgres import (
     session_settings,
 )
 from ..postgres.connection import ConnectionSettings, Session
-from ..postgres.relations import list_tables
+from ..postgres.relations import Table, list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress, DatabaseSize, IndexProgress
 from ..postgres.workers import Growing
+from . import large_tables
 from . import steps as restore_steps
 from .steps import RestoreSteps
+
+
+def _ignore(_line: str) -> None:
+    pass
 
 
 class Sections:
@@ -94,13 +101,20 @@ class Sections:
                 before = self._steps.result("functions") or {}
                 self._steps.mark("functions", {**before, **function_paths.apply(session, paths)})
                 self._steps.mark("paths", {**(self._steps.result("paths") or {}), **paths})
+        load_rows = self._load_rows
+        if load_rows is None and not self._steps.result("rows"):
+            load_rows = self._large_tables_apart()
         if not self._steps.result("data"):
             self._data()
-        if self._load_rows is not None and not self._steps.result("rows"):
+        if load_rows is not None and not self._steps.result("rows"):
             started = time.monotonic()
-            self._load_rows()
+            load_rows()
             self._done("rows")
             self.seconds["rows"] = time.monotonic() - started
+        if not self._steps.result("post-data"):
+            with Session(self._incoming) as session:
+                # Only now that no attempt can need them any more.
+                marks.remove(session)
         self._post_data_and_digests()
 
     def _extensions(self) -> None:
@@ -143,6 +157,47 @@ class Sections:
             self._restore("data", self._jobs)
             size.close()
         self._done("data")
+
+    def _large_tables_apart(self) -> Callable[[], None] | None:
+        """Take the rows of large tables out of the list, and return what loads them; None where there are none."""
+        names = large_tables.choose(self._evidence, self._jobs)
+        if self._steps.result("data"):
+            # What the earlier attempt has left for later, whatever this one's number of jobs is.
+            names = self._steps.result("apart") or []
+        large = large_tables.find(self._incoming, names, self._lines) if names else {}
+        self._steps.mark("apart", sorted(large))
+        if not large:
+            return None
+        rows = {line for _table, line in large.values()}
+        self._lines = [line for line in self._lines if line not in rows]
+        return functools.partial(self._large_tables, large)
+
+    def _large_tables(self, large: dict[str, tuple[Table, str]]) -> None:
+        """Load the rows of these tables from the archive: of each its table on the target, and its line of the list."""
+        context = self._context
+        expected = {row["table"]: row for row in self._evidence["tables"]}
+        context.progress.step("rows", sum(expected[name]["rows"] for name in large), "rows")
+        for name, (table, line) in large.items():
+            listing = context.work / "rows.list"
+            pg_restore.write_list([line], listing)
+            command = pg_restore.script_of_rows(self._program, self._archive, listing)
+
+            def unpack(output: BinaryIO, command: list[str] = command) -> None:
+                self.harmless += _run_pg_restore(
+                    context, self._incoming, "rows", command, Listener(resumed=False), _ignore, self._stop, output
+                )
+
+            def on_piece(size: int, rows: int, name: str = name) -> None:
+                context.progress.advance(rows, name)
+                context.throttle.wait(size, self._stop)
+
+            loaded = large_tables.load(self._incoming, table, self._jobs, unpack, on_piece, self._stop)
+            if loaded != expected[name]["rows"]:
+                raise MigrationError(
+                    f"The archive has {loaded} rows of {name}, and the source had {expected[name]['rows']}. Dump again.",
+                    "rows_differ",
+                    table=name,
+                )
 
     def _post_data_and_digests(self) -> None:
         jobs = self._jobs
@@ -197,7 +252,7 @@ class Sections:
         self,
         section: str,
         workers: int,
-        on_line: Callable[[str], None] = lambda _line: None,
+        on_line: Callable[[str], None] = _ignore,
     ) -> None:
         started = time.monotonic()
         listing = self._context.work / f"{section}.list"
@@ -222,6 +277,7 @@ def _run_pg_restore(
     listener: Listener,
     on_line: Callable[[str], None],
     stop: threading.Event,
+    output: BinaryIO | None = None,
 ) -> list[Message]:
     """Run pg_restore; returns its harmless messages. Raises MigrationError for any other message and for a failed run."""
 
@@ -230,7 +286,7 @@ def _run_pg_restore(
         listener.line(line)
         on_line(line)
 
-    code = programs.run(command, _environment(context, incoming), listen, stop)
+    code = programs.run(command, _environment(context, incoming), listen, stop, output)
     listener.flush()
     if stop.is_set():
         raise MigrationError("pg_restore was stopped.", "stopped")

@@ -268,8 +268,6 @@ class _Copy:
         session.close()
         if self._held:
             holder.release(self._source, self._held["backend"])
-        with Session(self._target) as target:
-            marks.remove(target)
         # The evidence last: when it is there, all rows are.
         fsync_tree(self._partial)
         write_json(self._partial / layout.EVIDENCE, document)
