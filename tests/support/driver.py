@@ -99,9 +99,10 @@ def _is_of_run(name: str) -> bool:
 
 @lru_cache(maxsize=None)
 def _role(role: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    """Defaults; the name of the module whose result the role records; its arguments as they are written."""
+    """Defaults and variables of its own; the name of the module whose result the role records; its arguments as they are written."""
     folder = ROOT / "roles" / role
-    defaults = _load(folder / "defaults" / "main.yml")
+    own = folder / "vars" / "main.yml"
+    defaults = {**_load(folder / "defaults" / "main.yml"), **(_load(own) if own.exists() else {})}
     for task in _tasks(_load(folder / "tasks" / f"{TASK_FILES.get(role, 'main')}.yml")):
         module = next((name for name in task if name.startswith(NAMESPACE)), "")
         if module and task.get("register") in (f"{role}_result", f"__{role}_result"):
