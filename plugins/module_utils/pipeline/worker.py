@@ -57,7 +57,7 @@ def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
         sender = threading.Thread(target=pipe.fill, args=(source, chunk))
         sender.start()
         try:
-            received = target.copy_in(chunk.copy_in, pipe)
+            received = loading.copy_in(target, chunk.copy_in, pipe)
         finally:
             pipe.stop_reading()
             sender.join()

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from ..common.errors import MigrationError
 from . import session_settings
-from .connection import Session
+from .connection import Readable, Session
 
+_DISK_FULL = "53100"
 _LZ4 = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_settings
                WHERE name = 'default_toast_compression' AND source = 'default' AND 'lz4' = ANY (enumvals))
@@ -33,3 +35,15 @@ def apply(session: Session) -> None:
         session.execute(f"RESET {name}")
     for name, value in settings(session).items():
         session.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
+
+
+def copy_in(session: Session, statement: str, rows: Readable) -> int:
+    """``Session.copy_in``, with advice for a full disk."""
+    try:
+        return session.copy_in(statement, rows)
+    except MigrationError as error:
+        if error.details.get("sqlstate") != _DISK_FULL:
+            raise
+        raise MigrationError(
+            f"{error.message} Free disk space on the target, then run again.", error.code, **error.details
+        ) from error

@@ -139,7 +139,7 @@ def _load_piece(session: Session, key: str, statement: str, piece: bytes) -> int
     if not marks.claim(session, key):
         session.execute("ROLLBACK")
         return 0
-    rows = session.copy_in(statement, io.BytesIO(piece))
+    rows = loading.copy_in(session, statement, io.BytesIO(piece))
     marks.describe(session, key, rows, [])
     session.execute("COMMIT")
     return rows
