@@ -52,7 +52,7 @@ def test_an_interrupted_load_goes_on_without_a_lost_or_doubled_row(
     kept = pieces()
     assert kept > 0
     (loaded_first,) = column(target_cluster, "SELECT xmin::text FROM couchdb LIMIT 1", incoming)
-    # Whoever goes on with one job finds the rows that two were to load.
+    # A later attempt with one job finds the rows that two were to load.
     restored = run_module("pg_restore", {**options, "jobs": 1})
     assert not restored.get("failed"), restored
     assert restored["resumed_after"] == ["pre-data", "data"]
