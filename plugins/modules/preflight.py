@@ -111,6 +111,11 @@ options:
         description: Words of the command that starts it.
         type: list
         elements: str
+  collations:
+    description: With O(method=physical), whether indexes that are in another order of text are rebuilt, or the copy is refused.
+    type: str
+    default: rebuild
+    choices: [rebuild, refuse]
   rule:
     description: How much disk space must be free; V(guide) is 3 times the database, as in the manual guide.
     type: str
@@ -194,6 +199,7 @@ OPTIONS: dict[str, Any] = {
     "rehearsal": {"type": "bool", "default": False},
     "look_for_rehearsals": {"type": "bool", "default": False},
     "rule": {"type": "str", "default": "measured", "choices": ["measured", "guide"]},
+    "collations": {"type": "str", "default": "rebuild", "choices": ["rebuild", "refuse"]},
     **{name: SERVER_OPTIONS[name] for name in ("method", "commands")},
 }
 

@@ -150,6 +150,8 @@ def main() -> None:
         return dict(done, changed=True, diff=diff)
 
     def one_at_a_time() -> dict[str, Any]:
+        if module.params["only_resume"] and switch.unfinished(state) is None:
+            return {"changed": False}
         # What a second run finds is then what the first one did.
         with lock(state / "promote.lock"):
             return work()

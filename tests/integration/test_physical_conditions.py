@@ -143,9 +143,13 @@ def test_the_target_is_asked_what_the_copy_needs(
     for locale in column(target_cluster, versions)[:1]:
         other = copy.deepcopy(facts)
         other["sorting"]["collations"] = [{"provider": "c", "locale": locale, "version": "2.17"}]
-        refused = finding(look_at_target(place, target_cluster, name, other), "collation")
-        assert refused["status"] == "failure"
-        assert f"{locale} (glibc 2.17 on the source" in refused["message"]
+        rebuilt = finding(look_at_target(place, target_cluster, name, other), "collation")
+        assert rebuilt["status"] == "warning"
+        assert f"{locale} (glibc 2.17 on the source" in rebuilt["message"]
+        refusing = {**place, "collations": "refuse"}
+        assert "collation" in failures(look_at_target(refusing, target_cluster, name, other))
+        other["sorting"]["text_partitions"] = ["public.logs"]
+        assert "collation" in failures(look_at_target(place, target_cluster, name, other))
     other = copy.deepcopy(facts)
     other["sorting"]["collations"] = [{"provider": "c", "locale": "C.UTF-8", "version": None}]
     assert finding(look_at_target(place, target_cluster, name, other), "collation")["status"] == "warning"

@@ -105,7 +105,9 @@ def examine_target(
         # Preflight on the source has failed, and has reported why.
         return
     findings.ask("architecture", lambda: _check_same_build(session, theirs), str)
-    findings.attempt("collation", lambda: _check_collations(session, findings, source))
+    findings.attempt(
+        "collation", lambda: _check_collations(session, findings, source, options["collations"] == "rebuild")
+    )
     findings.ask("extensions", lambda: _check_extensions(session, source), str)
     findings.attempt("roles", lambda: _check_roles(session, findings, theirs))
     if here is not None:
@@ -171,8 +173,8 @@ def _check_same_build(session: Session, theirs: Mapping[str, Any]) -> str:
     return f"{here}, pages of {control['database_block_size']} bytes, as on the source"
 
 
-def _check_collations(session: Session, findings: Findings, source: Mapping[str, Any]) -> None:
-    """Indexes on text are copied as they are, so text must sort the same."""
+def _check_collations(session: Session, findings: Findings, source: Mapping[str, Any], rebuild: bool) -> None:
+    """Indexes on text are copied as they are; with ``rebuild``, those that sort otherwise here are rebuilt."""
     sorting: Mapping[str, Any] = source.get("sorting", {"collations": []})
     different, unknown = [], []
     for row in sorting["collations"]:
@@ -182,13 +184,30 @@ def _check_collations(session: Session, findings: Findings, source: Mapping[str,
             unknown.append(row["locale"])
         elif row["version"] != here:
             different.append(f"{row['locale']} ({library} {row['version']} on the source, {here} here)")
-    if different:
+    partitions = sorting.get("text_partitions", [])
+    if different and partitions:
         raise MigrationError(
-            f"Text sorts differently on the target with {'; '.join(different)}: indexes on text that are copied as they are would not find "
-            f"their rows. {INSTEAD} It builds every index again.",
+            f"Text sorts differently on the target with {'; '.join(different)}: rows of {', '.join(partitions[:SHOWN])} may belong to "
+            f"other partitions there. {INSTEAD}",
+            "collation",
+            collations=different,
+            partitions=partitions,
+        )
+    if different and not rebuild:
+        raise MigrationError(
+            f"Text sorts differently on the target with {'; '.join(different)}, and couch2pg_physical_collations is refuse. Set it to "
+            f"rebuild: every index that depends on it is rebuilt. {INSTEAD}",
             "collation",
             collations=different,
         )
+    if different:
+        findings.warning(
+            "collation",
+            f"Text sorts differently on the target with {'; '.join(different)}: every index of the copy that depends on it is rebuilt, "
+            "which takes its time. Check reports that depend on the order.",
+            collations=different,
+        )
+        return
     if unknown:
         findings.warning(
             "collation",

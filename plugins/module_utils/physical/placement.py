@@ -172,7 +172,8 @@ def _bin_dir(session: Session, pid: int) -> Path:
 def _service(
     pid: int, owner: str, data: Path, config_file: Path, bin_dir: Path, commands: Mapping[str, Any]
 ) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
-    if commands:
+    # Ansible gives an empty option the keys that it may have.
+    if any(commands.values()):
         if not commands.get("stop") or not commands.get("start"):
             raise MigrationError(
                 "couch2pg_physical_commands needs both stop and start, each a list of words, such as "
