@@ -206,6 +206,39 @@ def test_a_database_of_icu(french: Cluster, database_name: str, tmp_path: Path) 
             seed.drop_database(french, name)
 
 
+def test_an_icu_database_where_the_c_library_lacks_its_names(
+    french: Cluster, database_name: str, tmp_path: Path
+) -> None:
+    """Case icu-database: preflight names the locale, and when it is installed, the same check is content."""
+    seed.create_role(french, seed.OWNER)
+    execute(french, ICU.format(database_name, FRENCH, FRENCH))
+    execute(french, "CREATE TABLE couchdb (doc jsonb)", database_name)
+    place = {
+        "migration_id": "m",
+        "state_dir": str(tmp_path / "state"),
+        "staging_dir": str(tmp_path / "staging"),
+        "bin_dir": str(french.binaries.bin_dir),
+    }
+    folder = Path(tempfile.mkdtemp(prefix="plain-", dir=places.work_folder("clusters")))
+    nothing = folder / "locales"
+    nothing.mkdir()
+    folder.chmod(0o755)
+    try:
+        with Cluster.create(folder / "cluster", replace(french.binaries, locale_dir=nothing)) as plain:
+            seed.create_role(plain, seed.OWNER)
+            facts = look(place, french, database_name)["facts"]
+            told = finding(look_at_target(place, plain, database_name, facts), "locale")
+            assert told["status"] == "failure"
+            assert f"The C library on the target's host doesn't have the locale '{FRENCH}'" in told["message"]
+            plain.stop()
+            plain.binaries = french.binaries
+            plain.start()
+            assert finding(look_at_target(place, plain, database_name, facts), "locale")["status"] == "ok"
+    finally:
+        seed.drop_database(french, database_name)
+        shutil.rmtree(folder)
+
+
 LACKING = """
 CREATE TABLE small (t text COMPRESSION lz4);
 CREATE FUNCTION numbered() RETURNS trigger LANGUAGE c AS '$libdir/autoinc', 'autoinc';

@@ -56,7 +56,10 @@ def scratch_left(cluster: Cluster) -> list[str]:
 def restored(
     source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Phases]:
-    """From 16 to 18, with everything that the cases and the rarities hold; restored and refreshed."""
+    """From 16 to 18, with everything that the cases and the rarities hold; restored and refreshed.
+
+    Cases printed-expressions, inherited-column-added-later, key-to-partitioned-table and triggers-on-partitions.
+    """
     database = "verified things"
     cases = [
         CASES / f"{name}.sql" for name in ("printed-expressions", "inherited-column-added-later", "partitions", "kinds")
@@ -389,6 +392,21 @@ def tells(found: dict[str, Any], name: str, part: str) -> bool:
     """Whether a difference has this name, and the part in one of its texts only (a short part may be in both)."""
     sides = [part in str(found[side]) for side in ("source", "target")]
     return found.get("name", "").startswith(name) and (part == "" or sides[0] != sides[1])
+
+
+def test_triggers_and_keys_of_partitions_before_15(
+    thirteen_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path, database_name: str
+) -> None:
+    """Cases triggers-on-partitions and key-to-partitioned-table: newer servers name the inner ones otherwise."""
+    make_source(thirteen_cluster, database_name, CASES / "partitions.sql")
+    for role in (seed.OWNER, seed.READER):
+        seed.create_role(target_cluster, role)
+    phases = Phases(thirteen_cluster, target_cluster, client_dir, tmp_path, database_name)
+    try:
+        assert phases.run("dump", "transfer", "restore", "refresh", "verify")["accepted"] == []
+    finally:
+        seed.drop_database(target_cluster, phases.incoming)
+        seed.drop_database(thirteen_cluster, database_name)
 
 
 def test_the_oldest_version_in_the_tar_of_the_manual_guide(

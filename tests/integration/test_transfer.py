@@ -110,6 +110,10 @@ def test_directly(moving: Moving) -> None:
     moving.make_archive(moving.network.target, "another")
     assert "belongs to the migration 'another'" in moving.fail()
     assert contents(moving.arrived) != contents(moving.sent)
+    # What isn't this migration's own is kept.
+    moving.succeed("-e", "couch2pg_restart_from=transfer")
+    kept = [path for path in moving.arrived.parent.iterdir() if path.name.startswith(f"{moving.arrived.name}.kept_")]
+    assert len(kept) == 1
 
 
 @pytest.mark.long

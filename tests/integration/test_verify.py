@@ -105,7 +105,7 @@ def test_a_run_throws_a_phase_away_and_says_what_is_empty(migration: Migration) 
     until = "preflight,dump,transfer,restore,refresh"
     migration.succeed("--tags", until)
     before = made_by(migration)
-    for phase, changed in (("restore", [False, True]), ("dump", [True, True])):
+    for phase, changed in (("restore", [False, True]), ("transfer", [False, True]), ("dump", [True, True])):
         incoming = f"{migration.database}_incoming"
         execute(migration.target, "DELETE FROM couchdb WHERE ctid = (SELECT min(ctid) FROM couchdb)", incoming)
         assert "-e couch2pg_restart_from=restore" in migration.fail()
