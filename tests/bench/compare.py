@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import removal
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders
 from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import column, execute
@@ -128,6 +130,18 @@ class Bench:
         self._step(outcome, "stream", lambda: self._module("pg_stream", options))
         self._refresh_and_verify(outcome, shared, archive)
 
+    def physical(self, outcome: Outcome, work: Path) -> None:
+        """This collection, method physical, up to verify: a copy of the whole server, which moves at the speed of its files."""
+        shared = self._shared(work)
+        archive = str(work / "staging" / "bench")
+        options = {**shared, **login(self.target, DATABASE), "source": login(self.source, DATABASE), "archive": archive}
+        copy: dict[str, Any] = {}
+        try:
+            self._step(outcome, "physical", lambda: copy.update(self._module("pg_physical", options)) or copy)
+            self._refresh_and_verify(outcome, shared, archive, {"database": DATABASE, **copy["login"]})
+        finally:
+            removal.remove(Folders.beside(self.target.data_directory, "bench"))
+
     def pgcopydb(self, outcome: Outcome, work: Path) -> None:
         """pgcopydb clone, with its own defaults but for the number of jobs."""
         self._pgcopydb(outcome, work)
@@ -156,8 +170,10 @@ class Bench:
             variables[f"PGCOPYDB_{name}_PGURI"] = f"postgres://{address}/{DATABASE}"
         self._step(outcome, "clone", lambda: _run(command, variables))
 
-    def _refresh_and_verify(self, outcome: Outcome, shared: dict[str, Any], archive: str) -> None:
-        incoming = login(self.target, f"{DATABASE}_incoming")
+    def _refresh_and_verify(
+        self, outcome: Outcome, shared: dict[str, Any], archive: str, copy: dict[str, Any] | None = None
+    ) -> None:
+        incoming = copy or login(self.target, f"{DATABASE}_incoming")
         refresh = {name: value for name, value in shared.items() if name != "bin_dir"}
         self._step(outcome, "refresh", lambda: self._module("matview_refresh", {**refresh, **incoming}))
         self._step(outcome, "verify", lambda: self._module("verify", {**shared, **incoming, "archive": archive}))
@@ -199,7 +215,7 @@ class Bench:
         _run([program, *command[1:]], {**self.programs.environment(), "PGPASSWORD": server.password})
 
 
-WAYS = ("guide", "archive", "stream", "pgcopydb", "pgcopydb_split", "basebackup")
+WAYS = ("guide", "archive", "stream", "physical", "pgcopydb", "pgcopydb_split", "basebackup")
 
 
 def main(arguments: list[str]) -> None:
