@@ -54,6 +54,20 @@ def made() -> list[Migration]:
     return []
 
 
+def options_of(migration: Migration, tmp_path: Path) -> dict[str, Any]:
+    """Options of pg_physical for the migration's database."""
+    return {
+        **login(migration.target, "postgres"),
+        "database": migration.database,
+        "source": login(migration.source, migration.database),
+        "archive": str(tmp_path / "staging" / "test"),
+        "bin_dir": str(binaries.clients().bin_dir),
+        "server_bin_dir": str(migration.source.binaries.bin_dir),
+        "migration_id": "test",
+        "state_dir": str(tmp_path / "state"),
+    }
+
+
 @pytest.fixture
 def make_options(
     source_cluster: Cluster, make_migration: Callable[..., Any], made: list[Migration], tmp_path: Path
@@ -65,16 +79,7 @@ def make_options(
         targets.append(target)
         migration = make_migration(source_cluster, target, documents=documents)
         made.append(migration)
-        return {
-            **login(target, "postgres"),
-            "database": migration.database,
-            "source": login(source_cluster, migration.database),
-            "archive": str(tmp_path / "staging" / "test"),
-            "bin_dir": str(binaries.clients().bin_dir),
-            "server_bin_dir": str(source_cluster.binaries.bin_dir),
-            "migration_id": "test",
-            "state_dir": str(tmp_path / "state"),
-        }
+        return options_of(migration, tmp_path)
 
     yield make
     for target in targets:
@@ -127,6 +132,34 @@ def test_a_copy_equals_its_evidence_while_couch2pg_writes(
     assert discarded["dropped"] == done["data_directory"], discarded
     assert not list(same_major.directory.glob("data_incoming_*"))
     assert run_module("restart", restart)["dropped"] is None
+
+
+@pytest.fixture
+def oldest_target() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="10-", dir=places.work_folder("clusters")))
+    with Cluster.create(folder, binaries.binaries(10)) as cluster:
+        yield cluster
+
+
+@pytest.mark.long
+def test_the_oldest_version_is_recovered_by_recovery_conf(
+    old_cluster: Cluster,
+    oldest_target: Cluster,
+    make_migration: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of this version only the server is there; the clients are newer."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(old_cluster.binaries.library_dir))
+    options = options_of(make_migration(old_cluster, oldest_target), tmp_path)
+    done = run_module("pg_physical", options)
+    try:
+        assert not done.get("failed"), done
+        assert (oldest_target.directory / "data_incoming_test" / "recovery.done").exists()
+        verified = verify(done, options)
+        assert not verified.get("failed"), verified
+    finally:
+        remove_copy(oldest_target)
 
 
 def test_a_whole_migration_up_to_verify(

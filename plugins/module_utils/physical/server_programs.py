@@ -54,7 +54,7 @@ def server_folder(major: int, given: str, others: list[Path | None]) -> Path:
 
 def _major(folder: Path) -> int | None:
     try:
-        answer = programs.ask([str(folder / "postgres"), "--version"])
+        answer = programs.ask([str(folder / "postgres"), "--version"], inherit=True)
     except (OSError, subprocess.TimeoutExpired):
         return None
     version = re.search(r"\(PostgreSQL\) (\d+)", answer.output)
