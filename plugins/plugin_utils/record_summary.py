@@ -24,7 +24,8 @@ def summary(record: dict[str, Any]) -> list[str]:
     promoted = done.get("promote")
     if promoted and promoted["kept_as"] and "rollback" not in done:
         lines.append(f"  kept     the database that was named {promoted['name']} before is now {promoted['kept_as']}")
-    if promoted and promoted.get("replaced") and "rollback" not in done:
+    gone = "rollback" in done or "replaced_server" in done.get("cleanup", {})
+    if promoted and promoted.get("replaced") and not gone:
         lines.append(f"  kept     the data directory that the target's server had before is now {promoted['replaced']}")
     roles = roles_without_login(done)
     if roles and not rehearsed:
