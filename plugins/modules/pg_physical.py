@@ -218,7 +218,12 @@ job:
 """
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import initial_limits, run_job
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
+    connection_settings,
+    fail,
+    make_module,
+    migration_state,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
     JOB_OPTIONS,
@@ -257,7 +262,7 @@ def main() -> None:
     run_job(
         module,
         spec,
-        physical_job.still_valid,
+        lambda result: physical_job.still_valid(migration_state(module), result),
         lambda: {"before": "", "after": f"data directory: a copy of the server at {source.place}\n"},
     )
 

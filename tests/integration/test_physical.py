@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -17,7 +18,7 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes, programs
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.programs import Program
-from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import backup, private_server, recovery, wal
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders, Owner, Steps
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.moment import Moment, Point
@@ -178,6 +179,36 @@ def test_a_whole_migration_up_to_verify(
     )
     again = migration.run("migrate", *steps)
     assert (again.code, again.changed) == (0, 0), again.output
+
+
+def test_the_limit_of_a_backup_can_be_changed_and_a_cut_one_begins_again(
+    make_options: Callable[..., dict[str, Any]], same_major: Cluster
+) -> None:
+    options = {**make_options(same_major), "rate_limit": 1, "job_wait": 0}
+    folder = job.job_folder(options["state_dir"], "test", "restore")
+
+    def backs_up() -> bool:
+        return any(processes.name(process) == "pg_basebackup" for process in processes.of_job(folder))
+
+    for attempt in range(2):
+        assert run_module("pg_physical", options)["job"]["status"] == "running"
+        wait_until("the backup runs", backs_up)
+        time.sleep(2)
+        assert job.read_state(folder).progress["step"] == "backup"
+        log = (folder / "log").read_text()
+        if attempt == 0:
+            assert job.cancel(folder).result["error"]["code"] == "cancelled"
+            assert not backs_up()
+    assert "an earlier backup was interrupted, so it begins again" in log
+    limits.save(folder, limits.Limits())
+    done = run_module("pg_physical", {**options, "job_wait": 120})
+    assert not done.get("failed"), done
+    assert not done["job"]["started"]
+    # Somebody removes the copy.
+    remove_copy(same_major)
+    again = run_module("pg_physical", {**options, "rate_limit": 0, "job_wait": 120})
+    assert again["changed"], again
+    assert again["restore_point"] != done["restore_point"]
 
 
 def settings_of(cluster: Cluster, database: str) -> ConnectionSettings:

@@ -24,13 +24,14 @@ from ..dump import job as dump_job
 from ..evidence import digest, lock_notes
 from ..evidence import document as evidence_document
 from ..evidence.snapshot_cost import HeldSnapshotCost
-from ..host import programs
+from ..host import processes, programs
 from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid
+from ..record.promoted import PROMOTED
 from ..restore.steps import RestoreSteps
 from . import backup, collation, private_server, recovery, replication, server_programs, upgrade, wal
 from .conditions_of_source import check_source
@@ -124,11 +125,14 @@ def job_spec(
     return JobSpec("restore", run, parameters, fingerprint, secrets, initial_limits=limits)
 
 
-def still_valid(result: Mapping[str, Any]) -> bool:
-    """Whether the copy of an earlier attempt is there, with the server on it running, or was promoted."""
+def still_valid(state: Path, result: Mapping[str, Any]) -> bool:
+    """Whether the copy of an earlier attempt is there, with the server on it running, or was promoted.
+
+    state: the migration's folder.
+    """
     folders = Folders(Path(result["data_directory"]))
     if not folders.incoming.exists():
-        return True
+        return (state / PROMOTED).exists()
     login = result["login"]
     socket = Path(login["login_unix_socket"]) / f".s.PGSQL.{login['login_port']}"
     return socket.exists() and private_server.runs_on(folders.incoming)
@@ -164,6 +168,7 @@ class _Copy:
         self._owner.folder(self._folders.work)
         names = ("migration_id", "source_identity", "database")
         self._steps = Steps(self._folders, {name: self._parameters[name] for name in names})
+        self._check_there()
         self._socket = self._folders.make_socket_folder(self._steps, self._owner)
         server = self._server(self._data, self._parameters["source_bin"])
         finished = False
@@ -183,6 +188,14 @@ class _Copy:
                 final.end()
         seconds = {name: round(value, 1) for name, value in self._seconds.items()}
         return dict(result, seconds=round(time.monotonic() - started, 1), section_seconds=seconds)
+
+    def _check_there(self) -> None:
+        """Begin again where somebody removed the copy."""
+        done = self._steps.result("upgraded") or self._same_major
+        there = self._folders.incoming if done else self._data
+        if self._steps.result("backup") and not there.exists():
+            self._context.log(f"{there} is gone, so the backup begins again.")
+            self._steps.forget()
 
     @property
     def _data(self) -> Path:
@@ -253,6 +266,9 @@ class _Copy:
                 )
         finally:
             progress.close()
+            # pg_basebackup leaves the process that receives WAL when it is ended.
+            mine = processes.of_job(context.folder)
+            processes.kill_all([process for process in mine if processes.name(process) == "pg_basebackup"])
         with Session(self._source) as session:
             first = wal.file_of(session, end)
         self._steps.mark("backup", {"end": end, "first": first, "at": utc_now()})
