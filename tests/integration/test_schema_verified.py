@@ -39,6 +39,8 @@ def make_source(cluster: Cluster, database: str, *files: Path) -> None:
     for path in files:
         execute(cluster, path.read_text(encoding="utf-8"), database)
     # An index that could not be built, as a person leaves it behind.
+    # pg_dump leaves out what somebody created in the server's own schemas.
+    execute(cluster, "CREATE FUNCTION pg_catalog.left_behind() RETURNS int LANGUAGE sql AS 'SELECT 1'", database)
     execute(cluster, "CREATE TABLE twice AS SELECT 1 AS id FROM generate_series(1, 2)", database)
     with pytest.raises(psycopg2.Error):
         execute(cluster, "CREATE UNIQUE INDEX CONCURRENTLY twice_id ON twice (id)", database)
@@ -319,6 +321,7 @@ def test_what_two_servers_print_in_other_words_is_the_same(restored: Phases) -> 
     result = restored.run("verify")
     assert result["accepted"] == []
     assert named(result, "index") == ["public.twice_id"]
+    assert named(result, "function") == ["pg_catalog.left_behind()"]
     # The operator << declares its commutator on the target, too.
     assert named(result, "operator") == []
     assert scratch_left(restored.target) == []

@@ -129,7 +129,19 @@ SELECT e.extname AS identity, n.nspname AS schema
 FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
 """
 
-_LEFT_OUT = """
+# What a user created in a schema of the server's own, in which pg_dump dumps nothing but grants.
+_IN_SYSTEM_SCHEMAS = f"""
+SELECT i.type AS kind, i.identity, 'it is in a schema of the server itself, and pg_dump leaves out what is there' AS reason
+FROM (
+    SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass AS classid, x.oid, x.pronamespace AS schema FROM pg_catalog.pg_proc AS x
+    WHERE {_USER} AND {not_member("pg_proc", "x.oid")}
+    UNION ALL SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, x.oid, x.relnamespace FROM pg_catalog.pg_class AS x
+    WHERE {_USER} AND x.relkind IN ('r', 'v', 'm', 'S', 'f', 'p') AND {not_member("pg_class", "x.oid")}
+) AS x JOIN pg_catalog.pg_namespace AS n ON n.oid = x.schema
+CROSS JOIN LATERAL pg_catalog.pg_identify_object(x.classid, x.oid, 0) AS i
+WHERE n.nspname IN ('pg_catalog', 'information_schema')
+"""
+_LEFT_OUT = f"""
 SELECT 'index' AS kind, i.indexrelid::pg_catalog.regclass::text AS identity,
        'it is invalid on the source, and pg_dump leaves invalid indexes out' AS reason
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid
@@ -138,6 +150,7 @@ UNION ALL
 SELECT 'operator', o.oid::pg_catalog.regoperator::text,
        'it has no function: it only stands for an operator that was never created, and pg_dump leaves it out'
 FROM pg_catalog.pg_operator AS o WHERE o.oid >= 16384 AND o.oprcode = 0
+UNION ALL {_IN_SYSTEM_SCHEMAS}
 ORDER BY 1, 2
 """
 
@@ -189,6 +202,11 @@ def _add_columns(found: Objects, session: Session) -> None:
 def left_out(session: Session) -> list[dict[str, str]]:
     """Objects that pg_dump leaves out by design: ``{kind, identity, reason}``."""
     return session.rows(_LEFT_OUT)
+
+
+def in_system_schemas(session: Session) -> list[str]:
+    """Identities of the functions and relations that a user created in pg_catalog or information_schema."""
+    return sorted(row["identity"] for row in session.rows(_IN_SYSTEM_SCHEMAS))
 
 
 def roles_named(session: Session, objects: Objects) -> set[str]:
@@ -244,8 +262,10 @@ WITH object(classid, oid, relation, owner, grants) AS ({catalogs}), kept AS (
 )
 SELECT i.type AS kind, i.identity, pg_catalog.pg_get_userbyid(k.owner)::text AS owner, k.grants
 FROM kept AS k CROSS JOIN LATERAL pg_catalog.pg_identify_object(k.classid, k.oid, 0) AS i
+WHERE coalesce(i.schema, '') NOT IN ('pg_catalog', 'information_schema')
 UNION ALL
 SELECT 'comment on ' || i.type, i.identity, NULL, NULL
 FROM kept AS k JOIN pg_catalog.pg_description AS d ON d.classoid = k.classid AND d.objoid = k.oid
 CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i
+WHERE coalesce(i.schema, '') NOT IN ('pg_catalog', 'information_schema')
 """

@@ -9,7 +9,7 @@ from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres import catalog_use, collations, large_objects, row_types
 from ..postgres.connection import Session
-from ..postgres.objects import Objects
+from ..postgres.objects import Objects, in_system_schemas
 from ..postgres.privileges import not_member
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
 from . import text_keys
@@ -264,6 +264,11 @@ class _Contents:
             items.append(
                 f"the invalid indexes {_some(invalid)}, which pg_dump leaves out (on the source, REINDEX INDEX makes one valid, "
                 "DROP INDEX removes it)"
+            )
+        own = in_system_schemas(self.session)
+        if own:
+            items.append(
+                f"{_some(own)}, which pg_dump leaves out in a schema of the server (create them again on the target)"
             )
         text = "; ".join([*items, *NEVER])
         if items:
