@@ -46,6 +46,7 @@ def migration(service: Cluster, source: Cluster, make_migration: Callable[..., M
     execute(service, f"DROP ROLE {seed.OWNER}")
     for side in ("source", "target"):
         made.host_variables[side] = {
+            "couch2pg_postgres": {"kind": "service"},
             "couch2pg_login_user": SERVICE,
             "couch2pg_login_password": getattr(made, side).password_of(SERVICE),
         }
