@@ -39,7 +39,8 @@ def begin(source: Stock, **limits: Any) -> dict[str, Any]:
     options = {"staging_dir": "/srv/staging", "compression": "none", "rate_limit": 4_000_000, "job_wait": 0.5, **limits}
     source.host.run("rm", "-rf", "/root/state", "/srv/staging")
     assert source.work("pg_dump", **options)["job"]["status"] == "running"
-    running = f"ps -eo ni,comm | grep -q '^ *{limits.get('nice', 0)} pg_dump$'"
+    # It is asked for its version first.
+    running = f"ps -eo ni,comm,args | grep -q '^ *{limits.get('nice', 0)} pg_dump .*--file='"
     source.host.run("sh", "-c", f"until {running}; do sleep 0.2; done; sleep 2")
     return options
 
@@ -164,7 +165,7 @@ def test_limits_reach_the_server_in_the_container(source: Stock) -> None:
     assert PASSWORD not in host.run("docker", "inspect", helper)
     assert "r00t" not in host.run("sh", "-c", "cat /proc/*/cmdline | tr '\\0' ' '")
     # Killed, all of it, as the kernel does when memory runs out. The next run removes what is left.
-    host.run("sh", "-c", "pkill --signal KILL --full jobs.runner; sleep 1")
+    host.run("sh", "-c", "pkill --signal KILL --full 'jobs[.]runner'; sleep 1")
     assert source.work("pg_dump", **{**slow, "rate_limit": 0, "job_wait": None})["rows"] == ROWS
     assert helpers(host) == []
 
