@@ -35,7 +35,9 @@ def unit_of(pid: int) -> str:
 def main_process(unit: str) -> int:
     """The main process of a service; 0 when it has none, or this host has no systemd."""
     try:
-        answer = programs.ask([programs.locate("systemctl", ""), "show", "--property=MainPID", unit])
+        # Without D-Bus, systemd answers root only.
+        with system_account.as_root():
+            answer = programs.ask([programs.locate("systemctl", ""), "show", "--property=MainPID", unit])
     except (MigrationError, OSError):
         return 0
     value = answer.output.strip().partition("=")[2]
