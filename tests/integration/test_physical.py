@@ -170,7 +170,12 @@ def test_a_whole_migration_up_to_verify(
 ) -> None:
     make_options(same_major)
     migration = made[0]
-    migration.variables.update(couch2pg_method="physical")
+    pg_ctl = [same_major.binaries.program("pg_ctl"), "--pgdata", str(same_major.data_directory)]
+    migration.variables.update(
+        couch2pg_method="physical",
+        # Nothing is promoted here, so neither is run.
+        couch2pg_physical_commands={"stop": [*pg_ctl, "stop"], "start": [*pg_ctl, "start"]},
+    )
     steps = ("--tags", "preflight,physical,refresh,verify")
     first = migration.run("migrate", *steps)
     assert first.code == 0, first.output
