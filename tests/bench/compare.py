@@ -33,7 +33,7 @@ from support.modules import login, run_module
 
 from bench import chart
 from bench.folders import most_bytes
-from bench.usage import measured
+from bench.usage import measured, pin
 
 DATABASE = "bench"
 MAJOR = 15
@@ -221,13 +221,30 @@ WAYS = ("guide", "archive", "stream", "physical", "pgcopydb", "pgcopydb_split", 
 def main(arguments: list[str]) -> None:
     """Run all ways in turn, and print the table."""
     parser = argparse.ArgumentParser(prog="tests/bench/run compare", description=__doc__)
-    parser.add_argument("documents", nargs="?", type=int, default=400_000)
+    sizes = "several numbers measure how the times grow"
+    parser.add_argument("documents", nargs="*", type=int, default=[400_000], help=sizes)
     parser.add_argument("--repeat", type=int, default=1, help="how often each way is measured; the fastest counts")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--pin", action="store_true", help="a processor for each server, as on two hosts")
+    parser.add_argument(
+        "--pglz", action="store_true", help="the target's server stores large values as PostgreSQL does by default"
+    )
     parser.add_argument("--json", type=Path, help="a file for the figures")
-    parser.add_argument("--svg", type=Path, help="a file for a chart")
+    parser.add_argument("--svg", type=Path, help="a file for a chart of the last size")
     options = parser.parse_args(arguments)
+    runs = [_compare(documents, options) for documents in options.documents]
+    if options.svg:
+        last = runs[-1]
+        size = amount(last["bytes"], "bytes")
+        title = f"Time of {last['documents']:,} documents ({size}), to {last['ways'][0]['way']}"
+        options.svg.write_text(chart.draw(title, last["ways"]), encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
+
+
+def _compare(documents: int, options: argparse.Namespace) -> dict[str, Any]:
+    """All ways in turn with a database of this size: the figures."""
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=places.work_folder("clusters")))
     # The servers run as another user when this is root, and keep their own folders closed.
     folder.chmod(0o711)
@@ -235,16 +252,21 @@ def main(arguments: list[str]) -> None:
         with ExitStack() as stack:
             server = binaries.binaries(MAJOR)
             settings = {"max_wal_size": "4GB", "shared_buffers": "1GB"}
+            choice = {"default_toast_compression": "pglz"} if options.pglz else {}
             source, target = (
-                stack.enter_context(Cluster.create(folder / name, server, durable=True, settings=settings))
-                for name in ("source", "target")
+                stack.enter_context(Cluster.create(folder / name, server, durable=True, settings=of_server))
+                for name, of_server in (("source", settings), ("target", {**settings, **choice}))
             )
-            _fill(source, options.documents)
+            _fill(source, documents)
             for role in (seed.OWNER, seed.READER):
                 seed.create_role(target, role)
+            if options.pin:
+                pin(source, 0)
+                pin(target, 1)
             (size,) = column(source, "SELECT pg_database_size(current_database())", DATABASE)
+            pinned = ", each server on one of them" if options.pin else ""
             print(
-                f"{options.documents:,} documents, {amount(size, 'bytes')}, PostgreSQL {MAJOR}, {os.cpu_count()} processors"
+                f"{documents:,} documents, {amount(size, 'bytes')}, PostgreSQL {MAJOR}, {os.cpu_count()} processors{pinned}"
             )
             bench = Bench(source, target, folder, options.jobs)
             outcomes: list[Outcome] = []
@@ -256,12 +278,7 @@ def main(arguments: list[str]) -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     figures = [{**asdict(outcome), "seconds": outcome.seconds} for outcome in outcomes]
-    if options.svg:
-        title = f"Time of {options.documents:,} documents ({amount(size, 'bytes')}), to {outcomes[0].way}"
-        options.svg.write_text(chart.draw(title, figures), encoding="utf-8")
-    if options.json:
-        document = {"documents": options.documents, "bytes": size, "jobs": options.jobs, "ways": figures}
-        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return {"documents": documents, "bytes": size, "jobs": options.jobs, "pinned": options.pin, "ways": figures}
 
 
 def _fill(source: Cluster, documents: int) -> None:

@@ -51,9 +51,20 @@ def measured(source: Cluster, target: Cluster) -> Iterator[Usage]:
         usage.seconds["others"] = sum(seen.values())
 
 
+def pin(server: Cluster, processor: int) -> None:
+    """Keep a server's processes, also those of later sessions, on one processor."""
+    postmaster = _postmaster(server)
+    for pid in (postmaster, *map(int, _children(postmaster))):
+        os.sched_setaffinity(pid, {processor})
+
+
+def _postmaster(server: Cluster) -> int:
+    return int((server.data_directory / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+
+
 def _server_seconds(server: Cluster) -> float:
     """Processor time of a server's processes until now, the ended ones included."""
-    postmaster = int((server.data_directory / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+    postmaster = _postmaster(server)
     living = sum(sum(_times(int(pid))[:2]) for pid in _children(postmaster))
     return living + sum(_times(postmaster))
 

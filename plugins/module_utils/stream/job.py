@@ -194,11 +194,12 @@ class _Copy:
             "pg_dump_major": self._parameters["pg_dump_major"],
             "seconds": 0.0,
         }
+        names = {table.key for table in streamed}
         # The progress of the archive's own rows needs sizes before the digests have counted the rows.
         document["tables"] = [
             {"table": table.key, "rows": max(0, int(table.estimated_rows)), "bytes": table.table_bytes}
             for table in self._leaving.kept(snapshot.tables).kept
-            if table not in streamed
+            if table.key not in names
         ]
         return document
 
@@ -289,7 +290,8 @@ class _Copy:
         unnoticed, its rows are counted, too.
         """
         context, jobs, snapshot = self._context, self._parameters["jobs"], self._snapshot
-        others = [table for table in snapshot.tables.kept if table not in streamed]
+        names = {table.key for table in streamed}
+        others = [table for table in snapshot.tables.kept if table.key not in names]
         stop = threading.Event()
         with Session(self._target) as session:
             chunks, complete = marks.prepare(session, lambda: plan(snapshot.session, streamed, self._recipes))
@@ -311,7 +313,12 @@ class _Copy:
             # A lost connection does not undo them.
             if self._digests is None:
                 self._digests = digest.digest_tables(
-                    others, self._parameters["digest_method"], 1, snapshot.reader, stop=stop, reading=snapshot.reading
+                    others,
+                    self._parameters["digest_method"],
+                    max(1, jobs // 2),
+                    snapshot.reader,
+                    stop=stop,
+                    reading=snapshot.reading,
                 )
             return dict(run_in_sessions(streamed, 1, snapshot.reader, self._count, stop))
 
