@@ -22,7 +22,7 @@ from .modules import login, run_module
 
 ORDER = ("dump", "transfer", "restore", "refresh", "verify", "promote")
 # A source and a target on one host: the archive is there already, and is checked.
-TASK_FILES = {"transfer": "local"}
+TASK_FILES = {"transfer": "local", "promote": "promote"}
 NAMESPACE = "cht.couch2pg."
 
 
