@@ -14,7 +14,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..common.errors import MigrationError
 from ..host.files import expand
-from ..host.system_account import acting_as
+from ..host.system_account import acting_as, as_root
 from ..postgres import container_server
 from ..postgres.connection import PSYCOPG2_IMPORT_ERROR, PSYCOPG2_SINCE, ConnectionSettings, psycopg2_version
 from .record_option import check_record, write_outcome
@@ -113,8 +113,11 @@ def migration_state(module: AnsibleModule) -> Path:
 def predict_or_fail(module: AnsibleModule, error: MigrationError) -> NoReturn:
     """Fail the module; but in check mode report a change if only the result of an earlier phase is missing."""
     if module.check_mode and error.code in ("database_missing", "manifest_missing", "not_verified"):
-        module.exit_json(changed=True, msg=f"An earlier phase has to run first. {error.message}")
-    fail(module, error)
+        # Ansible's own code, which it may still have to load, is root's.
+        with as_root():
+            module.exit_json(changed=True, msg=f"An earlier phase has to run first. {error.message}")
+    with as_root():
+        fail(module, error)
 
 
 def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> NoReturn:
