@@ -47,6 +47,16 @@ options:
     description: With O(sync), the oid of the database that couch2pg must write to; 0 for any database.
     type: int
     default: 0
+  server:
+    description:
+      - With O(oid), the running server that couch2pg must write to, C(permission.target.running) of M(cht.couch2pg.migration_info).
+      - After the method physical, source and target have the same system identifier and the same oid.
+    type: str
+    default: ""
+  not_server:
+    description: With O(oid), the running server that couch2pg must not write to.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -156,7 +166,7 @@ database:
   description: The database that couch2pg writes to.
   returned: with O(sync)
   type: dict
-  sample: {identity: "7712218066094472355", oid: 16390, name: cht}
+  sample: {identity: "7712218066094472355", running: "20261128140233123456", oid: 16390, name: cht}
 not_current:
   description: Why couch2pg is not up to date, each as a clause that says what to do; empty when it is.
   returned: with O(sync)
@@ -184,6 +194,8 @@ OPTIONS: dict[str, Any] = {
     "timeout": {"type": "float", "default": 60},
     "identity": {"type": "str", "default": ""},
     "oid": {"type": "int", "default": 0},
+    "server": {"type": "str", "default": ""},
+    "not_server": {"type": "str", "default": ""},
 }
 
 
@@ -231,7 +243,8 @@ def _sync(deployment: Deployment, settings: Settings, options: dict[str, Any]) -
     found = couch2pg_sync.look(settings, reach, options["most_behind"], patience)
     running = is_running(deployment)
     reasons = [] if running else ["it doesn't run. Read its log for the reason, then start it"]
-    if options["oid"] and not couch2pg_sync.same_database(found["database"], options["identity"], options["oid"]):
+    wanted = (options["identity"], options["oid"], options["server"], options["not_server"])
+    if options["oid"] and not couch2pg_sync.same_database(found["database"], *wanted):
         place = reach.postgres(settings)
         reasons.append(
             f"it writes to another database than this migration's: {found['database']['name']!r} (oid {found['database']['oid']}) at "

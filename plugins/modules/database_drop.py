@@ -34,6 +34,12 @@ options:
   oid:
     description: The database's oid at the time of the dump. Required without O(rehearsal=true).
     type: int
+  not_server:
+    description:
+      - The running server of the target, C(permission.target.running) of M(cht.couch2pg.migration_info). On that server nothing is dropped.
+      - After the method physical, the target's server has the same system identifier and the same oid as the source's.
+    type: str
+    default: ""
   allowed_sessions:
     description: Roles or application names whose sessions may be ended.
     type: list
@@ -55,6 +61,7 @@ EXAMPLES = r"""
     database: cht
     identity: "{{ proof.permission.source.identity }}"
     oid: "{{ proof.permission.source.oid }}"
+    not_server: "{{ proof.permission.target.running }}"
     migration_id: cht-2026
     state_dir: ~/couch2pg
     allowed_sessions: [postgres_exporter]
@@ -125,6 +132,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import copy
 OPTIONS: dict[str, Any] = {
     "identity": {"type": "str"},
     "oid": {"type": "int"},
+    "not_server": {"type": "str", "default": ""},
     "allowed_sessions": {"type": "list", "elements": "str", "default": []},
     "give_back": {"type": "bool", "default": False},
     "rehearsal": {"type": "bool", "default": False},
@@ -165,7 +173,7 @@ def main() -> None:
                 "identity": done["identity"],
                 "bytes": None,
             }
-        planned = dropping.plan(settings, state, options["identity"], options["oid"], allowed)
+        planned = dropping.plan(settings, state, options["identity"], options["oid"], allowed, options["not_server"])
         if options["give_back"]:
             if planned["begun"] and not module.check_mode:
                 dropping.reopen(settings, options["oid"])

@@ -95,7 +95,8 @@ permission:
   sample:
     database: cht
     source: {host: old.example.org, identity: "7712218066094472000", oid: 16385, archive: /srv/staging/cht}
-    target: {host: new.example.org, identity: "7712218066094472355", oid: 16390, name: cht, kept_as: null, archive: /srv/staging/cht}
+    target: {host: new.example.org, identity: "7712218066094472355", oid: 16390, name: cht, kept_as: null, archive: /srv/staging/cht,
+      running: "20261128140233123456"}
     manifest_sha256: 0fd1...
     handed_over: true
     rolled_back: null

@@ -304,6 +304,15 @@ def test_whether_couch2pg_is_up_to_date_now(deployment: Deployment) -> None:
     assert (now["not_current"], now["behind"], now["database"]["name"]) == ([], 0, deployment.database)
     other = run_module("couch2pg_info", {**options, "oid": 1})
     assert "it writes to another database than this migration's" in other["not_current"][0]
+    # A copy by the method physical has the same identity and oid.
+    same = {**options, **{name: now["database"][name] for name in ("identity", "oid")}}
+    running = now["database"]["running"]
+    assert (
+        run_module("couch2pg_info", {**same, "server": running, "not_server": "20200101000000000000"})["not_current"]
+        == []
+    )
+    for wrong in ({"server": "20200101000000000000"}, {"not_server": running}):
+        assert "it writes to another database" in run_module("couch2pg_info", {**same, **wrong})["not_current"][0]
     deployment.couchdb.put("medic", [{"_id": "late", "type": "data_record"}])
     behind = run_module("couch2pg_info", options)
     assert (behind["behind"], PASSWORD in str(behind)) == (1, False)

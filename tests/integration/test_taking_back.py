@@ -16,6 +16,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import chang
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
     ConnectionSettings,
     Session,
+    running_server,
     server_identity,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
@@ -40,6 +41,7 @@ class Place:
         self.settings = ConnectionSettings(database, cluster.host, cluster.port, password=cluster.password)
         with Session(self.settings.maintenance) as session:
             self.identity = server_identity(session)
+            self.running = running_server(session)
         self.oid = self.oid_of(database)
 
     def oid_of(self, name: str) -> int:
@@ -102,6 +104,8 @@ def test_the_database_is_dropped_once(place: Place) -> None:
         lambda _place: {"oid": 4_000_000_000},
         lambda _place: {"identity": "7712218066094472355"},
         lambda _place: {"database": "postgres"},
+        # After the method physical, the target's server has the source's identity and oid.
+        lambda place: {"not_server": place.running},
     ],
 )
 def test_no_other_database_is_dropped(place: Place, wrong: Callable[[Place], dict[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Callable, Sequence
 
 from ..common.errors import MigrationError
 from ..host.files import make_private_folder, read_json, write_json
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings, Session, running_server, server_identity
 from ..postgres.database import database_size, end_sessions, find_database, find_database_by_oid, other_sessions
 from ..postgres.identifiers import quote, with_suffix
 from ..record.dropped import DROPPED
@@ -33,13 +33,22 @@ def already_dropped(settings: ConnectionSettings, state: Path, oid: int) -> dict
     return stored
 
 
-def plan(settings: ConnectionSettings, state: Path, identity: str, oid: int, allowed: Sequence[str]) -> dict[str, Any]:
+def plan(
+    settings: ConnectionSettings, state: Path, identity: str, oid: int, allowed: Sequence[str], not_server: str = ""
+) -> dict[str, Any]:
     """The database to drop, and the sessions that will be ended.
 
     identity, oid: the server and the database that were dumped, from the record. allowed: roles or application names whose
-    sessions may be ended. Raises MigrationError ``stale_evidence`` or ``database_in_use``.
+    sessions may be ended. not_server: the running server of the target, which may be a copy with the same identity and oid.
+    Raises MigrationError ``stale_evidence`` or ``database_in_use``.
     """
     with Session(settings.maintenance) as session:
+        if not_server and running_server(session) == not_server:
+            raise MigrationError(
+                f"The server at {settings.place} is the target's, with the migrated database, and not the source's. Nothing was changed. "
+                "Check couch2pg_login_host, couch2pg_login_port and the address of the source in the inventory.",
+                "stale_evidence",
+            )
         here = server_identity(session)
         found = find_database_by_oid(session, oid) if here == identity else None
         names = (settings.database, (read_json(state / DROPPED) or {}).get("name"))

@@ -13,7 +13,7 @@ from ..couch2pg import checkpoint, couchdb_sync
 from ..couch2pg.couchdb_sync import ShownSync, Sync
 from ..couch2pg.settings import Settings
 from ..couchdb.client import CouchDB
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings, Session, running_server, server_identity
 from ..postgres.database import current_oid
 
 PAUSE_SECONDS = 2.0
@@ -25,9 +25,13 @@ WHERE c.relkind = 'm' AND NOT c.relispopulated ORDER BY 1
 
 
 class Database(TypedDict):
-    """The database that couch2pg writes to: its server's system identifier (or address), its oid and its name."""
+    """The database that couch2pg writes to: its server's system identifier (or address), its oid and its name.
+
+    running: identifies the running server, which a copy with the same identifier and oid does not share.
+    """
 
     identity: str
+    running: str
     oid: int
     name: str
 
@@ -55,7 +59,12 @@ def look(
     sync = _wait(settings, database, client, most_behind, clock() + timeout, clock, sleep)
     with Session(database) as session:
         unpopulated = [row["name"] for row in session.rows(_UNPOPULATED)]
-        where: Database = {"identity": server_identity(session), "oid": current_oid(session), "name": database.database}
+        where: Database = {
+            "identity": server_identity(session),
+            "running": running_server(session),
+            "oid": current_oid(session),
+            "name": database.database,
+        }
     behind = _behind(sync)
     reasons = []
     if behind > most_behind:
@@ -74,11 +83,14 @@ def look(
     }
 
 
-def same_database(found: Database, identity: str, oid: int) -> bool:
+def same_database(found: Database, identity: str, oid: int, server: str = "", not_server: str = "") -> bool:
     """Whether couch2pg writes to the database with this server identifier and oid.
 
+    server, not_server: the running server that it must be, or must not be; the method physical copies identifier and oid.
     A managed service may hide the identifier. Then ``identity`` is an address, which can differ between hosts: only the oid counts.
     """
+    if (server and found["running"] != server) or (not_server and found["running"] == not_server):
+        return False
     known = found["identity"].isdigit() and identity.isdigit()
     return bool(found["oid"] == oid and (not known or found["identity"] == identity))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import MigrationError
-from ..postgres.connection import ConnectionSettings
+from ..postgres.connection import ConnectionSettings, Session, running_server
 from . import permission
 from .document import Record
 from .permission import Need
@@ -33,14 +33,19 @@ NEEDS: dict[str, Need] = {
 def check(settings: ConnectionSettings, state: Path, record: Record | None, needs: list[str]) -> dict[str, Any]:
     """A summary of the record for later phases, after checking ``needs`` and that the promoted database is still there.
 
+    ``running`` of the target is its running server, as ``postgres.connection.running_server``.
+
     Raises MigrationError ``record_missing``, ``record_altered``, ``not_permitted`` or ``stale_evidence``.
     """
     known = permission.require(record, *(NEEDS[name] for name in needs))
     phases = known["phases"]
     promoted = permission.done(known, "promote")
     rolled_back = permission.done(known, "rollback")
+    running = ""
     if promoted is not None and rolled_back is None:
         check_promoted(settings, state, known)
+        with Session(settings.maintenance) as session:
+            running = running_server(session)
     dump = permission.done(known, "dump") or {}
     return {
         "database": known["database"],
@@ -54,6 +59,7 @@ def check(settings: ConnectionSettings, state: Path, record: Record | None, need
             "host": phases["promote"]["host"] if promoted else "",
             "archive": (permission.done(known, "transfer") or {}).get("archive", ""),
             **{name: (promoted or {}).get(name) for name in ("identity", "oid", "name", "kept_as")},
+            "running": running,
         },
         "manifest_sha256": dump.get("manifest_sha256", ""),
         "handed_over": permission.done(known, "handover") is not None,
