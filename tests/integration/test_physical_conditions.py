@@ -128,6 +128,13 @@ def test_the_target_is_asked_what_the_copy_needs(
             name for name in failures(look_at_target(place, target_cluster, name, other)) if name != "other databases"
         ]
 
+    for asked in (
+        {"role_map": {"couch2pg": "other"}},
+        {"leave_out": {"tables": ["audit"]}},
+        {"tablespaces": "default"},
+    ):
+        refused = finding(look_at_target({**place, **asked}, target_cluster, name, facts), "variables of other methods")
+        assert refused["details"]["variables"] == [f"couch2pg_{next(iter(asked))}"]
     assert differs(lambda f: f["physical"].update(machine="aarch64")) == ["architecture"]
     assert differs(lambda f: f["physical"]["control"].update(database_block_size=32768)) == ["architecture"]
     # The copy brings its checksums with it.

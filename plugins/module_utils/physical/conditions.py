@@ -25,6 +25,8 @@ FAST_LINE, SLOW_LINE, DIGESTS = 110e6, 11e6, 100e6
 MARGIN = 1.1
 SHOWN = 5
 INSTEAD = "Set couch2pg_method to stream."
+# A copy of the whole server has everything, as it is.
+_NOT_IN_A_COPY = ("leave_out", "role_map", "function_search_path")
 
 _CONTROL = "SELECT to_jsonb(c) AS control FROM pg_catalog.pg_control_init() AS c"
 # What the copy brings with it.
@@ -89,6 +91,7 @@ def examine_target(
     source: Mapping[str, Any],
 ) -> None:
     """Findings on the target. source: the facts of the source, with those of ``facts_of`` as ``physical``."""
+    findings.attempt("variables of other methods", lambda: _check_variables(options))
     here = findings.ask(
         "data directory",
         lambda: placement.find(session, options["commands"]),
@@ -113,6 +116,19 @@ def examine_target(
     if here is not None:
         findings.ask("libraries", lambda: _check_libraries(session, here, source), str)
         findings.ask("disk", lambda: _check_disk(here, theirs, options["migration_id"]), str)
+
+
+def _check_variables(options: Mapping[str, Any]) -> None:
+    given = [f"couch2pg_{name}" for name in _NOT_IN_A_COPY if any((options[name] or {}).values())]
+    if options["tablespaces"] != "keep":
+        given.append("couch2pg_tablespaces")
+    if given:
+        raise MigrationError(
+            f"The method physical copies the whole server as it is, so it can't do what {', '.join(given)} asks for. Remove that from the "
+            f"inventory. Or keep it: {INSTEAD}",
+            "not_in_a_copy",
+            variables=given,
+        )
 
 
 def _machine(session: Session) -> str:
