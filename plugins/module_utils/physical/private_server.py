@@ -128,11 +128,12 @@ class PrivateServer:
         started = time.monotonic()
         seen = False
         while True:
+            reason = ""
             try:
                 with Session(self.connection("postgres")):
                     return
             except MigrationError as error:
-                refused = error
+                reason = error.message
             running = self.running
             if not running and (seen or time.monotonic() > started + APPEARS_SECONDS):
                 raise MigrationError(
@@ -142,7 +143,7 @@ class PrivateServer:
                 )
             if seconds is not None and time.monotonic() > started + seconds:
                 raise MigrationError(
-                    f"The server on the copy in {self.data} accepts no connections after {seconds:.0f} s: {refused.message} See "
+                    f"The server on the copy in {self.data} accepts no connections after {seconds:.0f} s: {reason} See "
                     f"{self._folders.log}.",
                     "server_not_started",
                 )
