@@ -186,7 +186,6 @@ def back(
     """
     done = read_json(state / PROMOTED)
     data, replaced = Path(done["data_directory"]), Path(done["replaced"])
-    services.check_root([done["service"]["stop"], done["service"]["start"]])
     if not (replaced / "PG_VERSION").is_file():
         raise MigrationError(
             f"The data directory that the promotion replaced is not at {replaced} any more, so there is nothing to go back to. Nothing "
@@ -203,7 +202,9 @@ def back(
         "kept_as": str(aside),
     }
     if check_mode:
+        # Role rollback predicts as the user of the play, and acts as root.
         return stored
+    services.check_root([done["service"]["stop"], done["service"]["start"]])
     intent = {
         "what": ROLLBACK,
         "data": str(data),
