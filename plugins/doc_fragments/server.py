@@ -7,12 +7,12 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Documentation fragment C(cht.couch2pg.server)."""
+    """Documentation fragments C(cht.couch2pg.server), and C(cht.couch2pg.server.act_as) for modules that root runs."""
 
     DOCUMENTATION = r"""
 options:
   method:
-    description: The method of the migration. With V(physical), the module stops and starts the server, and must be run as root.
+    description: The method of the migration. V(physical) replaces the target's whole server, which is stopped and started for that.
     type: str
     default: archive
     choices: [archive, stream, physical]
@@ -30,6 +30,10 @@ options:
         description: Words of the command that starts it.
         type: list
         elements: str
+"""
+
+    ACT_AS = r"""
+options:
   act_as:
     description:
       - User as whom a module that root runs connects and writes its files, the owner of the data directory; only the service is stopped

@@ -26,76 +26,12 @@ extends_documentation_fragment:
   - cht.couch2pg.migration
   - cht.couch2pg.job
   - cht.couch2pg.limits
+  - cht.couch2pg.source
 options:
   database:
     description: Name of the database on both servers.
     type: str
     required: true
-  source:
-    description: How this host reaches the source's database. Options have the names and defaults of the module's own.
-    type: dict
-    required: true
-    suboptions:
-      database:
-        description: Name of the source's database.
-        type: str
-        required: true
-      login_host:
-        description: Address of the source's server; empty means the Unix socket.
-        type: str
-        default: ""
-      login_port:
-        description: Port of the source's server.
-        type: int
-        default: 5432
-      login_user:
-        description: Role that connects; it must be able to read every table.
-        type: str
-        default: postgres
-      login_password:
-        description: Password of the role.
-        type: str
-      login_unix_socket:
-        description: Folder of the Unix socket; empty means where libpq looks for it.
-        type: str
-        default: ""
-      ssl_mode:
-        description: How TLS is negotiated, as libpq's C(sslmode).
-        type: str
-        default: prefer
-        choices: [disable, allow, prefer, require, verify-ca, verify-full]
-      ca_cert:
-        description: File on this host with the certificates that are trusted.
-        type: path
-        default: ""
-      ssl_cert:
-        description: PEM file on this host with the role's own certificate.
-        type: path
-        default: ""
-      ssl_key:
-        description: File on this host with the key of the certificate.
-        type: path
-        default: ""
-      connect_params:
-        description: Further connection parameters of libpq. None of them may be secret.
-        type: dict
-        default: {}
-      maintenance_database:
-        description: Database to connect to when O(source.database) can't be connected to.
-        type: str
-        default: postgres
-      login_container:
-        description: Name of the container of this host that the source's server runs in.
-        type: str
-        default: ""
-  archive:
-    description: Folder on this host for the evidence and the archive of the schema.
-    type: path
-    required: true
-  data_directory:
-    description: Data directory of the target's server, beside which the copy is made; empty means the one that the server tells.
-    type: path
-    default: ""
   server_bin_dir:
     description:
       - Folder on this host with the server programs of the source's major version.
@@ -229,6 +165,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     JOB_OPTIONS,
     LIMIT_OPTIONS,
     PROGRAM_OPTIONS,
+    SOURCE_OPTIONS,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
@@ -236,9 +173,6 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.physical import job a
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 
 OPTIONS = {
-    "source": {"type": "dict", "required": True, "options": CONNECTION_OPTIONS},
-    "archive": {"type": "path", "required": True},
-    "data_directory": {"type": "path", "default": ""},
     "server_bin_dir": {"type": "path", "default": ""},
     "lock_seconds": {"type": "int", "default": 0},
     "compression": {"type": "str", "default": "none"},
@@ -250,7 +184,7 @@ OPTIONS = {
 
 def main() -> None:
     """Entry point."""
-    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, OPTIONS)
+    module = make_module(CONNECTION_OPTIONS, PROGRAM_OPTIONS, JOB_OPTIONS, LIMIT_OPTIONS, SOURCE_OPTIONS, OPTIONS)
     options = module.params
     settings = connection_settings(module)
     source = ConnectionSettings.from_options(options["source"])

@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - cht.couch2pg.migration
   - cht.couch2pg.job
   - cht.couch2pg.limits
+  - cht.couch2pg.source
   - cht.couch2pg.other_server
   - cht.couch2pg.leave_out
 options:
@@ -33,63 +34,6 @@ options:
     description: Real name of the database on the target. It must not exist, or be empty, or O(replace_existing) must be set.
     type: str
     required: true
-  source:
-    description: How this host reaches the source's database. Options have the names and defaults of the module's own.
-    type: dict
-    required: true
-    suboptions:
-      database:
-        description: Name of the source's database.
-        type: str
-        required: true
-      login_host:
-        description: Address of the source's server; empty means the Unix socket.
-        type: str
-        default: ""
-      login_port:
-        description: Port of the source's server.
-        type: int
-        default: 5432
-      login_user:
-        description: Role that connects; it must be able to read every table.
-        type: str
-        default: postgres
-      login_password:
-        description: Password of the role.
-        type: str
-      login_unix_socket:
-        description: Folder of the Unix socket; empty means where libpq looks for it.
-        type: str
-        default: ""
-      ssl_mode:
-        description: How TLS is negotiated, as libpq's C(sslmode).
-        type: str
-        default: prefer
-        choices: [disable, allow, prefer, require, verify-ca, verify-full]
-      ca_cert:
-        description: File on this host with the certificates that are trusted.
-        type: path
-        default: ""
-      ssl_cert:
-        description: PEM file on this host with the role's own certificate.
-        type: path
-        default: ""
-      ssl_key:
-        description: File on this host with the key of the certificate.
-        type: path
-        default: ""
-      connect_params:
-        description: Further connection parameters of libpq. None of them may be secret.
-        type: dict
-        default: {}
-      maintenance_database:
-        description: Database to connect to when O(source.database) can't be connected to.
-        type: str
-        default: postgres
-      login_container:
-        description: Name of the container of this host that the source's server runs in.
-        type: str
-        default: ""
   snapshot:
     description:
       - What M(cht.couch2pg.pg_snapshot) returned. That job is ended when all rows are copied.
@@ -104,10 +48,6 @@ options:
         description: Process id of the session on the source's server that holds it.
         type: int
         required: true
-  archive:
-    description: Folder on this host for the evidence and the archive of the schema.
-    type: path
-    required: true
   incoming:
     description: Name of the database that is filled. One that this migration did not make is refused.
     type: str
@@ -253,6 +193,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     LIMIT_OPTIONS,
     OTHER_SERVER_OPTIONS,
     PROGRAM_OPTIONS,
+    SOURCE_OPTIONS,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
@@ -262,12 +203,10 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.restore import job as
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import job as stream_job
 
 OPTIONS = {
-    "source": {"type": "dict", "required": True, "options": CONNECTION_OPTIONS},
     "snapshot": {
         "type": "dict",
         "options": {"identifier": {"type": "str", "required": True}, "backend": {"type": "int", "required": True}},
     },
-    "archive": {"type": "path", "required": True},
     "incoming": {"type": "str", "required": True},
     "replace_existing": {"type": "bool", "default": False},
     "maintenance_work_mem": {"type": "str", "default": "512MB"},
@@ -285,6 +224,7 @@ def main() -> None:
         LIMIT_OPTIONS,
         OTHER_SERVER_OPTIONS,
         LEAVE_OUT_OPTIONS,
+        SOURCE_OPTIONS,
         OPTIONS,
     )
     options = module.params

@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - cht.couch2pg.migration
   - cht.couch2pg.other_server
   - cht.couch2pg.leave_out
+  - cht.couch2pg.server
 options:
   side:
     description: Which side of the migration this host is.
@@ -94,23 +95,6 @@ options:
     description: Whether the rehearsals of this migration on this host are a finding.
     type: bool
     default: false
-  method:
-    description: The method of the migration. V(physical) has conditions of its own, because it replaces the target's whole server.
-    type: str
-    default: archive
-    choices: [archive, stream, physical]
-  commands:
-    description: Commands that stop and start the target's server, where it is not a systemd service, as for M(cht.couch2pg.promote).
-    type: dict
-    suboptions:
-      stop:
-        description: Words of the command that stops it.
-        type: list
-        elements: str
-      start:
-        description: Words of the command that starts it.
-        type: list
-        elements: str
   collations:
     description: With O(method=physical), whether indexes that are in another order of text are rebuilt, or the copy is refused.
     type: str

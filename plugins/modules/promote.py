@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - cht.couch2pg.migration
   - cht.couch2pg.record
   - cht.couch2pg.server
+  - cht.couch2pg.server.act_as
 options:
   database:
     description: Real name of the database.

@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - cht.couch2pg.connection
   - cht.couch2pg.migration
   - cht.couch2pg.server
+  - cht.couch2pg.server.act_as
 options:
   database:
     description: Real name of the database.

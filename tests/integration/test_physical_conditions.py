@@ -56,6 +56,11 @@ def test_the_source_lets_itself_be_copied(
     execute(source_cluster, re.findall(r"ALTER ROLE \w+ REPLICATION;", refused["message"])[0])
     fine = look(place, source_cluster, name, login_user=copier)
     assert finding(fine, "replication")["status"] == "ok"
+    assert finding(fine, "files of the server")["status"] == "ok"
+    execute(source_cluster, "CREATE UNLOGGED TABLE scratch (id int)", name)
+    unlogged = finding(look(place, source_cluster, name), "files of the server")
+    execute(source_cluster, re.findall(r"ALTER TABLE .* SET LOGGED", unlogged["message"])[0], name)
+    assert "files of the server" not in failures(look(place, source_cluster, name))
     assert "over a line of 1 Gbit/s" in finding(fine, "estimate of physical")["message"]
     assert {"machine", "control", "bytes", "wal", "roles"} <= fine["facts"]["physical"].keys()
     # Another method asks for none of that.

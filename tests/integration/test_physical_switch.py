@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import psycopg2
 import pytest
@@ -345,6 +347,23 @@ def test_what_was_replaced_is_removed_when_it_is_asked_for(pair: Pair) -> None:
     assert "nothing to go back to" in refused["msg"]
 
 
+def as_user(name: str, work: Callable[[], object]) -> int:
+    """The exit code of a process of this user that does the work."""
+    account = pwd.getpwnam(name)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setgroups([])
+            os.setgid(account.pw_gid)
+            os.setuid(account.pw_uid)
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def test_a_service_of_systemd_is_found_and_used(pair: Pair, tmp_path: Path) -> None:
     """The promotion as root, who acts as the owner of the data, and the way back; nobody says how the server is started."""
     data, owner = pair.target.data_directory, pair.target.data_directory.owner()
@@ -362,6 +381,10 @@ def test_a_service_of_systemd_is_found_and_used(pair: Pair, tmp_path: Path) -> N
         assert (done["service"]["kind"], done["service"]["unit"]) == ("systemd", "our-postgres.service")
         assert rows(pair) == 1000
         assert host.run("systemctl", "is-active", "our-postgres").strip() == "active"
+        # The role predicts as the user of the play, who may stop no service.
+        assert as_user(owner, lambda: switch.back(pair.settings, pair.state, check_mode=True)) == 0
+        assert as_user(owner, lambda: switch.back(pair.settings, pair.state, check_mode=False)) != 0
+        assert rows(pair) == 1000
         assert pair.run("rollback")["changed"]
         assert pair.identity == pair.old_identity
     pair.through, pair.commands = [], {"stop": ["true"], "start": ["true"]}

@@ -152,6 +152,11 @@ SERVER_OPTIONS: dict[str, Any] = {
     },
     "act_as": {"type": "str", "default": ""},
 }
+# For modules on the target's host that read the source's server themselves.
+SOURCE_OPTIONS: dict[str, Any] = {
+    "source": {"type": "dict", "required": True, "options": CONNECTION_OPTIONS},
+    "archive": {"type": "path", "required": True},
+}
 JOB_OPTIONS: dict[str, Any] = {
     **MIGRATION_OPTIONS,
     "job_wait": {"type": "float"},

@@ -16,6 +16,7 @@ from ..host.file_systems import locate
 from ..postgres import collations
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from . import placement, switch
+from .conditions_of_source import check_source
 
 # The base backup, the WAL beside it, and the WAL after it.
 SENDERS = 3
@@ -70,6 +71,11 @@ def facts_of(session: Session) -> dict[str, Any]:
 
 def examine_source(session: Session, findings: Findings) -> dict[str, Any]:
     """Findings on the source, and the facts for the target."""
+    findings.ask(
+        "files of the server",
+        lambda: check_source(session),
+        lambda _none: "a base backup has everything: no tablespaces, no unlogged tables",
+    )
     findings.ask("replication", lambda: _check_replication(session), str)
     findings.attempt("prepared transactions", lambda: _check_prepared(session))
     facts = facts_of(session)
@@ -171,7 +177,7 @@ def _check_same_build(session: Session, theirs: Mapping[str, Any]) -> str:
     here, there = _machine(session), theirs["machine"]
     if here != there:
         raise MigrationError(
-            f"The source's server was built for {there}, the target's for {here}: files of the one are no use to the other. {INSTEAD}",
+            f"The source's server was built for {there}, the target's for {here}: the target can't use files of the source. {INSTEAD}",
             "architecture",
         )
     control = session.row(_CONTROL)["control"]
@@ -182,7 +188,7 @@ def _check_same_build(session: Session, theirs: Mapping[str, Any]) -> str:
     ]
     if different:
         raise MigrationError(
-            f"The two servers were built differently ({'; '.join(different)}), so files of the source are no use here. {INSTEAD}",
+            f"The two servers were built differently ({'; '.join(different)}), so the target can't use files of the source. {INSTEAD}",
             "architecture",
             different=different,
         )
@@ -227,7 +233,7 @@ def _check_collations(session: Session, findings: Findings, source: Mapping[str,
     if unknown:
         findings.warning(
             "collation",
-            f"Nobody knows whether text sorts the same with {', '.join(unknown)}, and indexes are copied as they are. Where the operating "
+            f"Whether text sorts the same with {', '.join(unknown)} is unknown, and indexes are copied as they are. Where the operating "
             f"systems are not of the same version, set couch2pg_method to stream.",
             collations=unknown,
         )

@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..common.errors import MigrationError
 from ..postgres.connection import Session
-from . import private_server
 
 _TABLESPACES = "SELECT spcname AS name FROM pg_catalog.pg_tablespace WHERE oid NOT IN (1663, 1664) ORDER BY 1"
 _UNLOGGED = """
@@ -19,11 +16,8 @@ WHERE c.relpersistence = 'u' AND c.relkind IN ('r', 'm') ORDER BY 1
 _STREAM = "or use couch2pg_method: stream."
 
 
-def check_source(session: Session) -> dict[str, Any]:
-    """Returns ``{settings}`` for the private server.
-
-    Raises MigrationError ``is_standby``, ``tablespaces``, ``unlogged``, ``wal_level`` or ``wal_senders``.
-    """
+def check_source(session: Session) -> None:
+    """Raise MigrationError ``is_standby``, ``tablespaces``, ``unlogged`` or ``wal_level``."""
     place = session.settings.place
     if session.value("SELECT pg_catalog.pg_is_in_recovery()"):
         raise MigrationError(
@@ -53,4 +47,3 @@ def check_source(session: Session) -> dict[str, Any]:
             f"restart of that server, {_STREAM}",
             "wal_level",
         )
-    return {"settings": private_server.source_settings(session)}

@@ -33,7 +33,7 @@ from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid
 from ..record.promoted import PROMOTED
 from ..restore.steps import RestoreSteps
-from . import backup, collation, private_server, recovery, replication, server_programs, upgrade, wal
+from . import backup, collation, placement, private_server, recovery, replication, server_programs, upgrade, wal
 from .conditions_of_source import check_source
 from .folders import Folders, Owner, Steps
 from .moment import Moment, Point
@@ -45,27 +45,24 @@ SEQUENCE_AHEAD = 32
 
 def examine(settings: ConnectionSettings, source: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
     """Everything that can be checked before the backup starts. Raises MigrationError for what would make it fail."""
-    if settings.container or source.container:
+    if source.container:
         raise MigrationError(
-            "The method physical copies the files of a server that runs on the host, and one of the two runs in a container. Use "
-            "couch2pg_method: stream.",
+            f"The source's server runs in the container {source.container}, and the method physical copies the files of a server on the "
+            "host. Use couch2pg_method: stream.",
             "container",
         )
     from_source = dump_job.examine(source, options["bin_dir"], "directory", "none", options["digest_method"])
     with Session(settings.maintenance) as session:
-        data = Path(options["data_directory"] or session.value("SELECT pg_catalog.current_setting('data_directory')"))
+        data = placement.data_directory(session)
         identity, target_major = server_identity(session), programs.major(session.version)
-    if not data.is_dir():
-        raise MigrationError(
-            f"The data directory {data} of {settings.place} is not on this host, or this user can't see it. The method physical needs the "
-            "server itself; use couch2pg_method: stream for a server elsewhere.",
-            "not_here",
-        )
     Owner.of(data)
     with Session(source) as session:
-        found = check_source(session)
+        check_source(session)
         replication.check(source)
-        found["collations"] = collation.of_source(session)
+        found = {
+            "settings": private_server.source_settings(session),
+            "collations": collation.of_source(session),
+        }
         source_major = programs.major(session.version)
         source_version = session.version
     if source_major > target_major:

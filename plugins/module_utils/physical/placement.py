@@ -74,7 +74,7 @@ def find(session: Session, commands: Mapping[str, Any] | None = None) -> Placeme
     commands: the operator's own ``stop`` and ``start``, each a list of words, for a server that systemd doesn't run.
     Raises MigrationError ``container``, ``not_here``, ``not_owner``, ``mount_point`` or ``no_service``.
     """
-    data = _data_directory(session)
+    data = data_directory(session)
     settings = {row["name"]: row["setting"] for row in session.rows(_SETTINGS)}
     owner = _owner(data)
     pid = _main_process(data, owner)
@@ -106,7 +106,11 @@ def of(settings: ConnectionSettings, commands: Mapping[str, Any] | None = None) 
         return find(session, commands)
 
 
-def _data_directory(session: Session) -> Path:
+def data_directory(session: Session) -> Path:
+    """The data directory of the session's server on this host, without symbolic links.
+
+    Raises MigrationError ``container`` or ``not_here``.
+    """
     if session.settings.container:
         raise MigrationError(
             f"The target's server runs in the container {session.settings.container}, and the method physical can't replace the data "
@@ -191,8 +195,8 @@ def _service(
         words = ("pg_ctlcluster", *debian.groups())
         return DEBIAN, "", (*words, "stop", "--mode", "fast"), (*words, "start")
     raise MigrationError(
-        f"The target's server in {data} (process {pid}) is not the main process of a systemd service, so nobody knows how to stop and "
-        f"start it. Say how: couch2pg_physical_commands: {_suggestion(owner, data, config_file, bin_dir)}. {INSTEAD}",
+        f"The target's server in {data} (process {pid}) is not the main process of a systemd service, so its commands are unknown. Set "
+        f"couch2pg_physical_commands: {_suggestion(owner, data, config_file, bin_dir)}. {INSTEAD}",
         "no_service",
     )
 

@@ -130,7 +130,7 @@ def temporary_server(settings: ConnectionSettings, state: Path, incoming: Path) 
     restored = job.read_state(state / "jobs" / "restore")
     if restored.status != "done" or not _runs(incoming):
         raise MigrationError(
-            f"No server runs on the copy {incoming}, so nobody can tell whether it is still as it was verified. Run the same "
+            f"No server runs on the copy {incoming}, so it can't be checked whether it is still as it was verified. Run the same "
             "command again: it is started again.",
             "not_verified",
         )
