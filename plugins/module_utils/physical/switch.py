@@ -192,8 +192,6 @@ def back(
             "was changed.",
             "stale_evidence",
         )
-    with Session(settings.maintenance) as session:
-        promotion.check_nobody_connected(session, [done["name"]])
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock()))
     aside = data.with_name(f"{data.name}_rolled_back_{stamp}")
     stored = {
@@ -202,9 +200,11 @@ def back(
         "kept_as": str(aside),
     }
     if check_mode:
-        # Role rollback predicts as the user of the play, and acts as root.
+        # Role rollback predicts as the user of the play, while couch2pg still runs. Then it stops couch2pg, and acts as root.
         return stored
     services.check_root([done["service"]["stop"], done["service"]["start"]])
+    with Session(settings.maintenance) as session:
+        promotion.check_nobody_connected(session, [done["name"]])
     intent = {
         "what": ROLLBACK,
         "data": str(data),
