@@ -32,6 +32,8 @@ from .result import JobResult
 from .throttle import Throttle
 
 LOCK_SECONDS = 5.0
+# The signals that cancel a job.
+STOP = (signal.SIGTERM, signal.SIGINT)
 # A file that reserves disk space for the result, and its size.
 RESERVE, RESERVE_BYTES = "reserve", 256 * 1024
 
@@ -47,24 +49,19 @@ def main(folder: Path) -> int:
     os.umask(0o077)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     _take(descriptor)
+    # The worker receives these signals where it can clean up and write its result. The parent never does.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     # The child inherits the lock; this process's exit tells the caller that the job runs.
     if os.fork():
         return 0
-    # The parent ignores the signals that stop the job: the worker handles them and cleans up.
-    _on_stop(signal.SIG_IGN)
     worker = os.fork()
     if worker:
         return wait_for_worker(folder, worker)
-    _on_stop(_cancel)
+    for number in STOP:
+        signal.signal(number, _cancel)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    spec = read_json(folder / "spec.json")
-    parameters = spec["parameters"]
-    connection, settings = parameters.get("connection"), None
-    if connection is not None:
-        settings = ConnectionSettings.restored(connection, secrets.get("login_password"))
-    with Progress(folder / "progress.json") as progress, Throttle(folder, settings) as throttle:
-        result = _run(JobContext(folder, parameters, progress, throttle, secrets), spec["entry"])
+    result = _run(folder, secrets)
     sweep(folder)
     # Frees the reserved space first, so that the result can be written on a full disk.
     clear_work(folder)
@@ -82,11 +79,6 @@ def _take(descriptor: int) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
-
-
-def _on_stop(handler: Any) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handler)
 
 
 def wait_for_worker(folder: Path, worker: int) -> int:
@@ -127,13 +119,14 @@ def clear_work(folder: Path) -> None:
         (folder / RESERVE).unlink()
 
 
-def _run(context: JobContext, entry: str) -> JobResult:
-    module, function = entry.split(":")
-    started = time.time()
+def _run(folder: Path, secrets: dict[str, str]) -> JobResult:
+    """Do the work; a signal of STOP stops it, and is blocked before and after."""
     try:
-        work = getattr(importlib.import_module(module), function)
-        times = {"started_at": utc_now(lambda: started)}
-        return {"status": "done", "value": {**work(context), **times, "ended_at": utc_now()}}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+        try:
+            return {"status": "done", "value": _work(folder, secrets)}
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     except MigrationError as error:
         failure = error
     except _Cancelled:
@@ -145,11 +138,28 @@ def _run(context: JobContext, entry: str) -> JobResult:
             traceback.print_exc()
         failure = MigrationError(
             f"The job failed with an unexpected error: {type(error).__name__}: {error}. "
-            f"See the traceback in {context.folder / 'log'}, and report it as a bug.",
+            f"See the traceback in {folder / 'log'}, and report it as a bug.",
             "unexpected",
         )
-    context.log(failure.message)
+    # On a full disk, the result still has its reserve.
+    with suppress(OSError):
+        sys.stderr.write(failure.message + "\n")
     return {"status": "failed", "error": failure.as_dict()}
+
+
+def _work(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
+    """Call the entry function of the job; its value, with the times."""
+    started = utc_now()
+    spec = read_json(folder / "spec.json")
+    parameters = spec["parameters"]
+    connection, settings = parameters.get("connection"), None
+    if connection is not None:
+        settings = ConnectionSettings.restored(connection, secrets.get("login_password"))
+    module, function = spec["entry"].split(":")
+    work = getattr(importlib.import_module(module), function)
+    with Progress(folder / "progress.json") as progress, Throttle(folder, settings) as throttle:
+        value = work(JobContext(folder, parameters, progress, throttle, secrets))
+    return {**value, "started_at": started, "ended_at": utc_now()}
 
 
 def _cancel(_number: int, _frame: FrameType | None) -> None:

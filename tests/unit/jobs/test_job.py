@@ -260,6 +260,21 @@ def test_a_job_that_is_asked_to_stop_says_so(running: tuple[Path, job.JobSpec]) 
     assert (state.status, state.result["error"]["code"]) == ("failed", "cancelled")
 
 
+def test_a_job_that_is_asked_to_stop_while_it_begins_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its description is a pipe, which it reads for as long as the test keeps it open."""
+    description = tmp_path / "spec.json"
+    os.mkfifo(description)
+    monkeypatch.setenv(processes.MARKER, str(tmp_path))
+    command = [sys.executable, "-m", job_runner.__name__, str(tmp_path)]
+    subprocess.run(command, input=b"{}", stderr=subprocess.DEVNULL, check=True, timeout=30)
+    mine = processes.of_job(tmp_path)
+    with description.open("wb"):
+        description.unlink()
+        processes.kill_all(mine)
+    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert (result["status"], result["error"]["code"]) == ("failed", "cancelled")
+
+
 def test_a_cancelled_job_ends_cleanly_and_can_be_done_again(running: tuple[Path, job.JobSpec]) -> None:
     folder, spec = running
     state = job.cancel(folder)
