@@ -120,13 +120,8 @@ def clear_work(folder: Path) -> None:
 
 
 def _run(folder: Path, secrets: dict[str, str]) -> JobResult:
-    """Do the work; a signal of STOP stops it, and is blocked before and after."""
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
-        try:
-            return {"status": "done", "value": _work(folder, secrets)}
-        finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+        return {"status": "done", "value": _stoppable(folder, secrets)}
     except MigrationError as error:
         failure = error
     except _Cancelled:
@@ -145,6 +140,15 @@ def _run(folder: Path, secrets: dict[str, str]) -> JobResult:
     with suppress(OSError):
         sys.stderr.write(failure.message + "\n")
     return {"status": "failed", "error": failure.as_dict()}
+
+
+def _stoppable(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
+    """Do the work; a signal of STOP ends it, and is blocked before and after."""
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+        return _work(folder, secrets)
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
 
 
 def _work(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
