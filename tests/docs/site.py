@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 from support.markdown import relinked
+from support.role_tables import without_html
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["repository"]
@@ -109,7 +110,7 @@ def _variables() -> str:
         told += [
             f"({name})=",
             f"## `{name}`\n",
-            variable["description"].strip() + "\n",
+            without_html(variable["description"].strip()) + "\n",
             f"type\n: {', '.join([kind, *limits])}\n",
             f"default\n: {default if isinstance(default, str) and ' ' in default else f'`{_plain(default)}`'}\n",
             f"example\n: `{name}: {_plain(variable['example'])}`\n",

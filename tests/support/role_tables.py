@@ -1,23 +1,29 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of variables in each role's README, made from the role's argument specs and defaults.
+"""What is said about a role's variables in more than one place, made from the one place where it is written by hand.
 
-    tests/tools/role_tables     writes all tables
+    tests/tools/role_tables     writes the descriptions and the tables
 
-Only the column "example" is written by hand in the README; this program keeps it.
+- A variable that falls back on a shared one has its description, from docs/variables.yml, in the role's argument specs. More items of that
+  description are the role's own.
+- The table in the role's README is made from the argument specs and defaults. Only its column "example" is written by hand.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = ["| variable | type | default | meaning | example |", "| --- | --- | --- | --- | --- |"]
+# A default that is the value of a shared variable, and nothing else.
+_SHARED = re.compile(r"\{\{ (couch2pg_\w+) \| default\(.*\)(?: \| (?:bool|int|float|string))? \}\}")
+_WIDTH = 140
 _CELL = re.compile(r"(?<!\\)\|")
 
 
@@ -29,6 +35,56 @@ def options_of(role: Path) -> dict[str, dict[str, Any]]:
         for name, option in entry_point.get("options", {}).items():
             merged.setdefault(name, option)
     return merged
+
+
+def shared(role: Path) -> dict[str, str]:
+    """The shared variable that each of the role's variables falls back on; those with a default of their own are left out."""
+    file = role / "defaults" / "main.yml"
+    defaults = yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.exists() else {}
+    found = {name: _SHARED.fullmatch(str(value)) for name, value in defaults.items()}
+    return {name: match[1] for name, match in found.items() if match and not name.endswith("_login_container")}
+
+
+def with_descriptions(text: str, described: dict[str, str]) -> str:
+    """Argument specs in which the description of each variable begins with what ``described`` says; its further items stay."""
+    lines, written, option = text.splitlines(), [], ""
+    while lines:
+        line = lines.pop(0)
+        # Options are six deep; what is deeper belongs to them. An anchor may follow the name.
+        if found := re.match(r"      (\w+):", line):
+            option = found[1]
+        if option not in described or not line.startswith("        description:"):
+            written.append(line)
+            continue
+        old = [line]
+        while lines and lines[0].startswith(" " * 9):
+            old.append(lines.pop(0))
+        value = yaml.safe_load("\n".join(old))["description"]
+        written += _description([described[option], *(value[1:] if isinstance(value, list) else [])])
+    return "\n".join(written) + "\n"
+
+
+def _description(items: list[str]) -> list[str]:
+    """The lines of a description, as specs have them."""
+    if len(items) == 1:
+        return _scalar("        description:", items[0], 10)
+    return ["        description:", *(line for item in items for line in _scalar("          -", item, 12))]
+
+
+def _scalar(start: str, text: str, indent: int) -> list[str]:
+    line = f"{start} {text}"
+    if len(line) <= _WIDTH and _is_plain(text):
+        return [line]
+    folded = textwrap.wrap(text, _WIDTH - indent, break_long_words=False, break_on_hyphens=False)
+    return [f"{start} >-", *(" " * indent + piece for piece in folded)]
+
+
+def _is_plain(text: str) -> bool:
+    """Whether YAML reads it as it is, without quotes."""
+    try:
+        return bool(yaml.safe_load(f"- {text}") == [text])
+    except yaml.YAMLError:
+        return False
 
 
 def table(role: Path) -> list[str]:
@@ -62,7 +118,7 @@ def _row(name: str, option: dict[str, Any], defaults: dict[str, Any], example: s
     meaning = " ".join(description) if isinstance(description, list) else description
     if option.get("choices"):
         meaning += " One of " + ", ".join(f"`{choice}`" for choice in option["choices"]) + "."
-    return [f"`{name}`", kind, _escaped(default), _escaped(_markdown(meaning)), example]
+    return [f"`{name}`", kind, _escaped(default), _escaped(without_html(_markdown(meaning))), example]
 
 
 def _value(value: Any) -> str:
@@ -84,6 +140,11 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def without_html(text: str) -> str:
+    """Outside of code, what stands in angle brackets would be taken for a tag."""
+    return "`".join(part if number % 2 else part.replace("<", "\\<") for number, part in enumerate(text.split("`")))
+
+
 def _examples(readme: str) -> dict[str, str]:
     """The hand-written last column, by variable."""
     found = {}
@@ -94,15 +155,25 @@ def _examples(readme: str) -> dict[str, str]:
     return found
 
 
+def described(role: Path) -> dict[str, str]:
+    """What docs/variables.yml says about each variable of the role that falls back on a shared one."""
+    variables = yaml.safe_load((ROOT / "docs" / "variables.yml").read_text(encoding="utf-8"))
+    return {name: variables[variable]["description"].strip() for name, variable in shared(role).items()}
+
+
 def main() -> None:
-    """Write the table of every role."""
+    """Write the descriptions and the table of every role."""
     for role in sorted((ROOT / "roles").iterdir()):
-        readme = role / "README.md"
-        text = readme.read_text(encoding="utf-8")
-        new = with_table(text, table(role))
-        if new != text:
-            readme.write_text(new, encoding="utf-8")
-            print(readme.relative_to(ROOT))
+        _write(role / "meta" / "argument_specs.yml", lambda text, role=role: with_descriptions(text, described(role)))
+        _write(role / "README.md", lambda text, role=role: with_table(text, table(role)))
+
+
+def _write(file: Path, change: Callable[[str], str]) -> None:
+    text = file.read_text(encoding="utf-8")
+    new = change(text)
+    if new != text:
+        file.write_text(new, encoding="utf-8")
+        print(file.relative_to(ROOT))
 
 
 if __name__ == "__main__":

@@ -120,6 +120,17 @@ def test_specs_and_defaults_have_equal_values(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_shared_variables_are_described_once(role: str) -> None:
+    folder = ROOT / "roles" / role
+    specs = (folder / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    described = role_tables.described(folder)
+    assert role_tables.with_descriptions(specs, described) == specs, "write them with: tests/tools/role_tables"
+    if described:
+        changed = {**described, next(iter(described)): "Another one: with a colon."}
+        assert "Another one: with a colon." in role_tables.with_descriptions(specs, changed)
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_the_readme_lists_the_options_of_the_specs(role: str) -> None:
     readme = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
     lines = role_tables.table(ROOT / "roles" / role)
