@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import clean_install
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 from ansible_collections.cht.couch2pg.plugins.module_utils.schema.differences import first_lines
 
@@ -47,7 +48,7 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
     """The variables of the templates."""
     phases = {name: entry for name, entry in record["phases"].items() if name in PHASES}
     done = {name: entry["result"] for name, entry in phases.items() if entry["status"] == "done"}
-    tables = _tables(done)
+    tables, timeline = _tables(done), _timeline(phases, _needed(record))
     return {
         "migration": text.name(record["migration_id"]),
         "database": text.name(record["database"]),
@@ -58,7 +59,8 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
         "servers": _servers(phases, done),
         "evidence": _evidence(phases, done, tables) + _notices(done),
         "todo": shown(checklist(record, places)),
-        "timeline": _timeline(phases, _needed(record)),
+        "timeline": timeline,
+        "clean_install": _clean_install(done, timeline),
         "rehearsals": _rehearsals(done),
         "sizes": _sizes(done),
         "tables": tables,
@@ -359,6 +361,26 @@ def _timeline(phases: dict[str, Any], needed: tuple[str, ...]) -> list[dict[str,
         row["share"] = f"{row['width']:.0f} %" if row["seconds"] else ""
         before += row["seconds"]
     return rows
+
+
+def _clean_install(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
+    """The time that this took beside the time of a clean install, which preflight measured; empty when one of them is not known."""
+    measured = next(
+        (row for row in _rows(done.get("preflight", {}), "target") if row.get("name") == clean_install.NAME), {}
+    )
+    details = measured.get("details") or {}
+    documents, fetching = text.number(details.get("documents")), text.number(details.get("seconds"))
+    if not documents or fetching is None or "verify" not in done:
+        return ""
+    # couch2pg would build the materialized views, too.
+    building = text.number(done.get("refresh", {}).get("seconds")) or 0.0
+    took = sum(row["seconds"] for row in timeline if row["phase"] in rehearsals.TIMED)
+    return (
+        f"From dump to verify, this took {text.duration(took)}. A clean install would have taken at least "
+        f"{text.duration(fetching + building)}: {text.duration(fetching)} to fetch {text.count(documents)} documents again, as measured in "
+        f"preflight, and {text.duration(building)} for the materialized views, as measured here. "
+        f"{clean_install.verdict(fetching + building, took, took)}"
+    )
 
 
 def _sizes(done: dict[str, Any]) -> list[dict[str, Any]]:

@@ -150,7 +150,7 @@ def test_where_it_will_run(deployment: Deployment, place: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize(
     ("seconds", "verdict"),
-    [([0, 0], "the migration is faster"), ([100_000, 200_000], "the empty database may be faster")],
+    [([0, 0], "The migration is better"), ([100_000, 200_000], "A clean install may be better")],
 )
 def test_a_clean_install_is_compared(
     deployment: Deployment, place: dict[str, Any], seconds: list[int], verdict: str

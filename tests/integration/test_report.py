@@ -140,6 +140,38 @@ def test_a_finished_migration() -> None:
     assert "couch2pg_migration_id=ANOTHER" in text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [
+        (7200, "The migration is better: it is faster"),
+        (0, "A clean install may be better, because it may be faster. But"),
+    ],
+)
+def test_the_time_beside_that_of_a_clean_install(seconds: int, verdict: str) -> None:
+    """Preflight measured how long couch2pg would fetch documents; the materialized views take as long in both."""
+    record = finished()
+    assert "clean install" not in draw(record)["md"]
+    finding = {
+        "name": "clean install",
+        "status": "ok",
+        "message": "",
+        "details": {"documents": 51640, "seconds": seconds},
+    }
+    record["phases"]["preflight"]["result"]["target"].append(finding)
+    phases = record["phases"]
+    phases["dump"]["result"]["seconds"], phases["refresh"]["result"]["seconds"] = 500, 90.0
+    jsonschema.validate(record, SCHEMA)
+    for text in draw(record).values():
+        assert (
+            "fetch 51,640 documents again, as measured in preflight, and 1 min 30 s for the materialized views" in text
+        )
+        assert verdict in text
+    assert "at least 2 h 1 min: 2 h 0 min" in draw(record)["md"] or not seconds
+    # Only what is complete can be compared.
+    del phases["verify"]
+    assert "clean install would" not in draw(record)["md"]
+
+
 def test_accepted_differences_stay_in_the_report() -> None:
     record = finished()
     texts = ("CREATE TABLE t (\n    a integer,\n    b text\n);", "CREATE TABLE t (\n    a integer,\n    b uuid\n);")

@@ -15,6 +15,8 @@ from typing import Callable, Sequence
 from ..common.progress_line import duration
 from ..couchdb.client import CouchDB
 
+# The name of the finding.
+NAME = "clean install"
 # Long enough for several batches over a slow line, short enough for a check.
 SAMPLE_SECONDS = 3.0
 SAMPLE_BATCHES = 20
@@ -35,7 +37,7 @@ class CleanInstall:
 
     @property
     def estimate(self) -> float:
-        """Seconds to fetch all documents. couch2pg also writes them, and builds the materialized views afterwards."""
+        """Seconds to fetch all documents. couch2pg also writes them, which takes longer."""
         return self.documents / max(self.rate, 0.001)
 
     def describe(self, migration: Sequence[float]) -> str:
@@ -47,18 +49,30 @@ class CleanInstall:
             return "CouchDB has no documents, so there is nothing to compare the migration with."
         said = (
             f"With an empty database instead of this migration, couch2pg would fetch {self.documents} documents again, in at least "
-            f"{duration(self.estimate)} ({self.rate:.0f} per second were fetched from here), and build the materialized views after that."
+            f"{duration(self.estimate)} ({self.rate:.0f} per second were fetched from here). Both ways then build the materialized views."
         )
         if not migration:
             return said
         shortest, longest = migration
-        if self.estimate > longest:
-            verdict = "the migration is faster"
-        elif self.estimate < shortest:
-            verdict = "the empty database may be faster, but it gets only what couch2pg writes: no tables, views and roles of dashboards"
-        else:
-            verdict = "neither is clearly faster"
-        return f"{said} The migration takes between {duration(shortest)} and {duration(longest)}, plus the transfer: {verdict}."
+        return (
+            f"{said} The migration takes between {duration(shortest)} and {duration(longest)}, plus the transfer. "
+            f"{verdict(self.estimate, shortest, longest)}"
+        )
+
+
+def verdict(clean_install: float, shortest: float, longest: float) -> str:
+    """Say which way is better, and why.
+
+    clean_install: seconds that it takes at least. shortest, longest: seconds that the migration takes; equal when it was measured.
+    """
+    if clean_install > longest:
+        return "The migration is better: it is faster, and it brings everything that is in the database."
+    if clean_install < shortest:
+        return (
+            "A clean install may be better, because it may be faster. But it brings only what couch2pg writes: no tables, views, roles and "
+            "grants of dashboards, and no documents that CouchDB does not have any more."
+        )
+    return "The migration is better: a clean install is not clearly faster, and it brings only what couch2pg writes."
 
 
 def measure(

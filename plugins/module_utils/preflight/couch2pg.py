@@ -107,7 +107,7 @@ def examine_target(
         known = _own_checkpoints(settings, reach, progress) if promoted else progress
         findings.attempt("couch2pg checkpoints", lambda: _checkpoints(findings, settings, known, rename))
     if not (started or promoted or findings.failed):
-        findings.attempt("clean install", lambda: _clean_install(findings, settings, reach, migration_seconds))
+        findings.attempt(clean_install.NAME, lambda: _clean_install(findings, settings, reach, migration_seconds))
     return findings
 
 
@@ -143,7 +143,7 @@ def _clean_install(findings: Findings, settings: Settings, reach: Reach, migrati
     databases = [entry.database for entry in followed(settings)]
     found = clean_install.measure(reach.couchdb(settings), databases, _limit(settings, "COUCH2PG_DOC_LIMIT", DOC_LIMIT))
     findings.ok(
-        "clean install",
+        clean_install.NAME,
         found.describe(migration_seconds),
         documents=found.documents,
         seconds=round(found.estimate),
