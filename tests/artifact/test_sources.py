@@ -9,6 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,9 +41,14 @@ def test_from_git(tmp_path: Path) -> None:
     assert not (folder / "tests").exists()
 
 
-def test_from_requirements(tmp_path: Path) -> None:
-    built = subprocess.run([ROOT / "tests/tools/artifact"], check=True, stdout=subprocess.PIPE, encoding="utf-8")
+@pytest.mark.parametrize("kind", ["file", "git"])
+def test_from_requirements(tmp_path: Path, kind: str) -> None:
+    """The artifact, or the repository as docs/install.md writes it."""
+    if kind == "file":
+        built = subprocess.run([ROOT / "tests/tools/artifact"], check=True, stdout=subprocess.PIPE, encoding="utf-8")
+        source = {"name": built.stdout.strip(), "type": "file"}
+    else:
+        source = {"name": f"file://{ROOT}", "type": "git", "version": "HEAD"}
     requirements = tmp_path / "requirements.yml"
-    source = {"name": built.stdout.strip(), "type": "file"}
     requirements.write_text(yaml.safe_dump({"collections": [source]}), encoding="utf-8")
     assert (install(tmp_path, "-r", str(requirements)) / "plugins" / "modules" / "pg_dump.py").is_file()

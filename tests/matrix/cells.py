@@ -14,12 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "support-matrix.json"
 SOURCES = tuple(range(10, 19))
 TARGETS = tuple(range(13, 19))
-# Oldest and newest Python of the controller and of managed hosts, as ansible-core's own support matrix has them.
+# Oldest and newest Python of the controller and of managed hosts, as ansible-core's own support matrix has them, and the newest one that
+# machines commonly have.
 CORES = {
     "2.18": (("3.11", "3.13"), ("3.8", "3.13")),
     "2.19": (("3.11", "3.13"), ("3.8", "3.13")),
-    "2.20": (("3.12", "3.14"), ("3.9", "3.14")),
-    "2.21": (("3.12", "3.14"), ("3.9", "3.14")),
+    "2.20": (("3.12", "3.13", "3.14"), ("3.9", "3.13", "3.14")),
+    "2.21": (("3.12", "3.13", "3.14"), ("3.9", "3.13", "3.14")),
 }
 Status = Literal["passed", "failed", "not run"]
 

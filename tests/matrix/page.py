@@ -50,8 +50,8 @@ def _postgresql(cells: list[Cell]) -> list[str]:
 def _ansible(cells: list[Cell]) -> list[str]:
     lines = [
         "## ansible-core and Python\n",
-        "`cht.couch2pg.migrate` from PostgreSQL 16 to 18, once with the oldest and once with the newest Python that",
-        "ansible-core supports on the controller and on managed hosts.\n",
+        "`cht.couch2pg.migrate` from PostgreSQL 16 to 18, with the oldest and the newest Python that ansible-core supports",
+        "on the controller and on managed hosts, and with 3.13.\n",
         "| ansible-core | Python of the controller | Python of the hosts | result |",
         "| --- | --- | --- | --- |",
     ]
