@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable
 
@@ -157,8 +158,15 @@ def _examples(readme: str) -> dict[str, str]:
 
 def described(role: Path) -> dict[str, str]:
     """What docs/variables.yml says about each variable of the role that falls back on a shared one."""
-    variables = yaml.safe_load((ROOT / "docs" / "variables.yml").read_text(encoding="utf-8"))
-    return {name: variables[variable]["description"].strip() for name, variable in shared(role).items()}
+    known = variables()
+    return {name: known[variable]["description"].strip() for name, variable in shared(role).items()}
+
+
+@lru_cache(maxsize=1)
+def variables() -> dict[str, dict[str, Any]]:
+    """The content of docs/variables.yml."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docs" / "variables.yml").read_text(encoding="utf-8"))
+    return found
 
 
 def main() -> None:

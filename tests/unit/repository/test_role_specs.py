@@ -131,6 +131,19 @@ def test_shared_variables_are_described_once(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_shared_variables_take_the_same_values(role: str) -> None:
+    """Elements, choices and default are those of docs/variables.yml, where a default may be a phrase."""
+    folder = ROOT / "roles" / role
+    found, expected = {}, {}
+    for name, variable in role_tables.shared(folder).items():
+        known, option = role_tables.variables()[variable], role_tables.options_of(folder)[name]
+        keys = ["elements", "choices", *(["default"] if " " not in str(known["default"]) else [])]
+        expected[name] = [known.get(key) for key in keys]
+        found[name] = [option.get(key) for key in keys]
+    assert found == expected
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_the_readme_lists_the_options_of_the_specs(role: str) -> None:
     readme = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
     lines = role_tables.table(ROOT / "roles" / role)
