@@ -376,7 +376,7 @@ def _clean_install(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
     building = text.number(done.get("refresh", {}).get("seconds")) or 0.0
     took = sum(row["seconds"] for row in timeline if row["phase"] in rehearsals.TIMED)
     return (
-        f"From dump to verify, this took {text.duration(took)}. A clean install would have taken at least "
+        f"The phases from dump to verify took {text.duration(took)}. A clean install would have taken at least "
         f"{text.duration(fetching + building)}: {text.duration(fetching)} to fetch {text.count(documents)} documents again, as measured in "
         f"preflight, and {text.duration(building)} for the materialized views, as measured here. "
         f"{clean_install.verdict(fetching + building, took, took)}"
