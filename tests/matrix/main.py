@@ -6,6 +6,7 @@
 tests/matrix/run                                   all of it
 tests/matrix/run --targets 17 18                   pairs of PostgreSQL with these targets only
 tests/matrix/run --cores 2.18                      these versions of ansible-core only
+tests/matrix/run --missing                         what has not passed yet
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from support.migration import ROOT, Migration, environment
 from support.places import work_folder
 
 from . import page
-from .cells import CORES, TARGETS, Cell, Status, add, all_versions
+from .cells import CORES, TARGETS, Cell, Status, add, all_versions, load
 
 CACHE = ROOT / ".cache" / "matrix"
 DOCUMENTS = 500
@@ -47,7 +48,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", nargs="*", type=int, default=None)
     parser.add_argument("--cores", nargs="*", default=None)
+    parser.add_argument("--missing", action="store_true")
     asked = parser.parse_args()
+    passed = [cell["versions"] for cell in load() if cell["status"] == "passed"] if asked.missing else []
     # Servers are stopped, whatever ends the run.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     everything = asked.targets is None and asked.cores is None
@@ -58,6 +61,8 @@ def main() -> int:
         pool = Pool(servers)
         for kind, versions in all_versions():
             if int(versions.get("target", 0)) not in targets and versions.get("ansible-core") not in cores:
+                continue
+            if versions in passed:
                 continue
             place = Path(tempfile.mkdtemp(dir=folder))
             found: dict[str, str] = {}
