@@ -325,7 +325,7 @@ ALONE = [
         {BOTH: {"couch2pg_staging_dir": "{{ disk }}"}},
         role=role,
     )
-    for role in ("dump", "restore", "verify")
+    for role in ("dump", "rollback", "cleanup")
 ]
 LOCAL = [*COMMAND_LINE, *GROUPS, *VARIABLES, *ALONE]
 

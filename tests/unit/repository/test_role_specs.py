@@ -81,6 +81,15 @@ def test_role_is_documented(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_every_entry_point_checks_the_variables_first(role: str) -> None:
+    """A ``default()`` takes the place of a variable that uses an undefined one, such as the name of the database to roll back."""
+    for name in entry_points(role):
+        first = load(role, f"tasks/{name}.yml")[0]
+        assert "cht.couch2pg.run_check" in first, name
+        assert first["when"] == "'run_hosts' not in groups", name
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_every_option_has_type_and_description(role: str) -> None:
     for name, option in nested(options(role)):
         assert option.get("type"), name
