@@ -441,6 +441,17 @@ CONTACT = [
         "On old: {inventory_dir}/../bare_python has no psycopg2 for root: ",
         {"old": {"ansible_python_interpreter": "{{ inventory_dir }}/../bare_python"}},
     ),
+    Mistake(
+        "a psycopg2 that is too old",
+        "On old: {inventory_dir}/../old_psycopg2 has psycopg2 2.7.7 for root, and 2.8 or newer is needed: {inventory_dir}/../old_psycopg2 "
+        "-m pip install --upgrade 'psycopg2-binary>=2.8'",
+        {"old": {"ansible_python_interpreter": "{{ inventory_dir }}/../old_psycopg2"}},
+    ),
+    Mistake(
+        "psycopg 3 alone",
+        "On old: {inventory_dir}/../psycopg3 has no psycopg2 for root, and psycopg 3 does not take its place: ",
+        {"old": {"ansible_python_interpreter": "{{ inventory_dir }}/../psycopg3"}},
+    ),
     variables(
         "a user who is not there",
         "On old: There is no user 'nobody_knows' to become (couch2pg_become_user). Set couch2pg_become_user to one that exists, "
@@ -508,11 +519,17 @@ def contacted(network: Network) -> Iterator[dict[str, Outcome]]:
         # What it says of its version is all that is asked of it.
         "python3.6": "echo 3.6",
         "bare_python": f'exec {PYTHON} -S "$@"',
+        "old_psycopg2": f'PYTHONPATH={folder}/old exec {PYTHON} -S "$@"',
+        "psycopg3": f'PYTHONPATH={folder}/three exec {PYTHON} -S "$@"',
         "without_acl": f'PATH={folder}/bin; exec /bin/sh "$@"',
     }
     for name, script in programs.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         (folder / name).chmod(0o755)
+    for place, package, version in (("old", "psycopg2", "2.7.7 (dt dec pq3 ext lo64)"), ("three", "psycopg", "3.2.1")):
+        # What it says of its version is all that is asked of it.
+        (folder / place / package).mkdir(parents=True)
+        (folder / place / package / "__init__.py").write_text(f"__version__ = {version!r}\n", encoding="utf-8")
     (folder / "bin").mkdir()
     for path in [*Path("/bin").iterdir(), *Path("/usr/bin").iterdir()]:
         if path.name != "setfacl" and not (folder / "bin" / path.name).exists():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, NoReturn
@@ -14,9 +15,10 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ..common.errors import MigrationError
 from ..host.files import expand
+from ..host.packages import PSYCOPG2_SINCE
 from ..host.system_account import acting_as, as_root
 from ..postgres import container_server
-from ..postgres.connection import PSYCOPG2_IMPORT_ERROR, PSYCOPG2_SINCE, ConnectionSettings, psycopg2_version
+from ..postgres.connection import PSYCOPG2_IMPORT_ERROR, ConnectionSettings, psycopg2_version
 from .record_option import check_record, write_outcome
 
 
@@ -63,20 +65,19 @@ def _relative_paths(specs: dict[str, Any], values: dict[str, Any]) -> list[str]:
 
 def require_psycopg2(module: AnsibleModule) -> None:
     """Fail the module when psycopg2 is missing or too old."""
-    remedy = (
-        "On Debian, Ubuntu and Red Hat the package is python3-psycopg2; ansible-playbook cht.couch2pg.prepare -i inventory "
-        "installs it."
-    )
     if PSYCOPG2_IMPORT_ERROR is not None:
         module.fail_json(
-            msg=f"{missing_required_lib('psycopg2')} {remedy}",
+            msg=f"{missing_required_lib('psycopg2')} On Debian, Ubuntu and Red Hat the package is python3-psycopg2; "
+            "ansible-playbook cht.couch2pg.prepare -i inventory installs it.",
             code="psycopg2_missing",
             exception=PSYCOPG2_IMPORT_ERROR,
         )
     if psycopg2_version() < PSYCOPG2_SINCE:
         needed, found = (".".join(map(str, version)) for version in (PSYCOPG2_SINCE, psycopg2_version()))
         module.fail_json(
-            msg=f"psycopg2 on this host is version {found}; {needed} or later is needed. {remedy}", code="psycopg2_old"
+            msg=f"psycopg2 on this host is version {found}; {needed} or later is needed. Install it for the Python that Ansible uses: "
+            f"{sys.executable} -m pip install --upgrade 'psycopg2-binary>={needed}'",
+            code="psycopg2_old",
         )
 
 

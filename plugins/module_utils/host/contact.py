@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping, Sequence
 
 from ..common.findings import Findings
-from .packages import install_command, psycopg2_command
+from .packages import PSYCOPG2_SINCE, install_command, psycopg2_command
 
 BEGIN, END = "couch2pg-contact-begin", "couch2pg-contact-end"
 # "Sorry, user x is not allowed to execute '<script>' as y on z."; Ansible drops the line with the beginning of the script.
@@ -40,9 +40,11 @@ if [ -x /usr/bin/python3 ]; then echo "system=$(/usr/bin/python3 -c 'import sys;
 echo {end}"""
 _USE = """echo {begin}
 echo "user=$(id -un)"
-if {python} -c 'import psycopg2' >/dev/null 2>&1; then echo psycopg2=yes; fi
+if found=$({python} -c 'import psycopg2; print(psycopg2.__version__)' 2>/dev/null); then echo "psycopg2=$found"
+elif {python} -c 'import psycopg' >/dev/null 2>&1; then echo psycopg=yes; fi
 {path}for program in {programs}; do
-  found=$(command -v "$program" 2>/dev/null) && echo "$program=$found"
+  found=$(command -v "$program" 2>/dev/null) || continue
+  if said=$("$program" --version 2>/dev/null); then echo "$program=$found"; echo "$program.version=$(echo "$said" | head -n 1)"; fi
 done
 echo {end}"""
 
@@ -249,9 +251,18 @@ def cannot_share(findings: Findings, host: Host, become: Become) -> None:
 
 
 def check_psycopg2(findings: Findings, host: Host, user: str, found: Mapping[str, list[str]]) -> None:
-    """Whether ``user`` can import psycopg2, according to the answers of ``use_script``."""
-    if "psycopg2" in found:
-        findings.ok("psycopg2", f"there for {user}")
+    """Whether ``user`` can import a psycopg2 that is new enough, according to the answers of ``use_script``."""
+    version, needed = _number(_first(found, "psycopg2")), ".".join(map(str, PSYCOPG2_SINCE))
+    if version and tuple(map(int, version.split("."))) >= PSYCOPG2_SINCE:
+        findings.ok("psycopg2", f"version {version}, there for {user}")
+        return
+    if version:
+        # Distributions with an older one have no newer package.
+        findings.failure(
+            "psycopg2",
+            f"{host.python} has psycopg2 {version} for {user}, and {needed} or newer is needed: {host.python} -m pip install --upgrade "
+            f"'psycopg2-binary>={needed}'",
+        )
         return
     packaged = host.python.startswith("/usr/bin/")
     if packaged and host.version == host.system:
@@ -259,7 +270,8 @@ def check_psycopg2(findings: Findings, host: Host, user: str, found: Mapping[str
     else:
         beside = psycopg2_command(host.version, host.os_release, host.user) if packaged else ""
         command = beside or f"{host.python} -m pip install psycopg2-binary"
-    findings.failure("psycopg2", f"{host.python} has no psycopg2 for {user}: {command}")
+    other = ", and psycopg 3 does not take its place" if "psycopg" in found else ""
+    findings.failure("psycopg2", f"{host.python} has no psycopg2 for {user}{other}: {command}")
 
 
 def check_programs(
@@ -268,7 +280,8 @@ def check_programs(
     """Which of ``programs`` the user can run. Preflight refuses what a migration can't do without, with their versions."""
     for program in programs:
         if program in found:
-            findings.ok(program, found[program][0])
+            version = _number(_first(found, f"{program}.version"))
+            findings.ok(program, f"{found[program][0]}{', version ' if version else ''}{version}")
             continue
         command = install_command(program, host.os_release, host.user)
         where = "" if program == "rsync" else ", or set couch2pg_bin_dir to its folder"
@@ -307,6 +320,12 @@ def _last_line(said: str) -> str:
 
 def _first(found: Mapping[str, Any], name: str) -> str:
     return str((found.get(name) or [""])[0])
+
+
+def _number(said: str) -> str:
+    """The first number of a version in the words of a program; empty without one."""
+    found = re.search(r"\d+(\.\d+)*", said)
+    return found.group() if found else ""
 
 
 def _words(names: Iterable[str]) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Iterable, Mapping
 
+# The oldest psycopg2 with encrypt_password and the attributes of cursor.description.
+PSYCOPG2_SINCE = (2, 8)
 OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 _FAMILIES = {
     "debian": "debian",

@@ -30,8 +30,6 @@ else:
 
 APPLICATION_NAME = "cht.couch2pg"
 COPY_BYTES = 1 << 18
-# The oldest psycopg2 with encrypt_password and the attributes of cursor.description.
-PSYCOPG2_SINCE = (2, 8)
 # Parameters of libpq that have options of their own here, and those that are secret.
 _NOT_CONNECT_PARAMS = {
     *("host", "port", "dbname", "user", "password", "passfile", "sslpassword", "service"),
