@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+import yaml
 from support.cabled_hosts import PYTHON, Network
 from support.machine import run
 from support.many_playbooks import run_all
@@ -602,3 +603,43 @@ def test_a_phase_before_its_turn(tag: str, sentence: str, migration: Migration) 
     assert migration.fail("--tags", tag).startswith(sentence.format(folder=migration.folder))
     assert migration.databases() == before
     assert not (migration.folder / "staging").exists()
+
+
+class Moved(Migration):
+    """With another host in the group of the source than the inventory had first."""
+
+    hosts: dict[str, Any]
+
+    def inventory(self) -> Path:
+        path = super().inventory()
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["all"]["children"][SOURCE]["hosts"] = self.hosts
+        path.write_text(json.dumps(content), encoding="utf-8")
+        return path
+
+
+def test_another_host_dumps_in_place_of_one_with_an_old_python(migration: Migration, tmp_path: Path) -> None:
+    """The lines as they are printed, with the operator's own values in the places that are in capitals."""
+    old = tmp_path / "python3.6"
+    old.write_text("#!/bin/sh\necho 3.6\n", encoding="utf-8")
+    old.chmod(0o755)
+    migration.host_variables["source"] = {"ansible_python_interpreter": str(old)}
+    printed = re.search(r"old-database: \{.*?\}", migration.fail(playbook="preflight"))
+    assert printed
+    cluster = migration.source
+    line = printed[0].replace("HOST-WITH-NEWER-PYTHON", "localhost").replace("ADDRESS-OF-THIS-SERVER", cluster.host)
+    moved = Moved(**vars(migration))
+    moved.hosts = yaml.safe_load(line.replace("PASSWORD", cluster.password))
+    # The page about it has the same lines.
+    assert moved.hosts["old-database"].keys() == _documented("old-database").keys()
+    moved.hosts["old-database"]["couch2pg_login_port"] = cluster.port
+    moved.succeed("--tags", "dump")
+    assert (migration.archive / "manifest.json").is_file()
+    assert migration.record["phases"]["dump"]["host"] == "old-database"
+
+
+def _documented(host: str) -> dict[str, Any]:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```yaml\n(couch2pg_source:.*?)```", page, re.DOTALL)
+    of_host: dict[str, Any] = yaml.safe_load(lines)[SOURCE]["hosts"][host]
+    return of_host
