@@ -58,6 +58,13 @@ EXAMPLES = r"""
     state: created
     migration_id: backup-of-etc
     state_dir: ~/couch2pg
+
+- name: Accept what has changed there, and write the manifest again
+  cht.couch2pg.archive_manifest:
+    archive: /srv/backups/etc
+    state: renewed
+    migration_id: backup-of-etc
+    state_dir: ~/couch2pg
 """
 
 RETURN = r"""

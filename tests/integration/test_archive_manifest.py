@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,47 @@ def test_any_folder_with_links_is_listed_checked_and_renewed(tmp_path: Path) -> 
     assert manifest("renewed")["files"] == 2
     assert not manifest("renewed")["changed"]
     assert not manifest("verified")["changed"]
+
+
+def test_no_file_of_any_folder_is_left_out(tmp_path: Path) -> None:
+    """Whatever its name; and what can't be read, or be listed, is said."""
+    folder = tmp_path / "old files"
+    (folder / "closed").mkdir(parents=True)
+    # As old programs wrote it, in Latin-1.
+    name = Path(os.fsdecode(os.fsencode(folder) + b"/na\xefve.txt"))
+    name.write_bytes(b"one")
+    options = {"migration_id": "old", "state_dir": str(tmp_path / "state"), "state": "created"}
+
+    def manifest(path: Path, through: list[str] | None = None, **more: Any) -> dict[str, Any]:
+        return run_module("archive_manifest", {**options, "archive": str(path), **more}, through=through or [])
+
+    assert manifest(folder)["files"] == 1
+    name.write_bytes(b"two")
+    assert "changed: na\\xefve.txt. If these" in manifest(folder)["msg"]
+    # Root would read it all the same.
+    as_user = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    (folder / "closed").chmod(0)
+    for state in ("created", "renewed"):
+        closed = manifest(folder, as_user, state=state)
+        assert closed["msg"].startswith(f"The folder {folder}/closed can't be read by this user"), closed
+    (folder / "closed").chmod(0o700)
+    assert manifest(folder, state="renewed")["changed"]
+
+    missing = manifest(tmp_path / "nothing")
+    assert (missing["code"], missing["msg"]) == (
+        "no_folder",
+        f"There is no folder {tmp_path}/nothing on this host. Correct archive.",
+    )
+    app = tmp_path / "apps" / "app"
+    app.mkdir(parents=True)
+    (app / "manifest.json").write_text('{"name": "app"}', encoding="utf-8")
+    for state in ("created", "renewed"):
+        other = manifest(app, state=state)
+        assert other["code"] == "other_manifest", other
+        assert "Give a folder above this one" in other["msg"]
+    assert (app / "manifest.json").read_text(encoding="utf-8") == '{"name": "app"}'
+    # What is advised works.
+    assert manifest(app.parent, migration_id="above")["files"] == 1
 
 
 def test_the_manifest_of_a_dump_is_never_written_again(

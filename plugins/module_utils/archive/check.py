@@ -82,8 +82,10 @@ def run(context: JobContext) -> dict[str, Any]:
     root, state = Path(parameters["archive"]), Path(parameters["state"])
     if parameters["full"]:
         write_json(state / STAMP, {})
-    if parameters["create"] and (parameters["renew"] or not (root / layout.MANIFEST).exists()):
-        _create(root, state.name, context)
+    if parameters["create"]:
+        known = _manifest_of_a_folder(root)
+        if parameters["renew"] or known is None:
+            _create(root, state.name, known, context)
     listing = check_archive(root, state, parameters["dumped"], parameters["jobs"], context.progress)
     return {
         "archive": str(root),
@@ -93,12 +95,32 @@ def run(context: JobContext) -> dict[str, Any]:
     }
 
 
-def _create(root: Path, migration_id: str, context: JobContext) -> None:
-    """Write the manifest of a folder that was not written by this collection's dump.
+def _manifest_of_a_folder(root: Path) -> manifest.Manifest | None:
+    """The manifest of any folder; None when it has none yet.
+
+    Raises MigrationError ``no_folder``, or ``other_manifest`` for a file of another tool or a damaged one.
+    """
+    if not root.is_dir():
+        raise MigrationError(f"There is no folder {root} on this host. Correct archive.", "no_folder", path=str(root))
+    try:
+        return manifest.load(root)
+    except MigrationError as error:
+        if error.code == "manifest_missing":
+            return None
+        raise MigrationError(
+            f"{root / layout.MANIFEST} is not a manifest of this module, which keeps its own under that name and does not overwrite the file. "
+            "Nothing was changed. Give a folder above this one, or move the file away.",
+            "other_manifest",
+            path=str(root),
+        ) from error
+
+
+def _create(root: Path, migration_id: str, known: manifest.Manifest | None, context: JobContext) -> None:
+    """Write the manifest of a folder that was not written by this collection's dump. known: the one that it has.
 
     Raises MigrationError ``manifest_of_a_dump`` for an archive of the dump, whose manifest is evidence.
     """
-    if (root / layout.MANIFEST).exists() and "options" in manifest.load(root):
+    if known is not None and "options" in known:
         raise MigrationError(
             f"The manifest in {root} was written by a dump, and proves what was dumped, so that it is never written again. "
             "Nothing was changed. To check the archive: state: verified.",

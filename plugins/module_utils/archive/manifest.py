@@ -73,10 +73,10 @@ class Differences:
     def as_dict(self) -> dict[str, Any]:
         """The differences as JSON types."""
         return {
-            "missing": self.missing,
-            "extra": self.extra,
-            "size_differs": self.size,
-            "sha256_differs": self.content,
+            "missing": [_shown(path) for path in self.missing],
+            "extra": [_shown(path) for path in self.extra],
+            "size_differs": [{**entry, "path": _shown(entry["path"])} for entry in self.size],
+            "sha256_differs": [_shown(path) for path in self.content],
         }
 
     def sentence(self) -> str:
@@ -88,7 +88,7 @@ class Differences:
             parts.append(_some("not in the manifest", self.extra))
         if self.size:
             first = self.size[0]
-            parts.append(f"{first['path']} has {first['bytes']} bytes instead of {first['expected']}")
+            parts.append(f"{_shown(first['path'])} has {first['bytes']} bytes instead of {first['expected']}")
         if self.content:
             parts.append(_some("changed", self.content))
         return "; ".join(parts)
@@ -96,16 +96,32 @@ class Differences:
 
 def _some(what: str, paths: list[str]) -> str:
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return f"{what}: {paths[0]}{more}"
+    return f"{what}: {_shown(paths[0])}{more}"
+
+
+def _shown(path: str) -> str:
+    """The path for people: names of files are bytes, which need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _refuse(error: OSError) -> None:
+    """For ``os.walk``, which would leave out a folder that it may not read."""
+    if isinstance(error, PermissionError):
+        raise MigrationError(
+            f"The folder {_shown(str(error.filename))} can't be read by this user, so that its files are not known. Let this user read "
+            "it, or run as another user (couch2pg_become_user).",
+            "not_readable",
+            path=_shown(str(error.filename)),
+        ) from error
 
 
 def list_files(root: Path, links: dict[str, str] | None = None) -> Iterator[tuple[str, os.stat_result]]:
     """Every file below ``root`` except the manifest and the marker: its path relative to ``root``, and its stat.
 
     Where each symbolic link leads is added to ``links``. Raises MigrationError ``not_plain`` for a special file, and without ``links``
-    for a symbolic link.
+    for a symbolic link; ``not_readable`` for a folder.
     """
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in os.walk(root, onerror=_refuse):
         subfolders.sort()
         for name in sorted([*names, *(sub for sub in subfolders if Path(folder, sub).is_symlink())]):
             path = Path(folder, name)
@@ -117,9 +133,9 @@ def list_files(root: Path, links: dict[str, str] | None = None) -> Iterator[tupl
                 continue
             if path.is_symlink() or not path.is_file():
                 raise MigrationError(
-                    f"{path} is not a regular file, and this folder may contain only regular files. Move it away, then run again.",
+                    f"{_shown(str(path))} is not a regular file, and this folder may contain only regular files. Move it away, then run again.",
                     "not_plain",
-                    path=str(path),
+                    path=_shown(str(path)),
                 )
             yield relative, path.stat()
 
@@ -146,7 +162,7 @@ def hash_files(
         def report(size: int) -> None:
             if stop.is_set():
                 raise MigrationError("Hashing was stopped.", "cancelled")
-            on_bytes(size, path)
+            on_bytes(size, _shown(path))
 
         return sha256(root / path, report)
 

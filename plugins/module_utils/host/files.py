@@ -102,7 +102,8 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        # Names of files are bytes, which need not be UTF-8.
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(text)
             stream.flush()
             if durable:
@@ -126,10 +127,10 @@ def read_json(path: Path) -> Any:
     Raises MigrationError ``damaged_file`` when the file isn't JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError:
         return None
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise MigrationError(
             f"{path} is damaged: it isn't JSON ({error}). Inspect it, move it away, then run again.",
             "damaged_file",
