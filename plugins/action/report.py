@@ -38,6 +38,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write the files whose content has changed."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        if "removed" in self._task.args:
+            return dict(result, **self._remove())
         options = {**DEFAULTS, **self._task.args}
         wrong = {"record", "folder", *DEFAULTS} ^ set(options)
         if wrong:
@@ -74,6 +76,18 @@ class ActionModule(ActionBase):
             verdict=shown["verdict"]["word"],
             summary=[*summary(record), *_places(result, options["record_place"])],
         )
+
+
+    def _remove(self) -> dict[str, Any]:
+        """Remove the files of the migrations in ``removed``, which must be valid names."""
+        folder = expand(self._task.args["folder"])
+        wanted = [folder / f"{name}.{ending}" for name in self._task.args["removed"] for ending in NAMES]
+        there = [path for path in wanted if path.parent == folder and path.is_file()]
+        if not self._task.check_mode:
+            for path in there:
+                path.unlink()
+        diff = {"before": "".join(f"{path}\n" for path in there), "after": ""}
+        return {"changed": bool(there), "diff": diff if self._task.diff else []}
 
 
 def _places(written: dict[str, Any], record_place: str) -> list[str]:

@@ -49,6 +49,7 @@ options:
       - In place of this migration's own archive, remove older dumps of the same database and server from O(staging_dir), with their state
         in O(state_dir). So many stay, this migration's own included.
       - Only dumps that stand alone are removed. An archive of a migration stays, and so does one with a file that is not known.
+      - What a dump left that failed or was killed is removed when it is older than the archives that stay, half an archive at once.
     type: int
   staging_dir:
     description: Folder on the managed host for archives; needed with O(keep).

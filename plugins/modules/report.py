@@ -21,9 +21,8 @@ extends_documentation_fragment:
   - cht.couch2pg.attributes
 options:
   record:
-    description: The record, as M(cht.couch2pg.record) returns it.
+    description: The record, as M(cht.couch2pg.record) returns it. Needed without O(removed).
     type: dict
-    required: true
   folder:
     description: Folder on the controller for the files C(<migration_id>.html), C(.md) and C(.json); created with mode 0700 if missing.
     type: str
@@ -38,6 +37,10 @@ options:
     description: Folder on the hosts for the state of migrations, to say where logs are.
     type: str
     default: ~/couch2pg-migration
+  removed:
+    description: Write nothing, and remove the files of these migrations from O(folder).
+    type: list
+    elements: str
   record_place:
     description: The location of the record, as text.
     type: str
@@ -51,32 +54,37 @@ EXAMPLES = r"""
   cht.couch2pg.report:
     record: "{{ read.record }}"
     folder: /home/me/couch2pg-records
+
+- name: Remove the reports of dumps that are gone
+  cht.couch2pg.report:
+    removed: "{{ cleaned.dumps }}"
+    folder: /home/me/couch2pg-records
 """
 
 RETURN = r"""
 html:
   description: The report.
-  returned: success
+  returned: success, without O(removed)
   type: str
   sample: /home/me/couch2pg-records/cht-2026.html
 markdown:
   description: The same as Markdown.
-  returned: success
+  returned: success, without O(removed)
   type: str
   sample: /home/me/couch2pg-records/cht-2026.md
 record_copy:
   description: A copy of the record.
-  returned: success
+  returned: success, without O(removed)
   type: str
   sample: /home/me/couch2pg-records/cht-2026.json
 verdict:
   description: The verdict of the report.
-  returned: success
+  returned: success, without O(removed)
   type: str
   sample: DONE
 summary:
   description: The record in about ten lines, with the places of the report and of the record.
-  returned: success
+  returned: success, without O(removed)
   type: list
   elements: str
   sample: ["Migration cht-2026: DONE. The database cht on new.example.org is complete and verified."]
@@ -89,12 +97,14 @@ def main() -> None:
     """Entry point."""
     module = make_module(
         {
-            "record": {"type": "dict", "required": True},
+            "record": {"type": "dict"},
             "folder": {"type": "str", "required": True},
             "places": {"type": "dict", "default": {}},
             "state_dir": {"type": "str", "default": "~/couch2pg-migration"},
             "record_place": {"type": "str", "default": ""},
-        }
+            "removed": {"type": "list", "elements": "str"},
+        },
+        required_one_of=[("record", "removed")],
     )
     module.fail_json(msg="report is the work of its action plugin on the controller; call it as a task.")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from typing import Any, Iterator
 
 import pytest
 import yaml
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from support import seed
+from support.background import wait_until
 from support.clusters import Cluster
 from support.migration import ROOT, WARM_PLAYBOOK, Run, column, environment, execute
 from support.modules import login, run_module
@@ -89,8 +92,8 @@ class Place:
         assert not run.warnings, run.output
         return run
 
-    def dump(self, name: str) -> None:
-        """A dump as the role makes it, on another night."""
+    def dump(self, name: str, **more: Any) -> dict[str, Any]:
+        """A dump as the role makes it, on another night; its result, failed or not."""
         options = {
             **login(self.source, DATABASE),
             "bin_dir": str(self.bin_dir),
@@ -99,7 +102,17 @@ class Place:
             "staging_dir": "/srv/dumps",
             "record": {"phase": "dump", "host": "old", "kept_on": "old", "database": DATABASE},
         }
-        assert "archive" in run_module("pg_dump", options, through=self.through)
+        return run_module("pg_dump", {**options, **more}, through=self.through)
+
+    def kill(self, name: str) -> None:
+        """A dump that is killed in its middle, as by a host that loses its power: nothing is recorded."""
+        begun = self.dump(name, job_wait=0.0, rate_limit="100 KB")
+        assert begun.get("job", {}).get("status") == "running", begun
+        partial = self.srv / "dumps" / f"{name}.partial"
+        wait_until("it has begun", lambda: (partial / ".half-done").exists())
+        for pid in processes.of_job(self.state / name / "jobs" / "dump"):
+            os.kill(pid, signal.SIGKILL)
+        assert (partial / ".half-done").exists()
 
     def _inventory(self) -> dict[str, Any]:
         local = {"ansible_connection": "local", "ansible_pipelining": True, "ansible_become": False}
@@ -136,37 +149,39 @@ def test_the_inventory_and_every_example_are_complete() -> None:
 
 def test_a_nightly_dump_that_keeps_the_last_three(place: Place) -> None:
     title = "A nightly dump that keeps the last three"
-    for night in ("2000-01-01", "2000-01-02", "2000-01-03", "2000-01-04"):
-        place.dump(f"cht-{night}")
+    dumps, records = place.srv / "dumps", place.folder / "home" / "couch2pg-records"
+    assert "archive" in place.dump("cht-2000-01-01")
+    assert place.dump("cht-1999-12-30", bin_dir="/nowhere")["recorded"]
+    place.kill("cht-1999-12-31")
+    for night in ("2000-01-02", "2000-01-03", "2000-01-04"):
+        assert "archive" in place.dump(f"cht-{night}")
+    place.kill("cht-2000-01-05")
     # One of them belongs to a migration now; and what is not of a dump is not touched.
     phase = {"database": DATABASE, "phase": "transfer", "host": "new", "result": {}}
     run_module("record", {**phase, "migration_id": "cht-2000-01-01", "state_dir": str(place.state)})
-    dumps = place.srv / "dumps"
+    # So does the dump of a migration whose record is on another host.
+    elsewhere = {"phase": "dump", "host": "old", "kept_on": "new", "database": DATABASE}
+    assert "archive" in place.dump("cht-2001", record=elsewhere)
     (dumps / "notes.txt").write_text("mine", encoding="utf-8")
+    records.mkdir()
+    for name in ("cht-1999-12-30.html", "cht-1999-12-30.md", "cht-1999-12-30.json", "cht-2000-01-01.md"):
+        (records / name).touch()
     before = {path.name for path in dumps.iterdir()}
     place.good(title, "--check")
     assert {path.name for path in dumps.iterdir()} == before
-    assert place.good(title).changed == 2
+    assert len(list(records.iterdir())) == 4
+    assert place.good(title).changed == 3
     (today,) = {path.name for path in dumps.iterdir()} - before
-    assert {path.name for path in dumps.iterdir()} == {
-        "cht-2000-01-01",
-        "cht-2000-01-03",
-        "cht-2000-01-04",
-        today,
-        "notes.txt",
-    }
-    # Nothing accumulates: the state of a dump goes with it.
-    assert {path.name for path in place.state.iterdir()} == {
-        "cht-2000-01-01",
-        "cht-2000-01-03",
-        "cht-2000-01-04",
-        today,
-    }
+    good = {"cht-2000-01-01", "cht-2000-01-03", "cht-2000-01-04", "cht-2001", today}
+    assert {path.name for path in dumps.iterdir()} == {*good, "notes.txt"}
+    # Nothing accumulates: the state and the reports of a dump go with it; an interrupted archive goes first.
+    assert {path.name for path in place.state.iterdir()} == {*good, "cht-2000-01-05"}
+    assert [path.name for path in records.iterdir()] == ["cht-2000-01-01.md"]
 
 
 def test_restore_and_promote_an_archive_of_that_role(place: Place) -> None:
     title = "Restore and promote an archive of that role"
-    place.dump("cht-2024-05-01")
+    assert "archive" in place.dump("cht-2024-05-01")
     seed.create_role(place.target, seed.OWNER)
     execute(place.target, f"CREATE DATABASE {DATABASE}")
     place.good(title)

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keep the newest dumps of a database, such as nightly ones. Older ones are removed with their state; no database is asked.
 
-Only a dump that stands alone is removed: one whose record on this host has no other phase. An archive of a migration stays.
+Only a dump that stands alone is removed: one whose record on this host has no other phase, or one that began alone and was killed
+before it was recorded. An archive of a migration stays.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from ..archive import layout, manifest
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..dump import earlier_dump
-from ..host.files import expand
+from ..host.files import expand, read_json
+from ..jobs import job
 from ..record import document
 from . import removal
 
@@ -28,7 +30,7 @@ _STATE_FILES = (document.NAME, f"{Path(document.NAME).stem}.lock", earlier_dump.
 
 @dataclass(frozen=True)
 class _Dump:
-    """A dump alone: its migration_id, and its archive's folder, None when the dump failed. at: when it was taken, or failed."""
+    """A dump alone: its migration_id, and its archive's folder, None when the dump failed. at: when it was taken, failed or begun."""
 
     name: str
     at: str
@@ -58,28 +60,45 @@ def plan(staging_dir: str, state_dir: str, migration_id: str, database: str, kee
     for dump in old:
         with suppress(MigrationError):
             _add(planned, dump, staging_dir, state_dir)
+    for dump in (dump for dump in failed if dump not in old and dump.name != migration_id):
+        # Its log is of use as long as the archives of its days; half an archive only takes space.
+        with suppress(MigrationError):
+            archive = layout.archive_folder(staging_dir, dump.name)
+            half = removal.plan(archive, dump.name, None, state_dir, half_done=True, jobs=False)
+            planned["files"] += half["files"]
+            planned["folders"] += half["folders"]
     return planned
 
 
 def _dumps(staging_dir: str, state_dir: str, database: str) -> tuple[list[tuple[_Dump, str]], list[_Dump]]:
     """The dumps alone of the database: those with an archive, each with its server's identity, and those that failed."""
     finished, failed = [], []
-    for path in sorted(expand(state_dir).glob(f"*/{document.NAME}")):
-        name = path.parent.name
-        archive = layout.archive_folder(staging_dir, name)
+    for state in sorted(path for path in expand(state_dir).glob("*") if path.is_dir()):
+        archive = layout.archive_folder(staging_dir, state.name)
         # A damaged file is left to its owner.
         with suppress(MigrationError):
-            record = document.load(path)
-            if record is None or set(record["phases"]) != {"dump"} or record["database"] != database:
+            at = _alone(state, database)
+            if at is None:
                 continue
             if not (archive / layout.MANIFEST).exists():
-                failed.append(_Dump(name, record["updated_at"], None))
+                failed.append(_Dump(state.name, at, None))
                 continue
             listing = manifest.load(archive)
-            if listing.get("migration_id") == name and listing.get("database") == database:
-                dump = _Dump(name, listing["taken_at"], archive)
+            if listing.get("migration_id") == state.name and listing.get("database") == database:
+                dump = _Dump(state.name, listing["taken_at"], archive)
                 finished.append((dump, listing["server_identity"]))
     return finished, failed
+
+
+def _alone(state: Path, database: str) -> str | None:
+    """When a dump alone of the database was recorded, or begun where it was killed before that; None for anything else."""
+    record = document.load(state / document.NAME)
+    if record is not None:
+        alone = set(record["phases"]) == {"dump"} and record["database"] == database
+        return record["updated_at"] if alone else None
+    spec = read_json(job.job_folder(str(state.parent), state.name, "dump") / "spec.json") or {}
+    parameters = spec.get("parameters") or {}
+    return utc_now(lambda: spec["created"]) if parameters.get("alone") and parameters["database"] == database else None
 
 
 def _add(planned: dict[str, Any], dump: _Dump, staging_dir: str, state_dir: str) -> None:

@@ -104,9 +104,15 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         bin_dir=options["bin_dir"],
         jobs=max(1, options["jobs"]),
         pg_dump_major=known["pg_dump_major"],
+        alone=_is_alone(options["record"]),
     )
     secrets = {"login_password": settings.password or ""}
     return JobSpec("dump", run, parameters, fingerprint, secrets, initial_limits=limits)
+
+
+def _is_alone(record: dict[str, Any] | None) -> bool:
+    """Whether the role dump was used alone: a migration has its record on the target."""
+    return bool(record) and record["kept_on"] == record["host"]
 
 
 def still_valid(result: dict[str, Any]) -> bool:
