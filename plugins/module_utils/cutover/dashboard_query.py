@@ -115,7 +115,8 @@ def _role_settings(session: Session, role: str) -> dict[str, str]:
     )
     if not found:
         raise MigrationError(
-            f"There is no role {role!r} on this server: create it, or correct the query's role.", "role_missing"
+            f"There is no role {role!r} on this server: create it, or correct the query's role in couch2pg_dashboard_queries.",
+            "role_missing",
         )
     pairs = [setting.partition("=") for row in found for setting in row["settings"] or []]
     return {name: value for name, _sign, value in pairs if name.lower() in _ROLE_SETTINGS}
@@ -176,7 +177,8 @@ def _check_columns(query: Query, found: list[str]) -> list[str]:
     for wanted in [*query.ignore_columns, *([query.newest] if query.newest else [])]:
         if wanted not in names:
             raise MigrationError(
-                f"Its result has no column {wanted!r}, only {', '.join(names)}: correct ignore_columns or newest.",
+                f"Its result has no column {wanted!r}, only {', '.join(names)}: correct ignore_columns or newest "
+                "in couch2pg_dashboard_queries.",
                 "column_missing",
             )
     return names

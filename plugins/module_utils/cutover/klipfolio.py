@@ -172,7 +172,7 @@ class Klipfolio:
             if waited >= self._refresh_seconds:
                 raise MigrationError(
                     f"Klipfolio has not refreshed its data source {change['name']!r} within {waited:g} s. Check it in Klipfolio, "
-                    "or increase refresh_seconds.",
+                    "or increase refresh_seconds in couch2pg_klipfolio.",
                     "refresh_late",
                 )
             self._sleep(POLL_SECONDS)

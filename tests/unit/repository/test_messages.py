@@ -19,6 +19,9 @@ VARIABLES = yaml.safe_load((ROOT / "docs" / "variables.yml").read_text(encoding=
 # One word alone, such as jobs, is a word of the language too.
 OPTIONS = sorted(name[len(PREFIX) :] for name in VARIABLES if "_" in name[len(PREFIX) :])
 BARE = re.compile(rf"(?<![\w.{{'])({'|'.join(OPTIONS)})(?![\w}}'])")
+# One word alone is an option where somebody is told to change it.
+WORDS = sorted(name[len(PREFIX) :] for name in VARIABLES if "_" not in name[len(PREFIX) :])
+TOLD = re.compile(rf"\b(?:[Ss]et|[Ii]ncrease|[Rr]aise|[Cc]orrect|[Cc]hange) ({'|'.join(WORDS)})\b(?! of)")
 FILES = sorted(
     path for folder in ("module_utils", "plugin_utils", "action") for path in (ROOT / "plugins" / folder).rglob("*.py")
 )
@@ -44,12 +47,18 @@ def sentences(source: str) -> Iterator[str]:
 
 def bare_options(source: str) -> list[str]:
     """The texts that name an option without its prefix."""
-    return [text for text in sentences(source) if BARE.search(text) and not any(other in text for other in OTHERS)]
+    return [
+        text
+        for text in sentences(source)
+        if (BARE.search(text) or TOLD.search(text)) and not any(other in text for other in OTHERS)
+    ]
 
 
 def test_a_bare_option_is_found() -> None:
     assert bare_options("raise Error('Set replace_existing to true.')") == ["Set replace_existing to true."]
     assert not bare_options("raise Error('Set couch2pg_replace_existing to true.')")
+    assert bare_options("raise Error('Set jobs to 4.')")
+    assert not bare_options("raise Error('Use the jobs of the server.')")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT / "plugins").as_posix())
