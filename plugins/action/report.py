@@ -77,7 +77,6 @@ class ActionModule(ActionBase):
             summary=[*summary(record), *_places(result, options["record_place"])],
         )
 
-
     def _remove(self) -> dict[str, Any]:
         """Remove the files of the migrations in ``removed``, which must be valid names."""
         folder = expand(self._task.args["folder"])

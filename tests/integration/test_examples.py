@@ -109,7 +109,7 @@ class Place:
         begun = self.dump(name, job_wait=0.0, rate_limit="100 KB")
         assert begun.get("job", {}).get("status") == "running", begun
         partial = self.srv / "dumps" / f"{name}.partial"
-        wait_until("it has begun", lambda: (partial / ".half-done").exists())
+        wait_until("it has begun", (partial / ".half-done").exists)
         for pid in processes.of_job(self.state / name / "jobs" / "dump"):
             os.kill(pid, signal.SIGKILL)
         assert (partial / ".half-done").exists()

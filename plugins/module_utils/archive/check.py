@@ -108,8 +108,8 @@ def _manifest_of_a_folder(root: Path) -> manifest.Manifest | None:
         if error.code == "manifest_missing":
             return None
         raise MigrationError(
-            f"{root / layout.MANIFEST} is not a manifest of this module, which keeps its own under that name and does not overwrite the file. "
-            "Nothing was changed. Give a folder above this one, or move the file away.",
+            f"{root / layout.MANIFEST} is not a manifest of this module, which keeps its own under that name and does not overwrite the "
+            "file. Nothing was changed. Give a folder above this one, or move the file away.",
             "other_manifest",
             path=str(root),
         ) from error

@@ -133,7 +133,8 @@ def list_files(root: Path, links: dict[str, str] | None = None) -> Iterator[tupl
                 continue
             if path.is_symlink() or not path.is_file():
                 raise MigrationError(
-                    f"{_shown(str(path))} is not a regular file, and this folder may contain only regular files. Move it away, then run again.",
+                    f"{_shown(str(path))} is not a regular file, and this folder may contain only regular files. Move it away, then "
+                    "run again.",
                     "not_plain",
                     path=_shown(str(path)),
                 )

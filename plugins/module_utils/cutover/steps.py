@@ -115,7 +115,9 @@ class FileStep(Step):
             return True
         if side == "target":
             if not self.path.exists():
-                raise self.failed(f"there is no file {self.path}. Set its path in couch2pg_cutover_steps to the file that names the source today")
+                raise self.failed(
+                    f"there is no file {self.path}. Set its path in couch2pg_cutover_steps to the file that names the source today"
+                )
             return self._current() != self.content
         if self._copy.exists():
             return True
