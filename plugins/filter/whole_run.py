@@ -50,7 +50,7 @@ RUNTIME = Path(__file__).parents[2] / "meta" / "runtime.yml"
 
 def whole_run(pattern: str) -> str:
     """``pattern``, or an error that says what to leave out."""
-    problem = refusal(context.CLIARGS, __version__, required(RUNTIME.read_text(encoding="utf-8")))
+    problem = refusal(context.CLIARGS, __version__, required(RUNTIME.read_text(encoding="utf-8")), sys.version_info[:2])
     if problem:
         raise AnsibleFilterError(problem)
     # The keyword hosts is evaluated by the process that writes the output; a task would run in another one.

@@ -12,21 +12,30 @@ from typing import Any, Iterable, Mapping
 import yaml
 
 ALWAYS = "always"
+# What the oldest supported ansible-core needs on its own machine.
+OLDEST_PYTHON = (3, 11)
 # What Ansible itself understands, and what skips nothing of ours.
 # Molecule skips tags of its own in every run.
 GENERAL_TAGS = {"all", ALWAYS, "notest"}
 MOLECULE = "molecule-"
 
 
-def refusal(arguments: Mapping[str, Any], version: str, requires: str) -> str:
+def refusal(arguments: Mapping[str, Any], version: str, requires: str, python: tuple[int, ...] = OLDEST_PYTHON) -> str:
     """Why no play may start, or nothing. These options would skip the tasks that check everything else.
 
-    arguments: the command line, as ``ansible.context.CLIARGS``; version: of ansible-core; requires: as ``required``.
+    arguments: the command line, as ``ansible.context.CLIARGS``; version: of ansible-core; requires: as ``required``; python: the version
+    of the Python that runs it.
     """
     if _number(version) < _number(requires):
+        name = "python{}.{}".format(*max(python, OLDEST_PYTHON))
+        first = ""
+        if python < OLDEST_PYTHON:
+            needed, found = (".".join(map(str, number[:2])) for number in (OLDEST_PYTHON, python))
+            first = f"That needs Python {needed} or newer on this machine, and this is {found}: install it ({name}, {name}-venv). "
         return (
-            f"This collection needs ansible-core {requires} or newer, and this is {version}. Nothing was changed. "
-            f"Install a newer one on this machine: python3 -m pip install --upgrade 'ansible-core>={requires}'"
+            f"This collection needs ansible-core {requires} or newer, and this is {version}. Nothing was changed. {first}"
+            f"Install a newer one beside it, and use its ansible-playbook: {name} -m venv ~/ansible-core && "
+            f"~/ansible-core/bin/pip install 'ansible-core>={requires}' && ~/ansible-core/bin/ansible-playbook --version"
         )
     if arguments.get("start_at_task"):
         return (

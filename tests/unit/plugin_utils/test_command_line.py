@@ -26,6 +26,20 @@ def test_a_run_that_would_skip_checks_is_refused(arguments: dict[str, Any], vers
     assert words in refusal(arguments, version, "2.18.0")
 
 
+def test_the_remedy_for_an_old_ansible_core_fits_the_machine() -> None:
+    """pip alone finds no ansible-core for an older Python, and refuses to touch that of a distribution."""
+    command = "-m venv ~/ansible-core && ~/ansible-core/bin/pip install 'ansible-core>=2.18.0'"
+    fits = refusal({}, "2.14.18", "2.18.0", (3, 12))
+    assert f"python3.12 {command}" in fits
+    assert "That needs Python" not in fits
+    old = refusal({}, "2.12.10", "2.18.0", (3, 9))
+    assert (
+        "That needs Python 3.11 or newer on this machine, and this is 3.9: install it (python3.11, python3.11-venv)."
+        in old
+    )
+    assert f"python3.11 {command}" in old
+
+
 @pytest.mark.parametrize("version", ["2.18.0", "2.18.0rc1", "2.21.5", "3.0.0"])
 def test_other_runs_are_not(version: str) -> None:
     assert refusal({"start_at_task": None, "skip_tags": ["report"]}, version, "2.18.0") == ""
