@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import tempfile
 from pathlib import Path
@@ -29,7 +30,8 @@ def server() -> Iterator[Cluster]:
         for path in ("server.pem", "server.key", "role.pem"):
             places.server_account().give(folder / path)
         (cluster.data_directory / "pg_hba.conf").write_text(
-            f"hostssl all {ROLE} all cert\nlocal all all trust\nhost all postgres all scram-sha-256\n", encoding="utf-8"
+            f"hostssl all {ROLE} all cert\nlocal all {ROLE} peer\nlocal all all trust\nhost all postgres all scram-sha-256\n",
+            encoding="utf-8",
         )
         for name, value in (
             ("ssl_cert_file", "server.pem"), ("ssl_key_file", "server.key"), ("ssl_ca_file", "role.pem")
@@ -83,6 +85,15 @@ def test_the_certificate_is_the_login(server: Cluster, tmp_path: Path) -> None:
         ),
     )
     assert restored.get("rows") == 1, restored
+
+
+def test_a_socket_that_asks_for_another_user_of_the_host(server: Cluster) -> None:
+    socket = {"login_host": "", "login_unix_socket": str(server.socket_directory), "ssl_mode": "prefer"}
+    refused = run_module("table_info", login(server, **socket))
+    assert (refused["code"], refused["details"]["sqlstate"]) == ("authentication", "28000")
+    assert f"connects as '{ROLE}', and '{getpass.getuser()}' may not: set couch2pg_become_user" in refused["msg"]
+    # As a user who may.
+    assert run_module("table_info", login(server, **socket, login_user="postgres"))["tables"][0]["rows"] == 1
 
 
 def test_a_parameter_of_libpq_is_used(server: Cluster) -> None:

@@ -106,7 +106,7 @@ def test_the_role_is_unknown(seeded: Cluster, place: dict[str, Any]) -> None:
 def test_the_database_is_missing(seeded: Cluster, place: dict[str, Any]) -> None:
     found = look(place, seeded, "chtt")
     assert finding(found, "connection")["message"] == (
-        f"There is no database 'chtt' at 127.0.0.1:{seeded.port}: check the name."
+        f"There is no database 'chtt' at 127.0.0.1:{seeded.port}: check couch2pg_database."
     )
 
 

@@ -18,6 +18,9 @@ from ..host.containers import known_as
 from ..postgres.connection import ConnectionSettings
 from .settings import ENTRYPOINT, PostgresPlace, Settings
 
+# Where somebody corrects a connection of couch2pg.
+ORIGIN = "couch2pg's settings"
+
 
 @dataclass(frozen=True)
 class Reach:
@@ -93,7 +96,8 @@ def connection(place: PostgresPlace) -> ConnectionSettings:
 
 def login(host: str, port: int, database: str, user: str, password: str, encrypted: bool) -> ConnectionSettings:
     """A login over the network, as a program makes it that has no other authentication than a password."""
-    return ConnectionSettings(database, host, port, user, password, ssl_mode="require" if encrypted else "disable")
+    ssl_mode = "require" if encrypted else "disable"
+    return ConnectionSettings(database, host, port, user, password, ssl_mode=ssl_mode, origin=ORIGIN)
 
 
 def followed(settings: Settings) -> list[Followed]:

@@ -179,6 +179,7 @@ class CouchDB:
             )
         return MigrationError(
             f"CouchDB at {self._url.server} can't be reached from this host: {reason}. "
-            "Check its name, its port, and the firewalls in between.",
+            "Check its name, its port, and the firewalls in between. Where this host reaches it by another address, as in a network of "
+            "containers, set couch2pg_app_reach: {couchdb_server: http://HOST:PORT}.",
             "couchdb_unreachable",
         )

@@ -45,6 +45,7 @@ class ConnectionSettings:
     connect_params: further parameters of libpq, none of them secret.
     maintenance_database: the database from which others are created and renamed.
     container: name of the container of this host that the server runs in; empty for any other server.
+    origin: where somebody corrects these settings, such as ``couch2pg's settings``; empty for ``couch2pg_login_host`` and the like.
     """
 
     database: str
@@ -60,6 +61,7 @@ class ConnectionSettings:
     connect_params: Mapping[str, str] = field(default_factory=dict, hash=False)
     maintenance_database: str = "postgres"
     container: str = ""
+    origin: str = ""
 
     def to(self, database: str) -> ConnectionSettings:
         """Settings for another database of the same server."""
@@ -95,6 +97,7 @@ class ConnectionSettings:
             "connect_params": dict(self.connect_params),
             "maintenance_database": self.maintenance_database,
             "container": self.container,
+            "origin": self.origin,
         }
 
     @classmethod

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -19,9 +21,19 @@ INSUFFICIENT_PRIVILEGE = "42501"
 _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
     (
         "28P01",
-        r"password authentication failed|no password supplied|Peer authentication failed|Ident authentication failed",
+        r"password authentication failed|no password supplied",
         "authentication",
-        "PostgreSQL at {place} refused the login of {user!r}: check couch2pg_login_user and couch2pg_login_password.",
+        "PostgreSQL at {place} refused the login of {user!r}: check {login}.",
+    ),
+    (
+        "28000",
+        r"Peer authentication failed|Ident authentication failed",
+        "authentication",
+        (
+            "PostgreSQL at {place} asks which user of the host connects as {user!r}, and {myself!r} may not: set couch2pg_become_user to "
+            "one that may, such as postgres. Or log in with a password: couch2pg_login_host, couch2pg_login_user and "
+            "couch2pg_login_password."
+        ),
     ),
     (
         "28000",
@@ -39,7 +51,7 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         "28000",
         r'role ".*" does not exist',
         "authentication",
-        "There is no role {user!r} at {place}: check couch2pg_login_user.",
+        "There is no role {user!r} at {place}: check {login_user}.",
     ),
     (
         "28000",
@@ -51,7 +63,7 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         "3D000",
         r'database ".*" does not exist|no such database',
         "database_missing",
-        "There is no database {database!r} at {place}: check the name.",
+        "There is no database {database!r} at {place}: check {database_name}.",
     ),
     (
         INSUFFICIENT_PRIVILEGE,
@@ -69,9 +81,51 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         "08P01",
         r"unsupported startup parameter",
         "pooler",
-        "The server at {place} is a connection pooler. Connect to PostgreSQL directly (couch2pg_login_host, couch2pg_login_port).",
+        "The server at {place} is a connection pooler. Connect to PostgreSQL directly ({address}).",
     ),
 )
+
+
+def _names(settings: ConnectionSettings) -> dict[str, str]:
+    """What somebody corrects, as it is called where these settings come from."""
+    if settings.origin:
+        words = {
+            "login": "user and password",
+            "login_user": "the user",
+            "database_name": "the database",
+            "address": "host and port",
+        }
+        return {name: f"{what} in {settings.origin}" for name, what in words.items()}
+    of_maintenance = settings.database == settings.maintenance_database
+    return {
+        "login": "couch2pg_login_user and couch2pg_login_password",
+        "login_user": "couch2pg_login_user",
+        "database_name": "couch2pg_maintenance_database" if of_maintenance else "couch2pg_database",
+        "address": "couch2pg_login_host, couch2pg_login_port",
+    }
+
+
+def _remedy(settings: ConnectionSettings) -> str:
+    """What to do where nothing answers."""
+    if settings.origin:
+        return (
+            f"Check host and port in {settings.origin}, and that the server runs. Where this host reaches it by another address, as in a "
+            "network of containers, set couch2pg_app_reach: {login_host: ADDRESS, login_port: PORT}."
+        )
+    if settings.host:
+        return "Check couch2pg_login_host, couch2pg_login_port and that the server runs, then run again."
+    return (
+        "Start it; or say where it is: couch2pg_login_host for a server that is reached by an address, couch2pg_login_port and "
+        "couch2pg_login_unix_socket for another socket, or couch2pg_postgres: {kind: container, container: NAME}."
+    )
+
+
+def _myself() -> str:
+    """The name of the user who runs this."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], str | None]) -> MigrationError:
@@ -87,19 +141,14 @@ def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], st
         # Of several cases with one SQLSTATE, the last one says the least.
         found = next((case for case in reversed(_LOGIN) if case[0] == asked), None)
     if found is None:
-        remedy = "Check couch2pg_login_host, couch2pg_login_port and that the server runs, then run again."
-        if not settings.host:
-            remedy = (
-                "Start it; or say where it is: couch2pg_login_host for a server that is reached by an address, couch2pg_login_port and "
-                "couch2pg_login_unix_socket for another socket, or couch2pg_postgres: {kind: container, container: NAME}."
-            )
         return MigrationError(
-            f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.?')}. {remedy}",
+            f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.?')}. {_remedy(settings)}",
             "unreachable",
             **where,
         )
     state, _words, code, sentence = found
-    return MigrationError(sentence.format(**dict(where, reason=reason.rstrip("."))), code, sqlstate=state, **where)
+    words = {**where, **_names(settings), "reason": reason.rstrip("."), "myself": _myself()}
+    return MigrationError(sentence.format(**words), code, sqlstate=state, **where)
 
 
 def _came_from_a_server(text: str) -> bool:
