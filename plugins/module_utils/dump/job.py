@@ -112,7 +112,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
 
 def _is_alone(record: dict[str, Any] | None) -> bool:
     """Whether the role dump was used alone: a migration has its record on the target."""
-    return bool(record) and record["kept_on"] == record["host"]
+    return record is not None and record["kept_on"] == record["host"]
 
 
 def still_valid(result: dict[str, Any]) -> bool:
