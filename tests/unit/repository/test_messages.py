@@ -22,6 +22,8 @@ BARE = re.compile(rf"(?<![\w.{{'])({'|'.join(OPTIONS)})(?![\w}}'])")
 # One word alone is an option where somebody is told to change it.
 WORDS = sorted(name[len(PREFIX) :] for name in VARIABLES if "_" not in name[len(PREFIX) :])
 TOLD = re.compile(rf"\b(?:[Ss]et|[Ii]ncrease|[Rr]aise|[Cc]orrect|[Cc]hange) ({'|'.join(WORDS)})\b(?! of)")
+# What is in the value of a variable has the names of that.
+MAPPING = re.compile(rf"(?<={PREFIX[:-1]})\w+: \{{[^}}]*\}}")
 FILES = sorted(
     path for folder in ("module_utils", "plugin_utils", "action") for path in (ROOT / "plugins" / folder).rglob("*.py")
 )
@@ -49,7 +51,7 @@ def bare_options(source: str) -> list[str]:
     """The texts that name an option without its prefix."""
     return [
         text
-        for text in sentences(source)
+        for text in (MAPPING.sub("", found) for found in sentences(source))
         if (BARE.search(text) or TOLD.search(text)) and not any(other in text for other in OTHERS)
     ]
 
@@ -57,6 +59,7 @@ def bare_options(source: str) -> list[str]:
 def test_a_bare_option_is_found() -> None:
     assert bare_options("raise Error('Set replace_existing to true.')") == ["Set replace_existing to true."]
     assert not bare_options("raise Error('Set couch2pg_replace_existing to true.')")
+    assert not bare_options("raise Error('Set couch2pg_app_reach: {login_host: x, login_port: 1}.')")
     assert bare_options("raise Error('Set jobs to 4.')")
     assert not bare_options("raise Error('Use the jobs of the server.')")
 
