@@ -68,6 +68,36 @@ options:
         description: Name of the container of this host that the source's server runs in.
         type: str
         default: ""
+  tunnel:
+    description:
+      - The way through SSH to the source's server, instead of O(source.login_host) and O(source.login_port).
+      - It needs the key and the gate of M(cht.couch2pg.transfer_key), with O(cht.couch2pg.transfer_key#module:kind=restore). The job
+        removes both when it ends.
+      - In check mode there is no key yet, so what only the source's server can tell is not checked.
+    type: dict
+    suboptions:
+      address:
+        description: Address of the source's sshd.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        default: 22
+      user:
+        description: RV(cht.couch2pg.transfer_key#module:user) of the source.
+        type: str
+        default: ""
+      host_keys:
+        description: RV(cht.couch2pg.transfer_key#module:host_keys) of the source. No others are accepted.
+        type: list
+        elements: str
+        default: []
+      obstacles:
+        description: What may keep the source's sshd from accepting the key, for the message when it does not.
+        type: list
+        elements: str
+        default: []
   archive:
     description: Folder on this host for the evidence and the archive of the schema.
     type: path

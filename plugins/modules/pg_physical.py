@@ -153,7 +153,13 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/restore}
 """
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import initial_limits, run_job
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import (
+    initial_limits,
+    predict_job,
+    run_job,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     fail,
@@ -169,6 +175,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import tunnel
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import job as physical_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 
@@ -188,17 +196,23 @@ def main() -> None:
     options = module.params
     settings = connection_settings(module)
     source = ConnectionSettings.from_options(options["source"])
+
+    def still_valid(result: dict[str, Any]) -> bool:
+        return physical_job.still_valid(migration_state(module), result)
+
+    def diff() -> dict[str, str]:
+        return {"before": "", "after": f"data directory: a copy of the server at {source.place}\n"}
+
     try:
-        known = physical_job.examine(settings, source, options)
+        if options["tunnel"] and module.check_mode:
+            predict_job(module, "restore", still_valid, diff)
+        folder = job.job_folder(options["state_dir"], options["migration_id"], "restore")
+        with tunnel.to_source(source, folder, tunnel.parameters(options["tunnel"])) as reached:
+            known = physical_job.examine(settings, reached, options)
         spec = physical_job.job_spec(settings, source, options, known, initial_limits(module))
     except MigrationError as error:
         fail(module, error)
-    run_job(
-        module,
-        spec,
-        lambda result: physical_job.still_valid(migration_state(module), result),
-        lambda: {"before": "", "after": f"data directory: a copy of the server at {source.place}\n"},
-    )
+    run_job(module, spec, still_valid, diff)
 
 
 if __name__ == "__main__":

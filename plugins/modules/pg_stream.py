@@ -179,7 +179,13 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/restore}
 """
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import initial_limits, run_job
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import (
+    initial_limits,
+    predict_job,
+    run_job,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     connection_settings,
     fail,
@@ -197,6 +203,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import tunnel
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import container_server
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import job as restore_job
@@ -229,24 +237,29 @@ def main() -> None:
     )
     options = module.params
     settings = connection_settings(module)
+
+    def still_valid(result: dict[str, Any]) -> bool:
+        return restore_job.still_valid(settings, options["function_search_path"], None, migration_state(module), result)
+
+    def diff() -> dict[str, str]:
+        return {"before": "", "after": f"database: {options['incoming']}\n"}
+
     try:
         there = container_server.effective(options["source"])
         if there["login_password"]:
             # It may have come from the container.
             module.no_log_values.add(there["login_password"])
         source = ConnectionSettings.from_options(there)
-        known = stream_job.examine(settings, source, options)
+        if options["tunnel"] and module.check_mode:
+            restore_job.examine(settings, options)
+            predict_job(module, "restore", still_valid, diff)
+        folder = job.job_folder(options["state_dir"], options["migration_id"], "restore")
+        with tunnel.to_source(source, folder, tunnel.parameters(options["tunnel"])) as reached:
+            known = stream_job.examine(settings, reached, options)
         spec = stream_job.job_spec(settings, source, options, known, initial_limits(module))
     except MigrationError as error:
         fail(module, error)
-    run_job(
-        module,
-        spec,
-        lambda result: restore_job.still_valid(
-            settings, options["function_search_path"], None, migration_state(module), result
-        ),
-        lambda: {"before": "", "after": f"database: {options['incoming']}\n"},
-    )
+    run_job(module, spec, still_valid, diff)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: transfer_info
-short_description: Look at an archive on the source, and choose its way to the target
+short_description: Look at an archive on the source, and choose its way, or that to the source's server
 version_added: 0.1.0
 description:
   - On the source (without O(source)), tells which archive is there, which user would serve it, and what may keep sshd from serving it.
-    In check mode an archive that does not exist yet is no error.
+    In check mode an archive that does not exist yet is no error. Without O(archive), it tells only the user and the obstacles.
   - On the target (with O(source)), finds out whether this host sees the source's archive already, or reaches the source's sshd,
     and chooses the way. A transfer that was started is not switched to another way, also after its archive has arrived.
+  - With O(server), chooses the way from the target to the source's PostgreSQL server instead.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.migration
+  - cht.couch2pg.gate_server
 options:
   archive:
-    description: Folder of the archive on this host.
+    description: Folder of the archive on this host. Required with O(source), unless O(server) is given.
     type: path
-    required: true
   source:
     description: RV(source) of the source; then this host is the target.
     type: dict
@@ -32,9 +33,14 @@ options:
       - V(direct), this host fetches it with rsync over SSH. V(relay), it goes through the controller.
         V(local), both hosts see the same folder.
       - V(auto) takes V(local) where that is so, else V(direct) where that is possible, else V(relay).
+      - To O(server), V(direct) logs in from this host, V(ssh) through the source's sshd. V(auto) takes V(direct) where that is possible.
     type: str
     default: auto
-    choices: [auto, direct, relay, local]
+    choices: [auto, direct, relay, local, ssh]
+  replication:
+    description: Whether the target must be able to copy the files of O(server).
+    type: bool
+    default: false
   address:
     description: Address of the source as this host sees it.
     type: str
@@ -107,7 +113,7 @@ source:
       elements: str
   sample: {archive: /srv/staging/cht-2026, bytes: 430000000, files: 31, compressible: false, user: postgres, obstacles: []}
 way:
-  description: V(direct), V(relay) or V(local).
+  description: V(direct), V(relay), V(local) or V(ssh).
   returned: with O(source)
   type: str
   sample: direct
@@ -132,16 +138,22 @@ blocked:
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, predict_or_fail
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import server as gate_server
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import replication
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import container_server
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import partial_archive
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import source as transfer_source
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import way as transfer_way
 
 OPTIONS: dict[str, Any] = {
-    "archive": {"type": "path", "required": True},
+    "archive": {"type": "path"},
     "source": {"type": "dict"},
-    "way": {"type": "str", "default": "auto", "choices": list(transfer_way.CHOICES)},
+    "server": {"type": "dict", "options": CONNECTION_OPTIONS},
+    "replication": {"type": "bool", "default": False},
+    "way": {"type": "str", "default": "auto", "choices": [*transfer_way.CHOICES, "ssh"]},
     "address": {"type": "str", "default": ""},
     "port": {"type": "int", "default": 22},
     "full": {"type": "bool", "default": False},
@@ -149,6 +161,8 @@ OPTIONS: dict[str, Any] = {
 
 
 def _look_at_source(options: dict[str, Any], check_mode: bool) -> partial_archive.SourceArchive:
+    if not options["archive"]:
+        return transfer_source.served_by()
     try:
         return transfer_source.examine(options["archive"], options["migration_id"])
     except MigrationError as error:
@@ -157,12 +171,27 @@ def _look_at_source(options: dict[str, Any], check_mode: bool) -> partial_archiv
         return transfer_source.served_by()
 
 
+def _way_to_server(options: dict[str, Any]) -> dict[str, Any]:
+    settings = ConnectionSettings.from_options(container_server.effective(options["server"]))
+    return gate_server.choose(
+        settings,
+        options["way"],
+        (options["address"], options["port"]),
+        (options["source"] or {}).get("obstacles", []),
+        replication.check if options["replication"] else lambda _settings: None,
+    )
+
+
 def main() -> None:
     """Entry point."""
     module = make_module(MIGRATION_OPTIONS, OPTIONS)
+    if module.params["source"] is not None and not (module.params["archive"] or module.params["server"]):
+        module.fail_json(msg="To choose a way, archive or server must be given.", code="option_missing")
     try:
-        if module.params["source"] is None:
-            found: dict[str, Any] = {"source": _look_at_source(module.params, module.check_mode)}
+        if module.params["server"]:
+            found: dict[str, Any] = _way_to_server(module.params)
+        elif module.params["source"] is None:
+            found = {"source": _look_at_source(module.params, module.check_mode)}
         else:
             found = transfer_way.choose(module.params)
     except MigrationError as error:

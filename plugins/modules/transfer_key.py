@@ -2,26 +2,27 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The key with which the target fetches an archive: made on the target, authorized on the source."""
+"""The key with which the target fetches an archive, or reaches a server: made on the target, authorized on the source."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: transfer_key
-short_description: Create the key for the transfer of an archive on the target, and authorize it on the source
+short_description: Create a key for a copy on the target, and authorize it on the source
 version_added: 0.1.0
 description:
   - With O(side=target), creates an ed25519 key (0600) in the folder of the job that will use it. A running job keeps its key.
     The job removes the key when it ends. O(state=absent) removes the key of a killed job, but not that of a running one.
   - With O(side=source), adds a line to the C(authorized_keys) of the user that runs this module, with C(restrict), an expiry,
-    a mark of the migration, and a script of this collection as the forced command. The script serves the folder of that one archive,
-    read-only, and nothing else. O(state=absent) removes the line and ends the programs that still serve it.
+    a mark of the migration, and a script of this collection as the forced command. The script serves the folder of O(archive),
+    read-only, or connects to O(server), and nothing else. O(state=absent) removes the line and ends the programs that still serve it.
   - On the source, either state also removes lines that an earlier run of this migration left, and expired lines of any migration.
     Nothing else in C(authorized_keys) is touched.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.migration
+  - cht.couch2pg.gate_server
 options:
   side:
     description: Whether this host is the target, which has the key, or the source, which authorizes it.
@@ -33,8 +34,13 @@ options:
     type: str
     default: present
     choices: [present, absent]
+  kind:
+    description: Kind of the job on the target that will use the key.
+    type: str
+    default: transfer
+    choices: [transfer, restore]
   archive:
-    description: Folder of the archive on the source. Required there with O(state=present).
+    description: Folder of the archive on the source. Required there with O(state=present), unless O(server) is given.
     type: path
   public_key:
     description: RV(public_key) of the target. Required on the source with O(state=present).
@@ -112,15 +118,20 @@ import time
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import authorized_keys, host_keys
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import key as gate_key
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import server as gate_server
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
-from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import authorized_keys, host_keys
-from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import key as transfer_key
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import container_server
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "default": "target", "choices": ["target", "source"]},
     "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+    "kind": {"type": "str", "default": "transfer", "choices": ["transfer", "restore"]},
     "archive": {"type": "path"},
+    "server": {"type": "dict", "options": CONNECTION_OPTIONS},
     "public_key": {"type": "str", "no_log": False},
     "hours": {"type": "float", "default": 24},
     "address": {"type": "str", "default": ""},
@@ -129,15 +140,15 @@ OPTIONS: dict[str, Any] = {
 
 
 def _on_target(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    folder = job.job_folder(options["state_dir"], options["migration_id"], transfer_key.KIND)
+    folder = job.job_folder(options["state_dir"], options["migration_id"], options["kind"])
     if options["state"] == "absent":
-        removed = transfer_key.remove(folder, write=not check_mode)
+        removed = gate_key.remove(folder, write=not check_mode)
         running = job.read_state(folder).status == "running"
         return {"changed": removed, "running": running, "diff": {"before": "a key\n" if removed else "", "after": ""}}
     diff = {"before": "", "after": "a key\n"}
     if check_mode:
         return {"changed": True, "diff": diff}
-    made = transfer_key.make(folder)
+    made = gate_key.make(folder)
     return dict(made, changed=not made["running"], diff=diff)
 
 
@@ -149,6 +160,9 @@ def _on_source(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     diff = {"before": "", "after": "authorized\n"}
     if check_mode:
         return {"changed": True, "diff": diff}
+    if options["server"]:
+        settings = ConnectionSettings.from_options(container_server.effective(options["server"]))
+        options = dict(options, server=gate_server.place(settings))
     opened = authorized_keys.open_gate(options, sys.executable, now)
     return dict(opened, host_keys=host_keys.host_keys(options["address"], options["port"]), changed=True, diff=diff)
 
@@ -159,8 +173,10 @@ def main() -> None:
     options = module.params
     needed = options["side"] == "source" and options["state"] == "present"
     # In check mode there is no key yet.
-    if needed and not module.check_mode and not (options["archive"] and options["public_key"]):
-        module.fail_json(msg="To authorize a key, archive and public_key must be given.", code="option_missing")
+    if needed and not module.check_mode and not ((options["archive"] or options["server"]) and options["public_key"]):
+        module.fail_json(
+            msg="To authorize a key, public_key and archive or server must be given.", code="option_missing"
+        )
     work = _on_source if options["side"] == "source" else _on_target
     run(module, lambda: work(options, module.check_mode))
 

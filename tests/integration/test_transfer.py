@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import forced_command
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import limits
-from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import forced_command
 from support.background import kill, wait_until
 from support.cabled_hosts import PORT, Host, Network, in_ipv6, set_password
 from support.migration import ROOT, RUN_SECONDS

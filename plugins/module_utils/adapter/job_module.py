@@ -55,6 +55,22 @@ def run_job(
     run(module, work)
 
 
+def predict_job(
+    module: AnsibleModule,
+    kind: str,
+    still_valid: Callable[[dict[str, Any]], bool],
+    diff: Callable[[], dict[str, str]],
+) -> NoReturn:
+    """End the module in check mode with what is known without the job's parameters: unchanged when the job is done, else changed.
+
+    Raises MigrationError ``damaged_file``.
+    """
+    state = job.read_state(job.job_folder(module.params["state_dir"], module.params["migration_id"], kind))
+    done = state.status == "done" and still_valid(state.result["value"])
+    result = dict(state.result["value"]) if done else {"diff": diff()}
+    module.exit_json(**result, changed=not done, job=describe_job(state, kind))
+
+
 def _predict(
     folder: Any,
     spec: job.JobSpec,

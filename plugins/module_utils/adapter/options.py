@@ -155,6 +155,16 @@ SERVER_OPTIONS: dict[str, Any] = {
 # For modules on the target's host that read the source's server themselves.
 SOURCE_OPTIONS: dict[str, Any] = {
     "source": {"type": "dict", "required": True, "options": CONNECTION_OPTIONS},
+    "tunnel": {
+        "type": "dict",
+        "options": {
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 22},
+            "user": {"type": "str", "default": ""},
+            "host_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "obstacles": {"type": "list", "elements": "str", "default": []},
+        },
+    },
     "archive": {"type": "path", "required": True},
 }
 JOB_OPTIONS: dict[str, Any] = {

@@ -24,6 +24,7 @@ from ..dump import job as dump_job
 from ..evidence import digest, lock_notes
 from ..evidence import document as evidence_document
 from ..evidence.snapshot_cost import HeldSnapshotCost
+from ..gate import access, key, tunnel
 from ..host import processes, programs
 from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
 from ..jobs.context import JobContext
@@ -117,6 +118,7 @@ def job_spec(
         compression=options["compression"],
         collations=options["collations"],
         digest_method=known["source"]["digest_method"],
+        tunnel=tunnel.parameters(options["tunnel"]),
     )
     secrets = {"login_password": settings.password or "", "source_password": source.password or ""}
     return JobSpec("restore", run, parameters, fingerprint, secrets, initial_limits=limits)
@@ -140,16 +142,22 @@ def run(context: JobContext) -> dict[str, Any]:
 
     A backup that was cut begins again. What follows it is resumed.
     """
-    return _Copy(context).run()
+    parameters = context.parameters
+    source = ConnectionSettings.restored(parameters["source"], context.secrets.get("source_password"))
+    owner = Owner.of(Path(parameters["data"]))
+    try:
+        with tunnel.to_source(source, context.folder, parameters["tunnel"], (owner.uid, owner.gid)) as reached:
+            return _Copy(context, reached, owner).run()
+    finally:
+        access.end(key.key_folder(context.folder))
 
 
 class _Copy:
-    def __init__(self, context: JobContext) -> None:
+    def __init__(self, context: JobContext, source: ConnectionSettings, owner: Owner) -> None:
         parameters = context.parameters
         self._context, self._parameters = context, parameters
-        self._source = ConnectionSettings.restored(parameters["source"], context.secrets.get("source_password"))
+        self._source, self._owner = source, owner
         data = Path(parameters["data"])
-        self._owner = Owner.of(data)
         self._folders = Folders.beside(data, parameters["migration_id"])
         self._facts = parameters["from_source"]
         self._final = expand(parameters["archive"])

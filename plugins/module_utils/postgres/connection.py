@@ -46,6 +46,7 @@ class ConnectionSettings:
     maintenance_database: the database from which others are created and renamed.
     container: name of the container of this host that the server runs in; empty for any other server.
     origin: where somebody corrects these settings, such as ``couch2pg's settings``; empty for ``couch2pg_login_host`` and the like.
+    tunnel: address of another host, whose server the Unix socket leads to; empty for a server of this host.
     """
 
     database: str
@@ -62,6 +63,7 @@ class ConnectionSettings:
     maintenance_database: str = "postgres"
     container: str = ""
     origin: str = ""
+    tunnel: str = ""
 
     def to(self, database: str) -> ConnectionSettings:
         """Settings for another database of the same server."""
@@ -77,6 +79,8 @@ class ConnectionSettings:
         """The server's address for messages."""
         if self.host:
             return f"{self.host}:{self.port}{f' (container {self.container})' if self.container else ''}"
+        if self.tunnel:
+            return f"{self.tunnel}, through SSH"
         return f"the socket {self.unix_socket or 'of libpq'}, port {self.port}"
 
     def __str__(self) -> str:
@@ -98,6 +102,7 @@ class ConnectionSettings:
             "maintenance_database": self.maintenance_database,
             "container": self.container,
             "origin": self.origin,
+            "tunnel": self.tunnel,
         }
 
     @classmethod
@@ -276,6 +281,11 @@ class Session:
         with suppress(psycopg2.Error):
             if not self._connection.closed:
                 self._connection.cancel()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host, or the folder of the Unix socket, and the port that libpq has found."""
+        return str(self._connection.info.host), int(self._connection.info.port)
 
     @property
     def backend_pid(self) -> int:

@@ -112,6 +112,8 @@ def _remedy(settings: ConnectionSettings) -> str:
             f"Check host and port in {settings.origin}, and that the server runs. Where this host reaches it by another address, as in a "
             "network of containers, set couch2pg_app_reach: {login_host: ADDRESS, login_port: PORT}."
         )
+    if settings.tunnel:
+        return "Check that the source's server and its sshd run, then run again."
     if settings.host:
         return "Check couch2pg_login_host, couch2pg_login_port and that the server runs, then run again."
     return (

@@ -46,7 +46,9 @@ def find(session: Session) -> ServerFolders:
         return ServerFolders(reason=f"{session.settings.user!r} may not read the server's data_directory setting")
     container = containers.get(session.settings.container) if session.settings.container else None
     if container is None and not is_this_host(session.settings):
-        return ServerFolders(reason=f"the server runs on another host, {session.settings.host}")
+        return ServerFolders(
+            reason=f"the server runs on another host, {session.settings.tunnel or session.settings.host}"
+        )
     data = _on_host(container, directory)
     if data is None or not _is_its_data(session, data):
         return ServerFolders(reason=f"the server's data directory {directory} is not on this host")
@@ -67,6 +69,8 @@ def _on_host(container: Container | None, path: str) -> Path | None:
 
 def is_this_host(settings: ConnectionSettings) -> bool:
     """Whether the address belongs to this host: only then can a socket be bound to it."""
+    if settings.tunnel:
+        return False
     if not settings.host or settings.host.startswith("/"):
         return True
     try:

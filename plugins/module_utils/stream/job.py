@@ -24,6 +24,7 @@ from ..evidence import digest, lock_notes
 from ..evidence import document as evidence_document
 from ..evidence.leave_out import LeaveOut
 from ..evidence.snapshot import HeldSnapshot
+from ..gate import access, key, tunnel
 from ..host import programs
 from ..host.files import (
     expand,
@@ -93,6 +94,7 @@ def job_spec(
         compression=found["compression"],
         pg_dump_major=found["pg_dump_major"],
         snapshot=options["snapshot"],
+        tunnel=tunnel.parameters(options["tunnel"]),
     )
     secrets = dict(restored.secrets, source_password=source.password or "")
     return JobSpec(
@@ -106,6 +108,15 @@ def run(context: JobContext) -> dict[str, Any]:
     An attempt that was interrupted before all rows were copied is resumed while its snapshot is held, and else begins again. After
     that point, indexes and the rest are resumed.
     """
+    source = ConnectionSettings.restored(context.parameters["source"], context.secrets.get("source_password"))
+    try:
+        with tunnel.to_source(source, context.folder, context.parameters["tunnel"]) as reached:
+            return _copy_or_resume(context, reached)
+    finally:
+        access.end(key.key_folder(context.folder))
+
+
+def _copy_or_resume(context: JobContext, source: ConnectionSettings) -> dict[str, Any]:
     parameters = context.parameters
     final = expand(parameters["archive"])
     partial = layout.partial_folder(final)
@@ -115,12 +126,11 @@ def run(context: JobContext) -> dict[str, Any]:
         context.log("An earlier attempt copied all rows; this one resumes after them.")
         parameters["manifest_sha256"] = _snapshot_name(document)
         if parameters["snapshot"]:
-            source = ConnectionSettings.restored(parameters["source"], context.secrets.get("source_password"))
             holder.release(source, parameters["snapshot"]["backend"])
         result = restore_job.restore(context, root, document)
     else:
         _refuse_foreign(final)
-        result, document = _Copy(context, partial).run()
+        result, document = _Copy(context, source, partial).run()
     if not final.exists():
         _finish(partial, document, parameters["jobs"])
         partial.rename(final)
@@ -132,11 +142,11 @@ def run(context: JobContext) -> dict[str, Any]:
 class _Copy:
     """One attempt: of a snapshot that a job on the source holds, or of one that this job holds itself."""
 
-    def __init__(self, context: JobContext, partial: Path) -> None:
+    def __init__(self, context: JobContext, source: ConnectionSettings, partial: Path) -> None:
         self._context = context
         self._parameters = context.parameters
         self._partial = partial
-        self._source = ConnectionSettings.restored(self._parameters["source"], context.secrets.get("source_password"))
+        self._source = source
         self._target = context.connection().to(self._parameters["incoming"])
         self._held = self._parameters["snapshot"] or {}
         self._leaving = LeaveOut.of(self._parameters["leave_out"])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable
 
@@ -16,15 +15,17 @@ from ..archive import layout, manifest
 from ..archive.identity import check_dumped, manifest_sha256
 from ..common import restart
 from ..common.errors import MigrationError
-from ..host.files import expand, remove_tree
+from ..gate import access
+from ..gate import key as gate_key
+from ..host.files import expand
 from ..host.programs import Output
 from ..jobs import limits
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from ..record.dumped import dumped_archive
-from . import forced_command, partial_archive, rsync
-from . import key as transfer_key
+from . import partial_archive, rsync
+from .way import KIND
 
 WAYS = ("direct", "relay")
 # Attempts in a row that bring no data before a lost connection fails the job; an attempt that brings data resets the count.
@@ -60,7 +61,7 @@ def job_spec(options: dict[str, Any], limits: Limits) -> JobSpec:
         **{name: options[name] for name in names},
     )
     # once=False: when another archive is in the way, check_place refuses it with a better message.
-    return JobSpec(transfer_key.KIND, run, parameters, fingerprint, once=False, initial_limits=limits)
+    return JobSpec(KIND, run, parameters, fingerprint, once=False, initial_limits=limits)
 
 
 def still_valid(options: dict[str, Any], result: dict[str, Any]) -> bool:
@@ -84,7 +85,7 @@ def run(context: JobContext) -> dict[str, Any]:
         return transfer.run()
     finally:
         if parameters["way"] == "direct":
-            transfer.revoke_key()
+            access.end(transfer.key)
 
 
 class Transfer:
@@ -96,7 +97,7 @@ class Transfer:
         self._source: partial_archive.SourceArchive = context.parameters["source"]
         self._final = Path(context.parameters["archive"])
         self._state = Path(context.parameters["state"])
-        self._key = transfer_key.key_folder(context.folder)
+        self.key = gate_key.key_folder(context.folder)
         self._started = time.monotonic()
         self._received = 0
         self._direct = context.parameters["way"] == "direct"
@@ -143,14 +144,6 @@ class Transfer:
             files=refetched[:100],
         )
 
-    def revoke_key(self) -> None:
-        """Close the gate on the source and remove the key. If the source can't be reached, the next run closes the gate."""
-        configuration = self._key / "ssh_config"
-        if configuration.exists():
-            with suppress(Exception):
-                transfer_key.ask_gate(configuration, forced_command.CLOSE)
-        remove_tree(self._key)
-
     def _plan(self) -> None:
         """Announce the steps: connecting, manifest, files, checksums; after a relay only the checksums."""
         self._context.progress.plan(4 if self._direct else 1)
@@ -176,29 +169,8 @@ class Transfer:
         """Check that the source accepts the key, before anything is created here. Raises MigrationError ``gate_refused``."""
         if not self._direct:
             return
-        parameters = self._parameters
         self._context.progress.step("connecting")
-        configuration = transfer_key.configure(self._key, parameters)
-        answer = transfer_key.ask_gate(configuration, forced_command.CHECK)
-        if forced_command.WELCOME in answer.output:
-            return
-        message = answer.stderr.splitlines()[-1] if answer.stderr else "no message"
-        where = f"{parameters['user']} at {parameters['address']}, port {parameters['port']}"
-        if "host key" in answer.stderr.lower():
-            why = "A machine other than the one that Ansible connects to answers there. Set couch2pg_transfer_address."
-        elif parameters["obstacles"]:
-            why = " ".join(parameters["obstacles"])
-        else:
-            why = (
-                "Check in its sshd's configuration that it accepts keys (PubkeyAuthentication), from which file "
-                "(AuthorizedKeysFile), and that it admits this user (AllowUsers, AllowGroups, a locked account)."
-            )
-        raise MigrationError(
-            f"The source's sshd refuses the login as {where}: {message}. {why} Or set couch2pg_transfer_way to relay.",
-            "gate_refused",
-            stderr=answer.stderr[:2000],
-            obstacles=parameters["obstacles"],
-        )
+        access.begin(self.key, self._parameters, "Or set couch2pg_transfer_way to relay.")
 
     def _fetch_manifest(self, partial: Path) -> None:
         self._context.progress.step("manifest")
@@ -248,7 +220,7 @@ class Transfer:
         parameters = self._parameters
         rate = limits.load(self._context.folder).rate_limit
         arguments = rsync.command(
-            self._key / "ssh_config", what, partial, parameters["silence"], rate, self._source["compressible"]
+            self.key / "ssh_config", what, partial, parameters["silence"], rate, self._source["compressible"]
         )
         # rsync prints a line every second. When it hangs, its own timeout ends it before this one.
         output = Output(arguments, merged=True, silence=parameters["silence"] * 3 + 60)

@@ -11,8 +11,8 @@ from ..archive import layout
 from ..common.errors import MigrationError
 from ..host.files import expand, make_private_folder
 from ..jobs import job
-from . import key as transfer_key
 from . import partial_archive
+from .way import KIND
 
 
 def missing(options: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def missing(options: dict[str, Any]) -> dict[str, Any]:
     """
     source = options["source"]
     final = expand(options["archive"])
-    folder = job.job_folder(options["state_dir"], options["migration_id"], transfer_key.KIND)
+    folder = job.job_folder(options["state_dir"], options["migration_id"], KIND)
     if job.read_state(folder).status == "running":
         return {"partial": "", "segments": [], "present": 0, "complete": True}
     if partial_archive.check_place(final, source, options["migration_id"]):

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from ..common.errors import MigrationError
+from ..gate.key import SOURCE
 from ..host import programs
-from .key import SOURCE
 
 # "    1,234,567  12%    1.23MB/s    0:00:10 (xfr#1, to-chk=3/5)"
 _PROGRESS = re.compile(r"^\s*([\d,]+)\s+\d+%")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from ..archive import identity, layout
 from ..common.errors import MigrationError
+from ..gate import authorized_keys
 from ..host import programs
 from ..host.files import expand
-from . import authorized_keys, partial_archive
+from . import partial_archive
 
 
 def examine(archive: str, migration_id: str) -> partial_archive.SourceArchive:

@@ -5,22 +5,22 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
 from ..archive import check as archive_check
 from ..archive.identity import check_dumped, manifest_sha256
 from ..common.errors import MigrationError
+from ..gate.reach import obstacles as gate_obstacles
 from ..host import programs
 from ..host.files import expand, read_json
 from ..jobs import job
 from ..record.dumped import dumped_archive
-from . import key as transfer_key
 from . import partial_archive
 
+# The kind of the job.
+KIND = "transfer"
 CHOICES = ("auto", "direct", "relay", "local")
-CONNECT_SECONDS = 5
 SAME = "source and target see the same archive"
 
 
@@ -62,34 +62,18 @@ def choose(options: dict[str, Any]) -> dict[str, Any]:
 def obstacles(source: partial_archive.SourceArchive, address: str, port: int) -> list[str]:
     """Reasons why this host can't fetch the archive itself."""
     found = []
-    for name, package in (("rsync", "rsync"), ("ssh", "openssh-client"), ("ssh-keygen", "openssh-client")):
-        try:
-            programs.locate(name, "")
-        except MigrationError:
-            found.append(f"{name} is missing on the target (Debian: {package}).")
+    try:
+        programs.locate("rsync", "")
+    except MigrationError:
+        found.append("rsync is missing on the target (Debian: rsync).")
     if not source.get("rsync"):
         found.append("rsync is missing on the source (Debian: rsync).")
-    found += [sentence for sentence in source.get("obstacles", ()) if "shell" in sentence]
-    reason = unreachable(address, port)
-    if reason:
-        found.append(f"The target doesn't reach the source's sshd at {address}, port {port}: {reason}.")
-    return found
-
-
-def unreachable(address: str, port: int) -> str:
-    """Why no sshd answers at the address; empty when one does."""
-    try:
-        with socket.create_connection((address, port), CONNECT_SECONDS) as connection:
-            connection.settimeout(CONNECT_SECONDS)
-            banner = connection.recv(4)
-    except OSError as error:
-        return str(error.strerror or error)
-    return "" if banner == b"SSH-" else "the server there is not an sshd"
+    return found + gate_obstacles(source.get("obstacles", ()), address, port)
 
 
 def _begun(options: dict[str, Any]) -> dict[str, Any] | None:
     """The way of a transfer of the same archive that is running or has completed the archive; None otherwise."""
-    folder = job.job_folder(options["state_dir"], options["migration_id"], transfer_key.KIND)
+    folder = job.job_folder(options["state_dir"], options["migration_id"], KIND)
     spec = read_json(folder / "spec.json")
     parameters = spec.get("parameters") if isinstance(spec, dict) else None
     if not isinstance(parameters, dict):

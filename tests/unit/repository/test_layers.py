@@ -15,7 +15,7 @@ LEVELS: list[set[str]] = [
     {"host"},
     {"postgres", "couchdb"},
     {"jobs"},
-    {"archive", "evidence", "record", "couch2pg"},
+    {"archive", "evidence", "record", "couch2pg", "gate"},
     {"pipeline", "couch2pg/deployment", "couch2pg/log", "schema"},
     {"dump", "transfer", "restore", "refresh", "verify", "promote", "handover", "cutover"},
     {"stream", "physical"},

@@ -13,14 +13,9 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.identity import manifest_sha256
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import (
-    authorized_keys,
-    forced_command,
-    partial_archive,
-    relay,
-    rsync,
-)
-from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import key as transfer_key
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import authorized_keys, forced_command
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import key as gate_key
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import partial_archive, relay, rsync
 
 NOW = 1_000_000
 LINE = f'restrict,command="x" ssh-ed25519 AAAA {forced_command.mark("cht", NOW + 1)}'
@@ -152,7 +147,7 @@ GOOD = {"address": "fe80::1%eth0", "port": 22, "user": "postgres", "host_keys": 
 )
 def test_a_source_that_was_taken_over_runs_nothing_on_the_target(tmp_path: Path, bad: dict[str, object]) -> None:
     with pytest.raises(MigrationError) as caught:
-        transfer_key.configure(tmp_path, {**GOOD, **bad})
+        gate_key.configure(tmp_path, {**GOOD, **bad})
     assert caught.value.code == "bad_word"
     assert not list(tmp_path.iterdir())
-    assert "HostName fe80::1%%eth0\n" in transfer_key.configure(tmp_path, GOOD).read_text()
+    assert "HostName fe80::1%%eth0\n" in gate_key.configure(tmp_path, GOOD).read_text()

@@ -1,13 +1,13 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The forced command that sshd runs on the source for the key of a transfer: it serves one archive, read-only.
+"""The forced command that sshd runs on the source for the target's key: it serves one archive, read-only, or one PostgreSQL server.
 
 This file is copied into the gate's folder and runs there alone, without the rest of the core::
 
     <state_dir>/<migration_id>/gate/
         gate.py        this file
-        gate.json      the archive, the expiry time, and the files that were created for the key
+        gate.json      the archive or the server, the expiry time, and the files that were created for the key
         rsyncd.conf    configuration of the rsync daemon on the ssh connection: one read-only module
 """
 
@@ -17,8 +17,10 @@ import fcntl
 import json
 import os
 import re
+import socket
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,12 +30,16 @@ SETTINGS = "gate.json"
 CONFIGURATION = "rsyncd.conf"
 # The commands that the key may run. The first one is rsync's own for a daemon; it contains no path and no option.
 SERVE = "rsync --server --daemon ."
+# Connects standard input and output to the server.
+CONNECT = "cht.couch2pg connect"
 CHECK = "cht.couch2pg check"
 CLOSE = "cht.couch2pg close"
 WELCOME = "cht.couch2pg gate"
 # The comment of this collection's lines in authorized_keys: migration_id and expiry time (seconds since the epoch).
 MARK = re.compile(r"cht\.couch2pg:transfer:([A-Za-z0-9_][A-Za-z0-9._-]*):(\d+)$")
 NICE = 10
+CONNECT_SECONDS = 10
+CHUNK = 1 << 18
 
 
 def mark(migration_id: str, expires: int) -> str:
@@ -126,19 +132,64 @@ def remove_files(folder: Path) -> None:
         folder.rmdir()
 
 
+def serve_archive(settings: dict[str, Any], folder: Path) -> None:
+    """Become the rsync daemon of this connection."""
+    os.nice(NICE)
+    arguments = [settings["rsync"], "--server", "--daemon", f"--config={folder / CONFIGURATION}", "."]
+    os.execve(settings["rsync"], arguments, environment(folder))
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A new one, because the client may have set variables; with the mark by which the process is found and ended."""
+    return {"PATH": os.defpath, "LC_ALL": "C", "COUCH2PG_JOB": str(folder)}
+
+
+def connect(host: str, port: int) -> None:
+    """Connect standard input and output to the server until it ends the connection. ``host``: may be a folder of sockets."""
+    if host.startswith("/"):
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.connect(f"{host}/.s.PGSQL.{port}")
+    else:
+        server = socket.create_connection((host, port), CONNECT_SECONDS)
+        server.settimeout(None)
+    threading.Thread(target=_to_server, args=(server,), daemon=True).start()
+    # The client is gone: then the server learns that from the closed connection.
+    with suppress(BrokenPipeError, ConnectionError):
+        while True:
+            data = server.recv(CHUNK)
+            if not data:
+                break
+            view = memoryview(data)
+            while view:
+                view = view[os.write(1, view) :]
+
+
+def _to_server(server: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            data = os.read(0, CHUNK)
+            if not data:
+                break
+            server.sendall(data)
+    with suppress(OSError):
+        server.shutdown(socket.SHUT_WR)
+
+
 def main(folder: Path) -> int:
     """Serve one connection; returns the exit code."""
     settings = json.loads(read(folder / SETTINGS))
     command = os.environ.get("SSH_ORIGINAL_COMMAND", "")
+    if sys.argv[1:] == [CONNECT]:
+        connect(*settings["server"])
+        return 0
     if time.time() >= settings["expires"]:
         sys.stderr.write("cht.couch2pg: this key has expired. Run the playbook again.\n")
         return 1
-    if command == SERVE:
-        os.nice(NICE)
-        # A new environment, because the client may have set variables.
-        environment = {"PATH": os.defpath, "LC_ALL": "C", "COUCH2PG_JOB": str(folder)}
-        arguments = [settings["rsync"], "--server", "--daemon", f"--config={folder / CONFIGURATION}", "."]
-        os.execve(settings["rsync"], arguments, environment)
+    if command == SERVE and "archive" in settings:
+        serve_archive(settings, folder)
+    if command == CONNECT and "server" in settings:
+        # A new process, which has the mark.
+        os.execve(sys.executable, [sys.executable, "-I", sys.argv[0], CONNECT], environment(folder))
     if command == CHECK:
         sys.stdout.write(f"{WELCOME} {settings['migration_id']}\n")
         return 0
@@ -146,7 +197,7 @@ def main(folder: Path) -> int:
         withdraw(settings, time.time())
         remove_files(folder)
         return 0
-    sys.stderr.write("cht.couch2pg: refused: this key may only read the archive of its migration.\n")
+    sys.stderr.write("cht.couch2pg: refused: this key may only read what its migration copies.\n")
     return 1
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give the target's key temporary, read-only access to the archive on the source, through authorized_keys (the gate)."""
+"""Give the target's key temporary access to the archive or the server on the source, through authorized_keys (the gate)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def gate_folder(state_dir: str, migration_id: str) -> Path:
 
 
 def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any]:
-    """Let the holder of ``options["public_key"]`` read the archive for ``options["hours"]``.
+    """Let the holder of ``options["public_key"]`` in for ``options["hours"]``.
+
+    It may read the archive; or, where ``options["server"]`` is a host and a port, connect there as an address of this host.
 
     Raises MigrationError ``bad_key``, ``gate_not_opened`` or ``not_writable``.
     """
@@ -59,30 +61,18 @@ def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any
     account = pwd.getpwuid(os.geteuid())
     keys = authorized_keys(account)
     folder = gate_folder(options["state_dir"], options["migration_id"])
-    archive = expand(options["archive"])
+    server = options.get("server")
+    instead = "set couch2pg_method to archive" if server else "set couch2pg_transfer_way to relay"
     expires = int(now + options["hours"] * 3600)
-    for path in (folder, archive):
-        if re.search(r"[\n\r%]", str(path)):
-            raise MigrationError(
-                f"rsync can't serve the path {path!r}: it contains a line break or a percent sign. Choose another path, "
-                "or set couch2pg_transfer_way to relay.",
-                "gate_not_opened",
-            )
-    rsync = programs.locate("rsync", "Install rsync on the source, or set couch2pg_transfer_way to relay.")
+    serves = {"server": list(server)} if server else _serve_archive(options, folder)
     make_private_folder(folder)
     write_text(folder / "gate.py", forced_command.__loader__.get_source(forced_command.__name__))  # type: ignore[union-attr]
-    identity = f"uid = {account.pw_uid}\ngid = {account.pw_gid}\n" if os.geteuid() == 0 else ""
-    write_text(
-        folder / forced_command.CONFIGURATION,
-        _CONFIGURATION.format(path=archive, identity=identity, silence=SILENCE_SECONDS, refused=REFUSED),
-    )
     command = " ".join(shlex.quote(word) for word in (python, "-I", str(folder / "gate.py"))).replace('"', '\\"')
     expiry = f',expiry-time="{_local_time(expires)}"' if _ssh_version() >= EXPIRY_SINCE else ""
     line = f'restrict,command="{command}"{expiry} {options["public_key"]} {forced_command.mark(options["migration_id"], expires)}'
     settings = {
         "migration_id": options["migration_id"],
-        "archive": str(archive),
-        "rsync": rsync,
+        **serves,
         "expires": expires,
         "authorized_keys": str(keys),
         "made": _made(folder, keys),
@@ -99,12 +89,31 @@ def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any
             )
     except OSError as error:
         raise MigrationError(
-            f"The key can't be written into {keys}: {error.strerror}. Let {account.pw_name} write there, "
-            "or set couch2pg_transfer_way to relay.",
+            f"The key can't be written into {keys}: {error.strerror}. Let {account.pw_name} write there, or {instead}.",
             "gate_not_opened",
             path=str(keys),
         ) from error
     return {"user": account.pw_name, "authorized_keys": str(keys), "expires": expires}
+
+
+def _serve_archive(options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write the configuration of rsync's daemon; returns what the gate has to know."""
+    archive = expand(options["archive"])
+    for path in (folder, archive):
+        if re.search(r"[\n\r%]", str(path)):
+            raise MigrationError(
+                f"rsync can't serve the path {path!r}: it contains a line break or a percent sign. Choose another path, "
+                "or set couch2pg_transfer_way to relay.",
+                "gate_not_opened",
+            )
+    rsync = programs.locate("rsync", "Install rsync on the source, or set couch2pg_transfer_way to relay.")
+    make_private_folder(folder)
+    identity = f"uid = {os.geteuid()}\ngid = {os.getegid()}\n" if os.geteuid() == 0 else ""
+    write_text(
+        folder / forced_command.CONFIGURATION,
+        _CONFIGURATION.format(path=archive, identity=identity, silence=SILENCE_SECONDS, refused=REFUSED),
+    )
+    return {"archive": str(archive), "rsync": rsync}
 
 
 def close_gate(state_dir: str, migration_id: str, now: float, write: bool) -> bool:

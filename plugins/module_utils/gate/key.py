@@ -1,23 +1,23 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The target's key for a transfer, and an ssh configuration for it: only the source's pinned host keys, no user settings."""
+"""The key of a job on the target, and an ssh configuration for it: only the source's pinned host keys, no user settings."""
 
 from __future__ import annotations
 
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import make_private_folder, remove_tree, write_text
 from ..jobs import job
 
-KIND = "transfer"
 # The source's name in the ssh configuration, independent of its address.
 SOURCE = "couch2pg-source"
+CONFIGURATION = "ssh_config"
 CONNECT_SECONDS = 10
 # The source sends these values, and they are written into ssh's configuration, which can run commands.
 _WORDS = {
@@ -57,7 +57,7 @@ def remove(job_folder: Path, write: bool = True) -> bool:
     return True
 
 
-def configure(folder: Path, parameters: dict[str, Any]) -> Path:
+def configure(folder: Path, parameters: Mapping[str, Any]) -> Path:
     """Write the ssh configuration and known hosts for the source; returns the file for ``ssh -F``.
 
     Raises MigrationError ``bad_word`` for a value that could be an option or a command.
@@ -73,7 +73,7 @@ def configure(folder: Path, parameters: dict[str, Any]) -> Path:
                 )
     known = folder / "known_hosts"
     write_text(known, "".join(f"{SOURCE} {key}\n" for key in parameters["host_keys"]))
-    path = folder / "ssh_config"
+    path = folder / CONFIGURATION
     options = {
         "HostName": parameters["address"].replace("%", "%%"),
         "Port": parameters["port"],

@@ -1,0 +1,80 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The PostgreSQL server that the gate leads to: where the source finds it, and whether the target needs the gate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Callable, Iterable
+
+from ..common.errors import MigrationError
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.server_folders import is_this_host
+from . import reach
+from .tunnel import INSTEAD
+
+CHOICES = ("auto", "direct", "ssh")
+
+
+def place(settings: ConnectionSettings) -> tuple[str, int]:
+    """The host, or the folder of the Unix socket, and the port of the server that this host reaches with ``settings``.
+
+    Raises MigrationError ``gate_not_opened`` for a server on another host, or one that demands TLS: through the gate, the target's
+    end is a Unix socket, on which libpq has no TLS.
+    """
+    with Session(settings) as session:
+        host, port = session.address
+    if host.startswith("/"):
+        return host, port
+    if not (settings.container or is_this_host(settings)):
+        raise MigrationError(
+            f"The source's server at {settings.place} is not on the source's own host, so what is sent between them would not be "
+            f"encrypted. Let the target connect to it (couch2pg_copy_way: direct). {INSTEAD}",
+            "gate_not_opened",
+        )
+    try:
+        with Session(replace(settings, ssl_mode="disable")):
+            return host, port
+    except MigrationError as error:
+        raise MigrationError(
+            f"The source's server at {settings.place} refuses connections without TLS from its own host, where the target's connection "
+            f"through SSH ends: {error.message} Add a line for it to pg_hba.conf (host all {settings.user} 127.0.0.1/32 scram-sha-256), "
+            f"or set couch2pg_login_unix_socket of the source. {INSTEAD}",
+            "gate_not_opened",
+        ) from error
+
+
+def choose(
+    settings: ConnectionSettings,
+    wanted: str,
+    ssh: tuple[str, int],
+    of_source: Iterable[str],
+    check: Callable[[ConnectionSettings], None] = lambda _settings: None,
+) -> dict[str, Any]:
+    """``{way, reason}`` from this host to the source's server: ``direct`` or ``ssh``.
+
+    settings: how this host would log in to the server directly. check: what else it must be able to do there; raises MigrationError.
+    ssh: address and port of the source's sshd. of_source: what ``authorized_keys.obstacles`` found there.
+    Raises MigrationError: the one of the login when neither way is open, or ``ssh_impossible``.
+    """
+    if wanted == "direct":
+        return {"way": "direct", "reason": "it was requested"}
+    refusal = None
+    if wanted == "auto":
+        try:
+            with Session(settings):
+                check(settings)
+            return {"way": "direct", "reason": "the target may log in to the source's server"}
+        except MigrationError as error:
+            refusal = error
+    blocked = " ".join(reach.obstacles(of_source, *ssh))
+    if refusal is not None and blocked:
+        raise MigrationError(
+            f"{refusal.message} Through SSH, it can't either: {blocked}", refusal.code, **refusal.details
+        )
+    if blocked:
+        raise MigrationError(
+            f"The target can't reach the source's server through SSH: {blocked} {INSTEAD}", "ssh_impossible"
+        )
+    return {"way": "ssh", "reason": "it was requested" if refusal is None else refusal.message.split(". ")[0]}
