@@ -116,3 +116,21 @@ def test_the_oldest_psycopg2(source_cluster: Cluster, tmp_path: Path, version: s
     else:
         assert asked["code"] == "psycopg2_old"
         assert "version 2.7.7; 2.8 or later is needed." in asked["msg"]
+
+
+def test_a_server_that_demands_tls_has_no_way_through_ssh(server: Cluster, tmp_path: Path) -> None:
+    """On a Unix socket, which the target's end would be, libpq has no TLS."""
+    refused = run_module(
+        "transfer_key",
+        {
+            "side": "source",
+            "server": login(server),
+            "public_key": "ssh-ed25519 AAAA",
+            "migration_id": "m1",
+            "state_dir": str(tmp_path),
+        },
+    )
+    assert refused["code"] == "gate_not_opened", refused
+    assert "refuses connections without TLS from its own host" in refused["msg"]
+    assert "couch2pg_login_unix_socket" in refused["msg"]
+    assert not (tmp_path / "m1").exists()

@@ -1,0 +1,151 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A source whose server listens on its own host only is copied through SSH, between network name spaces."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import server
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from support.background import wait_until
+from support.cabled_hosts import Network
+from support.clusters import Cluster
+from support.migration import RUN_SECONDS, Migration, Run, column
+from support.ports import free_port
+
+KEYS = Path("/root/.ssh/authorized_keys")
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    with Network() as made:
+        yield made
+
+
+@pytest.fixture
+def apart(
+    network: Network, make_migration: Callable[..., Any], source_cluster: Cluster, target_cluster: Cluster
+) -> Migration:
+    """A migration by stream between hosts that see each other's sshd; each reaches its server by the Unix socket alone."""
+    migration: Migration = make_migration(source_cluster, target_cluster, documents=30000)
+    migration.variables.update(
+        couch2pg_method="stream", couch2pg_transfer_address=network.source_for_target, couch2pg_progress_seconds=0.5
+    )
+    for side, host, cluster in (
+        ("source", network.source, source_cluster),
+        ("target", network.target, target_cluster),
+    ):
+        # This machine's root, whose Python has psycopg2.
+        ours = {name: value for name, value in host.variables.items() if name.startswith("ansible_")}
+        migration.host_variables[side] = {
+            **ours,
+            "ansible_python_interpreter": sys.executable,
+            "couch2pg_login_host": "",
+            "couch2pg_login_unix_socket": str(cluster.socket_directory),
+        }
+    return migration
+
+
+def settings_of(cluster: Cluster, **other: Any) -> ConnectionSettings:
+    return replace(ConnectionSettings("postgres", cluster.host, cluster.port, password=cluster.password), **other)
+
+
+def test_the_target_logs_in_directly_where_it_may(source_cluster: Cluster) -> None:
+    chosen = server.choose(settings_of(source_cluster), "auto", ("127.0.0.1", free_port()), [])
+    assert chosen == {"way": "direct", "reason": "the target may log in to the source's server"}
+
+
+@pytest.mark.parametrize("wanted", ["auto", "ssh"])
+def test_neither_way_is_open(source_cluster: Cluster, wanted: str) -> None:
+    """Both reasons are said, with what to do."""
+    nobody = settings_of(source_cluster, port=free_port())
+    with pytest.raises(MigrationError) as raised:
+        server.choose(nobody, wanted, ("127.0.0.1", free_port()), ["The shell of postgres is nologin."])
+    assert "sshd at 127.0.0.1" in raised.value.message
+    assert "The shell of postgres is nologin." in raised.value.message
+    assert (raised.value.code, "can't be reached" in raised.value.message) == (
+        ("unreachable", True) if wanted == "auto" else ("ssh_impossible", False)
+    )
+
+
+def test_where_the_gate_leads_to(source_cluster: Cluster) -> None:
+    assert server.place(settings_of(source_cluster)) == (source_cluster.host, source_cluster.port)
+    by_socket = settings_of(source_cluster, host="", unix_socket=str(source_cluster.socket_directory))
+    assert server.place(by_socket) == (str(source_cluster.socket_directory), source_cluster.port)
+
+
+def begin(migration: Migration, network: Network, *arguments: str) -> tuple[Path, Any]:
+    output = migration.folder / "output"
+    output.unlink(missing_ok=True)
+    return output, migration.start(output, "migrate", *arguments, through=network.controller)
+
+
+def end(output: Path, process: Any) -> Run:
+    return Run(process.wait(timeout=RUN_SECONDS), output.read_text(encoding="utf-8"))
+
+
+def check_nothing_is_left(migration: Migration) -> None:
+    folder = migration.state / "jobs" / "restore"
+    gate = migration.state / "gate"
+    assert not (folder / "key").exists()
+    assert not gate.exists()
+    assert not KEYS.exists() or "cht.couch2pg" not in KEYS.read_text()
+    assert [*processes.of_job(folder), *processes.of_job(gate)] == []
+    assert list(Path(tempfile.gettempdir()).glob(f"couch2pg-????????-{os.getpid()}-*")) == []
+
+
+@pytest.mark.long
+def test_a_source_that_listens_on_its_own_host_only(apart: Migration, network: Network) -> None:
+    apart.variables["couch2pg_copy_way"] = "direct"
+    refused = end(*begin(apart, network))
+    assert refused.code
+    assert "PostgreSQL at" in refused.message
+    assert "can't be reached" in refused.message
+    del apart.variables["couch2pg_copy_way"]
+
+    predicted = end(*begin(apart, network, "--check"))
+    assert predicted.code == 0, predicted.output
+    assert "The way to the source's server is ssh" in predicted.output
+    assert not apart.state.exists() or not (apart.state / "gate").exists()
+
+    # Slow enough that every connection can be cut in the middle of the rows.
+    apart.variables["couch2pg_rate_limit"] = "4 MB"
+    output, process = begin(apart, network)
+    folder = apart.state / "jobs" / "restore"
+
+    def copies() -> bool:
+        progress = json.loads((folder / "progress.json").read_text()) if (folder / "progress.json").exists() else {}
+        return any(track["name"] == "rows" and track["done"] > 0 for track in progress.get("tracks", []))
+
+    wait_until("rows are copied", lambda: copies() or process.poll() is not None, RUN_SECONDS)
+    assert process.poll() is None, output.read_text()
+    key = folder / "key" / "id"
+    assert key.stat().st_mode & 0o077 == 0
+    stolen = ["ssh", "-F", str(folder / "key" / "ssh_config"), "couch2pg-source", "id"]
+    answer = subprocess.run([*network.target.inside, *stolen], capture_output=True, text=True, check=False, timeout=60)
+    assert answer.returncode
+    assert "may only read what its migration copies" in answer.stderr
+    tunnels = [pid for pid in processes.of_job(folder) if processes.name(pid) == "ssh"]
+    assert tunnels
+    processes.kill_all(tunnels)
+    done = end(output, process)
+    assert done.code == 0, done.output
+    assert done.warnings == []
+    assert "Trying again" in (folder / "log").read_text()
+    check_nothing_is_left(apart)
+    count = "SELECT count(*) FROM couchdb"
+    assert column(apart.target, count, apart.database) == column(apart.source, count, apart.database)
+    again = end(*begin(apart, network))
+    assert (again.code, again.changed) == (0, 0), again.output
