@@ -74,6 +74,8 @@ class Bench:
 
     def __init__(self, source: Cluster, target: Cluster, folder: Path, jobs: int) -> None:
         self.source, self.target, self.folder, self.jobs = source, target, folder, jobs
+        # The source's server as its own host reaches it.
+        self.at_source = source
         self.programs = binaries.binaries(MAJOR)
 
     def measure(self, way: str) -> Outcome:
@@ -96,29 +98,37 @@ class Bench:
         execute(self.target, f"CREATE DATABASE {DATABASE} OWNER {seed.OWNER}")
         archive, copy = work / "couch2pg.tar", work / "copied.tar"
         count = "SELECT count(*) FROM couchdb"
-        self._step(outcome, "count", lambda: self._psql(self.source, count))
-        self._step(outcome, "pg_dump", lambda: self._program(self.source, "pg_dump", "-F", "tar", "-f", str(archive)))
-        self._step(outcome, "gzip", lambda: _run(["gzip", str(archive)]))
-        self._step(outcome, "copy", lambda: shutil.copyfile(f"{archive}.gz", f"{copy}.gz"))
-        self._step(outcome, "gunzip", lambda: _run(["gunzip", f"{copy}.gz"]))
-        self._step(outcome, "pg_restore", lambda: self._program(self.target, "pg_restore", str(copy)))
-        self._step(outcome, "count again", lambda: self._psql(self.target, count))
+        self.step(outcome, "count", lambda: self._psql(self.at_source, count))
+        self.step(outcome, "pg_dump", lambda: self._program(self.at_source, "pg_dump", "-F", "tar", "-f", str(archive)))
+        self.step(outcome, "gzip", lambda: run(["gzip", str(archive)]))
+        self.step(outcome, "copy", lambda: self.fetch(Path(f"{archive}.gz"), Path(f"{copy}.gz")))
+        self.step(outcome, "gunzip", lambda: run(["gunzip", f"{copy}.gz"]))
+        self.step(outcome, "pg_restore", lambda: self._program(self.target, "pg_restore", str(copy)))
+        self.step(outcome, "count again", lambda: self._psql(self.target, count))
         refresh = f"SET ROLE {seed.OWNER}; SELECT refresh_matviews()"
-        self._step(outcome, "refresh", lambda: self._psql(self.target, refresh))
+        self.step(outcome, "refresh", lambda: self._psql(self.target, refresh))
+
+    def fetch(self, archive: Path, copy: Path) -> None:
+        """The guide's scp."""
+        shutil.copyfile(archive, copy)
+
+    def transfer(self, _outcome: Outcome, _work: Path, archive: str) -> str:
+        """Bring the archive to the target; returns its folder there, which on one machine is the same."""
+        return archive
 
     def archive(self, outcome: Outcome, work: Path) -> None:
         """This collection, method archive, up to verify."""
-        shared = self._shared(work)
-        dump = {**shared, **login(self.source, DATABASE), "staging_dir": str(work / "staging")}
-        self._step(outcome, "dump", lambda: self._module("pg_dump", dump))
-        archive = str(work / "staging" / "bench")
+        shared = self.shared(work)
+        dump = {**shared, **login(self.at_source, DATABASE), "staging_dir": str(work / "staging")}
+        self.step(outcome, "dump", lambda: self.module("pg_dump", dump))
+        archive = self.transfer(outcome, work, str(work / "staging" / "bench"))
         restore = {**shared, **login(self.target, DATABASE), "archive": archive, "incoming": f"{DATABASE}_incoming"}
-        self._step(outcome, "restore", lambda: self._module("pg_restore", restore))
+        self.step(outcome, "restore", lambda: self.module("pg_restore", restore))
         self._refresh_and_verify(outcome, shared, archive)
 
-    def stream(self, outcome: Outcome, work: Path) -> None:
-        """This collection, method stream, up to verify."""
-        shared = self._shared(work)
+    def stream(self, outcome: Outcome, work: Path, **way: Any) -> None:
+        """This collection, method stream, up to verify. way: the option ``tunnel``, where the way is through SSH."""
+        shared = self.shared(work)
         archive = str(work / "staging" / "bench")
         options = {
             **shared,
@@ -126,18 +136,19 @@ class Bench:
             "source": login(self.source, DATABASE),
             "archive": archive,
             "incoming": f"{DATABASE}_incoming",
+            **way,
         }
-        self._step(outcome, "stream", lambda: self._module("pg_stream", options))
+        self.step(outcome, "stream", lambda: self.module("pg_stream", options))
         self._refresh_and_verify(outcome, shared, archive)
 
     def physical(self, outcome: Outcome, work: Path) -> None:
         """This collection, method physical, up to verify: a copy of the whole server, which moves at the speed of its files."""
-        shared = self._shared(work)
+        shared = self.shared(work)
         archive = str(work / "staging" / "bench")
         options = {**shared, **login(self.target, DATABASE), "source": login(self.source, DATABASE), "archive": archive}
         copy: dict[str, Any] = {}
         try:
-            self._step(outcome, "physical", lambda: copy.update(self._module("pg_physical", options)) or copy)
+            self.step(outcome, "physical", lambda: copy.update(self.module("pg_physical", options)) or copy)
             self._refresh_and_verify(outcome, shared, archive, {"database": DATABASE, **copy["login"]})
         finally:
             removal.remove(Folders.beside(self.target.data_directory, "bench"))
@@ -154,7 +165,7 @@ class Bench:
         """A physical copy of the whole server: the limit for any method. It can't change version or leave anything out."""
         words = ["pg_basebackup", "-h", self.source.host, "-p", str(self.source.port), "-U", self.source.superuser]
         command = [*words, "-D", str(work / "data"), "--checkpoint=fast", "--wal-method=stream"]
-        self._step(outcome, "pg_basebackup", lambda: self._run_as(self.source, command))
+        self.step(outcome, "pg_basebackup", lambda: self._run_as(self.source, command))
 
     def _pgcopydb(self, outcome: Outcome, work: Path, *words: str) -> None:
         execute(self.target, f"CREATE DATABASE {DATABASE} OWNER {seed.OWNER}")
@@ -168,18 +179,18 @@ class Bench:
         for name, server in (("SOURCE", self.source), ("TARGET", self.target)):
             address = f"{server.superuser}@{server.host}:{server.port}"
             variables[f"PGCOPYDB_{name}_PGURI"] = f"postgres://{address}/{DATABASE}"
-        self._step(outcome, "clone", lambda: _run(command, variables))
+        self.step(outcome, "clone", lambda: run(command, variables))
 
     def _refresh_and_verify(
         self, outcome: Outcome, shared: dict[str, Any], archive: str, copy: dict[str, Any] | None = None
     ) -> None:
         incoming = copy or login(self.target, f"{DATABASE}_incoming")
         refresh = {name: value for name, value in shared.items() if name != "bin_dir"}
-        self._step(outcome, "refresh", lambda: self._module("matview_refresh", {**refresh, **incoming}))
-        self._step(outcome, "verify", lambda: self._module("verify", {**shared, **incoming, "archive": archive}))
+        self.step(outcome, "refresh", lambda: self.module("matview_refresh", {**refresh, **incoming}))
+        self.step(outcome, "verify", lambda: self.module("verify", {**shared, **incoming, "archive": archive}))
         outcome.verified = True
 
-    def _shared(self, work: Path) -> dict[str, Any]:
+    def shared(self, work: Path) -> dict[str, Any]:
         return {
             "migration_id": "bench",
             "state_dir": str(work / "state"),
@@ -187,7 +198,7 @@ class Bench:
             "jobs": self.jobs,
         }
 
-    def _step(self, outcome: Outcome, name: str, work: Callable[[], object]) -> None:
+    def step(self, outcome: Outcome, name: str, work: Callable[[], object]) -> None:
         began = time.monotonic()
         with measured(self.source, self.target) as usage:
             result = work()
@@ -197,7 +208,7 @@ class Bench:
         if isinstance(result, dict):
             outcome.sections.update(result.get("section_seconds", {}))
 
-    def _module(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+    def module(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
         result = run_module(name, options)
         if result.get("failed"):
             sys.exit(f"{name}: {result['msg']}")
@@ -212,7 +223,7 @@ class Bench:
 
     def _run_as(self, server: Cluster, command: list[str]) -> None:
         program = self.programs.program(command[0])
-        _run([program, *command[1:]], {**self.programs.environment(), "PGPASSWORD": server.password})
+        run([program, *command[1:]], {**self.programs.environment(), "PGPASSWORD": server.password})
 
 
 WAYS = ("guide", "archive", "stream", "physical", "pgcopydb", "pgcopydb_split", "basebackup")
@@ -257,7 +268,7 @@ def _compare(documents: int, options: argparse.Namespace) -> dict[str, Any]:
                 stack.enter_context(Cluster.create(folder / name, server, durable=True, settings=of_server))
                 for name, of_server in (("source", settings), ("target", {**settings, **choice}))
             )
-            _fill(source, documents)
+            fill(source, documents)
             for role in (seed.OWNER, seed.READER):
                 seed.create_role(target, role)
             if options.pin:
@@ -270,18 +281,18 @@ def _compare(documents: int, options: argparse.Namespace) -> dict[str, Any]:
             )
             bench = Bench(source, target, folder, options.jobs)
             outcomes: list[Outcome] = []
-            _print_head()
+            print_head()
             for way in options.ways:
                 tries = (bench.measure(way) for _number in range(options.repeat))
                 outcomes.append(min(tries, key=lambda outcome: outcome.seconds))
-                _print(outcomes, size)
+                print_row(outcomes, size)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     figures = [{**asdict(outcome), "seconds": outcome.seconds} for outcome in outcomes]
     return {"documents": documents, "bytes": size, "jobs": options.jobs, "pinned": options.pin, "ways": figures}
 
 
-def _fill(source: Cluster, documents: int) -> None:
+def fill(source: Cluster, documents: int) -> None:
     """A database of about so many documents: fewer with invented contents, and copies of them with other identifiers."""
     copies = max(1, min(COPIES, documents // seed.MINIMUM))
     seed.seed(source, DATABASE, documents=documents // copies)
@@ -294,7 +305,7 @@ def _fill(source: Cluster, documents: int) -> None:
     execute(source, "VACUUM ANALYZE", DATABASE)
 
 
-def _print_head() -> None:
+def print_head() -> None:
     print(
         "ratio: to the first way; staging: the most bytes of files at a time, to the size of the database; memory: the largest process"
     )
@@ -304,7 +315,7 @@ def _print_head() -> None:
     print(f"\n{'way':<16}{'seconds':>9}{'ratio':>8}{'staging':>9}{'memory':>9}  {'processor':<15}verified  steps")
 
 
-def _print(outcomes: list[Outcome], size: int) -> None:
+def print_row(outcomes: list[Outcome], size: int) -> None:
     base, outcome = outcomes[0], outcomes[-1]
     steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in outcome.steps.items())
     processor = "/".join(
@@ -318,7 +329,7 @@ def _print(outcomes: list[Outcome], size: int) -> None:
     )
 
 
-def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
+def run(command: list[str], environment: dict[str, str] | None = None) -> None:
     done = subprocess.run(
         command,
         env={**os.environ, **(environment or {})},

@@ -32,6 +32,8 @@ CONFIGURATION = "rsyncd.conf"
 SERVE = "rsync --server --daemon ."
 # Connects standard input and output to the server.
 CONNECT = "cht.couch2pg connect"
+# Sends PROBE_BYTES, so that the target can measure the line.
+PROBE = "cht.couch2pg probe"
 CHECK = "cht.couch2pg check"
 CLOSE = "cht.couch2pg close"
 WELCOME = "cht.couch2pg gate"
@@ -40,6 +42,7 @@ MARK = re.compile(r"cht\.couch2pg:transfer:([A-Za-z0-9_][A-Za-z0-9._-]*):(\d+)$"
 NICE = 10
 CONNECT_SECONDS = 10
 CHUNK = 1 << 18
+PROBE_BYTES = 1 << 25
 
 
 def mark(migration_id: str, expires: int) -> str:
@@ -190,6 +193,12 @@ def main(folder: Path) -> int:
     if command == CONNECT and "server" in settings:
         # A new process, which has the mark.
         os.execve(sys.executable, [sys.executable, "-I", sys.argv[0], CONNECT], environment(folder))
+    if command == PROBE:
+        # The target closes the connection when it knows enough.
+        with suppress(BrokenPipeError):
+            for _number in range(PROBE_BYTES // CHUNK):
+                os.write(1, bytes(CHUNK))
+        return 0
     if command == CHECK:
         sys.stdout.write(f"{WELCOME} {settings['migration_id']}\n")
         return 0

@@ -19,11 +19,12 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
+from ..common.progress_line import amount
 from ..host import processes, programs
 from ..postgres.connection import ConnectionSettings
-from . import access, forced_command, key
+from . import access, forced_command, key, line
 
 PORT = 5432
 # A lost connection is noticed after this time.
@@ -39,17 +40,24 @@ def to_source(
     job_folder: Path,
     parameters: Mapping[str, Any] | None,
     owner: tuple[int, int] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> Iterator[ConnectionSettings]:
     """The settings with which this host reaches the source's server: through a tunnel, or as they are without ``parameters``.
 
     job_folder: the folder of the job that the key was made for. parameters: as for ``access.begin``.
     owner: uid and gid of the user who connects, where that is not this one.
+    log: for a job, which sends much: the line is measured, and on a slow one ssh compresses.
     Raises MigrationError ``gate_refused`` or ``bad_word``.
     """
     if not parameters:
         yield settings
         return
     configuration = access.begin(key.key_folder(job_folder), parameters, INSTEAD)
+    compress = False
+    if log is not None:
+        rate = line.bytes_per_second(configuration)
+        compress = line.is_slow(rate)
+        log(f"The line carries {amount(int(rate), 'bytes')} in a second{', so ssh compresses' if compress else ''}.")
     folder = _socket_folder(job_folder)
     try:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -57,7 +65,7 @@ def to_source(
         if owner is not None and owner[0] != os.geteuid():
             for path in (folder, folder / f".s.PGSQL.{PORT}"):
                 os.chown(path, *owner)
-        with _Listening(listener, configuration):
+        with _Listening(listener, configuration, compress):
             yield replace(
                 settings, host="", unix_socket=str(folder), port=PORT, container="", tunnel=str(parameters["address"])
             )
@@ -84,10 +92,11 @@ def parameters(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
 class _Listening:
     """Connects each client of the socket to an ssh, until it is closed."""
 
-    def __init__(self, listener: socket.socket, configuration: Path) -> None:
+    def __init__(self, listener: socket.socket, configuration: Path, compress: bool) -> None:
         self._listener = listener
         ssh = programs.locate("ssh", "Install OpenSSH's client on the target.")
-        self._command = [ssh, "-F", str(configuration), "-T", key.SOURCE, forced_command.CONNECT]
+        words = ["-o", "Compression=yes"] if compress else []
+        self._command = [ssh, "-F", str(configuration), *words, "-T", key.SOURCE, forced_command.CONNECT]
         self._started: list[subprocess.Popen[bytes]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._accept, name="tunnel", daemon=True)

@@ -146,7 +146,9 @@ def run(context: JobContext) -> dict[str, Any]:
     source = ConnectionSettings.restored(parameters["source"], context.secrets.get("source_password"))
     owner = Owner.of(Path(parameters["data"]))
     try:
-        with tunnel.to_source(source, context.folder, parameters["tunnel"], (owner.uid, owner.gid)) as reached:
+        with tunnel.to_source(
+            source, context.folder, parameters["tunnel"], (owner.uid, owner.gid), context.log
+        ) as reached:
             return _Copy(context, reached, owner).run()
     finally:
         access.end(key.key_folder(context.folder))

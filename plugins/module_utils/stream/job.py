@@ -110,7 +110,7 @@ def run(context: JobContext) -> dict[str, Any]:
     """
     source = ConnectionSettings.restored(context.parameters["source"], context.secrets.get("source_password"))
     try:
-        with tunnel.to_source(source, context.folder, context.parameters["tunnel"]) as reached:
+        with tunnel.to_source(source, context.folder, context.parameters["tunnel"], log=context.log) as reached:
             return _copy_or_resume(context, reached)
     finally:
         access.end(key.key_folder(context.folder))
