@@ -67,7 +67,8 @@ def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any
     serves = {"server": list(server)} if server else _serve_archive(options, folder)
     make_private_folder(folder)
     write_text(folder / "gate.py", forced_command.__loader__.get_source(forced_command.__name__))  # type: ignore[union-attr]
-    command = " ".join(shlex.quote(word) for word in (python, "-I", str(folder / "gate.py"))).replace('"', '\\"')
+    words = ("/usr/bin/env", f"{forced_command.MARKER}={folder}", python, "-I", str(folder / "gate.py"))
+    command = " ".join(shlex.quote(word) for word in words).replace('"', '\\"')
     expiry = f',expiry-time="{_local_time(expires)}"' if _ssh_version() >= EXPIRY_SINCE else ""
     line = f'restrict,command="{command}"{expiry} {options["public_key"]} {forced_command.mark(options["migration_id"], expires)}'
     settings = {

@@ -39,6 +39,8 @@ CLOSE = "cht.couch2pg close"
 WELCOME = "cht.couch2pg gate"
 # The comment of this collection's lines in authorized_keys: migration_id and expiry time (seconds since the epoch).
 MARK = re.compile(r"cht\.couch2pg:transfer:([A-Za-z0-9_][A-Za-z0-9._-]*):(\d+)$")
+# The environment variable by which the gate's processes are found and ended.
+MARKER = "COUCH2PG_JOB"
 NICE = 10
 CONNECT_SECONDS = 10
 CHUNK = 1 << 18
@@ -138,13 +140,10 @@ def remove_files(folder: Path) -> None:
 def serve_archive(settings: dict[str, Any], folder: Path) -> None:
     """Become the rsync daemon of this connection."""
     os.nice(NICE)
+    # A new environment, because the client may have set variables.
+    environment = {"PATH": os.defpath, "LC_ALL": "C", MARKER: str(folder)}
     arguments = [settings["rsync"], "--server", "--daemon", f"--config={folder / CONFIGURATION}", "."]
-    os.execve(settings["rsync"], arguments, environment(folder))
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """A new one, because the client may have set variables; with the mark by which the process is found and ended."""
-    return {"PATH": os.defpath, "LC_ALL": "C", "COUCH2PG_JOB": str(folder)}
+    os.execve(settings["rsync"], arguments, environment)
 
 
 def connect(host: str, port: int) -> None:
@@ -182,17 +181,14 @@ def main(folder: Path) -> int:
     """Serve one connection; returns the exit code."""
     settings = json.loads(read(folder / SETTINGS))
     command = os.environ.get("SSH_ORIGINAL_COMMAND", "")
-    if sys.argv[1:] == [CONNECT]:
-        connect(*settings["server"])
-        return 0
     if time.time() >= settings["expires"]:
         sys.stderr.write("cht.couch2pg: this key has expired. Run the playbook again.\n")
         return 1
     if command == SERVE and "archive" in settings:
         serve_archive(settings, folder)
     if command == CONNECT and "server" in settings:
-        # A new process, which has the mark.
-        os.execve(sys.executable, [sys.executable, "-I", sys.argv[0], CONNECT], environment(folder))
+        connect(*settings["server"])
+        return 0
     if command == PROBE:
         # The target closes the connection when it knows enough.
         with suppress(BrokenPipeError):
