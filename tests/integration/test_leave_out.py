@@ -73,7 +73,7 @@ def test_an_extension_and_a_table_are_left_out(phases: Phases, place: dict[str, 
     source = look(place, phases.source, phases.database, leave_out=leave_out)
     assert failures(source) == []
     assert "hstore" in finding(source, "extensions left out")["message"]
-    assert "reports.odd.name (couch2pg_leave_out names it)" in finding(source, "left out")["message"]
+    assert 'reports."odd.name" (couch2pg_leave_out names it)' in finding(source, "left out")["message"]
     given = {**login(phases.source, phases.database), "bin_dir": place["bin_dir"], "leave_out": leave_out}
     schema = run_module("schema_info", given)["archive"]
     target = look_at_target(place, phases.target, phases.database, source["facts"], schema=schema)
@@ -81,11 +81,11 @@ def test_an_extension_and_a_table_are_left_out(phases: Phases, place: dict[str, 
     phases.options["dump"] = {"leave_out": leave_out}
     phases.run("dump")
     evidence = json.loads((phases.archive / "evidence.json").read_text(encoding="utf-8"))
-    assert [row["table"] for row in evidence["tables"]] == ["a.b.c", "public.couchdb", "reports.kept"]
-    assert {row["identity"] for row in evidence["objects_left_out"]} == {"hstore", "reports.odd.name", "a.b.c"}
+    assert [row["table"] for row in evidence["tables"]] == ['"a.b".c', "public.couchdb", "reports.kept"]
+    assert {row["identity"] for row in evidence["objects_left_out"]} == {"hstore", 'reports."odd.name"', 'a."b.c"'}
     phases.run("transfer", "restore", "refresh")
     verified = phases.run("verify")
-    assert {"hstore", "reports.odd.name"} <= {row["object"] for row in verified["information"]}
+    assert {"hstore", 'reports."odd.name"'} <= {row["object"] for row in verified["information"]}
     assert column(phases.target, "SELECT tablename FROM pg_tables WHERE schemaname = 'reports'", phases.incoming) == [
         "kept"
     ]

@@ -29,13 +29,18 @@ def compare(phases: Phases, arrived: str, clients: Binaries) -> int:
         expected = independent.schema(phases.target, REFERENCE, clients)
         found = independent.schema(phases.target, arrived, clients)
         assert (list(expected - found), list(found - expected)) == ([], [])
-        ours = independent.rows(phases.source, phases.database, "r")
-        assert ours == independent.rows(phases.target, arrived, "r")
+        for kind in ("r", "p"):
+            # Partitions whose rows belong to others on another server (41-moving-partitions.sql).
+            ours, theirs = (
+                {name: rows for name, rows in independent.rows(*place, kind).items() if '"moves_' not in name}
+                for place in ((phases.source, phases.database), (phases.target, arrived))
+            )
+            assert ours == theirs
         # A materialized view has what its query says, on the source that of another day.
         views = independent.rows(phases.target, REFERENCE, "m")
         refreshed = independent.rows(phases.target, arrived, "m")
         assert views == {name: refreshed.get(name) for name in views}
-        return len(ours)
+        return len(independent.rows(phases.target, arrived, "r"))
     finally:
         seed.drop_database(phases.target, REFERENCE)
 

@@ -27,7 +27,10 @@ GROUP BY 1, 2
 
 
 def rows(cluster: Cluster, database: str, *kinds: str) -> dict[str, str]:
-    """A hash of the sorted COPY of every relation of these ``relkind``, columns in the order of their names."""
+    """A hash of the sorted COPY of every relation of these ``relkind``, columns in the order of their names.
+
+    A partitioned table has the rows of its partitions.
+    """
     connection = cluster.connect(database)
     found = {}
     try:
@@ -38,10 +41,12 @@ def rows(cluster: Cluster, database: str, *kinds: str) -> dict[str, str]:
         cursor.execute(_TABLES, [list(kinds)])
         for schema, name, columns in cursor.fetchall():
             names = sql.SQL(", ").join(map(sql.Identifier, columns or []))
-            query = sql.SQL("COPY (SELECT {} FROM ONLY {}) TO STDOUT").format(names, sql.Identifier(schema, name))
+            only = sql.SQL("" if kinds == ("p",) else "ONLY ")
+            table = sql.Identifier(schema, name)
+            query = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT").format(names, only, table)
             output = io.BytesIO()
             cursor.copy_expert(query, output)
-            found[f"{schema}.{name}"] = hashlib.sha256(b"\n".join(sorted(output.getvalue().split(b"\n")))).hexdigest()
+            found[table.as_string(connection)] = hashlib.sha256(b"\n".join(sorted(output.getvalue().split(b"\n")))).hexdigest()
     finally:
         connection.close()
     return found

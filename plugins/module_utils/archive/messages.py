@@ -191,8 +191,9 @@ RULES = (
         "check_broken",
         r"violates (?:check|not-null) constraint|contains null values|is violated by some row",
         False,
-        "Rows on the source break their own constraint. Correct these rows on the source, or drop the constraint there, "
-        "then dump again.",
+        "Rows on the source break their own constraint, or what it calls reads rows that are not there yet. Correct these rows on the "
+        "source, or make the constraint NOT VALID there, so that it is restored after the rows (ALTER TABLE ... DROP CONSTRAINT ..., "
+        "ADD CONSTRAINT ... CHECK (...) NOT VALID; of a domain, ALTER DOMAIN), then dump again.",
     ),
     Rule(
         "archive_unreadable",

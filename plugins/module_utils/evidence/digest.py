@@ -7,6 +7,8 @@ Every column becomes text (or, for floats, the hex of its bytes), every text a h
 and the hashes of all rows one sum. A sum doesn't care in which order rows come, counts a duplicate twice, and can be
 taken in pieces: so a table needs no primary key, and a large one is read by several workers at once.
 
+Generated columns are not read: they are no data of their own, and each server computes them with its own library and functions.
+
 Columns are hashed in their order. Those of an inheritance child are hashed in the order of their names, because pg_dump
 puts inherited columns first: a column that the parent got later is in another place in a restored child.
 
@@ -59,6 +61,7 @@ JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_catalog.pg_proc AS s ON s.oid = b.typsend
 WHERE a.attrelid = ANY(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+      AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''
 ORDER BY a.attrelid, a.attnum
 """
 
@@ -72,18 +75,21 @@ class TableDigest:
     digest: str
     search_path: str = ""
     by_name: bool = False
+    tree: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For evidence and results.
 
         ``search_path``: only where the table can't be read under an empty one. ``by_name``: only for a table whose
-        columns were hashed in the order of their names.
+        columns were hashed in the order of their names. ``tree``: only where ``relations.Table`` has one.
         """
         found: dict[str, Any] = {"table": self.table, "rows": self.rows, "digest": self.digest}
         if self.search_path:
             found["search_path"] = self.search_path
         if self.by_name:
             found["by_name"] = True
+        if self.tree:
+            found["tree"] = self.tree
         return found
 
 
@@ -101,7 +107,7 @@ class Recipe:
 
     def digest(self, table: Table, rows: int, sums: Sequence[int]) -> TableDigest:
         """The digest of the table, given the sums of ``copy_out`` over all its rows."""
-        return TableDigest(table.key, rows, _format(sums), self.search_path, self.by_name)
+        return TableDigest(table.key, rows, _format(sums), self.search_path, self.by_name, table.tree)
 
 
 @dataclass(frozen=True)
@@ -351,3 +357,9 @@ def _parts(method: str) -> list[str]:
 def _format(sums: Sequence[int]) -> str:
     """Each sum as 32 hex digits: wide enough that none of up to 2^63 rows is lost to overflow."""
     return ":".join(format(total % (1 << 128), "032x") for total in sums)
+
+
+def together(digests: Sequence[str]) -> str:
+    """The digest of the rows of several tables, whose columns were hashed in the same order."""
+    parts = [[int(part, 16) for part in text.split(":")] for text in digests]
+    return _format([sum(column) for column in zip(*parts)])

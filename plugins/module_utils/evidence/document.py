@@ -20,7 +20,7 @@ from ..postgres.bounded_session import BoundedSession
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import database_size, find_database, server
 from ..postgres.extension_versions import installed_versions
-from ..postgres.identifiers import qualified, quote
+from ..postgres.identifiers import qualified, quote, shown, sql_shown
 from ..postgres.objects import left_out, read_objects
 from ..postgres.relations import USER_SCHEMAS, Tables
 from .digest import TableDigest
@@ -51,7 +51,7 @@ WHERE c.relkind = 'm' ORDER BY 1, 2
 """
 
 _INDEXES = f"""
-SELECT n.nspname || '.' || i.relname AS index, tn.nspname || '.' || t.relname AS table,
+SELECT {sql_shown("n.nspname", "i.relname")} AS index, {sql_shown("tn.nspname", "t.relname")} AS table,
        pg_catalog.pg_relation_size(i.oid) AS bytes
 FROM pg_catalog.pg_index AS x JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = i.relnamespace
@@ -80,7 +80,7 @@ def sequence_values(session: Session) -> dict[str, dict[str, Any]]:
     found = {}
     for sequence in session.rows(_SEQUENCES):
         row = session.row(f"SELECT last_value, is_called FROM {qualified(sequence['schema'], sequence['name'])}")
-        found[f"{sequence['schema']}.{sequence['name']}"] = dict(row, increment=sequence["increment"])
+        found[shown(sequence["schema"], sequence["name"])] = dict(row, increment=sequence["increment"])
     return found
 
 
@@ -98,7 +98,7 @@ def matviews(session: Session) -> list[dict[str, Any]]:
             counted = {"rows": None, "bytes": 0}
         found.append(
             {
-                "matview": f"{row['schema']}.{row['name']}",
+                "matview": shown(row["schema"], row["name"]),
                 "owner": row["owner"],
                 "populated": row["populated"],
                 **counted,

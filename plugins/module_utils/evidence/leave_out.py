@@ -58,7 +58,7 @@ class LeaveOut:
     def check(self, tables: Iterable[Table], extensions: Iterable[str], pg_dump_major: int) -> None:
         """Raise MigrationError ``leave_out`` for a name that the source lacks, or for what can't be left out."""
         listed = list(tables)
-        found = {name: [table for table in listed if name in (table.key, table.sql)] for name in self.tables}
+        found = {name: [table for table in listed if _is_named(table, [name])] for name in self.tables}
         unclear = [name for name in self.tables if len(found[name]) > 1]
         if unclear:
             raise MigrationError(
@@ -112,7 +112,7 @@ class LeaveOut:
         return [dict(entry, reason=REASON) for entry in listed]
 
     def _named(self, tables: Iterable[Table]) -> list[Table]:
-        return [table for table in tables if table.key in self.tables or table.sql in self.tables]
+        return [table for table in tables if _is_named(table, self.tables)]
 
     def arguments(self, tables: Iterable[Table]) -> list[str]:
         """Options of pg_dump. Double quotes in its patterns disable wildcards."""
@@ -122,6 +122,10 @@ class LeaveOut:
 
 
 NOTHING = LeaveOut()
+
+
+def _is_named(table: Table, names: Sequence[str]) -> bool:
+    return any(name in (table.key, table.plain, table.sql) for name in names)
 
 
 def _is_couch2pgs(name: str) -> bool:

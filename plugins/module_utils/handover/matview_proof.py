@@ -16,6 +16,7 @@ from ..common.redaction import Redactor
 from ..couch2pg.log.errors import recognise, subject
 from ..couch2pg.log.lines import XMLFORMS_FAILED
 from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.identifiers import sql_shown
 from ..postgres.workers import run_in_sessions
 
 FUNCTION = "refresh_matviews()"
@@ -23,8 +24,8 @@ DEADLOCK = "40P01"
 NO_FUNCTION = "42883"
 SHOWN = 5
 
-_MATVIEWS = """
-SELECT n.nspname || '.' || c.relname AS matview, c.relispopulated AS populated
+_MATVIEWS = f"""
+SELECT {sql_shown("n.nspname", "c.relname")} AS matview, c.relispopulated AS populated
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind = 'm' ORDER BY 1
 """

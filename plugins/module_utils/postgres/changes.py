@@ -16,7 +16,7 @@ from typing import Any
 
 from .connection import Session
 from .database import find_database
-from .identifiers import quote
+from .identifiers import quote, sql_shown
 from .relations import USER_SCHEMAS
 
 # Before PostgreSQL 15 a process of its own collects the counts, every 500 ms.
@@ -24,7 +24,7 @@ SHARED_SINCE = 150000
 COLLECTOR_SECONDS = 1.0
 
 _TABLES = f"""
-SELECT c.oid::bigint AS oid, n.nspname || '.' || c.relname AS table, pg_catalog.pg_relation_filenode(c.oid)::bigint AS file,
+SELECT c.oid::bigint AS oid, {sql_shown("n.nspname", "c.relname")} AS table, pg_catalog.pg_relation_filenode(c.oid)::bigint AS file,
        pg_catalog.pg_stat_get_tuples_inserted(c.oid) AS inserted, pg_catalog.pg_stat_get_tuples_updated(c.oid) AS updated,
        pg_catalog.pg_stat_get_tuples_deleted(c.oid) AS deleted
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .connection import Session
+from .identifiers import shown
 
 _MATVIEWS = """
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
@@ -45,7 +46,7 @@ class Matview:
     @property
     def key(self) -> str:
         """``schema.name``."""
-        return f"{self.schema}.{self.name}"
+        return shown(self.schema, self.name)
 
 
 def read_graph(session: Session) -> list[Matview]:
@@ -54,7 +55,7 @@ def read_graph(session: Session) -> list[Matview]:
     ``depends_on`` doesn't include relations that are read inside functions, because the catalog doesn't record them.
     """
     rows = session.rows(_MATVIEWS)
-    names = {row["oid"]: f"{row['schema']}.{row['name']}" for row in rows}
+    names = {row["oid"]: shown(row["schema"], row["name"]) for row in rows}
     reads: dict[int, set[int]] = {}
     for edge in session.rows(_READS):
         reads.setdefault(edge["reader"], set()).add(edge["read"])

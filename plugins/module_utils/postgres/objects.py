@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable
 
 from .connection import Session
+from .identifiers import sql_shown
 from .privileges import GRANTABLE, grantee, grants, not_member, not_part
 
 # {kind: {identity: {"owner": role, "grants": ["role PRIVILEGE", ...], "columns": [...], "roles": [...]}}}, as far as each has it.
@@ -87,7 +88,7 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND {not_member(
 """
 
 _COLUMNS = f"""
-SELECT n.nspname || '.' || c.relname AS relation, a.attname AS column, i.identity, c.relkind IN ('r', 'p', 'f') AS is_table,
+SELECT {sql_shown("n.nspname", "c.relname")} AS relation, a.attname AS column, i.identity, c.relkind IN ('r', 'p', 'f') AS is_table,
        CASE WHEN a.attacl IS NOT NULL THEN {grants("a.attacl", "c", "c.relowner")} END AS grants
 FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

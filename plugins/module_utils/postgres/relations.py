@@ -10,7 +10,7 @@ from typing import Any
 
 from ..common.errors import MigrationError
 from .connection import Session
-from .identifiers import qualified
+from .identifiers import qualified, shown, sql_shown
 
 # The operator's schemas: not PostgreSQL's own, not temporary ones.
 USER_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
@@ -37,6 +37,22 @@ ORDER BY n.nspname, c.relname
 """
 
 
+# The hash of an enum's value depends on its number in the catalog, so a restored row may belong to another partition of such a table.
+# pg_dump loads these through their root.
+_ENUM_HASHED = f"""
+WITH RECURSIVE part(oid, top) AS (
+    SELECT p.partrelid, p.partrelid FROM pg_catalog.pg_partitioned_table AS p
+    WHERE p.partstrat = 'h' AND EXISTS (SELECT FROM pg_catalog.pg_opclass AS o WHERE o.oid = ANY (p.partclass)
+                                        AND o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace)
+  UNION
+    SELECT i.inhrelid, part.top FROM part JOIN pg_catalog.pg_inherits AS i ON i.inhparent = part.oid
+)
+SELECT part.oid, {sql_shown("n.nspname", "c.relname")} AS top, pg_catalog.count(*) OVER (PARTITION BY part.top) AS size
+FROM part JOIN pg_catalog.pg_class AS c ON c.oid = part.top JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ORDER BY 3
+"""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table with its own storage. Sizes are in bytes.
@@ -44,6 +60,7 @@ class Table:
     table_bytes: heap and TOAST, without indexes.
     estimated_rows: negative when the table was never analyzed.
     row_security: whether row-level security hides rows from the session's role.
+    tree: the partitioned table within whose partitions a restored row may be in another one; else empty.
     """
 
     oid: int
@@ -57,6 +74,7 @@ class Table:
     owner: str = ""
     unlogged: bool = False
     row_security: bool = False
+    tree: str = ""
 
     @property
     def sql(self) -> str:
@@ -65,7 +83,12 @@ class Table:
 
     @property
     def key(self) -> str:
-        """The unquoted name in evidence and messages: ``schema.name``."""
+        """The name in evidence and messages: ``schema.name``."""
+        return shown(self.schema, self.name)
+
+    @property
+    def plain(self) -> str:
+        """``schema.name`` without any quote, as a person may write it: another table may have the same."""
         return f"{self.schema}.{self.name}"
 
 
@@ -81,10 +104,13 @@ def list_tables(session: Session) -> Tables:
     """Every table of the session's database, largest first, so that parallel workers end at about the same time."""
     kept: list[Table] = []
     left_out: list[dict[str, str]] = []
+    # Of several that contain each other, the largest comes last.
+    trees = {row["oid"]: row["top"] for row in session.rows(_ENUM_HASHED)}
     for row in session.rows(_TABLES):
+        row["tree"] = trees.get(row["oid"], "")
         reason = _left_out(row)
         if reason:
-            left_out.append({"table": f"{row['schema']}.{row['name']}", "reason": reason})
+            left_out.append({"table": shown(row["schema"], row["name"]), "reason": reason})
         else:
             kept.append(Table(**{name: row[name] for name in Table.__dataclass_fields__}))
     kept.sort(key=lambda table: (-table.table_bytes, table.key))
@@ -142,11 +168,11 @@ def select(tables: list[Table], names: list[str]) -> list[Table]:
     """
     if not names:
         return tables
-    missing = [name for name in names if not any(name in (table.key, table.name) for table in tables)]
+    missing = [name for name in names if not any(name in (table.key, table.plain, table.name) for table in tables)]
     if missing:
         raise MigrationError(
             f"The database has no table {', '.join(missing)}. Check the names.",
             "table_missing",
             tables=missing,
         )
-    return [table for table in tables if table.key in names or table.name in names]
+    return [table for table in tables if {table.key, table.plain, table.name} & {*names}]

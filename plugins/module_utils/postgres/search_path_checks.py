@@ -29,10 +29,11 @@ _DEPENDS = """EXISTS (
     WHERE d.classid = 'pg_catalog.{catalog}'::regclass AND d.objid = {oid}
       AND d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384)"""
 
-# Expressions of tables that call functions, evaluated when rows are inserted or indexes are built.
+# Expressions of tables that call functions, evaluated when rows are inserted or indexes are built. Rows of a partitioned table are
+# those of its partitions.
 _EXPRESSIONS = f"""
 SELECT 'index' AS kind, n.nspname || '.' || c.relname AS name, i.indexrelid::bigint AS oid, 'pg_class' AS catalog,
-       tn.nspname AS table_schema, t.relname AS table_name,
+       tn.nspname AS table_schema, t.relname AS table_name, 'ONLY ' AS of_table,
        pg_catalog.concat_ws(', ', pg_catalog.pg_get_expr(i.indexprs, i.indrelid),
                             pg_catalog.pg_get_expr(i.indpred, i.indrelid)) AS expressions
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
@@ -42,18 +43,31 @@ JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
 WHERE {USER_SCHEMAS} AND {_DEPENDS.format(catalog="pg_class", oid="i.indexrelid")}
 UNION ALL
 SELECT 'constraint', n.nspname || '.' || c.relname || ': ' || k.conname, k.oid::bigint, 'pg_constraint',
-       n.nspname, c.relname, pg_catalog.pg_get_expr(k.conbin, k.conrelid)
+       n.nspname, c.relname, 'ONLY ', pg_catalog.pg_get_expr(k.conbin, k.conrelid)
 FROM pg_catalog.pg_constraint AS k JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid AND c.relkind = 'r'
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE k.contype = 'c' AND {USER_SCHEMAS} AND {_DEPENDS.format(catalog="pg_constraint", oid="k.oid")}
 UNION ALL
 SELECT 'generated column', n.nspname || '.' || c.relname || ': ' || a.attname, f.oid::bigint, 'pg_attrdef',
-       n.nspname, c.relname, pg_catalog.pg_get_expr(f.adbin, f.adrelid)
+       n.nspname, c.relname, 'ONLY ', pg_catalog.pg_get_expr(f.adbin, f.adrelid)
 FROM pg_catalog.pg_attrdef AS f JOIN pg_catalog.pg_class AS c ON c.oid = f.adrelid AND c.relkind = 'r'
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
 WHERE coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '' AND {USER_SCHEMAS}
   AND {_DEPENDS.format(catalog="pg_attrdef", oid="f.oid")}
+UNION ALL
+SELECT 'partition key', n.nspname || '.' || c.relname, c.oid::bigint, 'pg_class',
+       n.nspname, c.relname, '', pg_catalog.pg_get_expr(p.partexprs, p.partrelid)
+FROM pg_catalog.pg_partitioned_table AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.partrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE p.partexprs IS NOT NULL AND {USER_SCHEMAS} AND {_DEPENDS.format(catalog="pg_class", oid="c.oid")}
+UNION ALL
+SELECT 'domain', n.nspname || '.' || t.typname || ': ' || k.conname, k.oid::bigint, 'pg_constraint', s.nspname, c.relname, 'ONLY ',
+       pg_catalog.format('%I::%s::%I.%I', a.attname, pg_catalog.format_type(t.typbasetype, t.typtypmod), n.nspname, t.typname)
+FROM pg_catalog.pg_constraint AS k JOIN pg_catalog.pg_type AS t ON t.oid = k.contypid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace JOIN pg_catalog.pg_attribute AS a ON a.atttypid = t.oid AND NOT a.attisdropped
+JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid AND c.relkind = 'r' JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
+WHERE k.contype = 'c' AND {USER_SCHEMAS} AND {_DEPENDS.format(catalog="pg_constraint", oid="k.oid")}
 ORDER BY 1, 2
 """
 
@@ -152,11 +166,11 @@ def of_tables(session: Session, paths: Mapping[str, str]) -> list[Hazard]:
 def _of_expressions(session: Session, rows: list[dict[str, Any]], paths: Mapping[str, str]) -> Iterator[Hazard]:
     # Planning a query on a table plans the expressions of all its indexes, so try each expression without the table first.
     blamed: set[str] = set()
-    for source in ("(SELECT (NULL::{}).* OFFSET 0) AS nothing", "ONLY {} LIMIT 1"):
+    for source in ("(SELECT (NULL::{table}).* OFFSET 0) AS nothing", "{of_table}{table} LIMIT 1"):
         known = set(blamed)
         for row in rows:
             table = qualified(row["table_schema"], row["table_name"])
-            query = f"SELECT {row['expressions']} FROM {source.format(table)}"
+            query = f"SELECT {row['expressions']} FROM {source.format(table=table, of_table=row['of_table'])}"
             error = None if table in known else _try(session, query)
             if error is not None:
                 blamed.add(table)

@@ -10,13 +10,14 @@ import threading
 from typing import Any, Iterable, Mapping
 
 from .connection import APPLICATION_NAME, ConnectionSettings, Session
+from .identifiers import sql_shown
 from .monitor_session import MonitorSession
 
 COPY_SINCE = 140000
 LARGEST_SHARE = 0.99
 
-_COPIES = """
-SELECT n.nspname || '.' || c.relname AS table, pg_catalog.max(p.tuples_processed) AS rows,
+_COPIES = f"""
+SELECT {sql_shown("n.nspname", "c.relname")} AS table, pg_catalog.max(p.tuples_processed) AS rows,
        pg_catalog.max(p.bytes_processed) AS bytes
 FROM pg_catalog.pg_stat_progress_copy AS p
 JOIN pg_catalog.pg_stat_activity AS a USING (pid)
@@ -24,14 +25,14 @@ JOIN pg_catalog.pg_class AS c ON c.oid = p.relid JOIN pg_catalog.pg_namespace AS
 WHERE p.datname = pg_catalog.current_database() AND a.application_name = %s GROUP BY 1
 """
 
-_INDEXES = """
-SELECT n.nspname || '.' || c.relname AS index
+_INDEXES = f"""
+SELECT {sql_shown("n.nspname", "c.relname")} AS index
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE i.indisvalid
 """
 
-_BUILDS = """
-SELECT n.nspname || '.' || c.relname AS table, p.phase,
+_BUILDS = f"""
+SELECT {sql_shown("n.nspname", "c.relname")} AS table, p.phase,
        p.blocks_done::float / NULLIF(p.blocks_total, 0) AS scanned,
        p.tuples_done::float / NULLIF(p.tuples_total, 0) AS loaded
 FROM pg_catalog.pg_stat_progress_create_index AS p

@@ -72,6 +72,8 @@ class Sections:
         self._program = programs.find("pg_restore", context.parameters["bin_dir"])
         self._archive = root
         self._lines: list[str] = []
+        # Tables whose rows are loaded after those of all others.
+        self._taken: list[Table] = []
         self.harmless: list[Message] = []
         self.seconds: dict[str, float] = {}
 
@@ -101,6 +103,7 @@ class Sections:
                 before = self._steps.result("functions") or {}
                 self._steps.mark("functions", {**before, **function_paths.apply(session, paths)})
                 self._steps.mark("paths", {**(self._steps.result("paths") or {}), **paths})
+        last = [] if self._steps.result("last") or self._steps.result("post-data") else self._last()
         load_rows = self._load_rows
         if load_rows is None and not self._steps.result("rows"):
             load_rows = self._large_tables_apart()
@@ -111,6 +114,11 @@ class Sections:
             load_rows()
             self._done("rows")
             self.seconds["rows"] = time.monotonic() - started
+        if last:
+            # One after the other, in the order of pg_dump, as by hand.
+            self._restore("data", 1, lines=last)
+        if not self._steps.result("last"):
+            self._done("last")
         if not self._steps.result("post-data"):
             with Session(self._incoming) as session:
                 # Only now that no attempt can need them any more.
@@ -131,12 +139,28 @@ class Sections:
         with Session(self._incoming) as session:
             extension_versions.create(session, versions, installed)
 
+    def _last(self) -> list[str]:
+        """Take the rows of tables that are loaded after all others out of the list; returns those that are not loaded yet."""
+        with Session(self._incoming) as session:
+            oids = loading.last(session)
+            tables = [table for table in list_tables(session).kept if table.oid in oids]
+        entries = {pg_restore.entry_of_rows(table.schema, table.name, table.owner): table for table in tables}
+        others, unclear = pg_restore.without(self._lines, set(entries))
+        lines = [line for line in self._lines if line not in others]
+        self._lines = others
+        self._taken = [table for entry, table in entries.items() if entry not in unclear]
+        return restore_steps.leave_out_loaded(self._incoming, lines, self._taken)[0]
+
     def _data(self) -> None:
         sizes = {table["table"]: table["bytes"] for table in self._evidence["tables"]}
         total = sum(sizes.values())
         loaded: set[str] = set()
         if self._resumed:
-            self._lines, loaded = restore_steps.leave_out_loaded(self._incoming, self._lines)
+            with Session(self._incoming) as session:
+                taken = {table.oid for table in self._taken}
+                tables = [table for table in list_tables(session).kept if table.oid not in taken]
+                self._lines, loaded = restore_steps.leave_out_loaded(self._incoming, self._lines, tables)
+                restore_steps.empty_extensions(session, self._lines)
         else:
             with Session(self._incoming) as session:
                 # Rows that CREATE EXTENSION inserted have the same keys as those of the source.
@@ -253,16 +277,17 @@ class Sections:
         section: str,
         workers: int,
         on_line: Callable[[str], None] = _ignore,
+        lines: list[str] | None = None,
     ) -> None:
         started = time.monotonic()
         listing = self._context.work / f"{section}.list"
-        pg_restore.write_list(self._lines, listing)
+        pg_restore.write_list(self._lines if lines is None else lines, listing)
         command = pg_restore.build(self._program, section, self._archive, listing, self._incoming.conninfo(), workers)
         if self._context.parameters["tablespaces"] == "default":
             command.insert(1, "--no-tablespaces")
         listener = Listener(resumed=self._resumed and section == "post-data")
         self.harmless += _run_pg_restore(self._context, self._incoming, section, command, listener, on_line, self._stop)
-        self.seconds[section] = time.monotonic() - started
+        self.seconds[section] = self.seconds.get(section, 0.0) + time.monotonic() - started
 
     def _done(self, step: str, result: Any = True) -> None:
         restore_steps.make_durable(self._incoming)

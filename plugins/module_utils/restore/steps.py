@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 from ..archive import pg_restore
 from ..common import restart
@@ -14,7 +14,7 @@ from ..common.errors import MigrationError
 from ..host.files import read_json, write_json
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.identifiers import qualified
-from ..postgres.relations import list_tables
+from ..postgres.relations import Table
 from ..record.restored import STEPS_FILE
 
 _CONFIGURATION = """
@@ -57,22 +57,24 @@ class RestoreSteps:
         write_json(self._path, {"of": self._identity, "oid": self.oid, "done": self._done})
 
 
-def leave_out_loaded(settings: ConnectionSettings, lines: list[str]) -> tuple[list[str], set[str]]:
-    """The archive's list without the rows of tables that are loaded, and the names of these tables (``schema.name``).
+def leave_out_loaded(
+    settings: ConnectionSettings, lines: list[str], tables: Iterable[Table]
+) -> tuple[list[str], set[str]]:
+    """The archive's list without the rows of those ``tables`` that are loaded, and their names (``schema.name``).
 
-    A table that has rows is complete, because its COPY commits all or none. A table whose entry in the list is ambiguous
-    is truncated and loaded again.
+    A table that has rows is complete, because its COPY commits all or none. A table whose entry in the list is ambiguous, or whose rows
+    may have come with those of other partitions, is truncated and loaded again.
     """
     with Session(settings) as session:
         loaded = {
             pg_restore.entry_of_rows(table.schema, table.name, table.owner): table
-            for table in list_tables(session).kept
+            for table in tables
             if session.value(f"SELECT EXISTS (SELECT FROM ONLY {table.sql})")
         }
-        left, unclear = pg_restore.without(lines, set(loaded))
+        left, unclear = pg_restore.without(lines, {entry for entry, table in loaded.items() if not table.tree})
+        unclear |= {entry for entry, table in loaded.items() if table.tree}
         for entry in unclear:
             session.execute(f"TRUNCATE ONLY {loaded[entry].sql}")
-        empty_extensions(session, lines)
     return left, {table.key for entry, table in loaded.items() if entry not in unclear}
 
 

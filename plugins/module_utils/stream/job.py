@@ -42,6 +42,7 @@ from ..jobs.limits import Limits
 from ..pipeline import marks
 from ..pipeline.chunks import Chunk, plan
 from ..pipeline.crew import Ends, copy_all
+from ..postgres import loading
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import Table
 from ..postgres.workers import run_in_sessions
@@ -50,6 +51,8 @@ from . import holder
 
 # The rows of smaller tables stay in the archive: a connection for each would cost more than it saves.
 STREAM_FROM_BYTES = 8 * 1024 * 1024
+# A query has at most 1664 columns, and ours has two for each.
+MOST_COLUMNS = 800
 # A lost connection is opened again, this often in a row without a new chunk, with this pause before each attempt.
 TRIES = 5
 PAUSE_SECONDS = 5.0
@@ -187,10 +190,9 @@ class _Copy:
         snapshot = self._snapshot
         tables = [table for table in self._leaving.kept(snapshot.tables).kept if table.table_bytes >= STREAM_FROM_BYTES]
         self._recipes = digest.recipes(tables, self._parameters["digest_method"], snapshot.reader)
-        # pg_dump reads the rows of a table that can't be read under our search_path, and of one without columns.
-        return [
-            table for table in tables if self._recipes[table.key].columns and not self._recipes[table.key].search_path
-        ]
+        with snapshot.reader() as session:
+            late = loading.last(session)
+        return [table for table in tables if table.oid not in late and _may_stream(table, self._recipes[table.key])]
 
     def _collect(self, snapshot: HeldSnapshot, streamed: list[Table]) -> Evidence:
         document = evidence_document.collect(
@@ -342,6 +344,11 @@ class _Copy:
     def _count(self, session: Session, table: Table) -> tuple[str, int]:
         with self._snapshot.reading(session, table) as reader:
             return table.key, int(reader.value(f"SELECT pg_catalog.count(*) FROM ONLY {table.sql}"))
+
+
+def _may_stream(table: Table, recipe: digest.Recipe) -> bool:
+    """Whether pg_dump isn't needed for the rows: it loads through a root, with another search_path, without columns, with very many."""
+    return bool(not table.tree and not recipe.search_path and 0 < len(recipe.columns) <= MOST_COLUMNS)
 
 
 def _check_rows(table: str, on_source: int, copied: int) -> None:

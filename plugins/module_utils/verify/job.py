@@ -268,9 +268,12 @@ def _digests(
 
 
 def compare_tables(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Tables whose rows or digest differ, or that only one side has."""
-    ours = {row["table"]: row for row in source}
-    theirs = {row["table"]: row for row in target}
+    """Tables whose rows or digest differ, or that only one side has.
+
+    Partitions between which rows may move (``relations.Table.tree``) are compared as one table.
+    """
+    trees = {row["table"]: row["tree"] for row in source if row.get("tree")}
+    ours, theirs = _by_table(source, trees), _by_table(target, trees)
     differences = []
     for name in sorted(set(ours) | set(theirs)):
         expected, found = ours.get(name), theirs.get(name)
@@ -282,6 +285,18 @@ def compare_tables(source: list[dict[str, Any]], target: list[dict[str, Any]]) -
         elif expected["digest"] != found["digest"]:
             differences.append(_difference(name, "has other content", expected["digest"], found["digest"]))
     return differences
+
+
+def _by_table(rows: list[dict[str, Any]], trees: dict[str, str]) -> dict[str, dict[str, Any]]:
+    found = {row["table"]: row for row in rows if row["table"] not in trees}
+    for tree in set(trees.values()):
+        parts = [row for row in rows if trees.get(row["table"]) == tree]
+        if parts:
+            found[tree] = {
+                "rows": sum(row["rows"] for row in parts),
+                "digest": digest.together([row["digest"] for row in parts]),
+            }
+    return found
 
 
 def _difference(name: str, problem: str, source: Any, target: Any, kind: str = "rows") -> dict[str, Any]:
