@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TypedDict
 
+from ..common.errors import MigrationError
+
 
 class Message(TypedDict, total=False):
     """A classified message of pg_restore.
@@ -294,6 +296,15 @@ def classify(message: str, statement: str, rules: tuple[Rule, ...] = RULES) -> M
         "statement": statement[:300],
         "advice": rule.advice.format(*groups),
     }
+
+
+def advised(error: MigrationError) -> MigrationError:
+    """The error of a COPY of our own, with the advice for what pg_restore would have reported."""
+    context = error.details.get("context")
+    found = classify(f"{error.message}\nCONTEXT:  {context}" if context else error.message, "")
+    if error.code != "sql" or found["kind"] == UNKNOWN.name:
+        return error
+    return MigrationError(f"{error.message} {found['advice']}", error.code, **error.details)
 
 
 def sentence(message: Message) -> str:

@@ -18,6 +18,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from ..archive.messages import advised
 from ..common.errors import MigrationError
 from ..evidence import digest
 from ..evidence.snapshot import open_reader
@@ -57,7 +58,7 @@ def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
         sender = threading.Thread(target=pipe.fill, args=(source, chunk))
         sender.start()
         try:
-            received = loading.copy_in(target, chunk.copy_in, pipe)
+            received = target.copy_in(chunk.copy_in, pipe)
         finally:
             pipe.stop_reading()
             sender.join()
@@ -71,11 +72,11 @@ def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
                 table=chunk.table,
             )
         target.execute("COMMIT")
-    except MigrationError:
+    except MigrationError as error:
         # An error of the source ends the target's COPY with an error that says less.
         if pipe.failure is not None:
             raise pipe.failure from None
-        raise
+        raise advised(error) from error
     return received
 
 

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-from ..common.errors import MigrationError
 from . import session_settings
-from .connection import Readable, Session
+from .connection import Session
 
-_DISK_FULL = "53100"
 # Tables whose rows are checked by a function in an SQL or procedural language when they are loaded: by a constraint of the table or of a
 # domain, a generated column, or the key of its partitions. The function may read rows of other tables.
 _CHECKED = """
@@ -78,15 +76,3 @@ def apply(session: Session) -> None:
         session.execute(f"RESET {name}")
     for name, value in settings(session).items():
         session.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
-
-
-def copy_in(session: Session, statement: str, rows: Readable) -> int:
-    """``Session.copy_in``, with advice for a full disk."""
-    try:
-        return session.copy_in(statement, rows)
-    except MigrationError as error:
-        if error.details.get("sqlstate") != _DISK_FULL:
-            raise
-        raise MigrationError(
-            f"{error.message} Free disk space on the target, then run again.", error.code, **error.details
-        ) from error

@@ -12,7 +12,7 @@ from ..postgres.connection import Session
 from ..postgres.objects import Objects, in_system_schemas
 from ..postgres.privileges import not_member
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
-from . import text_keys
+from . import check_constraints, text_keys
 from .source_facts import SourceFacts
 
 # What no migration copies.
@@ -108,14 +108,18 @@ FROM pg_catalog.pg_publication_namespace AS s JOIN pg_catalog.pg_publication AS 
 """
 
 
-def examine(session: Session, findings: Findings, facts: SourceFacts, objects: Objects, tables: Tables) -> None:
-    """Add the findings, and the facts for the comparison on the target."""
+def examine(
+    session: Session, findings: Findings, facts: SourceFacts, objects: Objects, tables: Tables, loaded: bool
+) -> None:
+    """Add the findings, and the facts for the comparison on the target. loaded: whether the target loads rows, or gets the files."""
     look = _Contents(session, findings, facts, objects)
     findings.attempt("row-level security", lambda: look.row_security(tables))
     findings.attempt("large objects", look.large_objects)
     findings.attempt("locks", look.locks)
     findings.attempt("contents", lambda: look.contents(tables))
-    findings.attempt("row types", look.row_types)
+    if loaded:
+        findings.attempt("row types", look.row_types)
+        findings.attempt(check_constraints.NAME, lambda: check_constraints.examine(session, findings))
     findings.attempt(text_keys.NAME, lambda: text_keys.examine(session, findings))
     findings.attempt("schema public", look.public)
     findings.attempt("publications", look.publications)

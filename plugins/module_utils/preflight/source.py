@@ -110,6 +110,11 @@ class _Source:
         self.options = options
         self.objects: Objects = {}
 
+    @property
+    def _loaded(self) -> bool:
+        """Whether the target loads the rows; the method physical copies the files as they are."""
+        return bool(self.options["method"] != "physical")
+
     def examine(self) -> None:
         find = self.findings
         find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
@@ -125,8 +130,9 @@ class _Source:
             self._tables(tables)
         find.attempt("roles", self._roles)
         find.attempt("materialized views", self._matviews)
-        find.attempt("indexes", self._expressions)
-        if self.options["method"] == "physical":
+        if self._loaded:
+            find.attempt("indexes", self._expressions)
+        else:
             find.attempt("physical", self._physical)
 
     def _server(self) -> None:
@@ -186,7 +192,7 @@ class _Source:
                 statements=thawing,
             )
         self.facts["extensions"] = extension_versions.installed_versions(self.session)
-        if properties["encoding"] != "SQL_ASCII":
+        if properties["encoding"] != "SQL_ASCII" or not self._loaded:
             self.findings.ok("encoding", f"{properties['encoding']}, {properties['lc_collate']}")
 
     def _sql_ascii(self, tables: Tables) -> None:
@@ -212,12 +218,12 @@ class _Source:
         if tables.left_out:
             names = ", ".join(f"{entry['table']} ({entry['reason']})" for entry in tables.left_out[:5])
             find.warning("left out", f"Not copied like other tables: {names}", tables=tables.left_out)
-        if self.facts.get("database", {}).get("encoding") == "SQL_ASCII":
+        if self._loaded and self.facts.get("database", {}).get("encoding") == "SQL_ASCII":
             find.attempt("encoding", lambda: self._sql_ascii(tables))
         find.attempt("disk", lambda: self._disk(tables))
 
         if self.objects:
-            preflight_contents.examine(self.session, find, self.facts, self.objects, tables)
+            preflight_contents.examine(self.session, find, self.facts, self.objects, tables, self._loaded)
 
     def _kept_tables(self) -> Tables:
         tables, leaving = list_tables(self.session), LeaveOut.of(self.options["leave_out"])

@@ -15,6 +15,7 @@ import re
 import threading
 from typing import BinaryIO, Callable, Iterator
 
+from ..archive.messages import advised
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
@@ -139,7 +140,10 @@ def _load_piece(session: Session, key: str, statement: str, piece: bytes) -> int
     if not marks.claim(session, key):
         session.execute("ROLLBACK")
         return 0
-    rows = loading.copy_in(session, statement, io.BytesIO(piece))
+    try:
+        rows = session.copy_in(statement, io.BytesIO(piece))
+    except MigrationError as error:
+        raise advised(error) from error
     marks.describe(session, key, rows, [])
     session.execute("COMMIT")
     return rows

@@ -1,0 +1,69 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preflight on the source: rows that break a constraint of their own table, so that the target can't load them.
+
+Only a constraint whose answer can change is tried: it calls a function that somebody made, or reads the time or another setting.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..common.errors import MigrationError
+from ..common.findings import Findings
+from ..postgres.connection import Session
+from ..postgres.identifiers import qualified, quote
+from ..postgres.relations import USER_SCHEMAS
+
+NAME = "constraints"
+SECONDS_EACH, SECONDS = 5, 60
+_CHECKS = f"""
+SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, pg_catalog.pg_get_expr(k.conbin, k.conrelid) AS expression,
+       pg_catalog.pg_get_constraintdef(k.oid) AS definition
+FROM pg_catalog.pg_constraint AS k JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid AND c.relkind IN ('r', 'p')
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE k.contype = 'c' AND k.convalidated AND k.coninhcount = 0 AND {USER_SCHEMAS} AND (k.conbin::text ~ 'SQLVALUEFUNCTION' OR EXISTS (
+    SELECT FROM pg_catalog.regexp_matches(k.conbin::text, ':(?:op)?funcid (\\d+)', 'g') AS f(part)
+    JOIN pg_catalog.pg_proc AS p ON p.oid = f.part[1]::pg_catalog.oid JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+    WHERE p.provolatile <> 'i' OR p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c')))
+ORDER BY pg_catalog.pg_table_size(c.oid), 1, 2, 3
+"""
+
+
+def examine(session: Session, findings: Findings) -> None:
+    """Search for such rows, for a minute at most; those of a constraint that takes long are not searched."""
+    broken = []
+    until = time.monotonic() + SECONDS
+    for row in session.rows(_CHECKS):
+        if time.monotonic() < until and _is_broken(session, row):
+            broken.append(row)
+    if not broken:
+        return
+    first = broken[0]
+    table, name = qualified(first["schema"], first["table"]), quote(first["name"])
+    more = f" The same holds for {', '.join(row['name'] for row in broken[1:5])}." if len(broken) > 1 else ""
+    findings.failure(
+        NAME,
+        f"Rows of {table} break their own constraint {first['name']}, so that the target can't load them. Find them with "
+        f'"SELECT * FROM {table} WHERE NOT ({first["expression"]})" and correct them on the source. Or let the constraint be restored '
+        f'after the rows: on the source, "ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {first["definition"]} '
+        f'NOT VALID". Then run again.{more}',
+        constraints=broken,
+    )
+
+
+def _is_broken(session: Session, row: dict[str, Any]) -> bool:
+    session.execute("BEGIN TRANSACTION READ ONLY")
+    try:
+        session.execute(f"SET LOCAL statement_timeout = '{SECONDS_EACH}s'")
+        table = qualified(row["schema"], row["table"])
+        return bool(session.value(f"SELECT EXISTS (SELECT FROM {table} WHERE NOT ({row['expression']}))"))
+    except MigrationError as error:
+        # Other checks tell of a function that fails, and of a lock.
+        if error.code not in ("sql", "locked"):
+            raise
+        return False
+    finally:
+        session.execute("ROLLBACK")
