@@ -57,6 +57,70 @@ def test_an_invalid_index_is_left_out(source_cluster: Cluster, fresh_database: F
     assert finding(look(place, source_cluster, name), "not copied")["status"] == "ok"
 
 
+def test_hidden_oids_are_not_copied(old_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]) -> None:
+    """pg_dump since 12 leaves them out without a word."""
+    name = fresh_database(old_cluster)
+    execute(old_cluster, "CREATE TABLE couchdb (doc jsonb); CREATE TABLE early (n int) WITH OIDS", name)
+    assert (
+        "the oids of rows of public.early (declared WITH OIDS"
+        in finding(look(place, old_cluster, name), "not copied")["message"]
+    )
+
+
+EXPIRED = """
+CREATE TABLE couchdb (doc jsonb);
+CREATE FUNCTION small(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 100';
+CREATE TABLE counted (n int CONSTRAINT "few ones" CHECK (small(n))); CREATE TABLE counted_too () INHERITS (counted);
+INSERT INTO counted_too VALUES (50);
+CREATE TABLE tickets (id int, until date, CHECK (until >= CURRENT_DATE)) PARTITION BY LIST (id);
+CREATE TABLE tickets_1 PARTITION OF tickets DEFAULT; INSERT INTO tickets VALUES (1, CURRENT_DATE);
+CREATE TABLE sound (n int CHECK (n > 0), at timestamptz DEFAULT now() CHECK (at <= now())); INSERT INTO sound VALUES (1);
+"""
+
+
+def test_rows_that_break_their_own_constraint(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """A function was replaced, or time has passed. Each remedy helps, and then the restore, too."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, EXPIRED, name)
+    assert failures(look(place, source_cluster, name)) == []
+    execute(
+        source_cluster,
+        "CREATE OR REPLACE FUNCTION small(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 10'",
+        name,
+    )
+    execute(
+        source_cluster,
+        "SET session_replication_role = replica; ALTER TABLE tickets DROP CONSTRAINT tickets_until_check",
+        name,
+    )
+    execute(
+        source_cluster,
+        "UPDATE tickets SET until = '2020-01-01'; ALTER TABLE tickets ADD CHECK (until >= CURRENT_DATE) NOT VALID",
+        name,
+    )
+    execute(source_cluster, "UPDATE pg_constraint SET convalidated = true WHERE conname = 'tickets_until_check'", name)
+    for table in ("counted", "tickets"):
+        refused = look(place, source_cluster, name)
+        assert failures(refused) == ["constraints"]
+        message = finding(refused, "constraints")["message"]
+        assert f'Rows of "public"."{table}" break their own constraint' in message
+        assert len(column(source_cluster, message.split('Find them with "')[1].split('" and correct')[0], name)) == 1
+        execute(source_cluster, message.split('on the source, "')[1].split('". Then')[0], name)
+    assert failures(look(place, source_cluster, name)) == []
+    dumped = run_module("pg_dump", {**login(source_cluster, name), **place})
+    incoming = f"{name}_incoming"
+    options = {**login(target_cluster, name), **place, "archive": dumped["archive"], "incoming": incoming}
+    del options["staging_dir"]
+    try:
+        restored = run_module("pg_restore", options)
+        assert not restored.get("failed"), restored
+        assert column(target_cluster, "SELECT n FROM counted", incoming) == [50]
+    finally:
+        seed.drop_database(target_cluster, incoming)
+
+
 def test_rows_of_a_child_in_another_order(
     source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
 ) -> None:

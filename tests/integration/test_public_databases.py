@@ -68,9 +68,18 @@ def stream(phases: Phases) -> dict[str, Any]:
         for cluster in (phases.source, phases.target)
     )
     options = {
-        **dict.fromkeys(("role_map", "leave_out", "extension_versions", "function_search_path"), {}),
-        **{"missing_roles": "create", "tablespaces": "keep", "digest_method": "auto", "snapshot": None, "jobs": 2},
-        **{"replace_existing": False, "maintenance_work_mem": "64MB", **phases.options_of("restore")},
+        **phases.options_of("restore"),
+        "role_map": {},
+        "missing_roles": "create",
+        "tablespaces": "keep",
+        "extension_versions": {},
+        "function_search_path": {},
+        "leave_out": {},
+        "digest_method": "auto",
+        "snapshot": None,
+        "jobs": 2,
+        "replace_existing": False,
+        "maintenance_work_mem": "64MB",
     }
     known = stream_job.examine(target, source, options)
     spec = stream_job.job_spec(target, source, options, known, Limits())

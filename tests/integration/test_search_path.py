@@ -87,6 +87,36 @@ def test_a_path_on_the_target_only_is_enough(
     assert taken(source_cluster, database, [couchdb, t]) == [couchdb, t]
 
 
+DOMAIN = """
+CREATE DOMAIN code AS text CHECK (outer_f(VALUE) > 0); CREATE TABLE coded (c code); INSERT INTO coded VALUES ('a');
+"""
+PARTITIONS = """
+CREATE TABLE parted (c text) PARTITION BY RANGE (outer_f(c)); CREATE TABLE parted_1 PARTITION OF parted DEFAULT;
+INSERT INTO parted VALUES ('a');
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "name"), [(DOMAIN, "domain public.code: code_check"), (PARTITIONS, "partition key public.parted")]
+)
+def test_what_rows_are_checked_with(
+    source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any], made: str, name: str
+) -> None:
+    """Only rows show it: pg_restore would fail after the transfer."""
+    database = fresh_database(source_cluster)
+    functions = """
+    CREATE TABLE couchdb (doc jsonb); CREATE FUNCTION inner_f(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT length($1)';
+    CREATE FUNCTION outer_f(text) RETURNS int LANGUAGE plpgsql IMMUTABLE STRICT AS 'BEGIN RETURN inner_f($1); END';
+    """
+    execute(source_cluster, functions + made, database)
+    found = look(place, source_cluster, database)
+    assert failures(found) == [name]
+    message = finding(found, name)["message"]
+    assert "couch2pg_function_search_path: {'public.outer_f(text)': 'public, pg_temp'}" in message
+    execute(source_cluster, message.split("on the source (")[1].split("), or let")[0], database)
+    assert failures(look(place, source_cluster, database)) == []
+
+
 def test_only_a_table_with_such_an_index_gets_a_path(source_cluster: Cluster, database: str) -> None:
     settings = ConnectionSettings(database, source_cluster.host, source_cluster.port, password=source_cluster.password)
     with Session(settings) as session:

@@ -366,6 +366,8 @@ CREATE FUNCTION refresh_matviews() RETURNS void LANGUAGE plpgsql AS
     $$ BEGIN REFRESH MATERIALIZED VIEW CONCURRENTLY public.tags; END $$;
 ALTER FUNCTION refresh_matviews() OWNER TO couch2pg; ALTER MATERIALIZED VIEW tags OWNER TO couch2pg;
 TRUNCATE ddl_log; INSERT INTO ddl_log (tag) VALUES ('of the source');
+CREATE EVENT TRIGGER no_owners ON ddl_command_start WHEN TAG IN ('ALTER TABLE', 'ALTER FUNCTION', 'GRANT', 'REVOKE', 'DROP OWNED')
+    EXECUTE FUNCTION forbid_drop();
 """
 
 

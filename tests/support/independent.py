@@ -46,7 +46,9 @@ def rows(cluster: Cluster, database: str, *kinds: str) -> dict[str, str]:
             query = sql.SQL("COPY (SELECT {} FROM {}{}) TO STDOUT").format(names, only, table)
             output = io.BytesIO()
             cursor.copy_expert(query, output)
-            found[table.as_string(connection)] = hashlib.sha256(b"\n".join(sorted(output.getvalue().split(b"\n")))).hexdigest()
+            found[table.as_string(connection)] = hashlib.sha256(
+                b"\n".join(sorted(output.getvalue().split(b"\n")))
+            ).hexdigest()
     finally:
         connection.close()
     return found

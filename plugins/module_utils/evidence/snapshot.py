@@ -83,9 +83,14 @@ class HeldSnapshot:
             self.session.execute(f"LOCK TABLE {some} IN ACCESS SHARE MODE")
 
     @property
+    def own_encoding(self) -> str:
+        """The database's own encoding."""
+        return str(self.session.value("SELECT pg_catalog.current_setting('server_encoding')"))
+
+    @property
     def encoding(self) -> str:
         """The encoding of the archive: the database's own, and UTF8 for one in SQL_ASCII, whose texts the server checks then."""
-        own = str(self.session.value("SELECT pg_catalog.current_setting('server_encoding')"))
+        own = self.own_encoding
         return "UTF8" if own == "SQL_ASCII" else own
 
     def reader(self) -> Session:

@@ -345,6 +345,8 @@ class _Copy:
         document = evidence_document.collect(
             snapshot.session, self._parameters["migration_id"], snapshot.identifier, snapshot.tables
         )
+        # A copy has the encoding of the source, whatever that is.
+        document["database"]["encoding"] = snapshot.own_encoding
         document["dump"] = {
             "method": "physical",
             "format": "directory",
@@ -365,7 +367,7 @@ class _Copy:
             1,
             "none",
             self._source.conninfo(),
-            moment.snapshot.encoding,
+            moment.snapshot.own_encoding,
             excluded=["--schema-only"],
         )
         passfile = context.work / "source-passfile"

@@ -63,6 +63,11 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE a.atttypid IN ('pg_catalog.xml'::pg_catalog.regtype, 'pg_catalog.xml[]'::pg_catalog.regtype)
   AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND {USER_SCHEMAS} ORDER BY 1
 """
+WITHOUT_OIDS_SINCE = 120000
+_WITH_OIDS = f"""
+SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relhasoids AND c.relkind = 'r' AND {USER_SCHEMAS} ORDER BY 1
+"""
 # Those of partitioned tables are dumped, valid or not.
 _INVALID_INDEXES = f"""
 SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
@@ -268,6 +273,13 @@ class _Contents:
             items.append(
                 f"the invalid indexes {_some(invalid)}, which pg_dump leaves out (on the source, REINDEX INDEX makes one valid, "
                 "DROP INDEX removes it)"
+            )
+        with_oids = (
+            [row["name"] for row in self.session.rows(_WITH_OIDS)] if self.session.version < WITHOUT_OIDS_SINCE else []
+        )
+        if with_oids:
+            items.append(
+                f"the oids of rows of {_some(with_oids)} (declared WITH OIDS; if something needs them, keep them in a column of the table)"
             )
         own = in_system_schemas(self.session)
         if own:

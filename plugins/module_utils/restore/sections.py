@@ -103,6 +103,15 @@ class Sections:
                 before = self._steps.result("functions") or {}
                 self._steps.mark("functions", {**before, **function_paths.apply(session, paths)})
                 self._steps.mark("paths", {**(self._steps.result("paths") or {}), **paths})
+        self._rows()
+        if not self._steps.result("post-data"):
+            with Session(self._incoming) as session:
+                # Only now that no attempt can need them any more.
+                marks.remove(session)
+        self._post_data_and_digests()
+
+    def _rows(self) -> None:
+        """The section ``data``: most tables, the large ones, and those that come after all others."""
         last = [] if self._steps.result("last") or self._steps.result("post-data") else self._last()
         load_rows = self._load_rows
         if load_rows is None and not self._steps.result("rows"):
@@ -119,11 +128,6 @@ class Sections:
             self._restore("data", 1, lines=last)
         if not self._steps.result("last"):
             self._done("last")
-        if not self._steps.result("post-data"):
-            with Session(self._incoming) as session:
-                # Only now that no attempt can need them any more.
-                marks.remove(session)
-        self._post_data_and_digests()
 
     def _extensions(self) -> None:
         """Create the extensions whose version the operator chose, after restoring the schemas that they need."""

@@ -16,6 +16,7 @@ from ..archive.messages import sentence
 from ..archive.scratch import scratch_database, scratch_name
 from ..common.errors import MigrationError
 from ..host.programs import Program
+from ..postgres import event_triggers
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database, roles
 from ..postgres.identifiers import literal, quote
@@ -65,6 +66,7 @@ def expected_schema(
         ) as scratch:
             _restore(scratch, root, evidence, changes, restore, work, stop)
             with Session(scratch) as inside:
+                event_triggers.silence(inside)
                 # The restore drops its temporary roles, with their default privileges and their part in policies.
                 for role in _marked(session, changes.moves):
                     inside.execute(f"DROP OWNED BY {quote(role)}")
