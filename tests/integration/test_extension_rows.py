@@ -22,6 +22,7 @@ EXTENSION = """
 CREATE TABLE settings_of_it (name text PRIMARY KEY, value text);
 INSERT INTO settings_of_it VALUES ('first', 'as the extension brings it');
 SELECT pg_catalog.pg_extension_config_dump('settings_of_it', '');
+CREATE TABLE log_of_it (n int);
 """
 
 
@@ -34,13 +35,17 @@ def test_rows_that_the_extension_and_the_source_have(
     execute(
         target_cluster,
         "CREATE TABLE couchdb (doc jsonb); CREATE EXTENSION configured;"
-        "UPDATE settings_of_it SET value = 'ours'; INSERT INTO settings_of_it VALUES ('second', 'ours, too')",
+        "UPDATE settings_of_it SET value = 'ours'; INSERT INTO settings_of_it VALUES ('second', 'ours, too');"
+        "INSERT INTO log_of_it VALUES (1), (2); CREATE TABLE added (n int); INSERT INTO added VALUES (1);"
+        "ALTER EXTENSION configured ADD TABLE added",
         name,
     )
     settings = ConnectionSettings(name, target_cluster.host, target_cluster.port, password=target_cluster.password)
     with Session(settings) as session:
-        (told,) = list_tables(session).left_out
-    assert told["reason"].startswith("a table of an extension: pg_dump copies the rows")
+        told = {row["table"]: row["reason"] for row in list_tables(session).left_out}
+    assert told["public.settings_of_it"].startswith("a table of an extension: pg_dump copies the rows")
+    assert told["public.added"] == told["public.log_of_it"]
+    assert "without rows that were added to it" in told["public.added"]
     phases = Phases(target_cluster, target_cluster, client_dir, tmp_path, name)
     # The restore refuses a target database that holds something.
     execute(target_cluster, f"ALTER DATABASE {name} RENAME TO {name}_source")
@@ -51,6 +56,16 @@ def test_rows_that_the_extension_and_the_source_have(
         phases.run("restore", database=name)
         rows = "SELECT name || ': ' || value FROM settings_of_it ORDER BY 1"
         assert column(target_cluster, rows, phases.incoming) == ["first: ours", "second: ours, too"]
+        notices = phases.run("refresh", "verify")["notices"]
+        assert [notice.split(": ")[0] for notice in notices] == [
+            "The table public.added of the extension configured has 1 rows on the source and is not there on the target",
+            "The table public.log_of_it of the extension configured has 2 rows on the source and has 0 on the target",
+        ]
+        # Rows that a newer version of the extension brings are no loss, one that is missing is.
+        execute(target_cluster, "INSERT INTO settings_of_it VALUES ('third', 'of a newer version')", phases.incoming)
+        phases.run("verify")
+        execute(target_cluster, "UPDATE settings_of_it SET value = 'other' WHERE name = 'first'", phases.incoming)
+        assert "public.settings_of_it lacks rows of the source (source 2, target 1)" in phases.fail("verify")
     finally:
         seed.drop_database(target_cluster, phases.incoming)
         execute(target_cluster, f"ALTER DATABASE {name}_source RENAME TO {name}")

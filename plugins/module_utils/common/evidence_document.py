@@ -84,6 +84,7 @@ class Evidence(TypedDict, total=False):
     roles: the roles that the database needs; extensions: the version of each extension.
     objects: properties of objects by kind and identity, from ``postgres.objects``.
     objects_left_out, left_out: objects and tables that are not copied, each with a reason.
+    extension_rows: of ``evidence.extension_rows.collect``.
     sequences: ``before`` and ``after`` the dump, by name, because sequences ignore snapshots.
     tables: ``{table, rows, digest, bytes}``; matviews: ``{matview, owner, populated, rows, bytes}``.
     indexes: ``{index, table, bytes}``; large_objects: ``{count, digest}``; couchdb_progress: ``{source, seq}``.
@@ -101,6 +102,7 @@ class Evidence(TypedDict, total=False):
     objects_left_out: list[dict[str, Any]]
     everybody_creates_in_public: bool
     left_out: list[dict[str, str]]
+    extension_rows: list[dict[str, Any]]
     sequences: dict[str, dict[str, dict[str, Any]]]
     matviews: list[dict[str, Any]]
     indexes: list[dict[str, Any]]

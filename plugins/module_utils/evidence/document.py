@@ -23,6 +23,7 @@ from ..postgres.extension_versions import installed_versions
 from ..postgres.identifiers import qualified, quote, shown, sql_shown
 from ..postgres.objects import left_out, read_objects
 from ..postgres.relations import USER_SCHEMAS, Tables
+from . import extension_rows
 from .digest import TableDigest
 from .leave_out import NOTHING, LeaveOut
 
@@ -160,6 +161,7 @@ def collect(
         "objects_left_out": left_out(session) + removed,
         "everybody_creates_in_public": public_schema.everybody_creates(session),
         "left_out": leaving.kept(tables).left_out,
+        "extension_rows": extension_rows.collect(session, leaving.extensions),
         "sequences": {name: {"before": value} for name, value in sequences.items()},
         "matviews": _matviews_unheld(session.settings),
         # For the progress of the restore.

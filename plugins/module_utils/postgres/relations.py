@@ -121,9 +121,9 @@ def _left_out(row: dict[str, Any]) -> str:
     if row["kind"] == "f":
         return "a foreign table: its rows are on another server"
     if row["configuration"]:
-        return "a table of an extension: pg_dump copies the rows that the extension calls its configuration, and they are not counted"
+        return "a table of an extension: pg_dump copies the rows that the extension calls its configuration"
     if row["extension_member"]:
-        return "a member of an extension: CREATE EXTENSION creates it"
+        return "a member of an extension: CREATE EXTENSION creates it, without rows that were added to it"
     return ""
 
 

@@ -46,8 +46,8 @@ def examine(session: Session, findings: Findings) -> None:
     findings.failure(
         NAME,
         f"Rows of {table} break their own constraint {first['name']}, so that the target can't load them. Find them with "
-        f'"{_ALL_TABLES}; SELECT * FROM {table} WHERE NOT ({first["expression"]})" and correct them on the source. Or let the constraint be restored '
-        f'after the rows: on the source, "ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} '
+        f'"{_ALL_TABLES}; SELECT * FROM {table} WHERE NOT ({first["expression"]})" and correct them on the source. Or let the constraint '
+        f'be restored after the rows: on the source, "ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} '
         f'{first["definition"]} NOT VALID". Then run again.{more}',
         constraints=broken,
     )

@@ -17,7 +17,7 @@ from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
-from ..evidence import digest
+from ..evidence import digest, extension_rows
 from ..evidence import document as evidence_document
 from ..evidence.document import matviews, sequence_values
 from ..host import programs
@@ -122,6 +122,10 @@ def run(context: JobContext) -> dict[str, Any]:
     with Session(settings) as session:
         differences = compare_tables(evidence["tables"], found)
         differences += compare_large_objects(evidence["large_objects"], large_objects.digest(session))
+        lacking, left_to_do = extension_rows.compare(session, evidence.get("extension_rows") or ())
+        differences += [
+            _difference(row["table"], "lacks rows of the source", row["expected"], row["found"]) for row in lacking
+        ]
         differences += compare_sequences(evidence["sequences"], sequence_values(session))
         refreshed = matviews(session)
         differences += compare_populated(evidence["matviews"], refreshed)
@@ -147,7 +151,7 @@ def run(context: JobContext) -> dict[str, Any]:
         "matviews": len(refreshed),
         "sequences": len(evidence["sequences"]),
         "information": information,
-        "notices": _notices(evidence["matviews"], refreshed),
+        "notices": _notices(evidence["matviews"], refreshed) + left_to_do,
         "seconds": round(time.monotonic() - started, 1),
     }
 

@@ -1,0 +1,100 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rows in tables that belong to extensions: pg_dump carries over those that the extension calls its configuration.
+
+CREATE EXTENSION may insert others, in another version of it other ones. So verify asks whether every row that was carried over is there,
+not whether the tables are the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Collection, Iterable, Mapping
+
+from ..common.errors import MigrationError
+from ..postgres.connection import Session
+from ..postgres.identifiers import qualified, quote, shown
+from ..postgres.relations import USER_SCHEMAS
+
+# Above that, only the number of rows is kept.
+MOST_HASHES = 20000
+_TABLES = f"""
+SELECT n.nspname AS schema, c.relname AS name, e.extname AS extension, c.oid = ANY (e.extconfig) IS TRUE AS carried, (
+    SELECT e.extcondition[k.number] FROM pg_catalog.unnest(e.extconfig) WITH ORDINALITY AS k(oid, number) WHERE k.oid = c.oid) AS condition,
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+          AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' ORDER BY 1) AS columns
+FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_depend AS d ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+    AND d.refobjid = e.oid AND d.deptype = 'e' AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+JOIN pg_catalog.pg_class AS c ON c.oid = d.objid AND c.relkind = 'r' AND c.relpersistence <> 't'
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE {USER_SCHEMAS} ORDER BY 1, 2
+"""
+
+
+def collect(session: Session, without: Collection[str]) -> list[dict[str, Any]]:
+    """Every table of an extension that is not in ``without``: ``{table, schema, name, extension, carried, condition, columns, rows, hashes}``.
+
+    carried: whether pg_dump carries over the rows that ``condition`` chooses, which are those that are counted; else all are counted.
+    hashes: of each row that is carried over, sorted; None where there are too many.
+    """
+    found = []
+    for row in session.rows(_TABLES):
+        if row["extension"] not in without:
+            row.update(_rows(session, row), table=shown(row["schema"], row["name"]))
+            found.append(row)
+    return found
+
+
+def _rows(session: Session, table: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = f"FROM ONLY {qualified(table['schema'], table['name'])} {table['condition'] or ''}"
+    rows = int(session.value(f"SELECT pg_catalog.count(*) {chosen}"))
+    if not table["carried"] or rows > MOST_HASHES:
+        return {"rows": rows, "hashes": None}
+    columns = ", ".join(map(quote, table["columns"]))
+    hashes = session.rows(f"SELECT pg_catalog.md5(ROW({columns})::pg_catalog.text) AS hash {chosen} ORDER BY 1")
+    return {"rows": rows, "hashes": [row["hash"] for row in hashes]}
+
+
+def compare(session: Session, source: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Tables of extensions that lack rows of the source, as ``{table, expected, found}``; and sentences about what pg_dump never carries.
+
+    source: what ``collect`` returned there.
+    """
+    there = {(row["schema"], row["name"]): row for row in session.rows(_TABLES)}
+    lacking, left = [], []
+    for table in source:
+        here = there.get((table["schema"], table["name"]))
+        found = None if here is None else _found(session, table, here)
+        if table["carried"] and found != table["rows"] and table["rows"]:
+            lacking.append({"table": table["table"], "expected": table["rows"], "found": found})
+        elif not table["carried"] and table["rows"] > (found or 0):
+            left.append(
+                f"The table {table['table']} of the extension {table['extension']} has {table['rows']} rows on the source and "
+                f"{'is not there' if found is None else f'has {found}'} on the target: pg_dump leaves out what was added to it. "
+                "Copy the rows yourself if they are needed."
+            )
+    return lacking, left
+
+
+def _found(session: Session, source: Mapping[str, Any], here: Mapping[str, Any]) -> int | None:
+    """How many of the source's rows are there; of a table that isn't carried over, how many rows there are."""
+    missing = set(source["columns"]) - set(here["columns"])
+    # A row was loaded with the columns of the source: without them, it can only be counted.
+    comparable = dict(source, carried=source["carried"] and source["hashes"] is not None and not missing)
+    if not comparable["carried"]:
+        return min(_count(session, source), source["rows"]) if source["carried"] else _count(session, source)
+    columns = ", ".join(map(quote, source["columns"]))
+    query = f"SELECT pg_catalog.md5(ROW({columns})::pg_catalog.text) AS hash FROM ONLY {qualified(source['schema'], source['name'])}"
+    hashes = Counter(row["hash"] for row in session.rows(query))
+    return sum((Counter(source["hashes"]) & hashes).values())
+
+
+def _count(session: Session, table: Mapping[str, Any]) -> int:
+    name = qualified(table["schema"], table["name"])
+    try:
+        return int(session.value(f"SELECT pg_catalog.count(*) FROM ONLY {name} {table['condition'] or ''}"))
+    except MigrationError as error:
+        # The condition may name a column that this version of the extension doesn't have.
+        if error.code != "sql":
+            raise
+        return int(session.value(f"SELECT pg_catalog.count(*) FROM ONLY {name}"))
