@@ -21,9 +21,10 @@ from ..postgres.relations import USER_SCHEMAS
 MOST_HASHES = 20000
 _TABLES = f"""
 SELECT n.nspname AS schema, c.relname AS name, e.extname AS extension, c.oid = ANY (e.extconfig) IS TRUE AS carried, (
-    SELECT e.extcondition[k.number] FROM pg_catalog.unnest(e.extconfig) WITH ORDINALITY AS k(oid, number) WHERE k.oid = c.oid) AS condition,
-    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-          AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' ORDER BY 1) AS columns
+    SELECT e.extcondition[k.number] FROM pg_catalog.unnest(e.extconfig) WITH ORDINALITY AS k(oid, number)
+    WHERE k.oid = c.oid) AS condition, ARRAY(
+    SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' ORDER BY 1) AS columns
 FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_depend AS d ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
     AND d.refobjid = e.oid AND d.deptype = 'e' AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
 JOIN pg_catalog.pg_class AS c ON c.oid = d.objid AND c.relkind = 'r' AND c.relpersistence <> 't'
@@ -32,9 +33,10 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE {USER_SCHEMAS}
 
 
 def collect(session: Session, without: Collection[str]) -> list[dict[str, Any]]:
-    """Every table of an extension that is not in ``without``: ``{table, schema, name, extension, carried, condition, columns, rows, hashes}``.
+    """Every table of the extensions that are not in ``without``.
 
-    carried: whether pg_dump carries over the rows that ``condition`` chooses, which are those that are counted; else all are counted.
+    Each is ``{table, schema, name, extension, carried, condition, columns, rows, hashes}``. carried: whether pg_dump carries over the
+    rows that ``condition`` chooses, which are those that are counted; else all are counted.
     hashes: of each row that is carried over, sorted; None where there are too many.
     """
     found = []
