@@ -24,7 +24,8 @@ SELECT n.nspname AS schema, c.relname AS name, e.extname AS extension, c.oid = A
     SELECT e.extcondition[k.number] FROM pg_catalog.unnest(e.extconfig) WITH ORDINALITY AS k(oid, number)
     WHERE k.oid = c.oid) AS condition, ARRAY(
     SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' ORDER BY 1) AS columns
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+      AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' ORDER BY 1) AS columns
 FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_depend AS d ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
     AND d.refobjid = e.oid AND d.deptype = 'e' AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
 JOIN pg_catalog.pg_class AS c ON c.oid = d.objid AND c.relkind = 'r' AND c.relpersistence <> 't'
