@@ -124,9 +124,10 @@ class _Worker:
         except (OSError, ValueError):
             self._fail(MigrationError("A process that copies rows was killed. Run again.", "worker_died"))
         finally:
-            if self._process.stdin is not None:
-                with suppress(OSError):
-                    self._process.stdin.close()
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    with suppress(OSError):
+                        stream.close()
             self._process.wait()
 
     def _fail(self, error: MigrationError) -> None:
