@@ -153,6 +153,13 @@ RULES = (
         "The target's server was built without libxml. Use PostgreSQL packages that have it.",
     ),
     Rule(
+        "unlogged_partitioned",
+        r"partitioned tables cannot be unlogged",
+        False,
+        "Before PostgreSQL 18 the word UNLOGGED meant nothing for a partitioned table, and pg_dump wrote it all the same. Install "
+        "postgresql-client-18 or newer on the source's host, and set couch2pg_bin_dir to its folder: its pg_dump leaves the word out.",
+    ),
+    Rule(
         "anycompatible",
         r"function (array_(?:append|prepend|cat))\((any(?:array|element), any(?:array|element))\) does not exist",
         False,
@@ -178,7 +185,7 @@ RULES = (
     ),
     Rule(
         "duplicates",
-        r"could not create unique index",
+        r"could not create (?:unique index|exclusion constraint)",
         False,
         "Rows on the source have equal keys, which the source's index does not show: a new version of the C library may "
         "have changed the order of text. Correct these rows on the source, REINDEX the index there, then dump again.",

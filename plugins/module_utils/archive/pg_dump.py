@@ -9,13 +9,15 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
+from typing import Iterable, Sequence
 
 from ..common.errors import MigrationError
 from ..host.programs import Program, ask
 from ..postgres.bounded_session import LOCK_SECONDS
+from ..postgres.relations import Table
 from . import layout
 
+THROUGH_ROOT_SINCE = 11
 FORMATS = ("directory", "custom", "tar")
 ZSTD_SINCE = 16
 LOCK_WAIT_MILLISECONDS = 10000
@@ -46,7 +48,7 @@ def build(
 
     encoding: the database's own, so that no row has to be converted.
     without_rows: quoted names of tables whose rows are left out of the archive.
-    excluded: options that leave out tables and extensions.
+    excluded: options that leave out tables and extensions, and those of ``through_root``.
     compression: ``method:level`` (``gzip:1``, ``zstd:3``) or ``none``, as ``choose_compression`` returns it.
     """
     archive = folder / layout.DUMP_NAMES[archive_format]
@@ -74,6 +76,12 @@ def build(
     if archive_format == "directory":
         arguments.append(f"--jobs={jobs}")
     return Command(arguments)
+
+
+def through_root(major: int, tables: Iterable[Table]) -> list[str]:
+    """Options for partitions between which rows may move: the target puts each row where it belongs."""
+    moving = any(table.tree for table in tables)
+    return ["--load-via-partition-root"] if moving and major >= THROUGH_ROOT_SINCE else []
 
 
 def schema_only(program: Program, archive: Path, conninfo: str, excluded: Sequence[str] = ()) -> list[str]:

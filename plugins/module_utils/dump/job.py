@@ -178,6 +178,7 @@ def _make(context: JobContext, partial: Path) -> Evidence:
         with lock_notes.shown(context.progress, settings), HeldSnapshot(settings) as snapshot:
             leaving = LeaveOut.of(parameters["leave_out"])
             excluded = leaving.arguments(snapshot.tables.kept)
+            excluded += pg_dump.through_root(parameters["pg_dump_major"], snapshot.tables.kept)
             document = evidence_document.collect(
                 snapshot.session, parameters["migration_id"], snapshot.identifier, snapshot.tables, leaving
             )

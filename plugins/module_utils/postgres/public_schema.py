@@ -10,6 +10,7 @@ it, but a new database of PostgreSQL 15 or later lacks it.
 from __future__ import annotations
 
 from .connection import Session
+from .identifiers import quote
 
 # ``aclexplode`` shows PUBLIC as 0.
 _EVERYBODY_CREATES = """
@@ -20,12 +21,22 @@ SELECT EXISTS (
 """
 
 
+_OF_ANOTHER = """
+SELECT 1 AS one FROM pg_catalog.pg_namespace WHERE nspname = 'public' AND pg_catalog.pg_get_userbyid(nspowner) <> %s
+"""
+
+
 def everybody_creates(session: Session) -> bool:
     """Whether every role may create in schema public of the session's database."""
     return bool(session.value(_EVERYBODY_CREATES))
 
 
-def carry_over(session: Session, source_everybody_creates: bool) -> None:
-    """Grant every role what it had on the source, as pg_dump 15 and later does."""
+def carry_over(session: Session, source_everybody_creates: bool, owner: str = "") -> None:
+    """Grant every role what it had on the source, and give the schema to its owner there, as pg_dump 15 and later does.
+
+    owner: as ``objects.read_objects`` tells it; the role must exist. Empty leaves the owner as it is.
+    """
+    if owner and owner != "pg_database_owner" and session.rows(_OF_ANOTHER, [owner]):
+        session.execute(f"ALTER SCHEMA public OWNER TO {quote(owner)}")
     if source_everybody_creates and not everybody_creates(session):
         session.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")

@@ -37,13 +37,15 @@ ORDER BY n.nspname, c.relname
 """
 
 
-# The hash of an enum's value depends on its number in the catalog, so a restored row may belong to another partition of such a table.
-# pg_dump loads these through their root.
-_ENUM_HASHED = f"""
+# A restored row may belong to another partition where the hash of an enum's value counts, which depends on its number in the catalog,
+# or the order of text, which depends on the library of the server's host.
+_MOVING = f"""
 WITH RECURSIVE part(oid, top) AS (
     SELECT p.partrelid, p.partrelid FROM pg_catalog.pg_partitioned_table AS p
     WHERE p.partstrat = 'h' AND EXISTS (SELECT FROM pg_catalog.pg_opclass AS o WHERE o.oid = ANY (p.partclass)
                                         AND o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace)
+       OR p.partstrat = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_collation AS o
+                                        WHERE o.oid = ANY (p.partcollation) AND o.collname NOT IN ('C', 'POSIX'))
   UNION
     SELECT i.inhrelid, part.top FROM part JOIN pg_catalog.pg_inherits AS i ON i.inhparent = part.oid
 )
@@ -105,7 +107,7 @@ def list_tables(session: Session) -> Tables:
     kept: list[Table] = []
     left_out: list[dict[str, str]] = []
     # Of several that contain each other, the largest comes last.
-    trees = {row["oid"]: row["top"] for row in session.rows(_ENUM_HASHED)}
+    trees = {row["oid"]: row["top"] for row in session.rows(_MOVING)}
     for row in session.rows(_TABLES):
         row["tree"] = trees.get(row["oid"], "")
         reason = _left_out(row)

@@ -114,7 +114,7 @@ class Differences:
                 different.append(f"{row['locale']} ({library} {row['version']} on the source, {here} here)")
         partitions = sorting["text_partitions"]
         bounds = (
-            f" Rows of {', '.join(partitions[:SHOWN])} may belong to other partitions; pg_restore would report that."
+            f" Rows of {', '.join(partitions[:SHOWN])} are put into the partitions that they belong to here."
             if partitions
             else ""
         )

@@ -91,7 +91,8 @@ class Sections:
             self._extensions()
             self._restore("pre-data", 1)
             with Session(self._incoming) as session:
-                public_schema.carry_over(session, self._evidence["everybody_creates_in_public"])
+                owner = self._evidence["objects"]["schema"].get("public", {}).get("owner", "")
+                public_schema.carry_over(session, self._evidence["everybody_creates_in_public"], owner)
             # Large objects can't be loaded twice, so with them the next attempt must start from the beginning.
             if not pg_restore.has_large_objects(self._lines):
                 self._done("pre-data")

@@ -20,6 +20,8 @@ from ..postgres.privileges import GRANTABLE, grantee, privilege
 from ..postgres.session_settings import set_clause
 
 INTENT = "incoming.json"
+# A value that names an object of the database, which isn't there yet: the server takes it for a database with a notice.
+_OF_DATABASE = ("default_text_search_config", "default_table_access_method", "default_tablespace", "temp_tablespaces")
 
 
 class Created(NamedTuple):
@@ -147,6 +149,8 @@ def refused_settings(session: Session, settings: Iterable[str]) -> dict[str, str
     try:
         for setting in settings:
             name, value = setting.split("=", 1)
+            if name in _OF_DATABASE:
+                continue
             unloadable = preload_libraries.refusal(session.settings, setting)
             if unloadable:
                 refused[setting] = unloadable

@@ -86,7 +86,8 @@ def _restore(
     archive = pg_restore.without_rows(root, evidence["dump"]["format"], work)
     installed = {name: entry["schema"] for name, entry in evidence["objects"]["extension"].items()}
     everybody = evidence["everybody_creates_in_public"]
-    failures = restore_schema(program, archive, scratch, changes, installed, everybody, stop)
+    owner = evidence["objects"]["schema"].get("public", {}).get("owner", "")
+    failures = restore_schema(program, archive, scratch, changes, installed, everybody, owner, stop)
     if failures:
         raise MigrationError(
             "The schema can't be compared: the target's server refused a statement of the archive in a scratch "

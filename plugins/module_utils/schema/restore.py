@@ -52,12 +52,13 @@ def restore_schema(
     changes: Changes,
     extension_schemas: Mapping[str, str],
     everybody_creates: bool,
+    public_owner: str = "",
     stop: threading.Event | None = None,
 ) -> list[Message]:
     """Restore all but the rows of ``archive`` into ``scratch``; returns the messages that are failures.
 
     program: pg_restore. extension_schemas: the schema of each extension of the source. everybody_creates: whether every
-    role may create in schema public on the source. stop: ends it early with MigrationError ``stopped``.
+    role may create in schema public on the source. public_owner: whose it is there. stop: ends it early with MigrationError ``stopped``.
     """
     lines = pg_restore.read_list(program, archive)
     found: list[Message] = []
@@ -74,7 +75,7 @@ def restore_schema(
             section("pre-data", first)
         extension_versions.create(session, changes.extension_versions, extension_schemas)
         section("pre-data", [line for line in lines if line not in first])
-        public_schema.carry_over(session, everybody_creates)
+        public_schema.carry_over(session, everybody_creates, public_owner)
         function_paths.apply(session, changes.function_search_path)
         section("post-data", lines)
         if not found:

@@ -167,6 +167,7 @@ class _Copy:
         try:
             with lock_notes.shown(context.progress, self._source):
                 excluded = self._leaving.arguments(self._snapshot.tables.kept)
+                excluded += pg_dump.through_root(self._parameters["pg_dump_major"], self._snapshot.tables.kept)
                 streamed = self._streamed()
                 document = self._collect(self._snapshot, streamed)
                 self._snapshot.tables = self._leaving.kept(self._snapshot.tables)
