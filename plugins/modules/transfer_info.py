@@ -37,6 +37,10 @@ options:
     type: str
     default: auto
     choices: [auto, direct, relay, local, ssh]
+  on_source:
+    description: Whether O(server) runs on the source's own host, as V(ssh) needs it.
+    type: bool
+    default: true
   replication:
     description: Whether the target must be able to copy the files of O(server).
     type: bool
@@ -152,6 +156,7 @@ OPTIONS: dict[str, Any] = {
     "archive": {"type": "path"},
     "source": {"type": "dict"},
     "server": {"type": "dict", "options": CONNECTION_OPTIONS},
+    "on_source": {"type": "bool", "default": True},
     "replication": {"type": "bool", "default": False},
     "way": {"type": "str", "default": "auto", "choices": [*transfer_way.CHOICES, "ssh"]},
     "address": {"type": "str", "default": ""},
@@ -178,6 +183,7 @@ def _way_to_server(options: dict[str, Any]) -> dict[str, Any]:
         options["way"],
         (options["address"], options["port"]),
         (options["source"] or {}).get("obstacles", []),
+        options["on_source"],
         replication.check if options["replication"] else lambda _settings: None,
     )
 

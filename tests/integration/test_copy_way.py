@@ -64,7 +64,8 @@ def settings_of(cluster: Cluster, **other: Any) -> ConnectionSettings:
 
 def test_the_target_logs_in_directly_where_it_may(source_cluster: Cluster) -> None:
     chosen = server.choose(settings_of(source_cluster), "auto", ("127.0.0.1", free_port()), [])
-    assert chosen == {"way": "direct", "reason": "the target may log in to the source's server"}
+    assert chosen["way"] == "direct"
+    assert "the target may log in to the source's server, and the line carries" in chosen["reason"]
 
 
 @pytest.mark.parametrize("wanted", ["auto", "ssh"])
@@ -78,6 +79,13 @@ def test_neither_way_is_open(source_cluster: Cluster, wanted: str) -> None:
     assert (raised.value.code, "can't be reached" in raised.value.message) == (
         ("unreachable", True) if wanted == "auto" else ("ssh_impossible", False)
     )
+
+
+def test_a_service_is_reached_directly_only(source_cluster: Cluster) -> None:
+    """What the source's host sends to another one would not be encrypted."""
+    nobody = settings_of(source_cluster, port=free_port())
+    with pytest.raises(MigrationError, match=r"can't be reached.*Through SSH, it can't either: the server is not on"):
+        server.choose(nobody, "auto", ("127.0.0.1", 22), [], on_source=False)
 
 
 def test_where_the_gate_leads_to(source_cluster: Cluster) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from ..host import programs
+from ..postgres.connection import ConnectionSettings, Session
 from . import forced_command, key
 
 PROBE_SECONDS = 3.0
@@ -29,6 +30,16 @@ def bytes_per_second(configuration: Path) -> float:
             break
     passed = time.monotonic() - begun
     return received / passed if begun and passed > 0 else 0.0
+
+
+def bytes_per_second_to(settings: ConnectionSettings) -> float:
+    """Measure the line of a connection to a server for about PROBE_SECONDS at most."""
+    text, received, begun = 1_000_000, 0, time.monotonic()
+    with Session(settings) as session:
+        while time.monotonic() - begun < PROBE_SECONDS and received < forced_command.PROBE_BYTES:
+            session.value(f"SELECT pg_catalog.repeat('x', {text})")
+            received += text
+    return received / (time.monotonic() - begun)
 
 
 def is_slow(rate: float) -> bool:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Any, Callable, Iterable
 
 from ..common.errors import MigrationError
+from ..common.progress_line import amount
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.server_folders import is_this_host
-from . import reach
+from . import line, reach
 from .tunnel import INSTEAD
 
 CHOICES = ("auto", "direct", "ssh")
@@ -50,12 +51,14 @@ def choose(
     wanted: str,
     ssh: tuple[str, int],
     of_source: Iterable[str],
+    on_source: bool = True,
     check: Callable[[ConnectionSettings], None] = lambda _settings: None,
 ) -> dict[str, Any]:
     """``{way, reason}`` from this host to the source's server: ``direct`` or ``ssh``.
 
     settings: how this host would log in to the server directly. check: what else it must be able to do there; raises MigrationError.
     ssh: address and port of the source's sshd. of_source: what ``authorized_keys.obstacles`` found there.
+    on_source: whether the server runs on the source's own host, as a way through SSH needs it.
     Raises MigrationError: the one of the login when neither way is open, or ``ssh_impossible``.
     """
     if wanted == "direct":
@@ -65,10 +68,16 @@ def choose(
         try:
             with Session(settings):
                 check(settings)
-            return {"way": "direct", "reason": "the target may log in to the source's server"}
+            rate = line.bytes_per_second_to(settings)
         except MigrationError as error:
             refusal = error
-    blocked = " ".join(reach.obstacles(of_source, *ssh))
+        else:
+            carries = f"the line carries {amount(int(rate), 'bytes')} in a second"
+            if line.is_slow(rate) and on_source and not reach.obstacles(of_source, *ssh):
+                return {"way": "ssh", "reason": f"{carries}, and ssh compresses"}
+            return {"way": "direct", "reason": f"the target may log in to the source's server, and {carries}"}
+    elsewhere = "the server is not on the source's own host."
+    blocked = " ".join(reach.obstacles(of_source, *ssh)) if on_source else elsewhere
     if refusal is not None and blocked:
         raise MigrationError(
             f"{refusal.message} Through SSH, it can't either: {blocked}", refusal.code, **refusal.details
