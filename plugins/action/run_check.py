@@ -25,7 +25,7 @@ from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import (
     role_options,
 )
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.undefined import evaluate
-from ansible_collections.cht.couch2pg.plugins.plugin_utils.unfit import find_unfit, is_checked
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.unfit import find_unfit
 
 COLLECTION = Path(__file__).parents[2]
 OPTIONS: dict[str, Any] = {"every_host": False, "may_be_limited": False, "rehearsal": False, "tags": []}
@@ -141,8 +141,8 @@ class ActionModule(ActionBase):
         values, undefined = evaluate(checked, partial(_evaluate, templar))
         found += [("undefined_variable", sentence) for sentence in undefined]
         shared = self._shared
-        unfit = {name: values[name] for name in values if name in shared and is_checked(shared[name])}
-        found += [("unfit_value", sentence) for sentence in find_unfit(unfit, shared)]
+        ours = {name: values[name] for name in values if name in shared}
+        found += [("unfit_value", sentence) for sentence in find_unfit(ours, shared)]
         return found + [("unfit_value", sentence) for sentence in server_place.problems(values)]
 
     def _is_known(self, name: str) -> bool:

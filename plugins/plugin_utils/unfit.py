@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Callable, Mapping
 
@@ -59,19 +60,27 @@ _FORMS: dict[str, tuple[Callable[[str], bool], str]] = {
 }
 
 
-def is_checked(known: Mapping[str, Any]) -> bool:
-    """Whether the entry ``known`` of docs/variables.yml restricts the variable's value."""
-    return known["type"] in _TYPES or known["type"] in _FORMS or not {"choices", "form"}.isdisjoint(known)
-
-
 def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A sentence for each invalid value; ``known``: the content of docs/variables.yml."""
     sentences = []
     for name in sorted(values):
-        wanted = None if values[name] is None else _wanted(values[name], known[name])
+        if _is_empty(values[name], known[name]):
+            remedy = f"give it one, such as {_example(known[name])}, or leave it out"
+            sentences.append(f"The variable {name} has no value: {remedy}.")
+            continue
+        wanted = _wanted(values[name], known[name])
         if wanted is not None:
             sentences.append(f"The variable {name} must be {wanted}, and it is {_shown(values[name], known[name])}.")
     return sentences
+
+
+def _is_empty(value: Any, known: Mapping[str, Any]) -> bool:
+    """Whether there is no value where one is needed. An empty text is one where it is the default, or means it (``empty``)."""
+    return value is None or (value == "" and known["default"] != "" and not known.get("empty", False))
+
+
+def _example(known: Mapping[str, Any]) -> str:
+    return json.dumps(known["example"]) if known["type"] in ("dict", "list", "bool") else str(known["example"])
 
 
 def _shown(value: Any, known: Mapping[str, Any]) -> str:

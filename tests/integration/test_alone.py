@@ -103,7 +103,12 @@ def test_a_role_alone_writes_into_its_own_state_folder_only(
 def test_a_relative_folder_is_refused(name: str, source_cluster: Cluster, tmp_path: Path) -> None:
     folders = {"state_dir": str(tmp_path / "state"), "staging_dir": str(tmp_path / "staging"), name: "archives"}
     run = run_role(tmp_path, "dump", source_cluster, database="nothing", **folders)
-    assert f"{name} must be an absolute path, such as /srv/archives or ~/archives, and it is 'archives'." in run.output
+    assert f"{name} must be an absolute path, such as /srv/archives or ~/archives, and it is 'archives'." in run.message
+    # An empty one would be the folder where Ansible runs the module.
+    run = run_role(tmp_path, "dump", source_cluster, database="nothing", **{**folders, name: ""})
+    assert (
+        run.message == f"{name} is empty. Nothing was changed. Set couch2pg_{name}, or the role's or task's own {name}."
+    )
     assert not list(tmp_path.glob("st*"))
     assert not (tmp_path / "home" / "archives").exists()
 

@@ -250,6 +250,16 @@ VARIABLES = [
         couch2pg_method="rsync",
     ),
     variables(
+        "no value for the database",
+        "The variable couch2pg_database has no value: give it one, such as cht, or leave it out.",
+        couch2pg_database="",
+    ),
+    variables(
+        "a key without its value",
+        "The variable couch2pg_staging_dir has no value: give it one, such as /srv/staging, or leave it out.",
+        couch2pg_staging_dir=None,
+    ),
+    variables(
         "a port that is none",
         "The variable couch2pg_login_port must be a whole number up to 65535, and it is 54320000.",
         couch2pg_login_port=54320000,

@@ -50,6 +50,10 @@ def _relative_paths(specs: dict[str, Any], values: dict[str, Any]) -> list[str]:
     sentences = []
     for name, spec in specs.items():
         value = values.get(name)
+        if value == "" and spec["type"] == "path" and spec.get("required"):
+            sentences.append(
+                f"{name} is empty. Nothing was changed. Set couch2pg_{name}, or the role's or task's own {name}."
+            )
         if not value:
             continue
         if spec["type"] == "path" and not Path(value).is_absolute():
