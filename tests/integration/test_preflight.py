@@ -16,11 +16,12 @@ from typing import Any, Callable, Iterator
 
 import psycopg2
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import trial
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import other_sessions
 from support import binaries, seed
 from support.clusters import Cluster
-from support.migration import Migration, environment, execute
+from support.migration import Migration, column, environment, execute
 from support.modules import login, run_module, with_mount
 from support.places import server_account, work_folder
 from support.preflight import failures, finding, look, look_at_target
@@ -456,6 +457,43 @@ def test_locale_and_extensions_of_the_source_are_missing(
     assert failures(found) == ["locale", "extensions"]
     assert "doesn't have the locale 'xx_XX.UTF-8' of the source" in finding(found, "locale")["message"]
     assert "lacks the extension timescale" in finding(found, "extensions")["message"]
+
+
+def test_extensions_that_an_administrator_may_or_may_not_create(
+    target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any], extension_folder: Path
+) -> None:
+    """A service's administrator is no superuser; whether the server lets it create an extension is tried there, and leaves nothing."""
+    for name, more in (("reserved", ""), ("trustworthy", "trusted = true")):
+        control = f"default_version = '1'\nsuperuser = true\n{more}\n"
+        (extension_folder / f"{name}.control").write_text(control, encoding="utf-8")
+        (extension_folder / f"{name}--1.sql").write_text("SELECT 1;\n", encoding="utf-8")
+    password = seed.create_role(target_cluster, "target_guest")
+    seed.create_role(target_cluster, seed.OWNER)
+    execute(
+        target_cluster,
+        f"ALTER ROLE target_guest CREATEDB; GRANT {seed.OWNER} TO target_guest; ALTER ROLE target_guest SET extension_control_path = "
+        f"'{extension_folder.parent}:$system'",
+    )
+    guest = {"login_user": "target_guest", "login_password": password}
+    try:
+        facts["extensions"] = {"trustworthy": "1"}
+        assert finding(look_at_target(place, target_cluster, "x", facts, **guest), "extensions")["status"] == "ok"
+        facts["extensions"] = {"reserved": "1", "trustworthy": "1"}
+        message = finding(look_at_target(place, target_cluster, "x", facts, **guest), "extensions")["message"]
+        assert message.startswith(
+            "'target_guest' may not create the extension reserved on the target: permission denied to create"
+        )
+        assert "couch2pg_leave_out: {extensions: [reserved]}" in message
+        # As one who may; a superuser isn't asked for a trial otherwise.
+        settings = ConnectionSettings(
+            "postgres", target_cluster.host, target_cluster.port, password=target_cluster.password
+        )
+        with Session(settings) as session:
+            assert trial.extension_refusal(session, "reserved", "1") == ""
+        assert finding(look_at_target(place, target_cluster, "x", facts), "extensions")["status"] == "ok"
+        assert column(target_cluster, "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'") == []
+    finally:
+        execute(target_cluster, f"REVOKE {seed.OWNER} FROM target_guest; ALTER ROLE target_guest RESET ALL")
 
 
 def test_a_name_is_too_long(target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]) -> None:

@@ -40,7 +40,12 @@ def extension_refusal(session: Session, name: str, version: str) -> str:
     """Why the role may not create the extension; empty when it may, or when the session's database has it already."""
     if session.rows("SELECT 1 AS one FROM pg_catalog.pg_extension WHERE extname = %s", [name]):
         return ""
-    return refusal(session, f"CREATE EXTENSION {quote(name)} VERSION {literal(version)} CASCADE")
+    # An extension needs a schema before the server looks at rights. Everybody may use the temporary one.
+    return refusal(
+        session,
+        "SET LOCAL search_path = pg_temp",
+        f"CREATE EXTENSION {quote(name)} VERSION {literal(version)} CASCADE",
+    )
 
 
 def object_refusal(session: Session, kind: str) -> str:
