@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .connection import ConnectionSettings
 
 INSUFFICIENT_PRIVILEGE = "42501"
+# How the name of the database ends that is restored into, where nobody gave it another.
+INCOMING = "_incoming"
 
 # SQLSTATE of the refusal, the words that go with it (in English), the code of our error, and our sentence.
 _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
@@ -96,11 +98,15 @@ def _names(settings: ConnectionSettings) -> dict[str, str]:
             "address": "host and port",
         }
         return {name: f"{what} in {settings.origin}" for name, what in words.items()}
-    of_maintenance = settings.database == settings.maintenance_database
+    database = "couch2pg_database"
+    if settings.database == settings.maintenance_database:
+        database = "couch2pg_maintenance_database"
+    elif settings.database.endswith(INCOMING):
+        database += ", and that the restore was done"
     return {
         "login": "couch2pg_login_user and couch2pg_login_password",
         "login_user": "couch2pg_login_user",
-        "database_name": "couch2pg_maintenance_database" if of_maintenance else "couch2pg_database",
+        "database_name": database,
         "address": "couch2pg_login_host, couch2pg_login_port",
     }
 

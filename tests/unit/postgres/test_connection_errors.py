@@ -20,6 +20,11 @@ COUCH2PGS = access.login("postgres", 5432, "cht", "couch2pg", "", False)
         (OURS, 'password authentication failed for user "x"', "check couch2pg_login_user and couch2pg_login_password."),
         (COUCH2PGS, 'password authentication failed for user "x"', "check user and password in couch2pg's settings."),
         (OURS, 'database "cht" does not exist', "check couch2pg_database."),
+        (
+            OURS.to("cht_incoming"),
+            'database "cht_incoming" does not exist',
+            "check couch2pg_database, and that the restore was done.",
+        ),
         (OURS.maintenance, 'database "postgres" does not exist', "check couch2pg_maintenance_database."),
         (COUCH2PGS, 'database "cht" does not exist', "check the database in couch2pg's settings."),
         (OURS, 'role "x" does not exist', "check couch2pg_login_user."),
