@@ -213,7 +213,9 @@ def python_of(version: str) -> str:
             answer = subprocess.run(test, capture_output=True, text=True, check=False)
             if answer.stdout.strip() == version:
                 return candidate
-    raise NotHereError(f"Python {version} is not installed.")
+    raise NotHereError(
+        f"Python {version} is not installed on the machine that ran the matrix; the nightly workflow has it."
+    )
 
 
 def _venv(python: str, requirement: str) -> Path:
