@@ -77,6 +77,7 @@ def stream(phases: Phases) -> dict[str, Any]:
         "leave_out": {},
         "digest_method": "auto",
         "snapshot": None,
+        "tunnel": None,
         "jobs": 2,
         "replace_existing": False,
         "maintenance_work_mem": "64MB",

@@ -115,8 +115,9 @@ RULES = (
         "extension_elsewhere",
         r"can only create extension in database (\S+)",
         False,
-        "This extension works in one database of a server only, whose name is in the server's configuration. Leave "
-        "it out: couch2pg_leave_out: {{extensions: [{1}]}}. When {0!r} is promoted, create it there.",
+        "This extension works in one database of a server only, whose name is in the server's configuration ({0} on the target). "
+        "Leave it out, with its rows: couch2pg_leave_out: {{extensions: [{1}]}}. After the promotion, write the name of the migrated "
+        "database into that configuration (pg_cron: cron.database_name), restart the server, and create the extension there.",
         r'^CREATE EXTENSION (?:IF NOT EXISTS )?"?([^";]+?)"? ',
     ),
     Rule(

@@ -52,6 +52,9 @@ def build(
     compression: ``method:level`` (``gzip:1``, ``zstd:3``) or ``none``, as ``choose_compression`` returns it.
     """
     archive = folder / layout.DUMP_NAMES[archive_format]
+    if not all(text.isascii() for text in (*without_rows, *excluded)):
+        # pg_dump reads names in its options in the encoding of the archive, and ours are UTF-8.
+        encoding = "UTF8"
     arguments = [
         program.path,
         f"--format={archive_format}",

@@ -47,7 +47,7 @@ class DatabaseProperties(TypedDict, total=False):
     """The properties of a database, as in pg_database.
 
     grants: texts of ``privileges.grants``; settings: ``name=value``; role_settings: the same by role.
-    locale_provider: ``c`` (libc), ``i`` (ICU) or ``b`` (builtin); bytes: its size, in the evidence only.
+    locale_provider: ``c`` (libc), ``i`` (ICU) or ``b`` (builtin); locale_rules: those of ICU that were added; bytes: its size, in the evidence only.
     """
 
     oid: int
@@ -58,6 +58,7 @@ class DatabaseProperties(TypedDict, total=False):
     lc_ctype: str
     locale_provider: str
     locale: str | None
+    locale_rules: str | None
     collation_version: str | None
     connection_limit: int
     is_template: bool

@@ -22,7 +22,7 @@ SELECT d.oid::bigint AS oid, d.datname AS name, pg_catalog.pg_get_userbyid(d.dat
        pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS lc_collate, d.datctype AS lc_ctype,
        coalesce(to_jsonb(d) ->> 'datlocprovider', 'c') AS locale_provider,
        coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale,
-       to_jsonb(d) ->> 'datcollversion' AS collation_version,
+       to_jsonb(d) ->> 'daticurules' AS locale_rules, to_jsonb(d) ->> 'datcollversion' AS collation_version,
        d.datconnlimit AS connection_limit, d.datistemplate AS is_template, d.datallowconn AS allow_connections,
        pg_catalog.shobj_description(d.oid, 'pg_database') AS comment,
        {grants("d.datacl", "d", "d.datdba")} AS grants,
@@ -135,7 +135,8 @@ def create_statement(session: Session, name: str, owner: str, source: Mapping[st
     ]
     if session.version >= 150000:
         if source["locale_provider"] == "i":
-            parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {literal(source['locale'])}")
+            rules = f" ICU_RULES {literal(source['locale_rules'])}" if source.get("locale_rules") else ""
+            parts.append(f"LOCALE_PROVIDER icu ICU_LOCALE {literal(source['locale'])}{rules}")
         elif source["locale_provider"] == "b":
             parts.append(f"LOCALE_PROVIDER builtin BUILTIN_LOCALE {literal(source['locale'])}")
         else:

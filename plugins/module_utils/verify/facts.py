@@ -81,6 +81,7 @@ def compare_properties(
     if found.get("is_template") and not expected.get("is_template"):
         add("is template", False, True)
     add("locale", _locale(expected["locale"]), _locale(found["locale"]))
+    add("locale_rules", expected.get("locale_rules"), found.get("locale_rules"))
     add("grants", sorted(expected["grants"]), sorted(found["grants"]))
     refused = set(left_out)
     add("settings", _settings(expected["settings"], refused), _settings(found["settings"], refused))

@@ -64,9 +64,7 @@ def test_an_extension_of_one_database_of_the_server() -> None:
             f"Command was: CREATE EXTENSION IF NOT EXISTS {name} WITH SCHEMA public;\n"
         ).failures
         assert message["kind"] == "extension_elsewhere"
-        assert (
-            "couch2pg_leave_out: {extensions: [pg_cron]}. When 'scheduled' is promoted, create it" in message["advice"]
-        )
+        assert "couch2pg_leave_out: {extensions: [pg_cron]}. After the promotion, write the name" in message["advice"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,12 @@ def test_names_that_postgresql_would_cut_are_refused() -> None:
         identifiers.check_length("ä" * 32)
 
 
+def test_names_that_are_the_same_without_quotes_are_told_apart() -> None:
+    names = [("a", "b.c"), ("a.b", "c"), ('"a', 'b"'), ('"a.b"', "c")]
+    assert [identifiers.shown(*name) for name in names] == ['a."b.c"', '"a.b".c', '"""a"."b"""', '"""a.b""".c']
+    assert identifiers.shown("public", "couchdb") == "public.couchdb"
+
+
 def test_identifiers_and_literals_are_quoted() -> None:
     assert identifiers.qualified('a"b', "select") == '"a""b"."select"'
     assert identifiers.literal("it's\\") == "E'it''s\\\\'"

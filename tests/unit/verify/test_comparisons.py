@@ -24,6 +24,20 @@ def test_a_sequence_stands_between_before_and_after(found: dict[str, Any], diffe
     assert bool(verify_job.compare_sequences(source, {"s": found})) is differs
 
 
+def partition(name: str, rows: int, digest: int) -> dict[str, Any]:
+    return {"table": name, "rows": rows, "digest": format(digest, "032x"), "tree": "moods"}
+
+
+def test_partitions_between_which_rows_move_are_one_table() -> None:
+    source = [partition("moods_0", 3, 7), partition("moods_1", 0, (1 << 128) - 2)]
+    moved = [partition("moods_0", 1, (1 << 128) - 3), partition("moods_1", 2, 8)]
+    assert verify_job.compare_tables(source, moved) == []
+    (found,) = verify_job.compare_tables(source, [moved[0], partition("moods_1", 2, 9)])
+    assert (found["object"], found["problem"]) == ("moods", "has other content")
+    (found,) = verify_job.compare_tables(source, moved[:1])
+    assert (found["object"], found["problem"]) == ("moods", "has another number of rows")
+
+
 def test_a_sequence_that_counts_down() -> None:
     source = {"s": {"before": sequence(-5, increment=-1), "after": sequence(-9, increment=-1)}}
     assert not verify_job.compare_sequences(source, {"s": sequence(-7, increment=-1)})

@@ -72,6 +72,7 @@ def test_what_is_no_loss_is_no_difference() -> None:
         ({"grants": []}, "grants"),
         ({"settings": ["work_mem=7MB"]}, "settings"),
         ({"role_settings": None}, "settings of role b"),
+        ({"locale_rules": "&a < g"}, "locale rules"),
     ],
 )
 def test_each_property_of_the_database_is_compared(change: dict[str, Any], name: str) -> None:
