@@ -28,6 +28,7 @@ from support.background import kill, wait_until
 from support.clusters import Cluster
 from support.migration import Migration, column, execute
 from support.modules import login, run_module
+from support.preflight import failures, look
 from support.writer import BackgroundWriter, Writer
 
 
@@ -133,6 +134,41 @@ def test_a_copy_equals_its_evidence_while_couch2pg_writes(
     assert discarded["dropped"] == done["data_directory"], discarded
     assert not list(same_major.directory.glob("data_incoming_*"))
     assert run_module("restart", restart)["dropped"] is None
+
+
+NOT_LOADED = r"""
+CREATE TABLE names (v text); INSERT INTO names VALUES ('plain'), (E'Andr\xe9');
+CREATE FUNCTION small(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 100'; CREATE TABLE broken (n int CHECK (small(n)));
+INSERT INTO broken VALUES (50); CREATE OR REPLACE FUNCTION small(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 10';
+CREATE FUNCTION inner_f(text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT length($1)';
+CREATE FUNCTION outer_f(text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN inner_f($1); END';
+CREATE DOMAIN code AS text CHECK (outer_f(VALUE) > 0); CREATE TABLE coded (c code); INSERT INTO coded VALUES ('a');
+"""
+
+
+@pytest.mark.long
+def test_what_could_not_be_loaded_can_be_copied(
+    make_options: Callable[..., dict[str, Any]], source_cluster: Cluster, same_major: Cluster
+) -> None:
+    """Bytes that are no UTF-8, rows that break their constraint, functions without a search_path: preflight has nothing against them."""
+    options = make_options(same_major)
+    name = options["database"]
+    execute(source_cluster, f"DROP DATABASE {name}")
+    execute(source_cluster, f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    execute(
+        source_cluster,
+        "CREATE TABLE couchdb (doc jsonb); CREATE TABLE couchdb_progress (seq varchar, source varchar)",
+        name,
+    )
+    execute(source_cluster, NOT_LOADED, name)
+    place = {key: options[key] for key in ("migration_id", "state_dir", "bin_dir")}
+    found = look({**place, "staging_dir": options["state_dir"]}, source_cluster, name, method="physical")
+    assert not {"encoding", "constraints", "domain public.code: code_check"} & {*failures(found)}
+    done = run_module("pg_physical", options)
+    assert not done.get("failed"), done
+    assert not run_module("matview_refresh", of_copy(done, options)).get("failed")
+    verified = verify(done, options)
+    assert not verified.get("failed"), verified
 
 
 @pytest.fixture

@@ -142,6 +142,31 @@ def test_databases_of_every_kind_by_stream(
     assert compare(phases, phases.incoming, binaries.clients()) >= 110
 
 
+LATIN1 = """
+CREATE TABLE couchdb (doc jsonb); CREATE TABLE "Größe" ("naïve" text, j jsonb); CREATE INDEX "índice" ON "Größe" (lower("naïve"));
+INSERT INTO "Größe" VALUES ('café ñ', '{"é": "ÿ"}'), ('x', NULL); CREATE MATERIALIZED VIEW "vué" AS SELECT count(*) AS "ñ" FROM "Größe";
+"""
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("made")
+def test_a_database_in_latin1_by_stream(
+    source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pg_dump must find the table whose rows are streamed by its name."""
+    execute(source_cluster, f"CREATE DATABASE \"{NAME}\" ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    connection = source_cluster.connect(NAME, client_encoding="UTF8")
+    with connection.cursor() as cursor:
+        cursor.execute(LATIN1)
+    connection.close()
+    phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME)
+    monkeypatch.setattr(stream_job, "STREAM_FROM_BYTES", 0)
+    stream(phases)
+    for module in ("matview_refresh", "verify"):
+        result = run_module(module, phases.options_of("verify" if module == "verify" else "refresh"))
+        assert not result.get("failed"), result
+
+
 @pytest.mark.usefixtures("made")
 def test_roles_that_are_renamed_and_revoked(
     source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path

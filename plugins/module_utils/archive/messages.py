@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TypedDict
 
+from ..common import restart
 from ..common.errors import MigrationError
 
 
@@ -183,6 +184,14 @@ RULES = (
         False,
         "The target's PostgreSQL or its extensions don't have this object, or the statement that creates it failed before. "
         "Rewrite or drop on the source what uses it, then dump again.",
+    ),
+    Rule(
+        "index_row_size",
+        r"index row size \d+ exceeds",
+        False,
+        "Rows are loaded with the faster compression lz4, and such long keys fit into an index only as pglz compresses them. On the "
+        "target: ALTER ROLE ... SET default_toast_compression = 'pglz' for the role that logs in (couch2pg_login_user). Then restore "
+        f"again from the beginning: {restart.command('restore')}",
     ),
     Rule(
         "duplicates",

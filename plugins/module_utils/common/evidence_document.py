@@ -47,7 +47,8 @@ class DatabaseProperties(TypedDict, total=False):
     """The properties of a database, as in pg_database.
 
     grants: texts of ``privileges.grants``; settings: ``name=value``; role_settings: the same by role.
-    locale_provider: ``c`` (libc), ``i`` (ICU) or ``b`` (builtin); locale_rules: those of ICU that were added; bytes: its size, in the evidence only.
+    locale_provider: ``c`` (libc), ``i`` (ICU) or ``b`` (builtin); locale_rules: those of ICU that were added.
+    bytes: its size, in the evidence only.
     """
 
     oid: int

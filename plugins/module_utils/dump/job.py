@@ -376,6 +376,8 @@ def _advice(errors: list[str], partial: Path) -> str:
     """What the messages of pg_dump point to: the server, or the disk; empty when they point to neither."""
     if any(_SERVER_GONE.search(line) for line in errors):
         return "The source's server ended the connection: check its log, and start it if it doesn't run. "
+    if any("worker process died" in line for line in errors):
+        return "The kernel or somebody killed a worker of pg_dump; most often memory ran out (see journalctl -k). "
     free = shutil.disk_usage(partial).free
     if free < LOW_BYTES or any("No space" in line for line in errors):
         return f"{amount_text(free, 'bytes')} are free in {partial.parent}. "

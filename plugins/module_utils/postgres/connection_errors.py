@@ -172,7 +172,10 @@ def of_statement(settings: ConnectionSettings, error: Any, lost: bool) -> Migrat
     The SQLSTATE alone doesn't say that: a foreign server that doesn't answer has the code of a lost connection, too.
     """
     diagnosis = getattr(error, "diag", None)
-    primary = getattr(diagnosis, "message_primary", None) or re.sub(r"\s+", " ", str(error)).strip()
+    # What libpq itself says goes on for lines.
+    primary = getattr(diagnosis, "message_primary", None) or (str(error).strip().splitlines() or [""])[
+        0
+    ].strip().rstrip(".")
     details = {
         "sqlstate": getattr(error, "pgcode", None),
         "hint": getattr(diagnosis, "message_hint", None),

@@ -316,7 +316,7 @@ def _run_pg_restore(
         listener.line(line)
         on_line(line)
 
-    code = programs.run(command, _environment(context, incoming), listen, stop, output)
+    code = programs.run(command, _environment(context, incoming, section), listen, stop, output)
     listener.flush()
     if stop.is_set():
         raise MigrationError("pg_restore was stopped.", "stopped")
@@ -342,11 +342,14 @@ def _run_pg_restore(
     return listener.found
 
 
-def _environment(context: JobContext, incoming: ConnectionSettings) -> dict[str, str]:
+def _environment(context: JobContext, incoming: ConnectionSettings, section: str) -> dict[str, str]:
     """The environment of pg_restore."""
     environment = incoming.environment(context.passfile(), leave=session_settings.NOT_FOR_RESTORE)
     with Session(incoming) as session:
         loaded = loading.settings(session)
+    if section == "post-data":
+        # Keys of an index on an expression are compressed when it is built, and must become as short as on the source.
+        loaded.pop("default_toast_compression", None)
     own = {
         "maintenance_work_mem": context.parameters["maintenance_work_mem"],
         "max_parallel_maintenance_workers": context.parameters["jobs"],
