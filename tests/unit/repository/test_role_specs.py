@@ -153,6 +153,17 @@ def test_shared_variables_take_the_same_values(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_the_example_of_the_readme_has_what_the_role_takes(role: str) -> None:
+    readme = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    named = set(re.findall(rf"\b({role}_\w+):", example))
+    assert named <= options(role).keys()
+    entry = (re.findall(r"tasks_from: (\w+)", example) or ["main"])[0]
+    required = {name for name, option in entry_points(role)[entry].get("options", {}).items() if option.get("required")}
+    assert required <= named
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_the_readme_lists_the_options_of_the_specs(role: str) -> None:
     readme = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
     lines = role_tables.table(ROOT / "roles" / role)
