@@ -172,7 +172,7 @@ def test_a_clean_install_is_compared(
     [
         ({"COUCHDB_URL": "http://medic:wrong@127.0.0.1:{port}/medic"}, "refuses the user 'medic'"),
         ({"COUCHDB_URL": "http://medic:{password}@127.0.0.1:{port}/medik"}, "SYNC_DB_MEDIC=false"),
-        ({"COUCHDB_URL": "http://medic:{password}@127.0.0.1:{free}/medic"}, "can't be reached from this host"),
+        ({"COUCHDB_URL": "http://medic:{password}@127.0.0.1:{free}/medic"}, "couch2pg_app_reach: {couchdb_server: "),
     ],
 )
 def test_couchdb(deployment: Deployment, place: dict[str, Any], change: dict[str, str], words: str) -> None:
