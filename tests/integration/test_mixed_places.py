@@ -86,18 +86,20 @@ def test_from_a_container_to_the_host_and_back_into_a_newer_one(hosts: Hosts, tm
     assert sql(plain, CONTENTS, "cht") == expected
     assert succeed(tmp_path, boxed, plain).changed == 0
 
-    # The rows can't be streamed out of a container that publishes no port, and the run says so before it changes anything.
-    refused = migrate(
-        tmp_path,
-        boxed,
-        plain,
-        couch2pg_method="stream",
-        couch2pg_migration_id="streamed",
-        couch2pg_replace_existing=True,
-    )
+    # The container publishes no port: the rows are streamed through SSH, or the run says why not before it changes anything.
+    streamed = {"couch2pg_method": "stream", "couch2pg_migration_id": "streamed", "couch2pg_replace_existing": True}
+    refused = migrate(tmp_path, boxed, plain, **streamed, couch2pg_copy_way="direct")
     assert refused.message.startswith(
-        "boxed runs PostgreSQL in the container old-postgres-1, which publishes no port, so plain can't"
+        "boxed runs PostgreSQL in the container old-postgres-1, which publishes no port, so plain can't copy from it directly."
     )
+    forgotten = migrate(tmp_path, boxed, plain, **streamed)
+    assert forgotten.message.startswith(
+        "boxed runs PostgreSQL in the container old-postgres-1, whose password only its host knows. Set couch2pg_login_password"
+    )
+    done = succeed(tmp_path, boxed, plain, **streamed, couch2pg_login_password=PASSWORD)
+    assert "The way to the source's server is ssh" in done.output
+    assert sql(plain, CONTENTS, "cht") == expected
+    assert "cht.couch2pg" not in boxed.run("sh", "-c", "cat /root/.ssh/authorized_keys 2>/dev/null || true")
 
     boxed.run("docker", "stop", old.name)
     new = Stock(boxed, "new", NEW)
