@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import (
     role_options,
 )
 
+REPOSITORY = Path(__file__).parents[3]
 SHARED = {"couch2pg_database", "couch2pg_jobs"}
 ROLES = {"dump": {"dump_jobs", "dump_format"}, "record": {"record_host"}}
 
@@ -65,3 +67,17 @@ def test_an_extra_variable_without_its_prefix(name: str, meant: str) -> None:
 
 def test_other_extra_variables_are_left_alone() -> None:
     assert find_misspelt_extra(["couch2pg_jobs", "dump_jobs", "ansible_user", "site_tls"], SHARED, ROLES) == []
+
+
+def test_what_roles_set_is_not_taken_for_a_misspelt_option() -> None:
+    """Playbooks that are imported one after the other check the variables again, with what the earlier ones have set."""
+    specs = REPOSITORY.glob("roles/*/meta/argument_specs.yml")
+    roles = {path.parents[1].name: role_options(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in specs}
+    names: set[str] = set()
+    for path in REPOSITORY.glob("roles/*/tasks/*.yml"):
+        text = path.read_text(encoding="utf-8")
+        names.update(re.findall(r"register: (\w+)", text))
+        for block in re.findall(r"set_fact:\n((?: +.*\n)+)", text):
+            names.update(re.findall(r"^ +(\w+):", block, re.MULTILINE))
+    assert "handover_lacks_couch2pg" in names
+    assert find_misspelt(names, set(), roles) == []
