@@ -23,15 +23,15 @@ def qualified(schema: str, name: str) -> str:
 def shown(schema: str, name: str) -> str:
     """``schema.name`` for people and as a key of documents.
 
-    Only a part with a dot or a quote is quoted, so that the tables ``a."b.c"`` and ``"a.b".c`` are told apart.
+    Only a part with a dot is quoted, so that the tables ``a."b.c"`` and ``"a.b".c`` are told apart.
     """
-    return ".".join(quote(part) if "." in part or '"' in part else part for part in (schema, name))
+    return ".".join(quote(part) if "." in part else part for part in (schema, name))
 
 
 def sql_shown(schema: str, name: str) -> str:
     """SQL for what ``shown`` returns, of two columns."""
     parts = [
-        f"CASE WHEN {part} ~ '[.\"]' THEN pg_catalog.quote_ident({part}) ELSE {part}::pg_catalog.text END"
+        f"CASE WHEN {part} ~ '[.]' THEN pg_catalog.quote_ident({part}) ELSE {part}::pg_catalog.text END"
         for part in (schema, name)
     ]
     return " || '.' || ".join(parts)

