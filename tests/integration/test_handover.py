@@ -55,6 +55,8 @@ def test_couch2pg_moves(moving: Migration, couchdb: CouchDB) -> None:
     assert PASSWORD not in json.dumps(moving.record)
     schema = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
     assert list(Draft202012Validator(schema).iter_errors(moving.record)) == []
+    report = moving.folder / "records" / f"{moving.name}.md"
+    assert "A clean install would have taken at least" in report.read_text(encoding="utf-8")
     target = Path(moving.host_variables["target"]["couch2pg_app"]["env_file"])
     assert target.stat().st_mode & 0o077 == 0
 
