@@ -392,7 +392,7 @@ def test_collations_of_another_version(place: dict[str, Any]) -> None:
             other = named(look_at_target(place, cluster, facts), "collation")
             assert other["status"] == "warning"
             assert f"en_US.utf8 (glibc 2.28 on the source, {version} here)" in other["message"]
-            assert "Rows of public.areas may belong to other partitions" in other["message"]
+            assert "Rows of public.areas are put into the partitions that they belong to here" in other["message"]
             facts["sorting"]["collations"][1]["locale"] = "xx_XX.utf8"
             absent = named(look_at_target(place, cluster, facts), "collation")
             assert "doesn't have the locale 'xx_XX.utf8'" in absent["message"]
