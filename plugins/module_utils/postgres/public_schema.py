@@ -26,6 +26,16 @@ SELECT 1 AS one FROM pg_catalog.pg_namespace WHERE nspname = 'public' AND pg_cat
 """
 
 
+# The owner that schema public has in a new database, where it has another one and this role may give it back.
+_USUAL_OWNER = """
+SELECT u.rolname AS owner FROM pg_catalog.pg_namespace AS n
+CROSS JOIN LATERAL (SELECT r.oid, r.rolname FROM pg_catalog.pg_roles AS r WHERE r.rolname = 'pg_database_owner' OR r.oid = 10
+                    ORDER BY r.oid = 10 LIMIT 1) AS u
+WHERE n.nspname = 'public' AND n.nspowner NOT IN (10, u.oid)
+  AND pg_catalog.pg_has_role(n.nspowner, 'USAGE') AND pg_catalog.pg_has_role(u.oid, 'USAGE')
+"""
+
+
 def everybody_creates(session: Session) -> bool:
     """Whether every role may create in schema public of the session's database."""
     return bool(session.value(_EVERYBODY_CREATES))
@@ -34,9 +44,13 @@ def everybody_creates(session: Session) -> bool:
 def carry_over(session: Session, source_everybody_creates: bool, owner: str = "") -> None:
     """Grant every role what it had on the source, and give the schema to its owner there, as pg_dump 15 and later does.
 
-    owner: as ``objects.read_objects`` tells it; the role must exist. Empty leaves the owner as it is.
+    owner: as ``objects.read_objects`` tells it; the role must exist. Empty leaves the owner as it is. pg_dump 15 and later names the
+    superuser of an older source, which may be an ordinary role on the target: that role does not get the schema.
     """
-    if owner and owner != "pg_database_owner" and session.rows(_OF_ANOTHER, [owner]):
+    if owner == "pg_database_owner":
+        for row in session.rows(_USUAL_OWNER):
+            session.execute(f"ALTER SCHEMA public OWNER TO {quote(row['owner'])}")
+    elif owner and session.rows(_OF_ANOTHER, [owner]):
         session.execute(f"ALTER SCHEMA public OWNER TO {quote(owner)}")
     if source_everybody_creates and not everybody_creates(session):
         session.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
