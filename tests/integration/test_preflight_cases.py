@@ -220,6 +220,17 @@ def test_couch2pg_may_create_in_public_after_14(
         seed.drop_database(target_cluster, database_name)
 
 
+def test_schema_public_gets_its_owner(target_cluster: Cluster, fresh_database: Callable[[Cluster], str]) -> None:
+    """The superuser of an older source, which pg_dump 15 names, may be an ordinary role on the target: then it is the usual owner."""
+    name = fresh_database(target_cluster)
+    seed.create_role(target_cluster, seed.OWNER)
+    owner = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'"
+    with Session(settings(target_cluster, name)) as target:
+        for wanted in (seed.OWNER, "pg_database_owner", "pg_database_owner"):
+            public_schema.carry_over(target, False, wanted)
+            assert column(target_cluster, owner, name) == [wanted]
+
+
 def test_the_advice_for_an_empty_database_of_another_owner_works(
     source_cluster: Cluster, target_cluster: Cluster, database_name: str, place: dict[str, Any]
 ) -> None:
