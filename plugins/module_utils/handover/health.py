@@ -31,7 +31,15 @@ from .matview_proof import MatviewState, Refreshed
 # How long the last lines of an ended process may take to arrive in the log.
 LAST_WORDS_SECONDS = 1.0
 # Errors that couch2pg repeats with every run, and that don't go away by themselves.
-HOPELESS = ("couchdb_certificate", "couchdb_no_database", "duplicate_key", "permission_denied", "table_missing")
+HOPELESS = (
+    "couchdb_certificate",
+    "couchdb_forbidden",
+    "couchdb_no_database",
+    "duplicate_key",
+    "permission_denied",
+    "read_only",
+    "table_missing",
+)
 # Errors that only follow from an earlier error.
 _SAYS_NOTHING = ("gave_up", "service_gave_up")
 # Errors of our own requests to CouchDB that waiting doesn't solve.

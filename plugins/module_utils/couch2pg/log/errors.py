@@ -36,9 +36,10 @@ KINDS = (
     _kind(
         "scram",
         rb"Unknown authenticationOk message type",
-        "PostgreSQL asked for SCRAM, but couch2pg's driver knows only md5. The process ended.",
-        "Set password_encryption = 'md5', set the role's password again (ALTER ROLE ... PASSWORD ...), use md5 in its line of "
-        "pg_hba.conf, and reload PostgreSQL.",
+        "PostgreSQL asked for SCRAM, but couch2pg's driver knows only md5. It also asks for SCRAM where the role doesn't exist. The "
+        "process ended.",
+        "Create the role if it is missing. Set password_encryption = 'md5', set the role's password again (ALTER ROLE ... PASSWORD ...), "
+        "use md5 in its line of pg_hba.conf, and reload PostgreSQL.",
     ),
     _kind(
         "migration_checksum",
@@ -55,12 +56,26 @@ KINDS = (
     ),
     _kind(
         "couchdb_unauthorized",
-        # PouchDB may log only the stack of this function, which turns an answer of CouchDB into an error.
-        rb"status: 40[13]\b|error: 'unauthorized'|Name or password is incorrect"
-        rb"|generateErrorFromResponse(?![\s\S]*status: (?!40[13]))",
+        # This function turns an answer of CouchDB into an error. An old couch2pg logs only its stack, a newer one the status, too, which
+        # Node.js prints before or after the stack.
+        rb"status: 401\b|error: 'unauthorized'|Name or password is incorrect"
+        rb"|\A(?![\s\S]*\bstatus: \d)[\s\S]*generateErrorFromResponse",
         "CouchDB refused the credentials in COUCHDB_URL. The process ended at once.",
         "Compare the user and password in COUCHDB_URL with the source's (special characters are percent-encoded), and "
         "try them from this host with curl.",
+    ),
+    _kind(
+        "couchdb_forbidden",
+        rb"\bstatus: 403\b",
+        "CouchDB doesn't let the user in COUCHDB_URL read a database. couch2pg tries again with every run.",
+        "Make the user an administrator or a member of every database that couch2pg follows, or switch off those that it must not read "
+        "with SYNC_DB_*.",
+    ),
+    _kind(
+        "couchdb_error",
+        rb"\bstatus: (?!404)[45]\d\d\b|invalid json response body",
+        "CouchDB, or a proxy in front of it, answered with an error. couch2pg tries again with every run.",
+        "Read the status and the reason in couch2pg's log, and the logs of CouchDB and of any proxy in front of it at that time.",
     ),
     _kind(
         "couchdb_certificate",
@@ -96,7 +111,8 @@ KINDS = (
     ),
     _kind(
         "matview_no_unique_index",
-        rb"cannot refresh materialized view .* concurrently|code: '55000'",
+        # A server that speaks another language is known by the code, which a closed database has, too.
+        rb"cannot refresh materialized view .* concurrently|code: '55000'(?![\s\S]*routine: 'CheckMyDatabase')",
         f"refresh_matviews() failed on a materialized view without a unique index. The process ended. {_TRAP}",
         "Create the unique index that the view has on the source (CREATE UNIQUE INDEX ... ON the view), without a WHERE.",
         XMLFORMS_FAILED,
@@ -175,6 +191,18 @@ KINDS = (
         "Make the role the owner of the object that the log names, or grant the right that it has on the source.",
     ),
     _kind(
+        "read_only",
+        rb"code: '25006'|in a read-only transaction",
+        "PostgreSQL lets couch2pg only read: the server is a standby, or the database or the role is set to read only.",
+        "Check that POSTGRESQL_URL names the primary server, and default_transaction_read_only of the database and of couch2pg's role.",
+    ),
+    _kind(
+        "statement_timeout",
+        rb"code: '57014'|canceling statement due to",
+        "PostgreSQL cancelled a statement of couch2pg: it exceeded a timeout, or somebody cancelled it.",
+        "Check statement_timeout of couch2pg's role and of the database: ALTER ROLE ... SET statement_timeout = 0.",
+    ),
+    _kind(
         "postgres_full",
         rb"code: '53[12]00'|No space left on device",
         "PostgreSQL ran out of disk space or memory.",
@@ -183,10 +211,10 @@ KINDS = (
     _kind(
         "postgres_away",
         rb"ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ECONNRESET|code: '(?:57P0\d|53300|08\w{3})'"
-        rb"|[Cc]onnection terminated",
+        rb"|[Cc]onnection terminated|code: '55000'",
         "PostgreSQL didn't answer, or ended the connection.",
-        "Check that PostgreSQL runs, listens on that address (listen_addresses) and has free connections, and that this host "
-        "reaches its port.",
+        "Check that PostgreSQL runs, listens on that address (listen_addresses) and has free connections, that the database accepts "
+        "connections (datallowconn in pg_database), and that this host reaches its port.",
     ),
     _kind(
         "out_of_memory",
@@ -272,7 +300,7 @@ def subject(evidence: bytes) -> str:
     if created_again:
         return _migration_table(created_again.group(1).decode("utf-8", errors="replace"))
     for pattern in (
-        rb"REFRESH MATERIALIZED VIEW (?:CONCURRENTLY )?((?:[\w.]{1,63}|\"[^\"\n]{1,63}\"){1,3})",
+        rb"REFRESH MATERIALIZED VIEW (?:CONCURRENTLY )?(?!in a read-only)((?:[\w.]{1,63}|\"[^\"\n]{1,63}\"){1,3})",
         rb"(?:materialized view|relation|constraint|table|function|user|role|database) \"([^\"\n]{1,130})\"",
         rb"(?:materialized view|relation|table) ([\w.]{1,130})$",
         rb"for (schema \w{1,63})",

@@ -40,6 +40,8 @@ LOGS = [
     ("run-first", [], 1, 0, (1, 1, 0), 2041),
     ("run-nothing-new", [], 1, 0, (1, 1, 0), 0),
     ("couchdb-401", ["couchdb_unauthorized"], 1, 1, (1, 0, 0), 0),
+    # It answers with an error, which couch2pg survives.
+    ("couchdb-500", ["couchdb_error"], 1, 0, (2, 0, 2), 0),
     ("couchdb-away", ["couchdb_away"], 1, 0, (1, 0, 1), 0),
     ("duplicate-key", ["duplicate_key"], 1, 0, (1, 0, 1), 10),
     ("matview-unpopulated", ["matview_unpopulated"], 1, 1, (1, 0, 0), 3),
@@ -152,12 +154,47 @@ def fails(announcement: str, first: str, *more: str) -> list[str]:
     return [error(announcement), error(first), "    at Connection.parseE (/app/connection.js:604:11) {", *more, "}"]
 
 
+def answered(name: str, status: int, reason: str) -> list[str]:
+    """CouchDB's answer as Node.js 12 prints it: the status comes before the stack, which is the same for all of them."""
+    return [
+        error(IMPORT),
+        error("{"),
+        f"  error: '{name}',",
+        f"  reason: '{reason}',",
+        f"  status: {status},",
+        f"  name: '{name}',",
+        f"  message: '{reason}',",
+        "  stack: 'Error\\n' +",
+        "    '    at Object.generateErrorFromResponse (/app/node_modules/pouchdb-errors/lib/index.js:104:18)\\n' +",
+        "    '    at processTicksAndRejections (internal/process/task_queues.js:97:5)'",
+        "}",
+    ]
+
+
 IMPORT, FORMS, FATAL = "Couch2PG import failed", "XMLForms support failed", "An unrecoverable error occurred"
 ERRORS = [
     ("couchdb_away", fails(IMPORT, "FetchError: request to http://c/medic/ failed, reason: getaddrinfo ENOTFOUND c")),
     ("couchdb_certificate", fails(IMPORT, "FetchError: request to https://c/ failed, reason: self signed certificate")),
-    ("couchdb_unauthorized", [error(IMPORT), error("{"), "  error: 'forbidden',", "  status: 403,", "}"]),
-    ("couchdb_no_database", [error(IMPORT), error("{"), "  status: 404,", "  reason: 'Database does not exist.'", "}"]),
+    ("couchdb_unauthorized", answered("unauthorized", 401, "Name or password is incorrect.")),
+    ("couchdb_forbidden", answered("forbidden", 403, "You are not allowed to access this db.")),
+    ("couchdb_no_database", answered("not_found", 404, "Database does not exist.")),
+    ("couchdb_error", answered("too_many_requests", 429, "slow down")),
+    ("couchdb_error", answered("internal_server_error", 500, "No DB shards could be opened.")),
+    (
+        "couchdb_error",
+        fails(IMPORT, "FetchError: invalid json response body at http://c/medic/ reason: Unexpected token <"),
+    ),
+    ("read_only", fails(IMPORT, "error: cannot execute INSERT in a read-only transaction", "  code: '25006',")),
+    ("statement_timeout", fails(FORMS, "error: canceling statement due to statement timeout", "  code: '57014',")),
+    (
+        "postgres_away",
+        fails(
+            FORMS,
+            'error: database "cht" is not currently accepting connections',
+            "  code: '55000',",
+            "  routine: 'CheckMyDatabase'",
+        ),
+    ),
     ("duplicate_key", fails(IMPORT, 'error: duplicate key value violates unique constraint "couchdb_doc_uuid"')),
     ("table_missing", fails(IMPORT, 'error: relation "couchdb" does not exist', "  code: '42P01',")),
     ("postgres_away", fails(IMPORT, "error: terminating connection due to administrator command", "  code: '57P01',")),
@@ -224,6 +261,22 @@ def test_every_error_is_known_by_its_lines(kind: str, lines: list[str]) -> None:
     summary = read(*lines)
     assert [(seen.kind, seen.count) for seen in summary.errors] == [(kind, 1)]
     assert summary.unknown == 0
+
+
+@pytest.mark.parametrize(("status", "exits"), [(401, 1), (403, 0), (404, 0), (429, 0), (500, 0)])
+def test_only_refused_credentials_end_the_process(status: int, exits: int) -> None:
+    """After every other answer of CouchDB it refreshes the views and tries again: that is no restart."""
+    banner, run = info("Adapter is running in NORMAL mode"), info("Beginning couch2pg and xmlforms run at now")
+    summary = read(banner, run, *answered("name", status, "reason"))
+    assert (summary.starts, summary.exits) == (1, exits)
+    if status != 401:
+        summary = read(banner, *2 * [run, *answered("name", status, "reason"), info("Run errored. Next run at now")])
+        assert (summary.starts, summary.exits, summary.runs_errored) == (1, 0, 2)
+
+
+def test_a_read_only_refresh_names_no_view() -> None:
+    (seen,) = read(*fails(FORMS, "error: cannot execute REFRESH MATERIALIZED VIEW in a read-only transaction")).errors
+    assert (seen.kind, seen.subjects) == ("read_only", ())
 
 
 def test_no_kind_of_error_is_without_a_test() -> None:
