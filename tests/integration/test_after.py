@@ -171,6 +171,8 @@ def test_cleanup(moved: Migration, couchdb: CouchDB) -> None:
 
     again = unchanged(moved, "migrate")
     assert "was dropped here after its migration (couch2pg_cleanup: source_database)" in again
+    # Nothing else is asked of it, neither its schema nor how far couch2pg is.
+    assert "FAILURE" not in again
 
     # There is nothing to go back to any more.
     assert "no way back" in moved.fail(playbook="rollback")

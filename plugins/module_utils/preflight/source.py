@@ -46,7 +46,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Find
             "database",
             f"{settings.database!r} was dropped here after its migration (couch2pg_cleanup: source_database)",
         )
-        return findings, facts
+        return findings, {"dropped": True}
     check_folders(findings, options)
     session = findings.ask(
         "connection", lambda: BoundedSession(settings, PREFLIGHT_LOCK_SECONDS), lambda _s: f"connected to {settings}"

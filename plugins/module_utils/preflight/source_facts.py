@@ -34,6 +34,7 @@ class Sizes(TypedDict, total=False):
 class SourceFacts(TypedDict, total=False):
     """A key is missing if its check failed.
 
+    dropped: cleanup has dropped the database of this finished migration; then this is the only fact.
     physical: ``physical.conditions.facts_of``, with that method.
     server: ``postgres.database.server``; running_server: identifies the running server.
     roles, owners, acted_for: as in ``postgres.role_plan``; needs: ``disk_plan.Need`` as dicts.
@@ -46,6 +47,7 @@ class SourceFacts(TypedDict, total=False):
 
     server: dict[str, Any]
     running_server: str
+    dropped: bool
     pg_dump_major: int
     database: DatabaseProperties
     extensions: dict[str, str]
