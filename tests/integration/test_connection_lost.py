@@ -81,6 +81,7 @@ def test_a_cut_of_a_minute(remote: Migration, machine: Machine) -> None:
     completes(remote)
 
 
+@pytest.mark.long
 def test_a_cut_for_good(remote: Migration, machine: Machine) -> None:
     """The run stops watching and says how to go on; the job doesn't notice."""
     usual = dict(remote.variables)

@@ -73,6 +73,7 @@ def test_postgresql_stops(large: Migration, job: str, program: str, side: str) -
     check_completes(large)
 
 
+@pytest.mark.long
 def test_two_controllers_at_once(large: Migration) -> None:
     """Both get there, and the work is done once."""
     first = Background(large)

@@ -75,6 +75,7 @@ def test_couch2pg_moves(moving: Migration, couchdb: CouchDB) -> None:
     assert moving.record["phases"]["handover"]["status"] == "failed"
 
 
+@pytest.mark.long
 def test_another_name_of_couchdb(moving: Migration, couchdb: CouchDB) -> None:
     moving.variables.update(couch2pg_give_login=True, couch2pg_password_hash="scram-sha-256", couch2pg_reconcile=False)
     # How the host reaches what couch2pg knows by other names is taken from the inventory.

@@ -119,7 +119,7 @@ def test_from_the_oldest_server(
     assert migration.succeed().changed == 0
 
 
-@pytest.mark.parametrize("archive_format", ["custom", "tar"])
+@pytest.mark.parametrize("archive_format", [rarely("custom"), "tar"])
 def test_other_formats_of_archive(migration: Migration, archive_format: str) -> None:
     migration.variables["couch2pg_format"] = archive_format
     assert driver.reach(migration)["dump"]["format"] == archive_format
