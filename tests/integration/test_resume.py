@@ -277,7 +277,9 @@ def test_a_damaged_list_of_steps(migration: Migration, content: str) -> None:
     check_completes(migration)
 
 
-@pytest.mark.parametrize("kind", [rarely("dump"), rarely("archive_check"), "restore", rarely("refresh"), rarely("verify")])
+@pytest.mark.parametrize(
+    "kind", [rarely("dump"), rarely("archive_check"), "restore", rarely("refresh"), rarely("verify")]
+)
 def test_the_controller_is_killed(migration: Migration, kind: str) -> None:
     """The job goes on without it; the next run joins it, or finds it done."""
     run = Background(migration)
