@@ -132,7 +132,7 @@ def test_a_foreign_server_that_does_not_answer(phases: Phases, french: Cluster, 
         assert "ALTER SERVER" in refreshed["msg"]
         return
     kept = {entry["matview"]: entry["error"] for entry in refreshed["not_populated"]}
-    assert set(kept) == {"public.over_far", "public.over.over"}
+    assert set(kept) == {"public.over_far", 'public."over.over"'}
     assert 'server "far"' in kept["public.over_far"]
     execute(phases.target, f"ALTER SERVER far OPTIONS (SET port '{french.port}')", phases.incoming)
     notices = phases.verify()["notices"]
