@@ -220,15 +220,21 @@ def test_couch2pg_may_create_in_public_after_14(
         seed.drop_database(target_cluster, database_name)
 
 
-def test_schema_public_gets_its_owner(target_cluster: Cluster, fresh_database: Callable[[Cluster], str]) -> None:
+@pytest.mark.parametrize(
+    ("server", "usual"), [("target_cluster", "pg_database_owner"), ("thirteen_cluster", "postgres")]
+)
+def test_schema_public_gets_its_owner(
+    server: str, usual: str, request: pytest.FixtureRequest, fresh_database: Callable[[Cluster], str]
+) -> None:
     """The superuser of an older source, which pg_dump 15 names, may be an ordinary role on the target: then it is the usual owner."""
-    name = fresh_database(target_cluster)
-    seed.create_role(target_cluster, seed.OWNER)
+    cluster: Cluster = request.getfixturevalue(server)
+    name = fresh_database(cluster)
+    seed.create_role(cluster, seed.OWNER)
     owner = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'"
-    with Session(settings(target_cluster, name)) as target:
-        for wanted in (seed.OWNER, "pg_database_owner", "pg_database_owner"):
+    with Session(settings(cluster, name)) as target:
+        for wanted, then in ((seed.OWNER, seed.OWNER), ("pg_database_owner", usual), ("pg_database_owner", usual)):
             public_schema.carry_over(target, False, wanted)
-            assert column(target_cluster, owner, name) == [wanted]
+            assert column(cluster, owner, name) == [then]
 
 
 def test_the_advice_for_an_empty_database_of_another_owner_works(
