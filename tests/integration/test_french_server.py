@@ -23,7 +23,6 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import mess
 from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import column, execute
-from support.modules import login, run_module
 from support.phases import Phases
 from support.preflight import finding, look, look_at_target, schema_of
 
@@ -140,32 +139,6 @@ def test_a_foreign_server_that_does_not_answer(phases: Phases, french: Cluster, 
     # Later it can be refreshed.
     assert not phases.refresh().get("changed")
     execute(phases.target, "REFRESH MATERIALIZED VIEW over_far", phases.incoming)
-
-
-LONG_KEYS = """
-SELECT setseed(0.5);
-CREATE TABLE notes AS SELECT i AS id, (SELECT string_agg(chr(97 + (random() * 5)::int), '') FROM generate_series(1, 4800)) AS note
-    FROM generate_series(1, 5) AS i;
-CREATE INDEX of_note ON notes (note); CREATE INDEX of_expression ON notes ((note || ''));
-"""
-
-
-def test_keys_that_only_pglz_makes_short_enough(phases: Phases, french: Cluster) -> None:
-    """Rows are loaded with lz4 where the server has it. The remedy helps."""
-    execute(french, LONG_KEYS, phases.database)
-    assert not phases.dump().get("failed")
-    message = phases.restore(replace_existing=True)["msg"]
-    assert 'for index "of_note"' in message
-    assert "couch2pg_restart_from=restore" in message
-    execute(french, message[message.index("ALTER ROLE") :].split(" for the role")[0].replace("...", "postgres"))
-    try:
-        options = {"state_dir": str(phases.folder / "state" / "source"), "migration_id": "test", "phase": "restore"}
-        where = {**login(french, phases.database), "archive": str(phases.archive), "incoming": phases.incoming}
-        assert run_module("restart", {**where, **options})["dropped"] == phases.incoming
-        assert not phases.restore(replace_existing=True).get("failed")
-        assert not phases.verify().get("failed")
-    finally:
-        execute(french, "ALTER ROLE postgres RESET default_toast_compression")
 
 
 def test_preflight_names_a_role_that_hears_french(french: Cluster) -> None:

@@ -10,11 +10,6 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.context import JobContext
-from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.limits import Limits
-from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
-from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import Throttle
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import job as stream_job
 from support import binaries, independent, places, public_databases, seed
 from support.binaries import Binaries
@@ -61,35 +56,6 @@ def fill(cluster: Cluster, database: str, files: list[Path]) -> None:
         execute(cluster, start + path.read_text(encoding="utf-8"), database)
 
 
-def stream(phases: Phases) -> dict[str, Any]:
-    """The job of the module pg_stream in this process; its result."""
-    source, target = (
-        ConnectionSettings(phases.database, cluster.host, cluster.port, password=cluster.password)
-        for cluster in (phases.source, phases.target)
-    )
-    options = {
-        **phases.options_of("restore"),
-        "role_map": {},
-        "missing_roles": "create",
-        "tablespaces": "keep",
-        "extension_versions": {},
-        "function_search_path": {},
-        "leave_out": {},
-        "digest_method": "auto",
-        "snapshot": None,
-        "tunnel": None,
-        "jobs": 2,
-        "replace_existing": False,
-        "maintenance_work_mem": "64MB",
-    }
-    known = stream_job.examine(target, source, options)
-    spec = stream_job.job_spec(target, source, options, known, Limits())
-    folder = phases.state / "jobs" / "stream"
-    (folder / "work").mkdir(parents=True)
-    with Progress(folder / "progress.json") as progress, Throttle(folder, target) as throttle:
-        return stream_job.run(JobContext(folder, spec.parameters, progress, throttle, spec.secrets))
-
-
 @pytest.fixture
 def made(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[None]:
     """The roles before, and nothing left afterwards."""
@@ -134,7 +100,7 @@ def test_databases_of_every_kind_by_stream(
     fill(source_cluster, NAME, ODD)
     phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME)
     monkeypatch.setattr(stream_job, "STREAM_FROM_BYTES", 0)
-    result = stream(phases)
+    result = phases.stream()
     assert result["rows"] == result["dump"]["rows"]
     for module in ("matview_refresh", "verify"):
         result = run_module(module, phases.options_of("verify" if module == "verify" else "refresh"))
@@ -161,7 +127,7 @@ def test_a_database_in_latin1_by_stream(
     connection.close()
     phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME)
     monkeypatch.setattr(stream_job, "STREAM_FROM_BYTES", 0)
-    stream(phases)
+    phases.stream()
     for module in ("matview_refresh", "verify"):
         result = run_module(module, phases.options_of("verify" if module == "verify" else "refresh"))
         assert not result.get("failed"), result

@@ -17,7 +17,6 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limi
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline import marks
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline.chunks import Chunk, plan
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline.worker import copy_chunk
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import loading
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import holder
@@ -182,20 +181,6 @@ def test_rows_are_digested_as_they_are_copied(
         expected: list[bytes] = []
         session.copy_out(chunk.copy_in.replace("FROM STDIN", "TO STDOUT"), expected.append)
         assert sent == expected
-
-
-def test_large_values_are_compressed_with_lz4_unless_somebody_chose(
-    target_cluster: Cluster, fresh_database: Callable[[Cluster], str]
-) -> None:
-    name = fresh_database(target_cluster)
-    with Session(settings_of(target_cluster, name)) as session:
-        known = session.value("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")
-        loading.apply(session)
-        assert session.value("SHOW default_toast_compression") == ("lz4" if "lz4" in known else "pglz")
-        assert session.value("SHOW synchronous_commit") == "off"
-        session.execute(f"ALTER DATABASE {name} SET default_toast_compression = pglz")
-    with Session(settings_of(target_cluster, name)) as session:
-        assert loading.settings(session) == {"synchronous_commit": "off"}
 
 
 def test_a_chunk_that_the_source_breaks_off_leaves_nothing(

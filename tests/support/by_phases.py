@@ -10,6 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.context import JobContext
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.limits import Limits
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import Throttle
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.stream import job as stream_job
+
 from .clusters import Cluster
 from .modules import login, run_module
 
@@ -84,6 +91,35 @@ class Phases:
         if written.get("failed"):
             raise AssertionError(written)
         return result
+
+    def stream(self, **options: Any) -> dict[str, Any]:
+        """The job of the module pg_stream in this process; its result."""
+        source, target = (
+            ConnectionSettings(self.database, cluster.host, cluster.port, password=cluster.password)
+            for cluster in (self.source, self.target)
+        )
+        given = {
+            **self.options_of("restore"),
+            "role_map": {},
+            "missing_roles": "create",
+            "tablespaces": "keep",
+            "extension_versions": {},
+            "function_search_path": {},
+            "leave_out": {},
+            "digest_method": "auto",
+            "snapshot": None,
+            "tunnel": None,
+            "jobs": 2,
+            "replace_existing": False,
+            "maintenance_work_mem": "64MB",
+            **options,
+        }
+        known = stream_job.examine(target, source, given)
+        spec = stream_job.job_spec(target, source, given, known, Limits())
+        folder = self.state / "jobs" / "stream"
+        (folder / "work").mkdir(parents=True)
+        with Progress(folder / "progress.json") as progress, Throttle(folder, target) as throttle:
+            return stream_job.run(JobContext(folder, spec.parameters, progress, throttle, spec.secrets))
 
     def restart(self, phase: str) -> dict[str, Any]:
         """Throw away what a phase has made; the result of the module, failed or not."""

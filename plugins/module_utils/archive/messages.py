@@ -189,9 +189,9 @@ RULES = (
         "index_row_size",
         r"index row size \d+ exceeds",
         False,
-        "Rows are loaded with the faster compression lz4, and such long keys fit into an index only as pglz compresses them. On the "
-        "target: ALTER ROLE ... SET default_toast_compression = 'pglz' for the role that logs in (couch2pg_login_user). Then restore "
-        f"again from the beginning: {restart.command('restore')}",
+        "The source compresses this long key with lz4 (default_toast_compression), and the target's server was built without it. Use "
+        "PostgreSQL packages that have lz4. Or give the source another index (CREATE INDEX ... ON ... (md5(...)), then DROP INDEX of "
+        f"this one), and dump again: {restart.command('dump')}",
     ),
     Rule(
         "duplicates",

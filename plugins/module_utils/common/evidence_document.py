@@ -79,6 +79,17 @@ class PropertiesAtPromotion(TypedDict):
     role_settings: dict[str, list[str]]
 
 
+class Compression(TypedDict):
+    """The source's compression of columns that have none of their own, and these columns by table (``schema.name``).
+
+    keys: those whose values may be keys of an index; others: those whose values can't.
+    """
+
+    default: str
+    keys: dict[str, list[str]]
+    others: dict[str, list[str]]
+
+
 class Evidence(TypedDict, total=False):
     """What one snapshot of the source contains. Sizes are in bytes, ``taken_at`` is a time of ``clock.utc_now``.
 
@@ -89,6 +100,7 @@ class Evidence(TypedDict, total=False):
     extension_rows: of ``evidence.extension_rows.collect``.
     sequences: ``before`` and ``after`` the dump, by name, because sequences ignore snapshots.
     tables: ``{table, rows, digest, bytes}``; matviews: ``{matview, owner, populated, rows, bytes}``.
+    compression: of columns, missing in evidence of earlier versions.
     indexes: ``{index, table, bytes}``; large_objects: ``{count, digest}``; couchdb_progress: ``{source, seq}``.
     """
 
@@ -107,6 +119,7 @@ class Evidence(TypedDict, total=False):
     extension_rows: list[dict[str, Any]]
     sequences: dict[str, dict[str, dict[str, Any]]]
     matviews: list[dict[str, Any]]
+    compression: Compression
     indexes: list[dict[str, Any]]
     large_objects: dict[str, Any]
     couchdb_progress: list[dict[str, Any]]

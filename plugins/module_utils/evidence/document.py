@@ -15,7 +15,7 @@ from typing import Any
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
-from ..postgres import large_objects, public_schema, role_plan
+from ..postgres import compression, large_objects, public_schema, role_plan
 from ..postgres.bounded_session import BoundedSession
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import database_size, find_database, server
@@ -164,6 +164,7 @@ def collect(
         "extension_rows": extension_rows.collect(session, leaving.extensions),
         "sequences": {name: {"before": value} for name, value in sequences.items()},
         "matviews": _matviews_unheld(session.settings),
+        "compression": compression.read(session),
         # For the progress of the restore.
         "indexes": session.rows(_INDEXES),
         "large_objects": large_objects.digest(session),

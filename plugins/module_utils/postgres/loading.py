@@ -46,23 +46,8 @@ WITH RECURSIVE calls(classid, objid) AS (
 )
 SELECT c.oid::bigint AS oid FROM checked JOIN pg_catalog.pg_class AS c ON c.oid = checked.oid WHERE c.relkind = 'r'
 """
-_LZ4 = """
-SELECT EXISTS (SELECT FROM pg_catalog.pg_settings
-               WHERE name = 'default_toast_compression' AND source = 'default' AND 'lz4' = ANY (enumvals))
-"""
-
-
-def settings(session: Session) -> dict[str, str]:
-    """The settings for loading into the session's database, by name.
-
-    Large values are compressed with lz4, which takes a fraction of the time of pglz, where the server has it. A
-    ``default_toast_compression`` that somebody set, for the server, the database or the role, is left as it is.
-    """
-    # The load ends with one synchronous commit, which makes all others durable.
-    found = {"synchronous_commit": "off"}
-    if session.value(_LZ4):
-        found["default_toast_compression"] = "lz4"
-    return found
+# The load ends with one synchronous commit, which makes all others durable.
+SETTINGS = {"synchronous_commit": "off"}
 
 
 def last(session: Session) -> set[int]:
@@ -74,5 +59,5 @@ def apply(session: Session) -> None:
     """Give the session these settings, and those of the database that a CHECK constraint may depend on."""
     for name in session_settings.CHECKED:
         session.execute(f"RESET {name}")
-    for name, value in settings(session).items():
+    for name, value in SETTINGS.items():
         session.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])

@@ -9,7 +9,7 @@ import functools
 import threading
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Callable
+from typing import Any, BinaryIO, Callable, Mapping
 
 from ..archive import pg_restore
 from ..archive.messages import Listener, Message, sentence
@@ -24,6 +24,7 @@ from ..pipeline import marks
 from ..postgres import (
     changes,
     collations,
+    compression,
     event_triggers,
     extension_versions,
     function_paths,
@@ -65,6 +66,7 @@ class Sections:
         self._incoming = incoming
         self._root = root
         self._evidence = evidence
+        self._compression = evidence.get("compression", compression.UNKNOWN)
         self._steps = steps
         self._jobs = context.parameters["jobs"]
         self._resumed = steps.result("pre-data") is not None
@@ -113,7 +115,11 @@ class Sections:
 
     def _rows(self) -> None:
         """The section ``data``: most tables, the large ones, and those that come after all others."""
-        last = [] if self._steps.result("last") or self._steps.result("post-data") else self._last()
+        loaded = self._steps.result("last") or self._steps.result("post-data")
+        if not loaded:
+            with Session(self._incoming) as session:
+                compression.begin(session, self._compression)
+        last = [] if loaded else self._last()
         load_rows = self._load_rows
         if load_rows is None and not self._steps.result("rows"):
             load_rows = self._large_tables_apart()
@@ -127,7 +133,9 @@ class Sections:
         if last:
             # One after the other, in the order of pg_dump, as by hand.
             self._restore("data", 1, lines=last)
-        if not self._steps.result("last"):
+        if not loaded:
+            with Session(self._incoming) as session:
+                compression.end(session, self._compression)
             self._done("last")
 
     def _extensions(self) -> None:
@@ -291,8 +299,15 @@ class Sections:
         if self._context.parameters["tablespaces"] == "default":
             command.insert(1, "--no-tablespaces")
         listener = Listener(resumed=self._resumed and section == "post-data")
-        self.harmless += _run_pg_restore(self._context, self._incoming, section, command, listener, on_line, self._stop)
+        own = self._index_settings() if section == "post-data" else {}
+        self.harmless += _run_pg_restore(
+            self._context, self._incoming, section, command, listener, on_line, self._stop, own=own
+        )
         self.seconds[section] = self.seconds.get(section, 0.0) + time.monotonic() - started
+
+    def _index_settings(self) -> dict[str, str]:
+        with Session(self._incoming) as session:
+            return compression.for_indexes(session, self._compression)
 
     def _done(self, step: str, result: Any = True) -> None:
         restore_steps.make_durable(self._incoming)
@@ -308,15 +323,19 @@ def _run_pg_restore(
     on_line: Callable[[str], None],
     stop: threading.Event,
     output: BinaryIO | None = None,
+    own: Mapping[str, str] | None = None,
 ) -> list[Message]:
-    """Run pg_restore; returns its harmless messages. Raises MigrationError for any other message and for a failed run."""
+    """Run pg_restore, with settings of its ``own``; returns its harmless messages.
+
+    Raises MigrationError for any other message and for a failed run.
+    """
 
     def listen(line: str) -> None:
         context.log(line)
         listener.line(line)
         on_line(line)
 
-    code = programs.run(command, _environment(context, incoming, section), listen, stop, output)
+    code = programs.run(command, _environment(context, incoming, own or {}), listen, stop, output)
     listener.flush()
     if stop.is_set():
         raise MigrationError("pg_restore was stopped.", "stopped")
@@ -342,18 +361,14 @@ def _run_pg_restore(
     return listener.found
 
 
-def _environment(context: JobContext, incoming: ConnectionSettings, section: str) -> dict[str, str]:
+def _environment(context: JobContext, incoming: ConnectionSettings, more: Mapping[str, str]) -> dict[str, str]:
     """The environment of pg_restore."""
     environment = incoming.environment(context.passfile(), leave=session_settings.NOT_FOR_RESTORE)
-    with Session(incoming) as session:
-        loaded = loading.settings(session)
-    if section == "post-data":
-        # Keys of an index on an expression are compressed when it is built, and must become as short as on the source.
-        loaded.pop("default_toast_compression", None)
     own = {
         "maintenance_work_mem": context.parameters["maintenance_work_mem"],
         "max_parallel_maintenance_workers": context.parameters["jobs"],
-        **loaded,
+        **loading.SETTINGS,
+        **more,
     }
     environment["PGOPTIONS"] += f" {session_settings.as_options(own)}"
     return environment
