@@ -9,12 +9,15 @@ import os
 import pwd
 import subprocess
 import tempfile
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import psycopg2
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import placement, switch
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
@@ -222,6 +225,58 @@ def test_the_copy_takes_the_place_and_gives_it_back(pair: Pair) -> None:
     assert pair.folders() == ["data", Path(back["kept_as"]).name]
     assert pair.identity == pair.old_identity
     assert not pair.run("rollback")["changed"]
+
+
+WRITE = "INSERT INTO public.couchdb VALUES (0)"
+
+
+def test_what_is_written_just_before_the_server_stops(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the last check and the end of the private server nobody can write what nothing would notice."""
+    pair.make_copy()
+    results: list[str] = []
+
+    def write() -> None:
+        try:
+            with closing(
+                psycopg2.connect(host=str(pair.sockets), port=6543, dbname=DATABASE, user="postgres")
+            ) as connection, connection, connection.cursor() as cursor:
+                cursor.execute(WRITE)
+                results.append("written")
+        except psycopg2.Error as error:
+            results.append(str(error))
+
+    writers: list[threading.Thread] = []
+    stop = switch.stop_server
+
+    def stop_late(data: Path) -> None:
+        if data == pair.copy and switch.private_server.runs_on(data):
+            writers.append(threading.Thread(target=write))
+            writers[0].start()
+            time.sleep(0.5)
+        stop(data)
+
+    monkeypatch.setattr(switch, "stop_server", stop_late)
+    switch.promote(pair.settings, pair.state, NAME, pair.commands, replace_existing=True, check_mode=False)
+    writers[0].join()
+    assert "terminating connection due to administrator command" in results[0]
+    assert rows(pair) == 1000
+
+
+def test_what_is_written_after_the_first_check(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair.make_copy()
+
+    def check(_commands: Any) -> None:
+        with Session(pair.temporary) as session:
+            session.execute(WRITE)
+
+    monkeypatch.setattr(switch.services, "check_root", check)
+    with pytest.raises(
+        MigrationError, match=r"was changed since it was verified at .*: rows of public\.couchdb\."
+    ) as caught:
+        switch.promote(pair.settings, pair.state, NAME, pair.commands, replace_existing=True, check_mode=False)
+    assert caught.value.code == "changed_since_verified"
+    assert pair.identity == pair.old_identity
+    assert switch.private_server.runs_on(pair.copy)
 
 
 def once(flag: Path, command: list[str], *, before: str = "", after: str = "") -> list[str]:

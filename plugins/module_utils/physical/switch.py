@@ -24,6 +24,7 @@ from ..host.files import fsync_path, read_json, remove_tree, write_json
 from ..jobs import job
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database_by_oid, is_empty
+from ..postgres.identifiers import with_suffix
 from ..promote import promotion
 from ..record.promoted import MARK, PROMOTED, has_mark, mark_of
 from ..record.rolled_back import REVERSED
@@ -106,6 +107,7 @@ def promote(
     }
     if check_mode:
         return stored
+    _stop_unchanged(temporary, incoming, state, oid)
     intent = {
         "what": PROMOTION,
         "data": str(here.data),
@@ -141,6 +143,18 @@ def temporary_server(settings: ConnectionSettings, state: Path, incoming: Path) 
         unix_socket=login["login_unix_socket"],
         user=login["login_user"],
     )
+
+
+def _stop_unchanged(temporary: ConnectionSettings, data: Path, state: Path, oid: int) -> None:
+    """Stop the private server on ``data`` while its database is as it was verified: what is put in place is what was checked.
+
+    Raises what ``promotion.begin_unchanged`` raises, and MigrationError ``service``.
+    """
+    database = temporary.database
+    with Session(temporary.to("template1" if database == "postgres" else "postgres")) as session:
+        # The end of the server undoes this transaction, in which nobody can connect to the database.
+        promotion.begin_unchanged(session, temporary, state, oid, [(database, with_suffix(database, "_stopping"))])
+        stop_server(data)
 
 
 def check_contents(session: Session, settings: ConnectionSettings, replace_existing: bool) -> None:

@@ -111,24 +111,8 @@ def promote(
     if existing:
         kept_as = with_suffix(name, f"_replaced_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
     with Session(settings.maintenance) as session:
-        for _attempt in range(ATTEMPTS):
-            check_nobody_connected(session, [incoming] + ([name] if existing else []))
-            written = rows_written(session, oid)
-            check_verified(settings.to(incoming), state, oid)
-            session.execute("BEGIN")
-            if kept_as:
-                rename(session, name, kept_as)
-            rename(session, incoming, name)
-            # Nobody can connect since the rename, so what was written between the check and the rename is counted by now.
-            if rows_written(session, oid) == written:
-                break
-            session.execute("ROLLBACK")
-        else:
-            raise MigrationError(
-                f"Something writes to the database {incoming!r} again and again while it is about to be renamed. Nothing was "
-                "changed. Find the program that connects to it, then run the same command again.",
-                "changed_since_verified",
-            )
+        renames = [(name, kept_as)] if kept_as else []
+        begin_unchanged(session, settings.to(incoming), state, oid, [*renames, (incoming, name)])
         identity = server_identity(session)
         later = at_promotion(state, identity, oid)
         for statement in promotion_statements(name, later) if later else []:
@@ -138,6 +122,32 @@ def promote(
         write_json(state / PROMOTED, stored)
         session.execute("COMMIT")
     return stored
+
+
+def begin_unchanged(
+    session: Session, incoming: ConnectionSettings, state: Path, oid: int, renames: list[tuple[str, str]]
+) -> None:
+    """Begin a transaction that renames databases (old and new name); in it the database ``incoming`` is as it was verified.
+
+    Nobody can connect to these databases until the transaction ends. session: of another database of that server. oid: of ``incoming``.
+    Raises MigrationError ``database_in_use``, ``not_verified``, ``not_counted`` or ``changed_since_verified``; no transaction is open then.
+    """
+    for _attempt in range(ATTEMPTS):
+        check_nobody_connected(session, [old for old, _new in renames])
+        written = rows_written(session, oid)
+        check_verified(incoming, state, oid)
+        session.execute("BEGIN")
+        for old, new in renames:
+            rename(session, old, new)
+        # Nobody can connect since the rename, so what was written between the check and the rename is counted by now.
+        if rows_written(session, oid) == written:
+            return
+        session.execute("ROLLBACK")
+    raise MigrationError(
+        f"Something writes to the database {incoming.database!r} again and again while it is about to be promoted. Nothing was "
+        "changed. Find the program that connects to it, then run the same command again.",
+        "changed_since_verified",
+    )
 
 
 def rename(session: Session, old: str, new: str) -> None:
