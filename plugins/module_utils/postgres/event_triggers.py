@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import Iterator
+
 from .connection import Session
+from .identifiers import quote
 
 # From 17 on, ``event_triggers`` is among the settings of every session of ours (session_settings.py).
 SETTING_SINCE = 170000
@@ -14,6 +18,11 @@ SETTING_SINCE = 170000
 _SILENCE = """
 SELECT pg_catalog.set_config('session_replication_role', 'replica', false) FROM pg_catalog.pg_roles
 WHERE rolname = session_user AND rolsuper AND EXISTS (SELECT FROM pg_catalog.pg_event_trigger)
+"""
+_ENABLED = """
+SELECT e.evtname AS name, CASE e.evtenabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE' END AS mode
+FROM pg_catalog.pg_event_trigger AS e JOIN pg_catalog.pg_roles AS r ON r.rolname = session_user AND r.rolsuper
+WHERE e.evtenabled <> 'D' ORDER BY 1
 """
 
 
@@ -24,3 +33,21 @@ def silence(session: Session) -> None:
     """
     if session.version < SETTING_SINCE:
         session.execute(_SILENCE)
+
+
+@contextmanager
+def silent_transaction(session: Session) -> Iterator[None]:
+    """A transaction in which no event trigger fires, however it is enabled."""
+    session.execute("BEGIN")
+    try:
+        enabled = session.rows(_ENABLED) if session.version < SETTING_SINCE else []
+        # What changes event triggers fires none.
+        for trigger in enabled:
+            session.execute(f"ALTER EVENT TRIGGER {quote(trigger['name'])} DISABLE")
+        yield
+        for trigger in enabled:
+            session.execute(f"ALTER EVENT TRIGGER {quote(trigger['name'])} {trigger['mode']}")
+        session.execute("COMMIT")
+    except BaseException:
+        session.execute("ROLLBACK")
+        raise

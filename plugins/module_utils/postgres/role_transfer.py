@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import event_triggers
 from .connection import Session
 from .identifiers import literal, quote
 from .role_mapping import Moves
@@ -90,17 +91,12 @@ def transfer(session: Session, moves: Moves) -> None:
 
     For a role without a new name only its grants on objects are revoked; ``drop`` removes the rest.
     """
-    session.execute("BEGIN")
-    try:
+    with event_triggers.silent_transaction(session):
         for old, new in sorted(moves.items()):
             if new is None:
                 _privileges(session, old, None)
             else:
                 _move(session, old, new)
-        session.execute("COMMIT")
-    except BaseException:
-        session.execute("ROLLBACK")
-        raise
 
 
 def _move(session: Session, old: str, new: str) -> None:
@@ -177,5 +173,6 @@ def _reset_defaults(session: Session, start: str, row: dict[str, Any], old: str)
 
 def drop(session: Session, name: str) -> None:
     """Drop a role that was created for this restore, with its grants in this database."""
-    session.execute(f"DROP OWNED BY {quote(name)}")
+    with event_triggers.silent_transaction(session):
+        session.execute(f"DROP OWNED BY {quote(name)}")
     session.execute(f"DROP ROLE {quote(name)}")

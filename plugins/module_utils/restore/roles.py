@@ -11,7 +11,7 @@ from typing import Any
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..host.files import read_json, write_json
-from ..postgres import event_triggers, role_plan, role_transfer
+from ..postgres import role_plan, role_transfer
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import roles
 from ..postgres.identifiers import quote
@@ -57,7 +57,6 @@ def finish(incoming: ConnectionSettings, state: Path, steps: RestoreSteps, ident
     moves: dict[str, str | None] = steps.result("moves") or {}
     temporary = _stored(state / FILE, identity)
     with Session(incoming) as session:
-        event_triggers.silence(session)
         role_transfer.transfer(session, moves)
         for role in roles(session, set(temporary)):
             _drop(session, role["name"])

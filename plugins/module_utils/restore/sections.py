@@ -101,11 +101,10 @@ class Sections:
         paths = self._context.parameters["function_search_path"]
         # Also when resuming: refresh may show that a function needs a search_path after everything else is done.
         if paths:
-            with Session(self._incoming) as session:
-                event_triggers.silence(session)
-                before = self._steps.result("functions") or {}
-                self._steps.mark("functions", {**before, **function_paths.apply(session, paths)})
-                self._steps.mark("paths", {**(self._steps.result("paths") or {}), **paths})
+            with Session(self._incoming) as session, event_triggers.silent_transaction(session):
+                applied = function_paths.apply(session, paths)
+            self._steps.mark("functions", {**(self._steps.result("functions") or {}), **applied})
+            self._steps.mark("paths", {**(self._steps.result("paths") or {}), **paths})
         self._rows()
         if not self._steps.result("post-data"):
             with Session(self._incoming) as session:

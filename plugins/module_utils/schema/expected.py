@@ -66,10 +66,10 @@ def expected_schema(
         ) as scratch:
             _restore(scratch, root, evidence, changes, restore, work, stop)
             with Session(scratch) as inside:
-                event_triggers.silence(inside)
                 # The restore drops its temporary roles, with their default privileges and their part in policies.
-                for role in _marked(session, changes.moves):
-                    inside.execute(f"DROP OWNED BY {quote(role)}")
+                with event_triggers.silent_transaction(inside):
+                    for role in _marked(session, changes.moves):
+                        inside.execute(f"DROP OWNED BY {quote(role)}")
                 return Expected(print_schema(dump, scratch, work, stop), read_unprinted(inside), read_objects(inside))
 
 

@@ -14,7 +14,7 @@ from ..archive import pg_restore
 from ..archive.messages import Message
 from ..archive.scratch import restore_section
 from ..host.programs import Program
-from ..postgres import collations, event_triggers, extension_versions, function_paths, public_schema, role_transfer
+from ..postgres import collations, extension_versions, function_paths, public_schema, role_transfer
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.role_mapping import Moves
 
@@ -79,6 +79,5 @@ def restore_schema(
         function_paths.apply(session, changes.function_search_path)
         section("post-data", lines)
         if not found:
-            event_triggers.silence(session)
             role_transfer.transfer(session, changes.moves)
     return found
