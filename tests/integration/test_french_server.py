@@ -271,3 +271,34 @@ def test_what_the_target_was_built_without(
     execute(french, remedy.replace("TABLE ...", "TABLE small").replace("COLUMN ...", "COLUMN t"), phases.database)
     execute(french, "DROP FUNCTION numbered()", phases.database)
     assert tried()["status"] == "ok"
+
+
+def test_xml_on_a_server_that_was_built_without_it(
+    french: Cluster, target_cluster: Cluster, phases: Phases, client_dir: Path, tmp_path: Path
+) -> None:
+    """It has the type, and refuses each value: a column without one moves."""
+    columns = "id int, form xml, list xml[], CHECK (form IS NULL OR id > 0)"
+    execute(
+        french,
+        f"CREATE TABLE forms ({columns}); INSERT INTO forms VALUES (1, '<a/>', NULL), (2, NULL, NULL)",
+        phases.database,
+    )
+    place = {"migration_id": "m", "state_dir": str(tmp_path), "staging_dir": str(tmp_path), "bin_dir": str(client_dir)}
+
+    def tried() -> dict[str, Any] | None:
+        facts = look(place, french, phases.database)["facts"]
+        return finding(look_at_target(place, target_cluster, phases.database, facts), "xml")
+
+    message = tried()["message"]
+    assert message.startswith(
+        "The target's server was built without libxml and can't hold the values of public.forms.form. "
+    )
+    execute(french, "UPDATE forms SET form = NULL", phases.database)
+    assert tried() == []
+    phases.target = target_cluster
+    try:
+        for phase in (phases.dump, phases.restore, phases.verify):
+            result = phase()
+            assert not result.get("failed"), result
+    finally:
+        seed.drop_database(target_cluster, phases.incoming)

@@ -369,19 +369,3 @@ def test_too_few_connections_for_the_jobs(
         assert failures(look(place, source_cluster, name, **owner)) == []
     finally:
         execute(source_cluster, f"ALTER ROLE {seed.OWNER} CONNECTION LIMIT -1")
-
-
-def test_xml_on_a_server_that_was_built_without_it(
-    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
-) -> None:
-    name = fresh_database(source_cluster)
-    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb); CREATE TABLE forms (id int, form xml)", name)
-    facts = look(place, source_cluster, name)["facts"]
-    assert facts["xml_columns"] == ["public.forms.form"]
-    told = finding(look_at_target(place, target_cluster, name, facts), "xml")
-    try:
-        column(target_cluster, "SELECT '<a/>'::xml::text")
-    except psycopg2.errors.FeatureNotSupported:
-        assert told["message"].startswith("The target's server was built without libxml")
-    else:
-        assert told["status"] == "ok"

@@ -13,6 +13,7 @@ from ..postgres.objects import Objects, in_system_schemas
 from ..postgres.privileges import not_member
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
 from . import check_constraints, text_keys
+from .bounded_query import rows_within
 from .source_facts import SourceFacts
 
 # What no migration copies.
@@ -57,12 +58,14 @@ SELECT t.spcname FROM pg_catalog.pg_database AS d JOIN pg_catalog.pg_tablespace 
 WHERE d.datname = pg_catalog.current_database()
 """
 _XML_COLUMNS = f"""
-SELECT DISTINCT n.nspname || '.' || c.relname || '.' || a.attname AS name
+SELECT n.nspname || '.' || c.relname || '.' || a.attname AS name,
+       pg_catalog.format('SELECT 1 FROM ONLY %I.%I WHERE %I IS NOT NULL LIMIT 1', n.nspname, c.relname, a.attname) AS query
 FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE a.atttypid IN ('pg_catalog.xml'::pg_catalog.regtype, 'pg_catalog.xml[]'::pg_catalog.regtype)
-  AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND {USER_SCHEMAS} ORDER BY 1
+  AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind = 'r' AND {USER_SCHEMAS} ORDER BY 1
 """
+VALUE_SECONDS = 5
 WITHOUT_OIDS_SINCE = 120000
 _WITH_OIDS = f"""
 SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -293,7 +296,12 @@ class _Contents:
             self.findings.ok("not copied", text, items=list(NEVER))
 
     def gather(self) -> None:
-        self.facts["xml_columns"] = [row["name"] for row in self.session.rows(_XML_COLUMNS)]
+        # Those that have a value, or may have one.
+        self.facts["xml_columns"] = [
+            row["name"]
+            for row in self.session.rows(_XML_COLUMNS)
+            if rows_within(self.session, VALUE_SECONDS, row["query"]) != []
+        ]
         self.facts["catalog_columns"] = catalog_use.read(self.session)
         if "database" in self.facts:
             self.facts["sorting"] = collations.used(self.session, self.facts["database"])

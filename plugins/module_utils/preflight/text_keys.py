@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres.connection import Session
 from ..postgres.identifiers import qualified
 from ..postgres.relations import USER_SCHEMAS
+from .bounded_query import rows_within
 
 NAME = "keys of text"
 SECONDS = 60
@@ -48,13 +48,9 @@ def examine(session: Session, findings: Findings) -> None:
     doubled, unknown = [], []
     for row in session.rows(_INDEXES, [[one["oid"] for one in changed]]):
         query = _query(row)
-        try:
-            if _found(session, query):
-                doubled.append({"index": f"{row['schema']}.{row['index']}", "query": query})
-        except MigrationError as error:
-            if error.code not in ("sql", "locked"):
-                raise
-            unknown.append({"index": f"{row['schema']}.{row['index']}", "query": query})
+        found = rows_within(session, SECONDS, query, _WITHOUT_INDEXES)
+        if found is None or found:
+            (unknown if found is None else doubled).append({"index": f"{row['schema']}.{row['index']}", "query": query})
     versions = ", ".join(f"{one['name']}: {one['was']}, now {one['now']}" for one in changed)
     why = f"The source's library sorts text in another way than when the indexes were built ({versions})."
     if doubled:
@@ -90,13 +86,3 @@ def _query(row: dict[str, Any]) -> str:
     known = [f"({key}) IS NOT NULL" for key in row["keys"]] + ([row["predicate"]] if row["predicate"] else [])
     table = qualified(row["schema"], row["table"])
     return f"SELECT {keys}, count(*) FROM ONLY {table} WHERE {' AND '.join(known)} GROUP BY {keys} HAVING count(*) > 1 LIMIT 5"
-
-
-def _found(session: Session, query: str) -> bool:
-    session.execute("BEGIN TRANSACTION READ ONLY")
-    try:
-        session.execute(f"SET LOCAL statement_timeout = '{SECONDS}s'")
-        session.execute(_WITHOUT_INDEXES.replace("SET", "SET LOCAL"))
-        return bool(session.rows(query))
-    finally:
-        session.execute("ROLLBACK")
