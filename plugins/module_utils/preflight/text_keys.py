@@ -45,7 +45,8 @@ def examine(session: Session, findings: Findings) -> None:
     changed = _changed(session)
     if not changed:
         return
-    doubled, unknown = [], []
+    doubled: list[dict[str, str]] = []
+    unknown: list[dict[str, str]] = []
     for row in session.rows(_INDEXES, [[one["oid"] for one in changed]]):
         query = _query(row)
         found = rows_within(session, SECONDS, query, _WITHOUT_INDEXES)
