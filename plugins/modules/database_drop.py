@@ -16,7 +16,8 @@ description:
     C(<database>_dropping_<time>) and drops it. If that fails, it gets its name back.
   - With O(rehearsal=true), drops the database that the restore of the rehearsal O(migration_id) created, identified by the server, its
     name and its oid. Fails for any other database, and if there are sessions. Also drops the roles that this restore created, except
-    roles that can log in or own something else on the server by now.
+    roles that can log in or own something else on the server by now. With the method physical, ends the server on the rehearsal's copy
+    and removes that copy; the target's own server is not asked.
   - A database that is already dropped is not an error.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -76,7 +77,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 dropped:
-  description: The name of the database; null when nothing was dropped, as in check mode.
+  description: The name of the database, or the folder of a copy of a whole server; null when nothing was dropped, as in check mode.
   returned: success
   type: str
   sample: cht
@@ -145,10 +146,12 @@ def _told(planned: dict[str, Any]) -> dict[str, Any]:
 
 def _drop_copy(settings: ConnectionSettings, state: Path, check_mode: bool) -> dict[str, Any]:
     planned = rehearsal_copy.plan(settings, state)
-    names = [name for name in (planned["database"], *planned["roles"]) if name]
+    names = [name for name in (planned["database"], planned["copy"], *planned["roles"]) if name]
     diff = {"before": "".join(f"{name}\n" for name in names), "after": ""}
-    dropped = {"database": None, "roles": []} if check_mode else rehearsal_copy.drop(settings, planned)
-    return {"changed": bool(names), "diff": diff, "dropped": dropped["database"], "roles": dropped["roles"]}
+    nothing: dict[str, Any] = {"database": None, "roles": [], "copy": None}
+    dropped = nothing if check_mode else rehearsal_copy.drop(settings, state, planned)
+    what = dropped["database"] or dropped["copy"]
+    return {"changed": bool(names), "diff": diff, "dropped": what, "roles": dropped["roles"]}
 
 
 def main() -> None:

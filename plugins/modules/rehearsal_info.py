@@ -44,6 +44,7 @@ rehearsals:
   elements: dict
   sample:
     - migration_id: cht-2026_rehearsal_20261126T010500
+      method: archive
       outcome: done
       failed_in: null
       begun_at: "2026-11-26T01:05:00Z"
@@ -55,10 +56,10 @@ rehearsals:
       database_bytes: 200000000000
       archive_bytes: 30000000000
 next:
-  description: The rehearsal to run next, whether it resumes an unfinished one, and what is done in it.
+  description: The rehearsal to run next, whether it resumes an unfinished one, the method of that one, and what is done in it.
   returned: success
   type: dict
-  sample: {migration_id: cht-2026_rehearsal_20261127T010500, resumed: false, verified: false, handed_over: false}
+  sample: {migration_id: cht-2026_rehearsal_20261127T010500, resumed: false, method: "", verified: false, handed_over: false}
 comparison:
   description: What changed on the source between the last two verified rehearsals; null if there are fewer.
   returned: success
@@ -68,7 +69,9 @@ forecast:
   description: The expected duration of the migration in seconds, and its longest phase; null before the first rehearsal.
   returned: success
   type: dict
-  sample: {seconds: 10220.0, least: 10180.0, most: 10220.0, rehearsals: 2, interrupted: false, dominant: restore, share: 0.53}
+  sample:
+    {seconds: 10220.0, least: 10180.0, most: 10220.0, rehearsals: 2, method: archive, interrupted: false, dominant: restore,
+     share: 0.53}
 finding:
   description: The finding that preflight of the migration reports.
   returned: success
@@ -118,6 +121,7 @@ def main() -> None:
             "next": {
                 "migration_id": rehearsals.new_id(migration_id) if begun is None else begun["migration_id"],
                 "resumed": begun is not None,
+                "method": "" if begun is None else rehearsals.method(begun),
                 "verified": begun is not None and rehearsals.is_verified(begun),
                 "handed_over": begun is not None and rehearsals.is_handed_over(begun),
             },

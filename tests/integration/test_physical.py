@@ -24,7 +24,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders impo
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.moment import Moment, Point
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import binaries, places
-from support.background import kill, wait_until
+from support.background import Background, kill, wait_until
 from support.clusters import Cluster
 from support.migration import Migration, column, execute
 from support.modules import login, run_module
@@ -199,6 +199,7 @@ def test_the_oldest_version_is_recovered_by_recovery_conf(
         remove_copy(oldest_target)
 
 
+@pytest.mark.long
 def test_a_whole_migration_up_to_verify(
     make_options: Callable[..., dict[str, Any]],
     made: list[Migration],
@@ -220,6 +221,86 @@ def test_a_whole_migration_up_to_verify(
     )
     again = migration.run("migrate", *steps)
     assert (again.code, again.changed) == (0, 0), again.output
+
+
+def state_of(target: Cluster) -> tuple[Any, ...]:
+    """What a rehearsal must leave as it is: the server, its databases and roles, and what is beside its data directory."""
+    names = "SELECT datname || ' ' || oid FROM pg_database UNION ALL SELECT rolname FROM pg_roles ORDER BY 1"
+    started = "SELECT pg_postmaster_start_time()::text"
+    beside = sorted(path.name for path in target.directory.iterdir())
+    return column(target, started), column(target, names), beside
+
+
+def test_a_rehearsal_copies_the_server_and_leaves_both_as_they_were(
+    make_options: Callable[..., dict[str, Any]], made: list[Migration], source_cluster: Cluster, same_major: Cluster
+) -> None:
+    """Another database on the target, and no command that would stop it, are no obstacles to it."""
+    make_options(same_major)
+    migration = made[0]
+    migration.variables["couch2pg_method"] = "physical"
+    execute(same_major, "CREATE DATABASE superset")
+    before = state_of(same_major)
+    try:
+        run = migration.run("rehearse")
+        assert run.code == 0, run.output
+        assert state_of(same_major) == before
+    finally:
+        execute(same_major, "DROP DATABASE superset")
+    assert "the copy was complete and verified" in run.output
+    assert "has databases of its own (superset)" in run.output
+    assert "The rehearsal goes on without that; the migration will not." in run.output
+    assert "with the method physical, followed by the handover" in run.output
+    migration.check_secrets(run.output)
+    (name,) = [path.name for path in migration.state.parent.glob("*_rehearsal_*")]
+    record = json.loads((migration.state.parent / name / "record.json").read_text(encoding="utf-8"))
+    phases = {phase: entry["status"] for phase, entry in record["phases"].items()}
+    assert phases == dict.fromkeys(("preflight", "dump", "restore", "refresh", "verify", "rehearse"), "done")
+    (rehearsed,) = record["phases"]["rehearse"]["result"]["rehearsals"]
+    assert (rehearsed["method"], sorted(rehearsed["phases"])) == ("physical", ["refresh", "restore", "verify"])
+    assert list((migration.folder / "staging").glob("*")) == []
+    assert not migration.state.exists()
+    # Nothing of it is left on the source: no slot, no session that holds a snapshot or receives WAL.
+    ours = "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE '%couch2pg%' AND pid <> pg_backend_pid()"
+    assert column(source_cluster, ours) == []
+    assert column(source_cluster, "SELECT slot_name FROM pg_replication_slots") == []
+
+
+def cut_rehearsal(migration: Migration) -> str:
+    """One whose backup was killed; returns its name."""
+    run = Background(migration, playbook="rehearse")
+    wait_until(
+        "the backup runs",
+        lambda: list(migration.target.directory.glob("data_incoming_*/base/*")) or run.process.poll() is not None,
+    )
+    name = max(path.name for path in migration.state.parent.glob("*_rehearsal_*"))
+    kill(processes.of_job(migration.state.parent / name / "jobs" / "restore"))
+    assert "ended without a result" in run.end().message
+    return name
+
+
+@pytest.mark.long
+def test_a_rehearsal_that_was_cut_is_given_up_or_resumed(
+    make_options: Callable[..., dict[str, Any]], made: list[Migration], same_major: Cluster
+) -> None:
+    make_options(same_major)
+    migration = made[0]
+    migration.variables.update(couch2pg_method="physical", couch2pg_rate_limit="1KB")
+    before = state_of(same_major)
+    refused = migration.fail("-e", "couch2pg_rehearsal_keep=true", playbook="rehearse")
+    assert "it is removed at the end, so couch2pg_rehearsal_keep can not keep it" in refused
+    names = []
+    for ending in ("given up", "resumed"):
+        names.append(cut_rehearsal(migration))
+        if ending == "given up":
+            abandoned = migration.run("rehearse", "-e", "couch2pg_rehearsal_abandon=true")
+            assert abandoned.code == 0, abandoned.output
+            assert state_of(same_major) == before
+    # It keeps the method that it has begun with.
+    migration.variables.update(couch2pg_method="archive", couch2pg_rate_limit="0")
+    resumed = migration.run("rehearse")
+    assert f"{names[1]} is resumed." in resumed.output, resumed.output
+    assert "with the method physical, followed by the handover" in resumed.output
+    assert state_of(same_major) == before
 
 
 def test_the_limit_of_a_backup_can_be_changed_and_a_cut_one_begins_again(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -26,6 +27,8 @@ FAST_LINE, SLOW_LINE, DIGESTS = 110e6, 11e6, 100e6
 MARGIN = 1.1
 SHOWN = 5
 INSTEAD = "Set couch2pg_method to stream."
+# What only the promotion needs, and a rehearsal doesn't: another stop and start, a server without other databases, a common superuser.
+_OF_PROMOTION = ("no_service", "other_databases", "roles", "library_not_loaded")
 # A copy of the whole server has everything, as it is.
 _NOT_IN_A_COPY = ("leave_out", "role_map", "function_search_path")
 
@@ -96,13 +99,31 @@ def examine_target(
     options: Mapping[str, Any],
     source: Mapping[str, Any],
 ) -> None:
-    """Findings on the target. source: the facts of the source, with those of ``facts_of`` as ``physical``."""
+    """Findings on the target. source: the facts of the source, with those of ``facts_of`` as ``physical``.
+
+    In a rehearsal, what only the promotion needs is a warning.
+    """
+    _examine_target(session, settings, findings, options, source)
+    if options["rehearsal"]:
+        findings.soften(_OF_PROMOTION, "The rehearsal goes on without that; the migration will not.")
+
+
+def _examine_target(
+    session: Session,
+    settings: ConnectionSettings,
+    findings: Findings,
+    options: Mapping[str, Any],
+    source: Mapping[str, Any],
+) -> None:
     findings.attempt("variables of other methods", lambda: _check_variables(options))
     here = findings.ask(
         "data directory",
         lambda: placement.find(session, options["commands"]),
         lambda found: f"{found.data}, stopped by {placement.words(found.stop)}",
     )
+    if here is None and options["rehearsal"]:
+        with suppress(MigrationError):
+            here = placement.find(session, placement.NOBODY)
     findings.ask(
         "other databases",
         # Another finding tells of a database with the real name.
@@ -279,7 +300,7 @@ def _check_libraries(session: Session, here: placement.Placement, source: Mappin
         raise MigrationError(
             f"The source's server loads {', '.join(unloaded)} at its start, and the target's configuration, which stays in force, doesn't. "
             f"On the target: ALTER SYSTEM SET shared_preload_libraries = {value}; then restart it. Or add it to {here.config_file}.",
-            "library_missing",
+            "library_not_loaded",
             libraries=unloaded,
         )
     return f"loaded at the start as on the source: {', '.join(wanted) or 'none'}"

@@ -20,6 +20,8 @@ from ..postgres import server_folders
 from ..postgres.connection import ConnectionSettings, Session
 
 DEBIAN, SYSTEMD, COMMANDS = "debian", "systemd", "commands"
+# Commands for ``find`` where nobody stops or starts the server.
+NOBODY = {"stop": ["false"], "start": ["false"]}
 INSTEAD = "Set couch2pg_method to stream, or to archive."
 _DEBIAN_CONFIGURATION = re.compile(r"/etc/postgresql/(\d+)/([^/]+)/postgresql\.conf")
 _SETTINGS = """

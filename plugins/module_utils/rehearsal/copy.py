@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drop a rehearsal's copy of the database, and the roles that were created for it."""
+"""Drop a rehearsal's copy of the database, and the roles that were created for it; with the method physical, its copy of the server."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties
 from ..host.files import read_json
 from ..jobs import job
+from ..physical import removal
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database, other_sessions, roles
 from ..postgres.identifiers import quote
@@ -22,7 +23,9 @@ from . import rehearsals
 
 
 def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """Plan the drop: ``{database, roles}``; database: its name, or None when it doesn't exist. Changes nothing.
+    """Plan the drop: ``{database, roles, copy}``. Changes nothing.
+
+    database: its name, or None when it doesn't exist; copy: the folder of a copy of the whole server, beside the data directory, or None.
 
     Raises MigrationError ``not_a_rehearsal``, ``not_ours`` or ``database_in_use``.
     """
@@ -32,6 +35,11 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
             f"{state.name!r} is not a rehearsal, so nothing was dropped. Use the migration_id of the rehearsal.",
             "not_a_rehearsal",
         )
+    copied = removal.copy_of(state)
+    if copied is not None:
+        # The method physical makes nothing in the target's server.
+        there = removal.remove(copied, write=False)
+        return {"database": None, "roles": [], "copy": str(copied.incoming) if there else None}
     with Session(settings.maintenance) as session:
         identity = server_identity(session)
         found = find_database(session, name)
@@ -40,7 +48,7 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
             _check_unused(session, name)
         made = [] if _migration_restores(state) else _made_roles(state, identity)
         left = [role["name"] for role in roles(session, set(made)) if not role["login"]]
-    return {"database": None if found is None else name, "roles": left}
+    return {"database": None if found is None else name, "roles": left, "copy": None}
 
 
 def _check_ours(state: Path, identity: str, found: DatabaseProperties) -> None:
@@ -80,8 +88,12 @@ def _made_roles(state: Path, identity: str) -> list[str]:
     return [str(name) for name in (stored.get("done") or {}).get("roles") or []]
 
 
-def drop(settings: ConnectionSettings, planned: dict[str, Any]) -> dict[str, Any]:
-    """Drop the planned database and roles; returns what was dropped. Roles that other objects depend on are kept."""
+def drop(settings: ConnectionSettings, state: Path, planned: dict[str, Any]) -> dict[str, Any]:
+    """Drop what ``plan`` returned; returns what was dropped, in the same form. Roles that other objects depend on are kept."""
+    copied = removal.copy_of(state)
+    if copied is not None:
+        removal.remove(copied)
+        return planned
     dropped = []
     with Session(settings.maintenance) as session:
         if planned["database"] is not None:
@@ -94,4 +106,4 @@ def drop(settings: ConnectionSettings, planned: dict[str, Any]) -> dict[str, Any
                     raise
                 continue
             dropped.append(role)
-    return {"database": planned["database"], "roles": dropped}
+    return dict(planned, roles=dropped)

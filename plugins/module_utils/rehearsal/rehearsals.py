@@ -22,6 +22,7 @@ from ..record.document import PhaseEntry, Record
 
 # The phases whose duration depends on the data, in the order of a run.
 TIMED = ("dump", "transfer", "restore", "refresh", "verify")
+ARCHIVE = "archive"
 OUTCOMES = ("done", "abandoned")
 # Forecasts use only this many rehearsals, because older ones reflect an older database.
 RECENT = 3
@@ -84,13 +85,23 @@ def is_handed_over(rehearsal: Record) -> bool:
     return "handover" in _done(rehearsal)
 
 
+def method(rehearsal: Record) -> str:
+    """The method that the rehearsal has begun with; empty before that."""
+    checked = _done(rehearsal).get("preflight")
+    return "" if checked is None else str((checked.get("method") or {}).get("method") or ARCHIVE)
+
+
 def summary(rehearsal: Record) -> dict[str, Any]:
     """The key figures of one rehearsal."""
     done = _done(rehearsal)
-    seconds = {phase: _seconds(rehearsal, phase) for phase in TIMED if phase in done}
+    how = method(rehearsal) or ARCHIVE
+    # A method without an archive takes the evidence, which its record calls dump, within its restore.
+    timed = [phase for phase in TIMED if phase in done and (phase != "dump" or how == ARCHIVE)]
+    seconds = {phase: _seconds(rehearsal, phase) for phase in timed}
     failed = [name for name, entry in rehearsal["phases"].items() if entry["status"] == "failed"]
     return {
         "migration_id": rehearsal["migration_id"],
+        "method": how,
         "outcome": done.get("rehearse", {}).get("outcome", "unfinished"),
         "failed_in": failed[-1] if failed else None,
         "begun_at": rehearsal["created_at"],
@@ -149,8 +160,9 @@ def compare(before: Record, after: Record) -> dict[str, Any]:
 
 
 def forecast(summaries: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Forecast the migration's duration from the last RECENT finished rehearsals; None when there is none."""
+    """Forecast the migration's duration from the last RECENT finished rehearsals with the last one's method; None when there is none."""
     done = [entry for entry in summaries if entry["outcome"] == "done"]
+    done = [entry for entry in done if entry["method"] == done[-1]["method"]]
     whole = [entry for entry in done if not entry["interrupted"]]
     recent = (whole or done)[-RECENT:]
     if not recent:
@@ -163,6 +175,7 @@ def forecast(summaries: list[dict[str, Any]]) -> dict[str, Any] | None:
         "least": min(totals),
         "most": max(totals),
         "rehearsals": len(recent),
+        "method": last["method"],
         "interrupted": not whole,
         "dominant": dominant,
         "share": round(last["phases"][dominant] / last["seconds"], 2) if last["seconds"] else 0.0,
@@ -222,8 +235,9 @@ def expectation(expected: dict[str, Any]) -> str:
     least, most = duration(expected["least"]), duration(expected["most"])
     spread = f" ({least} to {most} in {expected['rehearsals']} rehearsals)" if least != most else ""
     more = "more than " if expected["interrupted"] else "about "
+    how = "" if expected["method"] == ARCHIVE else f" with the method {expected['method']}"
     return (
-        f"{more}{duration(expected['seconds'])}{spread}, followed by the handover of couch2pg; "
+        f"{more}{duration(expected['seconds'])}{spread}{how}, followed by the handover of couch2pg; "
         f"{expected['dominant']} takes {expected['share']:.0%} of it"
     )
 
