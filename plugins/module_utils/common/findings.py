@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Iterable, TypedDict, TypeVar
+from typing import Any, Callable, Sequence, TypedDict, TypeVar
 
 from .errors import MigrationError
 
@@ -78,11 +78,11 @@ class Findings:
     def _add_error(self, name: str, error: MigrationError) -> None:
         self.found.append(Finding(name, FAILURE, error.message, dict(error.details, code=error.code)))
 
-    def soften(self, codes: Iterable[str], why: str) -> None:
+    def soften(self, codes: Sequence[str], why: str) -> None:
         """Turn failures with these codes into warnings that end with the sentence ``why``."""
         self.found = [
             replace(finding, status=WARNING, message=f"{finding.message} {why}")
-            if finding.status == FAILURE and finding.details.get("code") in codes
+            if finding.status == FAILURE and finding.details.get("code", "") in codes
             else finding
             for finding in self.found
         ]
