@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -14,8 +15,10 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import replication
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from support import binaries, places
 from support.clusters import Cluster
 from support.migration import column, execute
+from support.modules import login, run_module
 from support.preflight import failures, finding, look, look_at_target
 
 Fresh = Callable[[Cluster], str]
@@ -67,6 +70,38 @@ def test_the_source_lets_itself_be_copied(
     assert "physical" not in look({**place, "method": "archive"}, source_cluster, name)["facts"]
 
 
+@pytest.fixture
+def odd_source() -> Iterator[Cluster]:
+    """A server with few WAL senders, that allows prepared transactions."""
+    folder = Path(tempfile.mkdtemp(prefix="odd-", dir=places.work_folder("clusters")))
+    settings = {"max_wal_senders": "2", "max_prepared_transactions": "5"}
+    with Cluster.create(folder, binaries.binaries(16), settings=settings) as cluster:
+        yield cluster
+
+
+def test_what_a_base_backup_can_not_bring(odd_source: Cluster, place: dict[str, Any]) -> None:
+    execute(odd_source, "CREATE TABLE couchdb (doc jsonb)")
+    execute(odd_source, "BEGIN; INSERT INTO couchdb VALUES ('1'); PREPARE TRANSACTION 'left over'")
+    spaces = odd_source.directory / "spaces"
+    spaces.mkdir()
+    places.server_account().give(spaces)
+    execute(odd_source, f"CREATE TABLESPACE fast LOCATION '{spaces}'")
+    found = look(place, odd_source, "postgres")
+    messages = {name: finding(found, name)["message"] for name in failures(found)}
+    assert messages.keys() >= {"replication", "prepared transactions", "files of the server"}, found["findings"]
+    assert "has tablespaces (fast)" in messages["files of the server"]
+    assert "The source has 2 of 2 WAL senders free, and the copy needs 3" in messages["replication"]
+    # What they say is done.
+    execute(odd_source, re.findall(r"ROLLBACK PREPARED '[^']+'", messages["prepared transactions"])[0])
+    execute(odd_source, re.findall(r"ALTER SYSTEM SET max_wal_senders = \d+;", messages["replication"])[0])
+    execute(odd_source, "DROP TABLESPACE fast")
+    odd_source.stop()
+    odd_source.start()
+    assert not {"replication", "prepared transactions", "files of the server"} & {
+        *failures(look(place, odd_source, "postgres"))
+    }
+
+
 def test_the_line_of_pg_hba_that_is_missing(source_cluster: Cluster, copier: str) -> None:
     hba = source_cluster.data_directory / "pg_hba.conf"
     before = hba.read_text(encoding="utf-8")
@@ -105,6 +140,22 @@ def _until_reloaded(settings: ConnectionSettings, refused: bool) -> None:
         else:
             if not refused:
                 return
+
+
+def test_a_data_directory_that_is_a_file_system_is_refused(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """In a mount namespace of the module, where the data directory is a mount point."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    facts = look(place, source_cluster, name)["facts"]
+    data = str(target_cluster.data_directory)
+    through = ["unshare", "--mount", "sh", "-c", f'mount --bind {data} {data} && exec "$@"', "sh"]
+    given = {**place, "commands": COMMANDS, "side": "target", "source": facts, "incoming": f"{name}_incoming"}
+    found = run_module("preflight", {**login(target_cluster, name), **given}, through=through)
+    refused = finding(found, "data directory")
+    assert (refused["status"], refused["details"]["code"]) == ("failure", "mount_point")
+    assert f"set data_directory = '{data}/main'" in refused["message"]
 
 
 def test_the_target_is_asked_what_the_copy_needs(

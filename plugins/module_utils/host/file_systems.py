@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,19 @@ def _mount_point(path: Path, device: int) -> Path:
     while path != path.parent and path.parent.stat().st_dev == device:
         path = path.parent
     return path
+
+
+def is_mount_point(path: Path) -> bool:
+    """Whether something is mounted on ``path``, a folder without symbolic links; also another folder of the same file system (bind)."""
+    if os.path.ismount(path):
+        return True
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return False
+    # The fifth field, in which blanks, tabs, line ends and backslashes are octal.
+    points = (line.split(" ")[4] for line in lines)
+    return str(path) in {re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point) for point in points}
 
 
 def machine() -> str:

@@ -16,7 +16,7 @@ from ..common.progress_line import amount, duration
 from ..host.file_systems import locate
 from ..postgres import collations
 from ..postgres.connection import ConnectionSettings, Session, server_identity
-from . import placement, switch
+from . import placement, switch, upgrade_obstacles
 from .conditions_of_source import check_source
 
 # The base backup, the WAL beside it, and the WAL after it.
@@ -67,6 +67,8 @@ def facts_of(session: Session) -> dict[str, Any]:
         "machine": _machine(session),
         "control": session.row(_CONTROL)["control"],
         "identity": server_identity(session),
+        "major": session.version // 10000,
+        "upgrade": upgrade_obstacles.find(session),
         **session.row(_SIZES),
         "roles": session.rows(_ROLES),
     }
@@ -139,6 +141,10 @@ def _examine_target(
         "collation", lambda: _check_collations(session, findings, source, options["collations"] == "rebuild")
     )
     findings.ask("extensions", lambda: _check_extensions(session, source), str)
+    here_major = session.version // 10000
+    findings.ask(
+        "pg_upgrade", lambda: upgrade_obstacles.check(session, theirs["upgrade"], theirs["major"], here_major), str
+    )
     findings.attempt("roles", lambda: _check_roles(session, findings, theirs))
     if here is not None:
         findings.ask("libraries", lambda: _check_libraries(session, here, source), str)

@@ -34,7 +34,18 @@ from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid
 from ..record.promoted import PROMOTED
 from ..restore.steps import RestoreSteps
-from . import backup, collation, placement, private_server, recovery, replication, server_programs, upgrade, wal
+from . import (
+    backup,
+    collation,
+    placement,
+    private_server,
+    recovery,
+    replication,
+    server_programs,
+    upgrade,
+    upgrade_obstacles,
+    wal,
+)
 from .conditions_of_source import check_source
 from .folders import Folders, Owner, Steps
 from .moment import Moment, Point
@@ -66,12 +77,16 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
         }
         source_major = programs.major(session.version)
         source_version = session.version
+        obstacles = upgrade_obstacles.find(session) if source_major < target_major else {}
     if source_major > target_major:
         raise MigrationError(
             f"The source's server is PostgreSQL {source_major}, newer than the target's ({target_major}). A copy can't be made older: "
             "install the newer version on the target, or use couch2pg_method: archive.",
             "target_too_old",
         )
+    if obstacles:
+        with Session(settings.maintenance) as session:
+            upgrade_obstacles.check(session, obstacles, source_major, target_major)
     running = server_programs.of_data_directory(data)
     return {
         "identity": identity,

@@ -15,6 +15,7 @@ from typing import Any, Mapping, Sequence
 
 from ..common.errors import MigrationError
 from ..host import services
+from ..host.file_systems import is_mount_point
 from ..host.programs import major
 from ..postgres import server_folders
 from ..postgres.connection import ConnectionSettings, Session
@@ -153,7 +154,7 @@ def _main_process(data: Path, owner: str) -> int:
 def _check_exchangeable(data: Path, owner: str) -> None:
     """Whether the data directory can change its name with another one beside it."""
     parent = data.parent
-    if os.path.ismount(data):
+    if is_mount_point(data):
         raise MigrationError(
             f"The data directory {data} is a file system of its own, so no copy can be put in its place by renaming. {INSTEAD} "
             f"Or move it one folder down: stop the server, mkdir {data}/main, move everything there, and set data_directory = "
