@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -19,7 +22,13 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes, programs
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.programs import Program
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
-from ansible_collections.cht.couch2pg.plugins.module_utils.physical import backup, private_server, recovery, wal
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import (
+    backup,
+    placement,
+    private_server,
+    recovery,
+    wal,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders, Owner, Steps
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.moment import Moment, Point
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
@@ -199,28 +208,78 @@ def test_the_oldest_version_is_recovered_by_recovery_conf(
         remove_copy(oldest_target)
 
 
+@pytest.fixture
+def newer_target(source_cluster: Cluster) -> Iterator[Cluster]:
+    """A server of its own of a newer major version, to be replaced: its superuser has the source's password, as promotion wants it."""
+    folder = Path(tempfile.mkdtemp(prefix="18-", dir=places.work_folder("clusters")))
+    places.server_account().give(folder)
+    with Cluster.create(folder, binaries.binaries(18), settings={"work_mem": "7MB"}) as cluster:
+        places.server_account().give(folder)
+        execute(cluster, f"ALTER ROLE postgres PASSWORD '{source_cluster.password}'")
+        cluster.password = source_cluster.password
+        cluster.remember("postgres", cluster.password)
+        yield cluster
+        remove_copy(cluster)
+
+
 @pytest.mark.long
-def test_a_whole_migration_up_to_verify(
-    make_options: Callable[..., dict[str, Any]],
-    made: list[Migration],
-    same_major: Cluster,
+@pytest.mark.parametrize("ending", ["cleanup", "rollback"])
+def test_a_whole_migration_to_a_newer_version(
+    newer_target: Cluster, make_migration: Callable[..., Any], source_cluster: Cluster, ending: str
 ) -> None:
-    make_options(same_major)
-    migration = made[0]
-    pg_ctl = [same_major.binaries.program("pg_ctl"), "--pgdata", str(same_major.data_directory)]
+    """From a source that never rests, over a line with compression; and what its data directory before becomes."""
+    migration: Migration = make_migration(source_cluster, newer_target)
+    data = newer_target.data_directory
+    hba = data / "pg_hba.conf"
+    before = (
+        hba.read_text(encoding="utf-8"),
+        column(newer_target, "SELECT system_identifier FROM pg_control_system()"),
+    )
+    stop, start = placement.hand_commands(data.owner(), data, data / "postgresql.conf", newer_target.binaries.bin_dir)
     migration.variables.update(
         couch2pg_method="physical",
-        # Nothing is promoted here, so neither is run.
-        couch2pg_physical_commands={"stop": [*pg_ctl, "stop"], "start": [*pg_ctl, "start"]},
+        couch2pg_physical_commands={"stop": stop, "start": start},
+        couch2pg_physical_bin_dir=str(source_cluster.binaries.bin_dir),
+        couch2pg_physical_lock_seconds=5,
+        couch2pg_physical_compression="server-gzip:1",
     )
-    steps = ("--tags", "preflight,physical,refresh,verify")
-    first = migration.run("migrate", *steps)
-    assert first.code == 0, first.output
-    assert {name: phase["status"] for name, phase in migration.record["phases"].items()} == dict.fromkeys(
-        ("preflight", "dump", "restore", "refresh", "verify"), "done"
-    )
-    again = migration.run("migrate", *steps)
+    with BackgroundWriter(Writer(lambda: source_cluster.connect(migration.database), pause=0.0)) as writer:
+        writer.wait_for(2)
+        run = migration.run("migrate")
+        assert run.code == 0, run.output
+    migration.check_secrets(run.output)
+    log = (migration.state / "jobs" / "restore" / "log").read_text(encoding="utf-8")
+    assert re.search(r", attempt [123]\.\n", log)
+    spec = json.loads((migration.state / "jobs" / "restore" / "spec.json").read_text(encoding="utf-8"))
+    assert spec["parameters"]["compression"] == "server-gzip:1"
+    promoted = migration.record["phases"]["promote"]["result"]
+    replaced = Path(promoted["replaced"])
+    assert sorted(path.name for path in newer_target.directory.glob("data*") if path.is_dir()) == [
+        "data",
+        replaced.name,
+    ]
+    assert (data / "PG_VERSION").read_text(encoding="utf-8") == "18\n"
+    assert (hba.read_text(encoding="utf-8"), column(newer_target, "SHOW work_mem")) == (before[0], ["7MB"])
+    counted = "SELECT count(*) FROM pg_matviews WHERE NOT ispopulated UNION ALL SELECT count(*) FROM couchdb WHERE doc IS NULL"
+    assert column(newer_target, counted, migration.database) == [0, 0]
+    again = migration.run("migrate")
     assert (again.code, again.changed) == (0, 0), again.output
+    if ending == "rollback":
+        back = migration.run("rollback")
+        assert back.code == 0, back.output
+        assert column(newer_target, "SELECT system_identifier FROM pg_control_system()") == before[1]
+        assert not replaced.exists()
+        assert len(list(newer_target.directory.glob("data_rolled_back_*"))) == 1
+        return
+    words = ("-e", "couch2pg_cleanup=replaced_server")
+    predicted = migration.run("cleanup", *words, "--check")
+    assert (predicted.code, replaced.is_dir()) == (0, True), predicted.output
+    removed = migration.run("cleanup", *words)
+    assert (removed.code, replaced.exists()) == (0, False), removed.output
+    assert migration.record["phases"]["cleanup"]["result"]["replaced_server"]
+    assert migration.run("cleanup", *words).changed == 0
+    assert column(newer_target, counted, migration.database) == [0, 0]
+    assert "nothing to go back to" in migration.fail(playbook="rollback")
 
 
 def state_of(target: Cluster) -> tuple[Any, ...]:
@@ -362,6 +421,40 @@ def test_a_running_transaction_is_no_part_of_the_moment(
         assert number in take(settings).running
         writer.execute("COMMIT")
     assert not take(settings, lock_seconds=1).running
+
+
+def test_a_source_that_never_rests_rests_for_a_lock(
+    fresh_database: Callable[[Cluster], str], source_cluster: Cluster
+) -> None:
+    """Four sessions whose transactions end all the time wait for it, and then go on."""
+    settings = settings_of(source_cluster, fresh_database(source_cluster))
+    with Session(settings) as session:
+        session.execute("CREATE TABLE public.couchdb (n int)")
+    stop = threading.Event()
+
+    def write() -> None:
+        with Session(settings) as session:
+            while not stop.is_set():
+                session.execute("INSERT INTO public.couchdb VALUES (1)")
+
+    with ThreadPoolExecutor() as pool:
+        writing = [pool.submit(write) for _number in range(4)]
+        try:
+            with Moment.take(settings, "locked", lock_seconds=5) as moment:
+                # Only something else, such as autovacuum, can make an attempt vain.
+                assert moment.attempts <= 3
+                rows = counted(settings)
+                # The lock was for the moment only.
+                wait_until("others write again", lambda: counted(settings) > rows)
+        finally:
+            stop.set()
+        for each in writing:
+            each.result()
+
+
+def counted(settings: ConnectionSettings) -> int:
+    with Session(settings) as session:
+        return int(session.value("SELECT count(*) FROM public.couchdb"))
 
 
 @pytest.fixture(scope="module")
