@@ -80,7 +80,7 @@ left_out:
   returned: success
   type: list
   elements: dict
-  sample: [{table: public.elsewhere, reason: "a foreign table: its rows are on another server"}]
+  sample: [{table: public.elsewhere, reason: "a foreign table: its rows are on another server", extension: ""}]
 digest_method:
   description: The method of the digests; only digests of the same method can be compared.
   returned: success

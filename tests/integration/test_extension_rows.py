@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.leave_out import LeaveOut
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import collations
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
@@ -42,7 +43,10 @@ def test_rows_that_the_extension_and_the_source_have(
     )
     settings = ConnectionSettings(name, target_cluster.host, target_cluster.port, password=target_cluster.password)
     with Session(settings) as session:
-        told = {row["table"]: row["reason"] for row in list_tables(session).left_out}
+        tables = list_tables(session)
+    told = {row["table"]: row["reason"] for row in tables.left_out}
+    without = LeaveOut(("configured",)).kept(tables).left_out
+    assert {row["reason"] for row in without} == {"couch2pg_leave_out names its extension configured"}
     assert told["public.settings_of_it"].startswith("a table of an extension: pg_dump copies the rows")
     assert told["public.added"] == told["public.log_of_it"]
     assert "without rows that were added to it" in told["public.added"]

@@ -90,7 +90,13 @@ class LeaveOut:
     def kept(self, tables: Tables) -> Tables:
         """``tables`` without those that are left out, which are listed with the reason."""
         named = self._named(tables.kept)
-        left_out = [*tables.left_out, *({"table": table.key, "reason": REASON} for table in named)]
+        left_out = [
+            dict(entry, reason=f"couch2pg_leave_out names its extension {entry['extension']}")
+            if entry.get("extension") in self.extensions
+            else entry
+            for entry in tables.left_out
+        ]
+        left_out += [{"table": table.key, "reason": REASON, "extension": ""} for table in named]
         return Tables([table for table in tables.kept if table not in named], left_out)
 
     def remove(self, session: Session, tables: Iterable[Table], objects: Objects) -> list[dict[str, str]]:

@@ -28,7 +28,8 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        pg_catalog.pg_get_userbyid(c.relowner) AS owner,
        c.reltuples::float AS estimated_rows, c.relpersistence = 'u' AS unlogged,
        pg_catalog.row_security_active(c.oid) AS row_security,
-       {EXTENSION_MEMBER.format(catalog="pg_class", oid="c.oid")} AS extension_member,
+       (SELECT e.extname::text FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
+        WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e') AS extension,
        EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE c.oid = ANY(e.extconfig)) AS configuration,
        pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -96,7 +97,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables to copy, and those left out as ``{table, reason}``."""
+    """The tables to copy, and those left out as ``{table, reason, extension}``; extension: whose table it is, or empty."""
 
     kept: list[Table]
     left_out: list[dict[str, str]]
@@ -112,7 +113,9 @@ def list_tables(session: Session) -> Tables:
         row["tree"] = trees.get(row["oid"], "")
         reason = _left_out(row)
         if reason:
-            left_out.append({"table": shown(row["schema"], row["name"]), "reason": reason})
+            left_out.append(
+                {"table": shown(row["schema"], row["name"]), "reason": reason, "extension": row["extension"] or ""}
+            )
         else:
             kept.append(Table(**{name: row[name] for name in Table.__dataclass_fields__}))
     kept.sort(key=lambda table: (-table.table_bytes, table.key))
@@ -124,7 +127,7 @@ def _left_out(row: dict[str, Any]) -> str:
         return "a foreign table: its rows are on another server"
     if row["configuration"]:
         return "a table of an extension: pg_dump copies the rows that the extension calls its configuration"
-    if row["extension_member"]:
+    if row["extension"]:
         return "a member of an extension: CREATE EXTENSION creates it, without rows that were added to it"
     return ""
 
