@@ -12,7 +12,7 @@ from ..postgres.connection import Session
 from ..postgres.objects import Objects, in_system_schemas
 from ..postgres.privileges import not_member
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
-from . import check_constraints, text_keys
+from . import check_constraints, foreign_keys, named_values, text_keys
 from .bounded_query import rows_within
 from .source_facts import SourceFacts
 
@@ -128,6 +128,8 @@ def examine(
     if loaded:
         findings.attempt("row types", look.row_types)
         findings.attempt(check_constraints.NAME, lambda: check_constraints.examine(session, findings))
+        findings.attempt(foreign_keys.NAME, lambda: foreign_keys.examine(session, findings))
+        findings.attempt("values that name objects", look.named_values)
     findings.attempt(text_keys.NAME, lambda: text_keys.examine(session, findings))
     findings.attempt("schema public", look.public)
     findings.attempt("publications", look.publications)
@@ -241,6 +243,10 @@ class _Contents:
             "row_types",
             columns=found,
         )
+
+    def named_values(self) -> None:
+        self.facts["named_roles"] = named_values.roles(self.session)
+        named_values.check_relations(self.session)
 
     def publications(self) -> None:
         names = sorted(self.objects.get("publication", {}))

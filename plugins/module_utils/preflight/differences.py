@@ -62,6 +62,7 @@ class Differences:
             ("extensions", self._extensions),
             ("roles", self._roles),
             ("rights", self._rights),
+            ("roles in rows", self._named_roles),
             ("schema public", self._public),
             ("database properties", self._properties),
             ("settings", self._settings),
@@ -225,6 +226,20 @@ class Differences:
                 f"Not copied, because they affect the whole server: {'; '.join(lacking[:SHOWN])}{more}. "
                 "Run these statements on the target if they are needed.",
                 statements=lacking,
+            )
+
+    def _named_roles(self) -> None:
+        """Roles that are only values in rows: the restore neither creates nor renames them."""
+        named = set(self.source.get("named_roles", [])) - set(self.planned.kept)
+        there = {row["name"] for row in self.session.rows("SELECT rolname AS name FROM pg_catalog.pg_roles")}
+        missing = sorted(named - there)
+        if missing:
+            statements = "; ".join(f"CREATE ROLE {quote(name)}" for name in missing)
+            raise MigrationError(
+                f"Rows of the source name the roles {', '.join(missing)} (values of type regrole), and the target can't load a role "
+                f"that it lacks. On the target, run: {statements}; then run again.",
+                "named_roles",
+                roles=missing,
             )
 
     def _rights(self) -> None:

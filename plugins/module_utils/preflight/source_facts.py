@@ -42,6 +42,7 @@ class SourceFacts(TypedDict, total=False):
     hazards: ``search_path_checks.Hazard.as_dict``; catalog_columns: ``catalog_use.read``; sorting: ``collations.used``.
     public: owner and creators of schema public, and whether couch2pg's role may create in it.
     seconds: the shortest and the longest estimate of the migration without the transfer.
+    named_roles: those that values of type regrole name.
     superuser_objects: ``{object, owner}``; forced_row_security, xml_columns, matviews: names.
     """
 
@@ -58,6 +59,7 @@ class SourceFacts(TypedDict, total=False):
     roles: list[Role]
     owners: list[str]
     acted_for: list[str]
+    named_roles: list[str]
     matviews: list[str]
     hazards: list[dict[str, Any]]
     forced_row_security: list[str]
