@@ -111,7 +111,7 @@ restore_point:
   type: dict
   sample: {name: cht_couch2pg_1795892400_1, lsn: 0/5000090, shows: "745:745:", running: []}
 reindexed:
-  description: Indexes that were rebuilt, because this host sorts text otherwise than the source.
+  description: Indexes that were rebuilt, because this host sorts text otherwise than the source, or because they are damaged there, too.
   returned: when the copy is done
   type: list
   elements: str

@@ -11,11 +11,11 @@ import subprocess
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.physical import collation
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import collation, index_check
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import binaries, places
 from support.clusters import Cluster
@@ -121,3 +121,37 @@ SOURCE = [{"provider": "c", "locale": "en_US.UTF-8", "version": "2.31"}]
 )
 def test_an_order_that_may_differ(entry: dict[str, Any], expected: bool) -> None:
     assert collation.differs(entry, SOURCE) is expected
+
+
+def test_an_index_that_is_damaged_on_the_source_is_rebuilt(
+    thirteen_cluster: Cluster, fresh_database: Callable[[Cluster], str]
+) -> None:
+    """Its entries are in another order than its definition says; amcheck is there for the check only."""
+    name = fresh_database(thirteen_cluster)
+    execute(thirteen_cluster, "CREATE TABLE t AS SELECT n::text AS a, n AS b FROM generate_series(1, 1000) AS n", name)
+    execute(thirteen_cluster, 'CREATE INDEX sound ON t (a); CREATE UNIQUE INDEX "Damaged" ON t (b)', name)
+    server: Any = Server(thirteen_cluster)
+    checked: list[str] = []
+    said: list[str] = []
+
+    def rebuild_damaged() -> list[str]:
+        return index_check.rebuild_damaged(server, [], lambda index, _bytes: checked.append(index), said.append)
+
+    assert rebuild_damaged() == []
+    assert set(checked) >= {f"{name}: public.sound", f'{name}: public."Damaged"'}
+    execute(thirteen_cluster, """UPDATE pg_index SET indoption = '1' WHERE indexrelid = '"Damaged"'::regclass""", name)
+    assert rebuild_damaged() == [f'{name}: public."Damaged"']
+    assert "item order invariant violated" in said[-1]
+    assert rebuild_damaged() == []
+    assert column(thirteen_cluster, "SELECT extname FROM pg_extension", name) == ["plpgsql"]
+    # Where the extension is there, it stays.
+    execute(thirteen_cluster, 'CREATE SCHEMA "Own"; CREATE EXTENSION amcheck SCHEMA "Own"', name)
+    assert rebuild_damaged() == []
+    assert column(thirteen_cluster, "SELECT extname FROM pg_extension ORDER BY 1", name) == ["amcheck", "plpgsql"]
+
+
+def test_a_host_without_amcheck_checks_nothing(english: Cluster) -> None:
+    server: Any = Server(english)
+    said: list[str] = []
+    assert index_check.rebuild_damaged(server, [], lambda _index, _bytes: None, said.append) == []
+    assert said == ["The extension amcheck is not on this host, so the indexes are not checked."]

@@ -37,6 +37,7 @@ from ..restore.steps import RestoreSteps
 from . import (
     backup,
     collation,
+    index_check,
     placement,
     private_server,
     recovery,
@@ -469,7 +470,7 @@ class _Copy:
     def _upgrade(self, old: private_server.PrivateServer, new: private_server.PrivateServer) -> None:
         context, parameters, started = self._context, self._parameters, time.monotonic()
         major, jobs = parameters["target_major"], parameters["jobs"]
-        context.progress.plan(3)
+        context.progress.plan(4)
         context.progress.step("upgrade")
         superuser = self._facts["settings"]["superuser"]
         if not self._steps.result("upgraded"):
@@ -510,6 +511,17 @@ class _Copy:
         self._steps.mark("reindexed", rebuilt)
         if rebuilt:
             self._seconds["collations"] = time.monotonic() - started
+        self._check_indexes(server, rebuilt)
+
+    def _check_indexes(self, server: private_server.PrivateServer, rebuilt: list[str]) -> None:
+        """Rebuild the indexes that are damaged on the source, too."""
+        context, started = self._context, time.monotonic()
+        context.progress.step("indexes")
+        damaged = index_check.rebuild_damaged(
+            server, rebuilt, lambda index, size: context.progress.advance(size, index), context.log
+        )
+        self._steps.mark("reindexed", rebuilt + damaged)
+        self._seconds["indexes"] = time.monotonic() - started
 
     def _serve(self, server: private_server.PrivateServer) -> dict[str, Any]:
         """Start the server on the finished copy, and describe it."""
