@@ -222,6 +222,23 @@ def test_autovacuum_in_the_last_moment(
     assert in_the_last_moment("ANALYZE couchdb", 2)["name"] == phases.database
 
 
+@pytest.mark.long
+def test_a_view_that_was_renamed_on_the_target(phases: Phases) -> None:
+    """As a failed refresh advises: verify names the differences, which can be accepted. Later runs repeat when that was."""
+    phases.run("transfer", "restore")
+    execute(phases.target, "ALTER MATERIALIZED VIEW dashboard_ranking RENAME TO moved", phases.incoming)
+    phases.run("refresh")
+    message = phases.fail("verify")
+    accepted = json.loads(message.split("set couch2pg_accept_differences: ")[1])
+    assert any("dashboard_ranking" in name for name in accepted)
+    phases.options["verify"] = {"accept_differences": accepted}
+    verified = phases.run("verify")
+    assert {entry["name"] for entry in verified["accepted"]} == set(accepted)
+    again = phases.run("verify")
+    assert (again["changed"], again["verified_at"]) == (False, verified["verified_at"])
+    phases.run("promote")
+
+
 def test_an_unlogged_table_after_a_crash(phases: Phases) -> None:
     """The server empties it; the message names the way out, which works."""
     phases.archive.rename(phases.archive.with_name("without"))
