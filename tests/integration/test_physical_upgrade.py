@@ -17,6 +17,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import upgrade_obstacles
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import binaries, places
+from support.background import wait_until
 from support.clusters import Cluster
 from support.migration import execute
 from support.preflight import finding, look, look_at_target
@@ -175,6 +176,27 @@ def test_preflight_names_them(
     assert "functions use the library $libdir/gone, which the target lacks" in refused["message"]
     execute(source_cluster, f"DROP VIEW harmless; {statement}; DROP FUNCTION gone(oid)", name)
     assert upgrade()["status"] == "ok"
+
+
+def test_a_database_that_refuses_the_login_is_told_of(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh
+) -> None:
+    """From the target, pg_hba.conf may let only one database be reached."""
+    name = fresh_database(source_cluster)
+    hba = source_cluster.data_directory / "pg_hba.conf"
+    before = hba.read_text(encoding="utf-8")
+    hba.write_text(f"host {name} all 127.0.0.1/32 reject\n{before}", encoding="utf-8")
+    try:
+        execute(source_cluster, "SELECT pg_reload_conf()")
+        with Session(settings_of(source_cluster)) as session:
+            wait_until("it is refused", lambda: upgrade_obstacles.find(session)["unread"] == [name])
+            found = upgrade_obstacles.find(session)
+        with Session(settings_of(target_cluster)) as session:
+            said = upgrade_obstacles.check(session, found, 16, 18)
+        assert said.endswith(f"not looked into, because it refuses the login: {name}")
+    finally:
+        hba.write_text(before, encoding="utf-8")
+        execute(source_cluster, "SELECT pg_reload_conf()")
 
 
 @pytest.fixture

@@ -161,14 +161,27 @@ class Obstacle(TypedDict):
 
 
 def find(session: Session) -> dict[str, Any]:
-    """``{obstacles, libraries}`` of all databases of the session's server; libraries: those of functions in C, by database."""
+    """``{obstacles, libraries, unread}`` of all databases of the session's server.
+
+    libraries: those of functions in C, by database. unread: databases that refuse this login, as pg_hba.conf may for all but one.
+    """
     obstacles = _ask(session, _OF_THE_SERVER)
-    libraries = {}
+    libraries, unread = {}, []
     for row in session.rows(_OPEN):
-        with Session(session.settings.to(row["name"])) as inside:
+        name = row["name"]
+        try:
+            inside = Session(session.settings.to(name))
+        except MigrationError:
+            unread.append(name)
+            continue
+        with inside:
             obstacles += _ask(inside, _IN_DATABASES)
-            libraries[row["name"]] = [str(found["name"]) for found in inside.rows(_LIBRARIES)]
-    return {"obstacles": obstacles, "libraries": {name: found for name, found in libraries.items() if found}}
+            libraries[name] = [str(found["name"]) for found in inside.rows(_LIBRARIES)]
+    return {
+        "obstacles": obstacles,
+        "libraries": {name: found for name, found in libraries.items() if found},
+        "unread": unread,
+    }
 
 
 def _ask(session: Session, checks: Iterable[_Check]) -> list[Obstacle]:
@@ -213,7 +226,10 @@ def check(session: Session, found: Mapping[str, Any], source_major: int, target_
         for name, database in sorted(missing.items())
     ]
     if not obstacles:
-        return f"nothing on the source that pg_upgrade to PostgreSQL {target_major} refuses"
+        unread = (
+            f"; not looked into, because it refuses the login: {', '.join(found['unread'])}" if found["unread"] else ""
+        )
+        return f"nothing on the source that pg_upgrade to PostgreSQL {target_major} refuses{unread}"
     shown = "; ".join(f"in database {row['database']}, {row['what']}: {row['remedy']}" for row in obstacles[:SHOWN])
     more = f"; and {len(obstacles) - SHOWN} more, see the details" if len(obstacles) > SHOWN else ""
     raise MigrationError(
