@@ -75,7 +75,7 @@ options:
     default: []
   migration_seconds:
     description:
-      - The shortest and the longest estimate of the migration, C(facts.seconds) of M(cht.couch2pg.preflight) on the source.
+      - The shortest and the longest estimate of the migration, C(facts.seconds) of M(cht.couch2pg.preflight) on the target.
       - The module compares them with the time that couch2pg would need to fetch every document again into an empty database.
     type: list
     elements: int

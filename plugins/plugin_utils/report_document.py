@@ -60,6 +60,7 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
         "evidence": _evidence(phases, done, tables) + _notices(done),
         "todo": shown(checklist(record, places)),
         "timeline": timeline,
+        "estimate": _estimate(done, timeline),
         "clean_install": _clean_install(done, timeline),
         "rehearsals": _rehearsals(done),
         "sizes": _sizes(done),
@@ -361,6 +362,22 @@ def _timeline(phases: dict[str, Any], needed: tuple[str, ...]) -> list[dict[str,
         row["share"] = f"{row['width']:.0f} %" if row["seconds"] else ""
         before += row["seconds"]
     return rows
+
+
+def _estimate(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
+    """What preflight estimated for the method, beside what it took; empty when one of them is not known."""
+    found = next((row for row in _rows(done.get("preflight", {}), "target") if row.get("name") == "estimate"), {})
+    method = text.name((done.get("preflight", {}).get("method") or {}).get("method"))
+    estimates = (found.get("details") or {}).get("estimates")
+    mine = next((row for row in estimates or () if isinstance(row, dict) and row.get("method") == method), {})
+    shortest, longest = text.number(mine.get("shortest")), text.number(mine.get("longest"))
+    if shortest is None or longest is None or "verify" not in done:
+        return ""
+    took = sum(row["seconds"] for row in timeline if row["phase"] in rehearsals.TIMED)
+    return (
+        f"Preflight estimated {text.duration(shortest)} to {text.duration(longest)} for the method {method}; "
+        f"up to verify it took {text.duration(took)}."
+    )
 
 
 def _clean_install(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -623,10 +624,35 @@ def test_a_job_of_another_migration_is_told(seeded: Cluster, place: dict[str, An
     assert "Other migrations are running on this host: another (dump)" in finding(found, "other migrations")["message"]
 
 
-def test_the_estimate_is_told(seeded: Cluster, place: dict[str, Any]) -> None:
-    found = finding(look(place, seeded, DATABASE), "estimate")
+def test_the_size_of_the_archive_is_told(seeded: Cluster, place: dict[str, Any]) -> None:
+    found = finding(look(place, seeded, DATABASE), "archive")
     assert found["status"] == "ok"
     assert found["details"]["archive_bytes"] < found["details"]["table_bytes"]
+
+
+def test_the_time_of_each_method_is_estimated_from_samples(
+    seeded: Cluster, target_cluster: Cluster, place: dict[str, Any]
+) -> None:
+    facts = look(place, seeded, DATABASE)["facts"]
+    assert facts["reading"] > 1_000_000
+    databases = column(target_cluster, "SELECT datname FROM pg_database ORDER BY 1")
+    found = look_at_target(place, target_cluster, DATABASE, facts)
+    told = finding(found, "estimate")
+    assert re.match(
+        r"archive .* up to the promotion \(the source reads .* and the target loads .* process\)\. "
+        r"The other methods: stream .*; physical .*\. A rehearsal tells more\.",
+        told["message"],
+    )
+    by_method = {each["method"]: each for each in told["details"]["estimates"]}
+    assert found["facts"]["seconds"] == [by_method["archive"]["shortest"], by_method["archive"]["longest"]]
+    # The sample that was loaded is gone, and check mode loads none.
+    assert column(target_cluster, "SELECT datname FROM pg_database ORDER BY 1") == databases
+    assert (
+        "the target loads"
+        not in finding(look_at_target(place, target_cluster, DATABASE, facts, _ansible_check_mode=True), "estimate")[
+            "message"
+        ]
+    )
 
 
 def test_the_playbook_shows_all_of_both_sides_and_fails_in_the_end(

@@ -172,6 +172,25 @@ def test_the_time_beside_that_of_a_clean_install(seconds: int, verdict: str) -> 
     assert "clean install would" not in draw(record)["md"]
 
 
+def test_the_time_beside_the_estimate_of_preflight() -> None:
+    record = finished()
+    assert "Preflight estimated" not in draw(record)["md"]
+    estimates = [
+        {"method": "archive", "shortest": 300, "longest": 900, "slow_line": 0},
+        {"method": "stream", "shortest": 1, "longest": 2, "slow_line": 0},
+    ]
+    result = record["phases"]["preflight"]["result"]
+    result["target"].append(
+        {"name": "estimate", "status": "ok", "message": "", "details": {"estimates": estimates, "one_machine": True}}
+    )
+    result["method"] = {"method": "archive", "reason": ""}
+    jsonschema.validate(record, SCHEMA)
+    for text in draw(record).values():
+        assert "Preflight estimated 5 min 0 s to 15 min 0 s for the method archive; up to verify it took " in text
+    del record["phases"]["verify"]
+    assert "Preflight estimated" not in draw(record)["md"]
+
+
 def test_accepted_differences_stay_in_the_report() -> None:
     record = finished()
     texts = ("CREATE TABLE t (\n    a integer,\n    b text\n);", "CREATE TABLE t (\n    a integer,\n    b uuid\n);")

@@ -12,7 +12,7 @@ from typing import Any, Mapping
 
 from ..common.errors import MigrationError
 from ..common.findings import Findings
-from ..common.progress_line import amount, duration
+from ..common.progress_line import amount
 from ..host.file_systems import locate
 from ..postgres import collations
 from ..postgres.connection import ConnectionSettings, Session, server_identity
@@ -21,8 +21,6 @@ from .conditions_of_source import check_source
 
 # The base backup, the WAL beside it, and the WAL after it.
 SENDERS = 3
-# Bytes per second: a line of 1 Gbit/s and of 100 Mbit/s, and digests with two workers on a slow disk.
-FAST_LINE, SLOW_LINE, DIGESTS = 110e6, 11e6, 100e6
 # WAL that is written during the copy, the temporary server's, and what pg_upgrade adds.
 MARGIN = 1.1
 SHOWN = 5
@@ -83,15 +81,7 @@ def examine_source(session: Session, findings: Findings) -> dict[str, Any]:
     )
     findings.ask("replication", lambda: _check_replication(session), str)
     findings.attempt("prepared transactions", lambda: _check_prepared(session))
-    facts = facts_of(session)
-    size = facts["bytes"]
-    findings.ok(
-        "estimate of physical",
-        f"{amount(size, 'bytes')} of the whole server take about {duration(size / FAST_LINE)} over a line of 1 Gbit/s and "
-        f"{duration(size / SLOW_LINE)} over one of 100 Mbit/s; the digests of both sides about {duration(2 * size / DIGESTS)}",
-        bytes=size,
-    )
-    return facts
+    return facts_of(session)
 
 
 def examine_target(

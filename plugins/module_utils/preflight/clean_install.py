@@ -55,7 +55,7 @@ class CleanInstall:
             return said
         shortest, longest = migration
         return (
-            f"{said} The migration takes between {duration(shortest)} and {duration(longest)}, plus the transfer. "
+            f"{said} The migration takes between {duration(shortest)} and {duration(longest)}. "
             f"{verdict(self.estimate, shortest, longest)}"
         )
 

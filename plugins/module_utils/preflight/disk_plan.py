@@ -45,7 +45,9 @@ SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS database,
        coalesce(max(pg_catalog.pg_total_relation_size(c.oid)) FILTER (WHERE c.relkind = 'm'), 0)::int8 AS largest_matview,
        count(*) FILTER (WHERE c.relkind IN ('r', 'm', 'i', 't', 'S')) AS relations,
        coalesce(max(pg_catalog.pg_total_relation_size(c.oid)) FILTER (WHERE c.relname = 'pg_largeobject'), 0)::int8
-           AS large_objects
+           AS large_objects,
+       (SELECT sum(pg_catalog.pg_database_size(d.oid)) FROM pg_catalog.pg_database AS d
+        WHERE pg_catalog.has_database_privilege(d.oid, 'CONNECT'))::int8 AS server
 FROM pg_catalog.pg_class AS c
 """
 _INDEXES = """
@@ -137,6 +139,7 @@ def measure(session: Session, tables: Tables) -> Sizes:
     row = session.row(_SIZES)
     return {
         "database": row["database"],
+        "server": row["server"],
         "matviews": row["matviews"],
         "largest_matview": row["largest_matview"],
         "relations": row["relations"],

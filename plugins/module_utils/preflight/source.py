@@ -12,7 +12,7 @@ from typing import Any
 from ..archive import pg_dump
 from ..common.errors import MigrationError
 from ..common.findings import Findings
-from ..common.progress_line import amount, duration
+from ..common.progress_line import amount
 from ..evidence import digest
 from ..evidence.leave_out import EXTENSIONS_SINCE, LeaveOut
 from ..host import programs
@@ -28,13 +28,11 @@ from ..postgres.matview_graph import Matview, read_graph
 from ..postgres.objects import Objects, read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
 from ..record.dropped import DROPPED, was_dropped
-from . import connections, disk_plan, utf8
+from . import connections, disk_plan, pace, utf8
 from . import contents as preflight_contents
 from .source_facts import SourceFacts
 
 OLDEST = 10
-# Bytes of tables per second for dump, restore and verification together: measured with two cores and a fast disk, and a third of it.
-FAST, SLOW = 45e6, 15e6
 
 
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Findings, SourceFacts]:
@@ -251,12 +249,10 @@ class _Source:
         self.facts["needs"] = report["needs"]
         report_disk(self.findings, report)
         archive = next((need["bytes"] for need in report["needs"] if need["use"] == "archive"), 0)
-        self.facts["seconds"] = [round(sizes["tables"] / speed) for speed in (FAST, SLOW)]
+        self.facts["reading"] = pace.reading(self.session, tables.kept)
         self.findings.ok(
-            "estimate",
-            f"{amount(sizes['tables'], 'bytes')} in tables make an archive of at most about {amount(archive, 'bytes')}; "
-            f"dump, restore and verification together take between {duration(sizes['tables'] / FAST)} "
-            f"and {duration(sizes['tables'] / SLOW)}, plus the transfer. A rehearsal tells more.",
+            "archive",
+            f"{amount(sizes['tables'], 'bytes')} in tables make an archive of at most about {amount(archive, 'bytes')}",
             archive_bytes=archive,
             table_bytes=sizes["tables"],
         )

@@ -13,11 +13,13 @@ from ..common.evidence_document import DatabaseProperties, Role
 class Sizes(TypedDict, total=False):
     """Sizes of the source's database in bytes.
 
-    relations, table_count: numbers; largest_indexes: the 16 largest, descending; tablespaces: by name.
+    server: all databases that may be measured; relations, table_count: numbers; largest_indexes: the 16 largest, descending;
+    tablespaces: by name.
     archive: ``archive.size.ArchiveEstimate.as_dict``; machine: ``host.file_systems.machine``.
     """
 
     database: int
+    server: int
     matviews: int
     largest_matview: int
     relations: int
@@ -41,8 +43,7 @@ class SourceFacts(TypedDict, total=False):
     extensions: versions; extension_schemas: schemas; both by name.
     hazards: ``search_path_checks.Hazard.as_dict``; catalog_columns: ``catalog_use.read``; sorting: ``collations.used``.
     public: owner and creators of schema public, and whether couch2pg's role may create in it.
-    seconds: the shortest and the longest estimate of the migration without the transfer.
-    named_roles: those that values of type regrole name.
+    reading: bytes of text in a second, as in ``pace``. named_roles: those that values of type regrole name.
     superuser_objects: ``{object, owner}``; forced_row_security, xml_columns, matviews: names.
     """
 
@@ -54,7 +55,7 @@ class SourceFacts(TypedDict, total=False):
     extensions: dict[str, str]
     extension_schemas: dict[str, str]
     sizes: Sizes
-    seconds: list[int]
+    reading: int
     needs: list[dict[str, Any]]
     roles: list[Role]
     owners: list[str]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..common.errors import MigrationError
 from ..common.findings import FAILURE, Findings
-from ..host import programs
+from ..host import file_systems, programs
 from ..host.files import expand, read_json
 from ..physical import conditions
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
@@ -22,7 +22,7 @@ from ..record.promoted import already_promoted
 from ..record.rolled_back import already_reversed
 from ..record.verified import check_counted
 from ..restore import target_database
-from . import connections, disk_plan, message_language, schema_rehearsal
+from . import connections, disk_plan, estimate, message_language, pace, schema_rehearsal
 from .differences import Differences
 from .source import check_folders, report_disk
 from .source_facts import SourceFacts
@@ -96,6 +96,8 @@ class _Target:
         find.attempt("target database", self._real)
         if self.facts.get("promoted"):
             return
+        if self.source:
+            find.attempt("estimate", self._estimate)
         if self.options["method"] == "physical":
             conditions.examine_target(self.session, self.settings, find, self.options, self.source)
             return
@@ -105,6 +107,26 @@ class _Target:
             find.attempt("disk", self._disk)
             if self.options["schema"] or self.options["check_mode"]:
                 find.attempt(schema_rehearsal.NAME, self._schema)
+
+    def _estimate(self) -> None:
+        """How long each method takes. Check mode writes nothing, so it measures no loading."""
+        if "sizes" not in self.source:
+            return
+        may_write = not (self.options["check_mode"] or server(self.session)["standby"])
+        measured = estimate.Pace(
+            self.source.get("reading", 0), pace.loading(self.session) if may_write else 0, self.options["jobs"]
+        )
+        sizes, matviews = self.source["sizes"], len(self.source.get("matviews", ()))
+        one_machine = sizes["machine"] == file_systems.machine()
+        found = estimate.of_methods(sizes, matviews, measured, one_machine)
+        chosen = self.options["method"]
+        self.facts["seconds"] = next([each.shortest, each.longest] for each in found if each.method == chosen)
+        self.findings.ok(
+            "estimate",
+            estimate.sentence(found, chosen, measured),
+            estimates=[each.as_dict() for each in found],
+            one_machine=one_machine,
+        )
 
     def _pg_dump(self) -> programs.Program:
         """The program that prints the schemas which the verification compares."""

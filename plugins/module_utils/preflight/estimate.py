@@ -1,0 +1,125 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long a migration takes with each method, from the sizes of the database and a measured sample of each server.
+
+One unit of work is to read all rows as text once. What each method needs beside it, such as digests, indexes and
+materialized views, is a multiple of that or of loading the rows; ``tests/bench/run compare`` gave the multiples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..common.progress_line import amount, duration
+from .source_facts import Sizes
+
+METHODS = ("archive", "stream", "physical")
+# Bytes of text in a second of one process, where the sample told nothing.
+USUAL_READING, USUAL_LOADING = 120e6, 60e6
+# Bytes in a second of a line of 1 Gbit/s and of 100 Mbit/s, without what the protocols need.
+FAST_LINE, SLOW_LINE = 112e6, 11e6
+# Bytes in a second from server to server on one machine.
+NO_LINE = 300e6
+# Multiples of one reading of all rows: a digest, the indexes, each materialized view.
+DIGEST, INDEXES, MATVIEW = 1.1, 0.6, 0.25
+# Compressing the archive, beside the reading.
+COMPRESSING = 0.9
+# A server takes this long whatever the size: to compare schemas, to start and to stop.
+CONSTANT_SECONDS = 10.0
+# Real documents, disks and neighbours differ from the sample.
+SHORTEST, LONGEST = 0.7, 1.8
+# So much faster another method must be before it is recommended.
+MUCH_FASTER = 1.5
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What was measured: bytes of text in a second of one process, 0 when unknown; jobs: processes at a time."""
+
+    reading: int
+    loading: int
+    jobs: int
+
+    def describe(self) -> str:
+        """The measured rates as a clause of a sentence."""
+        known = [
+            f"{side} {amount(rate, 'bytes')} of rows as text in a second and process"
+            for side, rate in (("the source reads", self.reading), ("the target loads", self.loading))
+            if rate
+        ]
+        return " and ".join(known) or "no sample was large enough to measure the servers"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of one method: the shortest and the longest, over a line of 1 Gbit/s; and at least over one of 100 Mbit/s."""
+
+    method: str
+    shortest: int
+    longest: int
+    slow_line: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The estimate as JSON types."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """The estimate as a clause of a sentence."""
+        slow = f", and {duration(self.slow_line)} over a line of 100 Mbit/s" if self.slow_line > self.longest else ""
+        return f"{self.method} {duration(self.shortest)} to {duration(self.longest)}{slow}"
+
+
+def of_methods(sizes: Sizes, matviews: int, pace: Pace, one_machine: bool) -> list[Estimate]:
+    """The estimate of each method.
+
+    matviews: their number. one_machine: whether both servers share the processors.
+    """
+    text = sizes["archive"]["text_bytes"]
+    packed = sizes["archive"]["compressed_bytes"]
+    jobs = max(1, pace.jobs)
+    read = text / (pace.reading or USUAL_READING) / jobs
+    load = text / (pace.loading or USUAL_LOADING) / jobs
+    after = read * (INDEXES + MATVIEW * matviews)
+    digest = DIGEST * read
+
+    def together(source: float, target: float) -> float:
+        return source + target if one_machine else max(source, target)
+
+    # The source digests what it sends in the statement that reads it, and an archive's rows once more.
+    seconds = {
+        "archive": (read * (1 + COMPRESSING) + digest + load + digest + after, packed),
+        "stream": (together(read + digest / 3, load) + digest + after, text),
+        # The source is digested while the files are copied, in part.
+        "physical": (1.5 * digest, sizes["server"]),
+    }
+    return [_estimate(method, work, sent, one_machine) for method, (work, sent) in seconds.items()]
+
+
+def _estimate(method: str, work: float, sent: int, one_machine: bool) -> Estimate:
+    """work: seconds of the processors; sent: bytes over the line."""
+
+    def over(rate: float) -> float:
+        carried = sent / rate
+        # The rows of a stream and their reading and loading overlap.
+        return CONSTANT_SECONDS + (max(work, carried) if method == "stream" else work + carried)
+
+    usual = over(NO_LINE if one_machine else FAST_LINE)
+    slow = 0 if one_machine else over(SLOW_LINE)
+    return Estimate(method, round(usual * SHORTEST), round(usual * LONGEST), round(slow))
+
+
+def sentence(estimates: list[Estimate], chosen: str, pace: Pace) -> str:
+    """The finding of preflight: the chosen method first, the others beside it."""
+    by_method = {estimate.method: estimate for estimate in estimates}
+    mine = by_method[chosen]
+    others = "; ".join(estimate.describe() for estimate in estimates if estimate is not mine)
+    fast = by_method["physical"]
+    hint = ""
+    if chosen != "physical" and fast.longest * MUCH_FASTER < mine.longest:
+        hint = (
+            " physical copies the whole server with its files, and needs the target's server for this migration alone: "
+            "couch2pg_method: physical checks whether that is possible."
+        )
+    return f"{mine.describe()} up to the promotion ({pace.describe()}). The other methods: {others}.{hint} A rehearsal tells more."
