@@ -1,16 +1,19 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The refresh function on empty tables: it tells a function that can't work from one that can, and leaves every row."""
+"""The order of the refresh, and the refresh function on empty tables: it tells one that can't work from one that can."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.refresh import function_proof
+from support import seed
+from support.by_phases import Phases
 from support.clusters import Cluster
 from support.migration import execute
 
@@ -66,3 +69,33 @@ def test_a_function_that_works(session: Session) -> None:
 def test_a_function_that_fails(change: str, session: Session) -> None:
     session.execute(change)
     assert not succeeds(session)
+
+
+def test_the_largest_views_are_refreshed_first(
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    fresh_database: Callable[[Cluster], str],
+    client_dir: Path,
+    tmp_path: Path,
+) -> None:
+    """As they were on the source, and what the largest ones read before all."""
+    name = fresh_database(source_cluster)
+    views = "".join(
+        f"CREATE MATERIALIZED VIEW {view} AS SELECT n, repeat('x', 100) AS text FROM generate_series(1, {rows}) AS n;"
+        for view, rows in (("a_small", 10), ("b_middle", 2000), ("c_large", 9000))
+    )
+    execute(
+        source_cluster,
+        f"CREATE TABLE couchdb (doc jsonb); {views}"
+        "CREATE MATERIALIZED VIEW d_larger AS SELECT a.text || c.text AS text FROM a_small AS a, c_large AS c;"
+        "CREATE MATERIALIZED VIEW e_empty AS SELECT 1 AS n WITH NO DATA",
+        name,
+    )
+    phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, name, options={"refresh": {"jobs": 1}})
+    try:
+        phases.run("dump", "transfer", "restore")
+        refreshed = [entry["matview"] for entry in phases.run("refresh")["matviews"]]
+    finally:
+        seed.drop_database(target_cluster, phases.incoming)
+    names = ("c_large", "a_small", "d_larger", "b_middle", "e_empty")
+    assert refreshed == [f"public.{view}" for view in names]

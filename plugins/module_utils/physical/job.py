@@ -540,7 +540,9 @@ class _Copy:
         restored = RestoreSteps(state, identity, str(sha256))
         if restored.oid != oid:
             restored.start(oid)
-            restored.mark("unpopulated", [row["matview"] for row in evidence["matviews"] if not row["populated"]])
+            restored.mark(
+                "matviews", {row["matview"]: row["bytes"] if row["populated"] else None for row in evidence["matviews"]}
+            )
         archive = dump_job.describe_archive(self._final, {"format": "directory", "compression": "none"})
         return {
             "data_directory": str(self._folders.incoming),

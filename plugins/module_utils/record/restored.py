@@ -32,12 +32,15 @@ def counts_when_digested(state: Path, identity: str, oid: int) -> dict[str, Any]
     return counts if isinstance(counts, dict) else {}
 
 
-def unpopulated_on_source(state: Path, identity: str, oid: int) -> list[str]:
-    """The materialized views, as ``schema.name``, that had no data on the source of this database; empty when that isn't known."""
+def matviews_on_source(state: Path, identity: str, oid: int) -> dict[str, int | None]:
+    """Bytes of each materialized view ``schema.name`` on the source of this database: None for one that had no data there.
+
+    Empty when that isn't known.
+    """
     stored = _stored(state, identity)
     if stored is None or stored.get("oid") != oid:
-        return []
-    return list((stored.get("done") or {}).get("unpopulated") or [])
+        return {}
+    return dict((stored.get("done") or {}).get("matviews") or {})
 
 
 def at_promotion(state: Path, identity: str, oid: int) -> PropertiesAtPromotion | None:

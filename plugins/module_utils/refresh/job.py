@@ -22,7 +22,7 @@ from ..postgres.database import current_oid, find_database_by_oid
 from ..postgres.identifiers import qualified, quote
 from ..postgres.matview_graph import Matview, read_graph
 from ..record.promoted import PROMOTED
-from ..record.restored import restored_oid, unpopulated_on_source
+from ..record.restored import matviews_on_source, restored_oid
 from . import function_proof
 
 UNPOPULATED = "55000"
@@ -41,16 +41,16 @@ _ADVICE = {
 
 
 def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """``{identity, oid, restored, unpopulated}`` of the server and database; identity and oid survive a rename.
+    """``{identity, oid, restored, on_source}`` of the server and database; identity and oid survive a rename.
 
     restored: whether this migration restored the database and has not promoted it yet. A populated materialized view in
-    it was then refreshed by an earlier attempt. unpopulated: the materialized views that had no data on the source.
+    it was then refreshed by an earlier attempt. on_source: bytes of the materialized views on the source, None without data.
     """
     with Session(settings) as session:
         identity, oid = server_identity(session), current_oid(session)
     restored = not (state / PROMOTED).exists() and restored_oid(state, identity) == oid
-    unpopulated = unpopulated_on_source(state, identity, oid)
-    return {"identity": identity, "oid": oid, "restored": restored, "unpopulated": unpopulated}
+    on_source = matviews_on_source(state, identity, oid)
+    return {"identity": identity, "oid": oid, "restored": restored, "on_source": on_source}
 
 
 def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
@@ -63,7 +63,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         maintenance_work_mem=options["maintenance_work_mem"],
         call_function=options["call_function"],
         resume=known["restored"],
-        unpopulated=known["unpopulated"],
+        on_source=known["on_source"],
     )
     return JobSpec("refresh", run, parameters, fingerprint, {"login_password": settings.password or ""}, once=False)
 
@@ -80,8 +80,8 @@ def run(context: JobContext) -> dict[str, Any]:
     scheduler = _Scheduler(context, settings, pending)
     context.progress.step("materialized views", len(pending), "matviews", probe=scheduler.progress)
     done = scheduler.run()
-    may_fail = context.parameters["unpopulated"]
-    not_populated = [entry for entry in done if entry["error"] and entry["matview"] in may_fail]
+    on_source = context.parameters["on_source"]
+    not_populated = [entry for entry in done if entry["error"] and on_source.get(entry["matview"], 0) is None]
     failed = [entry for entry in done if entry["error"] and entry not in not_populated]
     if failed:
         first = failed[0]
@@ -106,6 +106,19 @@ def run(context: JobContext) -> dict[str, Any]:
     }
 
 
+def largest_first(matviews: list[Matview], sizes: dict[str, int | None]) -> list[Matview]:
+    """Those first on which the most bytes wait, so that no large one runs alone in the end.
+
+    sizes: bytes of each on the source. A view counts with the largest chain of views that read it.
+    """
+    chains: dict[str, int] = {}
+    # A view that reads more views comes after each of them, so its own chain is known before theirs.
+    for matview in sorted(matviews, key=lambda matview: -len(matview.depends_on)):
+        readers = [chains[other.key] for other in matviews if matview.key in other.depends_on]
+        chains[matview.key] = (sizes.get(matview.key) or 0) + max(readers, default=0)
+    return sorted(matviews, key=lambda matview: -chains[matview.key])
+
+
 class _Scheduler:
     """Parallel workers that refresh matviews whose dependencies are refreshed.
 
@@ -116,7 +129,7 @@ class _Scheduler:
     def __init__(self, context: JobContext, settings: ConnectionSettings, matviews: list[Matview]) -> None:
         self._context = context
         self._settings = settings
-        self._waiting = {matview.key: matview for matview in matviews}
+        self._waiting = {matview.key: matview for matview in largest_first(matviews, context.parameters["on_source"])}
         self._retry: dict[str, Matview] = {}
         # The start time of each refresh that is running.
         self._running: dict[str, float] = {}

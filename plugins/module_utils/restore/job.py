@@ -208,7 +208,9 @@ def _database(
         steps.mark("moves", planned.moves)
         steps.mark("settings", created.left_out)
         steps.mark("choices", choices)
-        steps.mark("unpopulated", [row["matview"] for row in evidence["matviews"] if not row["populated"]])
+        steps.mark(
+            "matviews", {row["matview"]: row["bytes"] if row["populated"] else None for row in evidence["matviews"]}
+        )
         return []
 
 
