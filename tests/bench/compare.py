@@ -76,7 +76,8 @@ class Bench:
         self.source, self.target, self.folder, self.jobs = source, target, folder, jobs
         # The source's server as its own host reaches it.
         self.at_source = source
-        self.programs = binaries.binaries(MAJOR)
+        same = source.binaries.major == target.binaries.major
+        self.programs = target.binaries if same else binaries.clients()
 
     def measure(self, way: str) -> Outcome:
         """Move the database this way into an empty target; the target is emptied again."""
@@ -146,6 +147,7 @@ class Bench:
         shared = self.shared(work)
         archive = str(work / "staging" / "bench")
         options = {**shared, **login(self.target, DATABASE), "source": login(self.source, DATABASE), "archive": archive}
+        options["server_bin_dir"] = str(self.source.binaries.bin_dir)
         copy: dict[str, Any] = {}
         try:
             self.step(outcome, "physical", lambda: copy.update(self.module("pg_physical", options)) or copy)
@@ -237,6 +239,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--repeat", type=int, default=1, help="how often each way is measured; the fastest counts")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--majors",
+        nargs=2,
+        type=int,
+        default=[MAJOR, MAJOR],
+        help="of source and target; the other tools need 15 and 15",
+    )
     parser.add_argument("--pin", action="store_true", help="a processor for each server, as on two hosts")
     parser.add_argument(
         "--pglz", action="store_true", help="the target's server stores large values as PostgreSQL does by default"
@@ -261,12 +270,15 @@ def _compare(documents: int, options: argparse.Namespace) -> dict[str, Any]:
     folder.chmod(0o711)
     try:
         with ExitStack() as stack:
-            server = binaries.binaries(MAJOR)
             settings = {"max_wal_size": "4GB", "shared_buffers": "1GB"}
             choice = {"default_toast_compression": "pglz"} if options.pglz else {}
             source, target = (
-                stack.enter_context(Cluster.create(folder / name, server, durable=True, settings=of_server))
-                for name, of_server in (("source", settings), ("target", {**settings, **choice}))
+                stack.enter_context(
+                    Cluster.create(folder / name, binaries.binaries(major), durable=True, settings=of_server)
+                )
+                for name, major, of_server in zip(
+                    ("source", "target"), options.majors, (settings, {**settings, **choice}), strict=True
+                )
             )
             fill(source, documents)
             for role in (seed.OWNER, seed.READER):
@@ -277,7 +289,8 @@ def _compare(documents: int, options: argparse.Namespace) -> dict[str, Any]:
             (size,) = column(source, "SELECT pg_database_size(current_database())", DATABASE)
             pinned = ", each server on one of them" if options.pin else ""
             print(
-                f"{documents:,} documents, {amount(size, 'bytes')}, PostgreSQL {MAJOR}, {os.cpu_count()} processors{pinned}"
+                f"{documents:,} documents, {amount(size, 'bytes')}, PostgreSQL {' to '.join(map(str, options.majors))}, "
+                f"{os.cpu_count()} processors{pinned}"
             )
             bench = Bench(source, target, folder, options.jobs)
             outcomes: list[Outcome] = []

@@ -331,7 +331,8 @@ def test_ctrl_c(migration: Migration) -> None:
 
 def test_cancel(migration: Migration) -> None:
     """What runs is stopped at once and cleanly; a second time there is nothing to stop."""
-    run, _kind = held_run(migration, "indexes")
+    # Two playbooks run before it is stopped.
+    run, _kind = held_run(migration, "indexes", rows=900)
     predicted = migration.run("cancel", "--check")
     assert (predicted.changed > 0, run.process.poll()) == (True, None)
     options = {"migration_id": migration.name, "state_dir": str(migration.folder / "state")}

@@ -21,8 +21,9 @@ CREATE FUNCTION public.slow(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ 
     RETURN $1;
 END $$;
 CREATE TABLE public.zz_slow (name text NOT NULL);
-INSERT INTO public.zz_slow SELECT 'row ' || n FROM generate_series(1, 300) AS n;
 """
+FILL = "INSERT INTO public.zz_slow SELECT 'row ' || n FROM generate_series(1, {rows}) AS n;"
+ROWS = 300
 HOLDS = {
     # What is slow, the job, and the statement in which it is held.
     "data": (
@@ -52,17 +53,17 @@ def held(migration: Migration, part: str) -> str:
     return kind
 
 
-def held_run(migration: Migration, part: str, through: Sequence[str] = ()) -> tuple[Background, str]:
-    """The same in a run of migrate.yml; returns the run with the kind of its job."""
-    kind = _slow_down(migration, part)
+def held_run(migration: Migration, part: str, through: Sequence[str] = (), rows: int = ROWS) -> tuple[Background, str]:
+    """The same in a run of migrate.yml; returns the run with the kind of its job. Each of the rows holds it for 20 ms."""
+    kind = _slow_down(migration, part, rows)
     run = Background(migration, through=through)
     _wait(migration, part, lambda: run.process.poll() is not None)
     return run, kind
 
 
-def _slow_down(migration: Migration, part: str) -> str:
+def _slow_down(migration: Migration, part: str, rows: int = ROWS) -> str:
     statement, kind, _query = HOLDS[part]
-    execute(migration.source, SLOW + statement, migration.database)
+    execute(migration.source, SLOW + FILL.format(rows=rows) + statement, migration.database)
     # One worker: what comes before in the archive's order is done when the slow one is held.
     migration.variables["couch2pg_jobs"] = 1
     return kind
