@@ -95,18 +95,6 @@ def examine_target(
 
     In a rehearsal, what only the promotion needs is a warning.
     """
-    _examine_target(session, settings, findings, options, source)
-    if options["rehearsal"]:
-        findings.soften(_OF_PROMOTION, "The rehearsal goes on without that; the migration will not.")
-
-
-def _examine_target(
-    session: Session,
-    settings: ConnectionSettings,
-    findings: Findings,
-    options: Mapping[str, Any],
-    source: Mapping[str, Any],
-) -> None:
     findings.attempt("variables of other methods", lambda: _check_variables(options))
     here = findings.ask(
         "data directory",
@@ -122,10 +110,22 @@ def _examine_target(
         lambda: switch.check_contents(session, settings, replace_existing=True),
         lambda _none: "the target's server has no other database",
     )
-    theirs = source.get("physical")
-    if theirs is None:
-        # Preflight on the source has failed, and has reported why.
-        return
+    # Without them, preflight on the source has failed, and has reported why.
+    if "physical" in source:
+        _compare(session, findings, options, source, here)
+    if options["rehearsal"]:
+        findings.soften(_OF_PROMOTION, "The rehearsal goes on without that; the migration will not.")
+
+
+def _compare(
+    session: Session,
+    findings: Findings,
+    options: Mapping[str, Any],
+    source: Mapping[str, Any],
+    here: placement.Placement | None,
+) -> None:
+    """Findings about what the source is like; here: where the target's server is, None when that is unknown."""
+    theirs = source["physical"]
     findings.ask("architecture", lambda: _check_same_build(session, theirs), str)
     findings.attempt(
         "collation", lambda: _check_collations(session, findings, source, options["collations"] == "rebuild")
