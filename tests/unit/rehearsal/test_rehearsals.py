@@ -115,6 +115,18 @@ def test_the_forecast_goes_by_what_ran_without_interruption() -> None:
     assert rehearsals.forecast([rehearsals.summary(rehearsal(1, "abandoned"))]) is None
 
 
+def test_the_forecast_goes_by_the_method_of_the_last_one() -> None:
+    archive, physical = rehearsal(1), rehearsal(2)
+    physical["phases"]["preflight"] = {"status": "done", "result": {"method": {"method": "physical", "reason": ""}}}
+    known = [rehearsals.summary(each) for each in (archive, physical)]
+    expected = rehearsals.forecast(known)
+    assert expected is not None
+    assert (expected["method"], expected["rehearsals"], expected["seconds"]) == ("physical", 1, known[1]["seconds"])
+    # Its evidence is taken within the restore, whose time has it already.
+    assert known[0]["seconds"] - known[1]["seconds"] == known[0]["phases"]["dump"]
+    assert "dump" not in known[1]["phases"]
+
+
 def test_a_relay_is_measured_from_outside() -> None:
     """Its carrying is the controller's work, of which the phase itself tells nothing."""
     made = rehearsal()
