@@ -11,36 +11,36 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
+from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.workers import run_in_sessions
 from .private_server import PrivateServer
 
 _AVAILABLE = "SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'"
-_INSTALLED = """
-SELECT pg_catalog.quote_ident(n.nspname) AS schema
-FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
-WHERE e.extname = 'amcheck'
+# The extension's own definition, in the session's temporary schema: nothing is installed, and every worker has one at the same time.
+_FUNCTION = """
+CREATE FUNCTION pg_temp.bt_index_check(regclass) RETURNS void LANGUAGE c STRICT AS '$libdir/amcheck', 'bt_index_check'
 """
 _DATABASES = (
     "SELECT datname AS name FROM pg_catalog.pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY 1"
 )
 _INDEXES = """
-SELECT i.indexrelid::bigint AS oid, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS index,
-       pg_catalog.pg_relation_size(c.oid) AS bytes
+SELECT i.indexrelid::bigint AS oid, pg_catalog.format('%s: %I.%I', pg_catalog.current_database(), n.nspname, c.relname) AS name,
+       pg_catalog.format('%I.%I', n.nspname, c.relname) AS index, pg_catalog.pg_relation_size(c.oid) AS bytes
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid AND c.relkind = 'i' AND c.relpersistence = 'p'
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'btree'
-WHERE i.indisvalid AND i.indisready AND i.indexrelid >= 16384 ORDER BY 3 DESC, 2
+WHERE i.indisvalid AND i.indisready AND i.indexrelid >= 16384 ORDER BY 4 DESC, 2
 """
 # data_corrupted, index_corrupted
 _DAMAGE = ("XX001", "XX002")
 
 
 def rebuild_damaged(
-    server: PrivateServer, done: list[str], on_index: Callable[[str, int], None], log: Callable[[str], None]
+    server: PrivateServer, jobs: int, done: list[str], on_index: Callable[[str, int], None], log: Callable[[str], None]
 ) -> list[str]:
     """Rebuild the btree indexes of every database whose entries are in a wrong order; returns their names.
 
-    done: indexes that were rebuilt just now, which are not checked. on_index: told each index that was checked, with its bytes.
-    Without amcheck on this host nothing is checked. It is not in the copy afterwards. Raises MigrationError.
+    jobs: workers, each checks one index at a time, the largest first. done: indexes that were rebuilt just now, which are not checked.
+    on_index: told each index that was checked, with its bytes. Without amcheck on this host nothing is checked. Raises MigrationError.
     """
     with Session(server.connection("postgres")) as session:
         if not session.rows(_AVAILABLE):
@@ -49,36 +49,41 @@ def rebuild_damaged(
         names = [row["name"] for row in session.rows(_DATABASES)]
     rebuilt = []
     for name in names:
-        with Session(server.connection(name)) as session:
-            for row in _damaged(session, name, done, on_index):
-                log(f"{name}: {row['index']} is damaged, as on the source, and is rebuilt: {row['reason']}")
-                session.execute(f"REINDEX INDEX {row['index']}")
-                rebuilt.append(f"{name}: {row['index']}")
+        settings = server.connection(name)
+        with Session(settings) as session:
+            indexes = [row for row in session.rows(_INDEXES) if row["name"] not in done]
+            for row, reason in zip(indexes, _check(settings, jobs, indexes, on_index)):
+                if reason:
+                    log(f"{row['name']} is damaged, as on the source, and is rebuilt: {reason}")
+                    session.execute(f"REINDEX INDEX {row['index']}")
+                    rebuilt.append(row["name"])
     return rebuilt
 
 
-def _damaged(
-    session: Session, name: str, done: list[str], on_index: Callable[[str, int], None]
-) -> list[dict[str, Any]]:
-    """The damaged indexes of the session's database, each with its reason."""
-    indexes = [row for row in session.rows(_INDEXES) if f"{name}: {row['index']}" not in done]
-    found = []
-    session.execute("BEGIN")
-    try:
-        if not session.rows(_INSTALLED):
-            session.execute("CREATE SCHEMA couch2pg_amcheck; CREATE EXTENSION amcheck SCHEMA couch2pg_amcheck")
-        schema = session.value(_INSTALLED)
-        for row in indexes:
-            session.execute("SAVEPOINT one")
-            try:
-                session.execute(f"SELECT {schema}.bt_index_check({row['oid']})")
-            except MigrationError as error:
-                session.execute("ROLLBACK TO one")
-                if error.details.get("sqlstate") not in _DAMAGE:
-                    raise
-                found.append({**row, "reason": error.message})
-            session.execute("RELEASE one")
-            on_index(f"{name}: {row['index']}", row["bytes"])
-    finally:
-        session.execute("ROLLBACK")
-    return found
+def _check(
+    settings: ConnectionSettings, jobs: int, indexes: list[dict[str, Any]], on_index: Callable[[str, int], None]
+) -> list[str]:
+    """What is wrong with each index; empty for a sound one."""
+
+    def prepared() -> Session:
+        session = Session(settings)
+        # It is never committed: the function and the temporary schema are gone with the session.
+        session.execute("BEGIN")
+        session.execute(_FUNCTION)
+        return session
+
+    def work(session: Session, row: dict[str, Any]) -> str:
+        reason = ""
+        session.execute("SAVEPOINT one")
+        try:
+            session.execute(f"SELECT pg_temp.bt_index_check({row['oid']})")
+        except MigrationError as error:
+            session.execute("ROLLBACK TO one")
+            if error.details.get("sqlstate") not in _DAMAGE:
+                raise
+            reason = error.message
+        session.execute("RELEASE one")
+        on_index(row["name"], row["bytes"])
+        return reason
+
+    return run_in_sessions(indexes, jobs, prepared, work)

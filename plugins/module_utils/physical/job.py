@@ -518,7 +518,11 @@ class _Copy:
         context, started = self._context, time.monotonic()
         context.progress.step("indexes")
         damaged = index_check.rebuild_damaged(
-            server, rebuilt, lambda index, size: context.progress.advance(size, index), context.log
+            server,
+            self._parameters["jobs"],
+            rebuilt,
+            lambda index, size: context.progress.advance(size, index),
+            context.log,
         )
         self._steps.mark("reindexed", rebuilt + damaged)
         self._seconds["indexes"] = time.monotonic() - started
