@@ -20,21 +20,56 @@ READ_LIMIT = 4096
 SHOWN_LIMIT = 300
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{1,30}:(?:\\?/){2}"
+# As a part of another address: percent-encoded, once or twice.
+_ENCODED_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{1,30}%(?:25)*3[Aa](?:%(?:25)*2[Ff]){2}"
 _DELIMITER = r"(?=\s*(?:[,;}\])]|$))"
 # A password that is not percent-encoded may contain @ : / and spaces, so mask up to the last @ of the line.
 _CREDENTIALS = (
-    (re.compile(rf"({_SCHEME}).*@"), rf"\1{MASK}@"),
+    (re.compile(rf"({_SCHEME}|(?<![\w:/])//(?=[^\s/:@]+:)).*@"), rf"\1{MASK}@"),
+    (re.compile(rf"({_ENCODED_SCHEME}).*(%(?:25)*40)"), rf"\1{MASK}\2"),
     # A password with @ or / makes a program take the rest of it for a host name.
     (re.compile(r"\b(ENOTFOUND|EAI_AGAIN|resolve host:|host name) +.*"), rf"\1 {MASK}"),
     # A URL that is truncated before its @, where a password and not a port follows the colon.
     (re.compile(rf"({_SCHEME})[^\s/:@\[]+:(?!\d{{1,5}}(?![^\s/?#'\",;)\]}}])).*"), rf"\1{MASK}"),
-    (re.compile(r"(?i)\b(Basic|Bearer)\s+[\w+/=.~-]{8,}"), rf"\1 {MASK}"),
+    (re.compile(rf"({_ENCODED_SCHEME})[\w.~-]+%(?:25)*3[Aa](?!\d{{1,5}}(?![^%/?#'\",;)\]}}\s])).*"), rf"\1{MASK}"),
+    (re.compile(r"(?i)\b(Basic|Bearer)(\s|%20|\+)+[\w+/=.~%-]{8,}"), rf"\1 {MASK}"),
     (re.compile(r"\bmd5[0-9a-f]{32}\b|\bSCRAM-SHA-256\$\S+"), MASK),
+    # Arguments of curl, but not the user and group of docker run; of sshpass; and a line of a password file of libpq.
+    (
+        re.compile(r"((?<!\S)(?:-[A-Za-z]*[uU]|--(?:proxy-)?user)[ =]*)[\"']?(?!\d+:\d+(?!\S))[^\s:\"'-][^\s:\"']*:.*"),
+        rf"\1{MASK}",
+    ),
+    (re.compile(r"\b(sshpass\s+-p\s*).*"), rf"\1{MASK}"),
+    (re.compile(r"(?<![\w.:*\\-])([\w.*-]+:(?:\d{2,5}|\*):[^\s:]+:[^\s:]+:).+"), rf"\1{MASK}"),
 )
+_PASSWORD = r"passw(?:or)?d|passphrase|pwd|mot de passe"
+_SECRET = (
+    rf"(?:{_PASSWORD}|secret|token|api_?key|access_?key|private_?key|derived_?key|authorization|authsession|cookie"
+    r"|(?<![A-Za-z])(?:pass|auth|credentials?)(?![A-Za-z]))"
+)
+# What may close a name: quotes (escaped in JSON that is itself a string), brackets.
+_CLOSED = r"(?:\\*[\"'`\])]|%(?:25)*22|&quot;)*"
 # In JSON and in objects that Node.js prints, the value ends at its closing quote; elsewhere it is the rest of the line.
 _NAMED = re.compile(
-    r"(?i)((?:passw(?:or)?d|pwd|passphrase|secret|token|api_?key|authorization|authsession|cookie)[\w.-]{0,40}"
-    r"[\"']?\s{0,9})(?:(:\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`)" + _DELIMITER + r"|([=:]).*)"
+    rf"(?i)({_SECRET}[\w.-]{{0,40}}{_CLOSED}\s{{0,9}})"
+    rf"(?:(:\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`){_DELIMITER}|([=:]|%(?:25)*3[AaDd]).*)"
+)
+# The items of a list in turn, or {{name, value}}: the value follows a comma.
+_LISTED = re.compile(rf"(?i)({_SECRET}[\w.-]{{0,40}}\\*[\"'`]\s*,\s*)\S.*")
+# As an argument, in SQL or in a sentence, the value follows a space.
+_FOLLOWED = re.compile(
+    rf"((?<!\S)--?[A-Za-z-]*(?i:{_SECRET})[\w-]{{0,40}}|\b(?:PG|[A-Z0-9]+_)[A-Z0-9_]*(?:PASS(?:W(?:OR)?D)?|PWD|SECRET|TOKEN|KEY)[A-Z0-9_]*"
+    rf"|(?i:\b(?:{_PASSWORD})|\bidentified by)){_CLOSED}(\s+\S.*)"
+)
+# The words with which messages of PostgreSQL, its clients and CouchDB go on after "password". Everything else may be the password.
+_MESSAGE = re.compile(
+    r"(?i)(?:\s+(?:a|and|are|as|assigned|attribute|authentication|be|because|by|can|cannot|changed|cleared|clearing|client|database"
+    r"|deprecated|do|does|encryption|encrypted|empty|expired|failed|failure|file|for|form|from|had|has|have|in|incorrect|instead|invalid"
+    r"|is|it|long|longer|match|may|md5|missing|must|name|needed|no|not|of|on|option|or|packet|plaintext|prompt|provided|refused|rejected"
+    r"|rename|required|response|returned|role|scram|server|set|should|size|string|supplied|support|than|that|the|this|to|too|type|used"
+    r"|user|valid|variable|was|were|will|with|without|wrong|you|your)\b)*"
+    # A name follows "for user", and then anything.
+    r"(?:(?<=\buser)\s+\"|(?<=\brole)\s+\"|(?<=\w)(?:[.,;)!?][\"'`]?,?(?:\s|$)|[\"'`]?,?$))"
 )
 
 _OPENING = re.compile(r"\{|\[(?=\s*[\"'{\[])")
@@ -47,7 +82,7 @@ _PERSONAL = (
     (re.compile(r"(:\s*)\"(?:[^\"\\]|\\.)*(?:\"|$)"), r'\1"..."'),
     (re.compile(r"(\b(?:org\.couchdb\.user:|telemetry-|feedback-))[^\s\"',)]+"), r"\1..."),
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-f]{32}\b"), "<id>"),
-    (re.compile(r"(?<![\w.+*-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "<address>"),
+    (re.compile(r"(?<![\w.+*-])[\w.+-]+@(?!\d+\.\d+\.\d+(?![\w.]))[\w-]+(?:\.[\w-]+)+"), "<address>"),
     (re.compile(r"(?<!GMT)(?<!UTC)\+\d[\d ().-]{6,}\d"), "<number>"),
     (re.compile(r"(?<![\w:.-])\(?0\d{2,3}\)?[ .-]\d{3}[ .-]?\d{3,4}(?!\w)"), "<number>"),
     # Except the number of a couch2pg migration, which is a date.
@@ -87,6 +122,25 @@ class Redactor:
         return remove_credentials(self._known.sub(MASK, line) if self._known else line)
 
 
+# No host's name has a space or an @: a password that wasn't encoded was taken for a part of it.
+_NO_HOST = r"[^\"'\n]*[ @][^\"'\n]*"
+_HOST = r"(?i)\b(?<!\.)((?:server(?:_?name)?|host(?:_?name)?|address)"
+_HOSTS = (
+    (re.compile(rf"{_HOST}(?: at | is | |[\"']?\s?[=:]\s{{0,9}}))([\"']){_NO_HOST}\2"), rf"\1\2{MASK}\2"),
+    # A header of HTTP has a space, and so has what follows it in a connection string.
+    (
+        re.compile(
+            rf"{_HOST}\s?[=:]\s{{0,9}})(?!\"|'|\S+ (?:hostaddr|port|dbname|user|password|sslmode)=|\w+/\d)\S+ .*"
+        ),
+        rf"\1{MASK}",
+    ),
+    (re.compile(rf"{_HOST}[\"']?\s?[=:]\s{{0,9}}[\"']?)(?!.*\*@).*@"), rf"\1{MASK}@"),
+    (re.compile(r"(?i)\b(connect to (?:host )?)(?!\S+ port )\S.* (port \d)"), rf"\1{MASK} \2"),
+    (
+        re.compile(r"^(?!(?:[\w.-]+ +\| )?[^\s@]+:\d+ - ).*(:\d+ - (?:no response|no attempt|accepting|rejecting))"),
+        rf"{MASK}\1",
+    ),
+)
 # Without a scheme, "user:password@host" can start at any colon of the line: masked last, so that the other patterns see the whole line.
 _USER_AND_PASSWORD = re.compile(r"(?<![\w/*])[\w.%+-]{1,64}:(?!//)[^\s@].*@(?=[\w.\[-])")
 
@@ -96,7 +150,17 @@ def remove_credentials(text: str) -> str:
     for pattern, replacement in _CREDENTIALS:
         text = pattern.sub(replacement, text)
     text = _NAMED.sub(lambda found: f"{found[1]}{found[2] or found[4]}{MASK}", text)
+    text = _LISTED.sub(rf"\1{MASK}", text)
+    text = _FOLLOWED.sub(_without_what_follows, text)
+    for pattern, replacement in _HOSTS:
+        text = pattern.sub(replacement, text)
     return _USER_AND_PASSWORD.sub(f"{MASK}@", text)
+
+
+def _without_what_follows(found: re.Match[str]) -> str:
+    if found[2].strip() == MASK or _MESSAGE.match(found[2]):
+        return found[0]
+    return f"{found[0][: found.start(2) - found.start()]} {MASK}"
 
 
 def remove_personal(text: str, strict: bool = False) -> str:
