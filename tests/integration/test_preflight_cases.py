@@ -220,26 +220,77 @@ def test_rows_that_break_their_own_foreign_key(
         seed.drop_database(target_cluster, incoming)
 
 
+PERIODS = """
+CREATE TABLE couchdb (doc jsonb);
+CREATE TABLE rooms (id int4range, span daterange, PRIMARY KEY (id, span WITHOUT OVERLAPS));
+INSERT INTO rooms VALUES ('[1,2)', '[2024-01-01,2024-06-01)'), ('[1,2)', '[2024-06-01,)'), ('[2,3)', '[2024-01-01,2024-02-01)');
+CREATE TABLE stays (room int4range, span daterange,
+    CONSTRAINT "in a room" FOREIGN KEY (room, PERIOD span) REFERENCES rooms (id, PERIOD span));
+INSERT INTO stays VALUES ('[1,2)', '[2024-05-01,2024-07-01)'), (NULL, '[2024-05-01,2024-07-01)'), ('[7,8)', NULL);
+CREATE TABLE shifts (n int4range, at tsmultirange, PRIMARY KEY (n, at WITHOUT OVERLAPS));
+INSERT INTO shifts VALUES ('[1,2)', '{[2024-01-01,2024-01-02)}');
+CREATE TABLE works (n int4range, at tsmultirange, FOREIGN KEY (n, PERIOD at) REFERENCES shifts (n, PERIOD at)) PARTITION BY LIST (n);
+CREATE TABLE works_1 PARTITION OF works DEFAULT; INSERT INTO works VALUES ('[1,2)', '{[2024-01-01 05:00,2024-01-01 06:00)}');
+"""
+
+
+def test_rows_that_break_their_own_foreign_key_of_periods(
+    target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """A period that the other table covers only in part; the remedy helps."""
+    name = fresh_database(target_cluster)
+    execute(target_cluster, PERIODS, name)
+    assert failures(look(place, target_cluster, name)) == []
+    disabled = "SET session_replication_role = replica; INSERT INTO"
+    for row in (
+        "stays VALUES ('[2,3)', '[2024-01-15,2024-02-02)')",
+        "works VALUES ('[1,2)', '{[2024-01-01,2024-01-03)}')",
+    ):
+        table = row.split()[0]
+        execute(target_cluster, f"{disabled} {row}", name)
+        message = finding(look(place, target_cluster, name), "foreign keys")["message"]
+        assert f'Rows of "public"."{table}" break their own foreign key' in message
+        query = message.split('Find them with "')[1].split('" and correct')[0]
+        assert len(column(target_cluster, query, name)) == 1
+        if table == "stays":
+            execute(target_cluster, message.split('on the source, "')[1].split('". Then')[0], name)
+        else:
+            execute(target_cluster, "DELETE FROM works WHERE upper(at) = '2024-01-03'", name)
+        assert failures(look(place, target_cluster, name)) == []
+
+
 NAMING = """
 CREATE TABLE couchdb (doc jsonb); CREATE TABLE named (who regrole, what regclass, n int CONSTRAINT named_n UNIQUE);
 INSERT INTO named VALUES ('named_only', 'couchdb', 1), (NULL, '-', 2), ('postgres', 'pg_catalog.pg_class_oid_index', 3),
     (4294967295, 4294967295, 4);
+CREATE DOMAIN whom AS regrole[]; CREATE TYPE rule AS (rights aclitem[], "To" whom);
+CREATE TABLE rules (id int, one aclitem, r rule[]);
+INSERT INTO rules VALUES (2, NULL, NULL), (1, '"in =""an"" acl"=r*w/postgres',
+    ARRAY[ROW(ARRAY['=/"in acls"', '"1"=r/postgres']::aclitem[], '{in_array}')::rule]);
 """
+NAMED = ['in ="an" acl', "in acls", "in_array", "named_only", "1"]
 
 
 def test_values_that_name_objects(
     source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
 ) -> None:
-    """A role that nothing but a row names, and an index, which is made after the rows. Each remedy helps."""
+    """Roles that nothing but rows name, one that is gone, and an index, which is made after the rows. Each remedy helps."""
     name = fresh_database(source_cluster)
-    seed.create_role(source_cluster, "named_only")
+    quoted = ", ".join('"' + role.replace('"', '""') + '"' for role in (*NAMED, "gone"))
+    execute(source_cluster, "".join(f"CREATE ROLE {role};" for role in quoted.split(", ")))
     execute(source_cluster, NAMING, name)
     try:
         facts = look(place, source_cluster, name)["facts"]
-        assert facts["named_roles"] == ["named_only", "postgres"]
+        assert facts["named_roles"] == sorted([*NAMED, "postgres"])
         message = finding(look_at_target(place, target_cluster, name, facts), "roles in rows")["message"]
         execute(target_cluster, message.split("On the target, run: ")[1].split("; then")[0])
         assert failures(look_at_target(place, target_cluster, name, facts)) == []
+        execute(source_cluster, "INSERT INTO rules VALUES (3, 'gone=r/postgres'); DROP ROLE gone", name)
+        refused = look(place, source_cluster, name)
+        assert failures(refused) == ["values that name objects"]
+        message = finding(refused, "values that name objects")["message"]
+        assert "The column public.rules.one has the value " in message
+        execute(source_cluster, "DELETE FROM rules WHERE id = 3", name)
         execute(source_cluster, "UPDATE named SET what = 'named_n' WHERE n = 1", name)
         refused = look(place, source_cluster, name)
         assert failures(refused) == ["values that name objects"]
@@ -254,7 +305,7 @@ def test_values_that_name_objects(
     finally:
         seed.drop_database(source_cluster, name)
         for cluster in (source_cluster, target_cluster):
-            execute(cluster, "DROP ROLE IF EXISTS named_only")
+            execute(cluster, f"DROP ROLE IF EXISTS {quoted}")
 
 
 def test_roles_that_only_grants_in_pg_catalog_name(

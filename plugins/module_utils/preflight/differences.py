@@ -236,8 +236,8 @@ class Differences:
         if missing:
             statements = "; ".join(f"CREATE ROLE {quote(name)}" for name in missing)
             raise MigrationError(
-                f"Rows of the source name the roles {', '.join(missing)} (values of type regrole), and the target can't load a role "
-                f"that it lacks. On the target, run: {statements}; then run again.",
+                f"Rows of the source name the roles {', '.join(missing)} (values of type regrole or aclitem), and the target can't load a "
+                f"role that it lacks. On the target, run: {statements}; then run again.",
                 "named_roles",
                 roles=missing,
             )

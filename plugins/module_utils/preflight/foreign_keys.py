@@ -19,10 +19,10 @@ from .bounded_query import rows_within
 
 NAME = "foreign keys"
 SECONDS_EACH, SECONDS = 5, 60
-# Those of PostgreSQL 18 that compare periods of time are not read.
 _KEYS = f"""
 SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, pg_catalog.pg_get_constraintdef(k.oid) AS definition,
-       tn.nspname AS other_schema, t.relname AS other_table, c.relkind = 'p' OR t.relkind = 'p' AS partitioned, ARRAY(
+       tn.nspname AS other_schema, t.relname AS other_table, c.relkind = 'p' OR t.relkind = 'p' AS partitioned,
+       coalesce((to_jsonb(k) ->> 'conperiod')::pg_catalog.bool, false) AS of_time, ARRAY(
            SELECT jsonb_build_object('own', a.attname, 'other', b.attname, 'schema', o.nspname, 'operator', p.oprname)
            FROM ROWS FROM (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey), pg_catalog.unnest(k.conpfeqop))
                AS u(own, other, operator)
@@ -33,8 +33,7 @@ SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, pg_catalog.pg
 FROM pg_catalog.pg_constraint AS k JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_catalog.pg_class AS t ON t.oid = k.confrelid
 JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.relnamespace
-WHERE k.contype = 'f' AND k.convalidated AND coalesce((to_jsonb(k) ->> 'conparentid')::pg_catalog.oid, 0) = 0
-  AND NOT coalesce((to_jsonb(k) ->> 'conperiod')::pg_catalog.bool, false) AND {USER_SCHEMAS}
+WHERE k.contype = 'f' AND k.convalidated AND coalesce((to_jsonb(k) ->> 'conparentid')::pg_catalog.oid, 0) = 0 AND {USER_SCHEMAS}
 ORDER BY pg_catalog.pg_table_size(c.oid), 1, 2, 3
 """
 
@@ -75,6 +74,10 @@ def _query(row: dict[str, Any]) -> str:
     known = " AND ".join(f"r.{quote(pair['own'])} IS NOT NULL" for pair in row["columns"])
     own, other = qualified(row["schema"], row["table"]), qualified(row["other_schema"], row["other_table"])
     only = "" if row["partitioned"] else "ONLY "
-    return (
-        f"SELECT r.* FROM {only}{own} AS r WHERE {known} AND NOT EXISTS (SELECT FROM {only}{other} AS o WHERE {equal})"
-    )
+    there = f"EXISTS (SELECT FROM {only}{other} AS o WHERE {equal})"
+    if row["of_time"]:
+        # The last column is a period, which one or more rows of the other table must cover (since PostgreSQL 18).
+        period, covering = quote(row["columns"][-1]["own"]), quote(row["columns"][-1]["other"])
+        covered = f"pg_catalog.range_agg(o.{covering}) OPERATOR(pg_catalog.@>) r.{period}"
+        there = f"coalesce((SELECT {covered} FROM {only}{other} AS o WHERE {equal}), false)"
+    return f"SELECT r.* FROM {only}{own} AS r WHERE {known} AND NOT {there}"
