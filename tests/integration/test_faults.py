@@ -10,16 +10,19 @@ import os
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
-from support import driver, places
-from support.background import Background, check_completes, check_nothing_is_there, kill, wait_for_program
+from support import driver, places, seed
+from support.background import Background, check_completes, check_nothing_is_there, kill, wait_for_program, wait_until
+from support.by_phases import Phases
 from support.cases import rarely
 from support.clusters import Cluster
-from support.migration import Migration, Run
+from support.migration import Migration, Run, execute
 
 
 @pytest.fixture
@@ -55,6 +58,57 @@ def test_the_job_itself_is_killed(large: Migration, job: str, program: str) -> N
     assert not processes.of_job(large.state / "jobs" / job)
     assert not (large.state / "jobs" / job / "work").exists()
     check_completes(large)
+
+
+LARGE_ROWS = "CREATE TABLE couchdb (doc jsonb); CREATE TABLE many AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 30000) AS n"
+
+
+@pytest.mark.parametrize(("job", "program"), [("dump", "pg_dump"), rarely("restore", "pg_restore")])
+def test_the_kernel_kills_a_worker(
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    client_dir: Path,
+    tmp_path: Path,
+    fresh_database: Callable[[Cluster], str],
+    job: str,
+    program: str,
+) -> None:
+    """The program itself lives, and says no more than that a worker died. The same command completes it."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, LARGE_ROWS, name)
+    seed.create_role(target_cluster, seed.OWNER)
+    # With two, the other reads the rows for their digests.
+    phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, name, options={"dump": {"jobs": 4}})
+    if job == "restore":
+        phases.run("dump", "transfer")
+    folder = phases.state / "jobs" / job
+
+    def kill_a_worker() -> None:
+        found: list[int] = []
+
+        def look() -> bool:
+            for pid in processes.of_job(folder):
+                if processes.name(pid) == program:
+                    # It may have ended since.
+                    with suppress(OSError):
+                        found.extend(
+                            map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split())
+                        )
+            return bool(found)
+
+        wait_until(f"{program} has a worker", look)
+        kill(found[:1])
+
+    try:
+        with ThreadPoolExecutor() as pool:
+            killing = pool.submit(kill_a_worker)
+            sentence = phases.fail(job)
+            killing.result()
+        assert f"The kernel or somebody killed a worker of {program}; most often memory ran out" in sentence
+        assert "run again" in sentence
+        phases.run(job)
+    finally:
+        seed.drop_database(target_cluster, phases.incoming)
 
 
 @pytest.mark.parametrize(

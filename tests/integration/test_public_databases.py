@@ -133,6 +133,32 @@ def test_a_database_in_latin1_by_stream(
         assert not result.get("failed"), result
 
 
+@pytest.mark.long
+def test_a_database_with_rules_of_icu(client_dir: Path, tmp_path: Path) -> None:
+    """Text is sorted as the deployment has decided, and a database that lost its rules is not the same."""
+    folder = Path(tempfile.mkdtemp(prefix="rules-", dir=places.work_folder("clusters")))
+    # The version that always comes from npm, whose servers have ICU.
+    with Cluster.create(folder, binaries.binaries(17)) as cluster:
+        seed.create_role(cluster, seed.OWNER)
+        locale = "LOCALE_PROVIDER icu ICU_LOCALE 'und' ICU_RULES '&z < a' LOCALE 'C' TEMPLATE template0"
+        execute(cluster, f'CREATE DATABASE "{NAME}" {locale}')
+        execute(
+            cluster,
+            "CREATE TABLE couchdb (doc jsonb); CREATE TABLE t (v text); INSERT INTO t VALUES ('a'), ('z')",
+            NAME,
+        )
+        execute(
+            cluster,
+            "CREATE TABLE p (v text) PARTITION BY RANGE (v); CREATE TABLE q PARTITION OF p FOR VALUES FROM ('b') TO ('a')",
+            NAME,
+        )
+        phases = Phases(cluster, cluster, client_dir, tmp_path, NAME, options={"restore": {"replace_existing": True}})
+        phases.run("dump", "transfer", "restore", "refresh", "verify")
+        assert column(cluster, "SELECT v FROM t ORDER BY v", phases.incoming) == ["z", "a"]
+        execute(cluster, f"UPDATE pg_database SET daticurules = '&y < x &z < a' WHERE datname = '{phases.incoming}'")
+        assert "database locale rules differs" in phases.fail("verify")
+
+
 @pytest.mark.usefixtures("made")
 def test_roles_that_are_renamed_and_revoked(
     source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
