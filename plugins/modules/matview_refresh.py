@@ -117,7 +117,7 @@ def main() -> None:
     run_job(
         module,
         refresh_job.job_spec(settings, module.params, known),
-        lambda result: refresh_job.still_valid(settings, known["oid"], result),
+        lambda result: refresh_job.still_valid(settings, known, result),
         lambda: {"before": "", "after": f"materialized views of {settings.database}: refreshed\n"},
     )
 

@@ -99,3 +99,37 @@ def test_the_largest_views_are_refreshed_first(
         seed.drop_database(target_cluster, phases.incoming)
     names = ("c_large", "a_small", "d_larger", "b_middle", "e_empty")
     assert refreshed == [f"public.{view}" for view in names]
+
+
+EVERY_VIEW = """
+CREATE SCHEMA "dash board"; CREATE TABLE couchdb (doc jsonb);
+CREATE MATERIALIZED VIEW one AS SELECT count(*) AS n FROM couchdb; CREATE UNIQUE INDEX ON one (n);
+CREATE FUNCTION refresh_matviews() RETURNS void LANGUAGE plpgsql AS $$DECLARE m record; BEGIN
+    FOR m IN SELECT matviewname FROM pg_matviews LOOP
+        EXECUTE format('REFRESH MATERIALIZED VIEW CONCURRENTLY public.%I', m.matviewname);
+    END LOOP; END$$
+"""
+
+
+@pytest.mark.long
+def test_a_view_that_was_moved_on_the_target(
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    fresh_database: Callable[[Cluster], str],
+    client_dir: Path,
+    tmp_path: Path,
+) -> None:
+    """Also after the refresh: couch2pg would fail there. What the message says undoes it."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, EVERY_VIEW, name)
+    phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, name)
+    try:
+        phases.run("dump", "transfer", "restore", "refresh")
+        assert not phases.run("refresh")["changed"]
+        execute(target_cluster, 'ALTER MATERIALIZED VIEW one SET SCHEMA "dash board"', phases.incoming)
+        message = phases.fail("refresh")
+        assert "The target has dash board.one, and the source doesn't." in message
+        execute(target_cluster, message.split("On the target, run: ")[1].split("; then")[0], phases.incoming)
+        phases.run("refresh", "verify")
+    finally:
+        seed.drop_database(target_cluster, phases.incoming)

@@ -272,23 +272,50 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
             session.execute(f"SET ROLE {quote(owner)}")
             session.execute(f"SELECT {name}()")
         except MigrationError as error:
+            advice = (
+                _only_here(read_graph(session), context.parameters["on_source"])
+                or "Fix that materialized view on the source"
+            )
             raise MigrationError(
                 f"refresh_matviews() fails as {owner!r}, so couch2pg would fail too: {error.message} "
-                f"Fix that materialized view on the source, then dump again: {restart.command('dump')}",
+                f"{advice}, then dump again: {restart.command('dump')}",
                 "refresh_function_failed",
                 **error.details,
             ) from error
         return dict(done, without_rows=False, seconds=round(time.monotonic() - started, 1))
 
 
-def still_valid(settings: ConnectionSettings, oid: int, result: dict[str, Any]) -> bool:
-    """Whether the database ``oid`` was refreshed, still exists, and has every matview populated that could be."""
-    if result["oid"] != oid:
+def _only_here(matviews: list[Matview], on_source: dict[str, int | None]) -> str:
+    """What undoes a change on the target that the function doesn't expect; empty when there was none, or nothing is known."""
+    new = [view for view in matviews if on_source and view.key not in on_source]
+    if not new:
+        return ""
+    names = ", ".join(view.key for view in new)
+    lost = sorted(set(on_source) - {view.key for view in matviews})
+    back = [
+        f"ALTER MATERIALIZED VIEW {qualified(view.schema, view.name)} SET SCHEMA {quote(key[: -len(view.name) - 1])}"
+        for view in new
+        for key in lost
+        if key.endswith(f".{view.name}")
+    ]
+    undo = f" On the target, run: {'; '.join(back)}; then run again." if back else ""
+    return f"The target has {names}, and the source doesn't.{undo} Or change the source in the same way"
+
+
+def still_valid(settings: ConnectionSettings, known: dict[str, Any], result: dict[str, Any]) -> bool:
+    """Whether the database was refreshed, still exists, and has every matview populated that could be.
+
+    known: the result of ``examine``. Before the promotion it must also have the matviews that were refreshed, and no other.
+    """
+    if result["oid"] != known["oid"]:
         return False
     with Session(settings.maintenance) as session:
-        found = find_database_by_oid(session, oid)
+        found = find_database_by_oid(session, known["oid"])
     if found is None:
         return False
     with Session(settings.to(found["name"])) as session:
-        empty = {matview.key for matview in read_graph(session) if not matview.populated}
-    return empty <= {entry["matview"] for entry in result["not_populated"]}
+        populated = {matview.key: matview.populated for matview in read_graph(session)}
+    without = {entry["matview"] for entry in result["not_populated"]}
+    if known["restored"] and set(populated) != without.union(entry["matview"] for entry in result["matviews"]):
+        return False
+    return without.issuperset(key for key, filled in populated.items() if not filled)
