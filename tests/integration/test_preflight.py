@@ -540,7 +540,7 @@ def test_a_matview_whose_function_needs_a_search_path(
         name,
     )
     facts = look(place, source_cluster, name)["facts"]
-    assert [hazard["matview"] for hazard in facts["hazards"]] == ["public.hazard"]
+    assert [hazard["object"] for hazard in facts["hazards"]] == ["public.hazard"]
     found = look_at_target(place, target_cluster, "x", facts)
     assert failures(found) == ["materialized views"]
     assert "can't refresh public.hazard" in finding(found, "materialized views")["message"]

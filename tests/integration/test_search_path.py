@@ -122,3 +122,44 @@ def test_only_a_table_with_such_an_index_gets_a_path(source_cluster: Cluster, da
     with Session(settings) as session:
         tables = list_tables(session).kept
     assert planning_path.find(tables, lambda: Session(settings)) == {"public.t": "public"}
+
+
+BARE = """CREATE FUNCTION helper(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+CREATE FUNCTION helped(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT {}helper($1)';"""
+USES = """
+CREATE TABLE couchdb (doc jsonb); CREATE TABLE t (n int); INSERT INTO t VALUES (1);
+CREATE INDEX i ON t (helped(n)); CREATE MATERIALIZED VIEW m AS SELECT n, lower('A') AS a FROM t;
+"""
+
+
+def test_a_function_of_an_extension_that_another_version_corrects(
+    target_cluster: Cluster, extension_folder: Path, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """As ll_to_earth of earthdistance: the target's version counts, for an index and for a view that reads its table."""
+    (extension_folder / "helping.control").write_text("default_version = '2'\nrelocatable = false\n", encoding="utf-8")
+    for version in "12":
+        (extension_folder / f"helping--{version}.sql").write_text(BARE.format("@extschema@."), encoding="utf-8")
+    name = fresh_database(target_cluster)
+    execute(target_cluster, "CREATE EXTENSION helping VERSION '1';" + USES, name)
+    # PostgreSQL 17 and later would not have built that index with the old version.
+    execute(target_cluster, BARE.format("").splitlines()[1].replace("CREATE", "CREATE OR REPLACE"), name)
+
+    def seen(**options: Any) -> dict[str, Any]:
+        here = look(place, target_cluster, name, **options)
+        assert failures(here) == []
+        # As if it were another server.
+        facts = {**here["facts"], "running_server": ""}
+        schema = schema_of(place, target_cluster, name)
+        return look_at_target(place, target_cluster, f"{name}_there", facts, schema=schema, **options)
+
+    found = seen()
+    assert failures(found) == []
+    assert "Here helping becomes 2, which may be right." in finding(found, "index public.i")["message"]
+    (extension_folder / "helping--1.sql").write_text(BARE.format(""), encoding="utf-8")
+    versions = {"extension_versions": {"helping": "1"}}
+    refused = seen(**versions)
+    assert failures(refused) == ["index public.i", "materialized views", "schema on the target"]
+    remedy = "couch2pg_function_search_path: {'public.helped(integer)': 'public, pg_temp'}"
+    for problem in failures(refused)[:2]:
+        assert remedy in finding(refused, problem)["message"]
+    assert failures(seen(**versions, function_search_path={"public.helped(integer)": "public, pg_temp"})) == []

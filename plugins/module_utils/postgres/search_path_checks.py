@@ -8,6 +8,7 @@ Each object is tried in a read-only transaction, and a failure is traced to the 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping
 
@@ -71,7 +72,8 @@ WHERE k.contype = 'c' AND {USER_SCHEMAS} AND {_DEPENDS.format(catalog="pg_constr
 ORDER BY 1, 2
 """
 
-# Functions without a search_path setting that the object, or a view that it reads, calls.
+# Functions without a search_path setting that the object, or a view that it reads, calls, or that an error names: a query plans
+# the indexes of its tables, too.
 _FUNCTIONS = """
 WITH RECURSIVE rule(oid) AS (
     SELECT oid FROM pg_catalog.pg_rewrite WHERE ev_class = %(oid)s AND %(catalog)s = 'pg_rewrite'
@@ -86,15 +88,20 @@ WITH RECURSIVE rule(oid) AS (
   UNION ALL
     SELECT ('pg_catalog.' || %(catalog)s)::regclass::oid, %(oid)s::oid WHERE %(catalog)s <> 'pg_rewrite'
 )
-SELECT DISTINCT p.oid::regprocedure::text AS function, p.proname AS name, EXISTS (
-    SELECT FROM pg_catalog.pg_depend AS e WHERE e.classid = 'pg_catalog.pg_proc'::regclass AND e.objid = p.oid
-      AND e.deptype = 'e') AS member
-FROM object JOIN pg_catalog.pg_depend AS d ON d.classid = object.classid AND d.objid = object.objid
-    AND d.refclassid = 'pg_catalog.pg_proc'::regclass
-JOIN pg_catalog.pg_proc AS p ON p.oid = d.refobjid
-WHERE p.oid >= 16384 AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS s WHERE s LIKE 'search_path=%%')
+SELECT DISTINCT p.oid::regprocedure::text AS function, p.proname AS name, (
+    SELECT x.extname FROM pg_catalog.pg_depend AS e JOIN pg_catalog.pg_extension AS x ON x.oid = e.refobjid
+    WHERE e.classid = 'pg_catalog.pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e') AS extension,
+    c.oid IS NOT NULL AS called
+FROM pg_catalog.pg_proc AS p LEFT JOIN (
+    SELECT d.refobjid AS oid FROM object JOIN pg_catalog.pg_depend AS d ON d.classid = object.classid AND d.objid = object.objid
+    AND d.refclassid = 'pg_catalog.pg_proc'::regclass) AS c ON c.oid = p.oid
+WHERE p.oid >= 16384 AND (c.oid IS NOT NULL OR p.proname = ANY(%(named)s))
+  AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS s WHERE s LIKE 'search_path=%%')
 ORDER BY 1
 """
+
+# The name of a function in the context of an error: quoted, or before its arguments.
+_NAMED = re.compile(r'function "([^"]+)"|function (?:[^\s("]+\.|"[^"]+"\.)?"?([^\s(".]+)"?\(')
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ class Hazard:
 
     functions: functions whose own search_path setting would fix it.
     members: those of ``functions`` that belong to an extension; pg_dump doesn't dump a setting of these.
+    extensions: the extensions of ``functions`` when all belong to one: the target's versions of them may be right.
     suggested: a search_path under which the object works, which was tried; empty when none was found.
     fixed: whether the operator's ``function_search_path`` fixes it on the target, which was tried.
     """
@@ -113,16 +121,19 @@ class Hazard:
     context: str
     functions: tuple[str, ...]
     members: tuple[str, ...]
+    extensions: tuple[str, ...]
     suggested: str
     fixed: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """The object as JSON types: ``{<kind>: name, reason, context, functions, fixed, remedy}``."""
+        """The object as JSON types: ``{kind, object, reason, context, functions, extensions, fixed, remedy}``."""
         return {
-            self.kind: self.name,
+            "kind": self.kind,
+            "object": self.name,
             "reason": self.reason,
             "context": self.context,
             "functions": list(self.functions),
+            "extensions": list(self.extensions),
             "fixed": self.fixed,
             "remedy": self.remedy,
         }
@@ -182,17 +193,19 @@ def _hazard(
 ) -> Hazard:
     kind, name, oid, catalog = what
     context = error.details.get("context") or ""
-    called = session.rows(_FUNCTIONS, {"oid": oid, "catalog": catalog})  # type: ignore[arg-type]
     # PostgreSQL names the functions that it was in; where it doesn't, any of them may be the one.
-    named = [row for row in called if f'"{row["name"]}"' in context or f"{row['name']}(" in context]
-    rows = named or called
+    named = [quoted_name or name for quoted_name, name in _NAMED.findall(context)]
+    found = session.rows(_FUNCTIONS, {"oid": oid, "catalog": catalog, "named": named})  # type: ignore[arg-type]
+    told = [row for row in found if row["name"] in named]
+    rows = [row for row in told if row["called"]] or told or [row for row in found if row["called"]]
     functions = tuple(row["function"] for row in rows)
-    members = tuple(row["function"] for row in rows if row["member"])
+    members = tuple(row["function"] for row in rows if row["extension"])
+    extensions = tuple(sorted({row["extension"] for row in rows})) if len(members) == len(rows) else ()
     fixed = bool(functions) and all(function in paths for function in functions)
     if fixed:
         fixed = all(_try(session, query, paths[function]) is None for function in functions)
     suggested = next((path for path in _paths(session) if _try(session, query, path) is None), "")
-    return Hazard(kind, name, error.message, context, functions, members, suggested, fixed)
+    return Hazard(kind, name, error.message, context, functions, members, extensions, suggested, fixed)
 
 
 def _paths(session: Session) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ class Differences:
         self.options = options
         self.source = source
         self.planned = RolePlan()
+        # Extensions that become another version here.
+        self.changed: dict[str, str] = {}
 
     def examine(self) -> None:
         """Run every check."""
@@ -69,6 +71,7 @@ class Differences:
             ("views of catalogs", self._catalogs),
             ("libraries", self._libraries),
             ("xml", self._xml),
+            ("search paths of extensions", self._hazards_of_extensions),
             ("materialized views", self._hazards),
             ("tablespaces", self._tablespaces),
         ):
@@ -159,6 +162,8 @@ class Differences:
         for name, version in sorted(wanted.items()):
             found = available[name]
             here = str(chosen.get(name, found["version"]))
+            if here != version:
+                self.changed[name] = here
             if here not in found["versions"]:
                 codes.append("extension_version")
                 problems.append(
@@ -476,8 +481,31 @@ class Differences:
             ) from error
         self.findings.ok("xml", f"the server holds XML values ({', '.join(columns[:SHOWN])})")
 
+    def _hazards_of_extensions(self) -> None:
+        """What fails on the source because of a function of an extension, which another version may have corrected."""
+        for hazard in self.source.get("hazards", []):
+            name, mine = f"{hazard['kind']} {hazard['object']}", hazard["extensions"]
+            if hazard["fixed"] or not mine:
+                continue
+            versions = ", ".join(f"{one} becomes {self.changed[one]}" for one in mine if one in self.changed)
+            if versions:
+                self.findings.warning(
+                    name,
+                    f"The {name} fails on the source with an empty search_path, because of {', '.join(mine)}. Here {versions}, which may "
+                    f"be right. If it fails here, too: {hazard['remedy']}",
+                    **hazard,
+                )
+            elif hazard["kind"] != "matview":
+                self.findings.failure(
+                    name, f"The {name} can't be restored: {hazard['reason']} {hazard['remedy']}", **hazard
+                )
+
     def _hazards(self) -> None:
-        hazards = self.source.get("hazards", [])
+        hazards = [
+            hazard
+            for hazard in self.source.get("hazards", [])
+            if hazard["kind"] == "matview" and (hazard["fixed"] or not set(hazard["extensions"]) & set(self.changed))
+        ]
         if not hazards:
             self.findings.ok("materialized views", "none depends on the search_path")
             return
@@ -491,7 +519,7 @@ class Differences:
             )
         if not open_ones:
             return
-        names = ", ".join(hazard["matview"] for hazard in open_ones[:SHOWN])
+        names = ", ".join(hazard["object"] for hazard in open_ones[:SHOWN])
         remedies = " ".join(sorted({hazard["remedy"] for hazard in open_ones}))
         text = f"{names}: a function in it names an object without its schema. {remedies}"
         since = f"PostgreSQL {SAFE_SEARCH_PATH_SINCE} and later"

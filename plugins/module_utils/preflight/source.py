@@ -306,7 +306,10 @@ class _Source:
     def _expressions(self) -> None:
         for hazard in search_path_checks.of_tables(self.session, self.options["function_search_path"]):
             name = f"{hazard.kind} {hazard.name}"
-            if hazard.fixed:
+            if hazard.extensions and not hazard.fixed:
+                # The target's version of the extension counts.
+                self.facts.setdefault("hazards", []).append(hazard.as_dict())
+            elif hazard.fixed:
                 self.findings.warning(
                     name,
                     f"The {name} needs a search_path, which the restore gives to {', '.join(hazard.functions)} "
