@@ -280,10 +280,16 @@ class _Source:
     def _matviews(self) -> None:
         matviews = read_graph(self.session)
         self.facts["matviews"] = [matview.key for matview in matviews]
-        refresher = self._refresher()
+        refreshers = self._refreshers()
+        refresher = refreshers[0] if len(refreshers) == 1 else ""
         reasons = {matview.key: _problem(matview, refresher) for matview in matviews}
         sick = [f"{key} ({reason})" for key, reason in reasons.items() if reason]
-        if sick:
+        if not refreshers:
+            # Something else refreshes them, such as dbt.
+            self.findings.ok(
+                "materialized views", f"{len(matviews)}, and no function refresh_matviews() that refreshes them"
+            )
+        elif sick:
             self.findings.warning(
                 "materialized views",
                 f"refresh_matviews() can't refresh {', '.join(sick[:5])}, so couch2pg already fails there on the source. "
@@ -295,13 +301,13 @@ class _Source:
         found = search_path_checks.of_matviews(self.session, matviews, self.options["function_search_path"])
         self.facts["hazards"] = [hazard.as_dict() for hazard in found]
 
-    def _refresher(self) -> str:
-        """The owner of ``refresh_matviews()``, who must own every materialized view; empty when there is no such function."""
+    def _refreshers(self) -> list[str]:
+        """The owners of functions ``refresh_matviews()``: the only one's must own every materialized view."""
         owners = self.session.rows(
             "SELECT pg_catalog.pg_get_userbyid(proowner) AS owner FROM pg_catalog.pg_proc "
             "WHERE proname = 'refresh_matviews' AND pronargs = 0"
         )
-        return str(owners[0]["owner"]) if len(owners) == 1 else ""
+        return [str(row["owner"]) for row in owners]
 
     def _expressions(self) -> None:
         for hazard in search_path_checks.of_tables(self.session, self.options["function_search_path"]):
