@@ -355,7 +355,7 @@ def test_the_statements_that_complete_a_role_work(source_cluster: Cluster, targe
 
 EVENT_TRIGGERS = """
 CREATE TABLE ddl_log (at timestamptz DEFAULT now(), tag text);
-CREATE FUNCTION log_ddl() RETURNS event_trigger LANGUAGE plpgsql AS
+CREATE FUNCTION log_ddl() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS
     $$ BEGIN INSERT INTO public.ddl_log (tag) VALUES (tg_tag); END $$;
 CREATE EVENT TRIGGER ddl ON ddl_command_end EXECUTE FUNCTION log_ddl();
 CREATE FUNCTION forbid_drop() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no drop'; END $$;
@@ -370,7 +370,7 @@ CREATE EVENT TRIGGER no_change ON ddl_command_start WHEN TAG IN ('ALTER TABLE') 
 CREATE EVENT TRIGGER no_owners ON ddl_command_start
     WHEN TAG IN ('ALTER FUNCTION', 'ALTER MATERIALIZED VIEW', 'ALTER DEFAULT PRIVILEGES', 'GRANT', 'REVOKE', 'DROP OWNED')
     EXECUTE FUNCTION forbid_drop();
-ALTER EVENT TRIGGER no_owners ENABLE ALWAYS;
+ALTER EVENT TRIGGER no_owners ENABLE ALWAYS; ALTER EVENT TRIGGER ddl ENABLE ALWAYS;
 """
 
 

@@ -24,6 +24,7 @@ SELECT e.evtname AS name, CASE e.evtenabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN '
 FROM pg_catalog.pg_event_trigger AS e JOIN pg_catalog.pg_roles AS r ON r.rolname = session_user AND r.rolsuper
 WHERE e.evtenabled <> 'D' ORDER BY 1
 """
+_LOUD = "SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtenabled IN ('A', 'R'))"
 
 
 def silence(session: Session) -> None:
@@ -35,9 +36,14 @@ def silence(session: Session) -> None:
         session.execute(_SILENCE)
 
 
+def are_loud(session: Session) -> bool:
+    """Whether some would fire in spite of ``silence``, so that only ``silent_transaction`` helps."""
+    return session.version < SETTING_SINCE and bool(session.value(_LOUD))
+
+
 @contextmanager
 def silent_transaction(session: Session) -> Iterator[None]:
-    """A transaction in which no event trigger fires, however it is enabled."""
+    """A transaction in which no event trigger fires, however it is enabled. Two at once in a database can't be before PostgreSQL 17."""
     session.execute("BEGIN")
     try:
         enabled = session.rows(_ENABLED) if session.version < SETTING_SINCE else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..common.errors import MigrationError
 from ..common.progress_line import duration
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
-from ..postgres import login_settings
+from ..postgres import event_triggers, login_settings
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid, find_database_by_oid
 from ..postgres.identifiers import qualified, quote
@@ -77,7 +78,9 @@ def run(context: JobContext) -> dict[str, Any]:
     started = time.monotonic()
     with Session(settings) as session:
         pending = read_graph(session)
-    scheduler = _Scheduler(context, settings, pending)
+        # Nothing may write to the database before it is verified.
+        quietly = context.parameters["resume"] and event_triggers.are_loud(session)
+    scheduler = _Scheduler(context, settings, pending, quietly)
     context.progress.step("materialized views", len(pending), "matviews", probe=scheduler.progress)
     done = scheduler.run()
     on_source = context.parameters["on_source"]
@@ -126,7 +129,9 @@ class _Scheduler:
     refresh is tried again after another one has succeeded.
     """
 
-    def __init__(self, context: JobContext, settings: ConnectionSettings, matviews: list[Matview]) -> None:
+    def __init__(
+        self, context: JobContext, settings: ConnectionSettings, matviews: list[Matview], quietly: bool
+    ) -> None:
         self._context = context
         self._settings = settings
         self._waiting = {matview.key: matview for matview in largest_first(matviews, context.parameters["on_source"])}
@@ -138,6 +143,8 @@ class _Scheduler:
         self._sessions: list[Session] = []
         self._aborted = False
         self._resume = context.parameters["resume"]
+        # One after the other, each in a transaction in which no event trigger fires.
+        self._quietly = quietly
 
     def progress(self) -> tuple[int, str]:
         """The number of refreshed matviews, and the running ones with their durations."""
@@ -147,7 +154,7 @@ class _Scheduler:
         return done, ", ".join(running)
 
     def run(self) -> list[dict[str, Any]]:
-        workers = max(1, min(self._context.parameters["jobs"], len(self._waiting)))
+        workers = 1 if self._quietly else max(1, min(self._context.parameters["jobs"], len(self._waiting)))
         with ThreadPoolExecutor(max_workers=workers) as pool:
             futures = [pool.submit(self._worker) for _number in range(workers)]
             try:
@@ -172,7 +179,8 @@ class _Scheduler:
                     if matview.owner != owner:
                         owner = matview.owner
                         self._settings_of(session, owner)
-                    self._finish(matview, _refresh(session, matview, self._resume and matview.populated))
+                    done_before = self._resume and matview.populated
+                    self._finish(matview, _refresh(session, matview, done_before, self._quietly))
                     matview = self._take()
         except BaseException:
             self._abort()
@@ -216,7 +224,7 @@ class _Scheduler:
             self._changed.notify_all()
 
 
-def _refresh(session: Session, matview: Matview, done_before: bool) -> dict[str, Any]:
+def _refresh(session: Session, matview: Matview, done_before: bool, quietly: bool) -> dict[str, Any]:
     """Refresh one matview without CONCURRENTLY, which can't populate an empty one; ``done_before`` skips the refresh."""
     started = time.monotonic()
     outcome: dict[str, Any] = {"matview": matview.key, "rows": None, "error": None, "sqlstate": None, "advice": None}
@@ -224,7 +232,8 @@ def _refresh(session: Session, matview: Matview, done_before: bool) -> dict[str,
     name = qualified(matview.schema, matview.name)
     try:
         if not done_before:
-            session.execute(f"REFRESH MATERIALIZED VIEW {name}")
+            with event_triggers.silent_transaction(session) if quietly else nullcontext():
+                session.execute(f"REFRESH MATERIALIZED VIEW {name}")
         session.execute(f"ANALYZE {name}")
         outcome["rows"] = session.value(f"SELECT pg_catalog.count(*) FROM {name}")
     except MigrationError as error:
