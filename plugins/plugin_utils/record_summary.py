@@ -69,7 +69,7 @@ def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
         read = f", read at {verified['counted_at']}" if "counted_at" in verified else ""
         compared = f" (at {verified['verified_at']})" if "verified_at" in verified else ""
         lines.append(
-            f"  same     {verified['rows']} rows in {verified['tables']} tables, row by row ({verified['digest_method']}{read}), "
+            f"  verified {verified['rows']} rows in {verified['tables']} tables, row by row ({verified['digest_method']}{read}), "
             f"schema, owners and grants{compared}"
         )
         notices = verified.get("notices") or []

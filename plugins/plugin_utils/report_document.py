@@ -264,13 +264,13 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
         add(
             "ok",
             "Rows",
-            f"{text.count(verified.get('rows'))} in {text.count(verified.get('tables'))} tables, all the same "
-            f"({text.name(verified.get('digest_method'))}), read at {text.clock(verified.get('counted_at'))}",
+            f"{text.count(verified.get('rows'))} in {text.count(verified.get('tables'))} tables, equal "
+            f"({text.name(verified.get('digest_method'))}) when they were read at {text.clock(verified.get('counted_at'))}",
         )
         total = sum(value for value in (verified.get("objects") or {}).values() if text.number(value))
         accepted = len(_rows(verified, "accepted"))
         but = f", except {_many(accepted, 'accepted difference')}" if accepted else ""
-        same = f"{text.count(total)} objects with the same owners and grants"
+        same = f"{text.count(total)} objects were the same, with owners and grants"
         add("warn" if accepted else "ok", "Schema", f"{same}{but}{_at(done)}")
     elif phases.get("verify", {}).get("status") == "failed":
         differing = sum(row["state"] == "differs" for row in tables)

@@ -27,6 +27,9 @@ def test_a_migration_that_is_done(record: dict[str, Any]) -> None:
     lines = summary(record)
     assert " was complete and verified" in lines[0]
     assert ": DONE. The database " in lines[0]
+    # A later run must not say that the target is still the same.
+    assert lines[1].startswith("  verified ")
+    assert not [line for line in lines if " same " in line]
     dump = record["phases"]["dump"]["result"]
     # In units of 1000, as everywhere.
     assert any(f"{dump['bytes'] / 1e6:.1f} MB from" in line for line in lines)
