@@ -14,7 +14,7 @@ from typing import Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
-from support import binaries, places, seed
+from support import binaries, holding, places, seed
 from support.clusters import Cluster
 from support.migration import Migration, column, execute
 
@@ -138,6 +138,7 @@ def make_migration(
                 cluster.start()
             for name in column(cluster, f"SELECT datname FROM pg_database WHERE datname LIKE '{database_name}%'"):
                 seed.drop_database(cluster, name)
+        holding.release(migration)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Iterator
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import limits
+from support import holding
 from support.background import (
     Background,
     check_completes,
@@ -138,5 +139,6 @@ def test_the_host_restarts_in_the_restore(migration: Migration, machine: Machine
     machine.start()
     assert "ended without a result" in run.end().message
     check_nothing_is_there(migration)
+    holding.release(migration)
     completes(migration)
     assert migration.record["phases"]["restore"]["result"]["resumed_after"] == ["pre-data", "data"]

@@ -29,7 +29,7 @@ from support.background import (
 )
 from support.cases import rarely
 from support.clusters import Cluster
-from support.holding import end_statement, held, held_run
+from support.holding import held, held_run, killed, release
 from support.migration import Migration, column, execute
 from support.modules import run_module
 
@@ -52,10 +52,7 @@ def recorded(migration: Migration) -> set[str]:
 
 @pytest.mark.parametrize(("part", "done"), [("data", ["pre-data"]), rarely("last", ["pre-data", "data"])])
 def test_tables_that_are_loaded_are_not_loaded_again(migration: Migration, part: str, done: list[str]) -> None:
-    kind = held(migration, part)
-    kill(processes.of_job(migration.state / "jobs" / kind))
-    end_statement(migration, part)
-    assert "ended without a result" in driver.end(migration, kind)
+    assert "ended without a result" in driver.end(migration, killed(migration, part))
     check_nothing_is_there(migration)
     check_completes(migration)
     assert result(migration, "restore")["resumed_after"] == done
@@ -93,6 +90,20 @@ def test_indexes_are_built_without_loading_again(migration: Migration, broken: s
     assert "again" in driver.end(migration, kind)
     if broken == "postgresql":
         migration.target.start()
+    release(migration)
+    check_nothing_is_there(migration)
+    # The options of a half-done database can't change between attempts; the error says how to start again.
+    migration.variables["couch2pg_role_map"] = {"couch2pg": "another"}
+    sentence = driver.run_phase(migration, "restore")["msg"]
+    assert "role_map was {}, is now {'couch2pg': 'another'}" in sentence
+    assert "couch2pg_restart_from=restore" in sentence
+    del migration.variables["couch2pg_role_map"]
+    # Nor is it guessed what was done.
+    steps = migration.state / "restore_steps.json"
+    known = steps.read_text(encoding="utf-8")
+    steps.write_text("{", encoding="utf-8")
+    assert "restore_steps.json is damaged" in driver.run_phase(migration, "restore")["msg"]
+    steps.write_text(known, encoding="utf-8")
     check_nothing_is_there(migration)
     check_completes(migration)
     assert result(migration, "restore")["resumed_after"] == ["pre-data", "data"]
@@ -103,10 +114,7 @@ def test_indexes_are_built_without_loading_again(migration: Migration, broken: s
 
 
 def test_materialized_views_that_are_populated_are_kept(migration: Migration) -> None:
-    kind = held(migration, "matviews")
-    kill(processes.of_job(migration.state / "jobs" / kind))
-    end_statement(migration, "matviews")
-    assert "ended without a result" in driver.end(migration, kind)
+    assert "ended without a result" in driver.end(migration, killed(migration, "matviews"))
     check_nothing_is_there(migration)
     check_completes(migration)
     done_before = {entry["matview"]: entry["done_before"] for entry in result(migration, "refresh")["matviews"]}
@@ -121,7 +129,8 @@ def test_a_dump_that_was_interrupted_says_that_it_begins_again(migration: Migrat
     kill(processes.of_job(migration.state / "jobs" / "dump"))
     assert "ended without a result" in driver.end(migration, "dump")
     migration.variables["couch2pg_rate_limit"] = "0"
-    check_completes(migration)
+    driver.reach(migration, "transfer")
+    check_nothing_is_left(migration)
     assert "Its snapshot is lost, so the dump starts from the beginning." in log(migration, "dump")
 
 
@@ -141,50 +150,41 @@ def test_an_archive_that_was_finished_is_not_made_again(migration: Migration) ->
     told.unlink()
     (migration.state / "dump.json").unlink()
     assert "is not the finished archive of this job" in driver.run_phase(migration, "dump")["msg"]
-
-
-def test_a_dump_that_lacked_only_its_checksums(migration: Migration) -> None:
-    """Its snapshot is gone, and no longer needed."""
-    assert driver.reach(migration, "dump")["dump"]["changed"]
-    # As if the job had been killed while it hashed.
+    # One that lacks only its checksums, as if the job had been killed while it hashed, needs its snapshot no longer.
     half_done = migration.archive.with_name(f"{migration.name}.partial")
     migration.archive.rename(half_done)
     (half_done / ".half-done").touch()
     (half_done / "manifest.json").unlink()
-    (migration.state / "dump.json").unlink()
-    (migration.state / "jobs" / "dump" / "result.json").unlink()
+    told.unlink()
     evidence = (half_done / "evidence.json").read_bytes()
-    driver.reach(migration, "dump")
+    driver.reach(migration, "transfer")
     assert "only the checksums are missing" in log(migration, "dump")
     assert (migration.archive / "evidence.json").read_bytes() == evidence
-    check_completes(migration)
 
 
-def test_another_database_of_that_name_is_not_resumed(migration: Migration) -> None:
-    """Only the database that the restore created counts; another one with its name is replaced."""
-    kind = held(migration, "indexes")
-    kill(processes.of_job(migration.state / "jobs" / kind))
-    driver.end(migration, kind)
+def test_what_is_not_known_to_be_its_own_is_not_resumed(migration: Migration) -> None:
+    """Only the database that the restore created counts, and only a whole list of what it did; else it begins again."""
+    driver.reach(migration, "restore")
+    steps = migration.state / "restore_steps.json"
+    known = json.loads(steps.read_text(encoding="utf-8"))
+
+    def resumed_after() -> list[str]:
+        # As if the job had been killed in its last moment.
+        (migration.state / "jobs" / "restore" / "result.json").unlink()
+        restored = driver.run_phase(migration, "restore")
+        assert restored["changed"], restored
+        found: list[str] = restored["resumed_after"]
+        return found
+
+    assert resumed_after() == ["pre-data", "data", "post-data"]
     name = f"{migration.database}_incoming"
     execute(migration.target, f"DROP DATABASE {name} WITH (FORCE)")
     execute(migration.target, f"CREATE DATABASE {name}")
+    assert resumed_after() == []
+    for content in ([], {"of": known["of"]}, {"done": {"data": True}}):
+        steps.write_text(json.dumps(content), encoding="utf-8")
+        assert resumed_after() == [], content
     check_completes(migration)
-    assert result(migration, "restore")["resumed_after"] == []
-
-
-def test_what_a_half_done_database_was_made_with(migration: Migration) -> None:
-    """Its options can't change between attempts; the error says how to start again."""
-    kind = held(migration, "indexes")
-    kill(processes.of_job(migration.state / "jobs" / kind))
-    driver.end(migration, kind)
-    migration.variables["couch2pg_role_map"] = {"couch2pg": "another"}
-    sentence = driver.run_phase(migration, "restore")["msg"]
-    assert "role_map was {}, is now {'couch2pg': 'another'}" in sentence
-    assert "couch2pg_restart_from=restore" in sentence
-    check_nothing_is_there(migration)
-    del migration.variables["couch2pg_role_map"]
-    check_completes(migration)
-    assert result(migration, "restore")["resumed_after"] == ["pre-data", "data"]
 
 
 @pytest.mark.long
@@ -262,21 +262,6 @@ def test_rows_of_an_extension_are_loaded_again(
             restore_steps.empty_extensions(session, listing)
 
 
-@pytest.mark.parametrize("content", ["{", rarely("[]"), rarely('{"of": 1}'), '{"done": {"data": true}}'])
-def test_a_damaged_list_of_steps(migration: Migration, content: str) -> None:
-    """The restore fails or starts again; it never treats missing work as done."""
-    kind = held(migration, "indexes")
-    kill(processes.of_job(migration.state / "jobs" / kind))
-    driver.end(migration, kind)
-    steps = migration.state / "restore_steps.json"
-    known = json.loads(steps.read_text(encoding="utf-8"))
-    steps.write_text(content if content != '{"of": 1}' else json.dumps({"of": known["of"]}), encoding="utf-8")
-    if content == "{":
-        assert "restore_steps.json is damaged" in driver.run_phase(migration, "restore")["msg"]
-        steps.unlink()
-    check_completes(migration)
-
-
 @pytest.mark.parametrize(
     "kind", [rarely("dump"), rarely("archive_check"), "restore", rarely("refresh"), rarely("verify")]
 )
@@ -286,7 +271,8 @@ def test_the_controller_is_killed(migration: Migration, kind: str) -> None:
     wait_until(f"{kind} has begun", (migration.state / "jobs" / kind / "spec.json").exists)
     run.kill()
     check_nothing_is_there(migration)
-    check_completes(migration, whole=True)
+    # The whole again, or what is left of it.
+    check_completes(migration, whole=kind != "restore")
     # Files are checked as a part of the transfer.
     phase = "transfer" if kind == "archive_check" else kind
     begun = [event for event in migration.record["history"] if event["phase"] == phase]
@@ -318,35 +304,42 @@ def test_the_controller_is_killed_while_it_promotes(migration: Migration, rename
     assert migration.run().changed == 0
 
 
-def test_ctrl_c(migration: Migration) -> None:
+def test_ctrl_c_and_cancel(migration: Migration) -> None:
+    """The job goes on without its run. It is stopped at once and cleanly; a second time there is nothing to stop."""
     run, kind = held_run(migration, "indexes")
     run.kill(signal.SIGINT)
     assert running(migration, kind)
     assert "The job on target continues, if it was started. To join it, run the same playbook again." in run.output
     assert "To stop it: ansible-playbook cht.couch2pg.cancel" in run.output
     assert "running  restore: " in migration.run("status").output
-    check_completes(migration)
-    assert result(migration, "restore")["resumed_after"] == []
-
-
-def test_cancel(migration: Migration) -> None:
-    """What runs is stopped at once and cleanly; a second time there is nothing to stop."""
-    # Two playbooks run before it is stopped.
-    run, _kind = held_run(migration, "indexes", rows=900)
-    predicted = migration.run("cancel", "--check")
-    assert (predicted.changed > 0, run.process.poll()) == (True, None)
     options = {"migration_id": migration.name, "state_dir": str(migration.folder / "state")}
     assert run_module("job", {**options, "state": "stopped", "kinds": ["dump"]})["stopped"] == []
+    assert run_module("job", {**options, "state": "stopped"}, check=True)["stopped"] == ["restore"]
+    assert running(migration, kind)
     cancelled = migration.run("cancel")
     assert cancelled.changed > 0
     assert "Stopped: restore" in cancelled.output
-    assert "stopped by a signal" in run.end().message
+    assert "stopped by a signal" in driver.end(migration, kind)
     check_nothing_is_left(migration)
     check_nothing_is_there(migration)
+    assert not run_module("job", {**options, "state": "stopped"})["changed"]
+    release(migration)
+    check_completes(migration)
+
+
+@pytest.mark.long
+def test_a_run_whose_job_is_cancelled(migration: Migration) -> None:
+    """It says so; a second time nothing runs any more."""
+    run, _kind = held_run(migration, "indexes")
+    predicted = migration.run("cancel", "--check")
+    assert (predicted.changed > 0, run.process.poll()) == (True, None)
+    assert migration.run("cancel").changed > 0
+    assert "stopped by a signal" in run.end().message
     assert "failed   restore on target" in migration.run("status").output
     again = migration.run("cancel")
     assert again.changed == 0
     assert "Nothing ran here." in again.output
+    release(migration)
     check_completes(migration)
     assert "promoted " in migration.run("status").output
 
@@ -355,9 +348,7 @@ def test_cancel(migration: Migration) -> None:
 @pytest.mark.parametrize("days", [-2, 2])
 def test_a_clock_that_is_wrong(migration: Migration, days: int) -> None:
     """Interrupted under one clock, completed under another, which stands days before or after it."""
-    kind = held(migration, "indexes")
-    kill(processes.of_job(migration.state / "jobs" / kind))
-    driver.end(migration, kind)
+    driver.end(migration, killed(migration, "indexes"))
     clock = ["env", f"PYTHONPATH={WRONG_CLOCK}", f"COUCH2PG_CLOCK_SHIFT={days * 86400}"]
     completed = Background(migration, through=clock).end()
     assert completed.code == 0, completed.output
@@ -366,7 +357,7 @@ def test_a_clock_that_is_wrong(migration: Migration, days: int) -> None:
 
 
 def test_two_hosts_show_their_progress_side_by_side(migration: Migration) -> None:
-    driver.reach(migration)
+    seed.seed(migration.target, migration.database, documents=400, huge=False)
     migration.variables["couch2pg_progress_seconds"] = 0.01
     play = """
 - hosts: couch2pg_source:couch2pg_target

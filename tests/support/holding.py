@@ -3,32 +3,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A restore or a refresh that is held in the middle of its work, so that a test can break it there.
 
-A function that is slow in the database that is restored into, and nowhere else, holds the work at one point.
+A function that is slow in the database that is restored into, and nowhere else, holds the work at one point. It is slow
+only while a role exists, so that the next attempt need not wait: see ``release``.
 """
 
 from __future__ import annotations
 
 from typing import Callable, Sequence
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+
 from . import driver
-from .background import Background, running, wait_until
+from .background import Background, kill, running, wait_until
 from .migration import Migration, column, execute
 
 SLOW = """
 SET ROLE couch2pg;
 CREATE FUNCTION public.slow(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
-    PERFORM CASE WHEN pg_catalog.current_database() LIKE '%_incoming' THEN pg_catalog.pg_sleep(0.02) END;
+    PERFORM CASE WHEN {holds} THEN pg_catalog.pg_sleep(0.02) END;
     RETURN $1;
 END $$;
 CREATE TABLE public.zz_slow (name text NOT NULL);
 """
+HOLDS_WORK = "pg_catalog.current_database() LIKE '%_incoming' AND pg_catalog.to_regrole('{role}') IS NOT NULL"
 FILL = "INSERT INTO public.zz_slow SELECT 'row ' || n FROM generate_series(1, {rows}) AS n;"
-ROWS = 300
+# Each of them holds the work for 20 ms.
+ROWS = 3000
 HOLDS = {
     # What is slow, the job, and the statement in which it is held.
     "data": (
-        """ALTER TABLE public.zz_slow ADD CHECK (CASE WHEN pg_catalog.current_database() LIKE '%_incoming'
-                                                 THEN pg_catalog.pg_sleep(0.02) IS NOT NULL ELSE true END)""",
+        """ALTER TABLE public.zz_slow
+        ADD CHECK (CASE WHEN {holds} THEN pg_catalog.pg_sleep(0.02) IS NOT NULL ELSE true END)""",
         "restore",
         "COPY%zz_slow%",
     ),
@@ -53,17 +58,38 @@ def held(migration: Migration, part: str) -> str:
     return kind
 
 
-def held_run(migration: Migration, part: str, through: Sequence[str] = (), rows: int = ROWS) -> tuple[Background, str]:
-    """The same in a run of migrate.yml; returns the run with the kind of its job. Each of the rows holds it for 20 ms."""
-    kind = _slow_down(migration, part, rows)
+def held_run(migration: Migration, part: str, through: Sequence[str] = ()) -> tuple[Background, str]:
+    """The same in a run of migrate.yml; returns the run with the kind of its job."""
+    kind = _slow_down(migration, part)
     run = Background(migration, through=through)
     _wait(migration, part, lambda: run.process.poll() is not None)
     return run, kind
 
 
-def _slow_down(migration: Migration, part: str, rows: int = ROWS) -> str:
+def release(migration: Migration) -> None:
+    """Hold no longer what runs and what comes next; nothing when nothing is held."""
+    execute(migration.target, f"DROP ROLE IF EXISTS {_role(migration)}")
+
+
+def killed(migration: Migration, part: str) -> str:
+    """Hold the job that does this part of the work and kill it; returns its kind. The next attempt is not held."""
+    kind = held(migration, part)
+    kill(processes.of_job(migration.state / "jobs" / kind))
+    end_statement(migration, part)
+    release(migration)
+    return kind
+
+
+def _role(migration: Migration) -> str:
+    return f"{migration.database}_holds"
+
+
+def _slow_down(migration: Migration, part: str) -> str:
     statement, kind, _query = HOLDS[part]
-    execute(migration.source, SLOW + FILL.format(rows=rows) + statement, migration.database)
+    execute(migration.target, f"CREATE ROLE {_role(migration)}")
+    holds = HOLDS_WORK.format(role=_role(migration))
+    sql = (SLOW + FILL.format(rows=ROWS) + statement).replace("{holds}", holds)
+    execute(migration.source, sql, migration.database)
     # One worker: what comes before in the archive's order is done when the slow one is held.
     migration.variables["couch2pg_jobs"] = 1
     return kind

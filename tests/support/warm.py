@@ -70,6 +70,7 @@ class WarmProcess:
     def _look(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._connection], [], [], timeout)[0]:
             self.returncode = int(self._answers.readline())
+            self._answers.close()
             self._connection.close()
         return self.returncode
 
