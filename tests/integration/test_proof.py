@@ -171,11 +171,12 @@ def test_a_replaced_database_keeps_its_properties_for_itself(phases: Phases) -> 
     """Those of an empty one are merged with the source's; those of one that holds something go with it."""
     seed.create_database(phases.target, phases.database, "postgres")
     execute(phases.target, f"ALTER DATABASE {phases.database} SET work_mem = '99MB'")
-    execute(phases.target, "CREATE TABLE there (n int)", phases.database)
+    execute(phases.target, "CREATE TABLE there AS SELECT 1 AS n", phases.database)
     restored = phases.run("transfer", "restore", replace_existing=True)
     assert restored["properties_differ"] == []
     phases.run("refresh", "verify")
-    phases.run("promote", replace_existing=True)
+    kept = phases.run("promote", replace_existing=True)["kept_as"]
+    assert column(phases.target, "SELECT n FROM there", kept) == [1]
     properties = (
         "SELECT pg_get_userbyid(datdba) || shobj_description(d.oid, 'pg_database') || setconfig::text || (datacl IS NULL)::text "
         f"FROM pg_database d JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0 WHERE datname = '{phases.database}'"

@@ -68,7 +68,8 @@ def held_run(migration: Migration, part: str, through: Sequence[str] = ()) -> tu
 
 def release(migration: Migration) -> None:
     """Hold no longer what runs and what comes next; nothing when nothing is held."""
-    execute(migration.target, f"DROP ROLE IF EXISTS {_role(migration)}")
+    name = _role(migration).replace('"', '""')
+    execute(migration.target, f'DROP ROLE IF EXISTS "{name}"')
 
 
 def killed(migration: Migration, part: str) -> str:
