@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import tempfile
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.physical.moment impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import binaries, places
 from support.background import Background, kill, wait_until
+from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import Migration, column, execute
 from support.modules import login, run_module
@@ -290,6 +290,7 @@ def state_of(target: Cluster) -> tuple[Any, ...]:
     return column(target, started), column(target, names), beside
 
 
+@pytest.mark.long
 def test_a_rehearsal_copies_the_server_and_leaves_both_as_they_were(
     make_options: Callable[..., dict[str, Any]], made: list[Migration], source_cluster: Cluster, same_major: Cluster
 ) -> None:
@@ -374,7 +375,6 @@ def test_the_limit_of_a_backup_can_be_changed_and_a_cut_one_begins_again(
     for attempt in range(2):
         assert run_module("pg_physical", options)["job"]["status"] == "running"
         wait_until("the backup runs", backs_up)
-        time.sleep(2)
         assert job.read_state(folder).progress["step"] == "backup"
         log = (folder / "log").read_text()
         if attempt == 0:
@@ -632,15 +632,20 @@ KILLS = [
 ]
 
 
+@pytest.mark.parametrize("kills", [KILLS[::2], rarely(KILLS)], ids=["some", "all"])
 def test_a_copy_that_is_killed_anywhere_is_resumed(
-    make_options: Callable[..., dict[str, Any]], halting: Halting, source_cluster: Cluster, target_cluster: Cluster
+    make_options: Callable[..., dict[str, Any]],
+    halting: Halting,
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    kills: list[tuple[str, str, str, tuple[str, ...]]],
 ) -> None:
     """In one copy to a newer major, while couch2pg writes: each attempt gets to the next place."""
     options = {**make_options(target_cluster), "server_bin_dir": str(halting.folder)}
     folder = job.job_folder(options["state_dir"], "test", "restore")
     writing = Writer(lambda: source_cluster.connect(options["database"]), pause=0.01)
     with BackgroundWriter(writing):
-        for name, when, only, kept in KILLS:
+        for name, when, only, kept in kills:
             flag = halting.halt(name, when, only)
             started = run_module("pg_physical", {**options, "job_wait": 0})
             assert started["job"]["status"] == "running", started

@@ -69,12 +69,16 @@ def test_every_difference_stops_the_run(migration: Migration) -> None:
     )
     migration.variables["couch2pg_recount"] = True
     cases = sorted(DIFFERENCES.items(), key=lambda case: case[1][1] is None)
-    for name, (harm, undo, sentence) in cases:
-        execute(migration.target, harm, incoming)
-        assert sentence in driver.run_phase(migration, "verify")["msg"], name
-        assert driver.run_phase(migration, "promote")["code"] == "not_verified", name
-        if undo:
-            execute(migration.target, undo, incoming)
+    # A message names three.
+    for some in (cases[start : start + 3] for start in range(0, len(cases), 3)):
+        for _name, (harm, _undo, _sentence) in some:
+            execute(migration.target, harm, incoming)
+        message = driver.run_phase(migration, "verify")["msg"]
+        assert driver.run_phase(migration, "promote")["code"] == "not_verified"
+        for name, (_harm, undo, sentence) in some:
+            assert sentence in message, name
+            if undo:
+                execute(migration.target, undo, incoming)
     assert cases[-1][1][2] in migration.fail(playbook=str(migration.folder / "promote"))
     assert migration.database not in migration.databases()
     # What stopped is told in the report as well, though the run never came to its end.

@@ -37,6 +37,8 @@ def following(migration: Migration, couchdb: CouchDB, password: str) -> Iterator
     for folder in folders.values():
         folder.mkdir(parents=True)
     variables = couch2pg.settings(couchdb, migration.source, migration.database, password)
+    # What waits for its next run waits a second.
+    variables["COUCH2PG_SLEEP_MINS"] = "0.02"
     env_file = folders["source"] / "couch2pg.env"
     env_file.touch(mode=0o600)
     env_file.write_text("".join(f"export {name}='{value}'\n" for name, value in variables.items()))
