@@ -57,7 +57,7 @@ def rows(cluster: Cluster, database: str, *kinds: str) -> dict[str, str]:
 
 def schema(cluster: Cluster, database: str, clients: Binaries) -> Counter[str]:
     """What ``pg_dump -s`` prints of each object; the order of objects depends on their numbers."""
-    text = _run(cluster, [clients.program("pg_dump"), "--schema-only", "--dbname", cluster.dsn(database)])
+    text = _run(clients, [clients.program("pg_dump"), "--schema-only", "--dbname", cluster.dsn(database)])
     text = re.sub(r"(?m)^\\(un)?restrict .*$", "", text)
     return Counter(part.strip() for part in re.split(r"(?m)^--\n(?=-- Name: )", text))
 
@@ -69,17 +69,17 @@ def copy(source: Cluster, target: Cluster, database: str, name: str, clients: Bi
         connection.cursor().execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
     finally:
         connection.close()
-    text = _run(source, [clients.program("pg_dump"), "--dbname", source.dsn(database)])
+    text = _run(clients, [clients.program("pg_dump"), "--dbname", source.dsn(database)])
     command = [clients.program("psql"), "--no-psqlrc", "--quiet", "--output=/dev/null", "--dbname", target.dsn(name)]
     # An event trigger of the database must not stop what follows it in the dump.
     quiet = {"PGOPTIONS": "-c event_triggers=off"} if target.binaries.major >= EVENT_TRIGGERS_SINCE else {}
     done = subprocess.run(
-        command, input=text, capture_output=True, text=True, check=False, env={**target.binaries.environment(), **quiet}
+        command, input=text, capture_output=True, text=True, check=False, env={**clients.environment(), **quiet}
     )
     return [line for line in done.stderr.splitlines() if "ERROR" in line]
 
 
-def _run(cluster: Cluster, command: list[str]) -> str:
+def _run(clients: Binaries, command: list[str]) -> str:
     return subprocess.run(
-        command, capture_output=True, text=True, check=True, env=cluster.binaries.environment()
+        command, capture_output=True, text=True, check=True, env=clients.environment()
     ).stdout
