@@ -80,6 +80,4 @@ def copy(source: Cluster, target: Cluster, database: str, name: str, clients: Bi
 
 
 def _run(clients: Binaries, command: list[str]) -> str:
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, env=clients.environment()
-    ).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=clients.environment()).stdout
