@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.cases import rarely
 from support.modules import run_module
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded" / "couch2pg"
@@ -194,7 +195,7 @@ def docker(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["docker", "compose", "compose 1"])
+@pytest.mark.parametrize("kind", ["docker", rarely("compose"), "compose 1"])
 def test_a_container_before_and_after_a_start(docker: Path, kind: str) -> None:
     path = {"PATH": f"{docker}:{Path(sys.executable).parent}:/usr/bin:/bin"}
     log = {"kind": "docker", "container": "c0ffee"}
@@ -245,9 +246,10 @@ def measure(path: Path) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-def test_a_log_of_500_mb_is_read_in_constant_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [100_000_000, rarely(500_000_000)])
+def test_a_large_log_is_read_in_constant_memory(tmp_path: Path, size: int) -> None:
     once = recorded("run-first").encode()
-    times = 500_000_000 // len(once) + 1
+    times = size // len(once) + 1
     path = tmp_path / "large.log"
     with path.open("wb") as file:
         for _time in range(times // 100):
@@ -258,7 +260,7 @@ def test_a_log_of_500_mb_is_read_in_constant_memory(tmp_path: Path) -> None:
     finally:
         path.unlink()
     assert (lines, changes, runs) == (224 * times, 2041 * times, 20)
-    assert peak < 100_000_000
+    assert peak < 60_000_000
 
 
 def test_a_line_without_an_end_is_read_in_constant_memory(tmp_path: Path) -> None:

@@ -227,6 +227,7 @@ def test_candidates_have_no_constants() -> None:
     assert candidate["query"].startswith("SELECT count(*) FROM patients WHERE name = $1")
 
 
+@pytest.mark.long
 def test_the_playbook_proves_the_dashboards_of_a_migration(migration: Migration) -> None:
     """As an operator runs it, with a query in a file, and a role of another name; the outcome is in the record and in the report."""
     seed.create_role(migration.target, "reading_there")

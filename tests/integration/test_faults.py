@@ -23,19 +23,40 @@ from support.by_phases import Phases
 from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import Migration, Run, execute
+from support.modules import run_module
 
 
 @pytest.fixture
 def large(make_migration: Callable[..., Migration], source_cluster: Cluster, target_cluster: Cluster) -> Migration:
-    """One whose phases last long enough to be hit."""
+    """One that needs some disk."""
     return make_migration(source_cluster, target_cluster, documents=40_000)
 
 
-@pytest.mark.parametrize(
-    ("job", "program", "sentence"),
-    [rarely("dump", "pg_dump", "pg_dump was killed by signal 9"), ("restore", "pg_restore", "pg_restore (")],
-)
-def test_a_program_is_killed(large: Migration, job: str, program: str, sentence: str) -> None:
+@pytest.fixture
+def lasting(make_migration: Callable[..., Migration], source_cluster: Cluster, target_cluster: Cluster) -> Migration:
+    """One whose phases last long enough to be hit."""
+    return make_migration(source_cluster, target_cluster, documents=8_000)
+
+
+KILLED = {"dump": ("pg_dump", "pg_dump was killed by signal 9"), "restore": ("pg_restore", "pg_restore (")}
+
+
+@pytest.mark.parametrize("job", [rarely("dump"), "restore"])
+def test_a_program_is_killed(lasting: Migration, job: str) -> None:
+    program, sentence = KILLED[job]
+    driver.start(lasting, job)
+    kill(wait_for_program(lasting, job, program))
+    message = driver.end(lasting, job)
+    assert sentence in message
+    assert "run again" in message.lower()
+    check_nothing_is_there(lasting)
+    check_completes(lasting)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("job", KILLED)
+def test_a_program_of_a_run_is_killed(large: Migration, job: str) -> None:
+    program, sentence = KILLED[job]
     run = Background(large)
     kill(wait_for_program(large, job, program))
     ended = run.end()
@@ -48,16 +69,16 @@ def test_a_program_is_killed(large: Migration, job: str, program: str, sentence:
 
 
 @pytest.mark.parametrize(("job", "program"), [rarely("dump", "pg_dump"), ("restore", "pg_restore")])
-def test_the_job_itself_is_killed(large: Migration, job: str, program: str) -> None:
-    driver.start(large, job)
-    wait_for_program(large, job, program)
+def test_the_job_itself_is_killed(lasting: Migration, job: str, program: str) -> None:
+    driver.start(lasting, job)
+    wait_for_program(lasting, job, program)
     # As the kernel does when memory is short: one process, and no other.
-    kill([int((large.state / "jobs" / job / "lock").read_text(encoding="utf-8"))])
-    assert "ended without a result" in driver.end(large, job)
-    check_nothing_is_there(large)
-    assert not processes.of_job(large.state / "jobs" / job)
-    assert not (large.state / "jobs" / job / "work").exists()
-    check_completes(large)
+    kill([int((lasting.state / "jobs" / job / "lock").read_text(encoding="utf-8"))])
+    assert "ended without a result" in driver.end(lasting, job)
+    check_nothing_is_there(lasting)
+    assert not processes.of_job(lasting.state / "jobs" / job)
+    assert not (lasting.state / "jobs" / job / "work").exists()
+    check_completes(lasting)
 
 
 LARGE_ROWS = "CREATE TABLE couchdb (doc jsonb); CREATE TABLE many AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 30000) AS n"
@@ -114,19 +135,19 @@ def test_the_kernel_kills_a_worker(
 @pytest.mark.parametrize(
     ("job", "program", "side"), [("dump", "pg_dump", "source"), rarely("restore", "pg_restore", "target")]
 )
-def test_postgresql_stops(large: Migration, job: str, program: str, side: str) -> None:
-    cluster: Cluster = getattr(large, side)
-    driver.start(large, job)
-    wait_for_program(large, job, program)
+def test_postgresql_stops(lasting: Migration, job: str, program: str, side: str) -> None:
+    cluster: Cluster = getattr(lasting, side)
+    driver.start(lasting, job)
+    wait_for_program(lasting, job, program)
     cluster.stop("immediate")
-    message = driver.end(large, job)
+    message = driver.end(lasting, job)
     assert "Traceback" not in message
     assert "again" in message
     # A full disk is another cause.
     assert "are free" not in message
     cluster.start()
-    check_nothing_is_there(large)
-    check_completes(large)
+    check_nothing_is_there(lasting)
+    check_completes(lasting)
 
 
 @pytest.mark.long
@@ -146,32 +167,25 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-def test_the_archive_is_altered(migration: Migration) -> None:
-    """One flipped byte stops the run before anything is restored."""
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "altered": (flip, "changed: "),
+    "missing": (lambda victim: victim.unlink(), "missing: archive/"),
+    "truncated": (lambda victim: os.truncate(victim, 100), "has 100 bytes instead of"),
+    "extra": (lambda victim: (victim.parent / "extra").touch(), "not in the manifest: archive/extra"),
+}
+
+
+def test_the_archive_is_damaged(migration: Migration) -> None:
+    """Before anything is restored, the archive must be as it was dumped; another one is refused, never overwritten."""
     driver.reach(migration, "dump")
     victim = max(migration.archive.rglob("*.dat.gz"), key=lambda path: path.stat().st_size)
-    flip(victim)
-    assert "changed: " in driver.run_phase(migration, "transfer")["msg"]
-    check_nothing_is_there(migration)
-    flip(victim)
-    check_completes(migration)
-
-
-@pytest.mark.parametrize(
-    ("damage", "sentence"),
-    [
-        (lambda archive: next(archive.rglob("*.dat.gz")).unlink(), "missing: archive/"),
-        (lambda archive: (archive / "archive" / "extra").touch(), "not in the manifest: archive/extra"),
-        (lambda archive: os.truncate(next(archive.rglob("toc.dat")), 100), "has 100 bytes instead of"),
-    ],
-    ids=["missing", "extra", "truncated"],
-)
-def test_the_archive_is_damaged(migration: Migration, damage: Callable[[Path], None], sentence: str) -> None:
-    """Before it is promoted, the archive must be as it was dumped; an altered one is refused, never overwritten."""
-    driver.reach(migration, "dump")
-    damage(migration.archive)
-    assert sentence in driver.run_phase(migration, "transfer")["msg"]
-    check_nothing_is_there(migration)
+    sound = victim.read_bytes()
+    for damage, sentence in DAMAGES.values():
+        damage(victim)
+        assert sentence in driver.run_phase(migration, "transfer")["msg"]
+        check_nothing_is_there(migration)
+        victim.write_bytes(sound)
+    assert "extra" in driver.run_phase(migration, "transfer")["msg"]
     migration.archive.rename(migration.folder / "moved away")
     check_completes(migration)
 
@@ -239,6 +253,7 @@ def resize(disk: Path, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
 
 
+@pytest.mark.long
 def test_the_disk_is_too_small_for_the_plan(large: Migration, small_disk: Path) -> None:
     """Preflight says which file system, and how many bytes are short."""
     large.variables["couch2pg_staging_dir"] = str(small_disk / "staging")
@@ -248,6 +263,7 @@ def test_the_disk_is_too_small_for_the_plan(large: Migration, small_disk: Path) 
     assert not (large.state / "jobs").exists()
 
 
+@pytest.mark.long
 def test_the_disk_gets_full_during_the_dump(large: Migration, small_disk: Path) -> None:
     large.variables["couch2pg_staging_dir"] = str(small_disk / "staging")
     sentence = driver.run_phase(large, "dump")["msg"]
@@ -263,14 +279,14 @@ def test_the_disk_that_gets_full_is_that_of_the_state(large: Migration, small_di
     """As it is by default: there is no other, for the archives either. The job ends, and can tell why."""
     (large.folder / "state").symlink_to(small_disk)
     large.variables["couch2pg_staging_dir"] = str(small_disk / "archives")
-    sentence = large.fail(playbook=dump_alone(large))
-    assert "No space left on device" in sentence
+    assert "No space left on device" in driver.run_phase(large, "dump")["msg"]
     job = large.state / "jobs" / "dump"
     assert not processes.of_job(job)
     assert not (job / "work").exists()
-    assert "No space left" in large.run("status").output
+    look = {"migration_id": large.name, "state_dir": str(small_disk)}
+    assert "No space left" in str(run_module("migration_info", look)["lines"])
     resize(small_disk, "500m")
-    check_completes(large)
+    driver.reach(large, "dump")
 
 
 def test_the_disk_gets_full_during_the_restore(large: Migration, small_disk: Path) -> None:
@@ -283,18 +299,9 @@ def test_the_disk_gets_full_during_the_restore(large: Migration, small_disk: Pat
         assert "Free disk space on the target" in driver.run_phase(large, "restore")["msg"]
         check_nothing_is_there(large)
         resize(small_disk, "900m")
-        driver.reach(large)
+        driver.reach(large, "restore")
     finally:
         move_back(target, small_disk)
-
-
-DUMP = "- hosts: couch2pg_source\n  gather_facts: false\n  roles: [cht.couch2pg.dump]\n"
-
-
-def dump_alone(migration: Migration) -> str:
-    """A playbook of somebody who uses the role alone."""
-    (migration.folder / "dump.yml").write_text(DUMP, encoding="utf-8")
-    return str(migration.folder / "dump")
 
 
 def move_databases(cluster: Cluster, disk: Path) -> None:

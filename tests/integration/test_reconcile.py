@@ -31,7 +31,7 @@ from support.clusters import Cluster
 from support.couch2pg import Couch2pg
 from support.couchdb import CouchDB
 from support.couchdb_proxy import Proxy
-from support.migration import environment, execute
+from support.migration import WARM_PLAYBOOK, environment, execute
 from support.modules import login
 
 PASSWORD = "reconcile / secret"
@@ -121,14 +121,15 @@ class Sides:
         path.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
         done = subprocess.run(
             [
-                "ansible-playbook",
+                sys.executable,
+                WARM_PLAYBOOK,
                 path,
                 "-i",
                 "localhost,",
                 "-c",
                 "local",
                 "-e",
-                f"ansible_python_interpreter={sys.executable}",
+                f"ansible_python_interpreter={sys.executable} ansible_pipelining=true",
             ],
             env=environment(),
             capture_output=True,

@@ -46,8 +46,9 @@ def run_module(
     ``through`` is a command that runs the one after it, such as ``with_mount`` returns; ``python`` the one that it finds there.
     """
     arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {"_ansible_check_mode": check, **options}})
-    if environment is None and not through and python == sys.executable:
-        stdout, stderr = _run_warm(name, arguments)
+    # Where Python finds modules counts when it starts.
+    if not through and python == sys.executable and "PYTHONPATH" not in (environment or {}):
+        stdout, stderr = _run_warm(name, arguments, {**os.environ, **(environment or {})})
     else:
         done = subprocess.run(
             [*through, python, "-m", f"{PACKAGE}.{name}"],
@@ -70,7 +71,7 @@ def run_module(
     return result
 
 
-def _run_warm(name: str, arguments: str) -> tuple[str, str]:
+def _run_warm(name: str, arguments: str, environment: Mapping[str, str]) -> tuple[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         stdin, stdout, stderr = (Path(folder, stream) for stream in ("stdin", "stdout", "stderr"))
         stdin.touch(mode=0o600)
@@ -79,7 +80,7 @@ def _run_warm(name: str, arguments: str) -> tuple[str, str]:
             path.touch()
         module = f"{PACKAGE}.{name}"
         WarmProcess(
-            "module", [module], cwd=Path.cwd(), env=os.environ, stdin=stdin, stdout=stdout, stderr=stderr
+            "module", [module], cwd=Path.cwd(), env=environment, stdin=stdin, stdout=stdout, stderr=stderr
         ).wait()
         return stdout.read_text(encoding="utf-8"), stderr.read_text(encoding="utf-8")
 
