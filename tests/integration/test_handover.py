@@ -34,7 +34,7 @@ def moving(migration: Migration, couchdb: CouchDB) -> Iterator[Migration]:
 
 def test_couch2pg_moves(moving: Migration, couchdb: CouchDB) -> None:
     # What would stop it is found before anything is changed.
-    sentence = moving.fail()
+    sentence = moving.fail(playbook="preflight")
     assert "Nothing was changed" in sentence
     assert "couch2pg can't log in" in sentence
     assert moving.database not in moving.databases()
@@ -64,13 +64,14 @@ def test_couch2pg_moves(moving: Migration, couchdb: CouchDB) -> None:
     couchdb.put("medic", [{"_id": "later", "type": "data_record"}])
     later = "SELECT 1 FROM couchdb WHERE doc ->> '_id' = 'later'"
     wait_until("couch2pg takes it", lambda: column(moving.target, later, moving.database), 60)
-    again = moving.succeed()
+    handing_over = ("--tags", "handover")
+    again = moving.succeed(*handing_over)
     assert again.changed == 0, again.output
 
     # A document that is lost behind couch2pg's back fails, and is named, when documents are compared again.
     execute(moving.target, "DELETE FROM couchdb WHERE doc ->> '_id' = 'report 7'", moving.database)
     moving.variables["couch2pg_recount"] = True
-    sentence = moving.fail()
+    sentence = moving.fail(*handing_over)
     assert "The target lacks 1 documents of CouchDB" in sentence
     assert moving.record["phases"]["handover"]["status"] == "failed"
 
@@ -93,6 +94,7 @@ def test_another_name_of_couchdb(moving: Migration, couchdb: CouchDB) -> None:
     assert f"localhost:{couchdb.port}/medic" in keys
 
 
+@pytest.mark.long
 def test_only_the_database_moves(moving: Migration) -> None:
     moving.variables["couch2pg_handover"] = False
     run = moving.succeed()
