@@ -123,6 +123,21 @@ def test_what_is_there_already(moving: Moving) -> None:
 
 
 @pytest.mark.long
+def test_the_archive_is_damaged_on_the_source(moving: Moving) -> None:
+    """To fetch it again doesn't help, and the message says what does."""
+    victim = moving.sent / "archive" / "3001.dat.gz"
+    good = victim.read_bytes()
+    victim.write_bytes(good[:1000] + bytes([good[1000] ^ 1]) + good[1001:])
+    for _attempt in range(2):
+        message = moving.fail()
+        assert "another SHA-256 than in the manifest: archive/3001.dat.gz" in message
+        assert "the archive on the source is damaged" in message
+        assert "couch2pg_restart_from=dump" in message
+    victim.write_bytes(good)
+    moving.succeed()
+
+
+@pytest.mark.long
 def test_the_key_opens_nothing_else(moving: Moving, network: Network, tmp_path: Path) -> None:
     """A stolen key can only read that one folder while it is valid. A killed job and a killed controller leave it to the next run."""
     run = halfway(moving)
