@@ -28,7 +28,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.physical import remov
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders
 from support import binaries, places, seed
 from support.clusters import Cluster
-from support.migration import column, execute
+from support.migration import column, environment, execute
 from support.modules import login, run_module
 
 from bench import chart
@@ -38,6 +38,7 @@ from bench.usage import measured, pin
 DATABASE = "bench"
 MAJOR = 15
 ODD = 'DROP TABLE dashboards."Odd ""Name""" CASCADE'
+PLAYBOOK = Path(__file__).with_name("postgresql_db.yml")
 COPIES = 10
 # In this order, a document and its copies are far apart: side by side they would compress like nothing real.
 COPY = """
@@ -106,8 +107,7 @@ class Bench:
         self.step(outcome, "gunzip", lambda: run(["gunzip", f"{copy}.gz"]))
         self.step(outcome, "pg_restore", lambda: self._program(self.target, "pg_restore", str(copy)))
         self.step(outcome, "count again", lambda: self._psql(self.target, count))
-        refresh = f"SET ROLE {seed.OWNER}; SELECT refresh_matviews()"
-        self.step(outcome, "refresh", lambda: self._psql(self.target, refresh))
+        self._refresh(outcome)
 
     def fetch(self, archive: Path, copy: Path) -> None:
         """The guide's scp."""
@@ -162,6 +162,26 @@ class Bench:
     def pgcopydb_split(self, outcome: Outcome, work: Path) -> None:
         """The same with large tables split, as far as it can: by their pages on the heap, or by an integer key."""
         self._pgcopydb(outcome, work, "--split-tables-larger-than", "100MB")
+
+    def postgresql_db(self, outcome: Outcome, work: Path) -> None:
+        """A playbook around community.postgresql.postgresql_db, and the refresh that it leaves to the operator."""
+        execute(self.target, f"CREATE DATABASE {DATABASE} OWNER {seed.OWNER}")
+        variables: dict[str, Any] = {"database": DATABASE, "folder": str(work), "jobs": self.jobs}
+        for name, server in (("source", self.source), ("target", self.target)):
+            variables.update({f"{name}_port": server.port, f"{name}_password": server.password})
+        variables["ansible_python_interpreter"] = sys.executable
+        inventory = work / "inventory.json"
+        inventory.touch(mode=0o600)
+        inventory.write_text(json.dumps({"all": {"hosts": {"localhost": variables}}}), encoding="utf-8")
+        command = ["ansible-playbook", "-c", "local", "-i", str(inventory), str(PLAYBOOK)]
+        path = f"{self.programs.bin_dir}:{os.environ['PATH']}"
+        programs = {**environment(), **self.programs.environment(), "PATH": path, "LC_ALL": "C.UTF-8"}
+        self.step(outcome, "playbook", lambda: run(command, programs))
+        self._refresh(outcome)
+
+    def _refresh(self, outcome: Outcome) -> None:
+        refresh = f"SET ROLE {seed.OWNER}; SELECT refresh_matviews()"
+        self.step(outcome, "refresh", lambda: self._psql(self.target, refresh))
 
     def basebackup(self, outcome: Outcome, work: Path) -> None:
         """A physical copy of the whole server: the limit for any method. It can't change version or leave anything out."""
@@ -228,7 +248,7 @@ class Bench:
         run([program, *command[1:]], {**self.programs.environment(), "PGPASSWORD": server.password})
 
 
-WAYS = ("guide", "archive", "stream", "physical", "pgcopydb", "pgcopydb_split", "basebackup")
+WAYS = ("guide", "postgresql_db", "archive", "stream", "physical", "pgcopydb", "pgcopydb_split", "basebackup")
 
 
 def main(arguments: list[str]) -> None:
@@ -354,7 +374,7 @@ def run(command: list[str], environment: dict[str, str] | None = None) -> None:
         start_new_session=True,
     )
     if done.returncode:
-        errors = [line for line in done.stdout.splitlines() if " ERROR " in line]
+        errors = [line for line in done.stdout.splitlines() if " ERROR " in line or "fatal:" in line]
         sys.exit("\n".join([f"{command[0]} ended with {done.returncode}:", *(errors or [done.stdout[-2000:]])]))
 
 

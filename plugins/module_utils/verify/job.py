@@ -163,9 +163,9 @@ def _raise_if_different(rows: list[dict[str, Any]], schema: list[dict[str, Any]]
     words = "; ".join(sentence(difference) for difference in differences[:3])
     more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
     accept = ""
-    # Whatever happened to the rows on the target, the archive still has them.
+    # Whatever happened to the rows on the target, the archive or the source still has them.
     if any(found["kind"] in ("rows", "large objects") for found in rows):
-        accept = f" To restore the rows from the archive again: {restart.command('restore')}"
+        accept = f" To bring the rows again: {restart.command('restore')}"
     if not rows and len(schema) <= SHOWN:
         names = json.dumps([difference["name"] for difference in schema], ensure_ascii=False)
         accept = f" To keep the target as it is, set couch2pg_accept_differences: {names}"
