@@ -125,7 +125,7 @@ def make_migration(
     made: list[Migration] = []
 
     def make(source: Cluster, target: Cluster, documents: int = 400, huge: bool = False) -> Migration:
-        seed.seed(source, database_name, documents=documents, huge=huge)
+        seed.seed_again(source, database_name, documents=documents, huge=huge)
         seed.create_role(target, seed.OWNER)
         made.append(Migration(source, target, client_dir, tmp_path, database_name))
         return made[0]
