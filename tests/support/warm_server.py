@@ -59,8 +59,6 @@ PLUGINS = (
     "test.uri",
     "vars.host_group_vars",
 )
-# What a job's Python imports first.
-STARTUP = warm_playbook.ROOT / "tests" / "support" / "startup"
 
 
 def serve(address: str) -> None:
@@ -119,7 +117,6 @@ def _become(request: dict[str, Any]) -> NoReturn:
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["env"])
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(STARTUP), os.environ.get("PYTHONPATH")]))
         time.tzset()
         # The folder is shared by all processes of this server, which removes it.
         atexit.unregister(cleanup_tmp_file)
