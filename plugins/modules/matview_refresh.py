@@ -98,6 +98,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.record_option
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import promoted
 from ansible_collections.cht.couch2pg.plugins.module_utils.refresh import job as refresh_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
 OPTIONS = {
     "jobs": {"type": "int", "default": 2},
@@ -114,9 +115,10 @@ def main() -> None:
         known = refresh_job.examine(settings, migration_state(module))
     except MigrationError as error:
         predict_or_fail(module, error)
+    rehearsed, _problems = rehearsals.known(module.params["state_dir"], module.params["migration_id"])
     run_job(
         module,
-        refresh_job.job_spec(settings, module.params, known),
+        refresh_job.job_spec(settings, module.params, known, rehearsals.matview_seconds(rehearsed)),
         lambda result: refresh_job.still_valid(settings, known, result),
         lambda: {"before": "", "after": f"materialized views of {settings.database}: refreshed\n"},
     )

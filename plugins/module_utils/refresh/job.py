@@ -25,6 +25,7 @@ from ..postgres.matview_graph import Matview, read_graph
 from ..record.promoted import PROMOTED
 from ..record.restored import matviews_on_source, restored_oid
 from . import function_proof
+from .forecast import Forecast
 
 UNPOPULATED = "55000"
 
@@ -54,8 +55,10 @@ def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
     return {"identity": identity, "oid": oid, "restored": restored, "on_source": on_source}
 
 
-def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
-    """The job for a refresh. options: the module's; known: the result of ``examine``."""
+def job_spec(
+    settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], rehearsed: dict[str, float]
+) -> JobSpec:
+    """The job for a refresh. options: the module's; known: the result of ``examine``; rehearsed: seconds that views took then."""
     fingerprint = {"server_identity": known["identity"], "database_oid": known["oid"]}
     parameters = dict(
         fingerprint,
@@ -65,6 +68,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         call_function=options["call_function"],
         resume=known["restored"],
         on_source=known["on_source"],
+        rehearsed=rehearsed,
     )
     return JobSpec("refresh", run, parameters, fingerprint, {"login_password": settings.password or ""}, once=False)
 
@@ -80,10 +84,11 @@ def run(context: JobContext) -> dict[str, Any]:
         pending = read_graph(session)
         # Nothing may write to the database before it is verified.
         quietly = context.parameters["resume"] and event_triggers.are_loud(session)
-    scheduler = _Scheduler(context, settings, pending, quietly)
-    context.progress.step("materialized views", len(pending), "matviews", probe=scheduler.progress)
-    done = scheduler.run()
     on_source = context.parameters["on_source"]
+    forecast = Forecast.of(pending, context.parameters["rehearsed"], on_source)
+    scheduler = _Scheduler(context, settings, pending, quietly, forecast)
+    context.progress.step("materialized views", forecast.total, forecast.unit, True, scheduler.progress)
+    done = scheduler.run()
     not_populated = [entry for entry in done if entry["error"] and on_source.get(entry["matview"], 0) is None]
     failed = [entry for entry in done if entry["error"] and entry not in not_populated]
     if failed:
@@ -109,19 +114,6 @@ def run(context: JobContext) -> dict[str, Any]:
     }
 
 
-def largest_first(matviews: list[Matview], sizes: dict[str, int | None]) -> list[Matview]:
-    """Those first on which the most bytes wait, so that no large one runs alone in the end.
-
-    sizes: bytes of each on the source. A view counts with the largest chain of views that read it.
-    """
-    chains: dict[str, int] = {}
-    # A view that reads more views comes after each of them, so its own chain is known before theirs.
-    for matview in sorted(matviews, key=lambda matview: -len(matview.depends_on)):
-        readers = [chains[other.key] for other in matviews if matview.key in other.depends_on]
-        chains[matview.key] = (sizes.get(matview.key) or 0) + max(readers, default=0)
-    return sorted(matviews, key=lambda matview: -chains[matview.key])
-
-
 class _Scheduler:
     """Parallel workers that refresh matviews whose dependencies are refreshed.
 
@@ -130,11 +122,17 @@ class _Scheduler:
     """
 
     def __init__(
-        self, context: JobContext, settings: ConnectionSettings, matviews: list[Matview], quietly: bool
+        self,
+        context: JobContext,
+        settings: ConnectionSettings,
+        matviews: list[Matview],
+        quietly: bool,
+        forecast: Forecast,
     ) -> None:
         self._context = context
         self._settings = settings
-        self._waiting = {matview.key: matview for matview in largest_first(matviews, context.parameters["on_source"])}
+        self._forecast = forecast
+        self._waiting = {matview.key: matview for matview in forecast.largest_first(matviews)}
         self._retry: dict[str, Matview] = {}
         # The start time of each refresh that is running.
         self._running: dict[str, float] = {}
@@ -147,11 +145,13 @@ class _Scheduler:
         self._quietly = quietly
 
     def progress(self) -> tuple[int, str]:
-        """The number of refreshed matviews, and the running ones with their durations."""
+        """The weight of the refreshed matviews, and their number with the running ones and their durations."""
         with self._changed:
-            done = sum(not outcome["error"] for outcome in self._outcomes.values())
-            running = [f"{key} for {duration(time.monotonic() - since)}" for key, since in self._running.items()]
-        return done, ", ".join(running)
+            finished = [key for key, outcome in self._outcomes.items() if not outcome["error"]]
+            running = {key: time.monotonic() - since for key, since in self._running.items()}
+        words = [f"{key} for {duration(seconds)}" for key, seconds in running.items()]
+        counted = f"{len(finished)} of {len(self._forecast.weights)}"
+        return self._forecast.done(finished, running), ", ".join([counted, *words])
 
     def run(self) -> list[dict[str, Any]]:
         workers = 1 if self._quietly else max(1, min(self._context.parameters["jobs"], len(self._waiting)))

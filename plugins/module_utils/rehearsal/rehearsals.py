@@ -85,6 +85,15 @@ def is_handed_over(rehearsal: Record) -> bool:
     return "handover" in _done(rehearsal)
 
 
+def matview_seconds(records: list[Record]) -> dict[str, float]:
+    """Seconds that each materialized view ``schema.name`` took in the last rehearsal that refreshed all; empty without one."""
+    for rehearsal in reversed(records):
+        views = _done(rehearsal).get("refresh", {}).get("matviews") or []
+        if views and not any(view["done_before"] for view in views):
+            return {view["matview"]: float(view["seconds"]) for view in views}
+    return {}
+
+
 def method(rehearsal: Record) -> str:
     """The method that the rehearsal has begun with; empty before that."""
     checked = _done(rehearsal).get("preflight")

@@ -156,3 +156,15 @@ def test_one_that_is_about_to_end_is_told_of_as_ended() -> None:
     assert [rehearsals.summary(entry)["outcome"] for entry in records] == ["done", "done"]
     assert rehearsals.conclusions(records)[0] == "Since the previous rehearsal: the same evidence in all 1 tables."
     assert rehearsals.lines(records)[1].startswith("2026-11-22T01:05:00Z done: 3 min 20 s (dump 40 s, transfer 10 s, ")
+
+
+def test_the_seconds_of_the_views_are_those_of_the_last_whole_refresh() -> None:
+    def refreshed(number: int, seconds: float, done_before: bool = False) -> Any:
+        made = rehearsal(number)
+        view = {"matview": "public.a", "rows": 1, "seconds": seconds, "done_before": done_before}
+        made["phases"]["refresh"]["result"]["matviews"] = [view]
+        return made
+
+    records = [refreshed(1, 4.0), refreshed(2, 5.0), refreshed(3, 0.1, done_before=True), rehearsal(4, "begun")]
+    assert rehearsals.matview_seconds(records) == {"public.a": 5.0}
+    assert rehearsals.matview_seconds([rehearsal()]) == {}
