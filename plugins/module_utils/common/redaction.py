@@ -158,7 +158,8 @@ def remove_credentials(text: str) -> str:
 
 
 def _without_what_follows(found: re.Match[str]) -> str:
-    if found[2].strip() == MASK or _MESSAGE.match(found[2]):
+    # What follows a sign is masked already.
+    if found[2].strip(" =:") == MASK or _MESSAGE.match(found[2]):
         return found[0]
     return f"{found[0][: found.start(2) - found.start()]} {MASK}"
 
