@@ -21,21 +21,24 @@ from support.migration import Migration, column, execute
 OLD, THIRTEEN, SOURCE, TARGET = 10, 13, 16, 18
 # Files that take longest. Two workers share the files, and a long one at the end would leave one of them without work.
 LONGEST = (
-    "test_resume",
-    "test_cutover",
-    "test_handover",
-    "test_faults",
-    "test_taking_back",
-    "test_schema_verified",
+    "test_after",
     "test_proof",
-    "test_couch2pg_install",
-    "test_couch2pg_compose",
-    "test_migrate",
     "test_stream",
+    "test_resume",
+    "test_faults",
     "test_rehearse",
-    "test_report",
-    "test_hosts",
+    "test_cutover",
+    "test_couch2pg_health",
+    "test_migrate",
+    "test_schema_verified",
+    "test_differs",
+    "test_session_settings",
+    "test_public_databases",
+    "test_french_server",
+    "test_limits",
     "test_transfer",
+    "test_couch2pg_settings",
+    "test_physical",
 )
 
 

@@ -107,6 +107,7 @@ def test_a_relative_folder_is_refused(name: str, source_cluster: Cluster, tmp_pa
     assert not (tmp_path / "home" / "archives").exists()
 
 
+@pytest.mark.long
 def test_check_mode_refuses_what_a_run_refuses(migration: Migration, target_cluster: Cluster, tmp_path: Path) -> None:
     """On the way to a finished migration, whose record a failed drill leaves as it is."""
 

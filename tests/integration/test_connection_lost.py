@@ -110,6 +110,7 @@ def test_a_cut_for_good(remote: Migration, machine: Machine) -> None:
     assert dumps == ["done"]
 
 
+@pytest.mark.long
 def test_the_host_restarts(remote: Migration, machine: Machine) -> None:
     """Every process on it is gone, and the server with it; the next run begins where that left it."""
     run = started(remote, machine)

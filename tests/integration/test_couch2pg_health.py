@@ -267,6 +267,7 @@ def test_a_restart_loop_and_a_view_that_is_missing(target: Target) -> None:
         assert "no function refresh_matviews()" in notice
 
 
+@pytest.mark.long
 def test_commands_of_the_operator_show_its_end_and_its_restarts(target: Target, tmp_path: Path) -> None:
     """The kind env_file shows no process: its status_command is asked while couch2pg is watched."""
     since = target.position()
@@ -293,6 +294,7 @@ def test_commands_of_the_operator_show_its_end_and_its_restarts(target: Target, 
         assert time.monotonic() - began < 15
 
 
+@pytest.mark.long
 def test_what_couch2pg_waits_for_is_waited_for(target: Target) -> None:
     """CouchDB is away and comes back; one that stays away is given up."""
     progress = target.state / "test" / "jobs" / "health" / "progress.json"

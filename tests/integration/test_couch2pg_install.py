@@ -199,6 +199,7 @@ def refuses_what_differs(target: Side, target_host: SystemdHost, bundle: Path) -
     assert not here.exists()
 
 
+@pytest.mark.long
 def test_a_unit_runs_on_another_host_as_it_did(
     hosts: tuple[SystemdHost, SystemdHost],
     target_cluster: Cluster,

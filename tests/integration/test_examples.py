@@ -147,6 +147,7 @@ def test_the_inventory_and_every_example_are_complete() -> None:
     assert len(EXAMPLES) == PAGE.count("\n## ") == 7
 
 
+@pytest.mark.long
 def test_a_nightly_dump_that_keeps_the_last_three(place: Place) -> None:
     title = "A nightly dump that keeps the last three"
     dumps, records = place.srv / "dumps", place.folder / "home" / "couch2pg-records"
@@ -179,6 +180,7 @@ def test_a_nightly_dump_that_keeps_the_last_three(place: Place) -> None:
     assert [path.name for path in records.iterdir()] == ["cht-2000-01-01.md"]
 
 
+@pytest.mark.long
 def test_restore_and_promote_an_archive_of_that_role(place: Place) -> None:
     title = "Restore and promote an archive of that role"
     assert "archive" in place.dump("cht-2024-05-01")

@@ -21,6 +21,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import message_language, text_keys
 from support import binaries, places, seed
+from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import column, execute
 from support.phases import Phases
@@ -115,7 +116,7 @@ def test_post_data_that_was_interrupted_is_resumed(phases: Phases) -> None:
     assert not phases.verify().get("failed")
 
 
-@pytest.mark.parametrize("data", ["WITH DATA", "WITH NO DATA"])
+@pytest.mark.parametrize("data", ["WITH DATA", rarely("WITH NO DATA")])
 def test_a_foreign_server_that_does_not_answer(phases: Phases, french: Cluster, data: str) -> None:
     """Case view-over-foreign-server: its error is not one of our own connection. What had no data may stay so."""
     values = {"port": french.port, "database": phases.database, "password": french.password, "data": data}
@@ -163,6 +164,7 @@ INSERT INTO names VALUES ('Éve', true), ('eve', true), ('Zoé', false);
 """
 
 
+@pytest.mark.long
 def test_a_database_of_icu(french: Cluster, database_name: str, tmp_path: Path) -> None:
     """It arrives. After a new version of ICU its unique indexes are searched for equal keys."""
     seed.create_role(french, seed.OWNER)
@@ -273,6 +275,7 @@ def test_what_the_target_was_built_without(
     assert tried()["status"] == "ok"
 
 
+@pytest.mark.long
 def test_xml_on_a_server_that_was_built_without_it(
     french: Cluster, target_cluster: Cluster, phases: Phases, client_dir: Path, tmp_path: Path
 ) -> None:

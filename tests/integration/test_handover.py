@@ -32,6 +32,7 @@ def moving(migration: Migration, couchdb: CouchDB) -> Iterator[Migration]:
         yield moving
 
 
+@pytest.mark.long
 def test_couch2pg_moves(moving: Migration, couchdb: CouchDB) -> None:
     # What would stop it is found before anything is changed.
     sentence = moving.fail(playbook="preflight")

@@ -13,12 +13,13 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline import marks
 from support.background import kill, wait_until
+from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import column
 from support.modules import login, run_module
 
 
-@pytest.mark.parametrize("archive_format", ["directory", "custom"])
+@pytest.mark.parametrize("archive_format", [rarely("directory"), "custom"])
 def test_an_interrupted_load_goes_on_without_a_lost_or_doubled_row(
     archive_format: str,
     client_dir: Path,

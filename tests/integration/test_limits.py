@@ -69,6 +69,7 @@ def test_there_is_nothing_to_spare(migration: Migration) -> None:
     assert "No job reads the database here." in migration.run("spare", "-e", "couch2pg_rate_limit=0").output
 
 
+@pytest.mark.long
 def test_what_the_snapshot_costs_is_shown(slow: Migration) -> None:
     """At once, although the output goes into a file here, for which Ansible would fill a block of 8 KB first."""
     run = Background(slow)

@@ -141,6 +141,7 @@ def test_an_empty_database_is_merged_with_the_source_and_kept(migration: Migrati
     assert results["promote"]["kept_as"] in migration.databases()
 
 
+@pytest.mark.long
 def test_check_mode_changes_nothing_and_shows_every_finding(migration: Migration) -> None:
     before = migration.databases()
     run = migration.succeed("--check", "--diff")
@@ -161,6 +162,7 @@ def test_a_second_migration_of_the_same_database(migration: Migration) -> None:
     assert len([name for name in migration.databases() if name.startswith(migration.database)]) == 2
 
 
+@pytest.mark.long
 def test_progress_is_shown_while_long_work_goes_on(migration: Migration) -> None:
     """On a host where that is wanted."""
     migration.variables["couch2pg_progress_seconds"] = 0.05

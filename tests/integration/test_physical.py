@@ -363,6 +363,7 @@ def test_a_rehearsal_that_was_cut_is_given_up_or_resumed(
     assert state_of(same_major) == before
 
 
+@pytest.mark.long
 def test_the_limit_of_a_backup_can_be_changed_and_a_cut_one_begins_again(
     make_options: Callable[..., dict[str, Any]], same_major: Cluster
 ) -> None:

@@ -113,6 +113,7 @@ def test_indexes_are_built_without_loading_again(migration: Migration, broken: s
     assert "built_before" in kinds
 
 
+@pytest.mark.long
 def test_materialized_views_that_are_populated_are_kept(migration: Migration) -> None:
     assert "ended without a result" in driver.end(migration, killed(migration, "matviews"))
     check_nothing_is_there(migration)
@@ -263,7 +264,7 @@ def test_rows_of_an_extension_are_loaded_again(
 
 
 @pytest.mark.parametrize(
-    "kind", [rarely("dump"), rarely("archive_check"), "restore", rarely("refresh"), rarely("verify")]
+    "kind", [rarely("dump"), rarely("archive_check"), rarely("restore"), rarely("refresh"), rarely("verify")]
 )
 def test_the_controller_is_killed(migration: Migration, kind: str) -> None:
     """The job goes on without it; the next run joins it, or finds it done."""
@@ -356,6 +357,7 @@ def test_a_clock_that_is_wrong(migration: Migration, days: int) -> None:
     assert migration.run().changed == 0
 
 
+@pytest.mark.long
 def test_two_hosts_show_their_progress_side_by_side(migration: Migration) -> None:
     seed.seed(migration.target, migration.database, documents=400, huge=False)
     migration.variables["couch2pg_progress_seconds"] = 0.01

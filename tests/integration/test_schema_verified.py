@@ -412,6 +412,7 @@ def test_triggers_and_keys_of_partitions_before_15(
         seed.drop_database(thirteen_cluster, database_name)
 
 
+@pytest.mark.long
 def test_the_oldest_version_in_the_tar_of_the_manual_guide(
     old_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path, database_name: str
 ) -> None:

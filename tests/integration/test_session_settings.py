@@ -219,6 +219,7 @@ def find(cluster: Cluster, database: str, without: str = "") -> tuple[list[str],
     return kept, found["role_settings"], found["connection_limit"]
 
 
+@pytest.mark.long
 def test_writes_that_are_not_counted(phases: Phases) -> None:
     """By the settings of the source's database until the promotion; those of the target's server are the operator's to change."""
     execute(phases.source, f"ALTER DATABASE {phases.database} SET track_counts = off")

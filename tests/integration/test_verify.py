@@ -87,6 +87,7 @@ def test_every_difference_stops_the_run(migration: Migration) -> None:
     assert cases[-1][1][2].split(": ")[1].split(" ")[0] in report
 
 
+@pytest.mark.long
 def test_a_matview_that_was_not_populated_is_named(migration: Migration) -> None:
     incoming = f"{migration.database}_incoming"
     driver.reach(migration, "restore")

@@ -71,10 +71,7 @@ def seed_again(cluster: Cluster, database: str, *, documents: int, huge: bool) -
         if not cursor.rowcount:
             create_database(cluster, template)
             _fill(cluster, template, documents, 1, False, huge, OWNER)
-            # Neither a test nor the server's own work may open a session there: it could not be copied meanwhile.
-            cursor.execute(
-                sql.SQL("ALTER DATABASE {} IS_TEMPLATE true ALLOW_CONNECTIONS false").format(sql.Identifier(template))
-            )
+            cursor.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(sql.Identifier(template)))
         names = [sql.Identifier(name) for name in (database, template, OWNER)]
         cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names))
     finally:
