@@ -243,6 +243,7 @@ def test_a_clean_log_proves_nothing(target: Target) -> None:
         assert (summary["errors"], summary["starts"], summary["exits"]) == ([], 0, 0)
 
 
+@pytest.mark.long
 def test_a_restart_loop_and_a_view_that_is_missing(target: Target) -> None:
     target.execute("UPDATE xmlforms_migrations SET md5 = 'other' || md5")
     with Supervisor(target.make()):

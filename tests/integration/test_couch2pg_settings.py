@@ -300,6 +300,7 @@ def forwarded(host: str, port: int, to: tuple[str, int]) -> Iterator[None]:
             thread.join()
 
 
+@pytest.mark.long
 def test_the_real_thing_logs_in_with_an_odd_password_in_both_styles(
     clean: SystemdHost,
     migration: Migration,

@@ -59,6 +59,7 @@ def own_extensions(extension_folder: Path) -> OwnExtension:
     return make
 
 
+@pytest.mark.long
 def test_a_database_that_holds_everything(
     make_migration: Make, source_cluster: Cluster, target_cluster: Cluster
 ) -> None:

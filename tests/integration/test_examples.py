@@ -197,6 +197,7 @@ def test_rows_of_couchdb_before_and_after(place: Place) -> None:
     assert run.changed == 0
 
 
+@pytest.mark.long
 def test_compare_two_databases(place: Place) -> None:
     title = "Compare two databases"
     if DATABASE not in column(place.target, "SELECT datname FROM pg_database"):

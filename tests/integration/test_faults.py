@@ -68,7 +68,7 @@ def test_a_program_of_a_run_is_killed(large: Migration, job: str) -> None:
     check_completes(large)
 
 
-@pytest.mark.parametrize(("job", "program"), [rarely("dump", "pg_dump"), ("restore", "pg_restore")])
+@pytest.mark.parametrize(("job", "program"), [rarely("dump", "pg_dump"), rarely("restore", "pg_restore")])
 def test_the_job_itself_is_killed(lasting: Migration, job: str, program: str) -> None:
     driver.start(lasting, job)
     wait_for_program(lasting, job, program)

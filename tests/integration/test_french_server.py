@@ -96,6 +96,7 @@ def test_a_refused_login(french: Cluster, change: dict[str, str], statement: str
     assert (caught.value.code, caught.value.details.get("sqlstate")) == (code, state), caught.value.message
 
 
+@pytest.mark.long
 def test_post_data_that_was_interrupted_is_resumed(phases: Phases) -> None:
     """Case french-server: what an earlier attempt has built is recognised."""
     assert not phases.dump().get("failed")

@@ -397,6 +397,7 @@ def tells(found: dict[str, Any], name: str, part: str) -> bool:
     return found.get("name", "").startswith(name) and (part == "" or sides[0] != sides[1])
 
 
+@pytest.mark.long
 def test_triggers_and_keys_of_partitions_before_15(
     thirteen_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path, database_name: str
 ) -> None:
