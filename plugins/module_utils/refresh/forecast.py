@@ -31,6 +31,11 @@ class Forecast:
         return cls("matviews", dict.fromkeys(keys, 1.0))
 
     @property
+    def estimated(self) -> bool:
+        """Whether ``total`` is an estimate, and not the number of the views."""
+        return self.unit != "matviews"
+
+    @property
     def total(self) -> int:
         """The weights of all views."""
         return round(sum(self.weights.values()))

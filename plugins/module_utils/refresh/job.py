@@ -87,7 +87,7 @@ def run(context: JobContext) -> dict[str, Any]:
     on_source = context.parameters["on_source"]
     forecast = Forecast.of(pending, context.parameters["rehearsed"], on_source)
     scheduler = _Scheduler(context, settings, pending, quietly, forecast)
-    context.progress.step("materialized views", forecast.total, forecast.unit, True, scheduler.progress)
+    context.progress.step("materialized views", forecast.total, forecast.unit, forecast.estimated, scheduler.progress)
     done = scheduler.run()
     not_populated = [entry for entry in done if entry["error"] and on_source.get(entry["matview"], 0) is None]
     failed = [entry for entry in done if entry["error"] and entry not in not_populated]
@@ -145,13 +145,13 @@ class _Scheduler:
         self._quietly = quietly
 
     def progress(self) -> tuple[int, str]:
-        """The weight of the refreshed matviews, and their number with the running ones and their durations."""
+        """The weight of the refreshed matviews, and their number, if that is another, with the running ones and their durations."""
         with self._changed:
             finished = [key for key, outcome in self._outcomes.items() if not outcome["error"]]
             running = {key: time.monotonic() - since for key, since in self._running.items()}
         words = [f"{key} for {duration(seconds)}" for key, seconds in running.items()]
-        counted = f"{len(finished)} of {len(self._forecast.weights)}"
-        return self._forecast.done(finished, running), ", ".join([counted, *words])
+        counted = [f"{len(finished)} of {len(self._forecast.weights)}"] if self._forecast.estimated else []
+        return self._forecast.done(finished, running), ", ".join(counted + words)
 
     def run(self) -> list[dict[str, Any]]:
         workers = 1 if self._quietly else max(1, min(self._context.parameters["jobs"], len(self._waiting)))

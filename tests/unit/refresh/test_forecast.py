@@ -38,7 +38,7 @@ def test_what_a_small_view_is_read_by_makes_it_the_first() -> None:
 
 def test_without_a_rehearsal_the_sizes_count() -> None:
     forecast = Forecast.of(VIEWS, {}, SIZES)
-    assert (forecast.unit, forecast.total) == ("bytes", 510)
+    assert (forecast.unit, forecast.total, forecast.estimated) == ("bytes", 510, True)
     assert forecast.done(["public.small"], {"public.large": 12.0}) == 10
     # Rehearsed in no time: nothing to go by.
     assert Forecast.of(VIEWS, {"public.small": 0.0}, SIZES).unit == "bytes"
@@ -46,6 +46,6 @@ def test_without_a_rehearsal_the_sizes_count() -> None:
 
 def test_of_an_unknown_database_the_views_are_counted() -> None:
     forecast = Forecast.of(VIEWS, {}, {})
-    assert (forecast.unit, forecast.total) == ("matviews", 3)
+    assert (forecast.unit, forecast.total, forecast.estimated) == ("matviews", 3, False)
     assert forecast.done(["public.small"], {}) == 1
     assert Forecast.of([], {}, {}).total == 0
