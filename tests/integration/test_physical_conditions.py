@@ -56,7 +56,7 @@ def test_the_source_lets_itself_be_copied(
     execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
     refused = finding(look(place, source_cluster, name, login_user=copier), "replication")
     assert refused["details"]["code"] == "rights"
-    execute(source_cluster, re.findall(r"ALTER ROLE \w+ REPLICATION;", refused["message"])[0])
+    execute(source_cluster, re.findall(r'ALTER ROLE "\w+" REPLICATION;', refused["message"])[0])
     fine = look(place, source_cluster, name, login_user=copier)
     assert finding(fine, "replication")["status"] == "ok"
     assert finding(fine, "files of the server")["status"] == "ok"
@@ -122,7 +122,7 @@ def test_the_line_of_pg_hba_that_is_missing(source_cluster: Cluster, copier: str
         execute(source_cluster, "SELECT pg_reload_conf()")
         _until_reloaded(settings, refused=False)
         execute(source_cluster, f"ALTER ROLE {copier} NOREPLICATION")
-        with pytest.raises(MigrationError, match=f"ALTER ROLE {copier} REPLICATION"):
+        with pytest.raises(MigrationError, match=f'ALTER ROLE "{copier}" REPLICATION'):
             replication.check(settings)
     finally:
         hba.write_text(before, encoding="utf-8")

@@ -374,7 +374,7 @@ def test_a_role_that_may_not_create_databases(
     facts["roles"] = [owner, dict(owner, name="postgres", member_of=[])]
     message = finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")["message"]
     assert "GRANT" not in message
-    assert "(couch2pg_role_map: {postgres: target_guest})" in message
+    assert '(couch2pg_role_map: {"postgres": "target_guest"})' in message
     given = look_at_target(place, target_cluster, "x", facts, **guest, role_map={"postgres": "target_guest"})
     assert finding(given, "rights")["status"] == "ok"
     execute(target_cluster, f"REVOKE {seed.OWNER} FROM target_guest")

@@ -133,3 +133,38 @@ def test_a_view_that_was_moved_on_the_target(
         phases.run("refresh", "verify")
     finally:
         seed.drop_database(target_cluster, phases.incoming)
+
+
+WRITING = """
+CREATE TABLE couchdb (doc jsonb); INSERT INTO couchdb SELECT jsonb_build_object('_id', n) FROM generate_series(1, 20000) AS n;
+CREATE TABLE refreshed (id serial, at timestamptz DEFAULT now()); CREATE TABLE ddl_log (id serial, tag text); CREATE SEQUENCE numbers;
+CREATE MATERIALIZED VIEW numbered AS SELECT nextval('public.numbers') AS n FROM public.couchdb; CREATE UNIQUE INDEX ON numbered (n);
+CREATE FUNCTION refresh_matviews() RETURNS void LANGUAGE plpgsql AS $$DECLARE found jsonb; BEGIN
+    SELECT doc INTO STRICT found FROM public.couchdb LIMIT 1;
+    REFRESH MATERIALIZED VIEW CONCURRENTLY public.numbered; INSERT INTO public.refreshed DEFAULT VALUES; END$$;
+CREATE FUNCTION log_ddl() RETURNS event_trigger LANGUAGE plpgsql AS
+    $$BEGIN INSERT INTO public.ddl_log (tag) VALUES (tg_tag); END$$;
+CREATE EVENT TRIGGER ddl ON ddl_command_end EXECUTE FUNCTION log_ddl(); ALTER EVENT TRIGGER ddl ENABLE ALWAYS;
+"""
+
+
+@pytest.mark.parametrize("server", ["source_cluster", "target_cluster"])
+def test_nothing_of_it_stays_before_the_promotion(
+    server: str,
+    request: pytest.FixtureRequest,
+    fresh_database: Callable[[Cluster], str],
+    client_dir: Path,
+    tmp_path: Path,
+) -> None:
+    """The function needs rows, and writes; an event trigger fires for it; the query of a view takes numbers."""
+    cluster: Cluster = request.getfixturevalue(server)
+    name = fresh_database(cluster)
+    execute(cluster, WRITING, name)
+    phases = Phases(cluster, cluster, client_dir, tmp_path, name, options={"restore": {"replace_existing": True}})
+    try:
+        phases.run("dump", "transfer", "restore")
+        refreshed = phases.run("refresh")
+        assert refreshed["function"]["without_rows"] is False
+        assert set(phases.run("verify")["counted_again"]) <= {"public.ddl_log", "public.refreshed"}
+    finally:
+        seed.drop_database(cluster, phases.incoming)

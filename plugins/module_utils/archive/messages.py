@@ -174,9 +174,9 @@ RULES = (
         "unqualified_name",
         r"does not exist(?:.|\n)*CONTEXT: +(?:SQL|PL/pgSQL) function \"?([^\"\n]+?)\"?(?: during| statement| line|\n|$)",
         False,
-        "The function {0} uses a name without its schema, and pg_restore runs with an empty search_path. Set the "
-        "function's search_path on the source (ALTER FUNCTION ... SET search_path = public, pg_temp), or on the "
-        "target only (couch2pg_function_search_path).",
+        "The function {0} uses a name without its schema, and pg_restore runs with an empty search_path. Let the restore set the "
+        "function's search_path on the target (couch2pg_function_search_path). Where no extension brings the function, you can set it "
+        "on the source (ALTER FUNCTION ... SET search_path = public, pg_temp) instead.",
     ),
     Rule(
         "object_missing",

@@ -122,11 +122,20 @@ class Redactor:
         return remove_credentials(self._known.sub(MASK, line) if self._known else line)
 
 
-# No host's name has a space or an @: a password that wasn't encoded was taken for a part of it.
-_NO_HOST = r"[^\"'\n]*[ @][^\"'\n]*"
+# No host's name has a space, a quote or an @: a password that wasn't encoded was taken for a part of it.
 _HOST = r"(?i)\b(?<!\.)((?:server(?:_?name)?|host(?:_?name)?|address)"
+# How libpq goes on after the name, which it quotes without a change.
+_PLACE = r"\"(?:,? port \d| \([^()\"]*\),? port \d| failed|$)"
 _HOSTS = (
-    (re.compile(rf"{_HOST}(?: at | is | |[\"']?\s?[=:]\s{{0,9}}))([\"']){_NO_HOST}\2"), rf"\1\2{MASK}\2"),
+    (re.compile(rf"{_HOST} at )\"(?![^\s@\"']*{_PLACE})(?:.*(?={_PLACE})|.*)"), rf'\1"{MASK}'),
+    # As in JSON, or else up to the last quote of the line.
+    (
+        re.compile(
+            rf"{_HOST}(?: is | |[\"']?\s?[=:]\s{{0,9}}))([\"'])(?![^\s@\"']*\2(?:[\s,;:.)}}\]]|$))"
+            rf"(?:(?:(?!\2)[^\\]|\\.)*(?=\2{_DELIMITER})|.*(?=\2)|.*)"
+        ),
+        rf"\1\2{MASK}",
+    ),
     # A header of HTTP has a space, and so has what follows it in a connection string.
     (
         re.compile(

@@ -10,7 +10,7 @@ the same document.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
@@ -83,6 +83,19 @@ def sequence_values(session: Session) -> dict[str, dict[str, Any]]:
         row = session.row(f"SELECT last_value, is_called FROM {qualified(sequence['schema'], sequence['name'])}")
         found[shown(sequence["schema"], sequence["name"])] = dict(row, increment=sequence["increment"])
     return found
+
+
+def put_sequences_back(session: Session, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set each sequence back to where it stood in ``values``, which ``sequence_values`` returned."""
+    now = sequence_values(session)
+    for sequence in session.rows(_SEQUENCES):
+        key = shown(sequence["schema"], sequence["name"])
+        if key in values and values[key] != now.get(key):
+            name = qualified(sequence["schema"], sequence["name"])
+            session.rows(
+                "SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s, %s)",
+                [name, values[key]["last_value"], values[key]["is_called"]],
+            )
 
 
 def matviews(session: Session) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from ..host import programs
 from ..host.files import remove_tree
 from ..host.programs import Program
 from ..postgres.connection import APPLICATION_NAME, ConnectionSettings, Session
+from ..postgres.identifiers import quote
 from ..postgres.monitor_session import MonitorSession
 from .folders import Owner
 
@@ -150,7 +151,7 @@ def advice(lines: Sequence[str], source: ConnectionSettings) -> str:
             f"host replication {source.user} {address}/{size} scram-sha-256. Or use couch2pg_method: stream."
         )
     if "replication role" in text or "permission denied to start WAL sender" in text:
-        return f"On the source: ALTER ROLE {source.user} REPLICATION; then run again."
+        return f"On the source: ALTER ROLE {quote(source.user)} REPLICATION; then run again."
     if "max_wal_senders" in text:
         return "Set max_wal_senders on the source to at least 3 more, which needs a restart of its server, or use couch2pg_method: stream."
     return "Fix the cause, then run again: the backup begins again."

@@ -16,6 +16,7 @@ from ..common.progress_line import amount
 from ..host.file_systems import locate
 from ..postgres import collations
 from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.identifiers import quote
 from . import placement, switch, upgrade_obstacles
 from .conditions_of_source import check_source
 
@@ -165,7 +166,7 @@ def _check_replication(session: Session) -> str:
     user = session.settings.user
     if not session.value(_RIGHTS):
         raise MigrationError(
-            f"{user!r} may not copy the source's server. On the source, as a superuser: ALTER ROLE {user} REPLICATION; {INSTEAD}",
+            f"{user!r} may not copy the source's server. On the source, as a superuser: ALTER ROLE {quote(user)} REPLICATION; {INSTEAD}",
             "rights",
         )
     senders = session.row(_SENDERS)

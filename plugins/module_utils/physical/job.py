@@ -539,11 +539,13 @@ class _Copy:
         with Session(server.connection(database)) as session:
             identity, oid = server_identity(session), current_oid(session)
             version = session.version
+            sequences = evidence_document.sequence_values(session)
         sha256 = manifest_sha256(self._final)
         # Refresh asks this for what it need not do again: the views of the copy have their rows.
         restored = RestoreSteps(state, identity, str(sha256))
         if restored.oid != oid:
             restored.start(oid)
+            restored.mark("sequences", sequences)
             restored.mark(
                 "matviews", {row["matview"]: row["bytes"] if row["populated"] else None for row in evidence["matviews"]}
             )

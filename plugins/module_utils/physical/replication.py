@@ -11,6 +11,7 @@ from typing import Any
 from ..common.errors import MigrationError
 from ..postgres import login_refusal
 from ..postgres.connection import APPLICATION_NAME, ConnectionSettings
+from ..postgres.identifiers import quote
 
 try:
     import psycopg2
@@ -45,7 +46,7 @@ def check(source: ConnectionSettings) -> None:
 
 def _remedy(source: ConnectionSettings, state: str | None) -> str:
     if state == _NO_PRIVILEGE:
-        return f"On the source, as a superuser: ALTER ROLE {source.user} REPLICATION; {INSTEAD}"
+        return f"On the source, as a superuser: ALTER ROLE {quote(source.user)} REPLICATION; {INSTEAD}"
     if state == _TOO_MANY:
         return f"Set max_wal_senders on the source to at least 3 more, and restart its server. {INSTEAD}"
     if state == _NO_LINE:

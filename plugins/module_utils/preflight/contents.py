@@ -9,6 +9,7 @@ from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres import catalog_use, collations, large_objects, row_types
 from ..postgres.connection import Session
+from ..postgres.identifiers import quote
 from ..postgres.objects import Objects, in_system_schemas
 from ..postgres.privileges import not_member
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
@@ -227,7 +228,7 @@ class _Contents:
             self.findings.warning(
                 "schema public",
                 f"{role!r}, which owns couchdb, may not create in schema public, and nor may it on the target: couch2pg "
-                f"stops at its next new version. GRANT CREATE ON SCHEMA public TO {role}.",
+                f"stops at its next new version. GRANT CREATE ON SCHEMA public TO {quote(role)}.",
             )
 
     def row_types(self) -> None:

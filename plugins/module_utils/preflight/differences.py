@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ..common.errors import MigrationError
@@ -291,10 +292,10 @@ class Differences:
             if not {role["name"] for role in self.source["roles"]}.issuperset(old):
                 # The owner of an empty database that is replaced.
                 return f"On the target: ALTER DATABASE {quote(self.settings.database)} OWNER TO {quote(user)};"
-            moves = ", ".join(f"{name}: {user}" for name in old)
-            return f"Give them to {user!r} there (couch2pg_role_map: {{{moves}}}), or use 'postgres' (couch2pg_login_user)."
-        names = ", ".join(row["name"] for row in missing)
-        return f"Make it a member there (GRANT {names} TO {user}), or use 'postgres' (couch2pg_login_user)."
+            moves = json.dumps({name: user for name in old}, ensure_ascii=False)
+            return f"Give them to {user!r} there (couch2pg_role_map: {moves}), or use 'postgres' (couch2pg_login_user)."
+        names = ", ".join(quote(row["name"]) for row in missing)
+        return f"Make it a member there (GRANT {names} TO {quote(user)}), or use 'postgres' (couch2pg_login_user)."
 
     def _check_needs_no_superuser(self, user: str) -> None:
         needing = [entry["object"] for entry in self.source.get("superuser_objects", [])]
@@ -327,7 +328,7 @@ class Differences:
             ):
                 raise MigrationError(
                     f"The {entry['object']} belongs to {owner!r}, which must be a superuser on the target and is not. "
-                    f"Make it one there (CREATE ROLE or ALTER ROLE {owner} SUPERUSER), or give it to postgres on the source.",
+                    f"Make it one there (CREATE ROLE or ALTER ROLE {quote(owner)} SUPERUSER), or give it to postgres on the source.",
                     "superuser_needed",
                     **entry,
                 )

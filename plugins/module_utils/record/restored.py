@@ -32,6 +32,17 @@ def counts_when_digested(state: Path, identity: str, oid: int) -> dict[str, Any]
     return counts if isinstance(counts, dict) else {}
 
 
+def sequences_when_restored(state: Path, identity: str, oid: int) -> dict[str, Any]:
+    """Where the sequences of this database stood when its rows were loaded (``evidence.document.sequence_values``).
+
+    Empty when that isn't known.
+    """
+    stored = _stored(state, identity)
+    if stored is None or stored.get("oid") != oid:
+        return {}
+    return dict((stored.get("done") or {}).get("sequences") or {})
+
+
 def matviews_on_source(state: Path, identity: str, oid: int) -> dict[str, int | None]:
     """Bytes of each materialized view ``schema.name`` on the source of this database: None for one that had no data there.
 

@@ -49,3 +49,15 @@ def succeeds_without_rows(session: Session, owner: str, call: str) -> bool:
     finally:
         session.execute("ROLLBACK")
     return True
+
+
+def call(session: Session, owner: str, statement: str, undone: bool) -> None:
+    """Call the function as ``owner``. ``undone``: what it writes, and event triggers of the database for it, is rolled back."""
+    session.execute("BEGIN")
+    try:
+        session.execute(f"SET LOCAL ROLE {quote(owner)}")
+        session.execute(statement)
+        session.execute("ROLLBACK" if undone else "COMMIT")
+    except BaseException:
+        session.execute("ROLLBACK")
+        raise

@@ -15,6 +15,7 @@ from typing import Any
 from ..common import restart
 from ..common.errors import MigrationError
 from ..common.progress_line import duration
+from ..evidence.document import put_sequences_back
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres import event_triggers, login_settings
@@ -23,7 +24,7 @@ from ..postgres.database import current_oid, find_database_by_oid
 from ..postgres.identifiers import qualified, quote
 from ..postgres.matview_graph import Matview, read_graph
 from ..record.promoted import PROMOTED
-from ..record.restored import matviews_on_source, restored_oid
+from ..record.restored import matviews_on_source, restored_oid, sequences_when_restored
 from . import function_proof
 from .forecast import Forecast
 
@@ -33,8 +34,10 @@ _ADVICE = {
     "08001": "A foreign server that it reads doesn't answer the target: let the target connect there, or correct the server's "
     "options (ALTER SERVER).",
     "42P01": "A function in it names a table without its schema: set search_path on the function with "
-    "couch2pg_function_search_path, and run again; or on the source (ALTER FUNCTION ... SET search_path = public, pg_temp).",
-    "42883": "It calls a function without its schema, or a missing one: add the schema, or set search_path on the caller.",
+    "couch2pg_function_search_path, and run again; or, where no extension brings the function, on the source (ALTER FUNCTION ... SET "
+    "search_path = public, pg_temp).",
+    "42883": "It calls a function without its schema, or a missing one: set search_path on the caller with "
+    "couch2pg_function_search_path, and run again; or add the schema on the source.",
     "42501": "Its owner lacks a privilege on a relation that it reads: grant the privilege.",
     "53100": "The disk is full: free space on the target.",
     "57014": "It was cancelled.",
@@ -43,16 +46,18 @@ _ADVICE = {
 
 
 def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """``{identity, oid, restored, on_source}`` of the server and database; identity and oid survive a rename.
+    """``{identity, oid, restored, on_source, sequences}`` of the server and database; identity and oid survive a rename.
 
     restored: whether this migration restored the database and has not promoted it yet. A populated materialized view in
     it was then refreshed by an earlier attempt. on_source: bytes of the materialized views on the source, None without data.
+    sequences: where they stood when the rows were loaded.
     """
     with Session(settings) as session:
         identity, oid = server_identity(session), current_oid(session)
     restored = not (state / PROMOTED).exists() and restored_oid(state, identity) == oid
     on_source = matviews_on_source(state, identity, oid)
-    return {"identity": identity, "oid": oid, "restored": restored, "on_source": on_source}
+    sequences = sequences_when_restored(state, identity, oid) if restored else {}
+    return {"identity": identity, "oid": oid, "restored": restored, "on_source": on_source, "sequences": sequences}
 
 
 def job_spec(
@@ -68,6 +73,7 @@ def job_spec(
         call_function=options["call_function"],
         resume=known["restored"],
         on_source=known["on_source"],
+        sequences=known["sequences"],
         rehearsed=rehearsed,
     )
     return JobSpec("refresh", run, parameters, fingerprint, {"login_password": settings.password or ""}, once=False)
@@ -105,6 +111,9 @@ def run(context: JobContext) -> dict[str, Any]:
     if context.parameters["call_function"]:
         before = 0 if any(entry["done_before"] for entry in done) else sum(entry["seconds"] for entry in done)
         function = _call_function(context, settings, before)
+    # A view's query, or what the function writes into a log, may have taken numbers.
+    with Session(settings) as session:
+        put_sequences_back(session, context.parameters["sequences"])
     return {
         "oid": context.parameters["database_oid"],
         "matviews": [entry for entry in done if not entry["error"]],
@@ -250,7 +259,8 @@ def _refresh(session: Session, matview: Matview, done_before: bool, quietly: boo
 def _call_function(context: JobContext, settings: ConnectionSettings, before: float) -> dict[str, Any] | None:
     """Call ``refresh_matviews()`` as its owner, couch2pg's role; None when there is no such function.
 
-    In a database that nobody uses yet, it is called on empty tables first. Only when that fails, or elsewhere, on all rows.
+    In a database that nobody uses yet, it is called on empty tables first. Only when that fails, or elsewhere, on all rows. Before
+    the promotion, what it does is undone: all views are refreshed already, and nothing else may be written.
     before: the seconds that the same views have just taken in total; 0 when unknown.
     """
     with Session(settings) as session:
@@ -278,8 +288,7 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
         )
         try:
             login_settings.assume(session, owner)
-            session.execute(f"SET ROLE {quote(owner)}")
-            session.execute(f"SELECT {name}()")
+            function_proof.call(session, owner, f"SELECT {name}()", undone=context.parameters["resume"])
         except MigrationError as error:
             advice = (
                 _only_here(read_graph(session), context.parameters["on_source"])

@@ -18,6 +18,7 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..evidence import digest
+from ..evidence.document import sequence_values
 from ..host import programs
 from ..jobs.context import JobContext
 from ..pipeline import marks
@@ -269,6 +270,7 @@ class Sections:
         with Session(self._incoming) as session:
             tables = list_tables(session).kept
             counts = changes.read_counts(session)
+            self._steps.mark("sequences", sequence_values(session))
         total = sum(table.table_bytes for table in tables)
         track = self._context.progress.parallel_track("digests", total, "bytes")
         found = digest.digest_tables(

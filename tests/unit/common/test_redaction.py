@@ -64,15 +64,17 @@ PLACES: dict[str, Callable[[str], str]] = {
     # From here on, a URL with a password that was not encoded was taken apart.
     "the rest of it as a server": lambda word: f"server: {word}@db",
     "the rest of it in quotes": lambda word: (
-        f'connection to server at "my {word.translate(NO_QUOTES)}", port 5432 failed'
+        f'connection to server at "my {word}", port 5432 failed'
     ),
-    "the rest of it as a host": lambda word: f"  host: 'my {word.translate(NO_QUOTES)}',",
+    "the rest of it in quotes, with an address": lambda word: (
+        f'connection to server at "{word} @" (10.0.0.1), port 5432 failed: Connection refused'
+    ),
+    "the rest of it in quotes, cut": lambda word: f'could not connect to server at "my {word}',
+    "the rest of it as a host": lambda word: f"  host: {json.dumps('my ' + word)},",
     "the rest of it as a host, plainly": lambda word: f"host: my {word}",
     "the rest of it, tried": lambda word: f"curl: (7) Failed to connect to my {word} port 5984: Connection refused",
     "the rest of it, waited for": lambda word: f"my {word}:5432 - no response",
 }
-# What ends a host's name in quotes.
-NO_QUOTES = str.maketrans("\"'", "xy")
 ALPHABET = string.ascii_letters + string.digits + "@:/%$ '\"#\\&?=+,;{}[]()|<>~!ä"
 
 
