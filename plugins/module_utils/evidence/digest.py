@@ -19,19 +19,21 @@ its processor; both servers must agree in these. Session settings that change te
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, ContextManager, Iterable, Mapping, Sequence
+from typing import Any, Callable, ContextManager, Iterable, Iterator, Mapping, Sequence
 
 from ..common.errors import MigrationError
 from ..postgres.connection import Session
 from ..postgres.identifiers import quote
 from ..postgres.relations import Table
 from ..postgres.row_types import PARTS
+from ..postgres.session_settings import PINNED
 from ..postgres.workers import Growing, run_in_sessions
 from . import planning_path
 
 HASHES_SINCE = 110000
+SHORTEST_FLOATS_SINCE = 120000
 METHODS = {
     "hash64": "PostgreSQL's 64-bit hash of each row's text: exact",
     "hash128": "two 64-bit hashes of each row's text: exact, wider, slower",
@@ -41,6 +43,8 @@ METHODS = {
 CHUNK_BYTES = 32 * 1024 * 1024
 _JSONB = 3802
 _BYTEA = 17
+# real, double precision, and the geometric types, which are made of them.
+_FLOATS = "(700, 701, 600, 601, 602, 603, 604, 628, 718)"
 
 _COLUMNS = f"""
 WITH RECURSIVE part(root, type) AS (
@@ -52,10 +56,13 @@ SELECT a.attrelid::bigint AS table, a.attname AS name,
        EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = a.attrelid) AS inherited,
        a.atttypid::bigint AS type, s.proname AS send,
        pg_catalog.format_type(b.oid, NULL) AS base, b.oid < 16384 AND a.atttypid IN (
-           SELECT root FROM part WHERE type IN (700, 701, 600, 601, 602, 603, 604, 628, 718)
+           SELECT root FROM part WHERE type IN {_FLOATS}
        ) OR b.typtype = 'r' AND EXISTS (
            SELECT FROM pg_catalog.pg_range AS r WHERE r.rngtypid = b.oid AND r.rngsubtype IN (700, 701)
-       ) AS hashed_as_bytes
+       ) AS hashed_as_bytes,
+       -- A base type that isn't PostgreSQL's own may hold floats (cube does).
+       a.atttypid IN (SELECT root FROM part JOIN pg_catalog.pg_type AS p ON p.oid = part.type
+                      WHERE type IN {_FLOATS} OR type >= 16384 AND p.typtype = 'b' AND p.typcategory <> 'A') AS may_hold_floats
 FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
@@ -75,19 +82,22 @@ class TableDigest:
     digest: str
     search_path: str = ""
     by_name: bool = False
+    rounded: bool = False
     tree: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For evidence and results.
 
         ``search_path``: only where the table can't be read under an empty one. ``by_name``: only for a table whose
-        columns were hashed in the order of their names. ``tree``: only where ``relations.Table`` has one.
+        columns were hashed in the order of their names. ``rounded``: only where the text of floats has 15 digits. ``tree``: only where ``relations.Table`` has one.
         """
         found: dict[str, Any] = {"table": self.table, "rows": self.rows, "digest": self.digest}
         if self.search_path:
             found["search_path"] = self.search_path
         if self.by_name:
             found["by_name"] = True
+        if self.rounded:
+            found["rounded"] = True
         if self.tree:
             found["tree"] = self.tree
         return found
@@ -97,17 +107,32 @@ class TableDigest:
 class Recipe:
     """How the rows of one table are hashed.
 
-    columns: of ``_COLUMNS``, in the order in which they are hashed; search_path: under which the table is read.
+    columns: of ``_COLUMNS``, in the order in which they are hashed; search_path: under which the table is read. rounded: whether the
+    text of floats has 15 digits, which every version prints alike.
     """
 
     method: str
     columns: list[dict[str, Any]]
     search_path: str = ""
     by_name: bool = False
+    rounded: bool = False
 
     def digest(self, table: Table, rows: int, sums: Sequence[int]) -> TableDigest:
         """The digest of the table, given the sums of ``copy_out`` over all its rows."""
-        return TableDigest(table.key, rows, _format(sums), self.search_path, self.by_name, table.tree)
+        return TableDigest(table.key, rows, _format(sums), self.search_path, self.by_name, self.rounded, table.tree)
+
+    @contextmanager
+    def settings(self, session: Session) -> Iterator[None]:
+        """The session's settings under which the rows are read."""
+        if self.search_path:
+            planning_path.use(session, self.search_path)
+        if self.rounded:
+            session.execute("SET extra_float_digits = 0")
+        yield
+        if self.rounded:
+            session.execute(f"SET extra_float_digits = {PINNED['extra_float_digits']}")
+        if self.search_path:
+            planning_path.use(session, "")
 
 
 @dataclass(frozen=True)
@@ -149,8 +174,8 @@ def digest_tables(
     """The digest of every table, in the order given.
 
     ``like``: digests (of ``as_dict``) that these are compared with, which must be taken in the same way: with the same
-    search_path, because the text of some types depends on it, and with the columns in the same order. None finds out
-    which tables need a search_path, and which are inheritance children.
+    search_path, because the text of some types depends on it, with the columns in the same order and with as many digits of
+    floats. None finds out which tables need what.
 
     ``open_session`` makes each worker's session. ``reading`` yields the session that reads a table in the worker's place
     (``HeldSnapshot.reading``, where a snapshot matters). ``on_progress`` is told the bytes
@@ -159,13 +184,8 @@ def digest_tables(
 
     def work(session: Session, chunk: _Chunk) -> tuple[int, list[int]]:
         recipe = found[chunk.table.key]
-        path = recipe.search_path
-        with reading(session, chunk.table) as reader:
-            if path:
-                planning_path.use(reader, path)
+        with reading(session, chunk.table) as reader, recipe.settings(reader):
             row = reader.row(_query(recipe, chunk))
-            if path:
-                planning_path.use(reader, "")
         on_progress(chunk.weight, chunk.table.key)
         return row.pop("count"), [int(part) for part in row.values()]
 
@@ -194,14 +214,26 @@ def recipes(
     own = planning_path.find(tables, open_session) if like is None else _paths_of(like)
     with open_session() as session:
         columns = _columns(session, tables)
+        before_shortest = session.version < SHORTEST_FLOATS_SINCE
     by_name = _by_name(like, tables, columns)
     for table in tables:
         if table.key in by_name:
             columns.get(table.oid, []).sort(key=lambda column: str(column["name"]))
+    rounded = {
+        table.key
+        for table in tables
+        if like is None and before_shortest and any(map(_is_text_of_floats, columns.get(table.oid, [])))
+    }.union(row["table"] for row in like or () if row.get("rounded"))
     return {
-        table.key: Recipe(method, columns.get(table.oid, []), own.get(table.key, ""), table.key in by_name)
+        table.key: Recipe(
+            method, columns.get(table.oid, []), own.get(table.key, ""), table.key in by_name, table.key in rounded
+        )
         for table in tables
     }
+
+
+def _is_text_of_floats(column: Mapping[str, Any]) -> bool:
+    return bool(column["may_hold_floats"] and not column["hashed_as_bytes"])
 
 
 def _paths_of(digests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -327,8 +359,8 @@ def _text(column: dict[str, Any], method: str) -> str:
     if method == "semantic" and column["type"] == _JSONB:
         return name
     if column["hashed_as_bytes"]:
-        # The text of floats differs before and from PostgreSQL 12; their bytes don't. Types that somebody made are
-        # left as text, but for ranges: their bytes name types by numbers, which are other ones on every server.
+        # The text of floats differs before and from PostgreSQL 12; their bytes don't. Types that somebody made are left as text
+        # (``Recipe.rounded``), but for ranges: their bytes name types by numbers, which are other ones on every server.
         return f"pg_catalog.encode(pg_catalog.{quote(column['send'])}({name}::{column['base']}), 'hex')"
     if column["type"] == _BYTEA:
         # As text it has twice the size, which could exceed the limit of 1 GB for a value.

@@ -348,8 +348,10 @@ class _Copy:
 
 
 def _may_stream(table: Table, recipe: digest.Recipe) -> bool:
-    """Whether pg_dump isn't needed for the rows: it loads through a root, with another search_path, without columns, with very many."""
-    return bool(not table.tree and not recipe.search_path and 0 < len(recipe.columns) <= MOST_COLUMNS)
+    """Whether pg_dump isn't needed for the rows: it loads through a root, with other settings, without columns, with very many."""
+    return bool(
+        not table.tree and not recipe.search_path and not recipe.rounded and 0 < len(recipe.columns) <= MOST_COLUMNS
+    )
 
 
 def _check_rows(table: str, on_source: int, copied: int) -> None:

@@ -63,9 +63,7 @@ PLACES: dict[str, Callable[[str], str]] = {
     "a netrc": lambda word: f"machine couch.example login medic password {word}",
     # From here on, a URL with a password that was not encoded was taken apart.
     "the rest of it as a server": lambda word: f"server: {word}@db",
-    "the rest of it in quotes": lambda word: (
-        f'connection to server at "my {word}", port 5432 failed'
-    ),
+    "the rest of it in quotes": lambda word: f'connection to server at "my {word}", port 5432 failed',
     "the rest of it in quotes, with an address": lambda word: (
         f'connection to server at "{word} @" (10.0.0.1), port 5432 failed: Connection refused'
     ),
