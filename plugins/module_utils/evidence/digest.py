@@ -89,7 +89,8 @@ class TableDigest:
         """For evidence and results.
 
         ``search_path``: only where the table can't be read under an empty one. ``by_name``: only for a table whose
-        columns were hashed in the order of their names. ``rounded``: only where the text of floats has 15 digits. ``tree``: only where ``relations.Table`` has one.
+        columns were hashed in the order of their names. ``rounded``: only where the text of floats has 15 digits.
+        ``tree``: only where ``relations.Table`` has one.
         """
         found: dict[str, Any] = {"table": self.table, "rows": self.rows, "digest": self.digest}
         if self.search_path:

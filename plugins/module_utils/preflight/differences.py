@@ -292,7 +292,7 @@ class Differences:
             if not {role["name"] for role in self.source["roles"]}.issuperset(old):
                 # The owner of an empty database that is replaced.
                 return f"On the target: ALTER DATABASE {quote(self.settings.database)} OWNER TO {quote(user)};"
-            moves = json.dumps({name: user for name in old}, ensure_ascii=False)
+            moves = json.dumps(dict.fromkeys(old, user), ensure_ascii=False)
             return f"Give them to {user!r} there (couch2pg_role_map: {moves}), or use 'postgres' (couch2pg_login_user)."
         names = ", ".join(quote(row["name"]) for row in missing)
         return f"Make it a member there (GRANT {names} TO {quote(user)}), or use 'postgres' (couch2pg_login_user)."
