@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+import yaml
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.scratch import scratch_database, scratch_name
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database
 from support import seed
 from support.clusters import Cluster
 from support.migration import column, execute
+from support.modules import login, run_module
 from support.preflight import failures, finding, look, look_at_target, schema_of
 
 CASES = Path(__file__).parents[1] / "support" / "sql" / "cases"
@@ -156,3 +158,46 @@ def test_nothing_is_created_in_check_mode(
     assert finding(found, NAME)["message"] == (
         "Not tried in check mode, because it needs a scratch database on the target."
     )
+
+
+# As pg_cron's script does it.
+ONE_DATABASE = """
+DO $$ BEGIN IF pg_catalog.current_database() <> pg_catalog.current_setting('clock.database_name') THEN
+    RAISE EXCEPTION 'can only create extension in database %', pg_catalog.current_setting('clock.database_name'); END IF; END $$;
+CREATE TABLE clock_jobs (id serial, command text); SELECT pg_catalog.pg_extension_config_dump('clock_jobs', '');
+"""
+
+
+def test_an_extension_of_one_database_of_the_server(
+    target_cluster: Cluster, extension_folder: Path, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """Each remedy, in turn: the server doesn't know it yet, then it belongs to another database, then it is left out."""
+    control = "default_version = '1'\nrelocatable = false\nschema = public\n"
+    (extension_folder / "clock.control").write_text(control, encoding="utf-8")
+    (extension_folder / "clock--1.sql").write_text(ONE_DATABASE, encoding="utf-8")
+    name = fresh_database(target_cluster)
+    made_by = f"""SET clock.database_name = '{name}'; CREATE EXTENSION clock; CREATE TABLE couchdb (doc jsonb);
+    INSERT INTO clock_jobs VALUES (1, 'VACUUM')"""
+    execute(target_cluster, made_by, name)
+
+    def seen(**options: Any) -> dict[str, Any]:
+        here = look(place, target_cluster, name, **options)
+        assert failures(here) == []
+        facts = {**here["facts"], "running_server": ""}
+        given = {**login(target_cluster, name), "bin_dir": place["bin_dir"], **options}
+        schema = run_module("schema_info", given)["archive"]
+        return look_at_target(place, target_cluster, f"{name}_there", facts, schema=schema)
+
+    message = finding(seen(), NAME)["message"]
+    assert "add it to shared_preload_libraries and restart" in message
+    # It doesn't exist because it couldn't be created.
+    assert "COMMENT ON EXTENSION" not in message
+    assert "does not exist" not in message
+    execute(target_cluster, "ALTER ROLE postgres SET clock.database_name = 'postgres'")
+    try:
+        message = finding(seen(), NAME)["message"]
+        assert "(postgres on the target)" in message
+        leave_out = yaml.safe_load(message.split("with its rows: ")[1].split(". After")[0])["couch2pg_leave_out"]
+        assert failures(seen(leave_out=leave_out)) == []
+    finally:
+        execute(target_cluster, "ALTER ROLE postgres RESET clock.database_name")

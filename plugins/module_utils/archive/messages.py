@@ -41,6 +41,9 @@ class Rule:
     statement: str = ""
 
 
+OBJECT_MISSING = "object_missing"
+_CREATE_EXTENSION = r'^CREATE EXTENSION (?:IF NOT EXISTS )?"?([^";]+?)"? '
+
 RULES = (
     Rule(
         "newer_setting",
@@ -70,6 +73,15 @@ RULES = (
         False,
         "The kernel or somebody killed a worker of pg_restore; most often memory ran out (see journalctl -k). Nothing is lost: run again. "
         "If it happens again, set couch2pg_jobs or couch2pg_maintenance_work_mem lower.",
+    ),
+    # Before the next rule: some of them end the session.
+    Rule(
+        "extension_not_loaded",
+        r"unrecognized configuration parameter|must be (?:pre)?loaded|be loaded via",
+        False,
+        "This extension needs its library from the start of the server. On the target, add it to shared_preload_libraries and restart "
+        "the server, then run again. Or leave the extension out: couch2pg_leave_out: {{extensions: [{0}]}}.",
+        _CREATE_EXTENSION,
     ),
     Rule(
         "connection_lost",
@@ -118,8 +130,9 @@ RULES = (
         False,
         "This extension works in one database of a server only, whose name is in the server's configuration ({0} on the target). "
         "Leave it out, with its rows: couch2pg_leave_out: {{extensions: [{1}]}}. After the promotion, write the name of the migrated "
-        "database into that configuration (pg_cron: cron.database_name), restart the server, and create the extension there.",
-        r'^CREATE EXTENSION (?:IF NOT EXISTS )?"?([^";]+?)"? ',
+        "database into that configuration (pg_cron: cron.database_name), restart the server, create the extension there, and enter its rows "
+        "again (pg_cron: cron.schedule for each row of cron.job on the source).",
+        _CREATE_EXTENSION,
     ),
     Rule(
         "label_provider_missing",
@@ -179,7 +192,7 @@ RULES = (
         "on the source (ALTER FUNCTION ... SET search_path = public, pg_temp) instead.",
     ),
     Rule(
-        "object_missing",
+        OBJECT_MISSING,
         r"does not exist",
         False,
         "The target's PostgreSQL or its extensions don't have this object, or the statement that creates it failed before. "

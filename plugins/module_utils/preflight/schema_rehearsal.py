@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
 
-from ..archive.messages import Message, sentence
+from ..archive.messages import OBJECT_MISSING, Message, sentence
 from ..archive.scratch import drop_left_over, scratch_database, scratch_name
 from ..common.findings import Findings
 from ..host import programs
@@ -45,8 +45,11 @@ def examine(
     if not failures:
         findings.ok(NAME, "the source's schema was restored into a scratch database without a failure")
         return
-    shown = " ".join(sentence(message) for message in failures[:SHOWN])
-    more = f" ({len(failures) - SHOWN} more statements fail; see the details.)" if len(failures) > SHOWN else ""
+    # What lacks an object often lacks it because of another failure.
+    causes = [message for message in failures if message["kind"] != OBJECT_MISSING] or failures
+    shown = " ".join(sentence(message) for message in causes[:SHOWN])
+    hidden = len(failures) - len(causes[:SHOWN])
+    more = f" ({hidden} more statements fail; see the details.)" if hidden else ""
     findings.failure(NAME, f"The target can't restore the source's schema. {shown}{more}", statements=failures)
 
 
