@@ -74,7 +74,7 @@ RULES = (
         "The kernel or somebody killed a worker of pg_restore; most often memory ran out (see journalctl -k). Nothing is lost: run again. "
         "If it happens again, set couch2pg_jobs or couch2pg_maintenance_work_mem lower.",
     ),
-    # Before the next rule: some of them end the session.
+    # Before the rule of a lost connection: some of them end the session.
     Rule(
         "extension_not_loaded",
         r"unrecognized configuration parameter|must be (?:pre)?loaded|be loaded via",
@@ -82,6 +82,13 @@ RULES = (
         "This extension needs its library from the start of the server. On the target, add it to shared_preload_libraries and restart "
         "the server, then run again. Or leave the extension out: couch2pg_leave_out: {{extensions: [{0}]}}.",
         _CREATE_EXTENSION,
+    ),
+    Rule(
+        "too_many_connections",
+        r"too many (?:clients|connections)|remaining connection slots",
+        False,
+        "Set couch2pg_jobs lower, or raise the limit on the target: of the server (max_connections), or of the role (ALTER ROLE ... "
+        "CONNECTION LIMIT), then run again.",
     ),
     Rule(
         "connection_lost",
@@ -130,8 +137,8 @@ RULES = (
         False,
         "This extension works in one database of a server only, whose name is in the server's configuration ({0} on the target). "
         "Leave it out, with its rows: couch2pg_leave_out: {{extensions: [{1}]}}. After the promotion, write the name of the migrated "
-        "database into that configuration (pg_cron: cron.database_name), restart the server, create the extension there, and enter its rows "
-        "again (pg_cron: cron.schedule for each row of cron.job on the source).",
+        "database into that configuration (pg_cron: cron.database_name), restart the server, create the extension there, and enter its "
+        "rows again (pg_cron: cron.schedule for each row of cron.job on the source).",
         _CREATE_EXTENSION,
     ),
     Rule(

@@ -73,6 +73,10 @@ def test_an_extension_of_one_database_of_the_server() -> None:
         ("could not execute query: ERROR:  could not extend file: No space left on device", "disk_full"),
         ('could not execute query: ERROR:  role "superset" does not exist', "role_missing"),
         ("could not execute query: ERROR:  permission denied for schema public", "permission"),
+        (
+            'connection to server at "127.0.0.1", port 5432 failed: FATAL:  too many connections for role "cht"',
+            "too_many_connections",
+        ),
         ("could not execute query: server closed the connection unexpectedly", "connection_lost"),
         ('could not execute query: ERROR:  extension "hstore" is not available', "extension_missing"),
         ("unsupported version (1.16) in file header", "archive_unreadable"),
