@@ -497,9 +497,9 @@ def test_too_few_connections_for_the_jobs(
         owner = {"login_user": seed.OWNER, "login_password": password}
         message = finding(look(place, source_cluster, name, **owner), "connections")["message"]
         limited = ConnectionSettings(name, source_cluster.host, source_cluster.port, seed.OWNER, password)
-        with Session(limited), Session(limited), Session(limited):
-            with pytest.raises(MigrationError, match=f'too many connections for role "{seed.OWNER}".*CONNECTION LIMIT'):
-                Session(limited)
+        refused = pytest.raises(MigrationError, match=f'too many connections for role "{seed.OWNER}".*CONNECTION LIMIT')
+        with Session(limited), Session(limited), Session(limited), refused:
+            Session(limited)
         execute(source_cluster, message.split("Run ")[1].split(" there,")[0])
         assert failures(look(place, source_cluster, name, **owner)) == []
     finally:

@@ -78,9 +78,9 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         r"too many (clients|connections)|remaining connection slots",
         "too_many_connections",
         (
-            "PostgreSQL at {place} gives {user!r} no more connections to {database!r} ({reason}). Set couch2pg_jobs lower, end idle sessions "
-            "there, or raise the limit: of the server (max_connections), of the role (ALTER ROLE ... CONNECTION LIMIT) or of the database "
-            "(ALTER DATABASE ... CONNECTION LIMIT)."
+            "PostgreSQL at {place} gives {user!r} no more connections to {database!r} ({reason}). Set couch2pg_jobs lower, end idle "
+            "sessions there, or raise the limit: of the server (max_connections), of the role (ALTER ROLE ... CONNECTION LIMIT) or of "
+            "the database (ALTER DATABASE ... CONNECTION LIMIT)."
         ),
     ),
     (
