@@ -46,8 +46,8 @@ options:
     default: 0
   compression:
     description:
-      - How the source compresses what it sends, as C(pg_basebackup --compress) has it, such as V(server-zstd) or V(server-lz4), from
-        PostgreSQL 15 on. For lines that are slower than about 1 Gbit/s.
+      - How the source compresses what it sends, from PostgreSQL 15 on, V(server-zstd), V(server-lz4) or V(server-gzip), with a level such
+        as V(server-zstd:3) if need be, or V(none). For lines that are slower than about 1 Gbit/s.
     type: str
     default: none
   collations:

@@ -100,6 +100,10 @@ options:
     type: str
     default: rebuild
     choices: [rebuild, refuse]
+  backup_compression:
+    description: With O(method=physical), how the source compresses what it sends; see O(cht.couch2pg.pg_physical#module:compression).
+    type: str
+    default: none
   rule:
     description: How much disk space must be free; V(guide) is 3 times the database, as in the manual guide.
     type: str
@@ -184,6 +188,7 @@ OPTIONS: dict[str, Any] = {
     "look_for_rehearsals": {"type": "bool", "default": False},
     "rule": {"type": "str", "default": "measured", "choices": ["measured", "guide"]},
     "collations": {"type": "str", "default": "rebuild", "choices": ["rebuild", "refuse"]},
+    "backup_compression": {"type": "str", "default": "none"},
     **{name: SERVER_OPTIONS[name] for name in ("method", "commands")},
 }
 

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -16,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+import psycopg2
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes, programs
@@ -36,6 +40,7 @@ from support.background import Background, kill, wait_until
 from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import Migration, column, execute
+from support.migration import login as migration_login
 from support.modules import login, run_module
 from support.preflight import failures, look
 from support.writer import BackgroundWriter, Writer
@@ -52,9 +57,7 @@ def same_major() -> Iterator[Cluster]:
 def remove_copy(target: Cluster) -> None:
     """End the servers on copies beside the target's data directory, and remove them."""
     for path in [*target.directory.glob("data_incoming_*"), *target.directory.glob("data_incoming_*/old")]:
-        process = private_server.postmaster(path)
-        if process is not None:
-            private_server.end(process)
+        private_server.end_on(path)
     for path in target.directory.glob("data_incoming_*"):
         shutil.rmtree(path)
 
@@ -291,33 +294,52 @@ def state_of(target: Cluster) -> tuple[Any, ...]:
 
 
 @pytest.mark.long
-def test_a_rehearsal_copies_the_server_and_leaves_both_as_they_were(
-    make_options: Callable[..., dict[str, Any]], made: list[Migration], source_cluster: Cluster, same_major: Cluster
+@pytest.mark.parametrize("where", ["same major", "newer major", "third host"])
+def test_a_rehearsal_copies_the_server_and_leaves_all_as_they_were(
+    make_options: Callable[..., dict[str, Any]],
+    made: list[Migration],
+    source_cluster: Cluster,
+    same_major: Cluster,
+    newer_target: Cluster,
+    tmp_path: Path,
+    where: str,
 ) -> None:
     """Another database on the target, and no command that would stop it, are no obstacles to it."""
-    make_options(same_major)
+    target = newer_target if where == "newer major" else same_major
+    make_options(target)
     migration = made[0]
     migration.variables["couch2pg_method"] = "physical"
-    execute(same_major, "CREATE DATABASE superset")
-    before = state_of(same_major)
+    states, arguments, host = migration.state.parent, [], target
+    if where == "third host":
+        host, states = newer_target, tmp_path / "third"
+        variables = {"couch2pg_state_dir": str(states), "couch2pg_staging_dir": str(tmp_path / "staging of third")}
+        third = {**migration_login(host), **variables}
+        inventory = tmp_path / "third.json"
+        inventory.write_text(json.dumps({"couch2pg_rehearsal": {"hosts": {"third": third}}}), encoding="utf-8")
+        arguments = ["-i", str(inventory)]
+    if host is newer_target:
+        migration.variables["couch2pg_physical_bin_dir"] = str(source_cluster.binaries.bin_dir)
+    execute(host, "CREATE DATABASE superset")
+    before = [state_of(cluster) for cluster in (target, host)]
     try:
-        run = migration.run("rehearse")
+        run = migration.run("rehearse", *arguments)
         assert run.code == 0, run.output
-        assert state_of(same_major) == before
+        assert [state_of(cluster) for cluster in (target, host)] == before
     finally:
-        execute(same_major, "DROP DATABASE superset")
+        execute(host, "DROP DATABASE superset")
     assert "the copy was complete and verified" in run.output
     assert "has databases of its own (superset)" in run.output
     assert "The rehearsal goes on without that; the migration will not." in run.output
     assert "with the method physical, followed by the handover" in run.output
     migration.check_secrets(run.output)
-    (name,) = [path.name for path in migration.state.parent.glob("*_rehearsal_*")]
-    record = json.loads((migration.state.parent / name / "record.json").read_text(encoding="utf-8"))
+    (name,) = [path.name for path in states.glob("*_rehearsal_*")]
+    record = json.loads((states / name / "record.json").read_text(encoding="utf-8"))
     phases = {phase: entry["status"] for phase, entry in record["phases"].items()}
     assert phases == dict.fromkeys(("preflight", "dump", "restore", "refresh", "verify", "rehearse"), "done")
     (rehearsed,) = record["phases"]["rehearse"]["result"]["rehearsals"]
     assert (rehearsed["method"], sorted(rehearsed["phases"])) == ("physical", ["refresh", "restore", "verify"])
-    assert list((migration.folder / "staging").glob("*")) == []
+    assert record["phases"]["restore"]["result"]["server_version"] // 10000 == host.binaries.major
+    assert [*(migration.folder / "staging").glob("*"), *tmp_path.glob("staging of third/*")] == []
     assert not migration.state.exists()
     # Nothing of it is left on the source: no slot, no session that holds a snapshot or receives WAL.
     ours = "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE '%couch2pg%' AND pid <> pg_backend_pid()"
@@ -483,9 +505,7 @@ def pieces(source_cluster: Cluster) -> Iterator[Pieces]:
     wal.complete(made.wal)
     yield made
     for data in folder.glob("data*"):
-        process = private_server.postmaster(data)
-        if process is not None:
-            private_server.end(process)
+        private_server.end_on(data)
     shutil.rmtree(folder)
     execute(source_cluster, f"DROP DATABASE {name}")
 
@@ -622,6 +642,84 @@ def wait_until_halted(folder: Path, flag: Path) -> None:
     assert flag.exists(), json.dumps(job.read_state(folder).result, indent=1)
 
 
+class Waiting:
+    """Statements on the copy that wait: those that call the function ``waits``, while there is a file."""
+
+    def __init__(self, source: Cluster, database: str) -> None:
+        # Every server's user can read this folder.
+        self._file = source.directory / f"{database}.wait"
+        function = (
+            "CREATE FUNCTION waits(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN "
+            # Only the server on a copy listens nowhere.
+            f"WHILE current_setting('listen_addresses') = '' AND (pg_stat_file('{self._file}', true)).size IS NOT NULL "
+            "LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN t; END $$"
+        )
+        execute(source, function, database)
+
+    def begin(self) -> None:
+        self._file.touch()
+
+    def end(self) -> None:
+        self._file.unlink()
+
+
+class Copy:
+    """The server on a copy that a job works on."""
+
+    def __init__(self, target: Cluster, options: dict[str, Any]) -> None:
+        self.data = target.data_directory.with_name("data_incoming_test")
+        self.work = target.data_directory.with_name("data_incoming_test_work")
+        self.job = job.job_folder(options["state_dir"], "test", "restore")
+        self._database = options["database"]
+
+    @property
+    def done(self) -> dict[str, Any]:
+        """The completed steps."""
+        path = self.work / "steps.json"
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["done"] if path.exists() else {}
+        return found
+
+    def ask(self, statement: str) -> list[Any]:
+        """The first column of what a statement returns; empty while the server doesn't answer, and where it ends our session, too."""
+        socket = self.done.get("socket") or str(self.work / "socket")
+        try:
+            with contextlib.closing(
+                psycopg2.connect(host=socket, port=private_server.PORT, user="postgres", dbname=self._database)
+            ) as connection:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute(statement)
+                    return [row[0] for row in cursor.fetchall()] if cursor.description else []
+        except psycopg2.OperationalError:
+            return []
+
+    def wait_for(self, condition: str) -> int:
+        """The server's process that does this, as soon as there is one."""
+        found: list[Any] = []
+
+        def look() -> bool:
+            found[:] = self.ask(
+                f"SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state = 'active' AND {condition}"
+            )
+            return bool(found) or job.read_state(self.job).status != "running"
+
+        wait_until(condition, look)
+        assert len(found) == 1, json.dumps(job.read_state(self.job).result, indent=1)
+        return int(found[0])
+
+    def kill_job(self) -> None:
+        kill(processes.of_job(self.job))
+        wait_until("the job ended", lambda: not processes.of_job(self.job))
+
+    def kill_server(self, but: int) -> None:
+        """Its main process alone: one of the others is as busy as one that computes, and doesn't notice."""
+        os.kill(but, signal.SIGSTOP)
+        postmaster = private_server.postmaster(self.data)
+        assert postmaster is not None
+        kill([postmaster])
+        wait_until("it is dead", lambda: private_server.left_over(self.data) == [but])
+
+
 # Program, when it is killed, its arguments, and what the next attempt does not do again.
 KILLS = [
     ("pg_basebackup", "after", "", ()),
@@ -643,6 +741,9 @@ def test_a_copy_that_is_killed_anywhere_is_resumed(
 ) -> None:
     """In one copy to a newer major, while couch2pg writes: each attempt gets to the next place."""
     options = {**make_options(target_cluster), "server_bin_dir": str(halting.folder)}
+    waiting = Waiting(source_cluster, options["database"])
+    execute(source_cluster, "CREATE TABLE slow AS SELECT 'a' AS t", options["database"])
+    execute(source_cluster, "CREATE INDEX ON slow (waits(t))", options["database"])
     folder = job.job_folder(options["state_dir"], "test", "restore")
     writing = Writer(lambda: source_cluster.connect(options["database"]), pause=0.01)
     with BackgroundWriter(writing):
@@ -656,12 +757,91 @@ def test_a_copy_that_is_killed_anywhere_is_resumed(
             halting.heal(name)
             steps = json.loads((target_cluster.directory / "data_incoming_test_work" / "steps.json").read_text())
             assert ("backup" in kept, "evidence" in kept) == ("backup" in steps["done"], "point" in steps["done"]), name
+        _kill_analysis(Copy(target_cluster, options), waiting, options)
         done = run_module("pg_physical", options)
     assert not done.get("failed"), done
     assert "backup" not in done["section_seconds"]
     assert done["server_version"] >= 180000
     refreshed = run_module("matview_refresh", of_copy(done, options))
     assert not refreshed.get("failed"), refreshed
+    verified = verify(done, options)
+    assert not verified.get("failed"), verified
+    assert not run_module("pg_physical", options)["changed"]
+
+
+def _kill_analysis(copy: Copy, waiting: Waiting, options: dict[str, Any]) -> None:
+    """Kill the job, then the job and its server, while the tables are analyzed after pg_upgrade."""
+    waiting.begin()
+    analyzers = []
+    for _attempt in range(2):
+        run_module("pg_physical", {**options, "job_wait": 0})
+        # Only one: what the attempt that was killed had begun is not waited for.
+        analyzers.append(copy.wait_for("query LIKE 'ANALYZE%' AND wait_event_type = 'Timeout'"))
+        copy.kill_job()
+    assert analyzers[0] != analyzers[1]
+    copy.kill_server(analyzers[1])
+    waiting.end()
+    assert "upgraded" in copy.done
+
+
+@pytest.fixture
+def of_distribution() -> Iterator[tuple[Cluster, Cluster]]:
+    """Two servers with amcheck and ICU; the first one allows prepared transactions."""
+    with contextlib.ExitStack() as stack:
+        clusters = []
+        for settings in ({"max_prepared_transactions": "5"}, {}):
+            folder = Path(tempfile.mkdtemp(prefix="dist-", dir=places.work_folder("clusters")))
+            clusters.append(stack.enter_context(Cluster.create(folder, binaries.of_distribution(), settings=settings)))
+        yield clusters[0], clusters[1]
+        remove_copy(clusters[1])
+
+
+SORTED_OTHERWISE = """
+CREATE COLLATION german (PROVIDER = icu, LOCALE = 'de'); CREATE TABLE texts (t text COLLATE german); INSERT INTO texts VALUES ('a');
+CREATE INDEX a_fast ON texts (t); CREATE INDEX b_slow ON texts (waits(t) COLLATE german);
+UPDATE pg_collation SET collversion = '0.9' WHERE collname = 'german'; CREATE TABLE numbers (n int PRIMARY KEY);
+"""
+
+
+def test_a_copy_that_is_killed_while_its_indexes_are_rebuilt_and_checked(
+    of_distribution: tuple[Cluster, Cluster], make_migration: Callable[..., Any], tmp_path: Path
+) -> None:
+    """With the server on it. What comes next repeats nothing of that, and says so. The line is compressed."""
+    source, target = of_distribution
+    options = {**options_of(make_migration(source, target), tmp_path), "compression": "server-lz4"}
+    options["bin_dir"] = str(source.binaries.bin_dir)
+    waiting = Waiting(source, options["database"])
+    execute(source, SORTED_OTHERWISE, options["database"])
+    copy = Copy(target, options)
+    fast, slow = (f"{options['database']}: public.{name}" for name in ("a_fast", "b_slow"))
+    files = "SELECT pg_relation_filenode('a_fast')"
+    waiting.begin()
+    run_module("pg_physical", {**options, "job_wait": 0})
+    rebuilding = copy.wait_for("query LIKE 'REINDEX%' AND wait_event_type = 'Timeout'")
+    wait_until("the other one is rebuilt", lambda: copy.done.get("reindexed") == [fast])
+    rebuilt = copy.ask(files)
+    copy.ask("BEGIN; LOCK TABLE numbers; PREPARE TRANSACTION 'held'")
+    copy.kill_job()
+    copy.kill_server(rebuilding)
+    waiting.end()
+    run_module("pg_physical", {**options, "job_wait": 0})
+    checking = copy.wait_for("query LIKE '%bt_index_check%' AND wait_event_type = 'Lock'")
+    assert copy.done["reindexed"] == [fast, slow]
+    assert copy.ask(files) == rebuilt
+    wait_until("others are checked", lambda: copy.done.get("checked"))
+    copy.kill_job()
+    copy.ask("ROLLBACK PREPARED 'held'")
+    copy.kill_server(checking)
+    done = run_module("pg_physical", options)
+    assert not done.get("failed"), done
+    assert done["reindexed"] == [fast, slow]
+    assert copy.ask(files) == rebuilt
+    log = (copy.job / "log").read_text(encoding="utf-8")
+    assert "Resumed: 2 indexes are rebuilt already." in log
+    assert re.search(r"Resumed: \d+ indexes are checked already\.", log)
+    assert copy.ask(
+        "SELECT 1 FROM pg_collation WHERE collversion = pg_collation_actual_version(oid) AND collname = 'german'"
+    ) == [1]
     verified = verify(done, options)
     assert not verified.get("failed"), verified
     assert not run_module("pg_physical", options)["changed"]

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import copy
 import re
+import shlex
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.physical import replication
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import compression, replication
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import binaries, places
 from support.clusters import Cluster
 from support.migration import column, execute
@@ -69,6 +71,76 @@ def test_the_source_lets_itself_be_copied(
     assert "physical" not in look({**place, "method": "archive"}, source_cluster, name)["facts"]
 
 
+def test_a_compression_that_the_source_does_not_have(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """This one was built without zstd and lz4; what the finding offers works."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    facts = look(place, source_cluster, name)["facts"]
+
+    def about(choice: str) -> dict[str, Any]:
+        given = {**place, "commands": COMMANDS, "backup_compression": choice}
+        return finding(look_at_target(given, target_cluster, name, facts), "compression of the line")
+
+    for choice, reason in (
+        ("server-zstd:3", "was built without zstd"),
+        ("client-gzip", "Only the source's server can"),
+        ("gzip", "Only the source's server can"),
+    ):
+        refused = about(choice)
+        assert (refused["status"], refused["details"]["known"]) == ("failure", ["gzip"]), refused
+        assert reason in refused["message"]
+        assert "none or server-gzip" in refused["message"] or "none, server-gzip" in refused["message"]
+    facts["physical"]["compressions"] = []
+    assert "older than PostgreSQL 15" in about("server-gzip")["message"]
+    facts["physical"]["compressions"] = ["gzip", "lz4", "zstd"]
+    for choice in ("server-gzip", "server-gzip:1", "server-zstd:level=3,workers=2,long", "server-zstd:-5"):
+        assert about(choice)["status"] == "ok"
+
+
+def test_a_compression_that_the_target_can_not_unpack(target_cluster: Cluster, tmp_path: Path) -> None:
+    built = binaries.of_distribution()
+    folder = Path(tempfile.mkdtemp(prefix="dist-", dir=places.work_folder("clusters")))
+    with Cluster.create(folder, built) as source, Session(
+        ConnectionSettings("postgres", source.host, source.port, password=source.password)
+    ) as session:
+        assert compression.of_server(session) == ["gzip", "lz4", "zstd"]
+    compression.check_unpacking("server-zstd:3", built.bin_dir, tmp_path)
+    lacking = target_cluster.binaries.bin_dir
+    compression.check_unpacking("server-gzip", lacking, tmp_path)
+    with pytest.raises(MigrationError, match=f"the programs in {lacking} were built without zstd"):
+        compression.check_unpacking("server-zstd:3", lacking, tmp_path)
+
+
+def test_passwords_that_the_target_would_refuse(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    execute(source_cluster, f"SET password_encryption = 'md5'; CREATE ROLE {name}_old LOGIN PASSWORD 'old'")
+    hba = target_cluster.data_directory / "pg_hba.conf"
+    before = hba.read_bytes()
+    try:
+        facts = look(place, source_cluster, name)["facts"]
+
+        def look_again() -> dict[str, Any]:
+            return look_at_target({**place, "commands": COMMANDS}, target_cluster, name, facts)
+
+        refused = finding(look_again(), "passwords")
+        assert (refused["status"], refused["details"]) == (
+            "failure",
+            {"code": "md5_passwords", "roles": [f"{name}_old"]},
+        )
+        command = re.findall(r"sed -i \S+ \S+", refused["message"])[0]
+        subprocess.run(shlex.split(command), check=True)
+        assert hba.read_bytes() != before
+        assert "passwords" not in failures(look_again())
+    finally:
+        hba.write_bytes(before)
+        execute(source_cluster, f"DROP ROLE {name}_old")
+
+
 @pytest.fixture
 def odd_source() -> Iterator[Cluster]:
     """A server with few WAL senders, that allows prepared transactions."""
@@ -89,6 +161,9 @@ def test_what_a_base_backup_can_not_bring(odd_source: Cluster, place: dict[str, 
     messages = {name: finding(found, name)["message"] for name in failures(found)}
     assert messages.keys() >= {"replication", "prepared transactions", "files of the server"}, found["findings"]
     assert "has tablespaces (fast)" in messages["files of the server"]
+    # The method that it names has nothing against them on the source.
+    streamed = look({**place, "method": "stream"}, odd_source, "postgres")
+    assert not [entry for entry in streamed["findings"] if "tablespace" in str(entry) and entry["status"] == "failure"]
     assert "The source has 2 of 2 WAL senders free, and the copy needs 3" in messages["replication"]
     # What they say is done.
     execute(odd_source, re.findall(r"ROLLBACK PREPARED '[^']+'", messages["prepared transactions"])[0])

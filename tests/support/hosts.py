@@ -54,6 +54,7 @@ OLD_CGROUPS = ("/lib/systemd/systemd", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "
 class Spec:
     """A host that is wanted. ``compose`` gives it Docker Compose with a daemon of its own, which has couch2pg's image.
 
+    ``before``: the suite that it had before its distribution was upgraded, whose PostgreSQL is still there.
     ``postgres``: suites whose PostgreSQL that daemon has as images.
 
     A volume is ``NAME:PATH``, which all hosts with this NAME see and which goes with them, or ``/PATH/HERE:PATH``.
@@ -62,6 +63,7 @@ class Spec:
     name: str
     suite: str = "bookworm"
     networks: tuple[str, ...] = (MAIN_NETWORK,)
+    before: str = ""
     compose: bool = False
     postgres: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
@@ -119,7 +121,9 @@ class Hosts:
     def start(self) -> None:
         """Start them all, and wait until each has booted and lets us in."""
         _sweep(self._docker)
-        images = {spec: image(self._docker, spec.suite, compose=spec.compose) for spec in self._specs}
+        images = {
+            spec: image(self._docker, spec.suite, compose=spec.compose, before=spec.before) for spec in self._specs
+        }
         self._folder.mkdir(parents=True, exist_ok=True)
         key = self._folder / "key"
         if not key.exists():

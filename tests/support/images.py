@@ -37,17 +37,24 @@ APPLICATION = ROOT / "tests" / "couch2pg"
 MIRROR = "http://deb.debian.org/debian"
 # The suite whose packages of both versions of Compose can be had on one host.
 COMPOSE_SUITE = "bookworm"
+# The packages of PostgreSQL in a suite, where they are wanted beside those of another one.
+POSTGRESQL = {"bullseye": "postgresql-13", "bookworm": "postgresql-15"}
 # Their Node.js can't run the new driver of PostgreSQL; their PostgreSQL stores passwords as the old one wants them.
 OLD_SUITES = ("bullseye",)
 BUILD_SECONDS = 1800
 
 
-def image(docker: Engine, suite: str, *, compose: bool = False) -> str:
-    """The name of a suite's image, which is made first if need be. Raises ``SupportError`` when it can't be."""
+def image(docker: Engine, suite: str, *, compose: bool = False, before: str = "") -> str:
+    """The name of a suite's image, which is made first if need be; before: a suite whose PostgreSQL is there, too.
+
+    Raises ``SupportError`` when it can't be made.
+    """
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "images.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = _host(docker, suite)
+        if before:
+            return _with_postgresql_of(docker, before, suite, made)
         return _with_compose(docker, suite, made) if compose else made
 
 
@@ -140,6 +147,14 @@ def _with_compose(docker: Engine, suite: str, host: str) -> str:
         raise SupportError(f"Docker Compose can be had for {COMPOSE_SUITE} only, not for {suite}.")
     name = f"{REPOSITORY}-compose:{suite}"
     _add(docker, name, host, {"Dockerfile": RECIPE / "compose"}, {"BASE": host, "MIRROR": _mirror()})
+    return name
+
+
+def _with_postgresql_of(docker: Engine, before: str, suite: str, host: str) -> str:
+    """As on a host whose distribution was upgraded."""
+    name = f"{REPOSITORY}-host:{suite}-after-{before}"
+    arguments = {"BASE": host, "MIRROR": _mirror(), "BEFORE": before, "POSTGRESQL": POSTGRESQL[before]}
+    _add(docker, name, host, {"Dockerfile": RECIPE / "upgraded"}, arguments)
     return name
 
 

@@ -154,6 +154,8 @@ def advice(lines: Sequence[str], source: ConnectionSettings) -> str:
         return f"On the source: ALTER ROLE {quote(source.user)} REPLICATION; then run again."
     if "max_wal_senders" in text:
         return "Set max_wal_senders on the source to at least 3 more, which needs a restart of its server, or use couch2pg_method: stream."
+    if "compression" in text:
+        return "Correct couch2pg_physical_compression, or set it to none; then run again."
     return "Fix the cause, then run again: the backup begins again."
 
 

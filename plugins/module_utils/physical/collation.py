@@ -86,8 +86,8 @@ def rebuild(
 ) -> list[str]:
     """Rebuild the indexes of every database whose order of text differs here; returns their names.
 
-    source: of ``of_source``. choice: REBUILD, or REFUSE to raise instead. done: indexes that an earlier attempt has rebuilt.
-    on_index: told each one that is done, with its bytes.
+    source: of ``of_source``. choice: REBUILD, or REFUSE to raise instead. done: indexes that an earlier attempt has rebuilt; those that
+    are rebuilt are added. on_index: told each one that is done, with its bytes.
 
     Raises MigrationError ``collations`` when that is refused, or rows of partitions may be in the wrong ones.
     """

@@ -17,7 +17,7 @@ from ..host.file_systems import locate
 from ..postgres import collations
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.identifiers import quote
-from . import placement, switch, upgrade_obstacles
+from . import compression, placement, switch, upgrade_obstacles
 from .conditions_of_source import check_source
 
 # The base backup, the WAL beside it, and the WAL after it.
@@ -27,7 +27,7 @@ MARGIN = 1.1
 SHOWN = 5
 INSTEAD = "Set couch2pg_method to stream."
 # What only the promotion needs, and a rehearsal doesn't: another stop and start, a server without other databases, a common superuser.
-_OF_PROMOTION = ("no_service", "other_databases", "roles", "library_not_loaded")
+_OF_PROMOTION = ("no_service", "other_databases", "roles", "library_not_loaded", "md5_passwords")
 # A copy of the whole server has everything, as it is.
 _NOT_IN_A_COPY = ("leave_out", "role_map", "function_search_path")
 
@@ -57,6 +57,11 @@ _RIGHTS = "SELECT rolsuper OR rolreplication FROM pg_catalog.pg_roles WHERE roln
 _ROLES = """
 SELECT rolname AS name, rolsuper AS superuser, rolcanlogin AS login FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_' ORDER BY 1
 """
+_MD5_ROLES = "SELECT rolname AS name FROM pg_catalog.pg_authid WHERE rolcanlogin AND rolpassword LIKE 'md5%' ORDER BY 1"
+_HBA = """
+SELECT line_number AS line, database, user_name AS roles, auth_method AS method FROM pg_catalog.pg_hba_file_rules
+WHERE error IS NULL AND type LIKE 'host%' AND auth_method <> 'reject' ORDER BY 1
+"""
 _PRELOADED = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'"
 
 
@@ -68,8 +73,10 @@ def facts_of(session: Session) -> dict[str, Any]:
         "identity": server_identity(session),
         "major": session.version // 10000,
         "upgrade": upgrade_obstacles.find(session),
+        "compressions": compression.of_server(session),
         **session.row(_SIZES),
         "roles": session.rows(_ROLES),
+        "md5_roles": _md5_roles(session),
     }
 
 
@@ -132,11 +139,15 @@ def _compare(
         "collation", lambda: _check_collations(session, findings, source, options["collations"] == "rebuild")
     )
     findings.ask("extensions", lambda: _check_extensions(session, source), str)
+    choice = options["backup_compression"]
+    if choice != compression.NONE:
+        findings.ask("compression of the line", lambda: compression.check(choice, theirs["compressions"]), str)
     here_major = session.version // 10000
     findings.ask(
         "pg_upgrade", lambda: upgrade_obstacles.check(session, theirs["upgrade"], theirs["major"], here_major), str
     )
     findings.attempt("roles", lambda: _check_roles(session, findings, theirs))
+    findings.attempt("passwords", lambda: _check_passwords(session, here, theirs))
     if here is not None:
         findings.ask("libraries", lambda: _check_libraries(session, here, source), str)
         findings.ask("disk", lambda: _check_disk(here, theirs, options["migration_id"]), str)
@@ -323,6 +334,48 @@ def _check_roles(session: Session, findings: Findings, theirs: Mapping[str, Any]
         )
         return
     findings.ok("roles", "the copy has every role of the target's server, with the source's passwords")
+
+
+def _md5_roles(session: Session) -> list[str]:
+    """Roles whose password is stored as MD5; none where this role may not know."""
+    if not session.value("SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')"):
+        return []
+    return [row["name"] for row in session.rows(_MD5_ROLES)]
+
+
+def _check_passwords(session: Session, here: placement.Placement | None, theirs: Mapping[str, Any]) -> None:
+    """The target's pg_hba.conf stays in force, and where it asks for SCRAM it refuses passwords that are stored as MD5."""
+    settings = session.settings
+    superusers = {role["name"] for role in theirs["roles"] if role["superuser"]}
+    # Superusers log in on the host itself, but for the one who works here.
+    asked = [
+        name for name in theirs["md5_roles"] if name not in superusers or (name == settings.user and settings.host)
+    ]
+    if not asked or not session.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
+        return
+    rules = session.rows(_HBA)
+    refused, lines = [], set()
+    for name in asked:
+        matching = [rule for rule in rules if _is_for(rule, name, settings.database)]
+        if matching and {rule["method"] for rule in matching} == {"scram-sha-256"}:
+            refused.append(name)
+            lines.update(int(rule["line"]) for rule in matching)
+    if refused:
+        file = str(here.hba_file) if here is not None else str(session.value("SHOW hba_file"))
+        change = ";".join(f"{line}s/scram-sha-256/md5/" for line in sorted(lines))
+        raise MigrationError(
+            f"The passwords of the roles {', '.join(refused[:SHOWN])} are stored as MD5 on the source, and the target's pg_hba.conf, "
+            "which stays in force, asks for scram-sha-256, so that they could not log in after the promotion. Its method md5 lets in "
+            f"both. On the target: {placement.words(['sed', '-i', change, file])} and then, as a superuser: SELECT pg_reload_conf(). Or set new passwords "
+            "on the source, with password_encryption = 'scram-sha-256', which couch2pg's old driver doesn't know.",
+            "md5_passwords",
+            roles=refused,
+        )
+
+
+def _is_for(rule: Mapping[str, Any], role: str, database: str) -> bool:
+    databases = {"all", database, *(["sameuser"] if role == database else [])}
+    return bool({"all", role} & set(rule["roles"]) and databases & set(rule["database"]))
 
 
 def _check_disk(here: placement.Placement, theirs: Mapping[str, Any], migration_id: str) -> str:

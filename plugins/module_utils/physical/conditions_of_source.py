@@ -28,7 +28,7 @@ def check_source(session: Session) -> None:
     if spaces:
         raise MigrationError(
             f"The server at {place} has tablespaces ({', '.join(spaces)}), whose folders a copy of its files would need on the target. "
-            "Use couch2pg_method: stream.",
+            "Use couch2pg_method: stream, with couch2pg_tablespaces: default where the target has no tablespaces of these names.",
             "tablespaces",
             tablespaces=spaces,
         )

@@ -8,6 +8,7 @@ An operating system that was upgraded under a server leaves such indexes: their 
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Callable
 
 from ..common.errors import MigrationError
@@ -35,35 +36,45 @@ _DAMAGE = ("XX001", "XX002")
 
 
 def rebuild_damaged(
-    server: PrivateServer, jobs: int, done: list[str], on_index: Callable[[str, int], None], log: Callable[[str], None]
-) -> list[str]:
-    """Rebuild the btree indexes of every database whose entries are in a wrong order; returns their names.
+    server: PrivateServer,
+    jobs: int,
+    sound: list[str],
+    rebuilt: list[str],
+    on_index: Callable[[str, int], None],
+    log: Callable[[str], None],
+) -> None:
+    """Rebuild the btree indexes of every database whose entries are in a wrong order.
 
-    jobs: workers, each checks one index at a time, the largest first. done: indexes that were rebuilt just now, which are not checked.
-    on_index: told each index that was checked, with its bytes. Without amcheck on this host nothing is checked. Raises MigrationError.
+    jobs: workers, each checks one index at a time, the largest first. sound: names of indexes that were checked before; those that
+    are sound are added. rebuilt: those that need no check because they were rebuilt; those that are rebuilt are added.
+    on_index: told each sound index, with its bytes. Without amcheck on this host nothing is checked. Raises MigrationError.
     """
     with Session(server.connection("postgres")) as session:
         if not session.rows(_AVAILABLE):
             log("The extension amcheck is not on this host, so the indexes are not checked.")
-            return []
+            return
         names = [row["name"] for row in session.rows(_DATABASES)]
-    rebuilt = []
     for name in names:
         settings = server.connection(name)
         with Session(settings) as session:
-            indexes = [row for row in session.rows(_INDEXES) if row["name"] not in done]
-            for row, reason in zip(indexes, _check(settings, jobs, indexes, on_index)):
+            known = {*sound, *rebuilt}
+            indexes = [row for row in session.rows(_INDEXES) if row["name"] not in known]
+            for row, reason in zip(indexes, _check(settings, jobs, indexes, sound, on_index)):
                 if reason:
                     log(f"{row['name']} is damaged, as on the source, and is rebuilt: {reason}")
                     session.execute(f"REINDEX INDEX {row['index']}")
                     rebuilt.append(row["name"])
-    return rebuilt
 
 
 def _check(
-    settings: ConnectionSettings, jobs: int, indexes: list[dict[str, Any]], on_index: Callable[[str, int], None]
+    settings: ConnectionSettings,
+    jobs: int,
+    indexes: list[dict[str, Any]],
+    sound: list[str],
+    on_index: Callable[[str, int], None],
 ) -> list[str]:
     """What is wrong with each index; empty for a sound one."""
+    lock = threading.Lock()
 
     def prepared() -> Session:
         session = Session(settings)
@@ -73,17 +84,18 @@ def _check(
         return session
 
     def work(session: Session, row: dict[str, Any]) -> str:
-        reason = ""
         session.execute("SAVEPOINT one")
         try:
             session.execute(f"SELECT pg_temp.bt_index_check({row['oid']})")
         except MigrationError as error:
-            session.execute("ROLLBACK TO one")
             if error.details.get("sqlstate") not in _DAMAGE:
                 raise
-            reason = error.message
+            session.execute("ROLLBACK TO one")
+            return error.message
         session.execute("RELEASE one")
-        on_index(row["name"], row["bytes"])
-        return reason
+        with lock:
+            sound.append(row["name"])
+            on_index(row["name"], row["bytes"])
+        return ""
 
     return run_in_sessions(indexes, jobs, prepared, work)

@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from ..archive import layout, manifest, pg_dump
 from ..archive.identity import manifest_sha256
@@ -37,6 +37,7 @@ from ..restore.steps import RestoreSteps
 from . import (
     backup,
     collation,
+    compression,
     index_check,
     placement,
     private_server,
@@ -54,6 +55,7 @@ from .moment import Moment, Point
 VERIFIES_SINCE = 130000
 # Sequences are logged so many values ahead: the copy may stand there.
 SEQUENCE_AHEAD = 32
+NAMES_SECONDS = 1.0
 
 
 def examine(settings: ConnectionSettings, source: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
         source_major = programs.major(session.version)
         source_version = session.version
         obstacles = upgrade_obstacles.find(session) if source_major < target_major else {}
+        compression.check(options["compression"], compression.of_server(session))
     if source_major > target_major:
         raise MigrationError(
             f"The source's server is PostgreSQL {source_major}, newer than the target's ({target_major}). A copy can't be made older: "
@@ -89,12 +92,16 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
         with Session(settings.maintenance) as session:
             upgrade_obstacles.check(session, obstacles, source_major, target_major)
     running = server_programs.of_data_directory(data)
+    source_bin = str(server_programs.server_folder(source_major, options["server_bin_dir"], [running]))
+    target_bin = str(server_programs.server_folder(target_major, "", [running]))
+    client_folder = server_programs.client_folder("pg_basebackup", source_bin, options["bin_dir"], target_bin)
+    compression.check_unpacking(options["compression"], Path(client_folder), data)
     return {
         "identity": identity,
         "source": {**from_source, **found, "major": source_major, "version": source_version},
         "data": str(data),
-        "source_bin": str(server_programs.server_folder(source_major, options["server_bin_dir"], [running])),
-        "target_bin": str(server_programs.server_folder(target_major, "", [running])),
+        "source_bin": source_bin,
+        "target_bin": target_bin,
         "target_major": target_major,
     }
 
@@ -264,9 +271,7 @@ class _Copy:
     def _backup(self) -> None:
         context, started = self._context, time.monotonic()
         if self._data.exists():
-            again = "an earlier backup was interrupted, so it begins again"
-            context.log(f"Restarted: {again}.")
-            context.progress.note("restarted", lambda: f"restarted: {again}")
+            self._begins_again("backup")
         self._steps.mark("begun")
         remove_tree(self._folders.wal)
         program = programs.find("pg_basebackup", self._client_folder("pg_basebackup"))
@@ -297,11 +302,17 @@ class _Copy:
         self._steps.mark("backup", {"end": end, "first": first, "at": utc_now()})
         self._seconds["backup"] = time.monotonic() - started
 
+    def _begins_again(self, what: str) -> None:
+        """Tell that work which can't be resumed is done again."""
+        again = f"an earlier {what} was interrupted, so it begins again"
+        self._context.log(f"Restarted: {again}.")
+        self._context.progress.note("restarted", lambda: f"restarted: {again}")
+
     def _client_folder(self, name: str) -> str:
-        """The folder of a client program: with the source's own major version if it is there."""
-        given: str = self._parameters["bin_dir"]
-        folders = (self._parameters["source_bin"], given, self._parameters["target_bin"])
-        return next((folder for folder in folders if folder and (Path(folder) / name).exists()), given)
+        parameters = self._parameters
+        return server_programs.client_folder(
+            name, parameters["source_bin"], parameters["bin_dir"], parameters["target_bin"]
+        )
 
     def _evidence(self) -> None:
         """Take the moment, receive the WAL before it, digest the source as it was then, and check the backup's files."""
@@ -483,56 +494,61 @@ class _Copy:
             upgrade.upgrade(old, new, properties, superuser, major, self._folders, self._owner, jobs, context.log)
             self._steps.mark("upgraded")
         context.progress.step("analyze")
-        new.configure()
-        new.start()
-        new.wait()
-        upgrade.analyze(new, major, self._owner, self._folders, jobs, context.log)
+        new.ready()
+        if not self._steps.result("analyzed"):
+            # From 18 on, vacuumdb takes those only that are missing.
+            if self._steps.result("analysis begun") and major < upgrade.KEEPS_STATISTICS_SINCE:
+                self._begins_again("analysis of the tables")
+            self._steps.mark("analysis begun")
+            upgrade.analyze(new, major, self._owner, self._folders, jobs, context.log)
+            self._steps.mark("analyzed")
         remove_tree(self._data)
         self._seconds["upgrade"] = time.monotonic() - started
 
     def _sort_as_here(self, server: private_server.PrivateServer) -> None:
-        """Rebuild the indexes that are in another order of text than this host's."""
-        context, started = self._context, time.monotonic()
-        done: list[str] = self._steps.result("reindexed") or []
+        """Rebuild the indexes that are in another order of text than this host's, and those that are damaged on the source, too."""
+        context, parameters, started = self._context, self._parameters, time.monotonic()
         context.progress.step("collations")
-        if not server.running:
-            server.configure()
-            server.start()
-            server.wait()
-
-        def on_index(index: str, size: int) -> None:
-            self._steps.mark("reindexed", done)
-            context.progress.advance(size, index)
-
-        parameters = self._parameters
-        rebuilt = collation.rebuild(
-            server, self._facts["collations"], parameters["collations"], parameters["jobs"], done, on_index
-        )
-        self._steps.mark("reindexed", rebuilt)
-        if rebuilt:
-            self._seconds["collations"] = time.monotonic() - started
-        self._check_indexes(server, rebuilt)
-
-    def _check_indexes(self, server: private_server.PrivateServer, rebuilt: list[str]) -> None:
-        """Rebuild the indexes that are damaged on the source, too."""
-        context, started = self._context, time.monotonic()
-        context.progress.step("indexes")
-        damaged = index_check.rebuild_damaged(
+        server.ready()
+        rebuilt = self._resumed("reindexed", "rebuilt")
+        found = collation.rebuild(
             server,
-            self._parameters["jobs"],
-            rebuilt,
-            lambda index, size: context.progress.advance(size, index),
-            context.log,
+            self._facts["collations"],
+            parameters["collations"],
+            parameters["jobs"],
+            rebuilt.names,
+            self._on_index(rebuilt),
         )
-        self._steps.mark("reindexed", rebuilt + damaged)
+        rebuilt.write()
+        if found:
+            self._seconds["collations"] = time.monotonic() - started
+        started = time.monotonic()
+        context.progress.step("indexes")
+        checked = self._resumed("checked", "checked")
+        index_check.rebuild_damaged(
+            server, parameters["jobs"], checked.names, rebuilt.names, self._on_index(checked), context.log
+        )
+        rebuilt.write()
         self._seconds["indexes"] = time.monotonic() - started
+
+    def _resumed(self, step: str, what: str) -> _Names:
+        """The names of indexes with which that was done, also by an earlier attempt."""
+        names = _Names(self._steps, step)
+        if names.names:
+            self._context.log(f"Resumed: {len(names.names)} indexes are {what} already.")
+        return names
+
+    def _on_index(self, names: _Names) -> Callable[[str, int], None]:
+        def done(index: str, size: int) -> None:
+            names.write_sometimes()
+            self._context.progress.advance(size, index)
+
+        return done
 
     def _serve(self, server: private_server.PrivateServer) -> dict[str, Any]:
         """Start the server on the finished copy, and describe it."""
         if not server.running:
-            server.configure()
-            server.start()
-            server.wait()
+            server.ready()
         state = expand(self._parameters["state_dir"]) / self._parameters["migration_id"]
         database = self._parameters["database"]
         evidence: Evidence = read_json(self._final / layout.EVIDENCE)
@@ -570,6 +586,26 @@ class _Copy:
             "tables": [],
             "rows": archive["rows"],
         }
+
+
+class _Names:
+    """Names that a step collects. An attempt that is killed loses those of the last second at most."""
+
+    def __init__(self, steps: Steps, step: str) -> None:
+        self._steps, self._step = steps, step
+        self.names: list[str] = list(steps.result(step) or [])
+        # The first one is recorded at once.
+        self._written = 0.0
+
+    def write(self) -> None:
+        """Record them."""
+        self._steps.mark(self._step, sorted(self.names))
+        self._written = time.monotonic()
+
+    def write_sometimes(self) -> None:
+        """Record them, where that was not done just now: there may be thousands."""
+        if time.monotonic() > self._written + NAMES_SECONDS:
+            self.write()
 
 
 def ahead(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

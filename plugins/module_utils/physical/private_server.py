@@ -39,6 +39,10 @@ _AS_ON_SOURCE = (
 )
 # Libraries that start work of their own, which must not run in a copy.
 _WITH_WORKERS = ("pg_cron", "pg_partman_bgw", "pglogical", "bdr", "pg_auto_failover", "pgautofailover", "repmgr")
+_END_OTHERS = """
+SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
+"""
 
 
 def source_settings(session: Session) -> dict[str, str]:
@@ -117,11 +121,25 @@ class PrivateServer:
         """
         if self.running:
             return
-        # Of a server that was killed; its number may be another process's by now.
+        # Of a server that was killed; its number may be another process's by now. The file would protect the data from what that
+        # server has left running, so this ends first.
+        processes.kill_all(left_over(self.data))
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         options = f"-c config_file={self._folders.configuration / 'postgresql.conf'}"
         words = ["start", "--no-wait", "--silent", f"--log={self._folders.log}", f"--pgdata={self.data}", "-o", options]
         self._pg_ctl(words)
+
+    def ready(self) -> None:
+        """Let it run, accept connections, and do nothing any more that an attempt which was killed has asked for.
+
+        Raises MigrationError ``server_not_started``.
+        """
+        if not self.running:
+            self.configure()
+            self.start()
+        self.wait()
+        with Session(self.connection("postgres")) as session:
+            session.execute(_END_OTHERS)
 
     def wait(self, on_wait: Callable[[], None] = lambda: None, seconds: float | None = START_SECONDS) -> None:
         """Wait until it accepts connections. Raises MigrationError ``server_not_started`` when it ended, or after ``seconds``."""
@@ -160,9 +178,7 @@ class PrivateServer:
 
     def end(self) -> None:
         """End it at once, without the programs of PostgreSQL; it recovers at its next start."""
-        process = self._postmaster()
-        if process is not None:
-            end(process)
+        end_on(self.data)
 
     def log_lines(self) -> list[str]:
         """What it has said."""
@@ -213,12 +229,33 @@ def postmaster(data: Path) -> int | None:
     return process if working == data and processes.is_alive(process) else None
 
 
-def end(process: int) -> None:
-    """End the server whose postmaster is ``process`` at once; it recovers at its next start."""
-    os.kill(process, signal.SIGQUIT)
-    deadline = time.monotonic() + processes.TERM_SECONDS
-    while processes.is_alive(process) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
+def left_over(data: Path) -> list[int]:
+    """Processes of servers on this data directory. Where the postmaster was killed, they go on until they have done what they do."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if (
+                entry.name.isdigit()
+                and Path(os.readlink(entry / "cwd")) == data
+                and processes.name(int(entry.name)) == "postgres"
+            ):
+                found.append(int(entry.name))
+        except OSError:
+            # It has ended, or is another user's.
+            continue
+    return found
+
+
+def end_on(data: Path) -> None:
+    """End the server on this data directory at once, and what a server that was killed has left there."""
+    process = postmaster(data)
+    if process is not None:
+        # It ends its processes itself.
+        os.kill(process, signal.SIGQUIT)
+        deadline = time.monotonic() + processes.TERM_SECONDS
+        while processes.is_alive(process) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+    processes.kill_all(left_over(data))
 
 
 def _quoted(value: str) -> str:

@@ -27,9 +27,7 @@ def remove(folders: Folders, write: bool = True) -> bool:
     if not write or not there:
         return there
     for data in (folders.incoming, folders.old):
-        process = private_server.postmaster(data)
-        if process is not None:
-            private_server.end(process)
+        private_server.end_on(data)
     steps = read_json(folders.work / STEPS)
     socket = (steps.get("done") or {}).get("socket") if isinstance(steps, dict) else None
     if socket:

@@ -52,6 +52,13 @@ def server_folder(major: int, given: str, others: list[Path | None]) -> Path:
     )
 
 
+def client_folder(name: str, source_bin: str, given: str, target_bin: str) -> str:
+    """The folder of a client program: with the source's own major version if it is there, else the one that is ``given``, or none."""
+    return next(
+        (folder for folder in (source_bin, given, target_bin) if folder and (Path(folder) / name).exists()), given
+    )
+
+
 def _major(folder: Path) -> int | None:
     try:
         answer = programs.ask([str(folder / "postgres"), "--version"], inherit=True)
