@@ -772,14 +772,14 @@ def test_a_copy_that_is_killed_anywhere_is_resumed(
 def _kill_analysis(copy: Copy, waiting: Waiting, options: dict[str, Any]) -> None:
     """Kill the job, then the job and its server, while the tables are analyzed after pg_upgrade."""
     waiting.begin()
-    analyzers = []
+    analyzer = 0
     for _attempt in range(2):
         run_module("pg_physical", {**options, "job_wait": 0})
-        # Only one: what the attempt that was killed had begun is not waited for.
-        analyzers.append(copy.wait_for("query LIKE 'ANALYZE%' AND wait_event_type = 'Timeout'"))
+        # What the attempt that was killed had begun is ended: else this one would wait for its lock.
+        condition = f"query LIKE 'ANALYZE%' AND wait_event_type = 'Timeout' AND pid <> {analyzer}"
+        analyzer = copy.wait_for(condition)
         copy.kill_job()
-    assert analyzers[0] != analyzers[1]
-    copy.kill_server(analyzers[1])
+    copy.kill_server(analyzer)
     waiting.end()
     assert "upgraded" in copy.done
 

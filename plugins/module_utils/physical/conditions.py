@@ -367,8 +367,8 @@ def _check_passwords(session: Session, here: placement.Placement | None, theirs:
         raise MigrationError(
             f"The passwords of the roles {', '.join(refused[:SHOWN])} are stored as MD5 on the source, and the target's pg_hba.conf, "
             "which stays in force, asks for scram-sha-256, so that they could not log in after the promotion. Its method md5 lets in "
-            f"both. On the target: {placement.words(['sed', '-i', change, file])} and then, as a superuser: SELECT pg_reload_conf(). Or set "
-            "new passwords on the source, with password_encryption = 'scram-sha-256', which couch2pg's old driver doesn't know.",
+            f"both. On the target: {placement.words(['sed', '-i', change, file])} and then, as a superuser: SELECT pg_reload_conf(). Or "
+            "set new passwords on the source, with password_encryption = 'scram-sha-256', which couch2pg's old driver doesn't know.",
             "md5_passwords",
             roles=refused,
         )
