@@ -791,9 +791,37 @@ def of_distribution() -> Iterator[tuple[Cluster, Cluster]]:
         clusters = []
         for settings in ({"max_prepared_transactions": "5"}, {}):
             folder = Path(tempfile.mkdtemp(prefix="dist-", dir=places.work_folder("clusters")))
+            places.server_account().give(folder)
             clusters.append(stack.enter_context(Cluster.create(folder, binaries.of_distribution(), settings=settings)))
+            places.server_account().give(folder)
         yield clusters[0], clusters[1]
         remove_copy(clusters[1])
+
+
+@pytest.mark.long
+def test_a_migration_over_a_compressed_line(
+    of_distribution: tuple[Cluster, Cluster], make_migration: Callable[..., Any]
+) -> None:
+    """What the source can't do is refused before anything is done."""
+    source, target = of_distribution
+    execute(target, f"ALTER ROLE postgres PASSWORD '{source.password}'")
+    target.password = source.password
+    target.remember("postgres", target.password)
+    migration: Migration = make_migration(source, target)
+    migration.bin_dir = source.binaries.bin_dir
+    data = target.data_directory
+    stop, start = placement.hand_commands(data.owner(), data, data / "postgresql.conf", target.binaries.bin_dir)
+    migration.variables.update(
+        couch2pg_method="physical",
+        couch2pg_physical_commands={"stop": stop, "start": start},
+        couch2pg_physical_compression="client-zstd",
+    )
+    assert "set it to one of none, server-gzip, server-lz4, server-zstd" in migration.fail()
+    migration.variables["couch2pg_physical_compression"] = "server-zstd:3"
+    migration.succeed()
+    spec = json.loads((migration.state / "jobs" / "restore" / "spec.json").read_text(encoding="utf-8"))
+    assert spec["parameters"]["compression"] == "server-zstd:3"
+    assert column(target, "SELECT count(*) FROM pg_matviews WHERE NOT ispopulated", migration.database) == [0]
 
 
 SORTED_OTHERWISE = """
