@@ -143,9 +143,9 @@ def test_passwords_that_the_target_would_refuse(
 
 @pytest.fixture
 def odd_source() -> Iterator[Cluster]:
-    """A server with few WAL senders, that allows prepared transactions."""
+    """A server without WAL senders, that allows prepared transactions."""
     folder = Path(tempfile.mkdtemp(prefix="odd-", dir=places.work_folder("clusters")))
-    settings = {"max_wal_senders": "2", "max_prepared_transactions": "5"}
+    settings = {"wal_level": "minimal", "max_wal_senders": "0", "max_prepared_transactions": "5"}
     with Cluster.create(folder, binaries.binaries(16), settings=settings) as cluster:
         yield cluster
 
@@ -164,16 +164,26 @@ def test_what_a_base_backup_can_not_bring(odd_source: Cluster, place: dict[str, 
     # The method that it names has nothing against them on the source.
     streamed = look({**place, "method": "stream"}, odd_source, "postgres")
     assert not [entry for entry in streamed["findings"] if "tablespace" in str(entry) and entry["status"] == "failure"]
-    assert "The source has 2 of 2 WAL senders free, and the copy needs 3" in messages["replication"]
+    assert "The source has 0 of 0 WAL senders free, and the copy needs 3" in messages["replication"]
     # What they say is done.
     execute(odd_source, re.findall(r"ROLLBACK PREPARED '[^']+'", messages["prepared transactions"])[0])
-    execute(odd_source, re.findall(r"ALTER SYSTEM SET max_wal_senders = \d+;", messages["replication"])[0])
     execute(odd_source, "DROP TABLESPACE fast")
+    level = finding(look(place, odd_source, "postgres"), "files of the server")["message"]
+    assert "has wal_level = minimal" in level
+    for message in (level, messages["replication"]):
+        for statement in re.findall(r"ALTER SYSTEM SET [^;]+", message):
+            execute(odd_source, statement)
     odd_source.stop()
     odd_source.start()
     assert not {"replication", "prepared transactions", "files of the server"} & {
         *failures(look(place, odd_source, "postgres"))
     }
+    odd_source.stop()
+    signal = odd_source.data_directory / "standby.signal"
+    signal.touch()
+    places.server_account().give(signal)
+    odd_source.start()
+    assert "is a standby" in finding(look(place, odd_source, "postgres"), "files of the server")["message"]
 
 
 def test_the_line_of_pg_hba_that_is_missing(source_cluster: Cluster, copier: str) -> None:
@@ -273,6 +283,7 @@ def test_the_target_is_asked_what_the_copy_needs(
     assert differs(lambda f: f["extensions"].update(postgis="3.3")) == ["extensions"]
     assert differs(lambda f: f["preload_libraries"].append("pg_cron")) == ["libraries"]
     assert differs(lambda f: f["physical"].update(roles=[])) == ["roles"]
+    assert differs(lambda f: f["physical"].update(major=99)) == ["pg_upgrade"]
     # A C library has versions for locales other than C; a host without one of these can't tell.
     versions = (
         "SELECT collcollate FROM pg_collation WHERE collprovider = 'c' AND pg_collation_actual_version(oid) IS NOT NULL"

@@ -51,7 +51,7 @@ SELECT (SELECT pg_catalog.sum(pg_catalog.pg_database_size(oid)) FROM pg_catalog.
 """
 _SENDERS = """
 SELECT pg_catalog.current_setting('max_wal_senders')::int AS most,
-       (SELECT count(*) FROM pg_catalog.pg_stat_replication)::int AS used
+       (SELECT count(*) FROM pg_catalog.pg_stat_replication)::int AS used, pg_catalog.current_setting('wal_level') AS level
 """
 _RIGHTS = "SELECT rolsuper OR rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user"
 _ROLES = """
@@ -183,9 +183,11 @@ def _check_replication(session: Session) -> str:
     senders = session.row(_SENDERS)
     free = senders["most"] - senders["used"]
     if free < SENDERS:
+        # With the lowest one, the server would not start with any sender.
+        level = "ALTER SYSTEM SET wal_level = replica; " if senders["level"] == "minimal" else ""
         raise MigrationError(
-            f"The source has {max(0, free)} of {senders['most']} WAL senders free, and the copy needs {SENDERS}. On the source: ALTER "
-            f"SYSTEM SET max_wal_senders = {senders['used'] + SENDERS}; then restart its server. {INSTEAD}",
+            f"The source has {max(0, free)} of {senders['most']} WAL senders free, and the copy needs {SENDERS}. On the source: {level}"
+            f"ALTER SYSTEM SET max_wal_senders = {senders['used'] + SENDERS}; then restart its server. {INSTEAD}",
             "wal_senders",
         )
     return f"{user!r} may copy the server, {free} WAL senders are free"

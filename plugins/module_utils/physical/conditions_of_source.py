@@ -43,7 +43,7 @@ def check_source(session: Session) -> None:
     level = session.value("SELECT pg_catalog.current_setting('wal_level')")
     if level == "minimal":
         raise MigrationError(
-            f"The server at {place} has wal_level = minimal, which no base backup can be made from. Set wal_level = replica, which needs a "
-            f"restart of that server, {_STREAM}",
+            f"The server at {place} has wal_level = minimal, which no base backup can be made from. There: ALTER SYSTEM SET wal_level = "
+            f"replica; then restart it, {_STREAM}",
             "wal_level",
         )

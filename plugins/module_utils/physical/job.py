@@ -82,15 +82,8 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
         source_version = session.version
         obstacles = upgrade_obstacles.find(session) if source_major < target_major else {}
         compression.check(options["compression"], compression.of_server(session))
-    if source_major > target_major:
-        raise MigrationError(
-            f"The source's server is PostgreSQL {source_major}, newer than the target's ({target_major}). A copy can't be made older: "
-            "install the newer version on the target, or use couch2pg_method: archive.",
-            "target_too_old",
-        )
-    if obstacles:
-        with Session(settings.maintenance) as session:
-            upgrade_obstacles.check(session, obstacles, source_major, target_major)
+    with Session(settings.maintenance) as session:
+        upgrade_obstacles.check(session, obstacles, source_major, target_major)
     running = server_programs.of_data_directory(data)
     source_bin = str(server_programs.server_folder(source_major, options["server_bin_dir"], [running]))
     target_bin = str(server_programs.server_folder(target_major, "", [running]))

@@ -200,12 +200,18 @@ def _ask(session: Session, checks: Iterable[_Check]) -> list[Obstacle]:
 
 
 def check(session: Session, found: Mapping[str, Any], source_major: int, target_major: int) -> str:
-    """Raise MigrationError ``upgrade_refused`` for what pg_upgrade to the session's server would refuse.
+    """Raise MigrationError ``target_too_old``, or ``upgrade_refused`` for what pg_upgrade to the session's server would refuse.
 
     session: of the target's server; found: of ``find``.
     """
     if source_major == target_major:
         return "not needed: both servers have the same major version"
+    if source_major > target_major:
+        raise MigrationError(
+            f"The source's server is PostgreSQL {source_major}, newer than the target's ({target_major}). A copy can't be made older: "
+            "install the newer version on the target, or use couch2pg_method: archive.",
+            "target_too_old",
+        )
     obstacles = [obstacle for obstacle in found["obstacles"] if target_major >= obstacle["target"]]
     folder = Path(str(session.value("SELECT setting FROM pg_catalog.pg_config WHERE name = 'PKGLIBDIR'")))
     missing = {
