@@ -314,7 +314,8 @@ def test_a_rehearsal_copies_the_server_and_leaves_all_as_they_were(
         host, states = newer_target, tmp_path / "third"
         variables = {"couch2pg_state_dir": str(states), "couch2pg_staging_dir": str(tmp_path / "staging of third")}
         third = {**migration_login(host), **variables}
-        inventory = tmp_path / "third.json"
+        inventory = tmp_path / "more" / "inventory.json"
+        inventory.parent.mkdir()
         inventory.write_text(json.dumps({"couch2pg_rehearsal": {"hosts": {"third": third}}}), encoding="utf-8")
         arguments = ["-i", str(inventory)]
     if host is newer_target:
