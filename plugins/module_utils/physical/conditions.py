@@ -227,49 +227,40 @@ def _check_same_build(session: Session, theirs: Mapping[str, Any]) -> str:
 
 
 def _check_collations(session: Session, findings: Findings, source: Mapping[str, Any], rebuild: bool) -> None:
-    """Indexes on text are copied as they are; with ``rebuild``, those that sort otherwise here are rebuilt."""
+    """Indexes on text are copied as they are; with ``rebuild``, those that may be in another order here are rebuilt."""
     sorting: Mapping[str, Any] = source.get("sorting", {"collations": []})
-    different, unknown = [], []
+    different = []
     for row in sorting["collations"]:
         here = collations.version_here(session, row["provider"], row["locale"])
         library = "ICU" if row["provider"] == "i" else "glibc"
-        if here is None or row["version"] is None:
-            unknown.append(row["locale"])
-        elif row["version"] != here:
-            different.append(f"{row['locale']} ({library} {row['version']} on the source, {here} here)")
+        if here is None or row["version"] is None or row["version"] != here:
+            there = row["version"] or "of an unknown version"
+            different.append(
+                f"{row['locale']} ({library} {there} on the source, {here or 'of an unknown version'} here)"
+            )
+    if not different:
+        findings.ok("collation", "text sorts the same, so indexes can be copied as they are")
+        return
+    may = f"Text may sort differently on the target with {'; '.join(different)}"
     partitions = sorting.get("text_partitions", [])
-    if different and partitions:
+    if partitions:
         raise MigrationError(
-            f"Text sorts differently on the target with {'; '.join(different)}: rows of {', '.join(partitions[:SHOWN])} may belong to "
-            f"other partitions there. {INSTEAD}",
+            f"{may}: rows of {', '.join(partitions[:SHOWN])} may belong to other partitions there. {INSTEAD}",
             "collation",
             collations=different,
             partitions=partitions,
         )
-    if different and not rebuild:
+    if not rebuild:
         raise MigrationError(
-            f"Text sorts differently on the target with {'; '.join(different)}, and couch2pg_physical_collations is refuse. Set it to "
-            f"rebuild: every index that depends on it is rebuilt. {INSTEAD}",
+            f"{may}, and couch2pg_physical_collations is refuse. Set it to rebuild: every index that depends on it is rebuilt. {INSTEAD}",
             "collation",
             collations=different,
         )
-    if different:
-        findings.warning(
-            "collation",
-            f"Text sorts differently on the target with {'; '.join(different)}: every index of the copy that depends on it is rebuilt, "
-            "which takes its time. Check reports that depend on the order.",
-            collations=different,
-        )
-        return
-    if unknown:
-        findings.warning(
-            "collation",
-            f"Whether text sorts the same with {', '.join(unknown)} is unknown, and indexes are copied as they are. Where the operating "
-            f"systems are not of the same version, set couch2pg_method to stream.",
-            collations=unknown,
-        )
-        return
-    findings.ok("collation", "text sorts the same, so indexes can be copied as they are")
+    findings.warning(
+        "collation",
+        f"{may}: every index of the copy that depends on it is rebuilt, which takes its time. Check reports that depend on the order.",
+        collations=different,
+    )
 
 
 def _check_extensions(session: Session, source: Mapping[str, Any]) -> str:

@@ -33,10 +33,10 @@ WHERE c.relkind IN ('r', 'p', 'm') AND a.attnum > 0 AND NOT a.attisdropped AND {
   AND o.collprovider IN ('c', 'i')
 ORDER BY 1, 2
 """
+# All locales of the C library have its version. That of the database may have another spelling there, such as utf8.
 _OF_LIBC = """
-SELECT pg_catalog.pg_collation_actual_version(o.oid) AS version FROM pg_catalog.pg_collation AS o
-JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
-WHERE o.collprovider = 'c' AND o.collcollate = d.datcollate LIMIT 1
+SELECT pg_catalog.pg_collation_actual_version(oid) AS version FROM pg_catalog.pg_collation
+WHERE collprovider = 'c' AND collcollate NOT IN ('C', 'POSIX', '') AND collcollate NOT LIKE 'C.%' LIMIT 1
 """
 # Tables partitioned by ranges of text: the partition of a row depends on the collation.
 _PARTITIONS = f"""

@@ -18,13 +18,12 @@ from .bounded_query import rows_within
 from .source_facts import SourceFacts
 
 # What no migration copies.
-NEVER = (
-    "passwords and logins of roles",
+_NEVER_FILES = (
     "the server's configuration (postgresql.conf, pg_hba.conf)",
     "cron jobs and backups of the host",
     "replication slots",
-    "other databases",
 )
+NEVER = ("passwords and logins of roles", *_NEVER_FILES, "other databases")
 
 _CREATORS = """
 SELECT pg_catalog.pg_get_userbyid(n.nspowner) AS owner, ARRAY(
@@ -134,7 +133,10 @@ def examine(
     findings.attempt(text_keys.NAME, lambda: text_keys.examine(session, findings))
     findings.attempt("schema public", look.public)
     findings.attempt("publications", look.publications)
-    findings.attempt("not copied", look.not_copied)
+    if loaded:
+        findings.attempt("not copied", look.not_copied)
+    else:
+        findings.ok("not copied", "; ".join(_NEVER_FILES), items=list(_NEVER_FILES))
     findings.attempt("facts", look.gather)
 
 
