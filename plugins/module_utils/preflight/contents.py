@@ -13,7 +13,7 @@ from ..postgres.identifiers import quote
 from ..postgres.objects import Objects, in_system_schemas
 from ..postgres.privileges import not_member
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
-from . import check_constraints, foreign_keys, named_values, text_keys
+from . import check_constraints, foreign_keys, lock_room, named_values, text_keys
 from .bounded_query import rows_within
 from .source_facts import SourceFacts
 
@@ -77,15 +77,6 @@ SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_index AS i JOIN 
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE NOT i.indisvalid AND c.relkind = 'i' AND {USER_SCHEMAS} ORDER BY 1
 """
-# The size of the server's lock table, and the number of locks that pg_dump needs.
-_LOCKS = """
-SELECT count(*) FILTER (WHERE c.relkind IN ('r', 'p', 'f')) AS tables, count(*) AS relations,
-       current_setting('max_locks_per_transaction')::int AS for_each, current_setting('max_locks_per_transaction')::int
-       * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int) AS locks
-FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'f', 'i', 'I') AND n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
-"""
-
 _ROW_SECURITY = f"""
 SELECT n.nspname || '.' || c.relname AS name, c.relforcerowsecurity AS forced
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -123,7 +114,7 @@ def examine(
     look = _Contents(session, findings, facts, objects)
     findings.attempt("row-level security", lambda: look.row_security(tables))
     findings.attempt("large objects", look.large_objects)
-    findings.attempt("locks", look.locks)
+    findings.attempt(lock_room.NAME, lambda: lock_room.examine_source(session, findings))
     findings.attempt("contents", lambda: look.contents(tables))
     if loaded:
         findings.attempt("row types", look.row_types)
@@ -168,20 +159,6 @@ class _Contents:
             )
         if found:
             self.findings.ok("large objects", f"{found}, copied with owners, grants and a digest of their content")
-
-    def locks(self) -> None:
-        """pg_dump locks every table until the snapshot ends, and reading a table also locks its indexes."""
-        row = self.session.row(_LOCKS)
-        if row["relations"] <= row["locks"]:
-            return
-        wanted = -(-row["relations"] * row["for_each"] // row["locks"])
-        text = (
-            f"The database has {row['tables']} tables ({row['relations']} with their indexes), and the source's server has "
-            f"room for about {row['locks']} locks. Set max_locks_per_transaction to {wanted} or more there, and restart it"
-        )
-        if row["tables"] > row["locks"]:
-            raise MigrationError(f"{text}.", "locks", **row)
-        self.findings.warning("locks", f"{text}, if the dump ends with 'out of shared memory'.", **row)
 
     def contents(self, tables: Tables) -> None:
         row = self.session.row(_RARE)

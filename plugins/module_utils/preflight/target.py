@@ -22,7 +22,7 @@ from ..record.promoted import already_promoted
 from ..record.rolled_back import already_reversed
 from ..record.verified import check_counted
 from ..restore import target_database
-from . import connections, disk_plan, estimate, message_language, pace, schema_rehearsal
+from . import connections, disk_plan, estimate, lock_room, message_language, pace, schema_rehearsal
 from .differences import Differences
 from .source import check_folders, report_disk
 from .source_facts import SourceFacts
@@ -102,6 +102,10 @@ class _Target:
             conditions.examine_target(self.session, self.settings, find, self.options, self.source)
             return
         find.attempt("incoming database", self._incoming)
+        if "sizes" in self.source:
+            find.attempt(
+                lock_room.NAME, lambda: lock_room.examine_target(self.session, self.source["sizes"]["table_count"])
+            )
         if self.source:
             Differences(self.session, self.settings, self.findings, self.facts, self.options, self.source).examine()
             find.attempt("disk", self._disk)
