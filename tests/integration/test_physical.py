@@ -296,11 +296,12 @@ def state_of(target: Cluster) -> tuple[Any, ...]:
 @pytest.mark.long
 @pytest.mark.parametrize("where", ["same major", "newer major", "third host"])
 def test_a_rehearsal_copies_the_server_and_leaves_all_as_they_were(
+    # They go in the other order.
+    newer_target: Cluster,
     make_options: Callable[..., dict[str, Any]],
     made: list[Migration],
     source_cluster: Cluster,
     same_major: Cluster,
-    newer_target: Cluster,
     tmp_path: Path,
     where: str,
 ) -> None:
@@ -561,6 +562,33 @@ def test_the_copy_shows_the_restore_point_and_nothing_later(pieces: Pieces) -> N
         server.end()
 
 
+def test_what_a_killed_server_or_attempt_has_left_is_ended(pieces: Pieces) -> None:
+    """A process that doesn't notice that its server is gone could write beside the next one, which its data directory can't refuse."""
+    server = pieces.recover(pieces.point)
+
+    def connect() -> Any:
+        return psycopg2.connect(
+            host=str(server.socket), port=private_server.PORT, user="postgres", dbname=pieces.database
+        )
+
+    with contextlib.closing(connect()) as busy:
+        process = busy.get_backend_pid()
+        os.kill(process, signal.SIGSTOP)
+        postmaster = private_server.postmaster(server.data)
+        assert postmaster is not None
+        kill([postmaster])
+        wait_until("the others end", lambda: private_server.left_over(server.data) == [process])
+        server.ready()
+        assert process not in private_server.left_over(server.data)
+    assert pieces.rows(server) == 1000
+    with contextlib.closing(connect()) as earlier:
+        server.ready()
+        with pytest.raises(psycopg2.OperationalError):
+            earlier.cursor().execute("SELECT 1")
+    server.end()
+    assert private_server.left_over(server.data) == []
+
+
 def test_a_flipped_bit_and_a_lost_file_are_noticed(pieces: Pieces) -> None:
     data = pieces.copy()
     pieces.verify(data)
@@ -758,7 +786,8 @@ def test_a_copy_that_is_killed_anywhere_is_resumed(
             halting.heal(name)
             steps = json.loads((target_cluster.directory / "data_incoming_test_work" / "steps.json").read_text())
             assert ("backup" in kept, "evidence" in kept) == ("backup" in steps["done"], "point" in steps["done"]), name
-        _kill_analysis(Copy(target_cluster, options), waiting, options)
+        if kills == KILLS:
+            _kill_analysis(Copy(target_cluster, options), waiting, options)
         done = run_module("pg_physical", options)
     assert not done.get("failed"), done
     assert "backup" not in done["section_seconds"]
@@ -832,6 +861,7 @@ UPDATE pg_collation SET collversion = '0.9' WHERE collname = 'german'; CREATE TA
 """
 
 
+@pytest.mark.long
 def test_a_copy_that_is_killed_while_its_indexes_are_rebuilt_and_checked(
     of_distribution: tuple[Cluster, Cluster], make_migration: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -121,10 +121,11 @@ class PrivateServer:
         """
         if self.running:
             return
-        # Of a server that was killed; its number may be another process's by now. The file would protect the data from what that
+        # Of a server that was killed; its number may be another process's by now. The files would protect the data from what that
         # server has left running, so this ends first.
         processes.kill_all(left_over(self.data))
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        for path in (self.data / "postmaster.pid", self.socket / f".s.PGSQL.{PORT}.lock"):
+            path.unlink(missing_ok=True)
         options = f"-c config_file={self._folders.configuration / 'postgresql.conf'}"
         words = ["start", "--no-wait", "--silent", f"--log={self._folders.log}", f"--pgdata={self.data}", "-o", options]
         self._pg_ctl(words)
