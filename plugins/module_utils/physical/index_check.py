@@ -16,7 +16,6 @@ from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.workers import run_in_sessions
 from .private_server import PrivateServer
 
-_AVAILABLE = "SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'"
 # The extension's own definition, in the session's temporary schema: nothing is installed, and every worker has one at the same time.
 _FUNCTION = """
 CREATE FUNCTION pg_temp.bt_index_check(regclass) RETURNS void LANGUAGE c STRICT AS '$libdir/amcheck', 'bt_index_check'
@@ -31,8 +30,8 @@ FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexre
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'btree'
 WHERE i.indisvalid AND i.indisready AND i.indexrelid >= 16384 ORDER BY 4 DESC, 2
 """
-# data_corrupted, index_corrupted
-_DAMAGE = ("XX001", "XX002")
+# data_corrupted, index_corrupted; undefined_file
+_DAMAGE, _NO_LIBRARY = ("XX001", "XX002"), "58P01"
 
 
 def rebuild_damaged(
@@ -50,7 +49,7 @@ def rebuild_damaged(
     on_index: told each sound index, with its bytes. Without amcheck on this host nothing is checked. Raises MigrationError.
     """
     with Session(server.connection("postgres")) as session:
-        if not session.rows(_AVAILABLE):
+        if not _is_here(session):
             log("The extension amcheck is not on this host, so the indexes are not checked.")
             return
         names = [row["name"] for row in session.rows(_DATABASES)]
@@ -64,6 +63,20 @@ def rebuild_damaged(
                     log(f"{row['name']} is damaged, as on the source, and is rebuilt: {reason}")
                     session.execute(f"REINDEX INDEX {row['index']}")
                     rebuilt.append(row["name"])
+
+
+def _is_here(session: Session) -> bool:
+    """Whether this host has the library. The list of extensions does not tell: one control file that can't be read makes it fail."""
+    session.execute("BEGIN")
+    try:
+        session.execute(_FUNCTION)
+    except MigrationError as error:
+        if error.details.get("sqlstate") != _NO_LIBRARY:
+            raise
+        return False
+    finally:
+        session.execute("ROLLBACK")
+    return True
 
 
 def _check(
