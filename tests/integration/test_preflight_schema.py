@@ -108,6 +108,28 @@ def test_a_language_whose_handler_is_not_dumped(
     assert finding(tried(place, source_cluster, clean_target, name), NAME)["status"] == "ok"
 
 
+def test_what_newer_versions_have_no_more(
+    thirteen_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """An extension that no package has, and an operator after its argument: each remedy works."""
+    name = fresh_database(thirteen_cluster)
+    more = "CREATE EXTENSION adminpack; CREATE TABLE couchdb (doc jsonb); CREATE VIEW fact AS SELECT n ! AS f FROM generate_series(1, 3) AS n"
+    execute(thirteen_cluster, more, name)
+    message = finding(tried(place, thirteen_cluster, clean_target, name), "extensions")["message"]
+    assert (
+        "PostgreSQL has no adminpack since 17. Leave it out: couch2pg_leave_out: {extensions: [adminpack]}" in message
+    )
+    execute(thirteen_cluster, "DROP EXTENSION adminpack", name)
+    message = finding(tried(place, thirteen_cluster, clean_target, name), NAME)["message"]
+    assert "(write factorial(n)). Write the definition in another way on the source" in message
+    execute(
+        thirteen_cluster,
+        "CREATE OR REPLACE VIEW fact AS SELECT factorial(n) AS f FROM generate_series(1, 3) AS n",
+        name,
+    )
+    assert failures(tried(place, thirteen_cluster, clean_target, name)) == []
+
+
 LABELS = """
 CREATE TABLE couchdb (doc jsonb);
 INSERT INTO pg_seclabel VALUES ('couchdb'::regclass, 'pg_class'::regclass, 1, 'anon', 'MASKED WITH VALUE NULL');

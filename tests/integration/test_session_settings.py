@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import login_settings, role_plan, session_settings
@@ -425,3 +425,23 @@ def test_event_triggers_on_login(target_cluster: Cluster, client_dir: Path, tmp_
     finally:
         for database in (phases.incoming, database_name):
             seed.drop_database(target_cluster, database)
+
+
+@pytest.mark.parametrize("user", ["postgres", seed.OWNER])
+def test_settings_that_count_before_a_session_can_change_them(
+    source_cluster: Cluster, fresh_database: Callable[[Cluster], str], user: str
+) -> None:
+    """psycopg2 quotes strings as the server reads them when it connects; and the first statement must not run into a timeout."""
+    name = fresh_database(source_cluster)
+    seed.create_role(source_cluster, seed.OWNER)
+    for setting in ("standard_conforming_strings = off", "statement_timeout = '1ms'"):
+        execute(source_cluster, f"ALTER DATABASE {name} SET {setting}")
+    text = r"""{"a\"b": "\\"} ' \' \\"""
+    with Session(settings_of(source_cluster, name, user)) as session:
+        assert session.value("SELECT %s", [text]) == text
+        session.execute("SELECT pg_catalog.pg_sleep(0.1)")
+        login_settings.assume(session, seed.OWNER, ["statement_timeout"])
+        assert session.value("SHOW standard_conforming_strings") == "off"
+        assert session.value("SELECT %s", [text]) == text
+        login_settings.assume(session, seed.OWNER)
+        assert session.value("SELECT pg_catalog.current_setting('statement_timeout')") == "1ms"

@@ -191,6 +191,13 @@ RULES = (
         "public.same_{0}, ...). Or drop it on the source, and create it with STYPE = anycompatiblearray after the migration.",
     ),
     Rule(
+        "syntax",
+        r"syntax error at",
+        False,
+        "The target's PostgreSQL reads this definition no more: since 14, an operator can't follow its only argument, as in n ! (write "
+        "factorial(n)). Write the definition in another way on the source, or drop it there, then run again.",
+    ),
+    Rule(
         "unqualified_name",
         r"does not exist(?:.|\n)*CONTEXT: +(?:SQL|PL/pgSQL) function \"?([^\"\n]+?)\"?(?: during| statement| line|\n|$)",
         False,

@@ -201,21 +201,26 @@ class ConnectionSettings:
 
 # A login event trigger (from PostgreSQL 17 on) fires before a session can set anything. Every version has this setting.
 _NO_LOGIN_TRIGGERS = "-c session_replication_role=replica"
-# Where a role may not have it, or a pooler refuses options, by host, port and user.
-_without_options: set[tuple[Any, ...]] = set()
+# psycopg2 decides how it quotes strings by what it finds when it connects, and a short timeout would end the first statement.
+_PLAIN = "-c standard_conforming_strings=on -c statement_timeout=0"
+# What RESET sets these to in a session of ours, and not to what a login gets.
+SET_AT_START = ("session_replication_role", "standard_conforming_strings", "statement_timeout")
+_WAYS: tuple[dict[str, str], ...] = ({"options": f"{_NO_LOGIN_TRIGGERS} {_PLAIN}"}, {"options": _PLAIN}, {})
+# The first way that works, by host, port and user: a role may not have the first setting, or a pooler refuses options.
+_way: dict[tuple[Any, ...], int] = {}
 
 
 def _connect(parameters: Mapping[str, Any]) -> Any:
     """Connect without firing the database's login event triggers, as far as the role may. ``pin`` sets the role to origin again."""
     key = tuple(parameters.get(name) for name in ("host", "port", "user"))
-    if key not in _without_options:
+    for number in range(_way.get(key, 0), len(_WAYS) - 1):
         try:
-            return psycopg2.connect(**parameters, options=_NO_LOGIN_TRIGGERS)
+            return psycopg2.connect(**parameters, **_WAYS[number])
         except psycopg2.OperationalError as error:
             # Names of settings are the same in every language.
-            if "session_replication_role" not in str(error) and "options" not in str(error):
+            if not any(word in str(error) for word in (*SET_AT_START, "options")):
                 raise
-            _without_options.add(key)
+            _way[key] = number + 1
     return psycopg2.connect(**parameters)
 
 

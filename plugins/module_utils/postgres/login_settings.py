@@ -10,7 +10,7 @@ from typing import Collection
 
 from ..common.errors import MigrationError
 from . import event_triggers
-from .connection import Session
+from .connection import SET_AT_START, Session
 
 # Without these, a source that is frozen (default_transaction_read_only) or audited would stop our own work.
 STAY_OURS = ("default_transaction_read_only", "event_triggers", "lc_messages")
@@ -53,8 +53,8 @@ def assume(session: Session, role: str, ours: Collection[str] = ()) -> None:
     ``ours`` names settings of ``session.pinned`` that stay as they are, beside ``STAY_OURS``.
     """
     settings = of_role(session, role)
-    # What the session began with, which RESET would bring back: the login's own settings, and ours for event triggers.
-    began = {*_by_name(session.rows(_OWN)), "session_replication_role"}
+    # What the session began with, which RESET would bring back: the login's own settings, and ours.
+    began = {*_by_name(session.rows(_OWN)), *SET_AT_START}
     defaults = {name: _server_default(session, name) for name in sorted(began - set(settings))}
     stay = {name: session.pinned[name] for name in (*STAY_OURS, *ours) if name in session.pinned}
     session.execute("RESET ALL")

@@ -23,6 +23,8 @@ SAFE_SEARCH_PATH_SINCE = 17
 SET_PRIVILEGE_SINCE = 160000
 SHOWN = 5
 FEATURE_NOT_SUPPORTED = "0A000"
+# Extensions of PostgreSQL itself, and the major version that removed them.
+REMOVED = {"adminpack": 17, "old_snapshot": 17, "timetravel": 12, "chkpass": 11}
 
 _EXTENSIONS = """
 SELECT e.name, e.default_version AS version, (
@@ -153,8 +155,15 @@ class Differences:
             )
         missing = sorted(set(wanted) - set(available))
         if missing:
+            gone = [
+                name
+                for name in missing
+                if REMOVED.get(name, self.facts["server"]["major"] + 1) <= self.facts["server"]["major"]
+            ]
+            install = "Install its package there, or leave" if gone != missing else "Leave"
+            ended = "".join(f" PostgreSQL has no {name} since {REMOVED[name]}." for name in gone)
             raise MigrationError(
-                f"The target's server lacks the extension {', '.join(missing)}. Install its package there, or leave it "
+                f"The target's server lacks the extension {', '.join(missing)}.{ended} {install} it "
                 f"out: couch2pg_leave_out: {{extensions: [{', '.join(missing)}]}}.",
                 "extension_missing",
                 extensions=missing,
