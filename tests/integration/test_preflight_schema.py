@@ -113,8 +113,8 @@ def test_what_newer_versions_have_no_more(
 ) -> None:
     """An extension that no package has, and an operator after its argument: each remedy works."""
     name = fresh_database(thirteen_cluster)
-    more = "CREATE EXTENSION adminpack; CREATE TABLE couchdb (doc jsonb); CREATE VIEW fact AS SELECT n ! AS f FROM generate_series(1, 3) AS n"
-    execute(thirteen_cluster, more, name)
+    execute(thirteen_cluster, "CREATE EXTENSION adminpack; CREATE TABLE couchdb (doc jsonb)", name)
+    execute(thirteen_cluster, "CREATE VIEW fact AS SELECT n ! AS f FROM generate_series(1, 3) AS n", name)
     message = finding(tried(place, thirteen_cluster, clean_target, name), "extensions")["message"]
     assert (
         "PostgreSQL has no adminpack since 17. Leave it out: couch2pg_leave_out: {extensions: [adminpack]}" in message

@@ -17,6 +17,7 @@ from support.by_phases import Phases
 from support.clusters import Cluster
 from support.migration import column, execute
 from support.modules import run_module
+from support.preflight import failures, look, look_at_target
 
 ODD = sorted((seed.SQL / "odd").glob("*.sql"))
 NAME = "odd things"
@@ -106,6 +107,44 @@ def test_databases_of_every_kind_by_stream(
         result = run_module(module, phases.options_of("verify" if module == "verify" else "refresh"))
         assert not result.get("failed"), result
     assert compare(phases, phases.incoming, binaries.clients()) >= 150
+
+
+# As applications had them made that were written for servers before 8.3: || is ambiguous where its operands are no text.
+CASTS = (
+    "CREATE TABLE couchdb (doc jsonb); CREATE TABLE t (n int); INSERT INTO t VALUES (1); CREATE SEQUENCE s;"
+    + "".join(
+        f"CREATE CAST ({kind}) WITH INOUT AS IMPLICIT;"
+        for kind in (
+            *(
+                f"{name} AS text"
+                for name in ("int", "bigint", "oid", "date", "timestamp", "numeric", "real", "float8", "jsonb", "uuid")
+            ),
+            *("text AS int", "varchar AS int", "varchar AS uuid", "name AS bigint"),
+        )
+    )
+)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("made")
+def test_implicit_casts_to_text(
+    thirteen_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
+) -> None:
+    for server in (thirteen_cluster, target_cluster):
+        seed.create_role(server, seed.OWNER)
+    seed.create_database(thirteen_cluster, NAME)
+    try:
+        execute(cluster, CASTS, NAME)
+        place = {"migration_id": "m", "bin_dir": str(client_dir)}
+        place.update({f"{name}_dir": str(tmp_path / name) for name in ("state", "staging")})
+        looked = look(place, thirteen_cluster, NAME)
+        assert failures(looked) == []
+        assert failures(look_at_target(place, target_cluster, NAME, looked["facts"])) == []
+        phases = Phases(thirteen_cluster, target_cluster, client_dir, tmp_path, NAME)
+        phases.run("dump", "transfer", "restore", "refresh", "verify", "promote")
+        assert compare(phases, NAME, binaries.clients()) == 2
+    finally:
+        seed.drop_database(thirteen_cluster, NAME)
 
 
 LATIN1 = """

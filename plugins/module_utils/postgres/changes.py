@@ -53,11 +53,11 @@ WHERE c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND c.relkind = 'r'
   AND pg_catalog.has_table_privilege(c.oid, 'SELECT') ORDER BY 1
 """
 _VERSIONS = """
-SELECT pg_catalog.count(*) || ' ' || coalesce(pg_catalog.sum(pg_catalog.hashtext(xmin::text || ctid::text)), 0)
+SELECT pg_catalog.concat_ws(' ', pg_catalog.count(*), coalesce(pg_catalog.sum(pg_catalog.hashtext(xmin::text || ctid::text)), 0))
 FROM pg_catalog.{catalog}
 """
 _SEQUENCES = """
-SELECT pg_catalog.md5(pg_catalog.string_agg(s.seqrelid || ' ' || coalesce(CASE
+SELECT pg_catalog.md5(pg_catalog.string_agg(s.seqrelid::text || ' ' || coalesce(CASE
     WHEN pg_catalog.has_sequence_privilege(s.seqrelid, 'SELECT') THEN pg_catalog.pg_sequence_last_value(s.seqrelid)
 END::text, ''), ',' ORDER BY s.seqrelid))
 FROM pg_catalog.pg_sequence AS s JOIN pg_catalog.pg_class AS c ON c.oid = s.seqrelid WHERE c.relpersistence <> 't'

@@ -37,7 +37,7 @@ _FUNCTIONS = """
 SELECT {kind}, 'function ' || n.nspname || '.' || p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
         pg_catalog.concat_ws(E'\\n',
            {of_another}, 'arguments ' || pg_catalog.pg_get_function_arguments(p.oid),
-           'result ' || pg_catalog.pg_get_function_result(p.oid), 'cost ' || p.procost, 'rows ' || p.prorows,
+           'result ' || pg_catalog.pg_get_function_result(p.oid), 'cost ' || p.procost::text, 'rows ' || p.prorows::text,
            'volatile ' || p.provolatile::text, 'parallel ' || p.proparallel::text, 'strict ' || p.proisstrict::text,
            'security definer ' || p.prosecdef::text, 'leakproof ' || p.proleakproof::text, 'settings ' || p.proconfig::text,
            'library ' || p.probin, p.prosrc, {body})

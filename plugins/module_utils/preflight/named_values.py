@@ -27,7 +27,7 @@ WITH RECURSIVE inside(name, type, value, source) AS (
     FROM inside AS i JOIN pg_catalog.pg_type AS t ON t.oid = i.type CROSS JOIN LATERAL (
         SELECT t.typbasetype AS type, i.value, '' AS source WHERE t.typtype = 'd'
       UNION ALL
-        SELECT t.typelem, 'u' || pg_catalog.length(i.source),
+        SELECT t.typelem, 'u' || pg_catalog.length(i.source)::pg_catalog.text,
                pg_catalog.format(', LATERAL pg_catalog.unnest(%%s) AS u%%s', i.value, pg_catalog.length(i.source))
         WHERE t.typtype = 'b' AND t.typelem <> 0 AND t.typlen = -1
       UNION ALL
