@@ -134,7 +134,7 @@ def test_implicit_casts_to_text(
         seed.create_role(server, seed.OWNER)
     seed.create_database(thirteen_cluster, NAME)
     try:
-        execute(cluster, CASTS, NAME)
+        execute(thirteen_cluster, CASTS, NAME)
         place = {"migration_id": "m", "bin_dir": str(client_dir)}
         place.update({f"{name}_dir": str(tmp_path / name) for name in ("state", "staging")})
         looked = look(place, thirteen_cluster, NAME)
