@@ -205,22 +205,22 @@ _NO_LOGIN_TRIGGERS = "-c session_replication_role=replica"
 _PLAIN = "-c standard_conforming_strings=on -c statement_timeout=0"
 # What RESET sets these to in a session of ours, and not to what a login gets.
 SET_AT_START = ("session_replication_role", "standard_conforming_strings", "statement_timeout")
-_WAYS: tuple[dict[str, str], ...] = ({"options": f"{_NO_LOGIN_TRIGGERS} {_PLAIN}"}, {"options": _PLAIN}, {})
-# The first way that works, by host, port and user: a role may not have the first setting, or a pooler refuses options.
-_way: dict[tuple[Any, ...], int] = {}
+_OPTIONS = (f"{_NO_LOGIN_TRIGGERS} {_PLAIN}", _PLAIN)
+# How many of these were refused, by host, port and user: a role may not have the first setting, or a pooler refuses options.
+_refused: dict[tuple[Any, ...], int] = {}
 
 
 def _connect(parameters: Mapping[str, Any]) -> Any:
     """Connect without firing the database's login event triggers, as far as the role may. ``pin`` sets the role to origin again."""
     key = tuple(parameters.get(name) for name in ("host", "port", "user"))
-    for number in range(_way.get(key, 0), len(_WAYS) - 1):
+    for options in _OPTIONS[_refused.get(key, 0) :]:
         try:
-            return psycopg2.connect(**parameters, **_WAYS[number])
+            return psycopg2.connect(**parameters, options=options)
         except psycopg2.OperationalError as error:
             # Names of settings are the same in every language.
             if not any(word in str(error) for word in (*SET_AT_START, "options")):
                 raise
-            _way[key] = number + 1
+            _refused[key] = _OPTIONS.index(options) + 1
     return psycopg2.connect(**parameters)
 
 
