@@ -17,6 +17,7 @@ description:
   - Files that don't exist are not an error.
   - Other files are kept and listed, and so are files of the archive whose size differs from the manifest. The record is kept.
   - With O(keep), removes older dumps instead, as a nightly dump needs it. No database is asked.
+  - With O(phase), discards the result of that phase instead, so that the next run starts it from the beginning.
   - Fails if a job of this migration is running on this host, or if the archive isn't the one that this migration created.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -51,6 +52,13 @@ options:
       - Only dumps that stand alone are removed. An archive of a migration stays, and so does one with a file that is not known.
       - What a dump left that failed or was killed is removed when it is older than the archives that stay, half an archive at once.
     type: int
+  phase:
+    description:
+      - In place of all else, discard what this phase did on this host - its jobs, and the archive in O(archive) if this phase created it.
+        Another archive in the same place is renamed and kept.
+      - V(dump) removes the archive on the source. V(transfer) removes an archive on the target that is not the one that was dumped.
+    type: str
+    choices: [dump, transfer]
   staging_dir:
     description: Folder on the managed host for archives; needed with O(keep).
     type: path
@@ -75,6 +83,13 @@ EXAMPLES = r"""
     migration_id: cht-2026-11-28
     state_dir: ~/couch2pg
 
+- name: Dump again from the beginning
+  cht.couch2pg.archive_cleanup:
+    phase: dump
+    archive: /srv/staging/cht-2026
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+
 - name: Remove the archive of an abandoned rehearsal
   cht.couch2pg.archive_cleanup:
     archive: /srv/staging/cht_rehearsal_20261126T010500
@@ -87,7 +102,7 @@ EXAMPLES = r"""
 RETURN = r"""
 files:
   description: Files that were removed.
-  returned: success
+  returned: without O(phase)
   type: int
   sample: 29
 bytes:
@@ -103,17 +118,22 @@ dumps:
   sample: [cht-2026-11-25]
 left:
   description: Unknown files, which were kept.
-  returned: success
+  returned: without O(phase)
   type: list
   elements: str
   sample: []
+kept_as:
+  description: The new name of an archive that this phase did not create; null if there was none.
+  returned: with O(phase)
+  type: str
+  sample: /srv/staging/cht-2026.kept_20261128T150102
 """
 
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
-from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import removal, replaced_server, retention
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import removal, replaced_server, restart, retention
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
 
 OPTIONS: dict[str, Any] = {
@@ -123,6 +143,7 @@ OPTIONS: dict[str, Any] = {
     "jobs": {"type": "bool", "default": True},
     "replaced_server": {"type": "bool", "default": False},
     "keep": {"type": "int"},
+    "phase": {"type": "str", "choices": ["dump", "transfer"]},
     "staging_dir": {"type": "path"},
     "database": {"type": "str"},
 }
@@ -134,20 +155,25 @@ def main() -> None:
         MIGRATION_OPTIONS,
         OPTIONS,
         required_together=[("keep", "staging_dir", "database")],
-        mutually_exclusive=[("keep", "manifest_sha256")],
+        mutually_exclusive=[("keep", "manifest_sha256"), ("keep", "phase")],
     )
     options = module.params
     if options["keep"] is not None and (options["keep"] < 1 or options["archive"]):
         module.fail_json(msg="keep must be 1 or more, and does not go with archive.", code="options")
+    if options["phase"] and not options["archive"]:
+        module.fail_json(msg="phase needs archive, the folder of the phase's archive.", code="options")
     archive = expand(options["archive"]) if options["archive"] else None
+    state, write = migration_state(module), not module.check_mode
 
     def work() -> dict[str, Any]:
+        if options["phase"] and archive:
+            return restart.discard_archive(options["phase"], state, archive, write)
         if options["replaced_server"]:
-            found = replaced_server.find(migration_state(module))
+            found = replaced_server.find(state)
             if found is None:
                 return {"files": 0, "bytes": 0, "left": [], "changed": False}
             diff = {"before": f"{found}\n", "after": ""}
-            return dict(replaced_server.remove(found, write=not module.check_mode), changed=True, diff=diff)
+            return dict(replaced_server.remove(found, write), changed=True, diff=diff)
         if options["keep"]:
             planned = retention.plan(
                 *(options[name] for name in ("staging_dir", "state_dir", "migration_id", "database", "keep"))
@@ -164,7 +190,7 @@ def main() -> None:
         diff = {"before": "".join(f"{path}\n" for path in [*planned["files"], *planned["left"]]), "after": ""}
         diff["after"] = "".join(f"{path}\n" for path in planned["left"])
         changed = bool(planned["files"] or planned["folders"])
-        done = removal.preview(planned) if module.check_mode else removal.remove(planned)
+        done = removal.remove(planned) if write else removal.preview(planned)
         dumps = {"dumps": planned["dumps"]} if "dumps" in planned else {}
         return dict(done, changed=changed, diff=diff, **dumps)
 

@@ -2,16 +2,19 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One step of a cutover that the operator defines."""
+"""One step of a cutover: one program is pointed at the target, or back at the source."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cutover_step
-short_description: Point another program at the target, or back at the source
+short_description: Point a program at the target, or back at the source
 version_added: 0.1.0
 description:
-  - Does, or reverses, one step of a cutover for a program that this collection doesn't know, by a file, a command or an HTTP request.
+  - Does, or reverses, one step of a cutover. It is of one kind - Superset, Klipfolio, a file, commands, or HTTP requests.
+  - O(superset) and O(klipfolio) find every connection that leads to the source and change all of them. When one fails, those that were
+    changed before are put back. They need O(source), O(target) and O(passwords).
+  - O(file), O(command) and O(http) are for every other program.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -21,19 +24,100 @@ options:
     type: str
     required: true
   side:
-    description: The side that the program shall use.
+    description:
+      - The side that the program shall use.
+      - With V(source), O(superset) and O(klipfolio) put back the changes in O(remembered). The other kinds do nothing when
+        O(remembered) has no change of this step.
     type: str
     default: target
     choices: [target, source]
-  known:
-    description: The side that the program uses according to the stored way back, for a step without C(check).
-    type: str
-    default: source
-    choices: [target, source]
   migration_id:
-    description: Name of the migration, which is a part of the name of a file's copy.
+    description: Name of the migration. It is a part of the name of a file's copy.
     type: str
     required: true
+  dashboards_on:
+    description:
+      - Where the dashboards lead, as RV(cht.couch2pg.record#module:way_back.side) says.
+      - With V(between), the changes in O(remembered) are of an interrupted run and were not seen to work. They are made again.
+    type: str
+    default: source
+    choices: [source, between, target]
+  remembered:
+    description: What was changed, of all steps, as RV(packed) or RV(cht.couch2pg.record#module:way_back.packed).
+    type: list
+    elements: str
+    default: []
+  superset:
+    description:
+      - Apache Superset. Its database connections that lead to the source are changed.
+      - Tests logins on both sides through Superset, then changes the connections. Then runs the query of a chart of each, or counts a
+        dataset when no chart has a saved query.
+      - Superset shows no password, so the passwords of the new side must be given. With O(side=source), a missing password keeps the one
+        in Superset.
+      - A database that was entered field by field shows its address as one URI in Superset afterwards.
+    type: dict
+    suboptions:
+      url:
+        description: Address of Superset.
+        type: str
+        required: true
+      user:
+        description: A user of Superset who may read and change databases, and read charts.
+        type: str
+        required: true
+      password:
+        description: The user's password.
+        type: str
+        required: true
+      provider:
+        description: How Superset authenticates the user.
+        type: str
+        default: db
+        choices: [db, ldap]
+  klipfolio:
+    description:
+      - Klipfolio. The properties of its data sources that lead to the source are changed, and each is refreshed.
+      - Changes only properties that a data source has. Its password is written, and never read.
+      - Klipfolio can't test a connection before it is changed.
+    type: dict
+    suboptions:
+      api_key:
+        description: An API key of a user with the permissions C(dashboard.library) and C(datasource.edit).
+        type: str
+        required: true
+      url:
+        description: Address of the API.
+        type: str
+        default: https://app.klipfolio.com/api/1.0
+      properties:
+        description: Names of host, port, database, user and password in the properties of the data sources.
+        type: dict
+        default: {}
+        suboptions:
+          host:
+            description: The server.
+            type: str
+            default: host
+          port:
+            description: Its port.
+            type: str
+            default: port
+          database:
+            description: The database.
+            type: str
+            default: database
+          user:
+            description: The role.
+            type: str
+            default: user
+          password:
+            description: Its password.
+            type: str
+            default: password
+      refresh_seconds:
+        description: Time limit of a refresh, in seconds.
+        type: float
+        default: 300.0
   file:
     description:
       - A file that names the database.
@@ -116,14 +200,87 @@ options:
       ca_cert:
         description: File on the step's host with the trusted certificates in PEM format; the default is the system's.
         type: path
-  secrets:
-    description: Texts to mask in diffs, and in the output of commands and servers.
+  source:
+    description: The source's database, as dashboards know it; needed for O(superset) and O(klipfolio).
+    type: dict
+    suboptions:
+      names:
+        description: Every name and address of its server that dashboards use, as C(host) or C(host:port).
+        type: list
+        elements: str
+        required: true
+      port:
+        description: Port of its server, for names without one.
+        type: int
+        default: 5432
+      database:
+        description: Name of the database.
+        type: str
+        required: true
+  target:
+    description: The target's database, as dashboards will know it; needed for O(superset) and O(klipfolio).
+    type: dict
+    suboptions:
+      host:
+        description: Name or address of its server.
+        type: str
+        required: true
+      port:
+        description: Port of its server.
+        type: int
+        default: 5432
+      database:
+        description: Name of the database.
+        type: str
+        required: true
+  passwords:
+    description:
+      - Password on the target of each role that a dashboard logs in with, by the role's name on the target.
+      - These and O(source_passwords) are masked in diffs, and in the output of commands and servers.
+    type: dict
+    default: {}
+  source_passwords:
+    description: Passwords on the source that differ from those on the target. The way back needs them.
+    type: dict
+    default: {}
+  role_map:
+    description: Roles that have another name on the target, as old and new name.
+    type: dict
+    default: {}
+  untested:
+    description: Roles on the target that have no login yet in check mode. The module tests no login with them.
     type: list
     elements: str
     default: []
+  ca_cert:
+    description: File on the host with the trusted certificates for HTTPS to Superset and Klipfolio; empty means those of the system.
+    type: path
+    default: ""
+notes:
+  - No result contains a password. In check mode everything is read and tested, and nothing is changed.
 """
 
 EXAMPLES = r"""
+- name: Point Superset at the new server
+  cht.couch2pg.cutover_step:
+    name: Superset
+    migration_id: cht-2026
+    superset: {url: https://superset.example.org, user: admin, password: "{{ vault_superset_password }}"}
+    source: {names: [old.example.org, 10.0.0.5], database: cht}
+    target: {host: new.example.org, database: cht}
+    passwords: {superset: "{{ vault_dashboard_password }}"}
+  delegate_to: localhost
+
+- name: Point Klipfolio at the new server
+  cht.couch2pg.cutover_step:
+    name: Klipfolio
+    migration_id: cht-2026
+    klipfolio: {api_key: "{{ vault_klipfolio_key }}"}
+    source: {names: [old.example.org], database: cht}
+    target: {host: new.example.org, database: cht}
+    passwords: {klipfolio: "{{ vault_dashboard_password }}"}
+  delegate_to: localhost
+
 - name: Point Grafana at the new server
   cht.couch2pg.cutover_step:
     name: grafana
@@ -136,13 +293,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 moved:
-  description: The name of the step when the module changed it, or would change it in check mode.
+  description: Names of the connections that were, or would be, changed; of a file, a command or a request, the name of the step.
   returned: success
   type: list
   elements: str
-  sample: [grafana]
+  sample: [CHT]
+ready:
+  description: Names of those that led to the target already.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 packed:
-  description: What was changed, for the way back in M(cht.couch2pg.record).
+  description: What was changed, for the way back in M(cht.couch2pg.record); it holds no password.
   returned: success
   type: str
   sample: W10=
@@ -151,8 +314,9 @@ packed:
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
-from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import changes as cutover_changes
-from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import steps as cutover_steps
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import kinds
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.klipfolio import NAMES, URL
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.way_back import SIDES
 
 _WORDS: dict[str, Any] = {"type": "list", "elements": "str"}
 _NEEDED_WORDS: dict[str, Any] = dict(_WORDS, required=True)
@@ -169,8 +333,32 @@ _REQUEST: dict[str, Any] = {
 OPTIONS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "side": {"type": "str", "default": "target", "choices": ["target", "source"]},
-    "known": {"type": "str", "default": "source", "choices": ["target", "source"]},
     "migration_id": {"type": "str", "required": True},
+    "dashboards_on": {"type": "str", "default": "source", "choices": list(SIDES)},
+    "remembered": {"type": "list", "elements": "str", "default": []},
+    "superset": {
+        "type": "dict",
+        "options": {
+            "url": {"type": "str", "required": True},
+            "user": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "provider": {"type": "str", "default": "db", "choices": ["db", "ldap"]},
+        },
+    },
+    "klipfolio": {
+        "type": "dict",
+        "options": {
+            "api_key": {"type": "str", "required": True, "no_log": True},
+            "url": {"type": "str", "default": URL},
+            "properties": {
+                "type": "dict",
+                "default": {},
+                # The password's is a name, too.
+                "options": {key: {"type": "str", "default": name, "no_log": False} for key, name in NAMES.items()},
+            },
+            "refresh_seconds": {"type": "float", "default": 300.0},
+        },
+    },
     "file": {
         "type": "dict",
         "options": {
@@ -196,31 +384,39 @@ OPTIONS: dict[str, Any] = {
             "ca_cert": {"type": "path"},
         },
     },
-    "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
+    "source": {
+        "type": "dict",
+        "options": {
+            "names": {"type": "list", "elements": "str", "required": True},
+            "port": {"type": "int", "default": 5432},
+            "database": {"type": "str", "required": True},
+        },
+    },
+    "target": {
+        "type": "dict",
+        "options": {
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 5432},
+            "database": {"type": "str", "required": True},
+        },
+    },
+    "passwords": {"type": "dict", "default": {}, "no_log": True},
+    "source_passwords": {"type": "dict", "default": {}, "no_log": True},
+    "role_map": {"type": "dict", "default": {}},
+    "untested": {"type": "list", "elements": "str", "default": []},
+    "ca_cert": {"type": "path", "default": ""},
 }
-KINDS = ["file", "command", "http"]
 
 
 def main() -> None:
     """Entry point."""
-    module = make_module(OPTIONS, mutually_exclusive=[KINDS], required_one_of=[KINDS])
-    options = module.params
-    side = options["side"]
-
-    def work() -> dict[str, Any]:
-        step = cutover_steps.make(options, options["migration_id"], options["known"], options["secrets"])
-        needed = step.needs(side)
-        result = {
-            "changed": needed,
-            "moved": [step.name] if needed else [],
-            "packed": cutover_changes.pack([step.change()] if needed else []),
-            "diff": step.diff(side) if needed else {},
-        }
-        if needed and not module.check_mode:
-            step.move(side)
-        return result
-
-    run(module, work)
+    module = make_module(
+        OPTIONS,
+        mutually_exclusive=[kinds.KINDS],
+        required_one_of=[kinds.KINDS],
+        required_by={kind: ["source", "target"] for kind in kinds.TOOLS},
+    )
+    run(module, lambda: dict(kinds.bring(module.params, not module.check_mode)))
 
 
 if __name__ == "__main__":

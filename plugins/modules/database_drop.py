@@ -2,22 +2,25 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The source's database goes."""
+"""A database goes: the source's after the migration, the copy of a rehearsal, or what a restore has filled."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_drop
-short_description: Drop the database that was dumped, or the copy of a rehearsal
+short_description: Drop the database that was dumped, the copy of a rehearsal, or the database of a restore
 version_added: 0.1.0
 description:
-  - Drops the database only if its server, its oid and its name are O(identity), O(oid) and O(database).
-  - Fails if there are sessions that are not in O(allowed_sessions). Otherwise closes the database for connections, renames it to
+  - With O(which=dumped), drops the database only if its server, its oid and its name are O(identity), O(oid) and O(database). Fails if
+    there are sessions that are not in O(allowed_sessions). Otherwise closes the database for connections, renames it to
     C(<database>_dropping_<time>) and drops it. If that fails, it gets its name back.
-  - With O(rehearsal=true), drops the database that the restore of the rehearsal O(migration_id) created, identified by the server, its
+  - With O(which=rehearsal), drops the database that the restore of the rehearsal O(migration_id) created, identified by the server, its
     name and its oid. Fails for any other database, and if there are sessions. Also drops the roles that this restore created, except
     roles that can log in or own something else on the server by now. With the method physical, ends the server on the rehearsal's copy
     and removes that copy; the target's own server is not asked.
+  - With O(which=incoming), drops the database O(incoming) that the restore of this migration filled, and forgets the restore, so that the
+    next run starts it from the beginning. With the method physical, removes the copy of the whole server. Fails for a database that
+    another migration made, while a restore runs, and if the database was promoted.
   - A database that is already dropped is not an error.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -26,14 +29,23 @@ extends_documentation_fragment:
   - cht.couch2pg.migration
 options:
   database:
-    description: Name of the database.
+    description: Name of the database; with O(which=incoming), the real name that it would get.
     type: str
     required: true
+  which:
+    description: V(dumped), the database that was dumped, on the source; V(rehearsal), the copy that the rehearsal O(migration_id) made on
+      the target; V(incoming), the database that this migration restores into.
+    type: str
+    default: dumped
+    choices: [dumped, rehearsal, incoming]
+  incoming:
+    description: Name of the database to restore into. Required with O(which=incoming).
+    type: str
   identity:
-    description: The server's system identifier at the time of the dump. Required without O(rehearsal=true).
+    description: The server's system identifier at the time of the dump. Required with O(which=dumped).
     type: str
   oid:
-    description: The database's oid at the time of the dump. Required without O(rehearsal=true).
+    description: The database's oid at the time of the dump. Required with O(which=dumped).
     type: int
   not_server:
     description:
@@ -48,10 +60,6 @@ options:
     default: []
   give_back:
     description: Instead of dropping the database, undo an interrupted run. The database gets its name back and accepts connections.
-    type: bool
-    default: false
-  rehearsal:
-    description: Whether O(database) is the copy that the rehearsal O(migration_id) made on the target.
     type: bool
     default: false
 """
@@ -72,7 +80,15 @@ EXAMPLES = r"""
     database: cht_rehearsal
     migration_id: cht_rehearsal_20261126T010500
     state_dir: ~/couch2pg
-    rehearsal: true
+    which: rehearsal
+
+- name: Restore again from the beginning
+  cht.couch2pg.database_drop:
+    database: cht
+    incoming: cht_incoming
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    which: incoming
 """
 
 RETURN = r"""
@@ -83,23 +99,23 @@ dropped:
   sample: cht
 roles:
   description: The roles that were dropped.
-  returned: with O(rehearsal=true)
+  returned: with O(which=rehearsal)
   type: list
   elements: str
   sample: [superset]
 oid:
   description: Its oid.
-  returned: without O(rehearsal=true)
+  returned: with O(which=dumped)
   type: int
   sample: 16385
 identity:
   description: The server that it was on.
-  returned: without O(rehearsal=true)
+  returned: with O(which=dumped)
   type: str
   sample: "7712218066094472000"
 bytes:
   description: Its size in bytes; null if it had been dropped before.
-  returned: without O(rehearsal=true)
+  returned: with O(which=dumped)
   type: int
   sample: 77850000
 begun:
@@ -126,6 +142,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import dropping
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup.restart_database import discard_database
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import lock
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import copy as rehearsal_copy
@@ -136,7 +153,8 @@ OPTIONS: dict[str, Any] = {
     "not_server": {"type": "str", "default": ""},
     "allowed_sessions": {"type": "list", "elements": "str", "default": []},
     "give_back": {"type": "bool", "default": False},
-    "rehearsal": {"type": "bool", "default": False},
+    "which": {"type": "str", "default": "dumped", "choices": ["dumped", "rehearsal", "incoming"]},
+    "incoming": {"type": "str"},
 }
 
 
@@ -157,7 +175,10 @@ def _drop_copy(settings: ConnectionSettings, state: Path, check_mode: bool) -> d
 def main() -> None:
     """Entry point."""
     module = make_module(
-        CONNECTION_OPTIONS, MIGRATION_OPTIONS, OPTIONS, required_if=[["rehearsal", False, ["identity", "oid"]]]
+        CONNECTION_OPTIONS,
+        MIGRATION_OPTIONS,
+        OPTIONS,
+        required_if=[["which", "dumped", ["identity", "oid"]], ["which", "incoming", ["incoming"]]],
     )
     settings = connection_settings(module)
     state = migration_state(module)
@@ -165,8 +186,10 @@ def main() -> None:
     allowed = options["allowed_sessions"]
 
     def work() -> dict[str, Any]:
-        if options["rehearsal"]:
+        if options["which"] == "rehearsal":
             return _drop_copy(settings, state, module.check_mode)
+        if options["which"] == "incoming":
+            return discard_database(settings, state, options["incoming"], not module.check_mode)
         done = dropping.already_dropped(settings, state, options["oid"])
         if done is not None:
             return {

@@ -2,19 +2,21 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where migrations stand, what their records permit, and what they have left."""
+"""Where migrations stand, what their records permit, what they have left, and how they were rehearsed."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: migration_info
-short_description: Show the status of migrations, what a record permits, and what migrations have left
+short_description: Show the status of migrations, what a record permits, what migrations have left, and rehearsals
 version_added: 0.1.0
 description:
   - Returns the finished phases, the running jobs with their progress, and the last errors, as far as they are stored on this host.
   - With O(needs), fails with everything that the record of the migration lacks; an altered record permits nothing. Then checks that the
     verified database has its real name on this server.
   - With O(staging_dir), lists what migrations have left - databases that a migration renamed, archives, and files with couch2pg's settings.
+  - With O(rehearsals=true), lists the rehearsals of the migration whose records are on this host, compares the last two, and forecasts the
+    duration of the migration. Names the rehearsal to run next, which is the last one if it has not ended, else a new one.
   - Starts nothing, changes nothing, and connects to a server only with O(needs) or O(staging_dir).
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -22,7 +24,7 @@ extends_documentation_fragment:
   - cht.couch2pg.connection
 options:
   migration_id:
-    description: Name of the migration; without it, all migrations of the host. Required with O(needs).
+    description: Name of the migration; without it, all migrations of the host. Required with O(needs) and O(rehearsals=true).
     type: str
   state_dir:
     description: Folder on the managed host for the state of migrations.
@@ -44,6 +46,15 @@ options:
   staging_dir:
     description: Folder for archives.
     type: path
+  rehearsals:
+    description: Whether the rehearsals of the migration are listed.
+    type: bool
+    default: false
+  ending:
+    description: With O(rehearsals=true), the outcome of the unfinished rehearsal, to list it as ended; without it, it is listed as
+      unfinished.
+    type: str
+    choices: [done, abandoned]
 """
 
 EXAMPLES = r"""
@@ -68,6 +79,17 @@ EXAMPLES = r"""
     database: cht
     state_dir: ~/couch2pg
     staging_dir: /srv/staging
+
+- name: Read the rehearsals
+  cht.couch2pg.migration_info:
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    rehearsals: true
+  register: known
+
+- name: Show them
+  ansible.builtin.debug:
+    var: known.rehearsals.lines
 """
 
 RETURN = r"""
@@ -127,6 +149,62 @@ leftovers:
     archives: [{archive: /srv/staging/cht, bytes: 8720000, complete: true}]
     credential_files: []
     lines: ["database cht_replaced_20261123T221530, 77.9 MB", "archive /srv/staging/cht, 8.7 MB"]
+rehearsals:
+  description: The rehearsals of the migration.
+  returned: with O(rehearsals=true)
+  type: dict
+  contains:
+    summaries:
+      description: Each rehearsal with its outcome, the seconds of each phase, rows and sizes, oldest first.
+      type: list
+      elements: dict
+    next:
+      description: The rehearsal to run next, whether it resumes an unfinished one, the method of that one, and what is done in it.
+      type: dict
+    comparison:
+      description: What changed on the source between the last two verified rehearsals; null if there are fewer.
+      type: dict
+    forecast:
+      description: The expected duration of the migration in seconds, and its longest phase; null before the first rehearsal.
+      type: dict
+    finding:
+      description: The finding that preflight of the migration reports.
+      type: dict
+    problems:
+      description: Messages about unreadable records.
+      type: list
+      elements: str
+    lines:
+      description: One line of text for each rehearsal.
+      type: list
+      elements: str
+    conclusions:
+      description: Sentences on the changes since the previous rehearsal and on the expected duration of the migration.
+      type: list
+      elements: str
+  sample:
+    summaries:
+      - migration_id: cht-2026_rehearsal_20261126T010500
+        method: archive
+        outcome: done
+        failed_in: null
+        begun_at: "2026-11-26T01:05:00Z"
+        host: new.example.org
+        interrupted: false
+        phases: {dump: 3600.0, transfer: 900.0, restore: 5400.0, refresh: 300.0, verify: 20.0}
+        seconds: 10220.0
+        rows: 15000000
+        database_bytes: 200000000000
+        archive_bytes: 30000000000
+    next: {migration_id: cht-2026_rehearsal_20261127T010500, resumed: false, method: "", verified: false, handed_over: false}
+    comparison: {with: cht-2026_rehearsal_20261126T010500, tables: 17, same: true, digests_compared: true, changed: []}
+    forecast:
+      {seconds: 10220.0, least: 10180.0, most: 10220.0, rehearsals: 2, method: archive, interrupted: false, dominant: restore,
+       share: 0.53}
+    finding: {name: rehearsal, status: ok, message: rehearsed 2 times, details: {}}
+    problems: []
+    lines: ["2026-11-26T01:05:00Z done: 2 h 50 min; 15000000 rows"]
+    conclusions: ["The migration itself: about 2 h 50 min, and then the handover of couch2pg; restore takes 53% of it."]
 """
 
 from typing import Any
@@ -142,6 +220,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import leftov
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import proof
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 from ansible_collections.cht.couch2pg.plugins.module_utils.status import overview
 
 OPTIONS: dict[str, Any] = {
@@ -150,6 +229,8 @@ OPTIONS: dict[str, Any] = {
     "database": {"type": "str"},
     "needs": {"type": "list", "elements": "str", "choices": list(proof.NEEDS)},
     "staging_dir": {"type": "path"},
+    "rehearsals": {"type": "bool", "default": False},
+    "ending": {"type": "str", "choices": list(rehearsals.OUTCOMES)},
 }
 
 
@@ -177,6 +258,7 @@ def main() -> None:
         CONNECTION_OPTIONS,
         OPTIONS,
         required_by={"needs": ["database", "migration_id"], "staging_dir": ["database"]},
+        required_if=[("rehearsals", True, ["migration_id"])],
     )
     options = module.params
 
@@ -186,6 +268,8 @@ def main() -> None:
             found["permission"] = _permission(module)
         if options["staging_dir"] is not None:
             found["leftovers"] = _leftovers(module)
+        if options["rehearsals"]:
+            found["rehearsals"] = rehearsals.overview(options["state_dir"], options["migration_id"], options["ending"])
         names = [options["migration_id"]] if options["migration_id"] else overview.migration_ids(options["state_dir"])
         migrations = [overview.overview(options["state_dir"], name) for name in names]
         shown = [line for entry in migrations for line in overview.lines(entry)]

@@ -35,11 +35,17 @@ options:
     default: {}
   schema:
     description:
-      - RV(cht.couch2pg.schema_info#module:archive) of the source. The target restores it into a scratch database, reports every
+      - RV(schema) of the source. The target restores it into a scratch database, reports every
         statement that fails, and drops the scratch database. Not done in check mode, or when the incoming database exists already.
       - The name of the scratch database begins with C(couch2pg_scratch_).
     type: str
     default: ""
+  read_schema:
+    description:
+      - In place of all checks, reads the schema of the database without rows, for O(schema) of the target.
+      - The result may hold passwords, for example those of user mappings. Set C(no_log) for the task.
+    type: bool
+    default: false
   staging_dir:
     description: Folder on the managed host for archives.
     type: path
@@ -121,10 +127,22 @@ EXAMPLES = r"""
     staging_dir: /srv/staging
   register: source
 
+- name: Read the source's schema
+  cht.couch2pg.preflight:
+    side: source
+    read_schema: true
+    database: cht
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    staging_dir: /srv/staging
+  register: source_schema
+  no_log: true
+
 - name: Check the target
   cht.couch2pg.preflight:
     side: target
     source: "{{ source.facts }}"
+    schema: "{{ source_schema.schema }}"
     database: cht
     incoming: cht_incoming
     migration_id: cht-2026
@@ -135,20 +153,25 @@ EXAMPLES = r"""
 RETURN = r"""
 ready:
   description: Whether no finding is a failure.
-  returned: success
+  returned: without O(read_schema=true)
   type: bool
   sample: true
 findings:
   description: Every finding in the order of the checks.
-  returned: success
+  returned: without O(read_schema=true)
   type: list
   elements: dict
   sample: [{name: connection, status: ok, message: connected, details: {}}]
 facts:
   description: Facts about this server for the checks of the target.
-  returned: success
+  returned: without O(read_schema=true)
   type: dict
   sample: {pg_dump_major: 17}
+schema:
+  description: The schema as a custom archive of C(pg_dump), in base64.
+  returned: with O(read_schema=true)
+  type: str
+  sample: UEdETVAB
 """
 
 from contextlib import suppress
@@ -166,6 +189,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.leave_out import LeaveOut
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import schema_archive
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import source as preflight_source
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import target as preflight_target
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
@@ -174,6 +199,7 @@ OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
     "source": {"type": "dict", "default": {}},
     "schema": {"type": "str", "default": "", "no_log": True},
+    "read_schema": {"type": "bool", "default": False},
     "staging_dir": {"type": "path", "required": True},
     "archive_here": {"type": "bool", "default": True},
     "incoming": {"type": "str", "default": ""},
@@ -208,6 +234,9 @@ def main() -> None:
     options = dict(module.params, check_mode=module.check_mode)
 
     def work() -> dict[str, Any]:
+        if options["read_schema"]:
+            leaving = LeaveOut.of(options["leave_out"])
+            return {"changed": False, "schema": schema_archive.dump(settings, options["bin_dir"], leaving)}
         if options["side"] == "source":
             findings, source_facts = preflight_source.examine(settings, options)
             facts = dict(source_facts)

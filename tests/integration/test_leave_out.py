@@ -15,8 +15,7 @@ from support import seed
 from support.by_phases import Phases
 from support.clusters import Cluster
 from support.migration import column, execute
-from support.modules import login, run_module
-from support.preflight import failures, finding, look, look_at_target
+from support.preflight import failures, finding, look, look_at_target, schema_of
 
 SQL = """
 CREATE EXTENSION hstore;
@@ -74,8 +73,7 @@ def test_an_extension_and_a_table_are_left_out(phases: Phases, place: dict[str, 
     assert failures(source) == []
     assert "hstore" in finding(source, "extensions left out")["message"]
     assert 'reports."odd.name" (couch2pg_leave_out names it)' in finding(source, "left out")["message"]
-    given = {**login(phases.source, phases.database), "bin_dir": place["bin_dir"], "leave_out": leave_out}
-    schema = run_module("schema_info", given)["archive"]
+    schema = schema_of(place, phases.source, phases.database, leave_out=leave_out)
     target = look_at_target(place, phases.target, phases.database, source["facts"], schema=schema)
     assert failures(target) == []
     phases.options["dump"] = {"leave_out": leave_out}

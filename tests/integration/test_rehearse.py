@@ -171,7 +171,7 @@ def check_only_its_own_copy_is_dropped(migration: Migration, rehearsal: str) -> 
         **login(target, name),
         "migration_id": rehearsal,
         "state_dir": str(migration.state.parent),
-        "rehearsal": True,
+        "which": "rehearsal",
     }
     session = target.connect(name)
     try:

@@ -51,18 +51,19 @@ class Sides:
         self.made.append(number)
         return number
 
-    def run(self, check: bool = False, **changed: Any) -> dict[str, Any]:
+    def run(self, check: bool = False, password: str = "", **changed: Any) -> dict[str, Any]:
+        password = password or self.superset.password
         options = {
-            "url": self.superset.url,
-            "user": "admin",
-            "password": self.superset.password,
+            "name": "Superset",
+            "migration_id": self.name,
+            "superset": {"url": self.superset.url, "user": "admin", "password": password},
             "source": {"names": ["127.0.0.1"], "port": self.source.port, "database": self.name},
             "target": {"host": "127.0.0.1", "port": self.target.port, "database": self.name},
             "passwords": {READER: NEW},
             "source_passwords": {READER: OLD},
             **changed,
         }
-        result = run_module("superset_database", options, check=check)
+        result = run_module("cutover_step", options, check=check)
         for secret in (OLD, NEW, self.superset.password):
             assert secret not in json.dumps(result)
         return result

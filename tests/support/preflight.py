@@ -36,7 +36,7 @@ def failures(result: dict[str, Any]) -> list[str]:
     return [entry["name"] for entry in result["findings"] if entry["status"] == "failure"]
 
 
-def schema_of(place: dict[str, Any], cluster: Cluster, database: str) -> str:
+def schema_of(place: dict[str, Any], cluster: Cluster, database: str, **options: Any) -> str:
     """The source's schema, as the target's side gets it."""
-    options = {**login(cluster, database), "bin_dir": place["bin_dir"]}
-    return str(run_module("schema_info", options)["archive"])
+    given = {**place, **login(cluster, database), "side": "source", "read_schema": True, **options}
+    return str(run_module("preflight", given)["schema"])

@@ -116,33 +116,6 @@ DEPLOYMENT_OPTIONS: dict[str, Any] = {
         },
     },
 }
-CUTOVER_OPTIONS: dict[str, Any] = {
-    "side": {"type": "str", "default": "target", "choices": ["target", "source"]},
-    "remembered": {"type": "list", "elements": "str", "default": []},
-    "source": {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "names": {"type": "list", "elements": "str", "required": True},
-            "port": {"type": "int", "default": 5432},
-            "database": {"type": "str", "required": True},
-        },
-    },
-    "target": {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "host": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 5432},
-            "database": {"type": "str", "required": True},
-        },
-    },
-    "passwords": {"type": "dict", "default": {}, "no_log": True},
-    "source_passwords": {"type": "dict", "default": {}, "no_log": True},
-    "role_map": {"type": "dict", "default": {}},
-    "untested": {"type": "list", "elements": "str", "default": []},
-    "ca_cert": {"type": "path", "default": ""},
-}
 # For modules that stop and start the server (method physical): they are run as root, and act as the user whose files these are.
 SERVER_OPTIONS: dict[str, Any] = {
     "method": {"type": "str", "default": "archive", "choices": ["archive", "stream", "physical"]},

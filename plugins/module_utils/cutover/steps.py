@@ -1,12 +1,12 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A step of a cutover that the operator defines: a file, a command or an HTTP request, and its way back."""
+"""A step of a cutover for a program that this collection doesn't know: a file, a command or an HTTP request, and its way back."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from ..common.errors import MigrationError
@@ -216,9 +216,4 @@ class HttpStep(Step):
             raise self.failed(error.message) from None
 
 
-def make(options: Mapping[str, Any], migration_id: str, known: str, secrets: Sequence[str]) -> Step:
-    """The step that a module's options describe: ``name`` and one of ``file``, ``command`` and ``http``."""
-    kinds: dict[str, Any] = {"file": FileStep, "command": CommandStep, "http": HttpStep}
-    kind = next(kind for kind in kinds if options[kind])
-    step: Step = kinds[kind](options[kind], options["name"], migration_id, known, secrets)
-    return step
+KINDS: dict[str, Callable[..., Step]] = {kind.tool: kind for kind in (FileStep, CommandStep, HttpStep)}

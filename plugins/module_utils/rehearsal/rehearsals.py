@@ -59,6 +59,34 @@ def known(state_dir: str, migration_id: str) -> tuple[list[Record], list[str]]:
     return records, problems
 
 
+def overview(state_dir: str, migration_id: str, ending: str | None = None) -> dict[str, Any]:
+    """Everything about the rehearsals of a migration, as M(cht.couch2pg.migration_info) returns it.
+
+    ending: the outcome of the unfinished rehearsal, to list it as ended.
+    """
+    records, problems = known(state_dir, migration_id)
+    begun = unfinished(records)
+    if ending:
+        records = ended(records, ending)
+    summaries = [summary(entry) for entry in records]
+    return {
+        "summaries": summaries,
+        "next": {
+            "migration_id": new_id(migration_id) if begun is None else begun["migration_id"],
+            "resumed": begun is not None,
+            "method": "" if begun is None else method(begun),
+            "verified": begun is not None and is_verified(begun),
+            "handed_over": begun is not None and is_handed_over(begun),
+        },
+        "comparison": last_comparison(records),
+        "forecast": forecast(summaries),
+        "finding": finding(records, migration_id),
+        "problems": problems,
+        "lines": lines(records),
+        "conclusions": conclusions(records),
+    }
+
+
 def unfinished(records: list[Record]) -> Record | None:
     """The last rehearsal, if it hasn't ended; else None."""
     return records[-1] if records and "rehearse" not in _done(records[-1]) else None

@@ -14,8 +14,8 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.http_api import HttpApi
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import changes as cutover_changes
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import kinds, superset, way_back
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import steps as cutover_steps
-from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import superset, way_back
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.klipfolio import PAUSE_SECONDS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.klipfolio import Klipfolio as Client
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.sides import Place, Sides
@@ -127,8 +127,7 @@ def test_all_or_none() -> None:
 
 
 def step(kind: str, options: dict[str, Any], known: str = "source") -> Any:
-    kinds = dict.fromkeys(("file", "command", "http"))
-    return cutover_steps.make({"name": "grafana", **kinds, kind: options}, "cht", known, [NEW, OLD])
+    return cutover_steps.KINDS[kind](options, "grafana", "cht", known, [NEW, OLD])
 
 
 def test_a_file_there_and_back(tmp_path: Path) -> None:
@@ -163,8 +162,8 @@ def test_a_program_that_was_not_told_is_told_again(tmp_path: Path, side: str) ->
     works = ["touch", str(told)]
 
     def step(then: list[str]) -> cutover_steps.Step:
-        options: dict[str, Any] = {"name": "file", "file": {"path": str(path), "content": "new", "then": then}}
-        return cutover_steps.make({**options, "command": None, "http": None}, "m", "source", [])
+        options: dict[str, Any] = {"path": str(path), "content": "new", "then": then}
+        return cutover_steps.FileStep(options, "file", "m", "source", [])
 
     if side == "source":
         step(["true"]).move("target")
@@ -197,6 +196,37 @@ def test_a_command_without_a_check_goes_by_what_is_remembered(tmp_path: Path) ->
             step("command", {**options, "to": command}).move("target")
         assert OLD not in failed.value.message
         assert NEW not in failed.value.message
+
+
+def bring(write: bool = True, **options: Any) -> Any:
+    """As the module ``cutover_step`` does it, with one of the kinds."""
+    none = dict.fromkeys(kinds.KINDS)
+    given = {"side": "target", "dashboards_on": "source", "remembered": [], "name": "metabase", "migration_id": "cht"}
+    return kinds.bring({**OPTIONS, "ca_cert": "", **none, **given, **options}, write)
+
+
+def test_a_step_goes_by_the_way_back(tmp_path: Path) -> None:
+    """Without a check, the way back says where the program is; without a change in it, there is no way back to go."""
+    log = tmp_path / "log"
+    words = {side: ["sh", "-c", f"echo {side} >>{log}"] for side in ("to", "back")}
+    step = {"command": {**words, "check": None}}
+    assert bring(write=False, **step)["moved"] == ["metabase"]
+    assert not log.exists()
+    done = bring(**step)
+    assert (done["changed"], done["ready"]) == (True, [])
+    there = {**step, "remembered": [done["packed"]], "dashboards_on": "target"}
+    again = bring(**there)
+    assert (again["changed"], again["ready"], again["diff"]) == (False, ["metabase"], {})
+    # An interrupted run has stored what it was about to do.
+    assert bring(**{**there, "dashboards_on": "between"})["changed"]
+    assert not bring(**{**step, "side": "source"})["changed"]
+    other = cutover_changes.pack(
+        [{"tool": "command", "id": "other", "name": "other", "old": "source", "new": "target"}]
+    )
+    assert not bring(**{**step, "side": "source", "remembered": [other]})["changed"]
+    back = bring(**{**there, "side": "source", "dashboards_on": "between"})
+    assert (back["moved"], back["ready"]) == (["metabase"], [])
+    assert log.read_text(encoding="utf-8").split() == ["to", "to", "back"]
 
 
 @pytest.fixture
@@ -244,6 +274,15 @@ def test_what_an_interrupted_run_has_changed_is_proven(klipfolio: Klipfolio) -> 
     assert cutover_changes.cut_over(one, write=True)["ready"] == ["visits 1"]
     looked = cutover_changes.cut_over(one, write=False, unproven=changes)
     assert (looked["moved"], looked["ready"]) == (["visits 1"], [])
+    options: dict[str, Any] = {
+        "klipfolio": {"api_key": KEY, "url": klipfolio.url, "properties": {}, "refresh_seconds": 10},
+        "source": {"names": ["old.example.org"], "port": 5432, "database": "cht"},
+        "target": {"host": "127.0.0.1", "port": one.sides.target.port, "database": "cht"},
+        "remembered": [cutover_changes.pack(changes)],
+    }
+    for dashboards_on, moved in (("between", ["visits 1"]), ("target", [])):
+        assert bring(write=False, **options, dashboards_on=dashboards_on)["moved"] == moved
+    assert bring(write=False, **options, side="source")["moved"] == ["visits 1"]
     with pytest.raises(MigrationError, match="could not refresh its data source 'visits 1' from the target"):
         cutover_changes.cut_over(one, write=True, unproven=changes)
     assert {**klipfolio.properties(key), "password": OLD} == before
