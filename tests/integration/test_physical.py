@@ -141,11 +141,11 @@ def test_a_copy_equals_its_evidence_while_couch2pg_writes(
     login_and_state = {
         name: value for name, value in options.items() if name.startswith(("login_", "migration", "state"))
     }
-    restart = {**login_and_state, "phase": "restore", "database": options["database"], "incoming": options["database"]}
-    discarded = run_module("restart", restart)
+    restart = {**login_and_state, "which": "incoming", "database": options["database"], "incoming": options["database"]}
+    discarded = run_module("database_drop", restart)
     assert discarded["dropped"] == done["data_directory"], discarded
     assert not list(same_major.directory.glob("data_incoming_*"))
-    assert run_module("restart", restart)["dropped"] is None
+    assert run_module("database_drop", restart)["dropped"] is None
 
 
 NOT_LOADED = r"""

@@ -123,10 +123,12 @@ class Phases:
 
     def restart(self, phase: str) -> dict[str, Any]:
         """Throw away what a phase has made; the result of the module, failed or not."""
-        options = self.options_of("dump" if phase == "dump" else "restore")
-        names = ("migration_id", "state_dir", "database", "incoming", *login(self.source, ""))
-        given = {name: value for name, value in options.items() if name in names}
-        return run_module("restart", {**given, "phase": phase, "archive": str(self.archive)})
+        options = self.options_of(phase)
+        place = {name: options[name] for name in ("migration_id", "state_dir")}
+        if phase == "restore":
+            given = {**place, **login(self.target, self.database), "incoming": self.incoming}
+            return run_module("database_drop", {**given, "which": "incoming"})
+        return run_module("archive_cleanup", {**place, "phase": phase, "archive": str(self.archive)})
 
     def options_of(self, phase: str) -> dict[str, Any]:
         """The options of a phase's module."""
