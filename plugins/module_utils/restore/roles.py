@@ -72,7 +72,7 @@ def _drop(session: Session, name: str) -> None:
             raise
         raise MigrationError(
             f"The temporary role {name!r} of this restore can't be dropped: {error.details.get('detail')}. "
-            "Revoke its uses elsewhere, or keep the role (couch2pg_missing_roles: create), then run again.",
+            "Revoke its uses elsewhere, then run again.",
             "role_in_use",
             role=name,
         ) from error
