@@ -841,16 +841,17 @@ def test_a_migration_over_a_compressed_line(
     migration.bin_dir = source.binaries.bin_dir
     data = target.data_directory
     stop, start = placement.hand_commands(data.owner(), data, data / "postgresql.conf", target.binaries.bin_dir)
+    # The method may be a variable of the target alone.
+    migration.host_variables["target"] = {"couch2pg_method": "physical"}
     migration.variables.update(
-        couch2pg_method="physical",
-        couch2pg_physical_commands={"stop": stop, "start": start},
-        couch2pg_physical_compression="client-zstd",
+        couch2pg_physical_commands={"stop": stop, "start": start}, couch2pg_physical_compression="client-zstd"
     )
     assert "set it to one of none, server-gzip, server-lz4, server-zstd" in migration.fail()
     migration.variables["couch2pg_physical_compression"] = "server-zstd:3"
     migration.succeed()
     spec = json.loads((migration.state / "jobs" / "restore" / "spec.json").read_text(encoding="utf-8"))
     assert spec["parameters"]["compression"] == "server-zstd:3"
+    assert not (migration.state / "jobs" / "dump").exists()
     assert column(target, "SELECT count(*) FROM pg_matviews WHERE NOT ispopulated", migration.database) == [0]
 
 
