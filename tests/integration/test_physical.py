@@ -352,10 +352,14 @@ def test_a_rehearsal_copies_the_server_and_leaves_all_as_they_were(
 def cut_rehearsal(migration: Migration) -> str:
     """One whose backup was killed; returns its name."""
     run = Background(migration, playbook="rehearse")
-    wait_until(
-        "the backup runs",
-        lambda: list(migration.target.directory.glob("data_incoming_*/base/*")) or run.process.poll() is not None,
-    )
+
+    def backs_up() -> bool:
+        # With this limit it may be stopped before it has written a file.
+        folders = migration.state.parent.glob("*_rehearsal_*/jobs/restore")
+        found = [pid for folder in folders for pid in processes.of_job(folder)]
+        return "pg_basebackup" in map(processes.name, found) or run.process.poll() is not None
+
+    wait_until("the backup runs", backs_up)
     name = max(path.name for path in migration.state.parent.glob("*_rehearsal_*"))
     kill(processes.of_job(migration.state.parent / name / "jobs" / "restore"))
     assert "ended without a result" in run.end().message

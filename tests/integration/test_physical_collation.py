@@ -113,6 +113,8 @@ SOURCE = [{"provider": "c", "locale": "en_US.UTF-8", "version": "2.31"}]
         ({"provider": "c", "locale": "C", "stored": None, "here": None}, False),
         ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": "2.31", "here": "2.31"}, False),
         ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": "2.28", "here": "2.31"}, True),
+        # What pg_upgrade records of a database of a server before 15.
+        ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": "2.36", "here": "2.36"}, True),
         # A server before 15 stores none for its databases; the source's library has one version for all locales.
         ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": None, "here": "2.31"}, False),
         ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": None, "here": "2.36"}, True),

@@ -54,26 +54,19 @@ def of_source(session: Session) -> list[dict[str, Any]]:
 def differs(entry: Mapping[str, Any], source: Iterable[Mapping[str, Any]]) -> bool:
     """Whether indexes with the collation ``entry`` may be in another order than this host's.
 
-    entry: ``{provider, locale, stored, here}``; stored: the version with which the indexes were built. Where one version is not
-    known, the order may differ.
+    entry: ``{provider, locale, stored, here}``; stored: the version that is recorded for the indexes. pg_upgrade records that of this host
+    where the source recorded none, so the source's own must be the same, too. Where neither is known, the order may differ.
     """
     if entry["locale"] in collations.PLAIN:
         return False
-    before = entry["stored"]
-    if before is None:
-        same = [row["version"] for row in source if row["provider"] == entry["provider"]]
-        # All locales of the C library have its version.
-        known = (
-            same
-            if entry["provider"] == "c"
-            else [
-                row["version"]
-                for row in source
-                if (row["provider"], row["locale"]) == (entry["provider"], entry["locale"])
-            ]
-        )
-        before = next((version for version in known if version), None)
-    return before is None or before != entry["here"]
+    # All locales of the C library have its version.
+    same = [
+        row["version"]
+        for row in source
+        if row["provider"] == entry["provider"] and (entry["provider"] == "c" or row["locale"] == entry["locale"])
+    ]
+    known = {entry["stored"], next((version for version in same if version), None)} - {None}
+    return known != {entry["here"]}
 
 
 def rebuild(
