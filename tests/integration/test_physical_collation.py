@@ -93,6 +93,41 @@ def test_indexes_in_another_order_are_rebuilt_and_no_others(english: Cluster) ->
     assert rebuild(english, "refuse") == []
 
 
+def test_a_copy_that_pg_upgrade_has_made(english: Cluster) -> None:
+    """It has recorded this host's versions where the source recorded none. What the source's host has is known from any database of it."""
+    server: Any = Server(english)
+    with Session(server.connection("postgres")) as session:
+        source = collation.of_source(session)
+
+    def rebuilt(source: list[dict[str, Any]], upgraded_from: int | None) -> list[str]:
+        found = collation.rebuild(server, source, "rebuild", 2, [], upgraded_from=upgraded_from)
+        return [name.partition("public.")[2] for name in sorted(found)]
+
+    assert rebuilt(source, None) == rebuilt(source, 14) == rebuilt(source, 16) == []
+    assert rebuilt([{**row, "version": "0.9"} for row in source], 14) == ["by_id", "by_name", "by_own"]
+    # Nothing is known of the source's host, so what it has recorded itself counts.
+    assert rebuilt([], 12) == ["by_id", "by_name"]
+    assert rebuilt([], 15) == rebuilt([], None) == []
+
+
+def test_collations_of_icu_after_pg_upgrade() -> None:
+    """They are those of the new server, whatever version the source had."""
+    folder = Path(tempfile.mkdtemp(prefix="icu-", dir=places.work_folder("clusters")))
+    with Cluster.create(folder, binaries.of_distribution()) as cluster:
+        server: Any = Server(cluster)
+        execute(cluster, 'CREATE TABLE t (name text COLLATE "de-x-icu"); CREATE INDEX by_name ON t (name)', "postgres")
+        execute(cluster, "CREATE DATABASE other")
+        with Session(server.connection("other")) as session:
+            source = collation.of_source(session)
+
+        def rebuilt(source: list[dict[str, Any]], upgraded_from: int | None) -> list[str]:
+            return collation.rebuild(server, source, "rebuild", 1, [], upgraded_from=upgraded_from)
+
+        assert rebuilt(source, 14) == rebuilt([], None) == []
+        older = [{**row, "version": "0.9"} for row in source]
+        assert rebuilt(older, 14) == rebuilt([], 14) == ["postgres: public.by_name"]
+
+
 def test_rows_that_may_be_in_the_wrong_partition_are_refused(english: Cluster) -> None:
     execute(english, "CREATE TABLE parts (name text) PARTITION BY RANGE (name)", "english")
     execute(english, "UPDATE pg_database SET datcollversion = '0.9' WHERE datname = 'english'")
@@ -113,7 +148,6 @@ SOURCE = [{"provider": "c", "locale": "en_US.UTF-8", "version": "2.31"}]
         ({"provider": "c", "locale": "C", "stored": None, "here": None}, False),
         ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": "2.31", "here": "2.31"}, False),
         ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": "2.28", "here": "2.31"}, True),
-        # What pg_upgrade records of a database of a server before 15.
         ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": "2.36", "here": "2.36"}, True),
         # A server before 15 stores none for its databases; the source's library has one version for all locales.
         ({"provider": "c", "locale": "fr_FR.UTF-8", "stored": None, "here": "2.31"}, False),

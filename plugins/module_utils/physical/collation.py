@@ -21,6 +21,9 @@ from .private_server import PrivateServer
 
 REBUILD, REFUSE = "rebuild", "refuse"
 DEFAULT = 100
+# Lower oids are those of objects that initdb makes, which pg_upgrade does not take from the source.
+FIRST_OWN = 16384
+DATABASE_RECORDS_SINCE = 15
 _DATABASES = (
     "SELECT datname AS name FROM pg_catalog.pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY 1"
 )
@@ -31,6 +34,11 @@ SELECT o.oid::bigint AS oid, n.nspname AS schema, o.collname AS name, o.collprov
 FROM pg_catalog.pg_collation AS o JOIN pg_catalog.pg_namespace AS n ON n.oid = o.collnamespace
 WHERE o.collprovider IN ('c', 'i')
       AND o.oid IN (SELECT k.oid FROM pg_catalog.pg_index AS i, LATERAL pg_catalog.unnest(i.indcollation) AS k(oid))
+"""
+_PREDEFINED = """
+SELECT collprovider::text AS provider, pg_catalog.pg_collation_actual_version(oid) AS version,
+       coalesce(to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale', to_jsonb(o) ->> 'collcollate') AS locale
+FROM pg_catalog.pg_collation AS o WHERE collprovider = 'i' AND oid < %s
 """
 _STORED = "SELECT to_jsonb(d) ->> 'datcollversion' AS version FROM pg_catalog.pg_database AS d WHERE datname = current_database()"
 _INDEXES = """
@@ -43,19 +51,23 @@ WHERE EXISTS (SELECT FROM pg_catalog.unnest(i.indcollation) AS k(oid) WHERE k.oi
 
 
 def of_source(session: Session) -> list[dict[str, Any]]:
-    """``[{provider, locale, version}]`` of the collations that the session's database uses, as the source's host sorts."""
+    """``[{provider, locale, version}]`` of the source's collations, as its host sorts.
+
+    Beside those of the session's database, the version of the C library and those of ICU's own collations: other databases of the server
+    may use them.
+    """
     database = find_database(session, session.settings.database)
     if database is None:
         raise AssertionError("connected to a database that is not listed")
-    found: list[dict[str, Any]] = collations.used(session, database)["collations"]
-    return found
+    library = {"provider": "c", "locale": None, "version": collations.library_version(session)}
+    return [*collations.used(session, database)["collations"], library, *session.rows(_PREDEFINED, [FIRST_OWN])]
 
 
 def differs(entry: Mapping[str, Any], source: Iterable[Mapping[str, Any]]) -> bool:
     """Whether indexes with the collation ``entry`` may be in another order than this host's.
 
-    entry: ``{provider, locale, stored, here}``; stored: the version that is recorded for the indexes. pg_upgrade records that of this host
-    where the source recorded none, so the source's own must be the same, too. Where neither is known, the order may differ.
+    entry: ``{provider, locale, stored, here}``; stored: the version that the source recorded for the indexes. The one that its host has
+    now must be the same, too. Where neither is known, the order may differ.
     """
     if entry["locale"] in collations.PLAIN:
         return False
@@ -76,17 +88,45 @@ def rebuild(
     jobs: int,
     done: list[str],
     on_index: Callable[[str, int], None] = lambda _index, _bytes: None,
+    upgraded_from: int | None = None,
 ) -> list[str]:
     """Rebuild the indexes of every database whose order of text differs here; returns their names.
 
     source: of ``of_source``. choice: REBUILD, or REFUSE to raise instead. done: indexes that an earlier attempt has rebuilt; those that
-    are rebuilt are added. on_index: told each one that is done, with its bytes.
+    are rebuilt are added. on_index: told each one that is done, with its bytes. upgraded_from: the source's major version, where
+    pg_upgrade has made this copy.
 
     Raises MigrationError ``collations`` when that is refused, or rows of partitions may be in the wrong ones.
     """
     with Session(server.connection("postgres")) as session:
         names = [row["name"] for row in session.rows(_DATABASES)]
-    return [index for name in names for index in _of_database(server, name, source, choice, jobs, done, on_index)]
+    return [
+        index
+        for name in names
+        for index in _of_database(server, name, source, choice, jobs, done, on_index, upgraded_from)
+    ]
+
+
+def _collations(session: Session, name: str, upgraded_from: int | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """The collations of the database's indexes, as for ``differs``, its default first; and the tables partitioned by ranges of text."""
+    database = find_database(session, name)
+    if database is None:
+        raise AssertionError("connected to a database that is not listed")
+    used = collations.used(session, database)
+    default = {
+        "oid": DEFAULT,
+        "provider": database["locale_provider"],
+        "locale": database["locale"] or database["lc_collate"],
+        "stored": session.value(_STORED),
+        "here": next((row["version"] for row in used["collations"]), None),
+    }
+    rows = session.rows(_COLLATIONS)
+    # pg_upgrade carries over what the source recorded for its databases and its own collations. For the others it records this host's.
+    if upgraded_from is not None:
+        if upgraded_from < DATABASE_RECORDS_SINCE:
+            default["stored"] = None
+        rows = [row if row["oid"] >= FIRST_OWN else {**row, "stored": None} for row in rows]
+    return [default, *rows], used["text_partitions"]
 
 
 def _of_database(
@@ -97,32 +137,22 @@ def _of_database(
     jobs: int,
     done: list[str],
     on_index: Callable[[str, int], None],
+    upgraded_from: int | None,
 ) -> list[str]:
     settings = server.connection(name)
     with Session(settings) as session:
-        database = find_database(session, name)
-        if database is None:
-            raise AssertionError("connected to a database that is not listed")
-        default = {
-            "oid": DEFAULT,
-            "provider": database["locale_provider"],
-            "locale": database["locale"] or database["lc_collate"],
-            "stored": session.value(_STORED),
-        }
-        used = collations.used(session, database)
-        default["here"] = next((row["version"] for row in used["collations"]), None)
-        others = [row for row in session.rows(_COLLATIONS) if differs(row, source)]
-        changed = [default, *others] if differs(default, source) else others
+        found, text_partitions = _collations(session, name, upgraded_from)
+        changed = [row for row in found if differs(row, source)]
         indexes = session.rows(_INDEXES, [[row["oid"] for row in changed]]) if changed else []
         if not changed:
             return []
         locales = ", ".join(sorted({str(row["locale"]) for row in changed}))
-        if used["text_partitions"]:
+        if text_partitions:
             raise MigrationError(
-                f"This host sorts text of the collation {locales} otherwise than the source, and the rows of {used['text_partitions'][0]} "
+                f"This host sorts text of the collation {locales} otherwise than the source, and the rows of {text_partitions[0]} "
                 f"in {name!r} may be in the wrong partitions. Use couch2pg_method: stream.",
                 "collations",
-                partitions=used["text_partitions"],
+                partitions=text_partitions,
             )
         if choice == REFUSE and indexes:
             raise MigrationError(
@@ -143,9 +173,11 @@ def _of_database(
 
     run_in_sessions(indexes, jobs, lambda: Session(settings), work)
     with Session(settings) as session:
-        for row in others:
-            if row["stored"] is not None:
+        for row in changed:
+            if row["stored"] is None:
+                continue
+            if row["oid"] == DEFAULT:
+                session.execute(f"ALTER DATABASE {quote(name)} REFRESH COLLATION VERSION")
+            else:
                 session.execute(f"ALTER COLLATION {quote(row['schema'])}.{quote(row['name'])} REFRESH VERSION")
-        if default in changed and default["stored"] is not None:
-            session.execute(f"ALTER DATABASE {quote(name)} REFRESH COLLATION VERSION")
     return [f"{name}: {row['index']}" for row in indexes]

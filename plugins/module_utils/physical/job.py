@@ -511,6 +511,7 @@ class _Copy:
             parameters["jobs"],
             rebuilt.names,
             self._on_index(rebuilt),
+            None if self._same_major else self._facts["major"],
         )
         rebuilt.write()
         if found:

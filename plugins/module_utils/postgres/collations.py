@@ -38,6 +38,11 @@ _OF_LIBC = """
 SELECT pg_catalog.pg_collation_actual_version(oid) AS version FROM pg_catalog.pg_collation
 WHERE collprovider = 'c' AND collcollate NOT IN ('C', 'POSIX', '') AND collcollate NOT LIKE 'C.%' LIMIT 1
 """
+# A database has the locale that no row of pg_collation has, where it was installed after initdb.
+_OF_DATABASES = """
+SELECT pg_catalog.pg_database_collation_actual_version(oid) AS version FROM pg_catalog.pg_database
+WHERE datlocprovider = 'c' AND datcollate NOT IN ('C', 'POSIX') AND datcollate NOT LIKE 'C.%' LIMIT 1
+"""
 # Tables partitioned by ranges of text: the partition of a row depends on the collation.
 _PARTITIONS = f"""
 SELECT DISTINCT n.nspname || '.' || c.relname AS name
@@ -71,14 +76,19 @@ def _database_version(session: Session, database: DatabaseProperties) -> str | N
             "SELECT pg_catalog.pg_database_collation_actual_version(oid) FROM pg_catalog.pg_database WHERE oid = %s",
             [database["oid"]],
         )
-    elif session.version >= LIBC_VERSION_SINCE:
-        found = next((row["version"] for row in session.rows(_OF_LIBC)), None)
-    elif server_folders.find(session).data is not None:
-        # Before version 13 PostgreSQL doesn't report it, but a server on this host uses this host's library.
-        found = _library()
     else:
-        found = None
+        # Before version 15, the C library is the only provider of databases.
+        found = library_version(session)
     return None if found is None else str(found)
+
+
+def library_version(session: Session) -> str | None:
+    """The version of the C library of the server's host, as PostgreSQL names it; None when it can't be determined."""
+    if session.version >= LIBC_VERSION_SINCE:
+        asked = [_OF_LIBC, _OF_DATABASES] if session.version >= DATABASE_VERSION_SINCE else [_OF_LIBC]
+        return next((row["version"] for query in asked for row in session.rows(query)), None)
+    # Before version 13 PostgreSQL doesn't report it, but a server on this host uses this host's library.
+    return None if server_folders.find(session).data is None else _library()
 
 
 def _library() -> str | None:
