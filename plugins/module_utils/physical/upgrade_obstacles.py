@@ -208,8 +208,8 @@ def check(session: Session, found: Mapping[str, Any], source_major: int, target_
         return "not needed: both servers have the same major version"
     if source_major > target_major:
         raise MigrationError(
-            f"The source's server is PostgreSQL {source_major}, newer than the target's ({target_major}). A copy can't be made older: "
-            "install the newer version on the target, or use couch2pg_method: archive.",
+            f"The target is PostgreSQL {target_major}, older than the source ({source_major}), and a downgrade is not possible. "
+            f"Install PostgreSQL {source_major} or newer on the target.",
             "target_too_old",
         )
     obstacles = [obstacle for obstacle in found["obstacles"] if target_major >= obstacle["target"]]
