@@ -16,7 +16,6 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database imp
 from support import seed
 from support.clusters import Cluster
 from support.migration import column, execute
-from support.modules import login, run_module
 from support.preflight import failures, finding, look, look_at_target, schema_of
 
 CASES = Path(__file__).parents[1] / "support" / "sql" / "cases"
@@ -206,8 +205,7 @@ def test_an_extension_of_one_database_of_the_server(
         here = look(place, target_cluster, name, **options)
         assert failures(here) == []
         facts = {**here["facts"], "running_server": ""}
-        given = {**login(target_cluster, name), "bin_dir": place["bin_dir"], **options}
-        schema = run_module("schema_info", given)["archive"]
+        schema = schema_of(place, target_cluster, name, **options)
         return look_at_target(place, target_cluster, f"{name}_there", facts, schema=schema)
 
     message = finding(seen(), NAME)["message"]
