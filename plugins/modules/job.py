@@ -2,19 +2,20 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stop running jobs, or change their limits."""
+"""Show jobs, stop them, or change their limits."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: job
-short_description: Stop the running jobs of a migration, or change their limits
+short_description: Show the jobs of a migration, stop them, or change their limits
 version_added: 0.1.0
 description:
-  - Works on jobs that run on this host. It starts none; M(cht.couch2pg.job_info) shows them.
+  - Works on the jobs of this host. It starts none, and needs no database.
+  - With O(state=running), changes the limits that are given, and returns each job's progress and result. Without a limit, it changes
+    nothing. A running job follows within seconds. The number of its workers can't be changed.
   - With O(state=stopped), asks each job to stop and waits until it has ended with all its programs and sessions. It also ends programs
     that a killed job left behind. Nothing is lost - the next run uses or cleans up what was half done.
-  - With O(state=running), changes the limits that are given. A job follows within seconds. The number of its workers can't be changed.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -26,7 +27,7 @@ options:
     default: running
     choices: [running, stopped]
   kinds:
-    description: Which jobs, such as V(dump) or V(restore). Without it, all jobs of the migration.
+    description: Which jobs, such as V(dump), V(archive_check), V(restore), V(refresh) or V(verify). Without it, all jobs of the migration.
     type: list
     elements: str
   nice:
@@ -39,9 +40,24 @@ options:
   rate_limit:
     description: Most bytes of tables to read in a second, V(0) for no limit. Without it, it stays as it is.
     type: bytes
+  wait:
+    description: With O(state=running), seconds to wait for the end of each running job.
+    type: float
+    default: 0
 """
 
 EXAMPLES = r"""
+- name: Read the progress of the restore
+  cht.couch2pg.job:
+    migration_id: cht-2026
+    state_dir: ~/couch2pg
+    kinds: [restore]
+  register: known
+
+- name: Show it
+  ansible.builtin.debug:
+    var: known.jobs.restore.line
+
 - name: Slow the dump down while people work
   cht.couch2pg.job:
     migration_id: cht-2026
@@ -63,6 +79,26 @@ stopped:
   type: list
   elements: str
   sample: [restore]
+jobs:
+  description: Each job by its kind; see also M(cht.couch2pg.pg_dump). A kind that was asked for, and has no job, is V(absent).
+  returned: with O(state=running)
+  type: dict
+  contains:
+    status:
+      description: V(absent), V(running), V(done), V(failed), or V(dead) for a job that was killed.
+      type: str
+    line:
+      description: The progress of a running job as one line of text, else empty.
+      type: str
+    result:
+      description: The job's result; null unless it is done.
+      type: dict
+    error:
+      description: The job's error (message, code, details); null unless it failed.
+      type: dict
+  sample:
+    restore: {kind: restore, status: running, started: false, folder: /srv/state/cht-2026/jobs/restore, progress: {step: data},
+      line: data | 1.2 GB of about 2.5 GB (48 %) | 41.0 MB/s | about 31 s left, result: null, error: null}
 limits:
   description: The limits of each running job from now on.
   returned: with O(state=running)
@@ -74,8 +110,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 
 OPTIONS: dict[str, Any] = {
@@ -84,6 +122,7 @@ OPTIONS: dict[str, Any] = {
     "nice": {"type": "int"},
     "io_class": {"type": "str", "choices": list(limits.IO_CLASSES)},
     "rate_limit": {"type": "bytes"},
+    "wait": {"type": "float", "default": 0},
 }
 
 
@@ -110,19 +149,34 @@ def _limit(folders: list[Path], given: dict[str, Any], check_mode: bool) -> dict
     return {"changed": before != after, "limits": shown_after, "diff": diff}
 
 
+def _shown(state: job.JobState, kind: str) -> dict[str, Any]:
+    error = None
+    try:
+        state.raise_if_failed()
+    except MigrationError as raised:
+        error = raised.as_dict()
+    return dict(describe_job(state, kind), result=state.result.get("value"), error=error)
+
+
 def main() -> None:
     """Entry point."""
     module = make_module(MIGRATION_OPTIONS, OPTIONS)
     options = module.params
 
     def work() -> dict[str, Any]:
-        known = job.job_folders(options["state_dir"], options["migration_id"])
-        folders = [folder for folder in known if options["kinds"] is None or folder.name in options["kinds"]]
+        place = (options["state_dir"], options["migration_id"])
+        folders = (
+            job.job_folders(*place)
+            if options["kinds"] is None
+            else [job.job_folder(*place, kind) for kind in options["kinds"]]
+        )
         if options["state"] == "stopped":
             return _stop(folders, module.check_mode)
         names = ("nice", "io_class", "rate_limit")
         given = {name: options[name] for name in names if options[name] is not None}
-        return _limit(folders, given, module.check_mode)
+        changed = _limit(folders, given, module.check_mode)
+        waited = [job.wait(folder, options["wait"]) for folder in folders]
+        return dict(changed, jobs={folder.name: _shown(state, folder.name) for folder, state in zip(folders, waited)})
 
     run(module, work)
 

@@ -29,7 +29,7 @@ SSH_KEEPALIVE = "-o ServerAliveInterval={interval} -o ServerAliveCountMax=3"
 
 
 class JobAction(ActionBase):
-    """Runs the module of the same name, and polls with ``job_info`` while the job is running."""
+    """Runs the module of the same name, and polls with ``job`` while the job is running."""
 
     _requires_connection = True
     _supports_async = True
@@ -92,19 +92,22 @@ class JobAction(ActionBase):
         }
 
     def _poll(self, kind: str, seconds: float, variables: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = self._execute_module(
-            module_name="cht.couch2pg.job_info",
+        polled: dict[str, Any] = self._execute_module(
+            module_name="cht.couch2pg.job",
             module_args={
-                "kind": kind,
+                "kinds": [kind],
                 "migration_id": self._task.args["migration_id"],
                 "state_dir": self._task.args["state_dir"],
                 "wait": seconds,
             },
             task_vars=variables,
         )
-        if answer.get("failed") or _is_running(answer):
-            return answer
-        error = answer["error"]
+        if polled.get("failed"):
+            return polled
+        job = polled["jobs"][kind]
+        result, error = job.pop("result"), job.pop("error")
+        if job["status"] == "running":
+            return {"job": job}
         if error:
             return {
                 "failed": True,
@@ -112,17 +115,17 @@ class JobAction(ActionBase):
                 "msg": error["message"],
                 "code": error["code"],
                 "details": error["details"],
-                "job": answer["job"],
+                "job": job,
             }
-        if answer["result"] is None:
+        if result is None:
             # Another run has restarted the job between two polls.
             return {
                 "failed": True,
-                "msg": f"The job {kind} is {answer['job']['status']}. Run the same playbook again.",
+                "msg": f"The job {kind} is {job['status']}. Run the same playbook again.",
                 "code": "job_vanished",
-                "job": answer["job"],
+                "job": job,
             }
-        return dict(answer["result"], job=answer["job"])
+        return dict(result, job=job)
 
     def _intervals(self, variables: dict[str, Any]) -> Iterator[float]:
         """Seconds between progress lines, endlessly."""

@@ -70,7 +70,7 @@ def start(migration: Migration, phase: str) -> None:
 def end(migration: Migration, kind: str) -> str:
     """Wait for the end of a job; returns its error, or nothing."""
     place = {"migration_id": migration.name, "state_dir": str(migration.folder / "state")}
-    error = run_module("job_info", {**place, "kind": kind, "wait": 120.0})["error"]
+    error = run_module("job", {**place, "kinds": [kind], "wait": 120.0})["jobs"][kind]["error"]
     return str(error["message"]) if error else ""
 
 
