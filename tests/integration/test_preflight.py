@@ -126,7 +126,7 @@ def test_a_table_may_not_be_read(seeded: Cluster, place: dict[str, Any]) -> None
     message = finding(found, "rights")["message"]
     assert "The role 'superset' may not read " in message
     assert "dashboards.alerts" in message
-    assert "Set couch2pg_login_user to 'postgres', or grant SELECT." in message
+    assert 'run GRANT pg_read_all_data TO "superset";' in message
     # An ordinary role hides nothing of the rest.
     assert finding(found, "encoding")["status"] == "ok"
     assert {entry["name"] for entry in found["findings"]} >= {"server version", "pg_dump", "roles", "tables"}

@@ -75,7 +75,7 @@ def examine(
         programs.check_pg_dump(program, session.version)
         tables = list_tables(session).kept
         leaving.check(tables, installed_versions(session), program.major)
-        check_readable(tables, settings.user)
+        check_readable(session)
         check_row_security(tables, settings.user)
         return {
             "identity": server_identity(session),

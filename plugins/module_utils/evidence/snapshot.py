@@ -47,7 +47,7 @@ class HeldSnapshot:
     def _open(self) -> tuple[Tables, str]:
         for _attempt in range(ATTEMPTS):
             expected = list_tables(self.session)
-            check_readable(expected.kept, self.session.settings.user)
+            check_readable(self.session)
             self.session.execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             try:
                 self._lock(expected)
@@ -72,7 +72,7 @@ class HeldSnapshot:
         """The other session holds the locks, so no table has changed its shape; this one's are for the case that it ends."""
         begin_in(self.session, held)
         tables = list_tables(self.session)
-        check_readable(tables.kept, self.session.settings.user)
+        check_readable(self.session)
         self._lock(tables)
         return tables, held
 

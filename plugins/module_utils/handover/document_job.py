@@ -26,7 +26,7 @@ def job_spec(settings: ConnectionSettings, options: Mapping[str, Any], limits: L
         check_no_pooler(session)
         tables = list_tables(session).kept
         check_couchdb(tables)
-        check_readable(_documents(tables), settings.user)
+        check_readable(session, _documents(tables))
         fingerprint = {
             "server_identity": server_identity(session),
             "database_oid": current_oid(session),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .connection import Session
+from .identifiers import literal
 
 # Read in pieces, because a large object can exceed the maximum size of a value. Holes read as zeros, as in pg_dump.
 _PIECE = 256 * 1024
@@ -37,6 +38,14 @@ WHERE NOT pg_catalog.pg_has_role(o.lomowner, 'USAGE') AND NOT EXISTS (
     SELECT FROM pg_catalog.aclexplode(o.lomacl) AS a
     WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))
 """
+
+
+def reading(role: str) -> str:
+    """A statement that lets ``role`` read every large object."""
+    return (
+        "DO $$ BEGIN EXECUTE (SELECT pg_catalog.string_agg(pg_catalog.format('GRANT SELECT ON LARGE OBJECT %s TO %I', oid, "
+        f"{literal(role)}), '; ') FROM pg_catalog.pg_largeobject_metadata); END $$;"
+    )
 
 
 def digest(session: Session) -> dict[str, Any]:

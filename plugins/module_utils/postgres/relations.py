@@ -10,7 +10,7 @@ from typing import Any
 
 from ..common.errors import MigrationError
 from .connection import Session
-from .identifiers import qualified, shown, sql_shown
+from .identifiers import qualified, quote, shown, sql_shown
 
 # The operator's schemas: not PostgreSQL's own, not temporary ones.
 USER_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
@@ -31,7 +31,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
        (SELECT e.extname::text FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
         WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e') AS extension,
        EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE c.oid = ANY(e.extconfig)) AS configuration,
-       pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
+       pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'f') AND c.relpersistence <> 't' AND {USER_SCHEMAS}
 ORDER BY n.nspname, c.relname
@@ -54,6 +54,21 @@ SELECT part.oid, {sql_shown("n.nspname", "c.relname")} AS top, pg_catalog.count(
 FROM part JOIN pg_catalog.pg_class AS c ON c.oid = part.top JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 ORDER BY 3
 """
+
+
+# What a dump reads or locks: of an extension only its configuration.
+_UNREADABLE = f"""
+SELECT {sql_shown("n.nspname", "c.relname")} AS name
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm', 'S') AND c.relpersistence <> 't' AND {USER_SCHEMAS}
+  AND (NOT {EXTENSION_MEMBER.format(catalog="pg_catalog.pg_class", oid="c.oid")}
+       OR EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE c.oid = ANY(e.extconfig)))
+  AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND CASE c.relkind
+           WHEN 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT') ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END)
+ORDER BY c.relkind = 'S', 1
+"""
+_SCHEMAS = f"SELECT n.nspname AS name FROM pg_catalog.pg_namespace AS n WHERE {USER_SCHEMAS} ORDER BY 1"
+READ_ALL_DATA_SINCE = 140000
 
 
 @dataclass(frozen=True)
@@ -132,16 +147,34 @@ def _left_out(row: dict[str, Any]) -> str:
     return ""
 
 
-def check_readable(tables: list[Table], user: str) -> None:
-    """Raise MigrationError ``not_readable`` with the tables that ``user`` may not read."""
-    names = [table.key for table in tables if not table.readable]
+def check_readable(session: Session, tables: list[Table] | None = None) -> None:
+    """Raise MigrationError ``not_readable`` when the session's user may not read ``tables``; without them, all that a dump reads."""
+    if tables is None:
+        names = [str(row["name"]) for row in session.rows(_UNREADABLE)]
+    else:
+        names = [table.key for table in tables if not table.readable]
     if names:
+        user = session.settings.user
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise MigrationError(
-            f"The role {user!r} may not read {shown}. Set couch2pg_login_user to 'postgres', or grant SELECT.",
+            f"The role {user!r} may not read {shown}. Set couch2pg_login_user to 'postgres', or let the role read everything: "
+            f"in {session.settings.database!r} at {session.settings.place}, as a superuser, run {_reading(session, user)}",
             "not_readable",
             tables=names,
         )
+
+
+def _reading(session: Session, user: str) -> str:
+    """Statements that let ``user`` read every table and sequence of the session's database."""
+    if session.version >= READ_ALL_DATA_SINCE:
+        return f"GRANT pg_read_all_data TO {quote(user)};"
+    schemas = ", ".join(quote(row["name"]) for row in session.rows(_SCHEMAS))
+    what = (
+        f"USAGE ON SCHEMA {schemas}",
+        f"SELECT ON ALL TABLES IN SCHEMA {schemas}",
+        f"SELECT ON ALL SEQUENCES IN SCHEMA {schemas}",
+    )
+    return " ".join(f"GRANT {each} TO {quote(user)};" for each in what)
 
 
 def check_row_security(tables: list[Table], user: str) -> None:
@@ -151,7 +184,7 @@ def check_row_security(tables: list[Table], user: str) -> None:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise MigrationError(
             f"Row-level security hides rows of {shown} from the role {user!r}, so pg_dump would fail. "
-            "Set couch2pg_login_user to 'postgres', or grant the role BYPASSRLS.",
+            f"Set couch2pg_login_user to 'postgres', or run on the source, as a superuser: ALTER ROLE {quote(user)} BYPASSRLS;",
             "row_security",
             tables=names,
         )

@@ -152,9 +152,10 @@ class _Contents:
         found = large_objects.count(self.session)
         hidden = large_objects.unreadable(self.session) if found else 0
         if hidden:
+            user = self.session.settings.user
             raise MigrationError(
-                f"The role {self.session.settings.user!r} may not read {hidden} large objects. "
-                "Set couch2pg_login_user to 'postgres', or grant SELECT on them.",
+                f"The role {user!r} may not read {hidden} large objects. Set couch2pg_login_user to 'postgres', or run in the source's "
+                f"database, as a superuser: {large_objects.reading(user)}",
                 "not_readable",
             )
         if found:

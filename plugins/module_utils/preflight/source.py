@@ -212,7 +212,7 @@ class _Source:
         find = self.findings
         user = self.session.settings.user
         find.ask("couch2pg", lambda: check_couchdb(tables.kept), lambda _none: "there is a table couchdb")
-        find.ask("rights", lambda: check_readable(tables.kept, user), lambda _none: f"{user!r} may read every table")
+        find.ask("rights", lambda: check_readable(self.session), lambda _none: f"{user!r} may read every table")
         if tables.left_out:
             names = ", ".join(f"{entry['table']} ({entry['reason']})" for entry in tables.left_out[:5])
             find.warning("left out", f"Not copied like other tables: {names}", tables=tables.left_out)

@@ -1,0 +1,61 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Remedies are followed as they are printed: each statement is taken out of the message, and what it promises is then possible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from support import seed
+from support.clusters import Cluster
+from support.migration import execute
+from support.modules import login, run_module
+from support.preflight import failures, finding, look
+
+Fresh = Callable[[Cluster], str]
+
+
+@pytest.fixture
+def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
+    """Options of both sides."""
+    return {
+        "migration_id": "m",
+        "state_dir": str(tmp_path / "state"),
+        "staging_dir": str(tmp_path / "staging"),
+        "bin_dir": str(client_dir),
+    }
+
+
+CLOSED = """
+CREATE TABLE couchdb (doc jsonb); CREATE SCHEMA "Closed"; CREATE TABLE "Closed".rows (id serial, n int);
+INSERT INTO "Closed".rows (n) VALUES (1); CREATE TABLE parts (id int) PARTITION BY LIST (id); CREATE TABLE part PARTITION OF parts DEFAULT;
+CREATE MATERIALIZED VIEW "Closed".counted AS SELECT 1 AS n; CREATE SEQUENCE alone;
+CREATE TABLE hidden (n int); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY; INSERT INTO hidden VALUES (1);
+SELECT lo_from_bytea(0, 'one'), lo_from_bytea(0, 'two');
+"""
+
+
+@pytest.mark.parametrize("server", ["thirteen_cluster", "source_cluster"])
+def test_a_role_that_may_read_nothing(
+    server: str, fresh_database: Fresh, place: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    """When it follows what preflight says, it can dump: what is in a closed schema, sequences and large objects, too."""
+    cluster: Cluster = request.getfixturevalue(server)
+    name = fresh_database(cluster)
+    execute(cluster, CLOSED, name)
+    reader = {"login_user": "Reads 50%", "login_password": seed.create_role(cluster, "Reads 50%")}
+    try:
+        refused = look(place, cluster, name, **reader)
+        assert failures(refused) == ["rights", "row-level security", "large objects"]
+        for each in failures(refused):
+            statements = finding(refused, each)["message"].partition("as a superuser")[2]
+            execute(cluster, statements.lstrip(":, run"), name)
+        assert failures(look(place, cluster, name, **reader)) == []
+        dumped = run_module("pg_dump", {**login(cluster, name), **place, **reader})
+        assert not dumped.get("failed"), dumped
+    finally:
+        seed.drop_database(cluster, name)
+        execute(cluster, 'DROP ROLE "Reads 50%"')
