@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import pytest
-from support import seed
+from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import execute
 from support.modules import login, run_module
@@ -59,3 +60,47 @@ def test_a_role_that_may_read_nothing(
     finally:
         seed.drop_database(cluster, name)
         execute(cluster, 'DROP ROLE "Reads 50%"')
+
+
+@pytest.fixture
+def standby() -> Iterator[Cluster]:
+    """A server whose folder says that it is a standby, while it is stopped and started by ``stand_by``."""
+    folder = Path(tempfile.mkdtemp(prefix="standby-", dir=places.work_folder("clusters")))
+    with Cluster.create(folder, binaries.binaries(16)) as cluster:
+        yield cluster
+
+
+def stand_by(cluster: Cluster, on: bool) -> None:
+    cluster.stop()
+    signal = cluster.data_directory / "standby.signal"
+    signal.unlink(missing_ok=True)
+    if on:
+        signal.touch()
+        places.server_account().give(signal)
+    cluster.start()
+
+
+UNLOGGED = """
+CREATE TABLE couchdb (doc jsonb); CREATE UNLOGGED TABLE "Fast" (id serial); CREATE UNLOGGED SEQUENCE s;
+"""
+
+
+def test_a_standby(standby: Cluster, place: dict[str, Any]) -> None:
+    """It doesn't have what is unlogged, and its replay ends long queries."""
+    execute(standby, UNLOGGED)
+    stand_by(standby, True)
+    refused = look(place, standby, "postgres")
+    assert failures(refused) == ["unlogged tables of a standby"]
+    assert finding(refused, "standby")["status"] == "warning"
+    delays = finding(refused, "standby")["message"].split("as a superuser: ")[1].split("; and afterwards")[0]
+    for statement in delays.split("; "):
+        execute(standby, statement)
+    stand_by(standby, False)
+    execute(standby, finding(refused, "unlogged tables of a standby")["message"].split("on the primary: ")[1])
+    stand_by(standby, True)
+    found = look(place, standby, "postgres")
+    assert failures(found) == []
+    assert finding(found, "standby")["status"] == "ok"
+    dumped = run_module("pg_dump", {**login(standby, "postgres"), **place})
+    assert not dumped.get("failed"), dumped
+    assert "public.Fast" in {row["table"] for row in dumped["tables"]}

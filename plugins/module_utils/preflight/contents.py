@@ -92,6 +92,16 @@ LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AN
 WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't' AND {USER_SCHEMAS} AND {not_member("pg_class", "c.oid")}
 """
 
+# A sequence of a table becomes logged with the table.
+_UNLOGGED = f"""
+SELECT n.nspname || '.' || c.relname AS name,
+       pg_catalog.format('ALTER %s %I.%I SET LOGGED', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, n.nspname, c.relname) AS statement
+FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relpersistence = 'u' AND c.relkind IN ('r', 'S') AND {USER_SCHEMAS} AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
+    AND c.relkind = 'S' AND d.deptype IN ('a', 'i')) ORDER BY 1
+"""
+
 _MAPPINGS = """
 SELECT usename || ' on ' || srvname AS name FROM pg_catalog.pg_user_mappings WHERE umoptions IS NOT NULL ORDER BY 1
 """
@@ -115,6 +125,7 @@ def examine(
     findings.attempt("row-level security", lambda: look.row_security(tables))
     findings.attempt("large objects", look.large_objects)
     findings.attempt(lock_room.NAME, lambda: lock_room.examine_source(session, findings))
+    findings.attempt("unlogged tables of a standby", look.unlogged)
     findings.attempt("contents", lambda: look.contents(tables))
     if loaded:
         findings.attempt("row types", look.row_types)
@@ -160,6 +171,18 @@ class _Contents:
             )
         if found:
             self.findings.ok("large objects", f"{found}, copied with owners, grants and a digest of their content")
+
+    def unlogged(self) -> None:
+        """A standby has them without rows, and pg_dump on a standby leaves the rows of tables out without a word."""
+        if not self.facts["server"]["standby"]:
+            return
+        found = self.session.rows(_UNLOGGED)
+        if found:
+            raise MigrationError(
+                f"The source is a standby, which does not have the content of {_some([row['name'] for row in found])}: unlogged. Use the "
+                f"primary as the source, or run on the primary: {'; '.join(row['statement'] for row in found)};",
+                "unlogged",
+            )
 
     def contents(self, tables: Tables) -> None:
         row = self.session.row(_RARE)

@@ -33,6 +33,10 @@ from . import contents as preflight_contents
 from .source_facts import SourceFacts
 
 OLDEST = 10
+_DELAYS = """
+SELECT name FROM pg_catalog.pg_settings WHERE name IN ('max_standby_archive_delay', 'max_standby_streaming_delay') AND setting <> '-1'
+ORDER BY 1
+"""
 
 
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Findings, SourceFacts]:
@@ -146,11 +150,21 @@ class _Source:
             return
         self.findings.ok("server version", f"PostgreSQL {facts['version']}")
         if facts["standby"]:
-            self.findings.warning(
-                "standby",
-                "The source is a standby: its replication can cancel long queries. "
-                "Use the primary, or set hot_standby_feedback during the dump.",
-            )
+            self.findings.attempt("standby", self._standby)
+
+    def _standby(self) -> None:
+        """Replay ends queries that are in its way, whatever hot_standby_feedback is: those that read a table which was truncated."""
+        limited = [row["name"] for row in self.session.rows(_DELAYS)]
+        if not limited:
+            self.findings.ok("standby", "the source is a standby, and its replay waits for the dump")
+            return
+        statements = "; ".join(f"ALTER SYSTEM SET {name} = -1" for name in limited)
+        self.findings.warning(
+            "standby",
+            "The source is a standby, whose replay ends what is in its way for longer than 30 s or so, such as a dump. Use the primary, or "
+            f"let the replay wait until the dump is done. On the standby, as a superuser: {statements}; SELECT pg_reload_conf(); and "
+            "afterwards the same with RESET in place of SET ... = -1.",
+        )
 
     def _limits(self) -> None:
         why = backends.out_of_reach(self.session)
