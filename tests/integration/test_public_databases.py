@@ -198,15 +198,28 @@ def test_a_database_with_rules_of_icu(client_dir: Path, tmp_path: Path) -> None:
         assert "database locale rules differs" in phases.fail("verify")
 
 
+OF_THE_FIRST_SUPERUSER = """
+CREATE TABLE public.first (id serial, n int GENERATED ALWAYS AS IDENTITY); GRANT SELECT (id) ON public.first TO couch2pg;
+CREATE TYPE public."a range" AS RANGE (subtype = int4); CREATE DOMAIN public.whole AS int; CREATE SEQUENCE public.alone;
+GRANT SELECT ON pg_catalog.pg_statistic TO couch2pg; SELECT lo_from_bytea(0, 'one');
+ALTER DEFAULT PRIVILEGES FOR ROLE postgres GRANT SELECT ON TABLES TO couch2pg;
+"""
+
+
 @pytest.mark.usefixtures("made")
 def test_roles_that_are_renamed_and_revoked(
     source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
 ) -> None:
-    """Chains of grant options, default privileges to and by a role that the target lacks."""
+    """Chains of grant options, default privileges to and by a role that the target lacks; what is the server's own stays as it is."""
     fill(source_cluster, NAME, [path for path in ODD if path.name.startswith("19")])
-    options = {"restore": {"missing_roles": "revoke", "role_map": {"couch2pg": 'o"wner'}}}
+    options = {"restore": {"missing_roles": "revoke", "role_map": {"couch2pg": 'o"wner', "postgres": "2nd"}}}
+    execute(source_cluster, OF_THE_FIRST_SUPERUSER, NAME)
+    rights = (
+        "SELECT format('%s %s', oid, relacl) FROM pg_class WHERE oid < 16384 AND relname <> 'pg_statistic' ORDER BY oid"
+    )
     phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME, options=options)
     assert phases.run("dump", "transfer", "restore", "refresh", "verify")["information"] == []
+    assert column(target_cluster, rights, phases.incoming) == column(target_cluster, rights)
     assert '"grantor 1"' not in all_roles(target_cluster)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from . import event_triggers
 from .connection import Session
 from .identifiers import literal, quote
+from .objects import read_objects
 from .role_mapping import Moves
 
 # Object types whose name in pg_identify_object differs from the one in ALTER.
@@ -22,46 +23,42 @@ _WORDS = {
     "composite type": "TYPE",
 }
 
-# Objects owned by a role. A sequence owned by a column is excluded, because it changes owner with its table.
-_OWNED = """
-SELECT i.type, i.identity FROM pg_catalog.pg_shdepend AS s
-CROSS JOIN LATERAL pg_catalog.pg_identify_object(s.classid, s.objid, 0) AS i
-WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-  AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'o'
-  AND s.refobjid = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s)
-  AND i.type NOT IN ('extension', 'default acl', 'user mapping') AND NOT EXISTS (
-      SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-        AND d.classid = s.classid AND d.objid = s.objid AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0)
-ORDER BY 1, 2
+# A sequence of a column changes its owner with its table.
+_OF_COLUMNS = """
+SELECT i.identity FROM pg_catalog.pg_depend AS d
+JOIN pg_catalog.pg_class AS c ON c.oid = d.objid AND c.relkind = 'S'
+CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
+WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
 """
 
+# Without those on what the role still owns: objects of the server itself, and members of extensions.
 _PRIVILEGES = """
-WITH object(what, name, columns, acl) AS (
-    SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::pg_catalog.regclass::text, '', relacl
+WITH object(what, name, columns, acl, owner) AS (
+    SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::pg_catalog.regclass::text, '', relacl, relowner
     FROM pg_catalog.pg_class
   UNION ALL
-    SELECT 'TABLE', attrelid::pg_catalog.regclass::text, ' (' || pg_catalog.quote_ident(attname) || ')', attacl
-    FROM pg_catalog.pg_attribute WHERE NOT attisdropped
+    SELECT 'TABLE', attrelid::pg_catalog.regclass::text, ' (' || pg_catalog.quote_ident(attname) || ')', attacl, relowner
+    FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_class AS c ON c.oid = attrelid WHERE NOT attisdropped
   UNION ALL
-    SELECT 'ROUTINE', oid::pg_catalog.regprocedure::text, '', proacl FROM pg_catalog.pg_proc
+    SELECT 'ROUTINE', oid::pg_catalog.regprocedure::text, '', proacl, proowner FROM pg_catalog.pg_proc
   UNION ALL
-    SELECT 'SCHEMA', pg_catalog.quote_ident(nspname), '', nspacl FROM pg_catalog.pg_namespace
+    SELECT 'SCHEMA', pg_catalog.quote_ident(nspname), '', nspacl, nspowner FROM pg_catalog.pg_namespace
   UNION ALL
-    SELECT 'TYPE', oid::pg_catalog.regtype::text, '', typacl FROM pg_catalog.pg_type
+    SELECT 'TYPE', oid::pg_catalog.regtype::text, '', typacl, typowner FROM pg_catalog.pg_type
   UNION ALL
-    SELECT 'LANGUAGE', pg_catalog.quote_ident(lanname), '', lanacl FROM pg_catalog.pg_language
+    SELECT 'LANGUAGE', pg_catalog.quote_ident(lanname), '', lanacl, lanowner FROM pg_catalog.pg_language
   UNION ALL
-    SELECT 'FOREIGN DATA WRAPPER', pg_catalog.quote_ident(fdwname), '', fdwacl FROM pg_catalog.pg_foreign_data_wrapper
+    SELECT 'FOREIGN DATA WRAPPER', pg_catalog.quote_ident(fdwname), '', fdwacl, fdwowner FROM pg_catalog.pg_foreign_data_wrapper
   UNION ALL
-    SELECT 'FOREIGN SERVER', pg_catalog.quote_ident(srvname), '', srvacl FROM pg_catalog.pg_foreign_server
+    SELECT 'FOREIGN SERVER', pg_catalog.quote_ident(srvname), '', srvacl, srvowner FROM pg_catalog.pg_foreign_server
   UNION ALL
-    SELECT 'LARGE OBJECT', oid::text, '', lomacl FROM pg_catalog.pg_largeobject_metadata
+    SELECT 'LARGE OBJECT', oid::text, '', lomacl, lomowner FROM pg_catalog.pg_largeobject_metadata
 ), role(oid) AS (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s)
 SELECT o.what, o.name, o.columns, a.privilege_type AS privilege, a.is_grantable AS grantable,
        CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS grantee,
        pg_catalog.pg_get_userbyid(a.grantor) AS grantor, a.grantee = role.oid AS to_it
 FROM object AS o CROSS JOIN role CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
-WHERE a.grantee = role.oid OR a.grantor = role.oid ORDER BY 1, 2, 3, 4
+WHERE o.owner <> role.oid AND (a.grantee = role.oid OR a.grantor = role.oid) ORDER BY 1, 2, 3, 4
 """
 
 _DEFAULTS = """
@@ -100,9 +97,8 @@ def transfer(session: Session, moves: Moves) -> None:
 
 
 def _move(session: Session, old: str, new: str) -> None:
-    for row in session.rows(_OWNED, [old]):
-        word = _WORDS.get(row["type"], row["type"].upper())
-        session.execute(f"ALTER {word} {row['identity']} OWNER TO {quote(new)}")
+    for owned in _owned(session, old):
+        session.execute(f"ALTER {owned} OWNER TO {quote(new)}")
     _privileges(session, old, new)
     for row in session.rows(_DEFAULTS):
         _defaults(session, row, old, new)
@@ -116,6 +112,17 @@ def _move(session: Session, old: str, new: str) -> None:
             f"CREATE USER MAPPING FOR {quote(new)} SERVER {quote(row['server'])}{f' OPTIONS ({options})' if options else ''}"
         )
         session.execute(f"DROP USER MAPPING FOR {quote(old)} SERVER {quote(row['server'])}")
+
+
+def _owned(session: Session, role: str) -> list[str]:
+    """The objects of the role, as ``ALTER`` names them. pg_shdepend has none of the server's first superuser."""
+    of_columns = {row["identity"] for row in session.rows(_OF_COLUMNS)}
+    return [
+        f"{_WORDS.get(kind, kind.upper())} {identity}"
+        for kind, entries in sorted(read_objects(session).items())
+        for identity, entry in sorted(entries.items())
+        if entry.get("owner") == role and kind != "extension" and not (kind == "sequence" and identity in of_columns)
+    ]
 
 
 def _privileges(session: Session, old: str, new: str | None) -> None:
