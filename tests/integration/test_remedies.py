@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -14,7 +15,8 @@ from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import execute
 from support.modules import login, run_module
-from support.preflight import failures, finding, look
+from support.phases import Phases
+from support.preflight import failures, finding, look, look_at_target, schema_of
 
 Fresh = Callable[[Cluster], str]
 
@@ -104,3 +106,62 @@ def test_a_standby(standby: Cluster, place: dict[str, Any]) -> None:
     dumped = run_module("pg_dump", {**login(standby, "postgres"), **place})
     assert not dumped.get("failed"), dumped
     assert "public.Fast" in {row["table"] for row in dumped["tables"]}
+
+
+OF_OTHERS = """
+CREATE TABLE couchdb (doc jsonb); INSERT INTO couchdb VALUES ('{}'); ALTER TABLE couchdb OWNER TO couch2pg;
+CREATE TABLE forced (n int); INSERT INTO forced VALUES (1); ALTER TABLE forced OWNER TO "Of forced";
+ALTER TABLE forced ENABLE ROW LEVEL SECURITY; ALTER TABLE forced FORCE ROW LEVEL SECURITY;
+CREATE FUNCTION told() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER "Tells" ON ddl_command_end EXECUTE FUNCTION told(); CREATE PUBLICATION everything FOR ALL TABLES;
+"""
+
+
+@pytest.mark.long
+def test_a_role_that_may_do_nothing_on_the_target(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any], tmp_path: Path
+) -> None:
+    """When what preflight says is done, one after the other, it can restore."""
+    execute(source_cluster, 'CREATE ROLE "Of forced"')
+    name = fresh_database(source_cluster)
+    execute(source_cluster, OF_OTHERS, name)
+    seed.create_role(target_cluster, seed.OWNER)
+    guest = {"login_user": "No rights", "login_password": seed.create_role(target_cluster, "No rights")}
+    phases = Phases(source_cluster, target_cluster, name, Path(place["bin_dir"]), tmp_path)
+    followed = []
+
+    def refused() -> str:
+        facts = look(place, source_cluster, name)["facts"]
+        found = look_at_target(place, target_cluster, name, facts, **guest)
+        if not failures(found):
+            schema = schema_of(place, source_cluster, name)
+            found = look_at_target(place, target_cluster, name, facts, schema=schema, **guest)
+        failed = failures(found)
+        return str(finding(found, failed[0])["message"]) if failed else ""
+
+    try:
+        while (message := refused()) and len(followed) < 10:
+            there = re.search(r"\(((?:ALTER|CREATE|GRANT) [^)]+)\)", message)
+            here = re.search(r"in the source's database: (.*)", message)
+            if there:
+                execute(target_cluster, there[1])
+            elif here:
+                execute(source_cluster, here[1].replace("...", seed.OWNER), name)
+            else:
+                assert "drop them on the source" in message
+                execute(source_cluster, 'DROP EVENT TRIGGER "Tells"; DROP PUBLICATION everything', name)
+            followed.append(message)
+        assert len(followed) == 7
+        for phase in (phases.dump, phases.restore, phases.refresh, phases.verify):
+            phases.user = "postgres" if phase == phases.dump else "No rights"
+            result = phase()
+            assert not result.get("failed"), result["msg"]
+    finally:
+        for cluster in (source_cluster, target_cluster):
+            for database in (name, phases.incoming):
+                seed.drop_database(cluster, database)
+        execute(source_cluster, 'DROP ROLE "Of forced"')
+        execute(
+            target_cluster,
+            f'REVOKE {seed.OWNER} FROM "No rights"; DROP ROLE IF EXISTS "Of forced"; DROP ROLE "No rights"',
+        )

@@ -110,6 +110,15 @@ RULES = (
         "Set couch2pg_login_user to a superuser of the target.",
     ),
     Rule(
+        "owner_may_not_create",
+        r"permission denied for schema (\S+)",
+        False,
+        "Who isn't a superuser can give an object only to a role that may create in the schema {0}. Set couch2pg_login_user to a superuser "
+        "of the target. Or give the object to the database's owner, or another role that may, in the source's database: ALTER {1} OWNER "
+        "TO ...;",
+        r"^ALTER (.*) OWNER TO (.*);",
+    ),
+    Rule(
         "permission",
         r"permission denied|must be owner of|must be member of|must be able to SET ROLE|must be superuser",
         False,

@@ -13,7 +13,7 @@ from typing import Any
 from . import event_triggers
 from .connection import Session
 from .identifiers import literal, quote
-from .objects import read_objects
+from .objects import Objects, read_objects
 from .role_mapping import Moves
 
 # Object types whose name in pg_identify_object differs from the one in ALTER.
@@ -97,8 +97,8 @@ def transfer(session: Session, moves: Moves) -> None:
 
 
 def _move(session: Session, old: str, new: str) -> None:
-    for owned in _owned(session, old):
-        session.execute(f"ALTER {owned} OWNER TO {quote(new)}")
+    for name in owned(session, read_objects(session), old):
+        session.execute(f"ALTER {name} OWNER TO {quote(new)}")
     _privileges(session, old, new)
     for row in session.rows(_DEFAULTS):
         _defaults(session, row, old, new)
@@ -114,12 +114,15 @@ def _move(session: Session, old: str, new: str) -> None:
         session.execute(f"DROP USER MAPPING FOR {quote(old)} SERVER {quote(row['server'])}")
 
 
-def _owned(session: Session, role: str) -> list[str]:
-    """The objects of the role, as ``ALTER`` names them. pg_shdepend has none of the server's first superuser."""
+def owned(session: Session, objects: Objects, role: str) -> list[str]:
+    """Those of the session's ``objects`` that belong to the role, as ``ALTER`` names them.
+
+    pg_shdepend would have none of the server's first superuser.
+    """
     of_columns = {row["identity"] for row in session.rows(_OF_COLUMNS)}
     return [
         f"{_WORDS.get(kind, kind.upper())} {identity}"
-        for kind, entries in sorted(read_objects(session).items())
+        for kind, entries in sorted(objects.items())
         for identity, entry in sorted(entries.items())
         if entry.get("owner") == role and kind != "extension" and not (kind == "sequence" and identity in of_columns)
     ]

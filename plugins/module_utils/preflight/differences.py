@@ -266,9 +266,11 @@ class Differences:
             return
         if not facts["create_database"]:
             raise MigrationError(
-                f"{user!r} may not create databases on the target. Use 'postgres' (couch2pg_login_user), or grant it CREATEDB.",
+                f"{user!r} may not create databases on the target. Let it (ALTER ROLE {quote(user)} CREATEDB), or use 'postgres' "
+                "(couch2pg_login_user).",
                 "rights",
             )
+        self._check_needs_no_superuser(user)
         acted = {*self.source["acted_for"], self._wanted().properties["owner"]}
         # From PostgreSQL 16 on, the creator of a role has ADMIN on it, but not SET.
         acts = "SET" if self.session.version >= SET_PRIVILEGE_SINCE else "MEMBER"
@@ -287,7 +289,6 @@ class Differences:
                 "rights",
                 roles=names,
             )
-        self._check_needs_no_superuser(user)
         made = role_plan.made_of(self.planned, acted)
         becomes = f"; the restore makes it a member of {', '.join(made)}" if made else ""
         self.findings.ok("rights", f"{user!r} may create databases and is a member of every owner{becomes}")
@@ -301,6 +302,14 @@ class Differences:
             if not {role["name"] for role in self.source["roles"]}.issuperset(old):
                 # The owner of an empty database that is replaced.
                 return f"On the target: ALTER DATABASE {quote(self.settings.database)} OWNER TO {quote(user)};"
+            theirs = [name for role in old for name in self.source["of_superusers"].get(role, [])]
+            if theirs:
+                new = self.source.get("public", {}).get("role") or "ROLE"
+                more = f" and {len(theirs) - SHOWN} more" if len(theirs) > SHOWN else ""
+                return (
+                    "Set couch2pg_login_user to a superuser there. Or give what belongs to it to another role, in the source's database: "
+                    f"{'; '.join(f'ALTER {name} OWNER TO {quote(new)}' for name in theirs[:SHOWN])};{more}"
+                )
             moves = json.dumps(dict.fromkeys(old, user), ensure_ascii=False)
             return f"Give them to {user!r} there (couch2pg_role_map: {moves}), or use 'postgres' (couch2pg_login_user)."
         names = ", ".join(quote(row["name"]) for row in missing)
@@ -323,7 +332,7 @@ class Differences:
         if forced and not bypass:
             raise MigrationError(
                 f"Row-level security, forced for owners too, would hide rows of {', '.join(forced[:SHOWN])} from {user!r}. "
-                "Use 'postgres' (couch2pg_login_user), or grant the role BYPASSRLS on the target.",
+                f"Let it see them on the target (ALTER ROLE {quote(user)} BYPASSRLS), or use 'postgres' (couch2pg_login_user).",
                 "rights",
                 tables=forced,
             )

@@ -19,7 +19,7 @@ from ..host import programs
 from ..host.files import check_writable, expand
 from ..jobs.job import read_state
 from ..physical import conditions
-from ..postgres import backends, extension_versions, role_plan, search_path_checks
+from ..postgres import backends, extension_versions, role_plan, role_transfer, search_path_checks
 from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
 from ..postgres.database import database_size, find_database, server
@@ -280,6 +280,11 @@ class _Source:
         self.facts["roles"] = wanted
         self.facts["owners"] = sorted(role_plan.owners(self.objects))
         self.facts["acted_for"] = sorted(role_plan.acted_for(self.objects))
+        self.facts["of_superusers"] = {
+            role["name"]: role_transfer.owned(self.session, self.objects, role["name"])
+            for role in wanted
+            if role["superuser"]
+        }
         self.findings.ok("roles", f"{len(names)} roles own or may use something: {', '.join(names)}")
         members = role_plan.members(self.session, names)
         if members:
