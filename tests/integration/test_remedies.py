@@ -165,3 +165,85 @@ def test_a_role_that_may_do_nothing_on_the_target(
             target_cluster,
             f'REVOKE {seed.OWNER} FROM "No rights"; DROP ROLE IF EXISTS "Of forced"; DROP ROLE "No rights"',
         )
+
+
+SOURCE = """
+CREATE TABLE couchdb (doc jsonb); ALTER TABLE couchdb OWNER TO couch2pg; ALTER DATABASE "{database}" OWNER TO postgres;
+CREATE SCHEMA "Odd"; CREATE UNLOGGED TABLE "Odd"."Fast" (n int); CREATE UNLOGGED TABLE cache (n int);
+"""
+
+
+@pytest.mark.parametrize("name", ["schema public", "unlogged tables"])
+def test_in_the_sources_database(
+    name: str, source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """What is no failure, and which the operator may want to change."""
+    database = fresh_database(source_cluster)
+    execute(source_cluster, SOURCE.format(database=database), database)
+    told = finding(look(place, source_cluster, database), name)
+    assert told["status"] == "warning"
+    execute(source_cluster, told["message"].split(" the source's database: ")[1], database)
+    found = [entry["status"] for entry in look(place, source_cluster, database)["findings"] if entry["name"] == name]
+    assert found in ([], ["ok"])
+
+
+POWERFUL = """
+CREATE ROLE "Su" SUPERUSER CREATEDB CONNECTION LIMIT 3; CREATE ROLE "Group"; GRANT "Group" TO "Su" WITH ADMIN OPTION;
+ALTER ROLE "Su" SET search_path = "$user", 'a b'; ALTER ROLE "Su" SET "my.own" = 'it''s';
+SET ROLE "Su"; CREATE TABLE couchdb (doc jsonb); CREATE FUNCTION told() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER "Tells" ON ddl_command_end EXECUTE FUNCTION told(); CREATE PUBLICATION "All" FOR ALL TABLES;
+"""
+
+
+def test_a_superuser_of_the_source(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """Its rights in schema public, what only a superuser may own, and its properties."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, POWERFUL, name)
+    execute(target_cluster, 'CREATE ROLE "Group"')
+
+    def seen() -> dict[str, Any]:
+        return look_at_target(place, target_cluster, name, look(place, source_cluster, name)["facts"])
+
+    try:
+        found = seen()
+        assert failures(found) == ["rights", "schema public"]
+        message = finding(found, "rights")["message"]
+        assert 'CREATE ROLE "Su" SUPERUSER' in message
+        execute(source_cluster, message.split("in the source's database: ")[1], name)
+        execute(source_cluster, finding(found, "schema public")["message"].split("In the source's database: ")[1], name)
+        found = seen()
+        assert failures(found) == ["rights"]
+        execute(source_cluster, finding(found, "rights")["message"].split("in the source's database: ")[1], name)
+        found = seen()
+        assert failures(found) == []
+        execute(target_cluster, 'CREATE ROLE "Su"')
+        statements = finding(seen(), "properties of roles")["details"]["statements"]
+        assert len(statements) == 6
+        for statement in statements:
+            execute(target_cluster, statement)
+        assert not [entry for entry in seen()["findings"] if entry["name"] == "properties of roles"]
+    finally:
+        seed.drop_database(source_cluster, name)
+        for cluster in (source_cluster, target_cluster):
+            execute(cluster, 'DROP ROLE IF EXISTS "Su"; DROP ROLE "Group"')
+
+
+def test_a_partitioned_table_that_is_called_unlogged(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(
+        source_cluster,
+        "CREATE TABLE couchdb (doc jsonb); CREATE UNLOGGED TABLE parts (id int) PARTITION BY LIST (id)",
+        name,
+    )
+    for major, failed in ((16, ["schema on the target"]), (18, [])):
+        there = {**place, "bin_dir": str(binaries.packaged()[major].bin_dir)}
+        facts = look(there, source_cluster, name)["facts"]
+        schema = schema_of(there, source_cluster, name)
+        found = look_at_target(place, target_cluster, name, facts, schema=schema)
+        assert failures(found) == failed
+        if failed:
+            assert "Install postgresql-client-18" in finding(found, "schema on the target")["message"]

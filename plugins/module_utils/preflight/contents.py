@@ -108,12 +108,12 @@ SELECT usename || ' on ' || srvname AS name FROM pg_catalog.pg_user_mappings WHE
 """
 
 _WIDE_PUBLICATIONS = """
-SELECT pubname AS name, pg_catalog.pg_get_userbyid(pubowner)::text AS owner
+SELECT pg_catalog.quote_ident(pubname) AS name, pg_catalog.pg_get_userbyid(pubowner)::text AS owner
 FROM pg_catalog.pg_publication WHERE puballtables ORDER BY 1
 """
 SCHEMA_PUBLICATIONS_SINCE = 150000
 _SCHEMA_PUBLICATIONS = """
-SELECT DISTINCT p.pubname AS name, pg_catalog.pg_get_userbyid(p.pubowner)::text AS owner
+SELECT DISTINCT pg_catalog.quote_ident(p.pubname) AS name, pg_catalog.pg_get_userbyid(p.pubowner)::text AS owner
 FROM pg_catalog.pg_publication_namespace AS s JOIN pg_catalog.pg_publication AS p ON p.oid = s.pnpubid ORDER BY 1
 """
 
@@ -205,8 +205,8 @@ class _Contents:
             names = sorted(table.key for table in tables.kept if table.unlogged)
             self.findings.warning(
                 "unlogged tables",
-                f"{_some(names)}: unlogged here and on the target, so a server crash empties them. "
-                "If their rows matter, run ALTER TABLE ... SET LOGGED.",
+                f"{_some(names)}: unlogged here and on the target, so a server crash empties them. If their rows matter, run in the source's "
+                f"database: {' '.join(f'ALTER TABLE {table.sql} SET LOGGED;' for table in tables.kept if table.unlogged)}",
                 tables=names,
             )
         mappings = [row["name"] for row in self.session.rows(_MAPPINGS)]
@@ -232,7 +232,7 @@ class _Contents:
             self.findings.warning(
                 "schema public",
                 f"{role!r}, which owns couchdb, may not create in schema public, and nor may it on the target: couch2pg "
-                f"stops at its next new version. GRANT CREATE ON SCHEMA public TO {quote(role)}.",
+                f"stops at its next new version. In the source's database: GRANT CREATE ON SCHEMA public TO {quote(role)};",
             )
 
     def row_types(self) -> None:

@@ -341,12 +341,12 @@ class Differences:
         """The owner of an event trigger, or of a publication FOR ALL TABLES, must be a superuser here too."""
         for entry in self.source.get("superuser_objects", []):
             owner = self.planned.moves.get(entry["owner"]) or entry["owner"]
-            if not self.session.rows(
-                "SELECT 1 AS one FROM pg_catalog.pg_roles WHERE rolname = %s AND rolsuper", [owner]
-            ):
+            if not self._is_superuser(owner):
+                missing = owner in {role["name"] for role in self.planned.make}
                 raise MigrationError(
                     f"The {entry['object']} belongs to {owner!r}, which must be a superuser on the target and is not. "
-                    f"Make it one there (CREATE ROLE or ALTER ROLE {quote(owner)} SUPERUSER), or give it to postgres on the source.",
+                    f"Make it one there ({'CREATE' if missing else 'ALTER'} ROLE {quote(owner)} SUPERUSER), or give the {entry['object']} to "
+                    f"a superuser that both have, in the source's database: ALTER {entry['object']} OWNER TO postgres;",
                     "superuser_needed",
                     **entry,
                 )
