@@ -18,6 +18,7 @@ author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes.info
   - cht.couch2pg.connection
+  - cht.couch2pg.gate_server
   - cht.couch2pg.programs
   - cht.couch2pg.migration
   - cht.couch2pg.other_server
@@ -197,6 +198,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehe
 
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
+    "server": {"type": "dict", "options": CONNECTION_OPTIONS},
     "source": {"type": "dict", "default": {}},
     "schema": {"type": "str", "default": "", "no_log": True},
     "read_schema": {"type": "bool", "default": False},

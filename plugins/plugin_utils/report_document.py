@@ -368,14 +368,16 @@ def _estimate(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
     """What preflight estimated for the method, beside what it took; empty when one of them is not known."""
     found = next((row for row in _rows(done.get("preflight", {}), "target") if row.get("name") == "estimate"), {})
     method = text.name((done.get("preflight", {}).get("method") or {}).get("method"))
-    estimates = (found.get("details") or {}).get("estimates")
+    details = found.get("details") or {}
+    estimates = details.get("estimates")
     mine = next((row for row in estimates or () if isinstance(row, dict) and row.get("method") == method), {})
     shortest, longest = text.number(mine.get("shortest")), text.number(mine.get("longest"))
     if shortest is None or longest is None or "verify" not in done:
         return ""
     took = sum(row["seconds"] for row in timeline if row["phase"] in rehearsals.TIMED)
+    over = f" over a line of {text.size(details['line'])} in a second" if text.number(details.get("line")) else ""
     return (
-        f"Preflight estimated {text.duration(shortest)} to {text.duration(longest)} for the method {method}; "
+        f"Preflight estimated {text.duration(shortest)} to {text.duration(longest)} for the method {method}{over}; "
         f"up to verify it took {text.duration(took)}."
     )
 

@@ -15,13 +15,13 @@ import os
 import shutil
 import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
 from support import binaries, places, seed
-from support.cabled_hosts import PORT, Network, namespace
+from support.cabled_hosts import PORT, Network, inside
 from support.clusters import Cluster
 from support.migration import column
 from support.modules import login
@@ -90,13 +90,12 @@ def main(arguments: list[str]) -> None:
         with ExitStack() as stack:
             network = stack.enter_context(Network())
             source, target = _servers(stack, folder, network)
-            with _inside("target"):
+            with inside("target"):
                 fill(source, options.documents)
                 for role in (seed.OWNER, seed.READER):
                     seed.create_role(target, role)
                 (size,) = column(source, "SELECT pg_database_size(current_database())", DATABASE)
-            limit = ["tc", "qdisc", "add", "dev", "target", "root", "tbf", "rate", options.rate]
-            run([*network.source.inside, *limit, "burst", "256kb", "latency", "50ms"])
+            network.throttle(options.rate)
             print(
                 f"{options.documents:,} documents, {amount(size, 'bytes')}, PostgreSQL {MAJOR}, line of {options.rate}"
             )
@@ -108,7 +107,7 @@ def main(arguments: list[str]) -> None:
 def _measure(bench: LineBench, ways: list[str], size: int) -> None:
     print_head()
     outcomes: list[Outcome] = []
-    with _inside("target"):
+    with inside("target"):
         for way in ways:
             outcomes.append(bench.measure(way))
             print_row(outcomes, size)
@@ -123,26 +122,12 @@ def _servers(stack: ExitStack, folder: Path, network: Network) -> tuple[Cluster,
         stack.callback(cluster.destroy)
         with (cluster.data_directory / "pg_hba.conf").open("a", encoding="utf-8") as file:
             file.write(LINES)
-        with _inside(name):
+        with inside(name):
             cluster.start()
         made.append(cluster)
     source, target = made
     source.host = network.source_for_target
     return source, target
-
-
-@contextmanager
-def _inside(host: str) -> Iterator[None]:
-    """Meanwhile, this thread and the processes that it starts are on the host's network."""
-    own = os.open("/proc/self/ns/net", os.O_RDONLY)
-    other = os.open(f"/run/netns/{namespace(host)}", os.O_RDONLY)
-    try:
-        os.setns(other, os.CLONE_NEWNET)
-        yield
-    finally:
-        os.setns(own, os.CLONE_NEWNET)
-        os.close(own)
-        os.close(other)
 
 
 if __name__ == "__main__":

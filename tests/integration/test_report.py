@@ -184,9 +184,12 @@ def test_the_time_beside_the_estimate_of_preflight() -> None:
         {"name": "estimate", "status": "ok", "message": "", "details": {"estimates": estimates, "one_machine": True}}
     )
     result["method"] = {"method": "archive", "reason": ""}
-    jsonschema.validate(record, SCHEMA)
-    for text in draw(record).values():
-        assert "Preflight estimated 5 min 0 s to 15 min 0 s for the method archive; up to verify it took " in text
+    told = result["target"][-1]["details"]
+    for line, over in ((0, ""), (2_500_000, " over a line of 2.5 MB in a second")):
+        told["line"] = line
+        jsonschema.validate(record, SCHEMA)
+        for text in draw(record).values():
+            assert f"Preflight estimated 5 min 0 s to 15 min 0 s for the method archive{over}; up to verify" in text
     del record["phases"]["verify"]
     assert "Preflight estimated" not in draw(record)["md"]
 

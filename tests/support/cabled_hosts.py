@@ -248,6 +248,25 @@ class Network:
         """Put it back."""
         run("ip", "-n", namespace("source"), "link", "set", "target", "up")
 
+    def throttle(self, rate: str) -> None:
+        """Limit what the cable carries from source to target; ``rate``: as tc has it, such as 100mbit."""
+        limit = ["root", "tbf", "rate", rate, "burst", "256kb", "latency", "50ms"]
+        run(*self.source.inside, "tc", "qdisc", "replace", "dev", "target", *limit)
+
+
+@contextmanager
+def inside(host: str) -> Iterator[None]:
+    """Meanwhile, this thread and the processes that it starts are on the host's network."""
+    own = os.open("/proc/self/ns/net", os.O_RDONLY)
+    other = os.open(f"/run/netns/{namespace(host)}", os.O_RDONLY)
+    try:
+        os.setns(other, os.CLONE_NEWNET)
+        yield
+    finally:
+        os.setns(own, os.CLONE_NEWNET)
+        os.close(own)
+        os.close(other)
+
 
 def set_password(user: str, password: str, *, encrypted: bool = False) -> None:
     """Give a user a password, or what stands in its place."""

@@ -13,6 +13,18 @@ from ..postgres.connection import ConnectionSettings, Session
 from . import forced_command, key
 
 PROBE_SECONDS = 3.0
+CONNECTION_SECONDS = 2.0
+# Rows of 64 kB, which nothing on the way can compress well: random characters, none of which COPY escapes.
+MOST_ROWS = 1024
+_COPY = """
+COPY (
+    WITH sample AS (
+        SELECT pg_catalog.string_agg(pg_catalog.chr(35 + pg_catalog.floor(pg_catalog.random() * 57)::int), '') AS text
+        FROM pg_catalog.generate_series(1, 65536)
+    )
+    SELECT sample.text FROM sample, pg_catalog.generate_series(1, {rows})
+) TO STDOUT
+"""
 # ssh compresses couch2pg's documents to about a fourth, with 30 MB/s on one core: a faster line would wait for it.
 COMPRESS_BELOW = 25_000_000
 
@@ -33,13 +45,24 @@ def bytes_per_second(configuration: Path) -> float:
 
 
 def bytes_per_second_to(settings: ConnectionSettings) -> float:
-    """Measure the line of a connection to a server for about PROBE_SECONDS at most."""
-    text, received, begun = 1_000_000, 0, time.monotonic()
+    """Measure the line of a connection to a server for about CONNECTION_SECONDS at most. The server makes the text from nothing.
+
+    Each answer has twice as many rows as the one before, and the last one counts: the start of the connection doesn't.
+    """
+    rate, rows, begun = 0.0, 4, time.monotonic()
     with Session(settings) as session:
-        while time.monotonic() - begun < PROBE_SECONDS and received < forced_command.PROBE_BYTES:
-            session.value(f"SELECT pg_catalog.repeat('x', {text})")
-            received += text
-    return received / (time.monotonic() - begun)
+        while time.monotonic() - begun < CONNECTION_SECONDS / 2 and rows <= MOST_ROWS:
+            rate = _rate_of(session, rows) or rate
+            rows *= 2
+    return rate
+
+
+def _rate_of(session: Session, rows: int) -> float:
+    """Bytes in a second after the first row, so that the round trip doesn't count."""
+    arrived: list[tuple[float, int]] = []
+    session.copy_out(_COPY.format(rows=rows), lambda data: arrived.append((time.monotonic(), len(data))))
+    passed = arrived[-1][0] - arrived[0][0]
+    return sum(size for _when, size in arrived[1:]) / passed if passed > 0 else 0.0
 
 
 def is_slow(rate: float) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..common.progress_line import amount, duration
+from ..gate.line import is_slow
 from .source_facts import Sizes
 
 METHODS = ("archive", "stream", "physical")
@@ -20,12 +21,15 @@ METHODS = ("archive", "stream", "physical")
 USUAL_READING, USUAL_LOADING = 120e6, 60e6
 # Bytes in a second of a line of 1 Gbit/s and of 100 Mbit/s, without what the protocols need.
 FAST_LINE, SLOW_LINE = 112e6, 11e6
-# Bytes in a second from server to server on one machine.
+# Bytes in a second from server to server on one machine, which no line exceeds.
 NO_LINE = 300e6
 # Multiples of one reading of all rows: a digest, the indexes, each materialized view.
 DIGEST, INDEXES, MATVIEW = 1.1, 0.6, 0.25
 # Compressing the archive, beside the reading.
 COMPRESSING = 0.9
+# Seconds of a table whatever its size: its statements, files and digest, as 500, 2,000 and 8,000 small tables took with two jobs
+# on an idle machine; without the archive, its digest alone.
+ARCHIVED_TABLE, DIGESTED_TABLE = 0.006, 0.001
 # A server takes this long whatever the size: to compare schemas, to start and to stop.
 CONSTANT_SECONDS = 10.0
 # Real documents, disks and neighbours differ from the sample.
@@ -36,14 +40,25 @@ MUCH_FASTER = 1.5
 
 @dataclass(frozen=True)
 class Pace:
-    """What was measured: bytes of text in a second of one process, 0 when unknown; jobs: processes at a time."""
+    """What was measured: bytes of text in a second of one process, 0 when unknown; jobs: processes at a time.
+
+    line: bytes in a second from the source to the target, 0 when unknown; no_line: why it is unknown, as a clause of a sentence.
+    """
 
     reading: int
     loading: int
     jobs: int
+    line: int = 0
+    no_line: str = ""
 
     def describe(self) -> str:
         """The measured rates as a clause of a sentence."""
+        rates = self._of_servers()
+        if self.line:
+            return f"{rates}; the line carries {amount(self.line, 'bytes')} in a second"
+        return f"{rates}; the line is taken for one of 1 Gbit/s: {self.no_line}" if self.no_line else rates
+
+    def _of_servers(self) -> str:
         known = [
             f"{side} {amount(rate, 'bytes')} of rows as text in a second and process"
             for side, rate in (("the source reads", self.reading), ("the target loads", self.loading))
@@ -54,7 +69,10 @@ class Pace:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of one method: the shortest and the longest, over a line of 1 Gbit/s; and at least over one of 100 Mbit/s."""
+    """Seconds of one method: the shortest and the longest.
+
+    Where the line was not measured, they are for one of 1 Gbit/s, and ``slow_line`` is for one of 100 Mbit/s; else that is 0.
+    """
 
     method: str
     shortest: int
@@ -83,30 +101,34 @@ def of_methods(sizes: Sizes, matviews: int, pace: Pace, one_machine: bool) -> li
     load = text / (pace.loading or USUAL_LOADING) / jobs
     after = read * (INDEXES + MATVIEW * matviews)
     digest = DIGEST * read
+    tables = sizes["table_count"]
+    line = NO_LINE if one_machine else min(pace.line, NO_LINE)
+    # On a line that is known to be slow, the rows go through ssh, which compresses them.
+    streamed = packed if is_slow(line) else text
 
     def together(source: float, target: float) -> float:
         return source + target if one_machine else max(source, target)
 
     # The source digests what it sends in the statement that reads it, and an archive's rows once more.
     seconds = {
-        "archive": (read * (1 + COMPRESSING) + digest + load + digest + after, packed),
-        "stream": (together(read + digest / 3, load) + digest + after, text),
+        "archive": (read * (1 + COMPRESSING) + digest + load + digest + after + ARCHIVED_TABLE * tables, packed),
+        "stream": (together(read + digest / 3, load) + digest + after + ARCHIVED_TABLE * tables, streamed),
         # The source is digested while the files are copied, in part.
-        "physical": (1.5 * digest, sizes["server"]),
+        "physical": (1.5 * digest + DIGESTED_TABLE * tables, sizes["server"]),
     }
-    return [_estimate(method, work, sent, one_machine) for method, (work, sent) in seconds.items()]
+    return [_estimate(method, work, sent, line) for method, (work, sent) in seconds.items()]
 
 
-def _estimate(method: str, work: float, sent: int, one_machine: bool) -> Estimate:
-    """work: seconds of the processors; sent: bytes over the line."""
+def _estimate(method: str, work: float, sent: int, line: float) -> Estimate:
+    """work: seconds of the processors; sent: bytes over the line; line: its bytes in a second, 0 when unknown."""
 
     def over(rate: float) -> float:
         carried = sent / rate
         # The rows of a stream and their reading and loading overlap.
         return CONSTANT_SECONDS + (max(work, carried) if method == "stream" else work + carried)
 
-    usual = over(NO_LINE if one_machine else FAST_LINE)
-    slow = 0 if one_machine else over(SLOW_LINE)
+    usual = over(line or FAST_LINE)
+    slow = 0 if line else over(SLOW_LINE)
     return Estimate(method, round(usual * SHORTEST), round(usual * LONGEST), round(slow))
 
 

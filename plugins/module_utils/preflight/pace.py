@@ -1,17 +1,22 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How fast one process reads rows on the source, and loads documents on the target, from a short measured sample."""
+"""How fast one process reads rows on the source, loads documents on the target, and how fast the line between them is.
+
+All from short measured samples.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import time
-from typing import Callable
+from dataclasses import replace
+from typing import Any, Callable, Mapping
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
+from ..gate.line import bytes_per_second_to
+from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import Table
 
 # What a sample reads at most, of a table on disk and of text.
@@ -68,6 +73,21 @@ def loading(session: Session, clock: Callable[[], float] = time.monotonic) -> in
         return 0
     finally:
         session.execute("ROLLBACK")
+
+
+def line(server: Mapping[str, Any] | None) -> tuple[int, str]:
+    """Bytes in a second from the source's server to this host; 0 when unknown, and then why, as a clause of a sentence.
+
+    server: the connection options with which this host may log in to it; None when it won't, or does so later.
+    """
+    if server is None:
+        return 0, "this host does not log in to the source's server before the migration"
+    try:
+        settings = ConnectionSettings.from_options(server)
+        patience = {"connect_timeout": str(SAMPLE_SECONDS), **settings.connect_params}
+        return int(bytes_per_second_to(replace(settings, connect_params=patience))), ""
+    except MigrationError as error:
+        return 0, error.message.split(". ")[0].rstrip(".")
 
 
 def _rate(seen: int, seconds: float) -> int:

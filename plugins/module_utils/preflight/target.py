@@ -117,11 +117,16 @@ class _Target:
         if "sizes" not in self.source:
             return
         may_write = not (self.options["check_mode"] or server(self.session)["standby"])
-        measured = estimate.Pace(
-            self.source.get("reading", 0), pace.loading(self.session) if may_write else 0, self.options["jobs"]
-        )
         sizes, matviews = self.source["sizes"], len(self.source.get("matviews", ()))
         one_machine = sizes["machine"] == file_systems.machine()
+        line, no_line = (0, "") if one_machine else pace.line(self.options["server"])
+        measured = estimate.Pace(
+            self.source.get("reading", 0),
+            pace.loading(self.session) if may_write else 0,
+            self.options["jobs"],
+            line,
+            no_line,
+        )
         found = estimate.of_methods(sizes, matviews, measured, one_machine)
         chosen = self.options["method"]
         self.facts["seconds"] = next([each.shortest, each.longest] for each in found if each.method == chosen)
@@ -130,6 +135,7 @@ class _Target:
             estimate.sentence(found, chosen, measured),
             estimates=[each.as_dict() for each in found],
             one_machine=one_machine,
+            line=line,
         )
 
     def _pg_dump(self) -> programs.Program:

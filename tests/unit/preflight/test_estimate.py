@@ -24,7 +24,7 @@ PACE = Pace(reading=100_000_000, loading=50_000_000, jobs=2)
 def sizes(factor: float = 1.0) -> Sizes:
     """A database of about 200 GB, or a multiple of it."""
     archive = {"text_bytes": int(200 * factor * GB), "compressed_bytes": int(40 * factor * GB)}
-    return {"archive": archive, "server": int(220 * factor * GB)}
+    return {"archive": archive, "server": int(220 * factor * GB), "table_count": int(100 * factor)}
 
 
 def found(size: Sizes, pace: Pace = PACE, matviews: int = 4, one_machine: bool = False) -> dict[str, Estimate]:
@@ -59,6 +59,37 @@ def test_it_grows_with_the_rows_and_the_materialized_views() -> None:
     for method, usual in found(sizes()).items():
         assert ten[method].longest == pytest.approx(10 * usual.longest, rel=0.01)
     assert found(sizes(), matviews=40)["stream"].longest > 2 * found(sizes())["stream"].longest
+
+
+def test_each_table_takes_time_whatever_its_size() -> None:
+    small: Sizes = {"archive": {"text_bytes": 10**6, "compressed_bytes": 10**5}, "server": 10**7, "table_count": 20_000}
+    many, few = found(small), found({**small, "table_count": 20})
+    assert few["archive"].longest < 30
+    for method in ("archive", "stream"):
+        assert many[method].shortest - few[method].shortest > 60
+    assert few["physical"].longest < many["physical"].longest < many["archive"].longest
+
+
+def test_a_line_that_was_measured_takes_the_place_of_the_usual_ones() -> None:
+    # 40 GB of archive, the same from a stream that ssh compresses, and 220 GB over 2 MB in a second.
+    slow = found(sizes(), replace(PACE, line=2_000_000))
+    assert all(each.slow_line == 0 for each in slow.values())
+    assert 0.7 * 20_000 < slow["stream"].shortest < slow["archive"].shortest < slow["physical"].shortest
+    assert found(sizes(), replace(PACE, line=10**10)) == found(sizes(), replace(PACE, line=300_000_000))
+    assert found(sizes(), replace(PACE, line=2_000_000), one_machine=True) == found(sizes(), one_machine=True)
+
+
+@pytest.mark.parametrize(
+    ("pace", "said"),
+    [
+        (replace(PACE, line=2_500_000), "; the line carries 2.5 MB in a second)"),
+        (replace(PACE, no_line="nobody answers"), "; the line is taken for one of 1 Gbit/s: nobody answers)"),
+        (PACE, "text in a second and process)"),
+    ],
+    ids=["measured", "unknown", "one machine"],
+)
+def test_the_line_is_said(pace: Pace, said: str) -> None:
+    assert said in sentence(of_methods(sizes(), 4, pace, False), "stream", pace)
 
 
 @pytest.mark.parametrize("chosen", ["archive", "stream", "physical"])
