@@ -205,8 +205,8 @@ class _Contents:
             names = sorted(table.key for table in tables.kept if table.unlogged)
             self.findings.warning(
                 "unlogged tables",
-                f"{_some(names)}: unlogged here and on the target, so a server crash empties them. If their rows matter, run in the source's "
-                f"database: {' '.join(f'ALTER TABLE {table.sql} SET LOGGED;' for table in tables.kept if table.unlogged)}",
+                f"{_some(names)}: unlogged here and on the target, so a server crash empties them. If their rows matter, run in the "
+                f"source's database: {' '.join(f'ALTER TABLE {table.sql} SET LOGGED;' for table in tables.kept if table.unlogged)}",
                 tables=names,
             )
         mappings = [row["name"] for row in self.session.rows(_MAPPINGS)]

@@ -345,8 +345,8 @@ class Differences:
                 missing = owner in {role["name"] for role in self.planned.make}
                 raise MigrationError(
                     f"The {entry['object']} belongs to {owner!r}, which must be a superuser on the target and is not. "
-                    f"Make it one there ({'CREATE' if missing else 'ALTER'} ROLE {quote(owner)} SUPERUSER), or give the {entry['object']} to "
-                    f"a superuser that both have, in the source's database: ALTER {entry['object']} OWNER TO postgres;",
+                    f"Make it one there ({'CREATE' if missing else 'ALTER'} ROLE {quote(owner)} SUPERUSER), or give the {entry['object']} "
+                    f"to a superuser that both have, in the source's database: ALTER {entry['object']} OWNER TO postgres;",
                     "superuser_needed",
                     **entry,
                 )
