@@ -293,6 +293,10 @@ def test_what_it_needs_in_the_database(
         found = deployment.check("target", postgres={"database": database}, started=True)
         assert (found[name]["status"] == "failure") == bool(words)
         assert words in found[name]["message"]
+        statements = found[name]["message"].partition("In that database: ")[2]
+        if statements:
+            execute(source_cluster, statements, database)
+            assert deployment.check("target", postgres={"database": database}, started=True)[name]["status"] == "ok"
     finally:
         seed.drop_database(source_cluster, database)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import tempfile
 from pathlib import Path
@@ -177,6 +178,8 @@ def test_every_way_to_differ_is_told_without_a_value(sides: tuple[str, Cluster, 
         said = " ".join(found[case]["problems"] + found[case]["advice"])
         assert (case, found[case]["status"]) == (case, status), found[case]
         assert sentence in said, found[case]
+        for statement in re.findall(r"On the target, run: (.*?;)", said):
+            execute(target, statement, name)
     # Nothing was written, on either side.
     for cluster in (source, target):
         assert column(cluster, "SELECT count(*) FROM reports.visits", name) == [200]

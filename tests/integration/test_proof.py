@@ -127,6 +127,22 @@ def test_a_newer_dump_replaces_what_an_earlier_one_has_made(phases: Phases) -> N
     assert phases.run("transfer", "restore", "refresh", "verify", "promote")["oid"] == oid
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["rename", "restore"])
+def test_a_verified_database_that_was_renamed(phases: Phases, way: str) -> None:
+    """The message has both ways out."""
+    phases.run("transfer", "restore", "refresh", "verify")
+    execute(phases.target, f"ALTER DATABASE {phases.incoming} RENAME TO {phases.incoming}_old")
+    message = phases.fail("promote")
+    if way == "rename":
+        execute(phases.target, message.split(" now: ")[1].split(" To restore")[0])
+    else:
+        assert message.endswith("couch2pg_restart_from=restore")
+        assert not phases.restart("restore").get("failed")
+        phases.run("restore", "refresh", "verify")
+    phases.run("promote")
+
+
 LOST_ROW = "DELETE FROM couchdb WHERE ctid = (SELECT min(ctid) FROM couchdb)"
 
 

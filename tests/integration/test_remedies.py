@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import readable
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import binaries, places, seed
+from support.background import wait_until
 from support.clusters import Cluster
 from support.migration import execute
 from support.modules import login, run_module
@@ -247,3 +251,72 @@ def test_a_partitioned_table_that_is_called_unlogged(
         assert failures(found) == failed
         if failed:
             assert "Install postgresql-client-18" in finding(found, "schema on the target")["message"]
+
+
+@pytest.mark.parametrize(
+    "harm", ['ALTER ROLE "Logs in" NOLOGIN', 'REVOKE CONNECT ON DATABASE "{database}" FROM PUBLIC', "pg_hba.conf"]
+)
+def test_a_login_that_is_refused(harm: str, source_cluster: Cluster, fresh_database: Fresh) -> None:
+    name = fresh_database(source_cluster)
+    password = seed.create_role(source_cluster, "Logs in")
+    settings = ConnectionSettings(name, source_cluster.host, source_cluster.port, "Logs in", password)
+    hba = source_cluster.data_directory / "pg_hba.conf"
+    before = hba.read_text(encoding="utf-8")
+    lines = "local all all scram-sha-256\nhost all postgres 127.0.0.1/32 scram-sha-256\n"
+
+    def let_in(text: str) -> None:
+        hba.write_text(text, encoding="utf-8")
+        execute(source_cluster, "SELECT pg_reload_conf()")
+
+    try:
+        if harm == "pg_hba.conf":
+            let_in(lines)
+        else:
+            execute(source_cluster, harm.format(database=name))
+        wait_until("it is refused", lambda: refusal(settings))
+        message = refusal(settings)
+        if harm == "pg_hba.conf":
+            let_in(lines + message.split("then run again: ")[1] + "\n")
+        else:
+            execute(source_cluster, message.split("as a superuser: ")[1])
+        wait_until("it is let in", lambda: not refusal(settings))
+    finally:
+        let_in(before)
+        seed.drop_database(source_cluster, name)
+        execute(source_cluster, 'DROP ROLE "Logs in"')
+
+
+def refusal(settings: ConnectionSettings) -> str:
+    """What a login says that is refused; empty when it isn't."""
+    try:
+        Session(settings).close()
+    except MigrationError as error:
+        return error.message
+    return ""
+
+
+def test_what_a_role_may_not_read_any_more(target_cluster: Cluster, fresh_database: Fresh) -> None:
+    name = fresh_database(target_cluster)
+    execute(
+        target_cluster,
+        'CREATE SCHEMA "A.b"; CREATE TABLE "A.b"."c""d" (n int); CREATE VIEW v AS SELECT 1 AS n; CREATE ROLE "Reads"',
+        name,
+    )
+    where = ConnectionSettings(name, target_cluster.host, target_cluster.port, password=target_cluster.password)
+    everything = ['"A.b"."c""d"', "public.v"]
+    try:
+        with Session(where) as session:
+            with pytest.raises(MigrationError) as caught:
+                readable.check_readable_as_before("Reads", everything, readable.readable(session, "Reads"), "there")
+            execute(
+                target_cluster, caught.value.message.split("In the database there: ")[1].split(" then run")[0], name
+            )
+            assert readable.readable(session, "Reads") == everything
+            execute(target_cluster, f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
+            with pytest.raises(MigrationError) as caught:
+                readable.readable(session, "Reads")
+            execute(target_cluster, f"GRANT{caught.value.message.split(': GRANT')[1]}")
+            assert readable.readable(session, "Reads") == everything
+    finally:
+        seed.drop_database(target_cluster, name)
+        execute(target_cluster, 'DROP ROLE "Reads"')

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping
 
+from ..common import restart
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
@@ -70,7 +71,7 @@ def check_format(evidence: Evidence, root: Path) -> None:
     if evidence.get("format") != FORMAT:
         raise MigrationError(
             f"Another version of this collection wrote the evidence in {root}, and this version can't compare it. "
-            "Dump again (couch2pg_restart_from: dump).",
+            f"Dump again: {restart.command('dump')}",
             "evidence_format",
             path=str(root),
         )

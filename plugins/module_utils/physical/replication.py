@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from ..common.errors import MigrationError
 from ..postgres import login_refusal
 from ..postgres.connection import APPLICATION_NAME, ConnectionSettings
+from ..postgres.hba_line import hba_line
 from ..postgres.identifiers import quote
 
 try:
@@ -52,25 +52,6 @@ def _remedy(source: ConnectionSettings, state: str | None) -> str:
     if state == _NO_LINE:
         return (
             f"Add this line to the source's pg_hba.conf, and reload it (SELECT pg_reload_conf()), then run again: "
-            f"{hba_line(source)}. {INSTEAD}"
+            f"{hba_line('replication', source.user, source.host, source.port)}. {INSTEAD}"
         )
     return f"Fix the cause, then run again. {INSTEAD}"
-
-
-def hba_line(source: ConnectionSettings) -> str:
-    """The line of the source's pg_hba.conf that lets this host copy it."""
-    if not source.host:
-        return f"local replication {source.user} peer"
-    address = _own_address(source.host, source.port)
-    return f"host replication {source.user} {address}/{128 if ':' in address else 32} scram-sha-256"
-
-
-def _own_address(host: str, port: int) -> str:
-    """The address of this host from which it reaches another one; nothing is sent."""
-    try:
-        family, kind, protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.connect(address)
-            return str(probe.getsockname()[0])
-    except OSError:
-        return "<address of the target>"

@@ -11,6 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..common.errors import MigrationError
+from .hba_line import hba_line
+from .identifiers import quote
 
 if TYPE_CHECKING:
     from .connection import ConnectionSettings
@@ -41,13 +43,16 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         "28000",
         r"no pg_hba\.conf entry",
         "authentication",
-        "PostgreSQL at {place} has no pg_hba.conf line for {user!r} and {database!r}: add one.",
+        (
+            "PostgreSQL at {place} has no pg_hba.conf line for {user!r} and {database!r}. Add this line there, and reload "
+            "it (SELECT pg_reload_conf()), then run again: {hba_line}"
+        ),
     ),
     (
         "28000",
         r"is not permitted to log in",
         "authentication",
-        "The role {user!r} may not log in at {place}: ALTER ROLE ... LOGIN there.",
+        "The role {user!r} may not log in at {place}. There, as a superuser: ALTER ROLE {role} LOGIN;",
     ),
     (
         "28000",
@@ -71,7 +76,10 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         INSUFFICIENT_PRIVILEGE,
         r"permission denied for database",
         "authentication",
-        "The role {user!r} may not connect to {database!r} at {place}: GRANT CONNECT to it.",
+        (
+            "The role {user!r} may not connect to {database!r} at {place}. There, as a superuser: "
+            "GRANT CONNECT ON DATABASE {database_quoted} TO {role};"
+        ),
     ),
     (
         "53300",
@@ -160,6 +168,8 @@ def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], st
         )
     state, _words, code, sentence = found
     words = {**where, **_names(settings), "reason": reason.rstrip("."), "myself": _myself()}
+    words.update(role=quote(settings.user), database_quoted=quote(settings.database))
+    words["hba_line"] = hba_line(settings.database, settings.user, settings.host, settings.port)
     return MigrationError(sentence.format(**words), code, sqlstate=state, **where)
 
 

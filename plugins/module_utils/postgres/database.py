@@ -98,6 +98,14 @@ def find_database_by_oid(session: Session, oid: int) -> DatabaseProperties | Non
     return found[0] if found else None
 
 
+def renamed(session: Session, oid: int, name: str) -> str:
+    """Where a database is that was called ``name``, and the statement that gives the name back; empty when it is gone."""
+    found = find_database_by_oid(session, oid)
+    if found is None:
+        return "It is gone."
+    return f"It is called {found['name']!r} now: ALTER DATABASE {quote(found['name'])} RENAME TO {quote(name)};"
+
+
 def current_oid(session: Session) -> int:
     """The oid of the session's database, which identifies it across renames."""
     return int(

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Sequence
 
 from ..common.errors import MigrationError
 from .connection import Session
+from .identifiers import quote
 
 SHOWN = 5
+_SCHEMA = re.compile(r'"(?:[^"]|"")*"|[^."]+')
 _READABLE = """
-SELECT n.nspname || '.' || c.relname AS name
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND pg_catalog.has_schema_privilege(%s, n.oid, 'USAGE') AND pg_catalog.has_any_column_privilege(%s, c.oid, 'SELECT')
@@ -31,7 +34,7 @@ def readable(session: Session, role: str) -> list[str]:
     if not session.value(_MAY_CONNECT, [role]):
         raise MigrationError(
             f"The role {role!r} may not connect to {session.settings.database!r} at {session.settings.place}: "
-            "GRANT CONNECT ON DATABASE to it.",
+            f"GRANT CONNECT ON DATABASE {quote(session.settings.database)} TO {quote(role)};",
             "grants",
         )
     return [row["name"] for row in session.rows(_READABLE, [role, role])]
@@ -42,9 +45,11 @@ def check_readable_as_before(role: str, expected: Sequence[str], found: Sequence
     lacking = sorted(set(expected) - set(found))
     if lacking:
         more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+        schemas = ", ".join(sorted({found[0] for name in lacking if (found := _SCHEMA.match(name))}))
         raise MigrationError(
             f"The role {role!r} may not read at {place} what it may read on the source: {', '.join(lacking[:SHOWN])}{more}. "
-            "GRANT SELECT on these to it there (and USAGE on their schema), then run again.",
+            f"In the database there: GRANT USAGE ON SCHEMA {schemas} TO {quote(role)}; "
+            f"GRANT SELECT ON {', '.join(lacking)} TO {quote(role)}; then run again.",
             "grants",
             lacking=lacking,
         )

@@ -280,11 +280,12 @@ def _rights(findings: Findings, settings: Settings, reach: Reach, rename: bool) 
         if not session.value("SELECT pg_catalog.has_schema_privilege('public', 'CREATE')"):
             raise MigrationError(
                 f"{place.user!r} may not create tables in the schema public of {place.database!r}; couch2pg does that when it starts. "
-                f"GRANT USAGE, CREATE ON SCHEMA public TO {quote(place.user)} there.",
+                f"In that database: GRANT USAGE, CREATE ON SCHEMA public TO {quote(place.user)};",
                 "couch2pg_rights",
             )
         others = session.rows(
-            "SELECT n.nspname || '.' || c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner "
+            "SELECT n.nspname || '.' || c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, pg_catalog.format("
+            "'ALTER MATERIALIZED VIEW %I.%I OWNER TO %I;', n.nspname, c.relname, current_user) AS statement "
             "FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
             "WHERE c.relkind = 'm' AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') ORDER BY 1"
         )
@@ -292,7 +293,7 @@ def _rights(findings: Findings, settings: Settings, reach: Reach, rename: bool) 
         names = ", ".join(f"{row['name']} (of {row['owner']})" for row in others[:3])
         raise MigrationError(
             f"{place.user!r} doesn't own {names}, so that it can't refresh them, and refresh_matviews() fails. "
-            f"ALTER MATERIALIZED VIEW ... OWNER TO {quote(place.user)} there.",
+            f"In that database: {' '.join(row['statement'] for row in others)}",
             "couch2pg_rights",
             matviews=others,
         )

@@ -18,7 +18,7 @@ from ..host.files import write_json
 from ..jobs import job
 from ..postgres.changes import rows_written
 from ..postgres.connection import ConnectionSettings, Session, server_identity
-from ..postgres.database import find_database, is_empty, other_sessions
+from ..postgres.database import find_database, is_empty, other_sessions, renamed
 from ..postgres.database_properties import promotion_statements
 from ..postgres.identifiers import quote, with_suffix
 from ..record.promoted import PROMOTED
@@ -70,7 +70,7 @@ def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, repla
         if found is None or found["oid"] != oid:
             raise MigrationError(
                 f"The database that was verified (oid {oid}) is not called {incoming!r} any more. "
-                f"Look at what happened to it; to restore and verify again: {restart.command('restore')}",
+                f"{renamed(session, oid, incoming)} To restore and verify again: {restart.command('restore')}",
                 "incoming_missing",
             )
         existing = find_database(session, name)

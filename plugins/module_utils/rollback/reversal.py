@@ -12,7 +12,7 @@ from typing import Any, Callable
 from ..common.errors import MigrationError
 from ..host.files import read_json, write_json
 from ..postgres.connection import ConnectionSettings, Session, server_identity
-from ..postgres.database import find_database, find_database_by_oid
+from ..postgres.database import find_database, find_database_by_oid, renamed
 from ..postgres.identifiers import with_suffix
 from ..promote.promotion import check_nobody_connected, rename
 from ..record.promoted import PROMOTED, has_mark
@@ -38,9 +38,10 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
         ours = stored["identity"] == server_identity(session) and has_mark(session, stored)
         found = find_database_by_oid(session, stored["oid"]) if ours else None
         if found is None or found["name"] != stored["name"]:
+            where = renamed(session, stored["oid"], stored["name"]) if ours else "This is another server."
             raise MigrationError(
-                f"The database {stored['name']!r} that this migration promoted (oid {stored['oid']}) no longer exists at "
-                f"{settings.place}, or was renamed. Nothing was changed. Find out what happened to it.",
+                f"The database {stored['name']!r} that this migration promoted (oid {stored['oid']}) does not have that name at "
+                f"{settings.place} any more. Nothing was changed. {where}",
                 "stale_evidence",
                 promoted=stored,
             )
