@@ -45,7 +45,7 @@ def check_readable_as_before(role: str, expected: Sequence[str], found: Sequence
     lacking = sorted(set(expected) - set(found))
     if lacking:
         more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
-        schemas = ", ".join(sorted({found[0] for name in lacking if (found := _SCHEMA.match(name))}))
+        schemas = ", ".join(sorted({schema[0] for name in lacking if (schema := _SCHEMA.match(name))}))
         raise MigrationError(
             f"The role {role!r} may not read at {place} what it may read on the source: {', '.join(lacking[:SHOWN])}{more}. "
             f"In the database there: GRANT USAGE ON SCHEMA {schemas} TO {quote(role)}; "
