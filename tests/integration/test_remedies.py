@@ -17,7 +17,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
 from support import binaries, places, seed
 from support.background import wait_until
 from support.clusters import Cluster
-from support.migration import execute
+from support.migration import Migration, column, execute
 from support.modules import login, run_module
 from support.phases import Phases
 from support.preflight import failures, finding, look, look_at_target, schema_of
@@ -320,3 +320,24 @@ def test_what_a_role_may_not_read_any_more(target_cluster: Cluster, fresh_databa
     finally:
         seed.drop_database(target_cluster, name)
         execute(target_cluster, 'DROP ROLE "Reads"')
+
+
+NEEDS_AN_INDEX = """
+CREATE FUNCTION sorted() RETURNS boolean LANGUAGE sql AS $$ SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = 'late_n') $$;
+CREATE TABLE late (n int); CREATE INDEX late_n ON late (n); ALTER TABLE late ADD CONSTRAINT in_order CHECK (sorted());
+INSERT INTO late VALUES (1);
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["archive", "stream"])
+def test_a_cause_on_the_source(method: str, migration: Migration) -> None:
+    """After the change there, the command that the message prints completes the migration."""
+    execute(migration.source, NEEDS_AN_INDEX, migration.database)
+    migration.variables["couch2pg_method"] = method
+    message = migration.fail()
+    assert "ADD CONSTRAINT ... CHECK (...) NOT VALID" in message
+    change = "ALTER TABLE late DROP CONSTRAINT in_order, ADD CONSTRAINT in_order CHECK (sorted()) NOT VALID"
+    execute(migration.source, change, migration.database)
+    migration.succeed(*message.split("migrate -i inventory ")[1].split())
+    assert column(migration.target, "SELECT n FROM late", migration.database) == [1]

@@ -332,6 +332,14 @@ def test_connections_that_are_lost_are_opened_again(
     assert "Trying again" in (folder / "log").read_text()
 
 
+def test_a_copy_that_was_dropped_is_made_again(options: dict[str, Any], target_cluster: Cluster) -> None:
+    """As couch2pg_restart_from does it: the archive doesn't have the rows that were streamed."""
+    check_evidence(run_module("pg_stream", options))
+    where = {name: options[name] for name in (*login(target_cluster, ""), "incoming", "migration_id", "state_dir")}
+    assert run_module("database_drop", {**where, "which": "incoming"})["dropped"] == options["incoming"]
+    check_evidence(run_module("pg_stream", options))
+
+
 @pytest.mark.long
 def test_a_copy_without_a_held_snapshot_begins_again(options: dict[str, Any], target_cluster: Cluster) -> None:
     begin(options, target_cluster)

@@ -219,7 +219,7 @@ RULES = (
         r"does not exist",
         False,
         "The target's PostgreSQL or its extensions don't have this object, or the statement that creates it failed before. "
-        "Rewrite or drop on the source what uses it, then dump again.",
+        "Rewrite or drop on the source what uses it.",
     ),
     Rule(
         "index_row_size",
@@ -227,20 +227,20 @@ RULES = (
         False,
         "The source compresses this long key with lz4 (default_toast_compression), and the target's server was built without it. Use "
         "PostgreSQL packages that have lz4. Or give the source another index (CREATE INDEX ... ON ... (md5(...)), then DROP INDEX of "
-        f"this one), and dump again: {restart.command('dump')}",
+        "this one).",
     ),
     Rule(
         "duplicates",
         r"could not create (?:unique index|exclusion constraint)",
         False,
         "Rows on the source have equal keys, which the source's index does not show: a new version of the C library may "
-        "have changed the order of text. Correct these rows on the source, REINDEX the index there, then dump again.",
+        "have changed the order of text. Correct these rows on the source, and REINDEX the index there.",
     ),
     Rule(
         "orphans",
         r"violates foreign key constraint",
         False,
-        "Rows on the source break their own foreign key. Correct these rows on the source, then dump again.",
+        "Rows on the source break their own foreign key. Correct these rows on the source.",
     ),
     Rule(
         "check_broken",
@@ -248,7 +248,7 @@ RULES = (
         False,
         "Rows on the source break their own constraint, or what it calls reads rows that are not there yet. Correct these rows on the "
         "source, or make the constraint NOT VALID there, so that it is restored after the rows (ALTER TABLE ... DROP CONSTRAINT ..., "
-        "ADD CONSTRAINT ... CHECK (...) NOT VALID; of a domain, ALTER DOMAIN), then dump again.",
+        "ADD CONSTRAINT ... CHECK (...) NOT VALID; of a domain, ALTER DOMAIN).",
     ),
     Rule(
         "archive_unreadable",
@@ -357,7 +357,14 @@ def advised(error: MigrationError) -> MigrationError:
     found = classify(f"{error.message}\nCONTEXT:  {context}" if context else error.message, "")
     if error.code != "sql" or found["kind"] == UNKNOWN.name:
         return error
-    return MigrationError(f"{error.message} {found['advice']}", error.code, **error.details)
+    return MigrationError(f"{error.message} {found['advice']}{then(found)}", error.code, **error.details)
+
+
+def then(message: Message) -> str:
+    """What follows in a restore on the advice for a message: the archive doesn't know of a change on the source."""
+    return (
+        f" After a change on the source, dump again: {restart.command('dump')}" if "source" in message["advice"] else ""
+    )
 
 
 def sentence(message: Message) -> str:

@@ -181,6 +181,12 @@ def restore(
     }
 
 
+def is_kept(session: Session, name: str, steps: RestoreSteps) -> bool:
+    """Whether the database ``name`` is the one of these steps, so that a restore goes on in it; else it begins again."""
+    found = find_database(session, name)
+    return found is not None and found["oid"] == steps.oid and bool(steps.result("pre-data"))
+
+
 def _database(
     settings: ConnectionSettings,
     parameters: dict[str, Any],
@@ -190,9 +196,8 @@ def _database(
     """Create the database to restore into, or keep that of an earlier attempt; returns the sections that are done in it."""
     name = parameters["incoming"]
     with Session(settings.maintenance) as session:
-        found = find_database(session, name)
         choices = {choice: parameters[choice] for choice in CHOICES}
-        if found is not None and found["oid"] == steps.oid and steps.result("pre-data"):
+        if is_kept(session, name, steps):
             _check_choices(name, steps.result("choices") or choices, choices)
             end_sessions(session, name)
             return [section for section in ("pre-data", "data", "post-data") if steps.result(section)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Mapping
 
 from ..archive import pg_restore
-from ..archive.messages import Listener, Message, sentence
+from ..archive.messages import Listener, Message, sentence, then
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
@@ -344,7 +344,7 @@ def _run_pg_restore(
     if failures:
         more = f" ({len(failures) - 1} more messages are in the details)" if len(failures) > 1 else ""
         raise MigrationError(
-            f"pg_restore ({section}) reported: {sentence(failures[0])}{more}",
+            f"pg_restore ({section}) reported: {sentence(failures[0])}{more}{then(failures[0])}",
             "pg_restore_failed",
             section=section,
             exit_code=code,

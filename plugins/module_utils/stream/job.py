@@ -47,6 +47,7 @@ from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import Table
 from ..postgres.workers import run_in_sessions
 from ..restore import job as restore_job
+from ..restore.steps import RestoreSteps
 from . import holder
 
 # The rows of smaller tables stay in the archive: a connection for each would cost more than it saves.
@@ -125,13 +126,16 @@ def _copy_or_resume(context: JobContext, source: ConnectionSettings) -> dict[str
     partial = layout.partial_folder(final)
     root = final if (final / layout.MANIFEST).exists() else partial
     document = read_json(root / layout.EVIDENCE)
-    if document and _is_of_this_job(document, parameters):
+    ours = bool(document) and _is_of_this_job(document, parameters)
+    if ours and _has_its_rows(context, document):
         context.log("An earlier attempt copied all rows; this one resumes after them.")
         parameters["manifest_sha256"] = _snapshot_name(document)
         if parameters["snapshot"]:
             holder.release(source, parameters["snapshot"]["backend"])
         result = restore_job.restore(context, root, document)
     else:
+        if ours and root == final:
+            remove_tree(final)
         _refuse_foreign(final)
         result, document = _Copy(context, source, partial).run()
     if not final.exists():
@@ -383,6 +387,15 @@ def _is_of_this_job(document: Evidence, parameters: dict[str, Any]) -> bool:
         and document["database"]["name"] == parameters["source_database"]
         and document["dump"].get("method") == "stream"
     )
+
+
+def _has_its_rows(context: JobContext, document: Evidence) -> bool:
+    """Whether the database is still there into which an earlier attempt copied all rows: the archive has only some of them."""
+    parameters = context.parameters
+    state = expand(parameters["state_dir"]) / parameters["migration_id"]
+    steps = RestoreSteps(state, parameters["server_identity"], _snapshot_name(document))
+    with Session(context.connection().maintenance) as session:
+        return restore_job.is_kept(session, parameters["incoming"], steps)
 
 
 def _refuse_foreign(final: Path) -> None:
