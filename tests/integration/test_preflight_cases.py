@@ -490,6 +490,7 @@ def test_too_few_connections_for_the_jobs(
         assert "the run needs 206 at a time (couch2pg_jobs: 200, and 6 more)" in message
         jobs = int(message.split("set couch2pg_jobs to ")[1].split(",")[0])
         assert 50 < jobs < 100
+    assert failures(look(place, source_cluster, name, jobs=jobs)) == []
     password = seed.create_role(source_cluster, seed.OWNER)
     execute(source_cluster, f"ALTER TABLE couchdb OWNER TO {seed.OWNER}", name)
     execute(source_cluster, f"ALTER ROLE {seed.OWNER} CONNECTION LIMIT 3")

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import readable
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import binaries, places, seed
 from support.background import wait_until
+from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import Migration, column, execute
 from support.modules import login, run_module
@@ -341,3 +343,38 @@ def test_a_cause_on_the_source(method: str, migration: Migration) -> None:
     execute(migration.source, change, migration.database)
     migration.succeed(*message.split("migrate -i inventory ")[1].split())
     assert column(migration.target, "SELECT n FROM late", migration.database) == [1]
+
+
+@pytest.mark.parametrize("module", ["pg_dump", rarely("pg_stream")])
+def test_what_is_in_the_way_is_moved(
+    module: str, source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """It is kept, and then the work goes on."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    final = Path(place["staging_dir"]) / "m"
+    options = {**place, **login(source_cluster, name)}
+    if module == "pg_stream":
+        del options["staging_dir"]
+        seed.create_role(target_cluster, seed.OWNER)
+        options.update(
+            login(target_cluster, name),
+            source=login(source_cluster, name),
+            incoming=f"{name}_incoming",
+            archive=str(final),
+        )
+    try:
+        for path in (final, layout.partial_folder(final)):
+            path.mkdir(parents=True)
+            (path / "of somebody").touch()
+        for number in range(2):
+            refused = run_module(module, options)
+            assert refused["code"] == "archive_exists"
+            there = re.split(" was not | is not ", refused["msg"])[0]
+            assert "Move it away" in refused["msg"]
+            Path(there).rename(final.with_name(f"away {number}"))
+        done = run_module(module, options)
+        assert not done.get("failed"), done
+        assert all((final.with_name(f"away {number}") / "of somebody").exists() for number in range(2))
+    finally:
+        seed.drop_database(target_cluster, f"{name}_incoming")

@@ -220,7 +220,7 @@ def load(root: Path) -> Manifest:
         )
     if not _is_manifest(manifest):
         raise MigrationError(
-            f"{path} is not a manifest of this collection. Inspect it. If the archive is lost, remove it and dump again.",
+            f"{path} is not a manifest of this collection. Inspect it. If the archive is lost, dump again: {restart.command('dump')}",
             "manifest_damaged",
             path=str(path),
         )

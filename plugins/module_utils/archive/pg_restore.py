@@ -10,6 +10,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..host.programs import Program, ask, run
 from . import layout
@@ -58,7 +59,8 @@ def without_rows(root: Path, archive_format: str, work: Path) -> Path:
         member = packed.next()
         if member is None or member.name != "toc.dat":
             raise MigrationError(
-                f"{archive} doesn't begin with pg_dump's list of contents. Dump again.", "archive_unreadable"
+                f"{archive} doesn't begin with pg_dump's list of contents. Dump again: {restart.command('dump')}",
+                "archive_unreadable",
             )
         unpacked_tar.addfile(member, packed.extractfile(member))
     return target

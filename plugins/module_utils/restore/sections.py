@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Callable, Mapping
 
 from ..archive import pg_restore
 from ..archive.messages import Listener, Message, sentence, then
+from ..common import restart
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
@@ -231,7 +232,8 @@ class Sections:
             loaded = large_tables.load(self._incoming, table, self._jobs, unpack, on_piece, self._stop)
             if loaded != expected[name]["rows"]:
                 raise MigrationError(
-                    f"The archive has {loaded} rows of {name}, and the source had {expected[name]['rows']}. Dump again.",
+                    f"The archive has {loaded} rows of {name}, and the source had {expected[name]['rows']}. Dump again: "
+                    f"{restart.command('dump')}",
                     "rows_differ",
                     table=name,
                 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from ..archive import pg_restore
-from ..archive.messages import sentence
+from ..archive.messages import sentence, then
 from ..archive.scratch import scratch_database, scratch_name
 from ..common.errors import MigrationError
 from ..host.programs import Program
@@ -91,7 +91,7 @@ def _restore(
     if failures:
         raise MigrationError(
             "The schema can't be compared: the target's server refused a statement of the archive in a scratch "
-            f"database: {sentence(failures[0])}",
+            f"database: {sentence(failures[0])}{then(failures[0])}",
             "schema_not_restored",
             messages=failures[:20],
         )
