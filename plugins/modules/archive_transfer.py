@@ -18,6 +18,7 @@ description:
   - Then compares size and SHA-256 of every file with the manifest. A file that differs is fetched again completely.
   - The folder is named O(archive) with C(.partial) until the archive is verified and durable.
     An archive that was altered later is repaired the same way.
+  - With O(early=true), fetches what a running dump has written, until the dump ends. The transfer afterwards resumes from that.
   - O(way=direct) needs C(rsync) and OpenSSH's client on this host, and the key of M(cht.couch2pg.transfer_key), which the source
     authorizes. The job removes both when it ends.
 author: cht.couch2pg maintainers (@medic)
@@ -95,6 +96,13 @@ options:
     description: The user to become on the source.
     type: str
     default: ""
+  early:
+    description:
+      - Fetch the files of tables while the dump writes them, into O(archive) with C(.early), with O(way=direct) and a key for the folder
+        of the incomplete archive on the source. Nothing is verified, and it is no failure when nothing can be fetched.
+      - Set C(job_wait) to 0, because the dump must run meanwhile.
+    type: bool
+    default: false
   missing_only:
     description: Only tell which bytes are missing here. The action plugin sets it, with O(way=relay).
     type: bool
@@ -191,8 +199,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import JOB_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.limits import Limits
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import early, relay
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import job as transfer_job
-from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import relay
 
 OPTIONS: dict[str, Any] = {
     "archive": {"type": "path", "required": True},
@@ -211,6 +219,7 @@ OPTIONS: dict[str, Any] = {
     "source_host": {"type": "str", "default": ""},
     "source_become": {"type": "bool", "default": False},
     "source_become_user": {"type": "str", "default": ""},
+    "early": {"type": "bool", "default": False},
     "missing_only": {"type": "bool", "default": False},
 }
 
@@ -223,8 +232,11 @@ def main() -> None:
         run(module, lambda: dict(relay.missing(options), changed=False))
     if module.check_mode and "manifest_sha256" not in options["source"]:
         module.exit_json(changed=True, msg="The archive has to be dumped first.")
+    limits = Limits(rate_limit=options["bandwidth_limit"])
+    if options["early"]:
+        run_job(module, early.job_spec(options, limits), lambda _result: False)
     try:
-        spec = transfer_job.job_spec(options, Limits(rate_limit=options["bandwidth_limit"]))
+        spec = transfer_job.job_spec(options, limits)
     except MigrationError as error:
         fail(module, error)
     run_job(

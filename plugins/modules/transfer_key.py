@@ -38,7 +38,7 @@ options:
     description: Kind of the job on the target that will use the key.
     type: str
     default: transfer
-    choices: [transfer, restore]
+    choices: [transfer, early_transfer, restore]
   archive:
     description: Folder of the archive on the source. Required there with O(state=present), unless O(server) is given.
     type: path
@@ -129,7 +129,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
 OPTIONS: dict[str, Any] = {
     "side": {"type": "str", "default": "target", "choices": ["target", "source"]},
     "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
-    "kind": {"type": "str", "default": "transfer", "choices": ["transfer", "restore"]},
+    "kind": {"type": "str", "default": "transfer", "choices": ["transfer", "early_transfer", "restore"]},
     "archive": {"type": "path"},
     "server": {"type": "dict", "options": CONNECTION_OPTIONS},
     "public_key": {"type": "str", "no_log": False},

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ways over a line of limited speed: each server in a network name space of its own, with one cable between them.
 
-The guide's copy is scp. The method archive fetches its archive as the role transfer does. The method stream goes to the source's server
+The guide's copy is scp. The method archive fetches its archive as the role transfer does; early, already while the dump writes it. The method stream goes to the source's server
 directly, and through SSH.
 """
 
@@ -28,7 +28,7 @@ from support.modules import login
 
 from bench.compare import DATABASE, MAJOR, Bench, Outcome, fill, print_head, print_row, run
 
-WAYS = ("guide", "archive", "stream", "stream_ssh", "pgcopydb", "basebackup")
+WAYS = ("guide", "archive", "archive_early", "stream", "stream_ssh", "pgcopydb", "basebackup")
 # What the pg_hba.conf of a server needs that another host may use.
 LINES = "host all all samenet scram-sha-256\nhost replication all samenet scram-sha-256\n"
 
@@ -58,6 +58,18 @@ class LineBench(Bench):
         wanted = {**of_job, **access, "source": seen, "archive": there, "way": "direct", "reason": "", "silence": 60}
         self.step(outcome, "transfer", lambda: self.module("archive_transfer", wanted))
         return there
+
+    def archive_early(self, outcome: Outcome, work: Path) -> None:
+        """The method archive, fetched while the dump writes it."""
+        access = self._open(work, "early_transfer", {"archive": str(work / "staging" / "bench.partial")})
+        wanted = {
+            "migration_id": "bench",
+            "state_dir": str(work / "state"),
+            "archive": str(work / "transferred" / "bench"),
+        }
+        wanted.update(access, source={}, silence=60, early=True, job_wait=0.0)
+        self.module("archive_transfer", wanted)
+        self.archive(outcome, work)
 
     def stream_ssh(self, outcome: Outcome, work: Path) -> None:
         """The method stream, through SSH."""

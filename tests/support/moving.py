@@ -17,6 +17,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import early
 
 from .cabled_hosts import Host, Network
 from .migration import RUN_SECONDS, Run, environment
@@ -31,6 +32,18 @@ PLAYBOOK = """
     - role: cht.couch2pg.transfer
       vars:
         transfer_source_host: source
+"""
+EARLY_PLAYBOOK = """
+- hosts: target
+  gather_facts: false
+  become: true
+  become_user: "{{ couch2pg_become_user }}"
+  tasks:
+    - name: Begin
+      ansible.builtin.include_role: {name: cht.couch2pg.transfer, tasks_from: early}
+      vars:
+        transfer_source_host: source
+        transfer_early: always
 """
 # One that takes a while, one in a folder, one that is empty.
 FILES = {"archive/3001.dat.gz": 6_000_000, "archive/toc.dat": 40_000, "archive/empty.dat": 0, "evidence.json": 2_000}
@@ -51,6 +64,7 @@ class Moving:
         }
         self.source_variables: dict[str, Any] = {}
         self.target_variables: dict[str, Any] = {}
+        self.playbook = PLAYBOOK
         for host in (network.source, network.target):
             for place in ("state of migrations", "staging area"):
                 for left in (host.folder / place).iterdir():
@@ -79,6 +93,11 @@ class Moving:
     def partial(self) -> Path:
         """Where it is while it arrives."""
         return self.arrived.with_name(f"{NAME}.partial")
+
+    @property
+    def early(self) -> Path:
+        """Where what is still being written arrives."""
+        return self.arrived.with_name(f"{NAME}.early")
 
     @property
     def job(self) -> Path:
@@ -110,7 +129,7 @@ class Moving:
             }
         }
         (self.folder / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
-        (self.folder / "play.yml").write_text(PLAYBOOK, encoding="utf-8")
+        (self.folder / "play.yml").write_text(self.playbook, encoding="utf-8")
         return Running(self.network, ["ansible-playbook", "-i", "inventory.json", "play.yml", *arguments], self.folder)
 
     def succeed(self, *arguments: str) -> Run:
@@ -147,6 +166,7 @@ class Moving:
             "gate": gate.exists(),
             "line": self.network.source.keys.exists() and "cht.couch2pg" in self.network.source.keys.read_text(),
             "partial": self.partial.exists(),
+            "early": self.early.exists() or (self.job.with_name(early.KIND) / "key").exists(),
             "work": (self.job / "work").exists(),
             "running": job.read_state(self.job).status == "running",
             "processes": [*processes.of_job(self.job), *processes.of_job(gate)],

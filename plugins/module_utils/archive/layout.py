@@ -10,7 +10,8 @@ An archive is a folder::
         evidence.json                                the evidence of its snapshot
         manifest.json                                size and SHA-256 of every other file
 
-While it is incomplete, the folder is named ``<migration_id>.partial`` and contains the marker ``.half-done``.
+While it is incomplete, the folder is named ``<migration_id>.partial`` and contains the marker ``.half-done``. On the target,
+``<migration_id>.early`` has what arrived of an archive that was still being written.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ MANIFEST = "manifest.json"
 EVIDENCE = "evidence.json"
 HALF_DONE = ".half-done"
 PARTIAL_SUFFIX = ".partial"
+EARLY_SUFFIX = ".early"
 # The output of pg_dump in each format.
 DUMP_NAMES = {"directory": "archive", "custom": "archive.dump", "tar": "archive.tar.gz"}
 
@@ -35,3 +37,8 @@ def archive_folder(staging_dir: str, migration_id: str) -> Path:
 def partial_folder(final: Path) -> Path:
     """The folder of an archive while it is incomplete; ``final``: its folder once it is finished."""
     return final.with_name(final.name + PARTIAL_SUFFIX)
+
+
+def early_folder(final: Path) -> Path:
+    """The folder of what arrived of an archive before it was finished; ``final``: its folder once it is transferred."""
+    return final.with_name(final.name + EARLY_SUFFIX)

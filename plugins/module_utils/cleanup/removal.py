@@ -58,6 +58,7 @@ def plan(
         _plan_archive(planned, archive, migration_id, manifest_sha256, damaged)
     if archive is not None and half_done:
         _plan_half_done(planned, layout.partial_folder(archive))
+        _plan_half_done(planned, layout.early_folder(archive))
     for folder in folders if jobs else []:
         if folder.is_symlink() or not folder.is_dir():
             planned["left"].append(folder)

@@ -253,7 +253,7 @@ def _archive(sizes: Sizes, options: dict[str, Any]) -> Need:
     size = archive_bytes(sizes["archive"], options["format"], options["compression"]) + sizes["large_objects"]
     final = expand(options["staging_dir"]) / options["migration_id"]
     # An incomplete archive is replaced in place, a complete one is not written again.
-    present = folder_bytes(final) + folder_bytes(layout.partial_folder(final))
+    present = sum(map(folder_bytes, (final, layout.partial_folder(final), layout.early_folder(final))))
     return Need(options["staging_dir"], "archive", int(size * ARCHIVE_MARGIN), sizes["table_count"] + 10, present)
 
 

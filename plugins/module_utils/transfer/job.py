@@ -18,13 +18,11 @@ from ..common.errors import MigrationError
 from ..gate import access
 from ..gate import key as gate_key
 from ..host.files import expand
-from ..host.programs import Output
-from ..jobs import limits
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from ..record.dumped import dumped_archive
-from . import partial_archive, rsync
+from . import early, partial_archive, rsync
 from .way import KIND
 
 WAYS = ("direct", "relay")
@@ -117,6 +115,7 @@ class Transfer:
         else:
             self._plan()
             self._check_access()
+            early.take_over(self._final, self._context.folder.parent, self._direct)
             partial = partial_archive.prepare(self._final, self._source, self._state.name)
         if self._direct:
             self._fetch_manifest(partial)
@@ -211,29 +210,24 @@ class Transfer:
                 if error.code != "interrupted" or failures >= TRIES:
                     raise error
                 self._context.log(f"{error.message} Trying again.")
-                self._context.progress.note("lost", lambda: "connection lost, reconnecting")
+                self._context.progress.note("lost", lambda: "" if listener.moving else "connection lost, reconnecting")
                 time.sleep(PAUSE_SECONDS)
             listener.start_again(before())
 
     def _run_rsync(self, partial: Path, what: str, listener: rsync.Listener) -> int | None:
         """Run rsync once; returns its exit code, or None when the rate limit changed."""
-        parameters = self._parameters
-        rate = limits.load(self._context.folder).rate_limit
-        arguments = rsync.command(
-            self.key / "ssh_config", what, partial, parameters["silence"], rate, self._source["compressible"]
-        )
-        # rsync prints a line every second. When it hangs, its own timeout ends it before this one.
-        output = Output(arguments, merged=True, silence=parameters["silence"] * 3 + 60)
-        for chunk in output:
-            listener.feed(chunk)
-            if listener.moving:
-                self._context.progress.note("lost", None)
-            if limits.load(self._context.folder).rate_limit != rate:
-                return None
+        silence = self._parameters["silence"]
+
+        def build(rate: int) -> list[str]:
+            return rsync.command(
+                self.key / gate_key.CONFIGURATION, what, partial, silence, rate, self._source["compressible"]
+            )
+
+        code = rsync.run(self._context.folder, build, silence, listener)
         self._received += listener.received
         for line in listener.complaints:
             self._context.log(line)
-        return output.code
+        return code
 
     def _arrived(self, partial: Path) -> int:
         return sum(stat.st_size for _path, stat in manifest.list_files(partial))

@@ -11,7 +11,7 @@ from ..archive import layout
 from ..common.errors import MigrationError
 from ..host.files import expand, make_private_folder
 from ..jobs import job
-from . import partial_archive
+from . import early, partial_archive
 from .way import KIND
 
 
@@ -28,6 +28,7 @@ def missing(options: dict[str, Any]) -> dict[str, Any]:
         return {"partial": "", "segments": [], "present": 0, "complete": True}
     if partial_archive.check_place(final, source, options["migration_id"]):
         return {"partial": "", "segments": [], "present": source["bytes"], "complete": True}
+    early.take_over(final, folder.parent, resumable=False)
     partial = partial_archive.prepare(final, source, options["migration_id"])
     try:
         listing = partial_archive.load_manifest(partial, source)

@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Callable
 
 from ..common.errors import MigrationError
 from ..gate.key import SOURCE
 from ..host import programs
+from ..jobs import limits
 
 # "    1,234,567  12%    1.23MB/s    0:00:10 (xfr#1, to-chk=3/5)"
 _PROGRESS = re.compile(r"^\s*([\d,]+)\s+\d+%")
 _RECEIVED = re.compile(r"^Total bytes received: ([\d,]+)")
 _TALK = re.compile(r"^(Number of|Total |Literal data|Matched data|File list|sent |total size|receiving |\s*$|\./|.*/$)")
+# The files that pg_dump only appends to. It writes its other files at its end, or again.
+_APPENDED = ("--include=/archive/", "--include=/archive/[0-9]*.dat*", "--exclude=*")
 REMEDY = "Install rsync (Debian: rsync), or set couch2pg_transfer_way to relay."
 
 
 def command(
-    configuration: Path, what: str, into: Path, silence: int, rate_limit: int, compress: bool, append: bool = True
+    configuration: Path, what: str, into: Path, silence: int, rate_limit: int, compress: bool, growing: bool = False
 ) -> list[str]:
     """The command that fetches the file ``what`` of the archive, or everything when it is empty.
 
-    append: resume incomplete files: rsync verifies the bytes that exist and sends only the rest.
+    Incomplete files are resumed: rsync verifies the bytes that exist and sends only the rest.
+    growing: the archive is still being written; fetch only what tables' files have more than here, without reading the rest again.
     silence: seconds without data after which rsync gives up; rate_limit: bytes per second, 0 for no limit.
     """
     quoted = str(configuration).replace("'", "''")
@@ -40,14 +45,28 @@ def command(
         f"--timeout={silence}",
         f"--rsh=ssh -F '{quoted}'",
     ]
-    if append:
-        arguments.append("--append-verify")
+    arguments += ["--append", *_APPENDED] if growing else ["--append-verify"]
     if compress:
         arguments.append("--compress")
     if rate_limit:
         # In units of 1024 bytes.
         arguments.append(f"--bwlimit={max(1, rate_limit // 1024)}")
     return [*arguments, f"{SOURCE}::archive/{what}", str(into) + ("/" if not what else "")]
+
+
+def run(folder: Path, build: Callable[[int], list[str]], silence: int, listener: Listener) -> int | None:
+    """Run rsync once, for the job in ``folder``; returns its exit code, or None when the job's rate limit changed.
+
+    build: returns the command for a limit in bytes per second.
+    """
+    rate = limits.load(folder).rate_limit
+    # rsync prints a line every second. When it hangs, its own timeout ends it before this one.
+    output = programs.Output(build(rate), merged=True, silence=silence * 3 + 60)
+    for chunk in output:
+        listener.feed(chunk)
+        if limits.load(folder).rate_limit != rate:
+            return None
+    return output.code
 
 
 class Listener:

@@ -1,0 +1,123 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fetch what a dump has written while it still writes, because a slow line has nothing to do until the dump ends.
+
+The job copies the growing files of tables into a folder of its own. It promises nothing: the dump doesn't wait for it, and the transfer
+takes the folder over and verifies every file. So whatever goes wrong here only leaves more for the transfer.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ..archive import layout, manifest
+from ..common.progress_line import amount
+from ..gate import access
+from ..gate import key as gate_key
+from ..host.files import FILE_MODE, check_writable, expand, make_private_folder, remove_tree
+from ..jobs import job
+from ..jobs.context import JobContext
+from ..jobs.job import JobSpec
+from ..jobs.limits import Limits
+from . import rsync
+
+KIND = "early_transfer"
+PAUSE_SECONDS = 5.0
+# The job ends when nothing has arrived for so long: a dump that began before was killed, or writes to another place.
+IDLE_SECONDS = 900.0
+# rsync's daemon has no such folder.
+_NO_FOLDER = "chdir failed"
+
+
+def job_spec(options: dict[str, Any], limits: Limits) -> JobSpec:
+    """The job; ``options`` are the module's."""
+    fingerprint = {"archive": str(expand(options["archive"]))}
+    names = ("address", "port", "user", "host_keys", "obstacles", "silence")
+    parameters = dict(
+        fingerprint,
+        compressible=options["source"].get("compressible", False),
+        **{name: options[name] for name in names},
+    )
+    return JobSpec(KIND, run, parameters, fingerprint, once=False, initial_limits=limits)
+
+
+def take_over(final: Path, jobs: Path, resumable: bool) -> None:
+    """End the job and let the transfer resume from what has arrived.
+
+    final: the archive's folder once it is transferred; jobs: the folder of the migration's jobs.
+    resumable: whether the transfer finds out that a file has begun in another way than on the source; else what has arrived is removed.
+    """
+    if job.needs_cancel(jobs / KIND):
+        job.cancel(jobs / KIND)
+    arrived, partial = layout.early_folder(final), layout.partial_folder(final)
+    if not arrived.is_dir():
+        return
+    # An earlier attempt of this transfer has more.
+    if resumable and not partial.exists():
+        arrived.rename(partial)
+    else:
+        remove_tree(arrived)
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """Fetch until the dump has ended; returns ``{bytes}``, what has arrived.
+
+    Raises MigrationError ``gate_refused`` or ``not_writable``.
+    """
+    key = gate_key.key_folder(context.folder)
+    final = Path(context.parameters["archive"])
+    try:
+        context.progress.plan(1)
+        context.progress.step("fetching what the dump writes")
+        access.begin(key, context.parameters, "The archive is fetched after the dump.")
+        return {"bytes": _follow(context, key, final)}
+    finally:
+        access.end(key)
+
+
+def _follow(context: JobContext, key: Path, final: Path) -> int:
+    parameters = context.parameters
+    arrived = layout.early_folder(final)
+    check_writable(final.parent)
+    # What an earlier dump left is another archive's.
+    remove_tree(arrived)
+    make_private_folder(arrived)
+    (arrived / layout.HALF_DONE).touch(mode=FILE_MODE)
+
+    def build(rate: int) -> list[str]:
+        return rsync.command(
+            key / gate_key.CONFIGURATION,
+            "",
+            arrived,
+            parameters["silence"],
+            rate,
+            parameters["compressible"],
+            growing=True,
+        )
+
+    begun, known, moved = False, 0, time.monotonic()
+    context.progress.note("arrived", lambda: amount(known, "bytes"))
+    while time.monotonic() - moved < IDLE_SECONDS:
+        # Both hosts see the same folder, which the dump writes; or a transfer has begun.
+        if final.exists() or layout.partial_folder(final).exists():
+            remove_tree(arrived)
+            return 0
+        listener = rsync.Listener()
+        code = rsync.run(context.folder, build, parameters["silence"], listener)
+        there = _bytes(arrived)
+        if there > known:
+            known, moved = there, time.monotonic()
+        gone = any(_NO_FOLDER in line for line in listener.complaints)
+        if gone and begun:
+            break
+        begun = begun or code == 0
+        if code is not None:
+            time.sleep(PAUSE_SECONDS)
+    return known
+
+
+def _bytes(folder: Path) -> int:
+    return sum(stat.st_size for _path, stat in manifest.list_files(folder))
