@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The ways over a line of limited speed: each server in a network name space of its own, with one cable between them.
 
-The guide's copy is scp. The method archive fetches its archive as the role transfer does; early, already while the dump writes it. The method stream goes to the source's server
-directly, and through SSH.
+The guide's copy is scp. The method archive fetches its archive as the role transfer does; archive_early also while the dump writes it.
+The method stream goes to the source's server directly, and through SSH.
 """
 
 from __future__ import annotations

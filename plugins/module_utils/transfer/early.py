@@ -25,7 +25,7 @@ from ..jobs.limits import Limits
 from . import rsync
 
 KIND = "early_transfer"
-PAUSE_SECONDS = 5.0
+PAUSE_SECONDS = 2.0
 # The job ends when nothing has arrived for so long: a dump that began before was killed, or writes to another place.
 IDLE_SECONDS = 900.0
 # rsync's daemon has no such folder.
