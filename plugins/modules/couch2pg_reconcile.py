@@ -140,8 +140,9 @@ def main() -> None:
         if found["lost"] or found["doubled"]:
             raise MigrationError(
                 f"The target lacks {found['lost']} documents of CouchDB, or has older revisions, and has {found['doubled']} documents more "
-                "than once. couch2pg doesn't repair that by itself. The details name the first of them. Restore again; or delete these "
-                "rows, and set couchdb_progress to a sequence before them, so that couch2pg downloads the documents again.",
+                "than once. couch2pg doesn't repair that by itself. The details name the first of them. Delete these rows, and set "
+                "couchdb_progress to a sequence before them, so that couch2pg downloads the documents again. Or roll back "
+                "(cht.couch2pg.rollback), and migrate again with another couch2pg_migration_id.",
                 "documents_lost",
                 **found,
             )

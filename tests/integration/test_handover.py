@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from support import following
 from support.background import Background, check_nothing_is_left, wait_until
+from support.cases import rarely
 from support.couchdb import CouchDB
 from support.migration import ROOT, Migration, column, execute
 
@@ -33,7 +34,8 @@ def moving(migration: Migration, couchdb: CouchDB) -> Iterator[Migration]:
 
 
 @pytest.mark.long
-def test_couch2pg_moves(moving: Migration, couchdb: CouchDB) -> None:
+@pytest.mark.parametrize("thoroughly", [False, rarely(True)])
+def test_couch2pg_moves(moving: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
     # What would stop it is found before anything is changed.
     sentence = moving.fail(playbook="preflight")
     assert "Nothing was changed" in sentence
@@ -75,6 +77,14 @@ def test_couch2pg_moves(moving: Migration, couchdb: CouchDB) -> None:
     sentence = moving.fail(*handing_over)
     assert "The target lacks 1 documents of CouchDB" in sentence
     assert moving.record["phases"]["handover"]["status"] == "failed"
+    if not thoroughly:
+        return
+    # What the sentence advises brings it again.
+    assert "set couchdb_progress to a sequence before them" in sentence
+    execute(moving.target, "UPDATE couchdb_progress SET seq = '0'", moving.database)
+    lost = "SELECT count(*) FROM couchdb WHERE doc ->> '_id' = 'report 7'"
+    wait_until("couch2pg brings it again", lambda: column(moving.target, lost, moving.database) == [1], 60)
+    moving.succeed(*handing_over)
 
 
 @pytest.mark.long

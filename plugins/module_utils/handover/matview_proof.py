@@ -56,7 +56,7 @@ def check(session: Session, expected: Sequence[str]) -> list[MatviewState]:
     if missing:
         raise MigrationError(
             f"Materialized views are missing: {_some(missing)}. couch2pg doesn't report that, because it only refreshes existing ones. "
-            "Create them as they are on the source, or restore again.",
+            "Create them as they are on the source (pg_dump --schema-only --table=...), then run again.",
             "matviews_missing",
             matviews=missing,
         )
