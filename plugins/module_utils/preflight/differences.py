@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ..common.errors import MigrationError
@@ -303,15 +302,15 @@ class Differences:
                 # The owner of an empty database that is replaced.
                 return f"On the target: ALTER DATABASE {quote(self.settings.database)} OWNER TO {quote(user)};"
             theirs = [name for role in old for name in self.source["of_superusers"].get(role, [])]
-            if theirs:
-                new = self.source.get("public", {}).get("role") or "ROLE"
-                more = f" and {len(theirs) - SHOWN} more" if len(theirs) > SHOWN else ""
-                return (
-                    "Set couch2pg_login_user to a superuser there. Or give what belongs to it to another role, in the source's database: "
-                    f"{'; '.join(f'ALTER {name} OWNER TO {quote(new)}' for name in theirs[:SHOWN])};{more}"
-                )
-            moves = json.dumps(dict.fromkeys(old, user), ensure_ascii=False)
-            return f"Give them to {user!r} there (couch2pg_role_map: {moves}), or use 'postgres' (couch2pg_login_user)."
+            new = self.source.get("public", {}).get("role") or "ROLE"
+            statements = [f"ALTER {name} OWNER TO {quote(new)}" for name in theirs]
+            if not statements:
+                statements = [f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(role)} ... REVOKE ..." for role in old]
+            more = f" and {len(statements) - SHOWN} more" if len(statements) > SHOWN else ""
+            return (
+                "Set couch2pg_login_user to a superuser there. Or give what belongs to it to another role, in the source's database: "
+                f"{'; '.join(statements[:SHOWN])};{more}"
+            )
         names = ", ".join(quote(row["name"]) for row in missing)
         return f"Make it a member there (GRANT {names} TO {quote(user)}), or use 'postgres' (couch2pg_login_user)."
 

@@ -24,6 +24,7 @@ from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
 from ..postgres.database import database_size, find_database, server
 from ..postgres.database_properties import thawing_statements
+from ..postgres.identifiers import quote
 from ..postgres.matview_graph import Matview, read_graph
 from ..postgres.objects import Objects, read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
@@ -281,7 +282,8 @@ class _Source:
         self.facts["owners"] = sorted(role_plan.owners(self.objects))
         self.facts["acted_for"] = sorted(role_plan.acted_for(self.objects))
         self.facts["of_superusers"] = {
-            role["name"]: role_transfer.owned(self.session, self.objects, role["name"])
+            role["name"]: [f"DATABASE {quote(self.session.settings.database)}"] * (role["name"] == properties["owner"])
+            + role_transfer.owned(self.session, self.objects, role["name"])
             for role in wanted
             if role["superuser"]
         }
