@@ -27,7 +27,9 @@ options:
     default: running
     choices: [running, stopped]
   kinds:
-    description: Which jobs, such as V(dump), V(archive_check), V(restore), V(refresh) or V(verify). Without it, all jobs of the migration.
+    description:
+      - Which jobs, such as V(dump), V(archive_check), V(restore), V(refresh) or V(verify). Without it, all jobs of the migration.
+      - V(copy) is V(restore) with the methods C(stream) and C(physical), whose job reads the source.
     type: list
     elements: str
   nice:
@@ -168,7 +170,7 @@ def main() -> None:
         folders = (
             job.job_folders(*place)
             if options["kinds"] is None
-            else [job.job_folder(*place, kind) for kind in options["kinds"]]
+            else [folder for kind in options["kinds"] for folder in job.of_kind(*place, kind)]
         )
         if options["state"] == "stopped":
             return _stop(folders, module.check_mode)

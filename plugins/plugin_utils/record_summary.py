@@ -62,6 +62,12 @@ def _verdict(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
     return [f"Migration {name}: under way."]
 
 
+def archive_host(phases: dict[str, Any]) -> Any:
+    """The host of the archive. A copy without an archive keeps its evidence where it is restored."""
+    copied = "restore" in phases and "transfer" not in phases
+    return phases["restore" if copied else "dump"]["host"]
+
+
 def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
     lines = []
     if "verify" in done:
@@ -77,7 +83,7 @@ def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
         if len(notices) > SHOWN:
             lines.append(f"  look at  {len(notices) - SHOWN} more materialized views, in the report")
     if "dump" in done:
-        dump, host = done["dump"], phases["dump"]["host"]
+        dump, host = done["dump"], archive_host(phases)
         size = f"{amount(dump['bytes'], 'bytes')} from {amount(dump['database_bytes'], 'bytes')}, {dump['files']} files"
         removed = "archives" in done.get("cleanup", {})
         lines.append(

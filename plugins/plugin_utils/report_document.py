@@ -13,6 +13,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehe
 from ansible_collections.cht.couch2pg.plugins.module_utils.schema.differences import first_lines
 
 from . import report_text as text
+from .record_summary import archive_host
 from .report_todo import Places, checklist, shown
 
 # The phases in the order of a run, with their purpose.
@@ -485,7 +486,7 @@ def _archive(phases: dict[str, Any], done: dict[str, Any]) -> dict[str, Any] | N
     return {
         "folder": text.name(dump.get("archive")),
         "removed": "archives" in (done.get("cleanup") or {}),
-        "host": text.name(phases["dump"]["host"]),
+        "host": text.name(archive_host(phases)),
         "bytes": text.count(dump.get("bytes")),
         "count": text.count(dump.get("files")),
         "files": files,

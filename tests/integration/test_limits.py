@@ -10,6 +10,8 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 from support import driver
 from support.background import Background, check_nothing_is_left, wait_for_program, wait_until
 from support.cases import rarely
@@ -66,7 +68,27 @@ def test_the_server_is_as_nice_as_the_job(slow: Migration) -> None:
 
 @pytest.mark.long
 def test_there_is_nothing_to_spare(migration: Migration) -> None:
-    assert "No job reads the database here." in migration.run("spare", "-e", "couch2pg_rate_limit=0").output
+    assert (
+        "No job of this host reads the database on the source."
+        in migration.run("spare", "-e", "couch2pg_rate_limit=0").output
+    )
+
+
+@pytest.mark.long
+def test_a_copy_is_spared_on_the_target_and_a_restore_is_not(slow: Migration) -> None:
+    """With the method stream, a job of the target reads the source. The restore of an archive doesn't, so nobody needs its limits."""
+    slow.variables["couch2pg_method"] = "stream"
+    folder = slow.state / "jobs" / "restore"
+    run = Background(slow)
+    wait_until("the copy runs", lambda: job.read_state(folder).status == "running" or run.process.poll() is not None)
+    spared = slow.run("spare", "-e", "couch2pg_rate_limit=0")
+    assert (spared.code, spared.changed, limits.load(folder).rate_limit) == (0, 1, 0), spared.output
+    done = run.end()
+    assert done.code == 0, done.output
+    place = (str(slow.state.parent), slow.name)
+    assert job.of_kind(*place, "copy") == job.of_kind(*place, "restore") == [folder]
+    write_json(folder / "spec.json", {"parameters": {"incoming": "one"}})
+    assert job.of_kind(*place, "copy") == []
 
 
 @pytest.mark.long

@@ -42,6 +42,8 @@ from .result import JobResult
 
 # Not __package__: Python 3.9 and older sets it only after loading a module from a zip, such as Ansible's.
 CORE = __name__.rpartition(".jobs.")[0]
+# The restore of the methods that have no archive.
+COPY = "copy"
 START_SECONDS = 30.0
 # A throttled job may be sleeping, and a transfer removes its key before it ends.
 STOP_SECONDS = 90.0
@@ -166,6 +168,16 @@ def start_or_join(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, 
         _spawn(folder, spec)
         # Read the state again: the job may have ended already.
         return replace(_read(folder), started=True)
+
+
+def of_kind(state_dir: str, migration_id: str, kind: str) -> list[Path]:
+    """The folder of a kind of job. COPY is a restore that reads the source itself; there may be none."""
+    if kind != COPY:
+        return [job_folder(state_dir, migration_id, kind)]
+    folder = job_folder(state_dir, migration_id, "restore")
+    spec = read_json(folder / "spec.json")
+    parameters = spec.get("parameters") if isinstance(spec, dict) else None
+    return [folder] if isinstance(parameters, dict) and "source" in parameters else []
 
 
 def wait(folder: Path, seconds: float | None, started: bool = False) -> JobState:

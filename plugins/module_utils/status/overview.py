@@ -85,7 +85,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     shown = [f"Migration {found['migration_id']}"]
     running = [entry for entry in found["jobs"] if entry["status"] == "running"]
     active = {entry["kind"] for entry in running}
-    done = [name for name, phase in found["phases"].items() if phase["status"] == "done"]
+    phases = found["phases"]
+    done = [name for name in record_document.PHASES if name in phases and phases[name]["status"] == "done"]
     if done:
         shown.append(f"  done     {', '.join(done)}")
     else:
@@ -93,12 +94,12 @@ def lines(found: dict[str, Any]) -> list[str]:
         jobs = [entry["kind"] for entry in found["jobs"] if entry["status"] == "done"]
         shown += [f"  done     {', '.join(jobs)}"] if jobs else []
     shown += [f"  running  {entry['kind']}: {entry['line']}" for entry in running]
-    for name, phase in found["phases"].items():
+    for name, phase in phases.items():
         if phase["status"] == "failed" and name not in active:
             shown.append(f"  failed   {name} on {phase['host']}, {phase['at']}: {phase['error']['msg']}")
     for entry in found["jobs"]:
         # A failure that is in the record is shown above.
-        if entry["error"] and found["phases"].get(entry["kind"], {}).get("status") != "failed":
+        if entry["error"] and phases.get(entry["kind"], {}).get("status") != "failed":
             shown.append(f"  stopped  {entry['kind']}: {entry['error']['message']} Log: {entry['log']}")
     if found["promoted"]:
         shown.append(f"  promoted {found['promoted'].get('name')}")

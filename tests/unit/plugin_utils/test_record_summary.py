@@ -35,6 +35,17 @@ def test_a_migration_that_is_done(record: dict[str, Any]) -> None:
     assert any(f"{dump['bytes'] / 1e6:.1f} MB from" in line for line in lines)
 
 
+def test_the_evidence_of_a_copy_is_on_the_target(record: dict[str, Any]) -> None:
+    """Only an archive stays where it was dumped."""
+    phases = record["phases"]
+    phases["dump"]["host"], phases["restore"]["host"] = "old", "new"
+    (archive,) = [line for line in summary(record) if line.startswith("  archive ")]
+    assert " on old: " in archive
+    del phases["transfer"]
+    (copied,) = [line for line in summary(record) if line.startswith("  archive ")]
+    assert " on new: " in copied
+
+
 def test_empty_materialized_views_are_named(record: dict[str, Any]) -> None:
     record["phases"]["verify"]["result"]["notices"] = [f"The view {number} is empty." for number in range(5)]
     assert [line for line in summary(record) if line.startswith("  look at")] == [
