@@ -82,12 +82,14 @@ def _take(descriptor: int) -> None:
 
 
 def wait_for_worker(folder: Path, worker: int) -> int:
-    """Wait for the worker; when it ended without a result, end its programs and remove its working files.
+    """Wait for the worker, and end what is left of its programs; when it has no result, remove its working files, too.
 
-    Otherwise a stopped pg_dump would hold its snapshot on the source forever. The lock is held until then.
+    Otherwise a stopped pg_dump would hold its snapshot on the source forever, and what pg_upgrade has started would go on without it.
+    The lock is held until then.
     """
     _pid, status = os.waitpid(worker, 0)
     if (folder / "result.json").exists():
+        processes.kill_all(processes.of_job(folder))
         return 0
     end_programs(folder)
     clear_work(folder)

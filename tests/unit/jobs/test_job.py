@@ -276,9 +276,12 @@ def test_a_job_that_is_asked_to_stop_while_it_begins_says_so(tmp_path: Path, mon
 
 
 def test_a_cancelled_job_ends_cleanly_and_can_be_done_again(running: tuple[Path, job.JobSpec]) -> None:
+    """With what its programs have started, of which it doesn't know."""
     folder, spec = running
+    program = left_behind(folder)
     state = job.cancel(folder)
     assert (state.status, state.result["error"]["code"]) == ("failed", "cancelled")
+    assert program.wait(30) == -signal.SIGTERM
     assert processes.of_job(folder) == []
     assert not (folder / "work").exists()
     assert job.cancel(folder).status == "failed"
