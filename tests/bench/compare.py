@@ -351,6 +351,8 @@ def print_head() -> None:
 def print_row(outcomes: list[Outcome], size: int) -> None:
     base, outcome = outcomes[0], outcomes[-1]
     steps = ", ".join(f"{name} {seconds:.1f}" for name, seconds in outcome.steps.items())
+    if outcome.sections:
+        steps += f" (of these {', '.join(f'{name} {seconds:.1f}' for name, seconds in outcome.sections.items())})"
     processor = "/".join(
         f"{sum(step[side] for step in outcome.processor.values()):.0f}" for side in ("source", "target", "others")
     )
