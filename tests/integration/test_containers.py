@@ -133,6 +133,19 @@ def test_the_rows_are_streamed_from_container_to_container(source: Stock, target
     target.sql("DROP DATABASE cht_streamed", "postgres")
 
 
+def test_the_files_of_a_server_in_a_container_are_not_copied(source: Stock, target: Stock) -> None:
+    """Neither from there nor to there. The method that the sentence names works, as the test before shows."""
+    place = {"migration_id": "m1", "state_dir": "/root/state", "archive": "/srv/staging/m1"}
+    on_host = {"database": "cht", "login_host": "127.0.0.1"}
+    refused = target.module("pg_physical", check=True, source=on_host, **place)
+    assert (refused["code"], target.name in refused["msg"]) == ("container", True), refused
+    assert "Set couch2pg_method to stream, or to archive." in refused["msg"]
+    inside = {"database": "cht", "login_container": source.name}
+    refused = run_there(source.host, "pg_physical", {**on_host, "source": inside, **place}, check=True)
+    assert (refused["code"], source.name in refused["msg"]) == ("container", True), refused
+    assert "Use couch2pg_method: stream." in refused["msg"]
+
+
 def test_a_service_of_compose_is_its_container(source: Stock) -> None:
     found = run_there(source.host, "postgres_info", {"database": "cht", "container": "old/postgres"})
     assert (found["container"], found["published"]) == (

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, Callable, Iterator
 
 import psycopg2
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common import progress_line
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes, programs
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.programs import Program
@@ -523,13 +525,13 @@ class Pieces:
     later: Point
 
     def __init__(self, folder: Path, owner: Owner, source: Cluster, database: str) -> None:
-        self._folder, self._owner, self._source = folder, owner, source
+        self._folder, self.owner, self.source = folder, owner, source
         self.database = database
         self.backup, self.wal = folder / "backup", folder / "wal"
         self._number = 0
 
     def program(self, name: str) -> Program:
-        return programs.find(name, str(self._source.binaries.bin_dir))
+        return programs.find(name, str(self.source.binaries.bin_dir))
 
     def copy(self) -> Path:
         self._number += 1
@@ -538,19 +540,19 @@ class Pieces:
         return data
 
     def verify(self, data: Path) -> None:
-        backup.verify(self.program("pg_verifybackup"), data, self._owner, print)
+        backup.verify(self.program("pg_verifybackup"), data, self.owner, print)
 
     def recover(self, point: Point, wal_folder: Path | None = None) -> private_server.PrivateServer:
         """A server on a copy of the backup that was recovered to the point."""
         data = self.copy()
         folders = Folders(data)
-        self._owner.folder(folders.work)
-        socket = folders.make_socket_folder(Steps(folders, {}), self._owner)
-        with Session(settings_of(self._source, "postgres")) as session:
+        self.owner.folder(folders.work)
+        socket = folders.make_socket_folder(Steps(folders, {}), self.owner)
+        with Session(settings_of(self.source, "postgres")) as session:
             settings = private_server.source_settings(session)
-        bin_dir = self._source.binaries.bin_dir
-        server = private_server.PrivateServer(bin_dir, data, folders, socket, self._owner, settings)
-        server.configure(recovery.arm(data, self._source.binaries.major, wal_folder or self.wal, point, self._owner))
+        bin_dir = self.source.binaries.bin_dir
+        server = private_server.PrivateServer(bin_dir, data, folders, socket, self.owner, settings)
+        server.configure(recovery.arm(data, self.source.binaries.major, wal_folder or self.wal, point, self.owner))
         recovery.run(server, point)
         return server
 
@@ -608,6 +610,29 @@ def test_a_flipped_bit_and_a_lost_file_are_noticed(pieces: Pieces) -> None:
     path.unlink()
     with pytest.raises(MigrationError, match=f"{path.name}.* is present in the manifest but not on disk"):
         pieces.verify(data)
+
+
+def test_a_file_of_wal_that_was_cut_while_it_was_made(pieces: Pieces) -> None:
+    """pg_receivewal makes a file as large as WAL's files are, and refuses one that has another size."""
+    folder = pieces.wal.with_name("cut")
+    settings = settings_of(pieces.source, "postgres")
+    first = min(path.name for path in pieces.wal.iterdir())
+    cut = folder / f"{first}{wal.PARTIAL}"
+    wal.prepare(folder, pieces.owner, first)
+    with backup.replication_environment(settings, pieces.owner, pieces.backup.parent) as environment:
+        receive = (pieces.program("pg_receivewal"), settings, folder, pieces.owner, environment, print)
+        # An attempt before was killed; and this one is ended for its last part.
+        os.truncate(cut, 5000)
+        wal.prepare(folder, pieces.owner, first)
+        with wal.Receiver(*receive) as receiver:
+            wait_until("it writes", lambda: any(path.stat().st_size > 5000 for path in folder.iterdir()))
+            last = max(folder.iterdir())
+            os.truncate(last, 5000)
+            receiver.finish(pieces.later.lsn)
+    wal.complete(folder)
+    server = pieces.recover(pieces.later, folder)
+    assert pieces.rows(server) == 1001
+    server.end()
 
 
 def test_lost_wal_is_noticed(pieces: Pieces, tmp_path: Path) -> None:
@@ -755,8 +780,8 @@ class Copy:
 
 # Program, when it is killed, its arguments, and what the next attempt does not do again.
 KILLS = [
-    ("pg_basebackup", "after", "", ()),
-    ("pg_verifybackup", "before", "", ("backup",)),
+    ("pg_basebackup", "after", "--pgdata", ()),
+    ("pg_verifybackup", "before", "--no-parse-wal", ("backup",)),
     ("pg_ctl", "before", "start", ("backup", "evidence")),
     ("pg_ctl", "after", "start", ("backup", "evidence")),
     ("pg_ctl", "before", "stop", ("backup", "evidence")),
@@ -906,6 +931,127 @@ def test_a_copy_that_is_killed_while_its_indexes_are_rebuilt_and_checked(
     assert copy.ask(
         "SELECT 1 FROM pg_collation WHERE collversion = pg_collation_actual_version(oid) AND collname = 'german'"
     ) == [1]
+    verified = verify(done, options)
+    assert not verified.get("failed"), verified
+    assert not run_module("pg_physical", options)["changed"]
+
+
+def by_hand(target: Cluster) -> dict[str, Any]:
+    """The variables of the method for a server that nobody but us stops and starts."""
+    data = target.data_directory
+    stop, start = placement.hand_commands(data.owner(), data, data / "postgresql.conf", target.binaries.bin_dir)
+    return {"couch2pg_method": "physical", "couch2pg_physical_commands": {"stop": stop, "start": start}}
+
+
+def stopped(migration: Migration, run: Background, job_name: str) -> str:
+    """What the playbook status says of the job of a run; then the playbook cancel stops it."""
+    found = re.findall(rf"running  ({job_name}: .*)\"", migration.run("status").output)
+    cancelled = migration.run("cancel")
+    assert (cancelled.code, f"Stopped: {job_name}" in cancelled.output) == (0, True), cancelled.output
+    assert "was stopped by a signal. Run again to continue." in run.end().message
+    assert f"failed   {job_name} on target" in migration.run("status").output
+    assert processes.of_job(migration.state / "jobs" / job_name) == []
+    return str(found[0])
+
+
+@pytest.mark.long
+def test_status_cancel_and_spare(
+    newer_target: Cluster, make_migration: Callable[..., Any], source_cluster: Cluster, halting: Halting
+) -> None:
+    """A migration is stopped in each part of the copy. Each time the next run goes on from what is done."""
+    migration: Migration = make_migration(source_cluster, newer_target)
+    migration.variables.update(by_hand(newer_target), couch2pg_physical_bin_dir=str(halting.folder))
+    migration.variables["couch2pg_rate_limit"] = "20KB"
+    folder = migration.state / "jobs" / "restore"
+    run = Background(migration)
+    wait_until(
+        "some of the backup is there",
+        lambda: "(" in progress_line.describe(job.read_state(folder).progress, time.time()),
+    )
+    spared = migration.run("spare", "-e", "couch2pg_rate_limit=30KB")
+    assert (spared.code, spared.changed) == (0, 1), spared.output
+    assert (limits.load(folder).rate_limit, '"rate_limit": 30720' in spared.output) == (30720, True)
+    assert re.match(r"restore: \[1/6\] backup \| .* of about .* %\)", stopped(migration, run, "restore"))
+    migration.variables["couch2pg_rate_limit"] = "0"
+    copy = Copy(newer_target, {"database": migration.database, "state_dir": migration.state.parent})
+    parts = [
+        ("pg_verifybackup", "--no-parse-wal", "digests", ["backup"]),
+        ("pg_ctl", "start", "recovery", ["backup", "point"]),
+        ("pg_controldata", "", "upgrade", ["backup", "point", "recovered"]),
+    ]
+    for program, only, step, kept in parts:
+        flag = halting.halt(program, "before", only)
+        run = Background(migration)
+        wait_until("a program halts", lambda halted=flag, of=run: halted.exists() or of.process.poll() is not None)
+        assert re.match(rf"restore: \[\d/\d\] {step} \|", stopped(migration, run, "restore"))
+        halting.heal(program)
+        assert [name for name in ("backup", "point", "recovered") if name in copy.done] == kept
+        assert private_server.left_over(copy.data) == []
+    assert "No job of this host reads the database on the source." in migration.run("spare").output
+    migration.succeed()
+    after = migration.run("status").output
+    assert "done     preflight, dump, restore, refresh, verify, promote" in after
+    assert f"promoted {migration.database}" in after
+    assert "Nothing ran here." in migration.run("cancel").output
+
+
+# The package of 14 has the server alone. Both versions have the same control file, so the program of 15 shows what it says.
+RESETWAL = """#!/bin/sh
+case "$1" in -V | --version) echo 'pg_resetwal (PostgreSQL) 14.23'; exit;; esac
+for data; do :; done
+folder=$(mktemp --directory) && mkdir "$folder/global" && echo 15 >"$folder/PG_VERSION"
+cp "$data/global/pg_control" "$folder/global" && ln --symbolic "$data/pg_wal" "$folder/pg_wal"
+{} --dry-run "$folder" && rm --recursive "$folder"
+"""
+
+
+@pytest.fixture
+def before_18() -> Iterator[tuple[Cluster, Cluster, Path]]:
+    """A source of 14, a target of 15, and a folder with all programs of 14 that pg_upgrade needs."""
+    with contextlib.ExitStack() as stack:
+        clusters = []
+        for found in (binaries.binaries(14), binaries.of_distribution()):
+            folder = Path(tempfile.mkdtemp(prefix="to15-", dir=places.work_folder("clusters")))
+            places.server_account().give(folder)
+            clusters.append(stack.enter_context(Cluster.create(folder, found)))
+            places.server_account().give(folder)
+        source, target = clusters
+        bin_dir = source.directory / "programs" / source.binaries.bin_dir.name
+        shutil.copytree(source.binaries.bin_dir.parent, bin_dir.parent, symlinks=True)
+        (bin_dir / "pg_controldata").symlink_to(target.binaries.program("pg_controldata"))
+        (bin_dir / "pg_resetwal").write_text(RESETWAL.format(target.binaries.program("pg_resetwal")))
+        (bin_dir / "pg_resetwal").chmod(0o755)
+        yield source, target, bin_dir
+        remove_copy(target)
+
+
+@pytest.mark.long
+def test_an_analysis_that_is_killed_before_statistics_are_kept(
+    before_18: tuple[Cluster, Cluster, Path],
+    make_migration: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """pg_upgrade to a version before 18 keeps none, so every table is analyzed, and again after each kill."""
+    source, target, bin_dir = before_18
+    if source.binaries.library_dir:
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(source.binaries.library_dir))
+    options = {**options_of(make_migration(source, target), tmp_path), "server_bin_dir": str(bin_dir)}
+    options["bin_dir"] = str(target.binaries.bin_dir)
+    waiting = Waiting(source, options["database"])
+    execute(source, "CREATE TABLE slow AS SELECT 'a' AS t", options["database"])
+    execute(source, "CREATE INDEX ON slow (waits(t))", options["database"])
+    copy = Copy(target, options)
+    _kill_analysis(copy, waiting, options)
+    done = run_module("pg_physical", options)
+    assert not done.get("failed"), done
+    assert done["server_version"] // 10000 == target.binaries.major < 18
+    log = (copy.job / "log").read_text(encoding="utf-8")
+    assert "an earlier analysis of the tables was interrupted, so it begins again" in log
+    analyzed = (
+        "SELECT count(*) FROM pg_statistic AS s JOIN pg_class AS c ON c.oid = s.starelid WHERE c.relname = 'couchdb'"
+    )
+    assert copy.ask(analyzed)[0] > 0
     verified = verify(done, options)
     assert not verified.get("failed"), verified
     assert not run_module("pg_physical", options)["changed"]

@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.physical import compression, replication
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import compression, replication, server_programs
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from support import binaries, places
 from support.clusters import Cluster
@@ -142,6 +142,73 @@ def test_passwords_that_the_target_would_refuse(
     finally:
         hba.write_bytes(before)
         execute(source_cluster, f"DROP ROLE {name}_old")
+
+
+def without(folder: Path, major: int, *missing: str) -> Path:
+    """A folder with the programs of a major version, but for these."""
+    folder.mkdir()
+    for program in binaries.binaries(major).bin_dir.iterdir():
+        if program.name not in missing:
+            (folder / program.name).symlink_to(program)
+    return folder
+
+
+def test_programs_that_the_target_lacks(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any], tmp_path: Path
+) -> None:
+    """Before anything is copied. The package that is named has them."""
+    name = fresh_database(source_cluster)
+    execute(
+        source_cluster, "CREATE TABLE couchdb (doc jsonb); CREATE TABLE couchdb_progress (seq text, source text)", name
+    )
+    given = {key: place[key] for key in ("migration_id", "state_dir", "bin_dir")}
+    given.update(login(target_cluster, name), source=login(source_cluster, name), archive=str(tmp_path / "archive"))
+
+    def check(folder: Path | str) -> dict[str, Any]:
+        return run_module("pg_physical", {**given, "server_bin_dir": str(folder)}, check=True)
+
+    packages = "postgresql-16 (Debian and Ubuntu), postgresql16-server (PostgreSQL's own packages for Red Hat) or postgresql-upgrade"
+    for folder in ("", tmp_path):
+        refused = check(folder)
+        assert (refused["code"], packages in refused["msg"]) == ("program_missing", True), refused
+    incomplete = without(tmp_path / "16", 16, "pg_controldata", "pg_resetwal")
+    refused = check(incomplete)
+    assert (refused["code"], refused["details"]["programs"]) == ("program_missing", ["pg_controldata", "pg_resetwal"])
+    assert "postgresql-16 (Debian and Ubuntu)" in refused["msg"]
+    # As it says.
+    for program in refused["details"]["programs"]:
+        (incomplete / program).symlink_to(source_cluster.binaries.bin_dir / program)
+    assert not check(incomplete).get("failed")
+    folder = without(tmp_path / "18", 18, "pg_upgrade")
+    with pytest.raises(MigrationError, match=r"server of PostgreSQL 18, and not pg_upgrade\. .*postgresql18-server"):
+        server_programs.check_complete(folder, server_programs.UPGRADE_TO, 18)
+
+
+def test_a_client_program_that_the_target_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    server = without(tmp_path / "16", 16, server_programs.VERIFY)
+
+    def find() -> str:
+        # The image of another program is no place for one that works as the owner of the copy.
+        return server_programs.client(server_programs.VERIFY, str(server), "docker://postgres:16", str(server), 16).path
+
+    with pytest.raises(MigrationError, match=f"neither in {server} nor on .*postgresql-16 .*postgresql16-server"):
+        find()
+    (server / server_programs.VERIFY).symlink_to(binaries.binaries(16).program(server_programs.VERIFY))
+    assert find() == str(server / server_programs.VERIFY)
+
+
+def test_the_package_that_is_named_brings_every_program() -> None:
+    """As far as this machine's own packages can tell: those of Debian."""
+    found = binaries.of_distribution()
+    package = f"postgresql-{found.major}"
+    needed = subprocess.check_output(["dpkg-query", "--show", "--showformat=${Depends}", package], text=True)
+    brought = {package, *re.findall(r"postgresql-client-\d+", needed)}
+    clients = (server_programs.BACKUP, server_programs.RECEIVE, server_programs.VERIFY)
+    for name in {"postgres", *server_programs.UPGRADE_TO, *clients}:
+        owner = subprocess.check_output(["dpkg-query", "--search", found.program(name)], text=True).split(":")[0]
+        assert owner in brought, (name, owner)
+    assert server_programs.server_folder(found.major, "", []) == found.bin_dir
 
 
 @pytest.fixture

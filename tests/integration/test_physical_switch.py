@@ -420,6 +420,23 @@ def as_user(name: str, work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def test_a_user_who_is_not_the_owner(pair: Pair) -> None:
+    """Red Hat lets nobody else enter the folder above the data, so not even its owner can be read there."""
+    owner = pair.target.data_directory.owner()
+    said = f"which belongs to '{owner}', and this user is 'daemon'. Set couch2pg_become_user: {owner} for this host"
+
+    def refused() -> None:
+        with pytest.raises(MigrationError, match=said) as caught:
+            placement.of(pair.settings)
+        assert caught.value.code == "not_owner"
+
+    for mode in (0o755, 0o700):
+        pair.target.directory.chmod(mode)
+        assert as_user("daemon", refused) == 0
+    # As it says.
+    assert as_user(owner, lambda: placement.of(pair.settings, pair.commands)) == 0
+
+
 def test_a_service_of_systemd_is_found_and_used(pair: Pair, tmp_path: Path) -> None:
     """The promotion as root, who acts as the owner of the data, and the way back; nobody says how the server is started."""
     data, owner = pair.target.data_directory, pair.target.data_directory.owner()

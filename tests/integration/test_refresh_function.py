@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import removal
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.refresh import function_proof
@@ -16,6 +18,7 @@ from support import seed
 from support.by_phases import Phases
 from support.clusters import Cluster
 from support.migration import execute
+from support.modules import login, run_module
 
 ROWS = 20000
 MAKE = f"""
@@ -168,3 +171,43 @@ def test_nothing_of_it_stays_before_the_promotion(
         assert set(phases.run("verify")["counted_again"]) <= {"public.ddl_log", "public.refreshed"}
     finally:
         seed.drop_database(cluster, phases.incoming)
+
+
+@pytest.mark.long
+def test_nothing_of_it_stays_on_a_copy_of_the_whole_server(
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    fresh_database: Callable[[Cluster], str],
+    client_dir: Path,
+    tmp_path: Path,
+) -> None:
+    """The method physical has the views' rows; the function is called on the private server, and what it did is undone."""
+    name = fresh_database(source_cluster)
+    execute(source_cluster, f"{WRITING} CREATE TABLE couchdb_progress (seq varchar, source varchar)", name)
+    place = {"migration_id": "test", "state_dir": str(tmp_path / "state")}
+    archive = {"archive": str(tmp_path / "staging" / "test"), "bin_dir": str(client_dir)}
+    options = {**login(target_cluster, "postgres"), **place, **archive, "database": name}
+    options.update(source=login(source_cluster, name), server_bin_dir=str(source_cluster.binaries.bin_dir))
+    try:
+        done = run_module("pg_physical", options)
+        assert not done.get("failed"), done
+        copy = {**done["login"], **place, "database": name}
+        traces = """SELECT last_value FROM public.numbers UNION ALL SELECT last_value FROM public.refreshed_id_seq
+            UNION ALL SELECT count(*) FROM public.refreshed UNION ALL SELECT count(*) FROM public.ddl_log"""
+
+        def read() -> list[dict[str, Any]]:
+            with Session(
+                ConnectionSettings(name, port=copy["login_port"], unix_socket=copy["login_unix_socket"])
+            ) as session:
+                return session.rows(traces)
+
+        before = read()
+        refreshed = run_module("matview_refresh", copy)
+        assert not refreshed.get("failed"), refreshed
+        assert refreshed["function"]["without_rows"] is False
+        assert all(view["done_before"] for view in refreshed["matviews"]), refreshed
+        verified = run_module("verify", {**copy, **archive})
+        assert not verified.get("failed"), verified
+        assert read() == before
+    finally:
+        removal.remove(Folders.beside(target_cluster.data_directory, "test"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence
@@ -171,14 +172,18 @@ def replication_environment(source: ConnectionSettings, owner: Owner, folder: Pa
         passfile.unlink()
 
 
-def verify(program: Program, folder: Path, owner: Owner, log: Callable[[str], None]) -> None:
-    """Compare every file with the checksum that the source's server computed when it sent it.
+def verify(
+    program: Program, folder: Path, owner: Owner, log: Callable[[str], None], stop: threading.Event | None = None
+) -> None:
+    """Compare every file with the checksum that the source's server computed when it sent it; ``stop`` ends that early.
 
-    WAL has checksums of its own, which recovery checks. Raises MigrationError ``backup_damaged``.
+    WAL has checksums of its own, which recovery checks. Raises MigrationError ``backup_damaged`` or ``stopped``.
     """
     said = Said(log)
     command = [program.path, "--no-parse-wal", "--quiet", str(folder)]
-    code = programs.run(owner.command(command, folder), programs.environment(), said)
+    code = programs.run(owner.command(command, folder), programs.environment(), said, stop)
+    if stop is not None and stop.is_set():
+        raise MigrationError("The check of the base backup was stopped.", "stopped")
     if code:
         raise MigrationError(
             f"The base backup in {folder} is damaged: pg_verifybackup says {said.reason()}. Check the disk (dmesg), then run again: the "

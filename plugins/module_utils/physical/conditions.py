@@ -62,6 +62,7 @@ _HBA = """
 SELECT line_number AS line, database, user_name AS roles, auth_method AS method FROM pg_catalog.pg_hba_file_rules
 WHERE error IS NULL AND type LIKE 'host%' AND auth_method <> 'reject' ORDER BY 1
 """
+_TABLESPACES = "SELECT spcname AS name FROM pg_catalog.pg_tablespace WHERE oid NOT IN (1663, 1664) ORDER BY 1"
 _PRELOADED = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'"
 
 
@@ -149,6 +150,8 @@ def _compare(
     findings.attempt("roles", lambda: _check_roles(session, findings, theirs))
     findings.attempt("passwords", lambda: _check_passwords(session, here, theirs))
     if here is not None:
+        findings.attempt("archive of WAL", lambda: _check_archive(session, findings, here))
+        findings.attempt("files elsewhere", lambda: _check_elsewhere(session, findings, here))
         findings.ask("libraries", lambda: _check_libraries(session, here, source), str)
         findings.ask("disk", lambda: _check_disk(here, theirs, options["migration_id"]), str)
 
@@ -370,6 +373,35 @@ def _check_passwords(session: Session, here: placement.Placement | None, theirs:
 def _is_for(rule: Mapping[str, Any], role: str, database: str) -> bool:
     databases = {"all", database, *(["sameuser"] if role == database else [])}
     return bool({"all", role} & set(rule["roles"]) and databases & set(rule["database"]))
+
+
+def _check_archive(session: Session, findings: Findings, here: placement.Placement) -> None:
+    """The target's configuration stays in force, so what it archives after the promotion is another server's WAL."""
+    if session.value("SELECT pg_catalog.current_setting('archive_mode')") == "off":
+        findings.ok("archive of WAL", "the target's server archives no WAL")
+        return
+    findings.warning(
+        "archive of WAL",
+        f"The target's server archives its WAL as {here.config_file} says. After the promotion it is another server, whose WAL doesn't "
+        "belong beside that of the one before, and whose files may have the same names. Before the promotion, let archive_command lead to "
+        "an empty folder (or make a new stanza). After it, make a base backup.",
+    )
+
+
+def _check_elsewhere(session: Session, findings: Findings, here: placement.Placement) -> None:
+    """What of the target's server is not in its data directory: its folders stay as they are, and the copy doesn't use them."""
+    wal = here.data / "pg_wal"
+    spaces = [f"the tablespace {row['name']}" for row in session.rows(_TABLESPACES)]
+    found = [*([f"its WAL ({wal.resolve()})"] if wal.is_symlink() else []), *spaces]
+    if not found:
+        findings.ok("files elsewhere", "the target's server has no file outside its data directory")
+        return
+    findings.warning(
+        "files elsewhere",
+        f"The target's server has {', '.join(found)} outside {here.data}. The copy has everything in its data directory, WAL too, and that "
+        "file system needs the room for it. What is outside stays for the way back, also after the cleanup of replaced_server: remove it "
+        "then.",
+    )
 
 
 def _check_disk(here: placement.Placement, theirs: Mapping[str, Any], migration_id: str) -> str:

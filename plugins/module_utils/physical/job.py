@@ -27,6 +27,7 @@ from ..evidence.snapshot_cost import HeldSnapshotCost
 from ..gate import access, key, tunnel
 from ..host import processes, programs
 from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
+from ..host.programs import Program
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
@@ -70,7 +71,6 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
     with Session(settings.maintenance) as session:
         data = placement.data_directory(session)
         identity, target_major = server_identity(session), programs.major(session.version)
-    Owner.of(data)
     with Session(source) as session:
         check_source(session)
         replication.check(source)
@@ -87,8 +87,18 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
     running = server_programs.of_data_directory(data)
     source_bin = str(server_programs.server_folder(source_major, options["server_bin_dir"], [running]))
     target_bin = str(server_programs.server_folder(target_major, "", [running]))
-    client_folder = server_programs.client_folder("pg_basebackup", source_bin, options["bin_dir"], target_bin)
-    compression.check_unpacking(options["compression"], Path(client_folder), data)
+    upgrades = source_major != target_major
+    server_programs.check_complete(
+        Path(source_bin), server_programs.UPGRADE_FROM if upgrades else ("pg_ctl",), source_major
+    )
+    if upgrades:
+        server_programs.check_complete(Path(target_bin), server_programs.UPGRADE_TO, target_major)
+    clients = [
+        server_programs.client(name, source_bin, options["bin_dir"], target_bin, source_major)
+        for name in (server_programs.BACKUP, server_programs.RECEIVE, server_programs.VERIFY)
+        if name != server_programs.VERIFY or source_version >= VERIFIES_SINCE
+    ]
+    compression.check_unpacking(options["compression"], Path(clients[0].path).parent, data)
     return {
         "identity": identity,
         "source": {**from_source, **found, "major": source_major, "version": source_version},
@@ -267,7 +277,7 @@ class _Copy:
             self._begins_again("backup")
         self._steps.mark("begun")
         remove_tree(self._folders.wal)
-        program = programs.find("pg_basebackup", self._client_folder("pg_basebackup"))
+        program = self._client(server_programs.BACKUP)
         with Session(self._source) as session:
             total = backup.expected_bytes(session)
         progress = backup.BackupProgress(self._source, self._data)
@@ -301,16 +311,15 @@ class _Copy:
         self._context.log(f"Restarted: {again}.")
         self._context.progress.note("restarted", lambda: f"restarted: {again}")
 
-    def _client_folder(self, name: str) -> str:
+    def _client(self, name: str) -> Program:
         parameters = self._parameters
-        return server_programs.client_folder(
-            name, parameters["source_bin"], parameters["bin_dir"], parameters["target_bin"]
-        )
+        folders = (parameters["source_bin"], parameters["bin_dir"], parameters["target_bin"])
+        return server_programs.client(name, *folders, self._facts["major"])
 
     def _evidence(self) -> None:
         """Take the moment, receive the WAL before it, digest the source as it was then, and check the backup's files."""
         context, started = self._context, time.monotonic()
-        receiver_program = programs.find("pg_receivewal", self._client_folder("pg_receivewal"))
+        receiver_program = self._client(server_programs.RECEIVE)
         wal.prepare(self._folders.wal, self._owner, self._steps.result("backup")["first"])
         self._prepare_partial()
         name = f"cht_couch2pg_{int(time.time())}"
@@ -417,7 +426,8 @@ class _Copy:
             context.throttle.wait(amount, stop)
 
         def take_digests() -> list[digest.TableDigest]:
-            return digest.digest_tables(
+            started = time.monotonic()
+            found = digest.digest_tables(
                 tables.kept,
                 parameters["digest_method"],
                 parameters["jobs"],
@@ -426,22 +436,25 @@ class _Copy:
                 stop,
                 reading=snapshot.reading,
             )
+            self._seconds["digests"] = time.monotonic() - started
+            return found
 
         try:
-            digests = run_together(self._verify_backup, take_digests, stop, one_by_one=False)
+            digests = run_together(lambda: self._verify_backup(stop), take_digests, stop, one_by_one=False)
         finally:
             context.progress.note("snapshot", None)
             held.close()
         evidence_document.add_tables(document, tables, digests, parameters["digest_method"])
 
-    def _verify_backup(self) -> None:
+    def _verify_backup(self, stop: threading.Event) -> None:
         if self._steps.result("verified") or self._facts["version"] < VERIFIES_SINCE:
             return
-        program = programs.find("pg_verifybackup", self._client_folder("pg_verifybackup"))
+        program = self._client(server_programs.VERIFY)
         try:
-            backup.verify(program, self._data, self._owner, self._context.log)
-        except MigrationError:
-            self._steps.forget()
+            backup.verify(program, self._data, self._owner, self._context.log, stop)
+        except MigrationError as error:
+            if error.code != "stopped":
+                self._steps.forget()
             raise
         self._steps.mark("verified")
 

@@ -80,7 +80,7 @@ def find(session: Session, commands: Mapping[str, Any] | None = None) -> Placeme
     data = data_directory(session)
     settings = {row["name"]: row["setting"] for row in session.rows(_SETTINGS)}
     owner = _owner(data)
-    pid = _main_process(data, owner)
+    pid = _main_process(data)
     _check_exchangeable(data, owner)
     bin_dir = _bin_dir(session, pid)
     config_file = Path(settings["config_file"])
@@ -112,7 +112,7 @@ def of(settings: ConnectionSettings, commands: Mapping[str, Any] | None = None) 
 def data_directory(session: Session) -> Path:
     """The data directory of the session's server on this host, without symbolic links.
 
-    Raises MigrationError ``container`` or ``not_here``.
+    Raises MigrationError ``container``, ``not_here`` or ``not_owner``.
     """
     if session.settings.container:
         raise MigrationError(
@@ -127,7 +127,9 @@ def data_directory(session: Session) -> Path:
             "Where the server does run on this host, connect through its socket as a superuser (couch2pg_login_host: '').",
             "not_here",
         )
-    return Path(os.path.realpath(folders.data.parent))
+    data = Path(os.path.realpath(folders.data.parent))
+    _check_user(session, data)
+    return data
 
 
 def _owner(data: Path) -> str:
@@ -141,14 +143,31 @@ def _owner(data: Path) -> str:
         ) from None
 
 
-def _main_process(data: Path, owner: str) -> int:
+def _main_process(data: Path) -> int:
+    return int((data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+
+
+def _check_user(session: Session, data: Path) -> None:
+    """Raise MigrationError ``not_owner`` unless this user is root, or the one as whom the server runs."""
     try:
-        return int((data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
-    except PermissionError:
+        # This user may not even enter the folder above its data.
+        number = Path(f"/proc/{session.value('SELECT pg_catalog.pg_backend_pid()')}").stat().st_uid
+    except OSError:
+        return
+    if os.geteuid() not in (0, number):
+        owner, here = (_name_of(user) for user in (number, os.geteuid()))
         raise MigrationError(
-            f"The method physical works on {data}, which belongs to {owner!r}. Set couch2pg_become_user: {owner} for this host.",
+            f"The method physical works on {data}, which belongs to {owner!r}, and this user is {here!r}. Set couch2pg_become_user: "
+            f"{owner} for this host, with couch2pg_become: true.",
             "not_owner",
-        ) from None
+        )
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def _check_exchangeable(data: Path, owner: str) -> None:
@@ -214,7 +233,7 @@ def hand_commands(owner: str, data: Path, config_file: Path, bin_dir: Path) -> t
     """What stops and starts a server by pg_ctl, as its owner: the commands are run as root where there is root."""
     user = ["runuser", "-u", owner, "--"] if os.getuid() == 0 else []
     control = [*user, str(bin_dir / "pg_ctl"), "--pgdata", str(data), "--wait"]
-    elsewhere = [] if config_file.parent == data else ["--options", f"-cconfig_file={config_file}"]
+    elsewhere = [] if config_file.parent == data else ["--options", f"-cconfig_file={shlex.quote(str(config_file))}"]
     return [*control, "--mode", "fast", "stop"], [*control, *elsewhere, "--log", f"{data}.log", "start"]
 
 

@@ -10,6 +10,7 @@ into the source's archive, run its scheduled jobs, and follow its publications.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -126,9 +127,8 @@ class PrivateServer:
         processes.kill_all(left_over(self.data))
         for path in (self.data / "postmaster.pid", self.socket / f".s.PGSQL.{PORT}.lock"):
             path.unlink(missing_ok=True)
-        options = f"-c config_file={self._folders.configuration / 'postgresql.conf'}"
-        words = ["start", "--no-wait", "--silent", f"--log={self._folders.log}", f"--pgdata={self.data}", "-o", options]
-        self._pg_ctl(words)
+        words = ["start", "--no-wait", "--silent", f"--log={self._folders.log}", f"--pgdata={self.data}"]
+        self._pg_ctl([*words, "-o", option(self._folders)])
 
     def ready(self) -> None:
         """Let it run, accept connections, and do nothing any more that an attempt which was killed has asked for.
@@ -190,8 +190,10 @@ class PrivateServer:
 
     def last_error(self) -> str:
         """Why it ended, in its own words."""
-        lines = [line for line in self.log_lines() if any(word in line for word in ("FATAL:", "PANIC:", "ERROR:"))]
-        return lines[-1] if lines else "it gave no reason."
+        said = self.log_lines()
+        lines = [line for line in said if any(word in line for word in ("FATAL:", "PANIC:", "ERROR:"))]
+        # What is wrong with the command line has none of these words.
+        return lines[-1] if lines else " ".join(said[-2:]) or "it gave no reason."
 
     def _postmaster(self) -> int | None:
         return postmaster(self.data)
@@ -212,6 +214,11 @@ class PrivateServer:
     def describe(self) -> dict[str, Any]:
         """Where it is, as the connection options of modules."""
         return {"login_unix_socket": str(self.socket), "login_port": PORT, "login_user": self._settings["superuser"]}
+
+
+def option(folders: Folders) -> str:
+    """The option of a server for its configuration, for programs that give it to a shell."""
+    return f"-c config_file={shlex.quote(str(folders.configuration / 'postgresql.conf'))}"
 
 
 def runs_on(data: Path) -> bool:

@@ -8,9 +8,17 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Sequence
 
 from ..common.errors import MigrationError
-from ..host import programs
+from ..host import container_programs, programs
+from ..host.programs import Program
+
+INSTEAD = "or use couch2pg_method: stream."
+BACKUP, RECEIVE, VERIFY = "pg_basebackup", "pg_receivewal", "pg_verifybackup"
+# What pg_upgrade asks for in the folder of either version.
+UPGRADE_FROM = ("pg_ctl", "pg_controldata", "pg_resetwal")
+UPGRADE_TO = (*UPGRADE_FROM, "initdb", "pg_upgrade", "pg_dump", "pg_dumpall", "pg_restore", "psql", "vacuumdb")
 
 # Where Debian's and PostgreSQL's own packages put a major version.
 _FOLDERS = ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin", "/usr/lib64/pgsql/postgresql-{}/bin")
@@ -45,17 +53,49 @@ def server_folder(major: int, given: str, others: list[Path | None]) -> Path:
     where = f"in {given} (couch2pg_physical_bin_dir)" if given else "on this host"
     raise MigrationError(
         f"The server programs of PostgreSQL {major}, the source's major version, are not {where}. Install them beside those that are "
-        f"there: postgresql-{major} (Debian and Ubuntu) or postgresql{major}-server (Red Hat); or set couch2pg_physical_bin_dir to their "
-        "folder; or use couch2pg_method: stream.",
+        f"there: {_packages(major, 'postgresql-upgrade, which has the major version before its own')}; or set couch2pg_physical_bin_dir "
+        f"to their folder; {INSTEAD}",
         "program_missing",
         major=major,
     )
 
 
-def client_folder(name: str, source_bin: str, given: str, target_bin: str) -> str:
-    """The folder of a client program: with the source's own major version if it is there, else the one that is ``given``, or none."""
-    return next(
-        (folder for folder in (source_bin, given, target_bin) if folder and (Path(folder) / name).exists()), given
+def check_complete(folder: Path, names: Sequence[str], major: int) -> None:
+    """Raise MigrationError ``program_missing`` where one of the programs is not beside the server's of this major version."""
+    missing = [name for name in names if not (folder / name).exists()]
+    if missing:
+        raise MigrationError(
+            f"{folder} has the server of PostgreSQL {major}, and not {', '.join(missing)}. Install the rest of its programs: "
+            f"{_packages(major, 'postgresql and postgresql-server')}; {INSTEAD}",
+            "program_missing",
+            programs=missing,
+        )
+
+
+def client(name: str, source_bin: str, given: str, target_bin: str, major: int) -> Program:
+    """A client program: with the source's own major version if it is there, else the one in ``given``, or on PATH.
+
+    given: couch2pg_bin_dir; an image doesn't count, because the program works as the owner of the copy. major: the source's.
+    Raises MigrationError ``program_missing``.
+    """
+    folders = [folder for folder in (source_bin, given, target_bin) if folder and not container_programs.is_one(folder)]
+    folder = next((folder for folder in folders if (Path(folder) / name).exists()), "")
+    try:
+        return programs.find(name, folder)
+    except MigrationError as error:
+        raise MigrationError(
+            f"{name} is neither in {' nor in '.join(dict.fromkeys(folders))} nor on this host's PATH. Install it: "
+            f"{_packages(major, 'postgresql-server')}; {INSTEAD}",
+            "program_missing",
+            programs=[name],
+        ) from error
+
+
+def _packages(major: int, red_hat: str) -> str:
+    """The packages with all programs of a major version; red_hat: of Red Hat's own, which have one version."""
+    return (
+        f"postgresql-{major} (Debian and Ubuntu), postgresql{major}-server (PostgreSQL's own packages for Red Hat) or {red_hat} (Red "
+        "Hat's own)"
     )
 
 

@@ -14,7 +14,7 @@ from ..host.files import remove_tree
 from ..postgres.connection import Session
 from . import backup
 from .folders import Folders, Owner
-from .private_server import PORT, PrivateServer
+from .private_server import PORT, PrivateServer, option
 
 PROVIDERS_SINCE = 150000
 CHECKSUMS_BY_DEFAULT_SINCE = 18
@@ -89,15 +89,14 @@ def upgrade(
             messages=said.lines[-LOG_LINES:],
         )
     new.configure()
-    option = f"-c config_file={folders.configuration / 'postgresql.conf'}"
     command = [
         str(new.bin_dir / "pg_upgrade"),
         f"--old-bindir={old.bin_dir}",
         f"--new-bindir={new.bin_dir}",
         f"--old-datadir={old.data}",
         f"--new-datadir={new.data}",
-        f"--old-options={option}",
-        f"--new-options={option}",
+        f"--old-options={option(folders)}",
+        f"--new-options={option(folders)}",
         f"--username={superuser}",
         f"--socketdir={new.socket}",
         f"--old-port={PORT}",
@@ -112,7 +111,7 @@ def upgrade(
         if result:
             lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
             raise MigrationError(
-                f"pg_upgrade to PostgreSQL {major} {'refuses the copy' if words else 'failed'}: {_reason(lines)} See {output}. Correct "
+                f"pg_upgrade to PostgreSQL {major} {'refuses the copy' if words else 'failed'}: {reason_of(lines)} See {output}. Correct "
                 "the source, and begin again: ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_restart_from=restore; or use "
                 "couch2pg_method: stream.",
                 code,
@@ -146,10 +145,12 @@ def _as_before(old: Path, new: Path, owner: Owner) -> None:
         kept.rename(old / _CONTROL)
 
 
-def _reason(lines: list[str]) -> str:
+def reason_of(lines: list[str]) -> str:
     """What pg_upgrade says after its list of checks: the failed check, and its explanation."""
     shown = [line.strip() for line in lines if line.strip() and not line.rstrip().endswith("ok")]
     failed = next(
         (number for number, line in enumerate(shown) if line.endswith("fatal") or "Failure" in line), len(shown) - 4
     )
-    return " ".join(shown[max(0, failed) :][:8]) or "it gave no reason."
+    # The last line of a check that fails at once tells nothing.
+    first = failed - 2 if 0 <= failed < len(shown) and shown[failed].startswith("Failure") else failed
+    return " ".join(shown[max(0, first) :][:8]) or "it gave no reason."

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Callable, Mapping
@@ -25,6 +26,13 @@ def prepare(folder: Path, owner: Owner, first: str) -> None:
     owner.folder(folder)
     if not any(folder.iterdir()):
         owner.write(folder / f"{first}{PARTIAL}", "")
+    _repeat_partial(folder)
+
+
+def _repeat_partial(folder: Path) -> None:
+    """Empty the incomplete file. pg_receivewal refuses one that it has not made to its full size before it was ended."""
+    for path in folder.glob(f"*{PARTIAL}"):
+        os.truncate(path, 0)
 
 
 def file_of(session: Session, lsn: str) -> str:
@@ -79,6 +87,7 @@ class Receiver:
         """
         self._stop.set()
         self._thread.join()
+        _repeat_partial(self._folder)
         said = backup.Said(self._log)
         # It ends when it has received more than this, so the last byte is one before.
         command = [*self._command, f"--endpos={_minus_one(lsn)}"]
