@@ -98,6 +98,12 @@ options:
         type: list
         elements: str
         default: []
+      source_host:
+        description:
+          - For a way through the controller, the source's name in the inventory. While the task runs, the controller leads connections to
+            O(tunnel.port) of this host, which is RV(cht.couch2pg.transfer_key#module:port), to the source's sshd.
+        type: str
+        default: ""
   archive:
     description: Folder on this host for the evidence and the archive of the schema.
     type: path

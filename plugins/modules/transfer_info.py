@@ -33,14 +33,19 @@ options:
       - V(direct), this host fetches it with rsync over SSH. V(relay), it goes through the controller.
         V(local), both hosts see the same folder.
       - V(auto) takes V(local) where that is so, else V(direct) where that is possible, else V(relay).
-      - To O(server), V(direct) logs in from this host, V(ssh) through the source's sshd. V(auto) takes V(direct) where that is possible.
+      - To O(server), V(direct) logs in from this host, V(ssh) through the source's sshd, V(controller) through that and the controller.
+        V(auto) takes V(direct) where that is possible, else V(ssh), else V(controller).
     type: str
     default: auto
-    choices: [auto, direct, relay, local, ssh]
+    choices: [auto, direct, relay, local, ssh, controller]
   on_source:
     description: Whether O(server) runs on the source's own host, as V(ssh) needs it.
     type: bool
     default: true
+  controller:
+    description: Whether Ansible logs in to both hosts with ssh and a key, as V(controller) needs it.
+    type: bool
+    default: false
   replication:
     description: Whether the target must be able to copy the files of O(server).
     type: bool
@@ -117,7 +122,7 @@ source:
       elements: str
   sample: {archive: /srv/staging/cht-2026, bytes: 430000000, files: 31, compressible: false, user: postgres, obstacles: []}
 way:
-  description: V(direct), V(relay), V(local) or V(ssh).
+  description: V(direct), V(relay), V(local), V(ssh) or V(controller).
   returned: with O(source)
   type: str
   sample: direct
@@ -157,8 +162,9 @@ OPTIONS: dict[str, Any] = {
     "source": {"type": "dict"},
     "server": {"type": "dict", "options": CONNECTION_OPTIONS},
     "on_source": {"type": "bool", "default": True},
+    "controller": {"type": "bool", "default": False},
     "replication": {"type": "bool", "default": False},
-    "way": {"type": "str", "default": "auto", "choices": [*transfer_way.CHOICES, "ssh"]},
+    "way": {"type": "str", "default": "auto", "choices": [*transfer_way.CHOICES, "ssh", "controller"]},
     "address": {"type": "str", "default": ""},
     "port": {"type": "int", "default": 22},
     "full": {"type": "bool", "default": False},
@@ -184,6 +190,7 @@ def _way_to_server(options: dict[str, Any]) -> dict[str, Any]:
         (options["address"], options["port"]),
         (options["source"] or {}).get("obstacles", []),
         options["on_source"],
+        options["controller"],
         replication.check if options["replication"] else lambda _settings: None,
     )
 

@@ -105,6 +105,11 @@ expires:
   returned: with O(side=source) and O(state=present), unless in check mode
   type: int
   sample: 1795600000
+port:
+  description: A free port of this host, for a way through the controller to begin at.
+  returned: with O(side=target) and O(state=present), unless in check mode
+  type: int
+  sample: 40123
 host_keys:
   description: The host keys of this host's sshd. M(cht.couch2pg.archive_transfer) accepts no others.
   returned: with O(side=source) and O(state=present), unless in check mode

@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import chain, repeat
 from types import FrameType
-from typing import Any, Iterator
+from typing import Any, ContextManager, Iterator
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import duration
+
+from . import controller_way
+from .other_host import connect
 
 # Seconds between polls: often at first, then seldom, to keep logs short. The end of a job is noticed at once.
 INTERVALS = (5.0, 5.0, 10.0, 15.0, 30.0)
@@ -47,8 +50,19 @@ class JobAction(ActionBase):
             return answer
         keep_alive(self._connection, UNANSWERED_SECONDS)
         host = variables.get("inventory_hostname", "")
-        with _told_when_interrupted(f"The job on {host} continues, if it was started. {JOIN_OR_CANCEL}"):
+        told = _told_when_interrupted(f"The job on {host} continues, if it was started. {JOIN_OR_CANCEL}")
+        with told, self._way_to_source(variables):
             return self._follow(variables)
+
+    def _way_to_source(self, variables: dict[str, Any]) -> ContextManager[None]:
+        """What the controller carries from the job to the source, where it has to."""
+        tunnel = self._task.args.get("tunnel") or {}
+        if not tunnel.get("source_host"):
+            return nullcontext()
+        source = connect(
+            tunnel["source_host"], False, "", variables, self._task.dump_attrs(), self._play_context, self._templar
+        )
+        return controller_way.opened(self._connection, source, int(tunnel["port"]))
 
     def _follow(self, variables: dict[str, Any]) -> dict[str, Any]:
         intervals = self._intervals(variables)

@@ -47,6 +47,8 @@ class Host:
         self.address = address
         # Lines for a shell before its sshd starts, in its name spaces.
         self.before = ""
+        # Further lines of its sshd's configuration, by name.
+        self.sshd_options: dict[str, str] = {}
         self._sshd: subprocess.Popen[bytes] | None = None
 
     @property
@@ -134,6 +136,7 @@ class Host:
             "PermitRootLogin": "yes",
             "StrictModes": "no",
             "UsePAM": "no",
+            **self.sshd_options,
             # What this machine's root runs at a login may take a minute, and leave locks when its host loses its power.
             "Match": f"User root\nSetEnv HOME={self._root_home}",
         }

@@ -136,6 +136,7 @@ SOURCE_OPTIONS: dict[str, Any] = {
             "user": {"type": "str", "default": ""},
             "host_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "obstacles": {"type": "list", "elements": "str", "default": []},
+            "source_host": {"type": "str", "default": ""},
         },
     },
     "archive": {"type": "path", "required": True},

@@ -26,6 +26,8 @@ def begin(folder: Path, parameters: Mapping[str, Any], instead: str) -> Path:
         return configuration
     message = answer.stderr.splitlines()[-1] if answer.stderr else "no message"
     where = f"{parameters['user']} at {parameters['address']}, port {parameters['port']}"
+    if parameters.get("source_host"):
+        where = f"{parameters['user']} at {parameters['source_host']}, through the controller"
     if "host key" in answer.stderr.lower():
         why = "A machine other than the one that Ansible connects to answers there. Set couch2pg_transfer_address."
     elif parameters["obstacles"]:

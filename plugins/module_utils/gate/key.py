@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -33,7 +34,10 @@ def key_folder(job_folder: Path) -> Path:
 
 
 def make(job_folder: Path) -> dict[str, Any]:
-    """Create a key, or use that of the running job; returns ``{public_key, running}``."""
+    """Create a key, or use that of the running job; returns ``{public_key, running, port}``.
+
+    port: one that is free on this host, for a way through the controller to begin at.
+    """
     folder = key_folder(job_folder)
     public = folder / "id.pub"
     running = job.read_state(job_folder).status == "running"
@@ -44,7 +48,14 @@ def make(job_folder: Path) -> dict[str, Any]:
         answer = programs.ask([keygen, "-q", "-t", "ed25519", "-N", "", "-C", "cht.couch2pg", "-f", str(folder / "id")])
         if answer.code:
             raise MigrationError(f"ssh-keygen could not create a key in {folder}: {answer.stderr}.", "key_not_made")
-    return {"public_key": " ".join(public.read_text(encoding="ascii").split()[:2]), "running": running}
+    words = public.read_text(encoding="ascii").split()[:2]
+    return {"public_key": " ".join(words), "running": running, "port": _free_port()}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def remove(job_folder: Path, write: bool = True) -> bool:

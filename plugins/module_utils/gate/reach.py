@@ -15,9 +15,18 @@ CONNECT_SECONDS = 5
 
 
 def obstacles(of_source: Iterable[str], address: str, port: int) -> list[str]:
-    """Reasons why this host can't; ``of_source``: what ``authorized_keys.obstacles`` found there.
+    """Reasons why this host can't; ``of_source``: what ``authorized_keys.obstacles`` found there."""
+    found = anywhere(of_source)
+    reason = unreachable(address, port)
+    if reason:
+        found.append(f"The target doesn't reach the source's sshd at {address}, port {port}: {reason}.")
+    return found
 
-    Only a shell that prevents every login counts of those. sshd may have other settings than those that an ordinary user can read.
+
+def anywhere(of_source: Iterable[str]) -> list[str]:
+    """Reasons why this host can't log in with a key, even where something else leads it to the source's sshd.
+
+    Only a shell that prevents every login counts of the source's. sshd may have other settings than those that an ordinary user can read.
     """
     found = []
     for name in ("ssh", "ssh-keygen"):
@@ -25,11 +34,7 @@ def obstacles(of_source: Iterable[str], address: str, port: int) -> list[str]:
             programs.locate(name, "")
         except MigrationError:
             found.append(f"{name} is missing on the target (Debian: openssh-client).")
-    found += [sentence for sentence in of_source if "shell" in sentence]
-    reason = unreachable(address, port)
-    if reason:
-        found.append(f"The target doesn't reach the source's sshd at {address}, port {port}: {reason}.")
-    return found
+    return found + [sentence for sentence in of_source if "shell" in sentence]
 
 
 def unreachable(address: str, port: int) -> str:

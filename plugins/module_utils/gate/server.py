@@ -15,7 +15,8 @@ from ..postgres.server_folders import is_this_host
 from . import line, reach
 from .tunnel import INSTEAD
 
-CHOICES = ("auto", "direct", "ssh")
+ELSEWHERE = "the server is not on the source's own host."
+CHOICES = ("auto", "direct", "ssh", "controller")
 
 
 def place(settings: ConnectionSettings) -> tuple[str, int]:
@@ -52,17 +53,25 @@ def choose(
     ssh: tuple[str, int],
     of_source: Iterable[str],
     on_source: bool = True,
+    controller: bool = False,
     check: Callable[[ConnectionSettings], None] = lambda _settings: None,
 ) -> dict[str, Any]:
-    """``{way, reason}`` from this host to the source's server: ``direct`` or ``ssh``.
+    """``{way, reason}`` from this host to the source's server: ``direct``, ``ssh`` or ``controller``.
 
     settings: how this host would log in to the server directly. check: what else it must be able to do there; raises MigrationError.
     ssh: address and port of the source's sshd. of_source: what ``authorized_keys.obstacles`` found there.
     on_source: whether the server runs on the source's own host, as a way through SSH needs it.
+    controller: whether the controller logs in to both hosts with ssh, so that it can lead this host to the source's sshd.
     Raises MigrationError: the one of the login when neither way is open, or ``ssh_impossible``.
     """
-    if wanted == "direct":
-        return {"way": "direct", "reason": "it was requested"}
+    by_controller = _of_controller(of_source, controller) if on_source else ELSEWHERE
+    if wanted in ("direct", "controller"):
+        if wanted == "controller" and by_controller:
+            raise MigrationError(
+                f"The target can't reach the source's server through the controller: {by_controller} {INSTEAD}",
+                "controller_impossible",
+            )
+        return {"way": wanted, "reason": "it was requested"}
     refusal = None
     if wanted == "auto":
         try:
@@ -76,14 +85,25 @@ def choose(
             if line.is_slow(rate) and on_source and not reach.obstacles(of_source, *ssh):
                 return {"way": "ssh", "reason": f"{carries}, and ssh compresses"}
             return {"way": "direct", "reason": f"the target may log in to the source's server, and {carries}"}
-    elsewhere = "the server is not on the source's own host."
-    blocked = " ".join(reach.obstacles(of_source, *ssh)) if on_source else elsewhere
+    blocked = " ".join(reach.obstacles(of_source, *ssh)) if on_source else ELSEWHERE
+    if refusal is not None and blocked and not by_controller:
+        return {
+            "way": "controller",
+            "reason": f"{refusal.message.split('. ')[0]}. Through SSH, it can't either: {blocked}",
+        }
     if refusal is not None and blocked:
         raise MigrationError(
             f"{refusal.message} Through SSH, it can't either: {blocked}", refusal.code, **refusal.details
         )
     if blocked:
         raise MigrationError(
-            f"The target can't reach the source's server through SSH: {blocked} {INSTEAD}", "ssh_impossible"
+            f"The target can't reach the source's server through SSH: {blocked} Set couch2pg_copy_way to controller. {INSTEAD}",
+            "ssh_impossible",
         )
     return {"way": "ssh", "reason": "it was requested" if refusal is None else refusal.message.split(". ")[0]}
+
+
+def _of_controller(of_source: Iterable[str], controller: bool) -> str:
+    """Why this host can't reach the source's sshd through the controller; empty when it can."""
+    missing = "Ansible does not log in to both hosts with ssh and a key (ansible_connection, ansible_password)."
+    return " ".join([*([] if controller else [missing]), *reach.anywhere(of_source)])

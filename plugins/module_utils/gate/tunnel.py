@@ -59,6 +59,8 @@ def to_source(
         compress = line.is_slow(rate)
         log(f"The line carries {amount(int(rate), 'bytes')} in a second{', so ssh compresses' if compress else ''}.")
     folder = _socket_folder(job_folder)
+    # Through the controller, the address is this host's own.
+    far = str(parameters.get("source_host") or parameters["address"])
     try:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(str(folder / f".s.PGSQL.{PORT}"))
@@ -66,9 +68,7 @@ def to_source(
             for path in (folder, folder / f".s.PGSQL.{PORT}"):
                 os.chown(path, *owner)
         with _Listening(listener, configuration, compress):
-            yield replace(
-                settings, host="", unix_socket=str(folder), port=PORT, container="", tunnel=str(parameters["address"])
-            )
+            yield replace(settings, host="", unix_socket=str(folder), port=PORT, container="", tunnel=far)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
