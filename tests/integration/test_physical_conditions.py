@@ -352,6 +352,7 @@ def test_the_target_is_asked_what_the_copy_needs(
     # The copy brings its checksums with it.
     assert differs(lambda f: f["physical"]["control"].update(data_page_checksum_version=7)) == []
     assert differs(lambda f: f["physical"].update(bytes=10**18)) == ["disk"]
+    assert differs(lambda f: f["physical"].update(locales=["sw_KE.UTF-8"])) == ["locales"]
     assert differs(lambda f: f["extensions"].update(postgis="3.3")) == ["extensions"]
     assert differs(lambda f: f["preload_libraries"].append("pg_cron")) == ["libraries"]
     assert differs(lambda f: f["physical"].update(roles=[])) == ["roles"]

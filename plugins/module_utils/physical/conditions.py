@@ -62,6 +62,10 @@ _HBA = """
 SELECT line_number AS line, database, user_name AS roles, auth_method AS method FROM pg_catalog.pg_hba_file_rules
 WHERE error IS NULL AND type LIKE 'host%' AND auth_method <> 'reject' ORDER BY 1
 """
+_LOCALES = """
+SELECT DISTINCT locale FROM pg_catalog.pg_database, LATERAL (VALUES (datcollate::text), (datctype::text)) AS each (locale)
+WHERE datallowconn AND locale NOT IN ('C', 'POSIX') ORDER BY 1
+"""
 _TABLESPACES = "SELECT spcname AS name FROM pg_catalog.pg_tablespace WHERE oid NOT IN (1663, 1664) ORDER BY 1"
 _PRELOADED = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'"
 
@@ -75,6 +79,7 @@ def facts_of(session: Session) -> dict[str, Any]:
         "major": session.version // 10000,
         "upgrade": upgrade_obstacles.find(session),
         "compressions": compression.of_server(session),
+        "locales": [row["locale"] for row in session.rows(_LOCALES)],
         **session.row(_SIZES),
         "roles": session.rows(_ROLES),
         "md5_roles": _md5_roles(session),
@@ -139,6 +144,7 @@ def _compare(
     findings.attempt(
         "collation", lambda: _check_collations(session, findings, source, options["collations"] == "rebuild")
     )
+    findings.ask("locales", lambda: _check_locales(session, theirs), str)
     findings.ask("extensions", lambda: _check_extensions(session, source), str)
     choice = options["backup_compression"]
     if choice != compression.NONE:
@@ -264,6 +270,14 @@ def _check_collations(session: Session, findings: Findings, source: Mapping[str,
         f"{may}: every index of the copy that depends on it is rebuilt, which takes its time. Check reports that depend on the order.",
         collations=different,
     )
+
+
+def _check_locales(session: Session, theirs: Mapping[str, Any]) -> str:
+    """Every database of the copy is opened on this host, also the one named postgres."""
+    locales: list[str] = theirs["locales"]
+    for locale in locales:
+        collations.check_libc(session, locale)
+    return f"this host has the locales of every database: {', '.join(locales) or 'C'}"
 
 
 def _check_extensions(session: Session, source: Mapping[str, Any]) -> str:
