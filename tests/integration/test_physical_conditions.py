@@ -256,6 +256,18 @@ def test_what_a_base_backup_can_not_bring(odd_source: Cluster, place: dict[str, 
     assert "is a standby" in finding(look(place, odd_source, "postgres"), "files of the server")["message"]
 
 
+def test_a_source_without_the_usual_database(odd_source: Cluster, place: dict[str, Any]) -> None:
+    """The server on the copy is asked there whether it answers; without an answer, nobody would wait any less."""
+    execute(odd_source, "CREATE DATABASE cht")
+    execute(odd_source, "CREATE TABLE couchdb (doc jsonb)", "cht")
+    execute(odd_source, "ALTER DATABASE postgres RENAME TO other", "cht")
+    given = {"maintenance_database": "template1"}
+    refused = finding(look(place, odd_source, "cht", **given), "files of the server")
+    assert refused["details"]["code"] == "no_postgres", refused
+    execute(odd_source, re.findall(r"CREATE DATABASE postgres", refused["message"])[0], "cht")
+    assert finding(look(place, odd_source, "cht", **given), "files of the server")["details"]["code"] == "wal_level"
+
+
 def test_the_line_of_pg_hba_that_is_missing(source_cluster: Cluster, copier: str) -> None:
     hba = source_cluster.data_directory / "pg_hba.conf"
     before = hba.read_text(encoding="utf-8")

@@ -13,16 +13,23 @@ _UNLOGGED = """
 SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relpersistence = 'u' AND c.relkind IN ('r', 'm') ORDER BY 1
 """
+_POSTGRES = "SELECT FROM pg_catalog.pg_database WHERE datname = 'postgres' AND datallowconn"
 _STREAM = "or use couch2pg_method: stream."
 
 
 def check_source(session: Session) -> None:
-    """Raise MigrationError ``is_standby``, ``tablespaces``, ``unlogged`` or ``wal_level``."""
+    """Raise MigrationError ``is_standby``, ``no_postgres``, ``tablespaces``, ``unlogged`` or ``wal_level``."""
     place = session.settings.place
     if session.value("SELECT pg_catalog.pg_is_in_recovery()"):
         raise MigrationError(
             f"The server at {place} is a standby, on which no restore point can be made. Take its primary as the source, {_STREAM}",
             "is_standby",
+        )
+    if not session.rows(_POSTGRES):
+        raise MigrationError(
+            f"The server at {place} has no database postgres that can be connected to, in which the copy is examined. There: CREATE "
+            f"DATABASE postgres (or ALTER DATABASE postgres ALLOW_CONNECTIONS true), {_STREAM}",
+            "no_postgres",
         )
     spaces = [row["name"] for row in session.rows(_TABLESPACES)]
     if spaces:
