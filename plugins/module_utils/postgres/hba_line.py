@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 import socket
 
+from .identifiers import quote
 
-def hba_line(database: str, user: str, host: str, port: int) -> str:
+
+def hba_line(database: str, user: str, host: str, port: int, method: str = "scram-sha-256") -> str:
     """A line that lets this host log in. host: where the server is, empty for its socket."""
-    names = " ".join(name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else f'"{name}"' for name in (database, user))
+    names = " ".join(name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else quote(name) for name in (database, user))
     if not host:
         return f"local {names} peer"
     address = _own_address(host, port)
-    return f"host {names} {address}/{128 if ':' in address else 32} scram-sha-256"
+    return f"host {names} {address}/{128 if ':' in address else 32} {method}"
 
 
 def _own_address(host: str, port: int) -> str:

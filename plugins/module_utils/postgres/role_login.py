@@ -13,6 +13,7 @@ from ..common.errors import MigrationError
 from . import login_probe
 from .connection import ConnectionSettings, Session
 from .connection_errors import INSUFFICIENT_PRIVILEGE
+from .hba_line import hba_line
 from .identifiers import literal, quote
 
 MD5, SCRAM = "md5", "scram-sha-256"
@@ -56,8 +57,9 @@ def give(session: Session, login: ConnectionSettings, password_hash: str, lackin
     if (asked.method == "scram" and password_hash == MD5) or not _logs_in(login):
         raise MigrationError(
             f"{login.user!r} now has its password, but PostgreSQL at {login.host}:{login.port} still refuses the login "
-            f"({asked.method}{': ' + asked.reason if asked.reason else ''}). Add a line for this role with the method "
-            f"{password_hash} to pg_hba.conf, reload PostgreSQL, and run again.",
+            f"({asked.method}{': ' + asked.reason if asked.reason else ''}). Put this line first in pg_hba.conf "
+            "there, and reload it (SELECT pg_reload_conf()), then run again: "
+            f"{hba_line(login.database, login.user, login.host, login.port, password_hash)}",
             "role_login",
             method=asked.method,
         )
