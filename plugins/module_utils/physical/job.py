@@ -67,10 +67,10 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
             "host. Use couch2pg_method: stream.",
             "container",
         )
-    from_source = dump_job.examine(source, options["bin_dir"], "directory", "none", options["digest_method"])
     with Session(settings.maintenance) as session:
         data = placement.data_directory(session)
         identity, target_major = server_identity(session), programs.major(session.version)
+    from_source = dump_job.examine(source, options["bin_dir"], "directory", "none", options["digest_method"])
     with Session(source) as session:
         check_source(session)
         replication.check(source)
