@@ -203,6 +203,9 @@ class Network:
         for name in NAMES:
             run("ip", "netns", "add", namespace(name))
             run("ip", "-n", namespace(name), "link", "set", "lo", "up")
+            # Otherwise a cable that was cut comes back without its address of IPv6.
+            keep = "echo 1 >/proc/sys/net/ipv6/conf/all/keep_addr_on_down"
+            run("ip", "netns", "exec", namespace(name), "sh", "-ec", keep)
         for (left, right), (here, there) in self._cables.items():
             run(
                 *("ip", "-n", namespace(left), "link", "add", right, "type", "veth"),
