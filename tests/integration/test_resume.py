@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Callable
@@ -327,6 +328,34 @@ def test_ctrl_c_and_cancel(migration: Migration) -> None:
     assert not run_module("job", {**options, "state": "stopped"})["changed"]
     release(migration)
     check_completes(migration)
+
+
+def test_a_job_that_waits_for_a_lock_is_cancelled(migration: Migration) -> None:
+    """Its statement is cancelled first: nothing interrupts a process that waits for its server."""
+    driver.reach(migration, "refresh")
+    options = {"migration_id": migration.name, "state_dir": str(migration.folder / "state"), "state": "stopped"}
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with closing(migration.target.connect(f"{migration.database}_incoming")) as other:
+        other.cursor().execute("BEGIN; LOCK TABLE public.couchdb")
+        driver.run_phase(migration, "verify", job_wait=0.0)
+        wait_until("verify waits", lambda: column(migration.target, waiting) == [1])
+        began = time.monotonic()
+        assert run_module("job", options)["stopped"] == ["verify"]
+        assert time.monotonic() - began < 20
+    assert "stopped by a signal" in driver.end(migration, "verify")
+    driver.reach(migration)
+
+
+@pytest.mark.long
+def test_a_lock_on_the_target_is_not_waited_for_in_silence(migration: Migration) -> None:
+    """A second run looks at the views that are refreshed, whose definitions name the table."""
+    driver.reach(migration, "refresh")
+    with closing(migration.target.connect(f"{migration.database}_incoming")) as other:
+        other.cursor().execute("BEGIN; LOCK TABLE public.couchdb")
+        refused = driver.run_phase(migration, "refresh")
+    assert (refused["failed"], refused["code"]) == (True, "locked")
+    assert "public.couchdb" in refused["msg"]
+    driver.reach(migration)
 
 
 @pytest.mark.long

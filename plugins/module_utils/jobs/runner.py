@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -25,7 +26,7 @@ from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..host import container_programs, containers, processes
 from ..host.files import read_json, remove_tree, write_json
-from ..postgres.connection import ConnectionSettings
+from ..postgres.connection import ConnectionSettings, Session
 from .context import JobContext
 from .progress import Progress
 from .result import JobResult
@@ -59,6 +60,7 @@ def main(folder: Path) -> int:
         return wait_for_worker(folder, worker)
     for number in STOP:
         signal.signal(number, _cancel)
+    _interrupt_statements()
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     result = _run(folder, secrets)
@@ -166,6 +168,19 @@ def _work(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
     with Progress(folder / "progress.json") as progress, Throttle(folder, settings) as throttle:
         value = work(JobContext(folder, parameters, progress, throttle, secrets))
     return {**value, "started_at": started, "ended_at": utc_now()}
+
+
+def _interrupt_statements() -> None:
+    """Let a signal end the statements that run: Python calls no handler while its main thread waits for a server, for a lock perhaps."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+
+    def cancel() -> None:
+        while os.read(reading, 1):
+            Session.cancel_all()
+
+    threading.Thread(target=cancel, daemon=True).start()
 
 
 def _cancel(_number: int, _frame: FrameType | None) -> None:

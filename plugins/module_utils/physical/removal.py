@@ -28,10 +28,15 @@ def remove(folders: Folders, write: bool = True) -> bool:
         return there
     for data in (folders.incoming, folders.old):
         private_server.end_on(data)
+    remove_tree(folders.incoming)
+    remove_work(folders)
+    return True
+
+
+def remove_work(folders: Folders) -> None:
+    """Remove what the copy needed beside its data directory: its notes, and the folder of its socket, which may be elsewhere."""
     steps = read_json(folders.work / STEPS)
     socket = (steps.get("done") or {}).get("socket") if isinstance(steps, dict) else None
     if socket:
         remove_tree(Path(socket))
-    remove_tree(folders.incoming)
     remove_tree(folders.work)
-    return True

@@ -20,7 +20,7 @@ from typing import Any, Callable, Mapping, NoReturn
 
 from ..common.errors import MigrationError
 from ..host import services
-from ..host.files import fsync_path, read_json, remove_tree, write_json
+from ..host.files import fsync_path, read_json, write_json
 from ..jobs import job
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import find_database_by_oid, is_empty
@@ -28,7 +28,7 @@ from ..postgres.identifiers import with_suffix
 from ..promote import promotion
 from ..record.promoted import MARK, PROMOTED, has_mark, mark_of
 from ..record.rolled_back import REVERSED
-from . import placement, private_server
+from . import placement, private_server, removal
 from .folders import Folders
 
 EXCHANGE = "exchange.json"
@@ -281,7 +281,7 @@ def _exchange(settings: ConnectionSettings, state: Path, intent: dict[str, Any])
     write_json(state / (PROMOTED if intent["what"] == PROMOTION else REVERSED), intent["stored"])
     (state / EXCHANGE).unlink()
     if intent["what"] == PROMOTION:
-        remove_tree(Folders(put_in).work)
+        removal.remove_work(Folders(put_in))
 
 
 def _undo(settings: ConnectionSettings, state: Path, intent: dict[str, Any], reason: Exception) -> NoReturn:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import traceback
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Collection, Iterator, Mapping, Protocol, Sequence
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Collection, Iterator, Mapping, Protocol, Sequence
 
 from ..common.errors import MigrationError
 from . import connection_errors, login_refusal, session_settings
@@ -243,6 +245,10 @@ class Session:
     pinned: the settings that this server has and this role may set, as they were set.
     """
 
+    # Those of this process that may be open.
+    _all: ClassVar[weakref.WeakSet[Session]] = weakref.WeakSet()
+    _all_lock = threading.Lock()
+
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
         parameters: dict[str, Any] = dict(settings.libpq(), application_name=APPLICATION_NAME, client_encoding="UTF8")
@@ -255,6 +261,8 @@ class Session:
                 settings, str(error), lambda: login_refusal.sqlstate(parameters)
             ) from error
         self._connection.autocommit = True
+        with self._all_lock:
+            self._all.add(self)
         self.version: int = self._connection.server_version
         self.pinned: dict[str, str] = {}
         self.pin()
@@ -286,6 +294,14 @@ class Session:
         with suppress(psycopg2.Error):
             if not self._connection.closed:
                 self._connection.cancel()
+
+    @classmethod
+    def cancel_all(cls) -> None:
+        """Cancel the running statements of all sessions of this process."""
+        with cls._all_lock:
+            sessions = list(cls._all)
+        for session in sessions:
+            session.cancel()
 
     @property
     def address(self) -> tuple[str, int]:
