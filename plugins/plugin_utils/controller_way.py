@@ -57,8 +57,8 @@ def opened(target: Any, source: Any, port: int) -> Iterator[None]:
         )
         with guard:
             # As long as this pipe is open, the way is.
-            assert guard.stdin
-            assert guard.stdout
+            if guard.stdin is None or guard.stdout is None:
+                raise AssertionError("there are pipes")
             with guard.stdin as stdin:
                 stdin.write(json.dumps(plan) + "\n")
                 stdin.flush()

@@ -46,7 +46,8 @@ def hold(plan: dict[str, Any]) -> None:
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True, errors="replace"
                 )
             started.append(process)
-            assert process.stdout
+            if process.stdout is None:
+                raise AssertionError("there is a pipe")
             if not any(READY in line for line in process.stdout):
                 said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
                 return answer(said=said[-1].rstrip(".") if said else "ssh ended without a message")
