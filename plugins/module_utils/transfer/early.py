@@ -25,7 +25,7 @@ from ..jobs.limits import Limits
 from . import rsync
 
 KIND = "early_transfer"
-PAUSE_SECONDS = 2.0
+ROUND_SECONDS = 2.0
 # The job ends when nothing has arrived for so long: a dump that began before was killed, or writes to another place.
 IDLE_SECONDS = 900.0
 # rsync's daemon has no such folder.
@@ -105,7 +105,7 @@ def _follow(context: JobContext, key: Path, final: Path) -> int:
         if final.exists() or layout.partial_folder(final).exists():
             remove_tree(arrived)
             return 0
-        listener = rsync.Listener()
+        listener, round_begun = rsync.Listener(), time.monotonic()
         code = rsync.run(context.folder, build, parameters["silence"], listener)
         there = _bytes(arrived)
         if there > known:
@@ -114,8 +114,9 @@ def _follow(context: JobContext, key: Path, final: Path) -> int:
         if gone and begun:
             break
         begun = begun or code == 0
+        # A slow line is never idle, and a fast one doesn't log in all the time.
         if code is not None:
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(max(0.0, ROUND_SECONDS - (time.monotonic() - round_begun)))
     return known
 
 
