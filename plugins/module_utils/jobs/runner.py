@@ -35,6 +35,9 @@ from .throttle import Throttle
 LOCK_SECONDS = 5.0
 # The signals that cancel a job.
 STOP = (signal.SIGTERM, signal.SIGINT)
+# A server that can't be reached doesn't hold the end of a job up for longer than this.
+CANCEL_SECONDS = 3.0
+_statements_cancelled = threading.Event()
 # A file that reserves disk space for the result, and its size.
 RESERVE, RESERVE_BYTES = "reserve", 256 * 1024
 
@@ -179,11 +182,14 @@ def _interrupt_statements() -> None:
     def cancel() -> None:
         while os.read(reading, 1):
             Session.cancel_all()
+            _statements_cancelled.set()
 
     threading.Thread(target=cancel, daemon=True).start()
 
 
 def _cancel(_number: int, _frame: FrameType | None) -> None:
+    # What cleans up runs statements, too: first those of the work are cancelled.
+    _statements_cancelled.wait(CANCEL_SECONDS)
     raise _Cancelled
 
 

@@ -122,7 +122,7 @@ class Folders:
     def make_socket_folder(self, steps: Steps, owner: Owner) -> Path:
         """The folder of the private server's socket, which only its owner can enter.
 
-        It is another one where the path is too long, or has signs that programs take for something else, such as a comma between hosts.
+        It is another one where the path is too long, or has a character with a meaning, such as the comma between the names of hosts.
         """
         folder = self.work / "socket"
         if _PLAIN.fullmatch(str(folder)) and len(os.fsencode(folder / ".s.PGSQL.65535.lock")) <= SOCKET_PATH_BYTES:
