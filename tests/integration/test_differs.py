@@ -189,17 +189,6 @@ def rare(source_cluster: Cluster) -> Iterator[str]:
     seed.drop_database(source_cluster, name)
 
 
-@pytest.fixture
-def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
-    """Options of both sides."""
-    return {
-        "migration_id": "m",
-        "state_dir": str(tmp_path / "state"),
-        "staging_dir": str(tmp_path / "staging"),
-        "bin_dir": str(client_dir),
-    }
-
-
 def look(place: dict[str, Any], cluster: Cluster, database: str, **options: Any) -> dict[str, Any]:
     return run_module("preflight", {**login(cluster, database), **place, "side": "source", **options})
 

@@ -35,17 +35,6 @@ CREATE SCHEMA a; CREATE TABLE a."b.c" (id int); CREATE SCHEMA "a.b"; CREATE TABL
 
 
 @pytest.fixture
-def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
-    """Options of both sides."""
-    return {
-        "migration_id": "test",
-        "state_dir": str(tmp_path / "state"),
-        "staging_dir": str(tmp_path / "staging"),
-        "bin_dir": str(client_dir),
-    }
-
-
-@pytest.fixture
 def phases(
     thirteen_cluster: Cluster,
     target_cluster: Cluster,

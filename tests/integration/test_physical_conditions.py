@@ -28,15 +28,9 @@ COMMANDS = {"stop": ["true"], "start": ["true"]}
 
 
 @pytest.fixture
-def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
+def place(place: dict[str, Any]) -> dict[str, Any]:
     """Options of both sides."""
-    return {
-        "migration_id": "m",
-        "state_dir": str(tmp_path / "state"),
-        "staging_dir": str(tmp_path / "staging"),
-        "bin_dir": str(client_dir),
-        "method": "physical",
-    }
+    return {**place, "method": "physical"}
 
 
 @pytest.fixture

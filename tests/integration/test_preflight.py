@@ -39,17 +39,6 @@ def seeded(source_cluster: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
-    """Options of both sides."""
-    return {
-        "migration_id": "m",
-        "state_dir": str(tmp_path / "state"),
-        "staging_dir": str(tmp_path / "staging"),
-        "bin_dir": str(client_dir),
-    }
-
-
-@pytest.fixture
 def facts(seeded: Cluster, place: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = look(place, seeded, DATABASE)["facts"]
     return found

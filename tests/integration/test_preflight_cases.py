@@ -24,17 +24,6 @@ CASES = Path(__file__).parents[1] / "support" / "sql" / "cases"
 Fresh = Callable[[Cluster], str]
 
 
-@pytest.fixture
-def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
-    """Options of both sides."""
-    return {
-        "migration_id": "m",
-        "state_dir": str(tmp_path / "state"),
-        "staging_dir": str(tmp_path / "staging"),
-        "bin_dir": str(client_dir),
-    }
-
-
 def made(cluster: Cluster, database: str, case: str) -> str:
     execute(cluster, (CASES / f"{case}.sql").read_text(encoding="utf-8"), database)
     return database

@@ -24,17 +24,6 @@ Fresh = Callable[[Cluster], str]
 
 
 @pytest.fixture
-def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
-    """Options of both sides."""
-    return {
-        "migration_id": "m",
-        "state_dir": str(tmp_path / "state"),
-        "staging_dir": str(tmp_path / "staging"),
-        "bin_dir": str(client_dir),
-    }
-
-
-@pytest.fixture
 def clean_target(target_cluster: Cluster) -> Iterator[Cluster]:
     """The target, which must have the same databases and roles after the test."""
     objects = "SELECT datname FROM pg_database UNION ALL SELECT rolname FROM pg_roles ORDER BY 1"

@@ -27,17 +27,6 @@ from support.preflight import failures, finding, look, look_at_target, schema_of
 Fresh = Callable[[Cluster], str]
 
 
-@pytest.fixture
-def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
-    """Options of both sides."""
-    return {
-        "migration_id": "m",
-        "state_dir": str(tmp_path / "state"),
-        "staging_dir": str(tmp_path / "staging"),
-        "bin_dir": str(client_dir),
-    }
-
-
 CLOSED = """
 CREATE TABLE couchdb (doc jsonb); CREATE SCHEMA "Closed"; CREATE TABLE "Closed".rows (id serial, n int);
 INSERT INTO "Closed".rows (n) VALUES (1); CREATE TABLE parts (id int) PARTITION BY LIST (id); CREATE TABLE part PARTITION OF parts DEFAULT;

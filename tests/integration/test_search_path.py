@@ -21,17 +21,6 @@ Fresh = Callable[[Cluster], str]
 
 
 @pytest.fixture
-def place(tmp_path: Path, client_dir: Path) -> dict[str, Any]:
-    """Options of both sides."""
-    return {
-        "migration_id": "m",
-        "state_dir": str(tmp_path / "state"),
-        "staging_dir": str(tmp_path / "staging"),
-        "bin_dir": str(client_dir),
-    }
-
-
-@pytest.fixture
 def database(source_cluster: Cluster, fresh_database: Fresh) -> str:
     name = fresh_database(source_cluster)
     execute(source_cluster, CASE.read_text(encoding="utf-8"), name)
