@@ -108,13 +108,13 @@ def test_the_rate_is_kept(
     archive_format: str,
 ) -> None:
     """A dump takes at least as long as the limit says, for the tables are read twice: by pg_dump and by the digests."""
-    migration = make_migration(source_cluster, target_cluster, documents=8_000)
-    migration.variables.update(couch2pg_rate_limit="2MB", couch2pg_format=archive_format)
+    migration = make_migration(source_cluster, target_cluster, documents=16_000)
+    migration.variables.update(couch2pg_rate_limit="4MB", couch2pg_format=archive_format)
     dump = driver.reach(migration, "dump")["dump"]
     read = 2 * sum(table["bytes"] for table in dump["tables"])
-    assert read > 3 * 2 * 1024 * 1024
+    assert read > 3 * 4 * 1024 * 1024
     # What is read before the first look, and the last piece, aren't waited for.
-    assert dump["seconds"] > 0.75 * read / (2 * 1024 * 1024)
+    assert dump["seconds"] > 0.75 * read / (4 * 1024 * 1024)
 
 
 def test_a_wrong_limit_is_refused(migration: Migration) -> None:
