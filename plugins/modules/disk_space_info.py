@@ -204,10 +204,6 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.bounded_session import (
-    PREFLIGHT_LOCK_SECONDS,
-    BoundedSession,
-)
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import disk_plan
@@ -273,7 +269,7 @@ def _plan(module: Any) -> dict[str, Any]:
             )
         with Session(settings.maintenance) as session:
             return disk_plan.examine(session, options)
-    with BoundedSession(settings, PREFLIGHT_LOCK_SECONDS) as session:
+    with Session(settings) as session:
         sizes = disk_plan.measure(session, list_tables(session))
         return dict(disk_plan.examine(session, dict(options, sizes=sizes)), sizes=sizes)
 

@@ -8,26 +8,31 @@ from __future__ import annotations
 import tempfile
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest, document, lock_notes, snapshot
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest, document, snapshot
+from ansible_collections.cht.couch2pg.plugins.module_utils.handover import document_buckets, document_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import read_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import lock_notes
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.limits import Limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import lock_waits
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.bounded_session import BoundedSession
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
 from support import binaries, places, seed
 from support.background import wait_until
 from support.clusters import Cluster
 from support.migration import column, execute
+from support.modules import login, run_module
 from support.phases import Phases
 
 TABLES = """
 CREATE TABLE couchdb (doc jsonb);
+INSERT INTO couchdb VALUES ('{"_id": "one", "_rev": "1-a"}');
 CREATE TABLE couchdb_progress (seq varchar, source varchar);
 CREATE TABLE small (id int);
 INSERT INTO small SELECT generate_series(1, 100);
@@ -127,15 +132,125 @@ def test_a_lock_that_cannot_be_had(
     """Preflight's and the snapshot's sessions say who holds it, and the remedy is the one that helps."""
     other = cluster.connect(database)
     other.cursor().execute(f"BEGIN; {hold}")
-    with pytest.raises(MigrationError) as caught, BoundedSession(settings, 1) as session:
+    with pytest.raises(MigrationError) as caught, Session(settings, 1) as session:
         list_tables(session)
     other.cursor().execute(release)
     assert caught.value.code == "locked"
     assert who in caught.value.message
     assert release.split(" '", maxsplit=1)[0] in caught.value.message or "pg_terminate_backend" in caught.value.message
-    with BoundedSession(settings, 1) as session:
+    with Session(settings, 1) as session:
         assert list_tables(session).kept
     other.close()
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that say nothing about locks wait for one second."""
+    monkeypatch.setattr(Session, "default_lock_seconds", 1)
+
+
+ROLE = "guarded"
+STATEMENTS = {
+    "of a row": (f"ALTER ROLE {ROLE} LOGIN", f"ALTER ROLE {ROLE} NOLOGIN", "a row is locked by session"),
+    "of a database": (
+        "COMMENT ON DATABASE {name} IS 'x'",
+        "COMMENT ON DATABASE {name} IS 'y'",
+        "the database {name!r} is locked",
+    ),
+    "of a catalog": ("LOCK TABLE pg_proc", "SELECT count(*) FROM pg_proc", "pg_proc is locked by session"),
+    "of the catalog of all": ("LOCK TABLE pg_class", "SELECT count(*) FROM pg_class", "pg_class is locked by session"),
+    "by name": (
+        "SELECT pg_advisory_xact_lock(1)",
+        "SELECT pg_advisory_lock(1)",
+        "an advisory lock is locked by session",
+    ),
+    "for a writer": ("SELECT * FROM small", "TRUNCATE public.small", "public.small is locked by session"),
+}
+
+
+@pytest.mark.parametrize("kind", STATEMENTS)
+@pytest.mark.usefixtures("short")
+def test_who_holds_any_lock(kind: str, cluster: Cluster, database: str, settings: ConnectionSettings) -> None:
+    """Each session has a limit, if nothing else is said, and names whoever holds what it waits for."""
+    hold, want, who = (text.format(name=database) for text in STATEMENTS[kind])
+    execute(cluster, f"CREATE ROLE {ROLE}")
+    try:
+        with cluster.connect(database) as other, Session(settings) as session:
+            other.autocommit = False
+            other.cursor().execute(hold)
+            with pytest.raises(MigrationError) as caught:
+                session.execute(want)
+            other.rollback()
+            session.execute(want)
+    finally:
+        execute(cluster, f"DROP ROLE {ROLE}")
+    assert caught.value.code == "locked"
+    assert who in caught.value.message
+    assert f"session {other.info.backend_pid} (" in caught.value.message
+
+
+@pytest.mark.parametrize("hold", ["ALTER DATABASE {name} RENAME TO {name}_2", "LOCK TABLE pg_class"])
+def test_a_database_that_nobody_can_connect_to(
+    hold: str, cluster: Cluster, database: str, settings: ConnectionSettings
+) -> None:
+    """The server doesn't answer, which is not because of its address."""
+    with cluster.connect("postgres" if "RENAME" in hold else database) as other:
+        other.autocommit = False
+        other.cursor().execute(hold.format(name=database))
+        with pytest.raises(MigrationError) as caught:
+            Session(replace(settings, connect_params={"connect_timeout": "2"}))
+        other.rollback()
+    assert caught.value.code == "locked"
+    assert f"session {other.info.backend_pid} (" in caught.value.message
+    Session(settings).close()
+
+
+@pytest.mark.usefixtures("short")
+def test_the_documents_of_a_locked_table(cluster: Cluster, database: str, settings: ConnectionSettings) -> None:
+    options = {"side": "source", "buckets": 4096, "only": {}, "jobs": 1, "most_documents": 9}
+    with cluster.connect(database) as other:
+        other.autocommit = False
+        other.cursor().execute("LOCK TABLE couchdb")
+        with pytest.raises(MigrationError, match="couchdb is locked by session"):
+            document_job.job_spec(settings, options, Limits())
+        other.rollback()
+    document_job.job_spec(settings, options, Limits())
+
+
+def test_a_truncate_during_the_digests_of_documents(
+    cluster: Cluster, database: str, settings: ConnectionSettings
+) -> None:
+    with snapshot.HeldSnapshot(settings) as held:
+        tables = [table for table in held.tables.kept if table.name == "couchdb"]
+        thread = threading.Thread(target=execute, args=(cluster, "TRUNCATE couchdb", database))
+        thread.start()
+        asks = ASKS_FOR_SMALL.replace("small", "couchdb")
+        wait_until("TRUNCATE waits", lambda: column(cluster, asks, database) == [1])
+        found = document_buckets.take(tables, 4096, 2, held.reader, reading=held.reading)
+        listed = document_buckets.list_documents(
+            tables, {"couchdb": [*range(4096)]}, 4096, 9, 2, held.reader, reading=held.reading
+        )
+        held.session.close()
+        thread.join()
+    assert found.documents == {"couchdb": 1}
+    assert [row[1] for row in listed] == ["one"]
+
+
+def test_a_job_shows_what_it_waits_for(cluster: Cluster, database: str, tmp_path: Path) -> None:
+    """In whatever database of the server, for as long as it takes."""
+    options = {**login(cluster, database), "migration_id": "m", "state_dir": str(tmp_path), "call_function": False}
+    result: dict[str, Any] = {}
+    job = threading.Thread(target=lambda: result.update(run_module("matview_refresh", options)))
+    with cluster.connect(database) as other:
+        other.autocommit = False
+        other.cursor().execute("SELECT * FROM counted")
+        job.start()
+        progress = tmp_path / "m" / "jobs" / "refresh" / "progress.json"
+        words = f"to lock public.counted; public.counted is locked by session {other.info.backend_pid} ("
+        wait_until("it is shown", lambda: progress.exists() and words in shown(progress))
+        other.rollback()
+    job.join()
+    assert not result.get("failed"), result
 
 
 def test_a_truncate_during_a_parallel_dump(cluster: Cluster, database: str, client_dir: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Iterable, Sequence
 
 from ..common.errors import MigrationError
 from ..host.programs import Program, ask
-from ..postgres.bounded_session import LOCK_SECONDS
+from ..postgres.connection import LOCK_SECONDS
 from ..postgres.relations import Table
 from . import layout
 

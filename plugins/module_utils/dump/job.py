@@ -20,7 +20,7 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..common.progress_line import amount as amount_text
-from ..evidence import digest, lock_notes
+from ..evidence import digest
 from ..evidence import document as evidence_document
 from ..evidence.leave_out import NOTHING, LeaveOut
 from ..evidence.snapshot import HeldSnapshot
@@ -40,9 +40,8 @@ from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from ..jobs.progress import Probe
-from ..postgres import lock_waits
-from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
-from ..postgres.connection import ConnectionSettings, check_no_pooler, server_identity
+from ..postgres import locks
+from ..postgres.connection import APPLICATION_NAME, ConnectionSettings, Session, check_no_pooler, server_identity
 from ..postgres.extension_versions import installed_versions
 from ..postgres.relations import check_readable, check_row_security, list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress
@@ -70,7 +69,7 @@ def examine(
 ) -> dict[str, Any]:
     """Check everything that can be checked before the dump starts; raises MigrationError. Returns facts for ``job_spec``."""
     program = programs.find("pg_dump", bin_dir)
-    with BoundedSession(settings, PREFLIGHT_LOCK_SECONDS) as session:
+    with Session(settings) as session:
         check_no_pooler(session)
         programs.check_pg_dump(program, session.version)
         tables = list_tables(session).kept
@@ -175,7 +174,7 @@ def _make(context: JobContext, partial: Path) -> Evidence:
     context.progress.plan(2)
     settings = context.connection()
     try:
-        with lock_notes.shown(context.progress, settings), HeldSnapshot(settings) as snapshot:
+        with HeldSnapshot(settings) as snapshot:
             leaving = LeaveOut.of(parameters["leave_out"])
             excluded = leaving.arguments(snapshot.tables.kept)
             excluded += pg_dump.through_root(parameters["pg_dump_major"], snapshot.tables.kept)
@@ -357,9 +356,10 @@ def _run_pg_dump(
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         if any(lock in error for lock in ("could not obtain lock", "LOCK TABLE") for error in errors):
             # The snapshot still holds its locks, so the session that asked for one is still waiting.
+            with Session(context.connection()) as session:
+                who = locks.exclusive(session, APPLICATION_NAME)
             raise MigrationError(
-                f"pg_dump could not lock a table: {lock_waits.sentence(context.connection()) or errors[0]} "
-                "The incomplete archive was removed.",
+                f"pg_dump could not lock a table: {who or errors[0]} The incomplete archive was removed.",
                 "locked",
                 messages=errors[:20],
             )

@@ -17,7 +17,6 @@ from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..postgres import compression, large_objects, public_schema, role_plan
-from ..postgres.bounded_session import BoundedSession
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import database_size, find_database, server
 from ..postgres.extension_versions import installed_versions
@@ -124,7 +123,7 @@ def matviews(session: Session) -> list[dict[str, Any]]:
 
 def _matviews_unheld(settings: ConnectionSettings) -> list[dict[str, Any]]:
     """``matviews`` by a session that keeps no lock, so that a plain REFRESH doesn't wait for the whole dump."""
-    with BoundedSession(settings, MATVIEW_SECONDS) as session:
+    with Session(settings, MATVIEW_SECONDS) as session:
         return matviews(session)
 
 

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Iterator
 
 from ..common.errors import MigrationError
-from ..postgres.bounded_session import BoundedSession
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import LOCK_SECONDS, ConnectionSettings, Session
 from ..postgres.relations import Table, Tables, check_readable, list_tables
 
 ATTEMPTS = 5
@@ -34,7 +33,7 @@ class HeldSnapshot:
 
         Raises MigrationError ``snapshot_lost`` when that session has ended.
         """
-        self.session: Session = BoundedSession(settings)
+        self.session = Session(settings, LOCK_SECONDS)
         self.tables, self.identifier = self._attach(held) if held else self._open()
         self._turn = threading.Lock()
 
@@ -95,7 +94,7 @@ class HeldSnapshot:
 
     def reader(self) -> Session:
         """A session for ``reading``."""
-        return BoundedSession(self.session.settings, READER_SECONDS)
+        return Session(self.session.settings, READER_SECONDS)
 
     @contextmanager
     def reading(self, reader: Session, table: Table) -> Iterator[Session]:
@@ -124,7 +123,7 @@ class HeldSnapshot:
 
 def open_reader(settings: ConnectionSettings, snapshot: str) -> Session:
     """Open a session with a transaction that uses ``snapshot``."""
-    session = BoundedSession(settings, READER_SECONDS)
+    session = Session(settings, READER_SECONDS)
     begin_in(session, snapshot)
     return session
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple, TypedDict
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Sequence, Tuple, TypedDict
 
 from ..common.errors import MigrationError
 from ..postgres.connection import Session
@@ -29,6 +30,8 @@ _MASK = (1 << 64) - 1
 # Table, _id and _rev of a row. A document may have several rows.
 Revision = Tuple[str, str, str]
 Digests = Dict[str, List[int]]
+# Yields the session that reads a table in the worker's place, as HeldSnapshot.reading does.
+Reading = Callable[[Session, Table], ContextManager[Session]]
 
 # Equal on every version, encoding and processor. A row whose document is null is no document: couch2pg inserts it when a document is
 # deleted at the same moment.
@@ -91,12 +94,14 @@ def take(
     workers: int,
     open_session: Callable[[], Session],
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
+    reading: Reading = lambda session, _table: nullcontext(session),
 ) -> Buckets:
-    """Digest every table with ``workers`` workers, each with its own session."""
+    """Digest every table with ``workers`` workers, each with its own session; see ``Reading``."""
 
     def work(session: Session, piece: Piece) -> list[dict[str, Any]]:
         sql = _DIGESTS.format(table=piece.table.sql, where=piece.where, mask=buckets - 1)
-        rows = session.rows(sql)
+        with reading(session, piece.table) as reader:
+            rows = reader.rows(sql)
         on_progress(piece.weight, piece.table.key)
         return rows
 
@@ -119,6 +124,7 @@ def list_documents(
     workers: int,
     open_session: Callable[[], Session],
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
+    reading: Reading = lambda session, _table: nullcontext(session),
 ) -> list[Revision]:
     """Every document in the ``chosen`` buckets of each table.
 
@@ -128,7 +134,8 @@ def list_documents(
     def work(session: Session, piece: Piece) -> list[Revision]:
         name = piece.table.name
         sql = _LISTED.format(table=piece.table.sql, where=piece.where, mask=buckets - 1)
-        rows = session.rows(sql, [list(chosen[name]), most + 1])
+        with reading(session, piece.table) as reader:
+            rows = reader.rows(sql, [list(chosen[name]), most + 1])
         on_progress(piece.weight, piece.table.key)
         return [(name, row["id"], row["rev"]) for row in rows]
 

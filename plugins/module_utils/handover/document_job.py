@@ -9,7 +9,7 @@ import time
 from typing import Any, Callable, Mapping
 
 from ..common.clock import utc_now
-from ..evidence.snapshot import HeldSnapshot, open_reader
+from ..evidence.snapshot import HeldSnapshot
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
@@ -73,16 +73,13 @@ def look(
             "taken_at": utc_now(),
         }
 
-        def reader() -> Session:
-            return open_reader(settings, snapshot.identifier)
-
         if only:
             listed = document_buckets.list_documents(
-                tables, only, buckets, parameters["most"], jobs, reader, on_progress
+                tables, only, buckets, parameters["most"], jobs, snapshot.reader, on_progress, snapshot.reading
             )
             found.update(count=len(listed), documents=document_buckets.pack_documents(listed))
         else:
-            taken = document_buckets.take(tables, buckets, jobs, reader, on_progress)
+            taken = document_buckets.take(tables, buckets, jobs, snapshot.reader, on_progress, snapshot.reading)
             found.update(tables=taken.documents, packed=document_buckets.pack(taken.digests, buckets))
         snapshot.check_alive()
     return dict(found, seconds=round(time.monotonic() - started, 1))

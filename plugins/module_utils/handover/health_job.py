@@ -17,6 +17,7 @@ from ..couch2pg import settings as couch2pg_settings
 from ..couch2pg.log.reader import summarise
 from ..couch2pg.log.source import open_source
 from ..host.same_process import GONE, SameProcess
+from ..jobs import lock_notes
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres.connection import Session
@@ -60,8 +61,9 @@ def run(context: JobContext) -> dict[str, Any]:
     settings = couch2pg_settings.load(Path(parameters["settings_file"]))
     followed = couch2pg_access.followed(settings)
     reach = couch2pg_access.Reach.of(parameters)
+    database = couch2pg_access.connection(reach.postgres(settings))
     watch = Watch(
-        couch2pg_access.connection(reach.postgres(settings)),
+        database,
         reach.couchdb(settings),
         followed,
         open_source(parameters["log"]),
@@ -79,8 +81,9 @@ def run(context: JobContext) -> dict[str, Any]:
     started = time.monotonic()
     context.progress.step("waiting for couch2pg")
     context.progress.note("couch2pg", watch.tell)
-    watch.wait(lambda total: _track(context, watch, total))
-    proof = watch.prove(lambda step: _next_step(context, step))
+    with lock_notes.shown(context.progress, database):
+        watch.wait(lambda total: _track(context, watch, total))
+        proof = watch.prove(lambda step: _next_step(context, step))
     log = watch.log
     return {
         "runs_completed": log.runs_completed,

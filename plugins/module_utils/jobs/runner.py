@@ -27,6 +27,7 @@ from ..common.errors import MigrationError
 from ..host import container_programs, containers, processes
 from ..host.files import read_json, remove_tree, write_json
 from ..postgres.connection import ConnectionSettings, Session
+from . import lock_notes
 from .context import JobContext
 from .progress import Progress
 from .result import JobResult
@@ -168,7 +169,11 @@ def _work(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
         settings = ConnectionSettings.restored(connection, secrets.get("login_password"))
     module, function = spec["entry"].split(":")
     work = getattr(importlib.import_module(module), function)
-    with Progress(folder / "progress.json") as progress, Throttle(folder, settings) as throttle:
+    # Whatever waits for a lock is shown, so that it may wait.
+    Session.default_lock_seconds = 0
+    with Progress(folder / "progress.json") as progress, Throttle(folder, settings) as throttle, lock_notes.shown(
+        progress, settings
+    ):
         value = work(JobContext(folder, parameters, progress, throttle, secrets))
     return {**value, "started_at": started, "ended_at": utc_now()}
 

@@ -21,13 +21,14 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..dump import job as dump_job
-from ..evidence import digest, lock_notes
+from ..evidence import digest
 from ..evidence import document as evidence_document
 from ..evidence.snapshot_cost import HeldSnapshotCost
 from ..gate import access, key, tunnel
 from ..host import processes, programs
 from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
 from ..host.programs import Program
+from ..jobs import lock_notes
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits

@@ -16,7 +16,6 @@ from typing import Any, Callable, Sequence
 
 from ..common.errors import MigrationError
 from ..evidence.snapshot import HeldSnapshot
-from ..postgres.bounded_session import BoundedSession
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.relations import Table
 
@@ -99,14 +98,14 @@ class Moment:
 
         Raises MigrationError ``never_rests``, ``is_standby`` or ``locked``.
         """
-        with Session(settings) as control:
+        with Session(settings, lock_seconds or None) as control:
             if control.value("SELECT pg_catalog.pg_is_in_recovery()"):
                 raise MigrationError(
                     f"The server at {settings.place} is a standby, on which no restore point can be made. Take its primary as the source, "
                     "or use couch2pg_method: stream.",
                     "is_standby",
                 )
-            exporter = BoundedSession(settings)
+            exporter = Session(settings)
             try:
                 # Its locks come before the snapshot, so that no table is altered or emptied between the snapshot and its readers.
                 with HeldSnapshot(settings) as before:
@@ -181,7 +180,6 @@ class _Lock:
         if not self._names:
             return
         self._session.execute("BEGIN")
-        self._session.execute(f"SET LOCAL lock_timeout = '{int(self._seconds)}s'")
         try:
             self._session.execute(f"LOCK TABLE ONLY {', ONLY '.join(self._names)} IN SHARE MODE")
         except MigrationError as error:

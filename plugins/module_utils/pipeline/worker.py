@@ -36,7 +36,7 @@ def main() -> int:
     setup = json.loads(sys.stdin.readline())
     try:
         source = open_reader(ConnectionSettings.restored(setup["source"], setup["source_password"]), setup["snapshot"])
-        target = Session(ConnectionSettings.restored(setup["target"], setup["target_password"]))
+        target = Session(ConnectionSettings.restored(setup["target"], setup["target_password"]), lock_seconds=0)
         loading.apply(target)
         for line in sys.stdin:
             chunk = Chunk(**json.loads(line))

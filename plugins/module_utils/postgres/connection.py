@@ -10,13 +10,14 @@ import re
 import threading
 import traceback
 import weakref
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Collection, Iterator, Mapping, Protocol, Sequence
 
 from ..common.errors import MigrationError
-from . import connection_errors, login_refusal, session_settings
+from . import connection_errors, locks, login_refusal, session_settings
+from .lock_watch import LockWatch
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,6 +32,11 @@ else:
     _UNANSWERED = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 APPLICATION_NAME = "cht.couch2pg"
+# How long a statement of a short call waits for a lock, because nobody sees what it waits for.
+SHORT_LOCK_SECONDS = 15
+# How long those wait that take the locks of a long work.
+LOCK_SECONDS = 60
+_LOCK_NOT_AVAILABLE = "55P03"
 COPY_BYTES = 1 << 18
 # Parameters of libpq that have options of their own here, and those that are secret.
 _NOT_CONNECT_PARAMS = {
@@ -241,6 +247,8 @@ def _quoted(value: str) -> str:
 class Session:
     """One autocommit connection with pinned settings; every database error becomes a MigrationError.
 
+    A statement that has waited for a lock for ``lock_seconds`` (0: without a limit) raises MigrationError ``locked``, which names who
+    holds it. Jobs have no limit where none is given, because their progress shows each wait.
     version: the server's ``server_version_num``.
     pinned: the settings that this server has and this role may set, as they were set.
     """
@@ -248,15 +256,23 @@ class Session:
     # Those of this process that may be open.
     _all: ClassVar[weakref.WeakSet[Session]] = weakref.WeakSet()
     _all_lock = threading.Lock()
+    # Of the sessions of this process for which nothing else is said.
+    default_lock_seconds: ClassVar[int] = SHORT_LOCK_SECONDS
 
-    def __init__(self, settings: ConnectionSettings) -> None:
+    def __init__(self, settings: ConnectionSettings, lock_seconds: int | None = None) -> None:
         self.settings = settings
+        self._lock_seconds = self.default_lock_seconds if lock_seconds is None else lock_seconds
         parameters: dict[str, Any] = dict(settings.libpq(), application_name=APPLICATION_NAME, client_encoding="UTF8")
         if settings.password is not None:
             parameters["password"] = settings.password
         try:
             self._connection = _connect(parameters)
         except psycopg2.OperationalError as error:
+            who = self._keeps_out(str(error))
+            if who:
+                raise MigrationError(
+                    f"Nobody can connect to {settings.database!r} at {settings.place} at this moment: {who}", "locked"
+                ) from error
             raise connection_errors.of_login(
                 settings, str(error), lambda: login_refusal.sqlstate(parameters)
             ) from error
@@ -275,6 +291,14 @@ class Session:
         names, values = list(session_settings.PINNED), list(session_settings.PINNED.values())
         rows = self.rows(session_settings.pin_statement(self.version), [names, values])
         self.pinned = {**role, **{row["name"]: row["value"] for row in rows}}
+        if self._lock_seconds:
+            self.execute(f"SET lock_timeout = '{int(self._lock_seconds)}s'")
+
+    def beside(self, database: str) -> Session:
+        """Another session on this server, which waits for no lock."""
+        session = Session(self.settings.to(database), lock_seconds=0)
+        session.execute("SET lock_timeout = '2s'")
+        return session
 
     def __enter__(self) -> Session:
         return self
@@ -344,7 +368,7 @@ class Session:
     def fetch(self, sql: str) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]]]:
         """Name and type (oid) of each column, and the rows; column names may repeat."""
         try:
-            with self._connection.cursor() as cursor:
+            with self._watched(), self._connection.cursor() as cursor:
                 cursor.execute(sql)
                 return [
                     {"name": column.name, "type": column.type_code} for column in cursor.description
@@ -355,7 +379,7 @@ class Session:
     def copy_out(self, sql: str, write: Callable[[bytes], object]) -> int:
         """Run a ``COPY ... TO STDOUT`` and hand its output to ``write``, piece by piece; returns the number of rows."""
         try:
-            with self._connection.cursor() as cursor:
+            with self._watched(), self._connection.cursor() as cursor:
                 cursor.copy_expert(sql, _Sink(write))
                 return int(cursor.rowcount)
         except psycopg2.Error as error:
@@ -367,7 +391,7 @@ class Session:
         An exception of ``source.read`` aborts the COPY.
         """
         try:
-            with self._connection.cursor() as cursor:
+            with self._watched(), self._connection.cursor() as cursor:
                 cursor.copy_expert(sql, source, COPY_BYTES)
                 return int(cursor.rowcount)
         except psycopg2.Error as error:
@@ -375,11 +399,48 @@ class Session:
 
     def _failed(self, error: psycopg2.Error) -> MigrationError:
         lost = bool(self._connection.closed) or (error.pgcode is None and isinstance(error, _UNANSWERED))
-        return connection_errors.of_statement(self.settings, error, lost)
+        failure = connection_errors.of_statement(self.settings, error, lost)
+        if error.pgcode != _LOCK_NOT_AVAILABLE or not self._lock_seconds:
+            return failure
+        return MigrationError(
+            f"A lock in {self.settings.database!r} at {self.settings.place} could not be had within {self._lock_seconds} s: "
+            f"{self._held_up or 'It is free by now: run again.'}",
+            "locked",
+            **failure.details,
+        )
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Find out who keeps the statement waiting that runs in this block: afterwards, nothing shows it."""
+        self._held_up = ""
+        if not self._lock_seconds:
+            yield
+            return
+        with LockWatch(self._lock_seconds, self._look) as watch:
+            try:
+                yield
+            finally:
+                self._held_up = watch.found
+
+    def _look(self) -> str:
+        # A catalog of this database may be what is locked, so that nobody can connect to it.
+        try:
+            other = self.beside(self.settings.maintenance_database)
+        except MigrationError:
+            other = self.beside(self.settings.database)
+        with other:
+            return locks.held_up(other, self.backend_pid)
+
+    def _keeps_out(self, reason: str) -> str:
+        """Who keeps everybody from connecting to the database; empty when the login failed for another ``reason``."""
+        if "timeout expired" in reason and self.settings.database != self.settings.maintenance_database:
+            with suppress(MigrationError), self.beside(self.settings.maintenance_database) as other:
+                return locks.of_database(other, self.settings.database)
+        return ""
 
     def _run(self, sql: str, parameters: Sequence[Any] | None) -> Iterator[dict[str, Any]]:
         try:
-            with self._connection.cursor() as cursor:
+            with self._watched(), self._connection.cursor() as cursor:
                 cursor.execute(sql, parameters)
                 if cursor.description is None:
                     return

@@ -17,8 +17,7 @@ from ..common.errors import MigrationError
 from ..evidence.leave_out import LeaveOut
 from ..host import programs
 from ..host.files import FILE_MODE
-from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
-from ..postgres.connection import ConnectionSettings
+from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.extension_versions import installed_versions
 from ..postgres.relations import list_tables
 
@@ -31,7 +30,7 @@ def dump(settings: ConnectionSettings, bin_dir: str, leaving: LeaveOut) -> str:
     Raises MigrationError ``schema_dump_failed`` with pg_dump's reason, and ``schema_too_large``.
     """
     program = programs.find("pg_dump", bin_dir)
-    with BoundedSession(settings, PREFLIGHT_LOCK_SECONDS) as session:
+    with Session(settings) as session:
         programs.check_pg_dump(program, session.version)
         tables = list_tables(session).kept
         leaving.check(tables, installed_versions(session), program.major)

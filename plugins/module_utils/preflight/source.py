@@ -20,7 +20,6 @@ from ..host.files import check_writable, expand
 from ..jobs.job import read_state
 from ..physical import conditions
 from ..postgres import backends, extension_versions, role_plan, role_transfer, search_path_checks
-from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
 from ..postgres.database import database_size, find_database, server
 from ..postgres.database_properties import thawing_statements
@@ -51,9 +50,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Find
         )
         return findings, {"dropped": True}
     check_folders(findings, options)
-    session = findings.ask(
-        "connection", lambda: BoundedSession(settings, PREFLIGHT_LOCK_SECONDS), lambda _s: f"connected to {settings}"
-    )
+    session = findings.ask("connection", lambda: Session(settings), lambda _s: f"connected to {settings}")
     if session is None:
         findings.ask("pg_dump", lambda: programs.find("pg_dump", options["bin_dir"]), _say_program)
         return findings, facts

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Iterable
 
 from ..common.errors import MigrationError
-from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.identifiers import literal
 from ..postgres.relations import Table
@@ -23,7 +22,7 @@ def check_rows(settings: ConnectionSettings, tables: Iterable[Table]) -> int:
     Raises MigrationError ``not_utf8`` that names the first row with bytes that are not UTF-8.
     """
     rows = 0
-    with BoundedSession(settings, PREFLIGHT_LOCK_SECONDS) as session:
+    with Session(settings) as session:
         # Always in the order in which the rows lie in the table, so that a row can be found again by its number.
         session.execute("SET synchronize_seqscans = off")
         session.execute("SET max_parallel_workers_per_gather = 0")

@@ -19,7 +19,6 @@ from ..evidence.document import put_sequences_back
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres import event_triggers, login_settings
-from ..postgres.bounded_session import PREFLIGHT_LOCK_SECONDS, BoundedSession
 from ..postgres.connection import ConnectionSettings, Session, server_identity
 from ..postgres.database import current_oid, find_database_by_oid
 from ..postgres.identifiers import qualified, quote
@@ -332,7 +331,7 @@ def still_valid(settings: ConnectionSettings, known: dict[str, Any], result: dic
         found = find_database_by_oid(session, known["oid"])
     if found is None:
         return False
-    with BoundedSession(settings.to(found["name"]), PREFLIGHT_LOCK_SECONDS) as session:
+    with Session(settings.to(found["name"])) as session:
         populated = {matview.key: matview.populated for matview in read_graph(session)}
     without = {entry["matview"] for entry in result["not_populated"]}
     if known["restored"] and set(populated) != without.union(entry["matview"] for entry in result["matviews"]):

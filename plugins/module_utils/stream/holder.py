@@ -15,15 +15,20 @@ from typing import Any
 
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
-from ..evidence import lock_notes
 from ..evidence.snapshot import HeldSnapshot
 from ..evidence.snapshot_cost import HeldSnapshotCost
 from ..host.files import read_json, write_json
 from ..jobs import job
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
-from ..postgres.bounded_session import LOCK_SECONDS
-from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
+from ..postgres.connection import (
+    LOCK_SECONDS,
+    ConnectionSettings,
+    Session,
+    check_no_pooler,
+    running_server,
+    server_identity,
+)
 
 KIND = "snapshot"
 FILE = "snapshot.json"
@@ -89,7 +94,7 @@ def run(context: JobContext) -> dict[str, Any]:
     """Hold a snapshot; the work of the job. Returns ``{ended}``: ``released`` or ``unused``."""
     settings = context.connection()
     context.progress.step("snapshot")
-    with lock_notes.shown(context.progress, settings), HeldSnapshot(settings) as snapshot:
+    with HeldSnapshot(settings) as snapshot:
         found = {
             "identifier": snapshot.identifier,
             "backend": snapshot.session.backend_pid,

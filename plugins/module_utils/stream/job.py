@@ -20,7 +20,7 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..dump import job as dump_job
-from ..evidence import digest, lock_notes
+from ..evidence import digest
 from ..evidence import document as evidence_document
 from ..evidence.leave_out import LeaveOut
 from ..evidence.snapshot import HeldSnapshot
@@ -36,6 +36,7 @@ from ..host.files import (
     write_json,
     write_text,
 )
+from ..jobs import lock_notes
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits

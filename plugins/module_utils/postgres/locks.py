@@ -1,0 +1,160 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who keeps a session waiting: any lock, with the session or the prepared transaction that holds it, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Iterable
+
+if TYPE_CHECKING:
+    from .connection import Session
+
+SHOWN = 3
+_AGAINST = (
+    "Wait until that has ended, or end it (SELECT pg_terminate_backend(PID); for a prepared transaction, COMMIT PREPARED or ROLLBACK "
+    "PREPARED), then run again."
+)
+
+# What every waiting session waits for, in every database of the server. A relation of another database has no name here.
+_WAITS = """
+SELECT l.pid, a.application_name AS program, l.locktype AS kind, l.mode, l.database::int8 AS database, d.datname AS inside,
+       l.relation::int8 AS oid, l.relation::regclass::text AS relation, l.classid::regclass::text AS class,
+       (SELECT o.datname FROM pg_catalog.pg_database AS o WHERE o.oid = l.objid AND l.classid = 'pg_database'::regclass) AS object,
+       l.relation < 16384::oid
+       OR l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AS here,
+       pg_catalog.pg_blocking_pids(l.pid) AS blockers
+FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+LEFT JOIN pg_catalog.pg_database AS d ON d.oid = l.database
+WHERE NOT l.granted
+"""
+# Of a statement only its first word is shown: the rest may hold data.
+_SESSIONS = """
+SELECT a.pid, a.usename::text AS role, a.application_name AS program, coalesce(a.client_addr::text, 'local') AS client, a.state,
+       pg_catalog.substring(a.query, '^\\s*(\\w+)') AS command
+FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = ANY (%s)
+"""
+_CALLED = "SELECT pid FROM pg_catalog.pg_stat_activity WHERE application_name = %s"
+_PREPARED = """
+SELECT x.gid, x.owner::text AS owner FROM pg_catalog.pg_locks AS l
+JOIN pg_catalog.pg_locks AS t ON t.pid IS NULL AND t.locktype = 'transactionid' AND t.mode = 'ExclusiveLock'
+    AND t.virtualtransaction = l.virtualtransaction
+JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction = t.transactionid
+WHERE l.pid IS NULL AND l.granted AND (l.relation = %s OR l.locktype = 'transactionid' AND %s::int8 IS NULL) GROUP BY 1, 2
+"""
+# Only ACCESS EXCLUSIVE conflicts with the ACCESS SHARE of a reader. A session that still waits for it keeps later readers out, too.
+_EXCLUSIVE = """
+SELECT l.relation::int8 AS oid, l.relation::regclass::text AS relation, l.granted, l.pid
+FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+JOIN pg_catalog.pg_class AS c ON c.oid = l.relation JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND n.nspname !~ '^pg_t' AND c.relpersistence <> 't'
+  AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND coalesce(a.application_name, '') <> %s ORDER BY l.granted DESC, relation, l.pid
+"""
+# Who keeps everybody from connecting to a database: by the database itself, or by a catalog that every session reads first.
+_DATABASE = """
+SELECT l.pid, CASE l.locktype WHEN 'relation' THEN l.relation::regclass::text END AS relation, l.granted
+FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_database AS d ON d.datname = %s
+WHERE l.granted AND l.pid <> pg_catalog.pg_backend_pid() AND (
+    l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND l.objid = d.oid
+        AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+    OR l.locktype = 'relation' AND l.database IN (0, d.oid) AND l.mode = 'AccessExclusiveLock' AND l.relation < 16384::oid)
+ORDER BY l.locktype, relation, l.pid
+"""
+
+
+def waits(session: Session) -> list[dict[str, Any]]:
+    """What each waiting session of the server waits for."""
+    return session.rows(_WAITS)
+
+
+def held_up(session: Session, pid: int) -> str:
+    """Who keeps the session ``pid`` waiting, with the remedy; empty when it doesn't wait."""
+    found = waits(session)
+    return advised([words for row in found if row["pid"] == pid for words in blockers(session, row, found)])
+
+
+def exclusive(session: Session, but: str) -> str:
+    """Who holds a relation of this database for itself alone, or waits to, with the remedy; without sessions that are called ``but``."""
+    rows = session.rows(_EXCLUSIVE, [but])
+    return advised(
+        [
+            words
+            for row in rows
+            for words in _of_sessions(session, row["relation"], [row["pid"] or 0], row["granted"], row["oid"])
+        ]
+    )
+
+
+def of_database(session: Session, name: str) -> str:
+    """Who keeps everybody from connecting to the database ``name``, with the remedy; empty when nobody does."""
+    return advised(
+        [
+            words
+            for row in session.rows(_DATABASE, [name])
+            for words in _of_sessions(
+                session, row["relation"] or f"the database {name!r}", [row["pid"] or 0], True, None
+            )
+        ]
+    )
+
+
+def advised(found: list[str]) -> str:
+    """The first of these words, and what to do; empty when there are none."""
+    found = list(dict.fromkeys(found))
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"{'; '.join(found[:SHOWN])}{more}. {_AGAINST}" if found else ""
+
+
+def blockers(session: Session, wait: dict[str, Any], found: list[dict[str, Any]]) -> list[str]:
+    """Each session that keeps the one of ``wait`` waiting; ``found`` are all waits of the server."""
+    queued = {row["pid"] for row in found if row["oid"] == wait["oid"] and row["kind"] == wait["kind"]}
+    what, oid = thing(session, wait), wait["oid"]
+    holding = [pid for pid in wait["blockers"] if pid not in queued]
+    waiting = [pid for pid in wait["blockers"] if pid in queued]
+    return _of_sessions(session, what, holding, True, oid) + _of_sessions(session, what, waiting, False, oid)
+
+
+def waiting_for(session: Session, program: str, found: list[dict[str, Any]]) -> list[str]:
+    """Other sessions that wait for one of those that are called ``program``."""
+    others = [row for row in found if row["program"] != program]
+    if not others:
+        return []
+    theirs = {row["pid"] for row in session.rows(_CALLED, [program])}
+    return [
+        words
+        for row in others
+        if theirs.intersection(row["blockers"])
+        for words in _of_sessions(session, thing(session, row), [row["pid"]], False, row["oid"])
+    ]
+
+
+def thing(session: Session, wait: dict[str, Any]) -> str:
+    """What is waited for."""
+    if wait["oid"] is not None:
+        name = wait["relation"] if wait["here"] else _named_there(session, wait["inside"], wait["oid"])
+        return f"a row of {name}" if wait["kind"] == "tuple" else str(name)
+    if wait["kind"] == "object":
+        return f"the database {wait['object']!r}" if wait["object"] else f"an entry of {wait['class']}"
+    kinds = {"transactionid": "a row", "virtualxid": "a snapshot", "advisory": "an advisory lock"}
+    return kinds.get(wait["kind"], f"a lock ({wait['kind']})")
+
+
+def _named_there(session: Session, database: str, oid: int) -> str:
+    with session.beside(database) as other:
+        return str(other.value("SELECT %s::pg_catalog.oid::regclass::text", [oid]))
+
+
+def _of_sessions(session: Session, what: str, pids: Iterable[int], granted: bool, oid: int | None) -> list[str]:
+    """Words about each session; 0 stands for a prepared transaction."""
+    how = "is locked by" if granted else "is to be locked by"
+    wanted = set(pids)
+    said = [
+        f"{what} {how} session {row['pid']} ({row['role']}, {row['program'] or 'no name'}, {row['client']}, {row['state']}), "
+        f"{row['command'] or 'unknown statement'}"
+        for row in (session.rows(_SESSIONS, [sorted(wanted)]) if wanted - {0} else [])
+    ]
+    if 0 in wanted:
+        rows = session.rows(_PREPARED, [oid, oid])
+        said += [f"{what} {how} the prepared transaction {row['gid']!r} of {row['owner']!r}" for row in rows]
+    return said
