@@ -23,6 +23,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import lock_waits
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from support import binaries, places, seed
 from support.background import wait_until
 from support.clusters import Cluster
@@ -171,7 +172,7 @@ STATEMENTS = {
 @pytest.mark.parametrize("kind", STATEMENTS)
 @pytest.mark.usefixtures("short")
 def test_who_holds_any_lock(kind: str, cluster: Cluster, database: str, settings: ConnectionSettings) -> None:
-    """Each session has a limit, if nothing else is said, and names whoever holds what it waits for."""
+    """Each session has a limit, if nothing else is said, and names the session that holds what it waits for."""
     hold, want, who = (text.format(name=database) for text in STATEMENTS[kind])
     execute(cluster, f"CREATE ROLE {ROLE}")
     try:
@@ -251,6 +252,32 @@ def test_a_job_shows_what_it_waits_for(cluster: Cluster, database: str, tmp_path
         other.rollback()
     job.join()
     assert not result.get("failed"), result
+
+
+def test_what_keeps_a_database_from_being_renamed(
+    cluster: Cluster, database: str, settings: ConnectionSettings
+) -> None:
+    """A forgotten prepared transaction, too; the statements that are printed end it."""
+    execute(cluster, "BEGIN; DELETE FROM small; PREPARE TRANSACTION 'it''s forgotten'", database)
+    idle = cluster.connect(database, application_name="a dashboard")
+    with Session(settings.maintenance) as session:
+        for who in (
+            "postgres (a dashboard, 127.0.0.1), postgres (prepared transaction",
+            "postgres (prepared transaction",
+        ):
+            session.execute("BEGIN")
+            with pytest.raises(MigrationError) as caught:
+                promotion.rename(session, database, f"{database}_2")
+            assert f"while it is used: {who} 'it''s forgotten', local)" in caught.value.message
+            inside = caught.value.message.split(f"In the database {database!r}: ")[1].split(";")[0]
+            if "SELECT" in caught.value.message:
+                statement = caught.value.message.split("as a superuser: ")[1].split(";")[0]
+                assert column(cluster, statement) == [True]
+        execute(cluster, inside, database)
+        promotion.check_nobody_connected(session, [database])
+        promotion.rename(session, database, f"{database}_2")
+        promotion.rename(session, f"{database}_2", database)
+    idle.close()
 
 
 def test_a_truncate_during_a_parallel_dump(cluster: Cluster, database: str, client_dir: Path, tmp_path: Path) -> None:

@@ -10,7 +10,11 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import login_settings, role_plan, session_settings
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
+    SHORT_LOCK_SECONDS,
+    ConnectionSettings,
+    Session,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database, roles
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.identifiers import quote
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import target_database
@@ -263,7 +267,8 @@ def test_pinned(phases: Phases, odd_role: str, majors: str) -> None:
         found = {name: session.value("SELECT pg_catalog.current_setting(%s)", [name]) for name in session.pinned}
         assert session.value("SELECT current_user::text") == odd_role
         assert session.value("SHOW client_encoding") == "UTF8"
-    expected = {name: value for name, value in {**session_settings.PINNED, "role": "none"}.items() if name in found}
+    ours = {**session_settings.PINNED, "role": "none", "lock_timeout": f"{SHORT_LOCK_SECONDS}s"}
+    expected = {name: value for name, value in ours.items() if name in found}
     assert found == expected
     assert {*ODD} - {"client_encoding"} - found.keys() <= {
         name for name, since in OLDER_THAN.items() if cluster.binaries.major < since

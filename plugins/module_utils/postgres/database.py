@@ -52,14 +52,20 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN
                   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
 
-# backend_type is NULL, as everything but the role, for roles without pg_read_all_stats.
+# What PostgreSQL doesn't end by itself. backend_type is NULL, as everything but the role, for roles without pg_read_all_stats.
 _SESSIONS = """
-SELECT pid, usename AS role, application_name, coalesce(client_addr::text, 'local') AS client, state
+SELECT pid, coalesce(usename::text, 'the server') AS role, coalesce(nullif(application_name, ''),
+       CASE WHEN backend_type <> 'client backend' THEN backend_type ELSE '' END) AS application_name,
+       coalesce(pg_catalog.host(client_addr), 'local') AS client, state, NULL AS gid
 FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()
-  AND coalesce(backend_type, 'client backend') = 'client backend' ORDER BY pid
+  AND coalesce(backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
+UNION ALL
+SELECT NULL, owner::text, pg_catalog.format('prepared transaction %%L', gid), 'local', 'prepared', gid
+FROM pg_catalog.pg_prepared_xacts WHERE database = %s ORDER BY pid
 """
 # PostgreSQL itself waits this long for other sessions before it renames a database.
 PATIENCE_SECONDS = 5.0
+SHOWN_SESSIONS = 3
 
 
 def server(session: Session) -> dict[str, Any]:
@@ -153,16 +159,37 @@ def create_statement(session: Session, name: str, owner: str, source: Mapping[st
 
 
 def other_sessions(session: Session, database: str, patience: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
-    """Sessions on ``database`` besides this one, after waiting up to ``patience`` seconds for them to end.
+    """Sessions and prepared transactions on ``database`` besides this one, after waiting up to ``patience`` seconds for them to end.
 
     The wait is needed because a session that has ended is still listed for a moment.
     """
     deadline = time.monotonic() + patience
     while True:
-        found = session.rows(_SESSIONS, [database])
+        found = session.rows(_SESSIONS, [database, database])
         if not found or time.monotonic() >= deadline:
             return found
         time.sleep(0.1)
+
+
+def users(found: list[dict[str, Any]]) -> str:
+    """The first of what ``other_sessions`` returned, for messages."""
+    more = f" and {len(found) - SHOWN_SESSIONS} more" if len(found) > SHOWN_SESSIONS else ""
+    who = [f"{row['role']} ({row['application_name'] or 'no name'}, {row['client']})" for row in found[:SHOWN_SESSIONS]]
+    return ", ".join(who) + more
+
+
+def ending(database: str, found: list[dict[str, Any]]) -> str:
+    """The statements that end what ``other_sessions`` returned for ``database``."""
+    prepared = [
+        f"ROLLBACK PREPARED {literal(row['gid'])};" for row in found if row["gid"] is not None
+    ]
+    inside = f" In the database {database!r}: {' '.join(prepared)} Or COMMIT PREPARED." if prepared else ""
+    if len(prepared) == len(found):
+        return inside.strip()
+    return (
+        "Stop the programs that connect to it, and end what remains, as a superuser: SELECT pg_terminate_backend(pid) FROM "
+        f"pg_stat_activity WHERE datname = {literal(database)} AND pid <> pg_backend_pid();{inside}"
+    )
 
 
 def end_sessions(session: Session, database: str) -> None:

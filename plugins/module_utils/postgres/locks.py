@@ -30,7 +30,7 @@ WHERE NOT l.granted
 """
 # Of a statement only its first word is shown: the rest may hold data.
 _SESSIONS = """
-SELECT a.pid, a.usename::text AS role, a.application_name AS program, coalesce(a.client_addr::text, 'local') AS client, a.state,
+SELECT a.pid, a.usename::text AS role, a.application_name AS program, coalesce(pg_catalog.host(a.client_addr), 'local') AS client, a.state,
        pg_catalog.substring(a.query, '^\\s*(\\w+)') AS command
 FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = ANY (%s)
 """

@@ -14,7 +14,7 @@ from ..host import file_systems, programs
 from ..host.files import expand, read_json
 from ..physical import conditions
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
-from ..postgres.database import find_database, is_empty, other_sessions, server
+from ..postgres.database import ending, find_database, is_empty, other_sessions, server, users
 from ..postgres.identifiers import check_length
 from ..record import document as record_document
 from ..record import permission
@@ -252,9 +252,9 @@ class _Target:
             )
         connected = other_sessions(self.session, name)
         if connected:
-            who = ", ".join(f"{row['role']} from {row['client']}" for row in connected[:3])
             self.findings.warning(
-                "open sessions", f"{name!r} is used by {who}: it can't be renamed until these sessions have ended."
+                "open sessions",
+                f"{name!r} is used by {users(connected)}: it can't be renamed until they have ended. {ending(name, connected)}",
             )
 
     def _incoming(self) -> None:

@@ -18,7 +18,7 @@ from ..host.files import write_json
 from ..jobs import job
 from ..postgres.changes import rows_written
 from ..postgres.connection import ConnectionSettings, Session, server_identity
-from ..postgres.database import find_database, is_empty, other_sessions, renamed
+from ..postgres.database import ending, find_database, is_empty, other_sessions, renamed, users
 from ..postgres.database_properties import promotion_statements
 from ..postgres.identifiers import quote, with_suffix
 from ..record.promoted import PROMOTED
@@ -151,12 +151,13 @@ def begin_unchanged(
 
 
 def rename(session: Session, old: str, new: str) -> None:
-    """Rename a database. Raises MigrationError ``database_in_use``."""
+    """Rename a database. Raises MigrationError ``database_in_use``; no transaction is open then."""
     try:
         session.execute(f"ALTER DATABASE {quote(old)} RENAME TO {quote(new)}")
     except MigrationError as error:
         if error.details.get("sqlstate") == "55006":
-            raise _in_use(old, []) from error
+            session.execute("ROLLBACK")
+            raise _in_use(old, other_sessions(session, old, patience=0)) from error
         raise
 
 
@@ -169,10 +170,9 @@ def check_nobody_connected(session: Session, names: list[str]) -> None:
 
 
 def _in_use(name: str, connected: list[dict[str, Any]]) -> MigrationError:
-    who = ", ".join(f"{row['role']} ({row['application_name'] or 'no name'}, {row['client']})" for row in connected[:3])
     return MigrationError(
-        f"The database {name!r} can't be renamed while it is used{': ' + who if who else ''}. "
-        "Nothing was changed. End these sessions, then run again.",
+        f"The database {name!r} can't be renamed while it is used{': ' if connected else ''}{users(connected)}. "
+        f"Nothing was changed. {ending(name, connected)} Then run again.",
         "database_in_use",
         sessions=connected,
     )
