@@ -180,9 +180,7 @@ def users(found: list[dict[str, Any]]) -> str:
 
 def ending(database: str, found: list[dict[str, Any]]) -> str:
     """The statements that end what ``other_sessions`` returned for ``database``."""
-    prepared = [
-        f"ROLLBACK PREPARED {literal(row['gid'])};" for row in found if row["gid"] is not None
-    ]
+    prepared = [f"ROLLBACK PREPARED {literal(row['gid'])};" for row in found if row["gid"] is not None]
     inside = f" In the database {database!r}: {' '.join(prepared)} Or COMMIT PREPARED." if prepared else ""
     if len(prepared) == len(found):
         return inside.strip()
