@@ -31,7 +31,7 @@ CREATE TABLE couchdb (doc jsonb);
 INSERT INTO couchdb SELECT jsonb_build_object('_id', n) FROM generate_series(1, 20) AS n;
 CREATE TABLE couchdb_progress (seq varchar, source varchar);
 """
-# Whatever a role can set that would change text, refuse a statement, or end a session.
+# Whatever a role can set that would change text, refuse a statement, end a session, or make it slow.
 ODD = {
     "client_encoding": "LATIN1",
     "default_transaction_read_only": "on",
@@ -60,9 +60,11 @@ ODD = {
     "client_min_messages": "error",
     "exit_on_error": "on",
     "synchronous_commit": "off",
+    "jit": "on",
+    "enable_tidscan": "off",
     "role": "couch2pg",
 }
-OLDER_THAN = {"transaction_timeout": 17, "idle_session_timeout": 14, "restrict_nonsystem_relation_kind": 12}
+OLDER_THAN = {"jit": 11, "transaction_timeout": 17, "idle_session_timeout": 14, "restrict_nonsystem_relation_kind": 12}
 VALUES = """
 CREATE TABLE "таблица" (v text, at timestamptz, day date, took interval, float8 float8, bytes bytea, many text[]);
 INSERT INTO "таблица" VALUES ('žluťoučký \\ кůň', '2026-02-03 04:05:06.789+02', '2026-02-03', '-1 day +02:03', 0.1 + 0.2,

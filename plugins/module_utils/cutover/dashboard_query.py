@@ -96,6 +96,8 @@ def answer(settings: ConnectionSettings, query: Query, key: bytes, timeout: floa
 def _begin(session: Session, query: Query, timeout: float) -> None:
     """Begin a read-only transaction with the settings of the dashboard's own session."""
     session.execute("RESET search_path; RESET TimeZone; RESET row_security")
+    if "jit" in session.pinned:
+        session.execute("RESET jit")
     session.execute("BEGIN TRANSACTION READ ONLY")
     if query.role:
         for name, value in _role_settings(session, query.role).items():
