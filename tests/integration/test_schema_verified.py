@@ -358,7 +358,7 @@ def all_differences(phases: Phases, work: Path) -> list[dict[str, Any]]:
     restored = phases.record["phases"]["restore"]["result"]
     both = (programs.find("pg_restore", str(phases.bin_dir)), programs.find("pg_dump", str(phases.bin_dir)))
     stop = threading.Event()
-    return compare_schema(settings, phases.name, phases.archive, evidence, restored, both, work, stop).differences
+    return compare_schema(settings, phases.name, phases.archive, evidence, restored, both, work, stop, True).differences
 
 
 def test_every_alteration_is_found(restored: Phases, tmp_path: Path) -> None:

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Callable, TypeVar
 
 Outcome = TypeVar("Outcome")
@@ -32,8 +31,9 @@ def run_together(
         one = pool.submit(guarded, first)  # type: ignore[arg-type]
         two = pool.submit(guarded, second)
         try:
-            while not (one.done() and two.done()):
-                time.sleep(0.1)
+            # With a time limit, because another thread may receive a signal, which only this one handles.
+            while wait((one, two), timeout=0.1).not_done:
+                pass
         except BaseException:
             stop.set()
             raise

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Callable, Generic, Iterable, TypeVar
 
@@ -83,8 +82,7 @@ class _Pool(Generic[Task, Outcome]):
         return [self._outcomes[index] for index in sorted(self._outcomes)]
 
     def _watch(self, futures: list[Future[None]]) -> None:
-        while not all(future.done() for future in futures):
-            time.sleep(POLL_SECONDS)
+        while wait(futures, POLL_SECONDS).not_done:
             if self._stop.is_set():
                 self._cancel()
 

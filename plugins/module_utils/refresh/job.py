@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -167,9 +167,9 @@ class _Scheduler:
         with ThreadPoolExecutor(max_workers=workers) as pool:
             futures = [pool.submit(self._worker) for _number in range(workers)]
             try:
-                # Sleep briefly, so that signals are handled.
-                while not all(future.done() for future in futures):
-                    time.sleep(0.1)
+                # With a time limit, because another thread may receive a signal, which only this one handles.
+                while wait(futures, timeout=0.1).not_done:
+                    pass
             except BaseException:
                 self._abort()
                 raise

@@ -202,7 +202,7 @@ def _compare(
     """What ``_tables`` returns, and the comparison of the schema beside it."""
     parameters = context.parameters
     restored = _restored(parameters)
-    stop = threading.Event()
+    stop, one_by_one = threading.Event(), parameters["jobs"] == 1
     both = (programs.find("pg_restore", parameters["bin_dir"]), programs.find("pg_dump", parameters["bin_dir"]))
     tables: dict[str, Any] = {}
 
@@ -211,10 +211,12 @@ def _compare(
 
     def schema() -> SchemaComparison:
         migration_id = parameters["migration_id"]
-        return compare_schema(settings, migration_id, root, evidence, restored or {}, both, context.work, stop)
+        return compare_schema(
+            settings, migration_id, root, evidence, restored or {}, both, context.work, stop, one_by_one
+        )
 
     context.progress.step("schema")
-    comparison = run_together(count, schema, stop, one_by_one=parameters["jobs"] == 1)
+    comparison = run_together(count, schema, stop, one_by_one)
     return tables, comparison
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping
 
 from ..common.errors import MigrationError
+from ..common.parallel import run_together
 from ..host.programs import Program
 from ..postgres.connection import ConnectionSettings, Session
 from ..postgres.database import find_database, roles
@@ -18,7 +19,7 @@ from ..postgres.objects import large_objects, left_out
 from ..postgres.unprinted import read_unprinted
 from ..schema.differences import compare, compare_unprinted
 from ..schema.expected import expected_schema
-from ..schema.printed import print_schema
+from ..schema.printed import Printed, print_schema
 from ..schema.restore import Changes
 from . import facts
 
@@ -47,15 +48,22 @@ def compare_schema(
     programs: tuple[Program, Program],
     work: Path,
     stop: threading.Event,
+    one_by_one: bool,
 ) -> SchemaComparison:
     """Everything but rows.
 
     restored: the result of the restore that made this database; empty when another program restored it.
-    programs: pg_restore and pg_dump. work: a private folder.
+    programs: pg_restore and pg_dump. work: a private folder. one_by_one: use one session of the server at a time.
     """
     changes = Changes.of_restore(restored)
-    expected = expected_schema(settings, migration_id, root, evidence, changes, programs, work, stop)
-    differences = compare(expected.printed, print_schema(programs[1], settings, work, stop))
+    printed: Printed = {}
+    expected = run_together(
+        lambda: printed.update(print_schema(programs[1], settings, work, stop)),
+        lambda: expected_schema(settings, migration_id, root, evidence, changes, programs, work, stop),
+        stop,
+        one_by_one,
+    )
+    differences = compare(expected.printed, printed)
     with Session(settings) as session:
         # The archive's schema in the scratch database has all extensions in the versions that the restore was told to take.
         differences += compare_unprinted(expected.unprinted, read_unprinted(session))
