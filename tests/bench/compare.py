@@ -46,6 +46,17 @@ INSERT INTO couchdb
 SELECT doc || pg_catalog.jsonb_build_object('_id', pg_catalog.md5((doc->>'_id') || number)::uuid::text)
 FROM couchdb, pg_catalog.generate_series(1, {copies}) AS number ORDER BY number
 """
+# In several transactions, because each table that is created is locked to the end of its own.
+MANY = """
+DO $do$ BEGIN
+    FOR number IN 1..{tables} LOOP
+        EXECUTE format('CREATE TABLE many.%I (id int PRIMARY KEY, word text)', 'table_' || number);
+        EXECUTE format('INSERT INTO many.%I SELECT n, md5(n::text) FROM generate_series(1, 10) AS n', 'table_' || number);
+        IF number % 100 = 0 THEN COMMIT; END IF;
+    END LOOP;
+END $do$
+"""
+LOCKS = 64
 
 
 @dataclass
@@ -270,6 +281,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--pglz", action="store_true", help="the target's server stores large values as PostgreSQL does by default"
     )
+    parser.add_argument("--tables", type=int, default=0, help="so many small tables beside those of couch2pg")
     parser.add_argument("--json", type=Path, help="a file for the figures")
     parser.add_argument("--svg", type=Path, help="a file for a chart of the last size")
     options = parser.parse_args(arguments)
@@ -290,7 +302,9 @@ def _compare(documents: int, options: argparse.Namespace) -> dict[str, Any]:
     folder.chmod(0o711)
     try:
         with ExitStack() as stack:
-            settings = {"max_wal_size": "4GB", "shared_buffers": "1GB"}
+            # pg_dump locks every table, and its defaults allow about 6,000 locks.
+            locks = str(max(LOCKS, options.tables // 10))
+            settings = {"max_wal_size": "4GB", "shared_buffers": "1GB", "max_locks_per_transaction": locks}
             choice = {"default_toast_compression": "pglz"} if options.pglz else {}
             source, target = (
                 stack.enter_context(
@@ -300,7 +314,7 @@ def _compare(documents: int, options: argparse.Namespace) -> dict[str, Any]:
                     ("source", "target"), options.majors, (settings, {**settings, **choice}), strict=True
                 )
             )
-            fill(source, documents)
+            fill(source, documents, options.tables)
             for role in (seed.OWNER, seed.READER):
                 seed.create_role(target, role)
             if options.pin:
@@ -309,8 +323,8 @@ def _compare(documents: int, options: argparse.Namespace) -> dict[str, Any]:
             (size,) = column(source, "SELECT pg_database_size(current_database())", DATABASE)
             pinned = ", each server on one of them" if options.pin else ""
             print(
-                f"{documents:,} documents, {amount(size, 'bytes')}, PostgreSQL {' to '.join(map(str, options.majors))}, "
-                f"{os.cpu_count()} processors{pinned}"
+                f"{documents:,} documents, {options.tables:,} tables more, {amount(size, 'bytes')}, "
+                f"PostgreSQL {' to '.join(map(str, options.majors))}, {os.cpu_count()} processors{pinned}"
             )
             bench = Bench(source, target, folder, options.jobs)
             outcomes: list[Outcome] = []
@@ -325,8 +339,11 @@ def _compare(documents: int, options: argparse.Namespace) -> dict[str, Any]:
     return {"documents": documents, "bytes": size, "jobs": options.jobs, "pinned": options.pin, "ways": figures}
 
 
-def fill(source: Cluster, documents: int) -> None:
-    """A database of about so many documents: fewer with invented contents, and copies of them with other identifiers."""
+def fill(source: Cluster, documents: int, tables: int = 0) -> None:
+    """A database of about so many documents: fewer with invented contents, and copies of them with other identifiers.
+
+    tables: so many small tables beside them.
+    """
     copies = max(1, min(COPIES, documents // seed.MINIMUM))
     seed.seed(source, DATABASE, documents=documents // copies)
     # A view that calls a function for each row would outweigh all else in every way.
@@ -335,6 +352,9 @@ def fill(source: Cluster, documents: int) -> None:
     execute(source, ODD, DATABASE)
     execute(source, COPY.format(copies=copies - 1), DATABASE)
     execute(source, f"SET ROLE {seed.OWNER}; SELECT refresh_matviews()", DATABASE)
+    if tables:
+        execute(source, "CREATE SCHEMA many", DATABASE)
+        execute(source, MANY.format(tables=tables), DATABASE)
     execute(source, "VACUUM ANALYZE", DATABASE)
 
 
