@@ -30,6 +30,16 @@ CREATE INDEX by_plain ON t (plain);
 CREATE INDEX by_own ON t (own);
 CREATE INDEX by_id ON t ((doc->>'_id'));
 """
+# What depends on the order of text without a column of text.
+WITHIN = """
+CREATE TYPE of_text AS RANGE (subtype = text, collation = "default"); CREATE TYPE of_own AS RANGE (subtype = text, collation = other);
+CREATE TYPE pair AS (n int, name text); CREATE DOMAIN span AS of_text;
+CREATE TABLE within (n int, r span, m of_text_multirange, o of_own, p pair[], name text, plain int4range);
+CREATE INDEX by_range ON within USING gist (r); CREATE INDEX by_multirange ON within USING gist (m);
+CREATE INDEX by_own_range ON within USING gist (o); CREATE INDEX by_row ON within (p);
+CREATE INDEX by_part ON within (n) WHERE name < 'm'; CREATE INDEX by_answer ON within ((name < 'm'));
+CREATE INDEX by_number ON within (n) WHERE n > 1; CREATE INDEX by_plain_range ON within USING gist (plain);
+"""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +101,20 @@ def test_indexes_in_another_order_are_rebuilt_and_no_others(english: Cluster) ->
     assert rebuild(english, done=done) == done
     assert files(english) == before
     assert rebuild(english, "refuse") == []
+
+
+def test_indexes_whose_columns_are_no_text(english: Cluster) -> None:
+    """Bounds of ranges and fields of rows are text; a comparison of text decides what is in a partial index."""
+    execute(english, WITHIN, "english")
+    try:
+        assert rebuild(english) == []
+        execute(english, "UPDATE pg_database SET datcollversion = '0.9' WHERE datname = 'english'")
+        ours = {f"english: public.by_{name}" for name in ("range", "multirange", "row", "part", "answer")}
+        assert {*rebuild(english)} == ours | {"english: public.by_id", "english: public.by_name"}
+        execute(english, "UPDATE pg_collation SET collversion = '0.9' WHERE collname = 'other'", "english")
+        assert sorted(rebuild(english)) == ["english: public.by_own", "english: public.by_own_range"]
+    finally:
+        execute(english, "DROP TABLE within; DROP DOMAIN span; DROP TYPE of_text, of_own, pair", "english")
 
 
 def test_a_copy_that_pg_upgrade_has_made(english: Cluster) -> None:

@@ -68,7 +68,8 @@ def restored(
     ]
     make_source(source_cluster, database, *cases, *(seed.SQL / f"{name}.sql" for name in ("rarities", "rarities-16")))
     for statement in (
-        f"CREATE ROLE {CLERK} IN ROLE {seed.READER}; GRANT {seed.OWNER} TO {CLERK} WITH ADMIN OPTION",
+        f"CREATE ROLE {CLERK}; GRANT {seed.READER} TO {CLERK} WITH SET FALSE",
+        f"GRANT {seed.OWNER} TO {CLERK} WITH ADMIN TRUE, INHERIT FALSE",
         f'GRANT TEMPORARY ON DATABASE "{database}" TO {CLERK}',
         f"ALTER DATABASE \"{database}\" SET work_mem = '5MB'",
         f"ALTER ROLE {seed.READER} IN DATABASE \"{database}\" SET work_mem = '6MB'",
@@ -198,6 +199,7 @@ ALTERATIONS = (
     (f"REVOKE TEMPORARY ON DATABASE {{database}} FROM {CLERK}", "database grants differs", CLERK),
     ("ALTER DATABASE {database} IS_TEMPLATE true", "database is template differs", "True"),
     ("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC", "database grants differs", "PUBLIC CONNECT"),
+    (f"GRANT couch2pg TO {CLERK} WITH INHERIT TRUE", f"role {CLERK} is a member of couch2pg otherwise", "INHERIT TRUE"),
     (f"REVOKE superset FROM {CLERK}", f"role {CLERK} is not a member of superset", ""),
     (f"ALTER ROLE {CLERK} CREATEDB", f"role {CLERK} is not on the source: CREATEDB", ""),
     (f"ALTER ROLE {CLERK} SET search_path = here", f"role {CLERK} is not on the source: search_path=here", ""),

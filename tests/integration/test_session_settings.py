@@ -348,7 +348,10 @@ def test_the_statements_that_complete_a_role_work(source_cluster: Cluster, targe
         "temp_tablespaces = ''",
     ):
         execute(source_cluster, f"ALTER ROLE {quoted} SET {setting}")
-    execute(source_cluster, f"ALTER ROLE {quoted} CONNECTION LIMIT 4 CREATEDB")
+    execute(source_cluster, f"ALTER ROLE {quoted} CONNECTION LIMIT 4 CREATEDB VALID UNTIL '2031-02-03 04:05+03'")
+    for cluster in (source_cluster, target_cluster):
+        seed.create_role(cluster, seed.OWNER)
+    execute(source_cluster, f"GRANT {seed.OWNER} TO {quoted} WITH INHERIT FALSE, SET FALSE, ADMIN TRUE")
     try:
         with Session(settings_of(source_cluster, "postgres")) as source:
             wanted = roles(source, {name})

@@ -69,7 +69,8 @@ def copy(source: Cluster, target: Cluster, database: str, name: str, clients: Bi
         connection.cursor().execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
     finally:
         connection.close()
-    text = _run(clients, [clients.program("pg_dump"), "--dbname", source.dsn(database)])
+    # Rows that belong to another partition on another server are put there.
+    text = _run(clients, [clients.program("pg_dump"), "--load-via-partition-root", "--dbname", source.dsn(database)])
     command = [clients.program("psql"), "--no-psqlrc", "--quiet", "--output=/dev/null", "--dbname", target.dsn(name)]
     # An event trigger of the database must not stop what follows it in the dump.
     quiet = {"PGOPTIONS": "-c event_triggers=off"} if target.binaries.major >= EVENT_TRIGGERS_SINCE else {}
@@ -80,4 +81,5 @@ def copy(source: Cluster, target: Cluster, database: str, name: str, clients: Bi
 
 
 def _run(clients: Binaries, command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=clients.environment()).stdout
+    environment = {**clients.environment(), "PGCLIENTENCODING": "UTF8"}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout

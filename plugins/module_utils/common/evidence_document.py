@@ -26,6 +26,7 @@ class Role(TypedDict):
     """The attributes of a role, as in pg_roles; settings: ``name=value``, member_of: names of its groups. Never a password.
 
     admin_of: the groups that it may grant to others; missing in evidence of earlier versions.
+    member_options: ``INHERIT TRUE, SET FALSE`` for each group, of a server from PostgreSQL 16 on; missing in evidence of earlier versions.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Role(TypedDict):
     settings: list[str] | None
     member_of: list[str]
     admin_of: list[str]
+    member_options: dict[str, str] | None
 
 
 class DatabaseProperties(TypedDict, total=False):

@@ -30,9 +30,11 @@ def collect(session: Session, limit: int) -> list[dict[str, Any]] | None:
         return None
     version = tuple(int(part) for part in found[0]["version"].split("."))
     suffix = "exec_time" if version >= MEAN_SINCE else "time"
+    # A per cent sign in a statement with parameters is written twice.
+    view = qualified(found[0]["schema"], "pg_stat_statements").replace("%", "%%")
     rows = session.rows(
         f"SELECT pg_catalog.pg_get_userbyid(s.userid) AS role, s.query AS text, s.calls AS calls, "
-        f"s.mean_{suffix} AS milliseconds FROM {qualified(found[0]['schema'], 'pg_stat_statements')} AS s "
+        f"s.mean_{suffix} AS milliseconds FROM {view} AS s "
         "WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) "
         r"AND s.query ~* '^\s*(select|with)\M' AND s.query !~* '\m(pg_catalog|pg_stat_|information_schema)' "
         f"ORDER BY s.total_{suffix} DESC LIMIT %s",

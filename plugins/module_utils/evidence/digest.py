@@ -60,6 +60,9 @@ SELECT a.attrelid::bigint AS table, a.attname AS name,
        ) OR b.typtype = 'r' AND EXISTS (
            SELECT FROM pg_catalog.pg_range AS r WHERE r.rngtypid = b.oid AND r.rngsubtype IN (700, 701)
        ) AS hashed_as_bytes,
+       -- Somebody's cast to text may lose what the type's output shows.
+       CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_cast AS k WHERE k.castsource = b.oid AND k.casttarget = 25 AND k.castmethod = 'f'
+                         AND k.oid >= 16384) THEN pg_catalog.format('%%I.%%I', n.nspname, o.proname) END AS output,
        -- A base type that isn't PostgreSQL's own may hold floats (cube does).
        a.atttypid IN (SELECT root FROM part JOIN pg_catalog.pg_type AS p ON p.oid = part.type
                       WHERE type IN {_FLOATS} OR type >= 16384 AND p.typtype = 'b' AND p.typcategory <> 'A') AS may_hold_floats
@@ -67,6 +70,7 @@ FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 JOIN pg_catalog.pg_type AS b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_catalog.pg_proc AS s ON s.oid = b.typsend
+JOIN pg_catalog.pg_proc AS o ON o.oid = b.typoutput JOIN pg_catalog.pg_namespace AS n ON n.oid = o.pronamespace
 WHERE a.attrelid = ANY(%(oids)s::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
       AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''
 ORDER BY a.attrelid, a.attnum
@@ -366,6 +370,8 @@ def _text(column: dict[str, Any], method: str) -> str:
     if column["type"] == _BYTEA:
         # As text it has twice the size, which could exceed the limit of 1 GB for a value.
         return f"pg_catalog.md5({name})"
+    if column["output"]:
+        return f"pg_catalog.textin({column['output']}({name}::{column['base']}))"
     return f"{name}::pg_catalog.text"
 
 

@@ -105,7 +105,7 @@ def matviews(session: Session) -> list[dict[str, Any]]:
         name = qualified(row["schema"], row["name"])
         rows = f"(SELECT pg_catalog.count(*) FROM {name})" if row["populated"] else "NULL::int8"
         try:
-            counted = session.row(f"SELECT {rows} AS rows, pg_catalog.pg_table_size(%s) AS bytes", [row["oid"]])
+            counted = session.row(f"SELECT {rows} AS rows, pg_catalog.pg_table_size({int(row['oid'])}) AS bytes")
         except MigrationError as error:
             if error.code != "locked":
                 raise

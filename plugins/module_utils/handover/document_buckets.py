@@ -133,7 +133,8 @@ def list_documents(
 
     def work(session: Session, piece: Piece) -> list[Revision]:
         name = piece.table.name
-        sql = _LISTED.format(table=piece.table.sql, where=piece.where, mask=buckets - 1)
+        # A per cent sign in a statement with parameters is written twice.
+        sql = _LISTED.format(table=piece.table.sql.replace("%", "%%"), where=piece.where, mask=buckets - 1)
         with reading(session, piece.table) as reader:
             rows = reader.rows(sql, [list(chosen[name]), most + 1])
         on_progress(piece.weight, piece.table.key)

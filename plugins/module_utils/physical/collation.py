@@ -16,6 +16,7 @@ from ..postgres import collations
 from ..postgres.connection import Session
 from ..postgres.database import find_database
 from ..postgres.identifiers import quote
+from ..postgres.row_types import PARTS
 from ..postgres.workers import run_in_sessions
 from .private_server import PrivateServer
 
@@ -27,13 +28,33 @@ DATABASE_RECORDS_SINCE = 15
 _DATABASES = (
     "SELECT datname AS name FROM pg_catalog.pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY 1"
 )
-_COLLATIONS = """
+# An index depends on the collations of its columns, of what these are made of (bounds of ranges, fields of rows), and of what its
+# expressions and its WHERE compare, whose result may be a number or a row's place in the index.
+_USES = f"""
+WITH RECURSIVE part(root, type) AS (
+    SELECT i.indexrelid, a.atttypid FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_attribute AS a
+        ON a.attrelid = i.indexrelid OR a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+  UNION
+{PARTS}), use(index, oid) AS (
+    SELECT i.indexrelid, k.oid FROM pg_catalog.pg_index AS i, LATERAL pg_catalog.unnest(i.indcollation) AS k(oid)
+  UNION
+    SELECT i.indexrelid, found[1]::oid FROM pg_catalog.pg_index AS i, LATERAL pg_catalog.regexp_matches(
+        coalesce(i.indexprs::text, '') || coalesce(i.indpred::text, ''), ':inputcollid ([0-9]+)', 'g') AS found
+  UNION
+    SELECT part.root, r.rngcollation FROM part JOIN pg_catalog.pg_range AS r ON r.rngtypid = part.type
+  UNION
+    SELECT part.root, a.attcollation FROM part JOIN pg_catalog.pg_type AS t ON t.oid = part.type
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+)
+"""
+_COLLATIONS = f"""
+{_USES}
 SELECT o.oid::bigint AS oid, n.nspname AS schema, o.collname AS name, o.collprovider::text AS provider, o.collversion AS stored,
        pg_catalog.pg_collation_actual_version(o.oid) AS here,
        coalesce(to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale', to_jsonb(o) ->> 'collcollate') AS locale
 FROM pg_catalog.pg_collation AS o JOIN pg_catalog.pg_namespace AS n ON n.oid = o.collnamespace
 WHERE o.collprovider IN ('c', 'i')
-      AND o.oid IN (SELECT k.oid FROM pg_catalog.pg_index AS i, LATERAL pg_catalog.unnest(i.indcollation) AS k(oid))
+      AND o.oid IN (SELECT oid FROM use)
 """
 _PREDEFINED = """
 SELECT collprovider::text AS provider, pg_catalog.pg_collation_actual_version(oid) AS version,
@@ -41,12 +62,13 @@ SELECT collprovider::text AS provider, pg_catalog.pg_collation_actual_version(oi
 FROM pg_catalog.pg_collation AS o WHERE collprovider = 'i' AND oid < %s
 """
 _STORED = "SELECT to_jsonb(d) ->> 'datcollversion' AS version FROM pg_catalog.pg_database AS d WHERE datname = current_database()"
-_INDEXES = """
+_INDEXES = f"""
+{_USES}
 SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS index,
        pg_catalog.pg_relation_size(c.oid) AS bytes
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid AND c.relkind = 'i'
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE EXISTS (SELECT FROM pg_catalog.unnest(i.indcollation) AS k(oid) WHERE k.oid = ANY (%s::oid[])) ORDER BY 2 DESC, 1
+WHERE c.oid IN (SELECT index FROM use WHERE oid = ANY (%s::oid[])) ORDER BY 2 DESC, 1
 """
 
 

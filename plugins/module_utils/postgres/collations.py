@@ -43,14 +43,16 @@ _OF_DATABASES = """
 SELECT pg_catalog.pg_database_collation_actual_version(oid) AS version FROM pg_catalog.pg_database
 WHERE datlocprovider = 'c' AND datcollate NOT IN ('C', 'POSIX') AND datcollate NOT LIKE 'C.%' LIMIT 1
 """
-# Tables partitioned by ranges of text: the partition of a row depends on the collation.
+# Tables partitioned by ranges of text, or by its hash where a collation takes texts for equal: the partition of a row depends on the
+# collation.
 _PARTITIONS = f"""
 SELECT DISTINCT n.nspname || '.' || c.relname AS name
 FROM pg_catalog.pg_partitioned_table AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.partrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE p.partstrat = 'r' AND {USER_SCHEMAS} AND EXISTS (
+WHERE {USER_SCHEMAS} AND EXISTS (
     SELECT FROM unnest(p.partcollation) AS k(oid) JOIN pg_catalog.pg_collation AS o ON o.oid = k.oid
-    WHERE o.collname NOT IN ('C', 'POSIX')) ORDER BY 1
+    WHERE o.collname NOT IN ('C', 'POSIX')
+      AND (p.partstrat = 'r' OR p.partstrat = 'h' AND to_jsonb(o) ->> 'collisdeterministic' = 'false')) ORDER BY 1
 """
 
 

@@ -41,7 +41,13 @@ SELECT r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit, r.ro
        ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
              WHERE m.member = r.oid GROUP BY 1 ORDER BY 1) AS member_of,
        ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
-             WHERE m.member = r.oid AND m.admin_option GROUP BY 1 ORDER BY 1) AS admin_of
+             WHERE m.member = r.oid AND m.admin_option GROUP BY 1 ORDER BY 1) AS admin_of,
+       (SELECT jsonb_object_agg(o.name, o.text) FROM (
+            SELECT g.rolname AS name,
+                   'INHERIT ' || upper(bool_or((to_jsonb(m) ->> 'inherit_option')::bool)::text) || ', SET '
+                   || upper(bool_or((to_jsonb(m) ->> 'set_option')::bool)::text) AS text
+            FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
+            WHERE m.member = r.oid AND to_jsonb(m) ? 'set_option' GROUP BY 1) AS o) AS member_options
 FROM pg_catalog.pg_roles AS r
 """
 

@@ -39,14 +39,16 @@ ORDER BY n.nspname, c.relname
 
 
 # A restored row may belong to another partition where the hash of an enum's value counts, which depends on its number in the catalog,
-# or the order of text, which depends on the library of the server's host.
+# or the order of text, which depends on the library of the server's host, as the hash of a collation that takes texts for equal does.
+# Arrays, ranges and rows, which have operator classes of pseudo-types, may be made of these.
 _MOVING = f"""
 WITH RECURSIVE part(oid, top) AS (
     SELECT p.partrelid, p.partrelid FROM pg_catalog.pg_partitioned_table AS p
-    WHERE p.partstrat = 'h' AND EXISTS (SELECT FROM pg_catalog.pg_opclass AS o WHERE o.oid = ANY (p.partclass)
-                                        AND o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace)
-       OR p.partstrat = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_collation AS o
-                                        WHERE o.oid = ANY (p.partcollation) AND o.collname NOT IN ('C', 'POSIX'))
+    WHERE p.partstrat IN ('h', 'r') AND EXISTS (
+            SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_type AS t ON t.oid = o.opcintype AND t.typtype = 'p'
+            WHERE o.oid = ANY (p.partclass) AND NOT (p.partstrat = 'r' AND t.typname = 'anyenum'))
+       OR EXISTS (SELECT FROM pg_catalog.pg_collation AS o WHERE o.oid = ANY (p.partcollation) AND o.collname NOT IN ('C', 'POSIX')
+                  AND (p.partstrat = 'r' OR p.partstrat = 'h' AND to_jsonb(o) ->> 'collisdeterministic' = 'false'))
   UNION
     SELECT i.inhrelid, part.top FROM part JOIN pg_catalog.pg_inherits AS i ON i.inhparent = part.oid
 )

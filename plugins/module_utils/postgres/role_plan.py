@@ -12,7 +12,7 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties, Role
 from .connection import Session
 from .database import roles
-from .identifiers import check_length, quote
+from .identifiers import check_length, literal, quote
 from .objects import Objects, roles_named
 from .privileges import grantee
 from .role_mapping import Moves
@@ -27,6 +27,7 @@ WHERE g.rolname = ANY(%s) AND m.rolname <> ALL(%s) AND m.rolname <> current_user
 """
 
 
+MEMBER_OPTIONS_SINCE = 160000
 ATTRIBUTES = ("SUPERUSER", "CREATEDB", "CREATEROLE", "REPLICATION", "BYPASSRLS")
 
 
@@ -181,11 +182,21 @@ def make(session: Session, planned: RolePlan, acted: AbstractSet[str]) -> None:
         for group in role["member_of"]:
             name = _name(group, planned.moves)
             if name in there and role["name"] not in planned.temporary:
-                option = " WITH ADMIN OPTION" if group in (role.get("admin_of") or []) else ""
-                session.execute(f"GRANT {quote(str(name))} TO {quote(role['name'])}{option}")
+                session.execute(grant_statement(session.version, role, group, str(name), role["name"]))
     if not session.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
         for name in made_of(planned, acted):
             session.execute(f"GRANT {quote(name)} TO CURRENT_USER")
+
+
+def grant_statement(version: int, role: Role, group: str, group_here: str, role_here: str) -> str:
+    """SQL that makes a role a member of a group as on the source, by the names that both have here. version: of this server."""
+    administers = group in (role.get("admin_of") or [])
+    options = (role.get("member_options") or {}).get(group, "")
+    if options and version >= MEMBER_OPTIONS_SINCE:
+        option = f" WITH ADMIN {str(administers).upper()}, {options}"
+    else:
+        option = " WITH ADMIN OPTION" if administers else ""
+    return f"GRANT {quote(group_here)} TO {quote(role_here)}{option}"
 
 
 def made_of(planned: RolePlan, names: AbstractSet[str]) -> list[str]:
@@ -213,14 +224,16 @@ def lacking(session: Session, wanted: list[Role], planned: RolePlan) -> list[str
             for old in role["member_of"]:
                 group, administers = _name(old, planned.moves), old in (role.get("admin_of") or [])
                 if group and group not in other["admin_of" if administers else "member_of"]:
-                    option = " WITH ADMIN OPTION" if administers else ""
-                    found.append(f"GRANT {quote(group)} TO {quote(name)}{option}")
+                    found.append(grant_statement(session.version, role, old, group, name))
         given = attributes(other) if other is not None else set()
         if other is None or not other["superuser"]:
             found += [f"ALTER ROLE {quote(name)} {word}" for word in ATTRIBUTES if word in attributes(role) - given]
         limit = role["connection_limit"]
         if limit != -1 and (other is None or other["connection_limit"] != limit):
             found.append(f"ALTER ROLE {quote(name)} CONNECTION LIMIT {limit}")
+        expires = role["valid_until"]
+        if expires not in (None, "infinity") and (other is None or other["valid_until"] != expires):
+            found.append(f"ALTER ROLE {quote(name)} VALID UNTIL {literal(str(expires))}")
         settings = [
             setting for setting in role["settings"] or [] if other is None or setting not in (other["settings"] or [])
         ]

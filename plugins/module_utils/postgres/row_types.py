@@ -31,6 +31,7 @@ PARTS = """
         UNION ALL SELECT a.atttypid FROM pg_catalog.pg_attribute AS a
                   WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
         UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range AS r WHERE r.rngtypid = t.oid
+        UNION ALL SELECT r.rngtypid FROM pg_catalog.pg_range AS r WHERE to_jsonb(r) ->> 'rngmultitypid' = t.oid::text
     ) AS inner_type(oid) ON inner_type.oid <> 0
 """
 # Every stored column, with the types that it is made of.

@@ -109,6 +109,7 @@ def compare_memberships(
     ``wanted`` and ``there``: roles as ``database.roles`` returns them.
     """
     groups = {role["name"]: set(role["member_of"]) for role in there}
+    options = {role["name"]: role.get("member_options") or {} for role in there}
     administered = {role["name"]: set(role.get("admin_of") or ()) for role in there}
     lacking = []
     for role in wanted:
@@ -124,6 +125,16 @@ def compare_memberships(
                 statement = f"GRANT {quote(group)} TO {quote(str(name))} WITH ADMIN OPTION"
                 lacking.append(
                     difference("role", str(name), f"may not grant {group} (remedy: {statement})", None, None)
+                )
+        for old, ours in sorted((role.get("member_options") or {}).items()):
+            group = moves.get(old, old)
+            theirs = options.get(str(name), {}).get(str(group))
+            if theirs not in (None, ours):
+                statement = f"GRANT {quote(str(group))} TO {quote(str(name))} WITH {ours}"
+                lacking.append(
+                    difference(
+                        "role", str(name), f"is a member of {group} otherwise (remedy: {statement})", ours, theirs
+                    )
                 )
     return lacking
 

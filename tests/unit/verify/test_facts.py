@@ -91,3 +91,14 @@ def test_a_membership_between_roles_that_exist_is_not_lost() -> None:
     assert found["problem"] == 'is not a member of everybody (remedy: GRANT "everybody" TO "clerk")'
     there[0]["member_of"] = ["everybody"]  # type: ignore[index]
     assert compare_memberships(wanted, there, {"readers": "everybody", "gone": None}) == []
+
+
+def test_a_membership_that_gives_more_is_another_one() -> None:
+    wanted = [{"name": "clerk", "member_of": ["readers"], "member_options": {"readers": "INHERIT FALSE, SET TRUE"}}]
+    there = [{"name": "clerk", "member_of": ["all"], "member_options": {"all": "INHERIT TRUE, SET TRUE"}}]
+    (found,) = compare_memberships(wanted, there, {"readers": "all"})
+    remedy = 'GRANT "all" TO "clerk" WITH INHERIT FALSE, SET TRUE'
+    assert found["problem"] == f"is a member of all otherwise (remedy: {remedy})"
+    # A server before 16 has no such options.
+    wanted[0]["member_options"] = None  # type: ignore[assignment]
+    assert compare_memberships(wanted, there, {"readers": "all"}) == []

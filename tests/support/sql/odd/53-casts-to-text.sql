@@ -1,0 +1,7 @@
+-- Copyright (c) cht.couch2pg maintainers
+-- GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+-- SPDX-License-Identifier: GPL-3.0-or-later
+-- Casts to text that show less than the value has, of an own type and of documents, in tables, views and keys.
+CREATE TYPE amount AS (n numeric, currency text); CREATE FUNCTION shown(amount) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT ($1).n::text'; CREATE CAST (amount AS text) WITH FUNCTION shown(amount) AS IMPLICIT;
+CREATE FUNCTION shown(jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'a document'::text $$; CREATE CAST (jsonb AS text) WITH FUNCTION shown(jsonb) AS IMPLICIT; CREATE TYPE state AS ENUM ('on', 'off'); CREATE FUNCTION shown(state) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 's'::text $$; CREATE CAST (state AS text) WITH FUNCTION shown(state) AS ASSIGNMENT; CREATE DOMAIN price AS amount CHECK ((VALUE).n >= 0);
+CREATE TABLE paid (id int PRIMARY KEY, a amount, p price, d jsonb, s state, aa amount[], ss state[]); INSERT INTO paid SELECT n, ROW(n, 'KES')::amount, ROW(n, NULL)::amount, jsonb_build_object('n', n), 'off', ARRAY[ROW(n, '"')::amount], '{on,NULL}' FROM generate_series(1, 40) AS n; INSERT INTO paid VALUES (0); CREATE VIEW texts AS SELECT id, a::text AS a, d::text AS d, s::text AS s FROM paid; CREATE INDEX ON paid ((a::text)); CREATE MATERIALIZED VIEW kept_texts AS SELECT * FROM texts;
