@@ -81,8 +81,8 @@ class CopyProgress(_Probe):
         self._sizes = sizes
         self._rows = rows
         self._one_by_one = one_by_one
-        # Tables in the order in which their copy began; those that were seen in the progress view.
-        self._begun: list[str] = []
+        # Tables whose copy began and has not ended, in that order; those that were seen in the progress view.
+        self._open: dict[str, None] = {}
         self._seen: set[str] = set()
         self._finished = set(done)
         self._lines = threading.Lock()
@@ -93,10 +93,15 @@ class CopyProgress(_Probe):
         with self._lines:
             if begins:
                 if self._one_by_one:
-                    self._finished.update(self._begun)
-                self._begun.append(begins.group(1))
+                    self._end(list(self._open))
+                self._open[begins.group(1)] = None
             elif finished:
-                self._finished.update(key for key in self._begun if key.split(".", 1)[1] == finished.group(1))
+                self._end([key for key in self._open if key.split(".", 1)[1] == finished.group(1)])
+
+    def _end(self, tables: Iterable[str]) -> None:
+        for key in tables:
+            self._finished.add(key)
+            self._open.pop(key, None)
 
     def _measure(self, session: Session) -> tuple[int, str]:
         running = {}
@@ -104,10 +109,10 @@ class CopyProgress(_Probe):
             running = {row["table"]: row for row in session.rows(_COPIES, [APPLICATION_NAME])}
         with self._lines:
             # A table that left the progress view is done. One that never appeared there may not have started.
-            self._finished.update(self._seen - running.keys())
-            self._seen.update(key for key in self._begun if key in running)
+            self._end(self._seen - running.keys())
+            self._seen = {key for key in self._open if key in running}
             done = sum(self._sizes.get(key, 0) for key in self._finished)
-            current = [key for key in self._begun if key not in self._finished]
+            current = list(self._open)
         done += sum(int(self._sizes.get(key, 0) * self._share(running[key])) for key in current if key in running)
         current.sort(key=lambda key: self._sizes.get(key, 0))
         return done, current[-1] if current else ""
