@@ -190,6 +190,31 @@ def test_who_holds_any_lock(kind: str, cluster: Cluster, database: str, settings
     assert f"session {other.info.backend_pid} (" in caught.value.message
 
 
+def test_a_role_that_another_session_changes(cluster: Cluster, settings: ConnectionSettings) -> None:
+    execute(cluster, f"CREATE ROLE {ROLE}")
+    said: list[str] = []
+
+    def change() -> None:
+        with Session(settings) as session:
+            try:
+                session.execute(f"ALTER ROLE {ROLE} NOLOGIN")
+            except MigrationError as error:
+                said.append(error.message)
+
+    with cluster.connect("postgres") as other:
+        other.autocommit = False
+        other.cursor().execute(STATEMENTS["of a row"][0])
+        waiting = threading.Thread(target=change)
+        waiting.start()
+        wait_until("it waits", lambda: column(cluster, "SELECT count(*) FROM pg_locks WHERE NOT granted") == [1])
+        other.commit()
+        waiting.join()
+    execute(cluster, f"DROP ROLE {ROLE}")
+    assert said[0].endswith(
+        "tuple concurrently updated. Another session changed the same object at this moment: run again."
+    )
+
+
 @pytest.mark.parametrize("hold", ["ALTER DATABASE {name} RENAME TO {name}_2", "LOCK TABLE pg_class"])
 def test_a_database_that_nobody_can_connect_to(
     hold: str, cluster: Cluster, database: str, settings: ConnectionSettings

@@ -320,6 +320,10 @@ def test_an_incoming_database_of_somebody_else(
     assert finding(found, "incoming database")["message"].startswith(
         f"The target already has a database '{name}', and this migration didn't make it."
     )
+    keep, drop = re.findall(r"\(((?:ALTER|DROP) [^)]+)\)", finding(found, "incoming database")["message"])
+    execute(target_cluster, keep)
+    assert failures(look_at_target(place, target_cluster, "x", facts, incoming=name)) == []
+    execute(target_cluster, drop.replace(name, f"{name}_kept"))
 
 
 def test_a_role_is_missing_and_may_not_be_created(
@@ -363,7 +367,6 @@ def test_a_role_that_may_not_create_databases(
     facts["roles"] = [owner, dict(owner, name="postgres", member_of=[])]
     message = finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")["message"]
     assert "GRANT" not in message
-    assert 'ALTER DEFAULT PRIVILEGES FOR ROLE "postgres"' in message
     facts["of_superusers"] = {"postgres": ["VIEW public.seen"]}
     message = finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")["message"]
     assert f'in the source\'s database: ALTER VIEW public.seen OWNER TO "{seed.OWNER}";' in message
@@ -434,7 +437,14 @@ def test_an_empty_target_database_of_another_encoding(
     try:
         found = look_at_target(place, target_cluster, database_name, facts)
         assert failures(found) == ["locale"]
-        assert f"'{database_name}' has the encoding LATIN1, the source's UTF8." in finding(found, "locale")["message"]
+        message = finding(found, "locale")["message"]
+        assert f"'{database_name}' has the encoding LATIN1, the source's UTF8." in message
+        # One that is kept under another name doesn't matter.
+        execute(target_cluster, "CREATE TABLE of_somebody (n int)", database_name)
+        found = look_at_target(place, target_cluster, database_name, facts, replace_existing=True)
+        assert failures(found) == []
+        execute(target_cluster, message.split("restore makes it: ")[1])
+        assert failures(look_at_target(place, target_cluster, database_name, facts)) == []
     finally:
         seed.drop_database(target_cluster, database_name)
 
@@ -577,7 +587,17 @@ def test_a_tablespace_of_the_source_is_missing(
     facts["sizes"]["tablespaces"] = {"fast_disk": 1000}
     found = look_at_target(place, target_cluster, "x", facts)
     assert failures(found) == ["tablespaces"]
-    assert "The target's server lacks the tablespace fast_disk" in finding(found, "tablespaces")["message"]
+    message = finding(found, "tablespaces")["message"]
+    assert "The target's server lacks the tablespace fast_disk" in message
+    assert failures(look_at_target(place, target_cluster, "x", facts, tablespaces="default")) == []
+    folder = target_cluster.directory / "fast_disk"
+    folder.mkdir()
+    server_account().give(folder)
+    execute(target_cluster, message.split("server's user: ")[1].replace("/FOLDER", str(folder)))
+    try:
+        assert failures(look_at_target(place, target_cluster, "x", facts)) == []
+    finally:
+        execute(target_cluster, "DROP TABLESPACE fast_disk")
 
 
 def test_source_and_target_on_one_machine_share_its_disks(

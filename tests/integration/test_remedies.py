@@ -36,15 +36,24 @@ SELECT lo_from_bytea(0, 'one'), lo_from_bytea(0, 'two');
 """
 
 
-@pytest.mark.parametrize("server", ["thirteen_cluster", "source_cluster"])
+@pytest.mark.parametrize(
+    ("server", "attribute"),
+    [
+        ("thirteen_cluster", "INHERIT"),
+        ("source_cluster", "INHERIT"),
+        ("source_cluster", "NOINHERIT"),
+        ("target_cluster", "NOINHERIT"),
+    ],
+)
 def test_a_role_that_may_read_nothing(
-    server: str, fresh_database: Fresh, place: dict[str, Any], request: pytest.FixtureRequest
+    server: str, attribute: str, fresh_database: Fresh, place: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     """When it follows what preflight says, it can dump: what is in a closed schema, sequences and large objects, too."""
     cluster: Cluster = request.getfixturevalue(server)
     name = fresh_database(cluster)
     execute(cluster, CLOSED, name)
     reader = {"login_user": "Reads 50%", "login_password": seed.create_role(cluster, "Reads 50%")}
+    execute(cluster, f'ALTER ROLE "Reads 50%" {attribute}')
     try:
         refused = look(place, cluster, name, **reader)
         assert failures(refused) == ["rights", "row-level security", "large objects"]
@@ -85,6 +94,10 @@ CREATE TABLE couchdb (doc jsonb); CREATE UNLOGGED TABLE "Fast" (id serial); CREA
 def test_a_standby(standby: Cluster, place: dict[str, Any]) -> None:
     """It doesn't have what is unlogged, and its replay ends long queries."""
     execute(standby, UNLOGGED)
+    # What needs a restart, too.
+    few = finding(look(place, standby, "postgres", jobs=200), "connections")
+    assert few["status"] == "failure"
+    execute(standby, few["message"].split("restart it: ")[1])
     stand_by(standby, True)
     refused = look(place, standby, "postgres")
     assert failures(refused) == ["unlogged tables of a standby"]
@@ -95,7 +108,7 @@ def test_a_standby(standby: Cluster, place: dict[str, Any]) -> None:
     stand_by(standby, False)
     execute(standby, finding(refused, "unlogged tables of a standby")["message"].split("on the primary: ")[1])
     stand_by(standby, True)
-    found = look(place, standby, "postgres")
+    found = look(place, standby, "postgres", jobs=200)
     assert failures(found) == []
     assert finding(found, "standby")["status"] == "ok"
     dumped = run_module("pg_dump", {**login(standby, "postgres"), **place})
@@ -111,6 +124,12 @@ CREATE FUNCTION told() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
 CREATE EVENT TRIGGER "Tells" ON ddl_command_end EXECUTE FUNCTION told(); CREATE PUBLICATION everything FOR ALL TABLES;
 """
 
+DEFAULTS = """
+CREATE SCHEMA "Odd"; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC, "Of forced";
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES IN SCHEMA "Odd" GRANT USAGE ON SEQUENCES TO couch2pg;
+"""
+
 
 @pytest.mark.long
 def test_a_role_that_may_do_nothing_on_the_target(
@@ -120,8 +139,10 @@ def test_a_role_that_may_do_nothing_on_the_target(
     execute(source_cluster, 'CREATE ROLE "Of forced"')
     name = fresh_database(source_cluster)
     execute(source_cluster, f'{OF_OTHERS} ALTER DATABASE "{name}" OWNER TO postgres', name)
+    execute(source_cluster, DEFAULTS, name)
     seed.create_role(target_cluster, seed.OWNER)
     guest = {"login_user": "No rights", "login_password": seed.create_role(target_cluster, "No rights")}
+    execute(target_cluster, 'ALTER ROLE "No rights" NOINHERIT')
     phases = Phases(source_cluster, target_cluster, name, Path(place["bin_dir"]), tmp_path)
     followed = []
 

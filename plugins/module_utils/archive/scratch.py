@@ -17,7 +17,7 @@ from ..host import programs
 from ..host.files import FILE_MODE
 from ..postgres import preload_libraries
 from ..postgres.connection import ConnectionSettings, Session
-from ..postgres.database import create_statement, end_sessions, find_database, is_empty
+from ..postgres.database import create_statement, end_sessions, find_database, freeing_name, is_empty
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.session_settings import NOT_FOR_RESTORE, set_clause
 from . import pg_restore
@@ -83,7 +83,7 @@ def drop_left_over(session: Session, migration_id: str, name: str) -> None:
     if found["comment"] != MARK.format(migration_id=migration_id) and not unmarked:
         raise MigrationError(
             f"The target already has a database {name!r}, and this migration didn't make it. It needs that name for a "
-            f"scratch database. Rename it, or drop it if nobody needs it (DROP DATABASE {quote(name)}), then run again.",
+            f"scratch database. {freeing_name(name)}",
             "scratch_exists",
             database=name,
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .connection import ConnectionSettings
 
 INSUFFICIENT_PRIVILEGE = "42501"
+_CHANGED = ("tuple concurrently updated", "tuple concurrently deleted")
 # How the name of the database ends that is restored into, where nobody gave it another.
 INCOMING = "_incoming"
 
@@ -205,6 +206,12 @@ def of_statement(settings: ConnectionSettings, error: Any, lost: bool) -> Migrat
             "connection_lost",
             **details,
         )
+    # Of a role, a database or a grant; the server gives this no code of its own.
+    again = (
+        " Another session changed the same object at this moment: run again." if primary.startswith(_CHANGED) else ""
+    )
     return MigrationError(
-        f"PostgreSQL at {settings.place} refused a statement in {settings.database!r}: {primary}.", "sql", **details
+        f"PostgreSQL at {settings.place} refused a statement in {settings.database!r}: {primary}.{again}",
+        "sql",
+        **details,
     )

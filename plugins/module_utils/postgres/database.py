@@ -12,7 +12,7 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties, Role
 from ..host.programs import major
 from .connection import Session, server_identity
-from .identifiers import literal, quote
+from .identifiers import literal, quote, with_suffix
 from .privileges import grants
 
 END_SECONDS = 60.0
@@ -116,6 +116,14 @@ def renamed(session: Session, oid: int, name: str) -> str:
     if found is None:
         return "It is gone."
     return f"It is called {found['name']!r} now: ALTER DATABASE {quote(found['name'])} RENAME TO {quote(name)};"
+
+
+def freeing_name(name: str) -> str:
+    """The statements that make the name of a database available: one keeps it, one drops it."""
+    return (
+        f"Keep it under another name (ALTER DATABASE {quote(name)} RENAME TO {quote(with_suffix(name, '_kept'))};), or drop it if nobody "
+        f"needs it (DROP DATABASE {quote(name)};), then run again."
+    )
 
 
 def current_oid(session: Session) -> int:

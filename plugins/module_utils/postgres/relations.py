@@ -71,6 +71,7 @@ ORDER BY c.relkind = 'S', 1
 """
 _SCHEMAS = f"SELECT n.nspname AS name FROM pg_catalog.pg_namespace AS n WHERE {USER_SCHEMAS} ORDER BY 1"
 READ_ALL_DATA_SINCE = 140000
+INHERIT_OPTION_SINCE = 160000
 
 
 @dataclass(frozen=True)
@@ -160,16 +161,21 @@ def check_readable(session: Session, tables: list[Table] | None = None) -> None:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise MigrationError(
             f"The role {user!r} may not read {shown}. Set couch2pg_login_user to 'postgres', or let the role read everything: "
-            f"in {session.settings.database!r} at {session.settings.place}, as a superuser, run {_reading(session, user)}",
+            f"in {session.settings.database!r} at {session.settings.place}, as a superuser, run {_reading(session)}",
             "not_readable",
             tables=names,
         )
 
 
-def _reading(session: Session, user: str) -> str:
-    """Statements that let ``user`` read every table and sequence of the session's database."""
-    if session.version >= READ_ALL_DATA_SINCE:
-        return f"GRANT pg_read_all_data TO {quote(user)};"
+def _reading(session: Session) -> str:
+    """Statements that let the session's role read every table and sequence of its database."""
+    row = session.row(
+        "SELECT rolname AS name, rolinherit AS inherits FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    )
+    user = row["name"]
+    # A role that inherits nothing gains nothing from being a member.
+    if session.version >= INHERIT_OPTION_SINCE or (session.version >= READ_ALL_DATA_SINCE and row["inherits"]):
+        return f"GRANT pg_read_all_data TO {quote(user)}{'' if row['inherits'] else ' WITH INHERIT TRUE'};"
     schemas = ", ".join(quote(row["name"]) for row in session.rows(_SCHEMAS))
     what = (
         f"USAGE ON SCHEMA {schemas}",

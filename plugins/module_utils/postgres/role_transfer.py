@@ -121,7 +121,8 @@ def owned(session: Session, objects: Objects, role: str) -> list[str]:
     """
     of_columns = {row["identity"] for row in session.rows(_OF_COLUMNS)}
     return [
-        f"{_WORDS.get(kind, kind.upper())} {identity}"
+        # That of a schema is its name, without quotes.
+        f"{_WORDS.get(kind, kind.upper())} {quote(identity) if kind == 'schema' else identity}"
         for kind, entries in sorted(objects.items())
         for identity, entry in sorted(entries.items())
         if entry.get("owner") == role and kind != "extension" and not (kind == "sequence" and identity in of_columns)
@@ -165,20 +166,29 @@ def _defaults(session: Session, row: dict[str, Any], old: str, new: str) -> None
             end = " WITH GRANT OPTION" if option else ""
             session.execute(f"{start} GRANT {privilege} ON {row['what']} TO {to}{end}")
     if row["role"] == old:
-        _reset_defaults(session, f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(old)}{place}", row, old)
+        for statement in _resetting(row):
+            session.execute(statement)
     else:
         session.execute(f"{start} REVOKE ALL ON {row['what']} FROM {quote(old)}")
 
 
-def _reset_defaults(session: Session, start: str, row: dict[str, Any], old: str) -> None:
-    """Reset the old role's default privileges to PostgreSQL's built-in ones, which removes the entry."""
-    for role in {role for role, _privilege, _option in row["entries"]} | {None}:
-        session.execute(f"{start} REVOKE ALL ON {row['what']} FROM {'PUBLIC' if role is None else quote(role)}")
+def _resetting(row: dict[str, Any]) -> list[str]:
+    """Statements that reset a role's default privileges to PostgreSQL's built-in ones, which removes the entry."""
+    place = f" IN SCHEMA {quote(row['schema'])}" if row["schema"] else ""
+    start = f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(row['role'])}{place}"
+    granted = sorted({role for role, _privilege, _option in row["entries"] if role is not None})
+    statements = [f"{start} REVOKE ALL ON {row['what']} FROM {', '.join(['PUBLIC', *map(quote, granted)])}"]
     if not row["schema"]:
-        session.execute(f"{start} GRANT ALL ON {row['what']} TO {quote(old)}")
+        statements.append(f"{start} GRANT ALL ON {row['what']} TO {quote(row['role'])}")
         public = {"FUNCTIONS": "EXECUTE", "TYPES": "USAGE"}.get(row["what"])
         if public:
-            session.execute(f"{start} GRANT {public} ON {row['what']} TO PUBLIC")
+            statements.append(f"{start} GRANT {public} ON {row['what']} TO PUBLIC")
+    return statements
+
+
+def removing_defaults(session: Session, role: str) -> list[str]:
+    """Statements that remove every default privilege that the role has set in the session's database."""
+    return [text for row in session.rows(_DEFAULTS) if row["role"] == role for text in _resetting(row)]
 
 
 def drop(session: Session, name: str) -> None:

@@ -35,7 +35,8 @@ def check(session: Session, jobs: int) -> str:
     if free < needed:
         raise MigrationError(
             f"PostgreSQL at {where} has {free} free connections (max_connections is {row['most']}, {row['used']} are in use), "
-            f"and {wanted}. On that server, {fewer}end idle sessions, or raise max_connections and restart it.",
+            f"and {wanted}. On that server, {fewer}end idle sessions, or raise the limit and restart it: "
+            f"ALTER SYSTEM SET max_connections = {row['most'] + needed - free};",
             "too_few_connections",
             needed=needed,
             free=free,

@@ -82,10 +82,11 @@ class Differences:
     def _locale(self) -> None:
         wanted = self.source["database"]
         existing = find_database(self.session, self.settings.database)
-        if existing is not None and existing["encoding"] != wanted["encoding"]:
+        # One that isn't empty is kept under another name.
+        if existing is not None and existing["encoding"] != wanted["encoding"] and self._wanted().merged:
             raise MigrationError(
-                f"The target's database {existing['name']!r} has the encoding {existing['encoding']}, the source's "
-                f"{wanted['encoding']}. Create it with the source's encoding, or drop it if it is not needed.",
+                f"The target's empty database {existing['name']!r} has the encoding {existing['encoding']}, the source's "
+                f"{wanted['encoding']}. Drop it on the target, so that the restore makes it: DROP DATABASE {quote(existing['name'])};",
                 "encoding",
             )
         # The database names locales of the C library whatever its provider is.
@@ -304,15 +305,22 @@ class Differences:
             theirs = [name for role in old for name in self.source["of_superusers"].get(role, [])]
             new = self.source.get("public", {}).get("role") or "ROLE"
             statements = [f"ALTER {name} OWNER TO {quote(new)}" for name in theirs]
+            for role in old:
+                statements += self.source["defaults_of_superusers"].get(role, [])
             if not statements:
-                statements = [f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(role)} ... REVOKE ..." for role in old]
-            more = f" and {len(statements) - SHOWN} more" if len(statements) > SHOWN else ""
+                return "Set couch2pg_login_user to a superuser there."
             return (
-                "Set couch2pg_login_user to a superuser there. Or give what belongs to it to another role, in the source's database: "
-                f"{'; '.join(statements[:SHOWN])};{more}"
+                "Set couch2pg_login_user to a superuser there. Or give what belongs to it to another role, and remove its default "
+                f"privileges, in the source's database: {'; '.join(statements)};"
             )
         names = ", ".join(quote(row["name"]) for row in missing)
-        return f"Make it a member there (GRANT {names} TO {quote(user)}), or use 'postgres' (couch2pg_login_user)."
+        member = f"GRANT {names} TO {quote(user)}"
+        # The role may be a member already, of which it has nothing.
+        if self.session.version >= SET_PRIVILEGE_SINCE:
+            member += " WITH INHERIT TRUE, SET TRUE"
+        elif not self.session.value("SELECT rolinherit FROM pg_catalog.pg_roles WHERE rolname = current_user"):
+            member += f"; ALTER ROLE {quote(user)} INHERIT"
+        return f"Make it a member there ({member}), or use 'postgres' (couch2pg_login_user)."
 
     def _check_needs_no_superuser(self, user: str) -> None:
         needing = [entry["object"] for entry in self.source.get("superuser_objects", [])]
@@ -366,7 +374,7 @@ class Differences:
             self.findings.warning(
                 "database properties",
                 f"The empty database {name!r} on the target changes what comes from the source: {'; '.join(wanted.differs)}. "
-                f"Drop {name!r} (DROP DATABASE) where everything is to be as on the source.",
+                f"Where everything is to be as on the source, run on the target: DROP DATABASE {quote(name)};",
                 differs=wanted.differs,
             )
         else:
@@ -559,8 +567,16 @@ class Differences:
         elif missing:
             raise MigrationError(
                 f"The target's server lacks the tablespace {', '.join(missing)}, where the source keeps tables or indexes. "
-                "Create it there (CREATE TABLESPACE ... LOCATION ...), or use the default tablespace for everything "
-                "(couch2pg_tablespaces: default).",
+                "Set couch2pg_tablespaces: default, so that everything goes into the default tablespace. Or create it there, in an empty "
+                f"folder that belongs to the server's user: {' '.join(self._creation_of_tablespace(name) for name in missing)}",
                 "tablespace_missing",
                 tablespaces=missing,
             )
+
+    def _creation_of_tablespace(self, name: str) -> str:
+        """The statements, with the folder for the operator to name."""
+        user = self.session.settings.user
+        use = (
+            "" if self.facts["server"]["superuser"] else f" GRANT CREATE ON TABLESPACE {quote(name)} TO {quote(user)};"
+        )
+        return f"CREATE TABLESPACE {quote(name)} LOCATION '/FOLDER';{use}"

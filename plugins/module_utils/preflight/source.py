@@ -278,11 +278,14 @@ class _Source:
         self.facts["roles"] = wanted
         self.facts["owners"] = sorted(role_plan.owners(self.objects))
         self.facts["acted_for"] = sorted(role_plan.acted_for(self.objects))
+        powerful = [role["name"] for role in wanted if role["superuser"]]
         self.facts["of_superusers"] = {
-            role["name"]: [f"DATABASE {quote(self.session.settings.database)}"] * (role["name"] == properties["owner"])
-            + role_transfer.owned(self.session, self.objects, role["name"])
-            for role in wanted
-            if role["superuser"]
+            name: [f"DATABASE {quote(self.session.settings.database)}"] * (name == properties["owner"])
+            + role_transfer.owned(self.session, self.objects, name)
+            for name in powerful
+        }
+        self.facts["defaults_of_superusers"] = {
+            name: role_transfer.removing_defaults(self.session, name) for name in powerful
         }
         self.findings.ok("roles", f"{len(names)} roles own or may use something: {', '.join(names)}")
         members = role_plan.members(self.session, names)

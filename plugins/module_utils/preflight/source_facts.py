@@ -44,7 +44,8 @@ class SourceFacts(TypedDict, total=False):
     hazards: ``search_path_checks.Hazard.as_dict``; catalog_columns: ``catalog_use.read``; sorting: ``collations.used``.
     public: owner and creators of schema public, and whether couch2pg's role may create in it.
     reading: bytes of text in a second, as in ``pace``. named_roles: those that values of type regrole name.
-    of_superusers: what belongs to each role that is a superuser, as ``role_transfer.owned``.
+    of_superusers: what belongs to each role that is a superuser, as ``role_transfer.owned``; defaults_of_superusers: the statements that
+    remove its default privileges.
     superuser_objects: ``{object, owner}``; forced_row_security, xml_columns, matviews: names.
     """
 
@@ -62,6 +63,7 @@ class SourceFacts(TypedDict, total=False):
     owners: list[str]
     acted_for: list[str]
     of_superusers: dict[str, list[str]]
+    defaults_of_superusers: dict[str, list[str]]
     named_roles: list[str]
     matviews: list[str]
     hazards: list[dict[str, Any]]

@@ -14,7 +14,7 @@ from ..host import file_systems, programs
 from ..host.files import expand, read_json
 from ..physical import conditions
 from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
-from ..postgres.database import ending, find_database, is_empty, other_sessions, server, users
+from ..postgres.database import ending, find_database, freeing_name, is_empty, other_sessions, server, users
 from ..postgres.identifiers import check_length
 from ..record import document as record_document
 from ..record import permission
@@ -268,7 +268,7 @@ class _Target:
             return
         raise MigrationError(
             f"The target already has a database {name!r}, and this migration didn't make it. "
-            f"Rename it, or drop it if it is not needed, then run again.{self._hint_at_state()}",
+            f"{freeing_name(name)}{self._hint_at_state()}",
             "incoming_exists",
         )
 

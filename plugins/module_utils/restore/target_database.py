@@ -13,7 +13,7 @@ from ..common.evidence_document import DatabaseProperties, PropertiesAtPromotion
 from ..host.files import read_json, write_json
 from ..postgres import preload_libraries
 from ..postgres.connection import ConnectionSettings, Session
-from ..postgres.database import create_statement, end_sessions, find_database, is_empty
+from ..postgres.database import create_statement, end_sessions, find_database, freeing_name, is_empty
 from ..postgres.database_properties import split
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.privileges import GRANTABLE, grantee, privilege
@@ -71,8 +71,7 @@ def check_own(session: Session, state: Path, identity: str, name: str) -> bool:
         return False
     if read_json(state / INTENT) != {"identity": identity, "name": name}:
         raise MigrationError(
-            f"The target already has a database {name!r}, and this migration didn't make it. "
-            "Rename it, or drop it if it is not needed, then run again.",
+            f"The target already has a database {name!r}, and this migration didn't make it. {freeing_name(name)}",
             "incoming_exists",
             database=name,
         )
