@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from support import node, ports, seed
 from support.clusters import Cluster
 from support.couch2pg import Couch2pg, settings
 from support.couchdb import CouchDB
-from support.migration import execute
+from support.migration import column, execute
 from support.modules import run_module
 
 PASSWORD = "p@s:s/w%40 $?#"
@@ -249,12 +250,23 @@ def test_a_role_that_can_not_log_in(
         execute(target_cluster, f"ALTER ROLE {role} NOLOGIN")
     found = deployment.check("target", postgres={**place, "user": role})
     assert found["couch2pg login"]["status"] == "failure"
-    assert "ALTER ROLE" in found["couch2pg login"]["message"]
+    follow(found["couch2pg login"]["message"], target_cluster, broken == "missing")
+    found = deployment.check("target", postgres={**place, "user": role})
+    assert found["couch2pg login"]["status"] == "ok"
+
+
+def follow(message: str, cluster: Cluster, missing: bool = True) -> None:
+    """Give the role its login as the message says."""
+    found = re.search(r"((?:SET password_encryption = 'md5'; )?(?:CREATE|ALTER) ROLE .*;)$", message)
+    assert found, message
+    password = PASSWORD.replace("'", "''")
+    statements = found[1].replace("'PASSWORD'", f"'{password}'")
+    execute(cluster, statements.replace("ALTER", "CREATE") if missing else statements)
 
 
 @pytest.mark.parametrize("installed", [node.new, node.stock])
 def test_a_role_that_the_restore_will_create(
-    deployment: Deployment, place: dict[str, Any], installed: Callable[[], node.Node]
+    deployment: Deployment, place: dict[str, Any], target_cluster: Cluster, installed: Callable[[], node.Node]
 ) -> None:
     """The server asks for the password of a role that doesn't exist, as if it did; the remedy is not ALTER ROLE."""
     options = {"postgres": {**place, "user": "couch2pg_absent"}, "created_roles": ["couch2pg_absent"]}
@@ -266,6 +278,18 @@ def test_a_role_that_the_restore_will_create(
     assert "ALTER ROLE" not in login["message"]
     found = deployment.check("target", installed=installed(), give_login=True, **options)
     assert found["couch2pg login"]["status"] == "warning"
+    follow(login["message"], target_cluster)
+    try:
+        (encrypted,) = column(
+            target_cluster, "SELECT left(rolpassword, 3) FROM pg_authid WHERE rolname = 'couch2pg_absent'"
+        )
+        assert encrypted == ("md5" if installed == node.stock else "SCR")
+        options["created_roles"] = []
+        if installed == node.new:
+            found = deployment.check("target", installed=installed(), **options)
+            assert found["couch2pg login"]["status"] == "ok"
+    finally:
+        execute(target_cluster, "DROP ROLE couch2pg_absent")
 
 
 TAKE_CREATE = """

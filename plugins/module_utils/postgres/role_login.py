@@ -49,7 +49,8 @@ def give(session: Session, login: ConnectionSettings, password_hash: str, lackin
         # The server's own message quotes the statement, and with it the hash.
         raise MigrationError(
             f"{session.settings.user!r} may not give {login.user!r} its login at {session.settings.place}. Connect as a superuser "
-            "(couch2pg_login_user: postgres), or run ALTER ROLE ... LOGIN PASSWORD ... yourself.",
+            f"(couch2pg_login_user: postgres), or run it yourself as one: SET password_encryption = '{password_hash}'; {verb} ROLE "
+            f"{quote(login.user)} LOGIN PASSWORD 'PASSWORD';",
             "rights",
             sqlstate=error.details.get("sqlstate"),
         ) from None

@@ -196,8 +196,8 @@ def _login(
         if not give_login:
             raise MigrationError(
                 f"The target has no role {place.user!r}, and the restore would create it without login. Set couch2pg_give_login: "
-                "true, so that it gets its login with the password in couch2pg's settings. Or create it there before: "
-                f"SET password_encryption = 'md5' for couch2pg's old driver, then CREATE ROLE {quote(place.user)} LOGIN PASSWORD ....",
+                "true, so that it gets its login with the password in couch2pg's settings. Or create it there before, with that "
+                f"password: {_by_hand('CREATE', place.user, driver)}",
                 "couch2pg_login",
                 role=place.user,
             )
@@ -222,7 +222,7 @@ def _login(
         if error.code == "authentication" and give_login:
             _will_be_given(findings, place)
             return
-        raise _no_login(place, error) from error
+        raise _no_login(place, error, driver) from error
     findings.ok("couch2pg login", f"{place.user!r} can log in at {place.host}:{place.port} ({asked.method})")
 
 
@@ -234,13 +234,20 @@ def _will_be_given(findings: Findings, place: PostgresPlace) -> None:
     )
 
 
-def _no_login(place: PostgresPlace, error: MigrationError) -> MigrationError:
+def _by_hand(verb: str, user: str, driver: tuple[int, ...] | None) -> str:
+    """The statements that give a role its login; an old driver, or one that nobody knows, needs the password as md5."""
+    old = driver is None or driver < login_probe.SCRAM_SINCE
+    first = "SET password_encryption = 'md5'; " if old else ""
+    return f"{first}{verb} ROLE {quote(user)} LOGIN PASSWORD 'PASSWORD';"
+
+
+def _no_login(place: PostgresPlace, error: MigrationError, driver: tuple[int, ...] | None) -> MigrationError:
     if error.code != "authentication":
         return error
     return MigrationError(
         f"couch2pg can't log in to PostgreSQL at {place.host}:{place.port} as {place.user!r}: {error.details['reason']}. Set "
-        "couch2pg_give_login: true to give the role its login with the password in couch2pg's settings. Or do it there yourself: "
-        "SET password_encryption = 'md5' for couch2pg's old driver, then ALTER ROLE ... LOGIN PASSWORD ... (CREATE ROLE if it is missing).",
+        "couch2pg_give_login: true to give the role its login with the password in couch2pg's settings. Or do it there yourself, with that "
+        f"password (and CREATE in place of ALTER, if there is no such role): {_by_hand('ALTER', place.user, driver)}",
         "couch2pg_login",
         role=place.user,
     )
