@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
 import yaml
-from ansible_collections.cht.couch2pg.plugins.module_utils.archive.scratch import scratch_database, scratch_name
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive.scratch import (
+    drop_left_over,
+    scratch_database,
+    scratch_name,
+)
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database
 from support import seed
@@ -157,6 +163,20 @@ def test_the_scratch_database_has_the_settings_of_the_source(target_cluster: Clu
         model = dict(find_database(session, "template1") or {}, settings=wanted)
     with scratch_database(settings, "m", scratch_name("m"), "postgres", model) as scratch, Session(scratch) as inside:
         assert inside.value("SELECT current_setting('work_mem')") == "5MB"
+
+
+def test_a_database_of_somebody_with_the_name_of_the_scratch_database(target_cluster: Cluster) -> None:
+    name = scratch_name("m")
+    execute(target_cluster, f"CREATE DATABASE {name}")
+    execute(target_cluster, "CREATE TABLE of_somebody (n int)", name)
+    settings = ConnectionSettings("x", target_cluster.host, target_cluster.port, password=target_cluster.password)
+    with Session(settings.maintenance) as session:
+        with pytest.raises(MigrationError) as caught:
+            drop_left_over(session, "m", name)
+        keep, drop = re.findall(r"\(((?:ALTER|DROP) [^)]+)\)", caught.value.message)
+        execute(target_cluster, keep)
+        drop_left_over(session, "m", name)
+    execute(target_cluster, drop.replace(name, f"{name}_kept"))
 
 
 def test_nothing_is_created_in_check_mode(
