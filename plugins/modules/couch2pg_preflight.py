@@ -293,7 +293,7 @@ def _settings(options: dict[str, Any], found: Found) -> Settings:
     if not options["settings"]:
         return found.settings
     captured = couch2pg_settings.parse_json(options["settings"])
-    return couch2pg_settings.for_target(captured, found.settings.style, options["postgres"], options["couchdb_url"])
+    return couch2pg_settings.for_target(captured, found.settings, options["postgres"], options["couchdb_url"])
 
 
 if __name__ == "__main__":

@@ -153,9 +153,7 @@ def main() -> None:
         deployment = discovery.find(options["deployment"])
         found = discovery.read_or_nothing(deployment)
         deployment = deployment.as_found(found)
-        settings = couch2pg_settings.for_target(
-            captured, found.settings.style, options["postgres"], options["couchdb_url"]
-        )
+        settings = couch2pg_settings.for_target(captured, found.settings, options["postgres"], options["couchdb_url"])
         planned = discovery.plan(deployment, settings)
         path = folder / EFFECTIVE
         changed = bool(planned.needed) or couch2pg_settings.load_if_there(path) != settings

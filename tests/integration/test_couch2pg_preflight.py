@@ -18,6 +18,7 @@ from support import node, ports, seed
 from support.clusters import Cluster
 from support.couch2pg import Couch2pg, settings
 from support.couchdb import CouchDB
+from support.couchdb_proxy import Proxy
 from support.migration import column, execute
 from support.modules import run_module
 
@@ -182,6 +183,46 @@ def test_couchdb(deployment: Deployment, place: dict[str, Any], change: dict[str
     assert found["couchdb"]["status"] == "failure"
     assert words in found["couchdb"]["message"]
     assert not deployment.couchdb.exists("medik")
+
+
+def test_a_certificate_that_only_couch2pgs_settings_here_trust(
+    deployment: Deployment, place: dict[str, Any], tmp_path: Path
+) -> None:
+    """What the message says is set there, counts, also where the source names a file that this host lacks."""
+    own = Path(deployment.deployment("target", node.new())["env_file"])
+    with Proxy(deployment.couchdb, tmp_path) as proxy:
+        try:
+            for more in ({}, {"NODE_EXTRA_CA_CERTS": "/no/such.pem"}):
+                own.unlink(missing_ok=True)
+                changes = {"COUCHDB_URL": proxy.url(), **more}
+                refused = deployment.check("target", changes, postgres=place)
+                for name in ("couchdb", "couchdb certificate"):
+                    assert refused[name]["status"] == "failure"
+                    told = (
+                        "Copy that file from the source"
+                        if more
+                        else "set NODE_EXTRA_CA_CERTS=FILE in couch2pg's settings here"
+                    )
+                    assert told in refused[name]["message"]
+                own.write_text(f"NODE_EXTRA_CA_CERTS={proxy.certificate}\n", encoding="utf-8")
+                found = deployment.check("target", changes, postgres=place)
+                assert [found[name]["status"] for name in ("couchdb", "couchdb certificate")] == ["ok", "ok"]
+            written = run_module(
+                "couch2pg_settings",
+                {
+                    "settings": json.dumps(
+                        {"format": 1, "style": "url", "variables": {**deployment.variables, **changes}}
+                    ),
+                    "deployment": deployment.deployment("target", node.new()),
+                    "postgres": place,
+                    "migration_id": "m1",
+                    "state_dir": str(tmp_path),
+                },
+            )
+            assert written["settings"]["NODE_EXTRA_CA_CERTS"] == str(proxy.certificate)
+            assert f"NODE_EXTRA_CA_CERTS={proxy.certificate}\n" in own.read_text(encoding="utf-8")
+        finally:
+            own.unlink(missing_ok=True)
 
 
 def test_it_would_download_everything_again(deployment: Deployment, place: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Iterator
 
@@ -13,6 +14,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import node_trust
 from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb import url as couchdb_url
 from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb.client import CouchDB as Client
+from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb.url import CouchdbUrl
 from support import node, ports
 from support.couchdb import CouchDB
 from support.couchdb_proxy import Proxy
@@ -102,11 +104,27 @@ def test_couch2pgs_own_node_must_trust_it(couchdb: CouchDB, tmp_path: Path, whic
     program = [str((node.new() if which == "new" else node.stock()).program)]
     with Proxy(couchdb, tmp_path) as proxy:
         url = couchdb_url.parse(proxy.url())
-        with pytest.raises(MigrationError) as caught:
-            node_trust.check(program, url, {})
-        assert caught.value.code == "node_trust"
-        node_trust.check(program, url, {"NODE_EXTRA_CA_CERTS": str(proxy.certificate)})
+        for variables, remedy in (
+            ({}, "set NODE_EXTRA_CA_CERTS=FILE in couch2pg's settings here"),
+            ({"NODE_EXTRA_CA_CERTS": "/no/such.pem"}, "names /no/such.pem, which this host lacks. Copy that file"),
+        ):
+            assert remedy in refused_by_node(program, url, variables, "node_trust")
+        trusted = {"NODE_EXTRA_CA_CERTS": str(proxy.certificate)}
+        node_trust.check(program, url, trusted)
+        # No authority helps where the name is wrong, or nothing answers.
+        named = replace(url, host=f"localhost:{proxy.port}")
+        assert "with a name that its certificate has" in refused_by_node(program, named, trusted, "node_trust")
+        for port in (ports.free_port(), couchdb.port):
+            away = replace(url, host=f"127.0.0.1:{port}")
+            assert "doesn't reach CouchDB" in refused_by_node(program, away, trusted, "couchdb_unreachable")
     node_trust.check(program, couchdb_url.parse(couchdb.url()), {})
+
+
+def refused_by_node(program: list[str], url: CouchdbUrl, variables: dict[str, str], code: str) -> str:
+    with pytest.raises(MigrationError) as caught:
+        node_trust.check(program, url, variables)
+    assert caught.value.code == code, caught.value.message
+    return caught.value.message
 
 
 def test_a_node_that_is_not_there(couchdb: CouchDB) -> None:

@@ -86,7 +86,7 @@ def couchdb(settings: Settings, ca_cert: str = "", server: str = "") -> CouchDB:
     # In a container, the path names a file inside the container.
     trusted = ca_cert or (own if own and Path(own).is_file() else "")
     verify = settings.variables.get("NODE_TLS_REJECT_UNAUTHORIZED", "") != "0"
-    return CouchDB(url, trusted, verify)
+    return CouchDB(url, trusted, verify, own)
 
 
 def connection(place: PostgresPlace) -> ConnectionSettings:

@@ -8,12 +8,15 @@ Node.js has its own list of authorities, and an old Node.js an old list. So Node
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import Mapping, Sequence
 
 from ..common.errors import MigrationError
+from ..couchdb import certificate
 from ..couchdb.url import CouchdbUrl
 from ..host.programs import ask
+from .settings import OF_NODE
 
 # The URL in the argument has no credentials, and nothing is sent over the connection.
 _SCRIPT = (
@@ -24,18 +27,19 @@ _SCRIPT = (
     "socket.setTimeout(15000, () => { console.log('no answer within 15 s'); process.exit(); });"
     "socket.on('error', error => console.log(error.message));"
 )
-VARIABLES = ("NODE_EXTRA_CA_CERTS", "NODE_TLS_REJECT_UNAUTHORIZED", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_OPTIONS")
+# Errors that come before any certificate.
+_AWAY = re.compile(r"\bE[A-Z]{4,}\b|EAI_AGAIN|no answer within|wrong version number|socket (?:disconnected|hang up)")
 
 
 def check(node: Sequence[str], url: CouchdbUrl, variables: Mapping[str, str]) -> None:
     """Check that couch2pg can open a TLS connection to ``url``; does nothing for plain HTTP.
 
     node: the command that runs couch2pg's Node.js. variables: couch2pg's settings.
-    Raises MigrationError ``node_trust``, or ``node_missing`` when Node.js can't be run.
+    Raises MigrationError ``node_trust``, ``couchdb_unreachable``, or ``node_missing`` when Node.js can't be run.
     """
     if url.scheme != "https":
         return
-    own = [f"{name}={variables[name]}" for name in VARIABLES if name in variables]
+    own = [f"{name}={variables[name]}" for name in OF_NODE if name in variables]
     try:
         answer = ask(["env", *own, *node, "-e", _SCRIPT, url.server], inherit=True)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -43,10 +47,17 @@ def check(node: Sequence[str], url: CouchdbUrl, variables: Mapping[str, str]) ->
     said = answer.output.strip()
     if not said:
         raise _not_run(node, answer.stderr)
-    if said.splitlines()[-1] != "trusted":
+    reason = said.splitlines()[-1].rstrip(".")
+    if _AWAY.search(reason):
         raise MigrationError(
-            f"couch2pg's Node.js does not trust CouchDB at {url.server}: {said.splitlines()[-1]}. Set NODE_EXTRA_CA_CERTS in "
-            "couch2pg's settings to a file with the certificate of its authority.",
+            f"couch2pg's Node.js doesn't reach CouchDB at {url.server} by TLS: {reason}. Check its name, its port, that it speaks TLS "
+            "there, and the firewalls in between.",
+            "couchdb_unreachable",
+        )
+    if reason != "trusted":
+        raise MigrationError(
+            f"couch2pg's Node.js does not trust CouchDB at {url.server}: {reason}. "
+            f"{certificate.remedy(reason, variables.get(certificate.VARIABLE, ''))}",
             "node_trust",
         )
 

@@ -34,6 +34,10 @@ SLEEP_MINUTES = 60.0
 # In the order of the URL that the entrypoint builds.
 ENTRYPOINT_VARIABLES = ("POSTGRES_USER_NAME", "POSTGRES_PASSWORD", "POSTGRES_SERVER_NAME", "POSTGRES_DB_NAME")
 MASK = "********"
+# Paths of certificates, which each host has at another place.
+_OF_HOST = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
+# What tells Node.js whom to trust.
+OF_NODE = (*_OF_HOST, "NODE_TLS_REJECT_UNAUTHORIZED", "NODE_OPTIONS")
 
 _URL = re.compile(
     r"^(postgres(?:ql)?)://(?:([^/?#]*)@)?(\[[0-9a-fA-F:.]+\]|[^/?#@:]+)(?::(\d{1,5}))?/([^?#]+)(?:\?([^#]*))?$"
@@ -291,17 +295,26 @@ def unwanted(have: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
     return sorted(name for name in have if is_its_own(name) and name not in wanted)
 
 
-def for_target(captured: Settings, style: str, postgres: Mapping[str, Any], couchdb_url: str | None = None) -> Settings:
+def for_target(
+    captured: Settings, present: Settings, postgres: Mapping[str, Any], couchdb_url: str | None = None
+) -> Settings:
     """The settings that couch2pg gets on the target: those of the source, with the target's PostgreSQL and CouchDB address.
 
     The one place that computes them: preflight checks, and ``couch2pg_settings`` writes, what this function returns.
-    style: how the target's deployment names PostgreSQL. postgres: the options that replace parts of the source's address; None
+    present: those of the target's deployment. Its style stays, and so does what tells Node.js there whom to trust: the paths of
+    certificates, and what the source doesn't set. postgres: the options that replace parts of the source's address; None
     keeps the source's value. couchdb_url: replaces COUCHDB_URL; None or empty keeps it.
-    Raises MigrationError for settings that can't be used, or that ``style`` can't express.
+    Raises MigrationError for settings that can't be used, or that the style can't express.
     """
     given = {name: value for name, value in postgres.items() if value is not None}
-    moved = captured.moved_to(replace(captured.postgres, **given), style)
-    return moved.with_couchdb(couchdb_url) if couchdb_url else moved
+    moved = captured.moved_to(replace(captured.postgres, **given), present.style)
+    moved = moved.with_couchdb(couchdb_url) if couchdb_url else moved
+    own = {
+        name: present.variables[name]
+        for name in OF_NODE
+        if present.variables.get(name) and (name in _OF_HOST or name not in captured.variables)
+    }
+    return replace(moved, variables={**moved.variables, **own}) if own else moved
 
 
 def load(path: Path) -> Settings:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from ..common.errors import MigrationError
 from ..common.redirects import SameServerRedirects, redirect_target
+from . import certificate
 from .url import CouchdbUrl, seq_number
 
 TIMEOUT_SECONDS = 30.0
@@ -36,14 +37,12 @@ class CouchDB:
     url: the address with the credentials.
     ca_cert: a PEM file with certificates to trust in addition to the system's.
     verify: False to accept any certificate.
-    timeout: seconds for each request.
+    wanted: the file that couch2pg trusts, for messages; this host may lack it.
     """
 
-    def __init__(
-        self, url: CouchdbUrl, ca_cert: str = "", verify: bool = True, timeout: float = TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, url: CouchdbUrl, ca_cert: str = "", verify: bool = True, wanted: str = "") -> None:
         self._url = url
-        self._timeout = timeout
+        self._wanted = wanted
         context = ssl.create_default_context()
         if ca_cert:
             try:
@@ -125,7 +124,7 @@ class CouchDB:
         address = f"{self._url.server}/{quote(database, safe='')}{path}"
         request = urllib.request.Request(address, data, headers)
         try:
-            with self._opener.open(request, timeout=self._timeout) as response:
+            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
             # The error is also the response, whose connection is still open.
@@ -173,8 +172,8 @@ class CouchDB:
     def _unreachable(self, reason: object) -> MigrationError:
         if isinstance(reason, ssl.SSLCertVerificationError):
             return MigrationError(
-                f"The certificate of CouchDB at {self._url.server} is not trusted on this host: {reason.verify_message}. "
-                "Install the certificate of its authority here, and set its path in couch2pg's NODE_EXTRA_CA_CERTS.",
+                f"The certificate of CouchDB at {self._url.server} is not trusted on this host: {reason.verify_message.rstrip('.')}. "
+                f"{certificate.remedy(reason.verify_message, self._wanted)}",
                 "couchdb_certificate",
             )
         return MigrationError(
