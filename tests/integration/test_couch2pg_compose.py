@@ -304,6 +304,10 @@ def test_what_a_compose_file_does_not_let_through_is_said(docker: Docker) -> Non
     fixed = settings(PROJECT.replace("${COUCH2PG_USER_PASSWORD}", "always-the-same"))
     assert (fixed["code"], fixed["details"]["variables"]) == ("compose_hard_coded", ["POSTGRES_PASSWORD"])
     assert docker.host.run("ls", "/opt/one") == "docker-compose.yml"
+    line = fixed["msg"].split("Write there ")[1].split(", and run again")[0]
+    written = settings(PROJECT.replace("POSTGRES_PASSWORD: ${COUCH2PG_USER_PASSWORD}", line))
+    assert not written.get("failed"), written
+    docker.host.run("rm", "/opt/one/.env")
     shared = "  db:\n    image: postgres\n    environment:\n      POSTGRES_PASSWORD: ${COUCH2PG_USER_PASSWORD}\n"
     told = settings(PROJECT + shared, NEWER="1", COUCH2PG_SLEEP_MINS="60")
     assert [
@@ -314,7 +318,11 @@ def test_what_a_compose_file_does_not_let_through_is_said(docker: Docker) -> Non
     assert docker.host.run("stat", "--format=%a", "/opt/one/.env") == "600"
     broken = settings(PROJECT.replace("services:", "services: ["))
     assert broken["code"] == "compose_refuses"
-    assert "docker" in broken["msg"]
+    # The printed command fails until the file is right.
+    command = broken["msg"].split("until this succeeds: ")[1].rstrip(".")
+    docker.host.run("sh", "-c", f"! ({command})")
+    docker.host.put("/opt/one/docker-compose.yml", PROJECT)
+    docker.host.run("sh", "-c", command)
 
 
 def test_a_project_is_installed_and_runs(docker: Docker) -> None:

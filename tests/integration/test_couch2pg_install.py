@@ -189,7 +189,10 @@ def refuses_what_differs(target: Side, target_host: SystemdHost, bundle: Path) -
     ]
     target_host.run("rm", "/etc/systemd/system/couch2pg.service")
     target_host.unit("cht-couch2pg.service", "[Service]\nExecStart=/usr/bin/sleep 1000\n")
-    assert target.run("bundle", state="installed", **arrived)["details"]["paths"] == ["the unit cht-couch2pg"]
+    another = target.run("bundle", state="installed", **arrived)
+    assert another["details"]["paths"] == ["the unit cht-couch2pg"]
+    target_host.run("sh", "-ec", another["msg"].split("as root: ")[1])
+    assert target.run("bundle", check=True, state="installed", **arrived)["changed"]
     assert (
         target.run("bundle", state="installed", deployment={"kind": "compose", "project_dir": "/srv"}, **arrived)[
             "code"

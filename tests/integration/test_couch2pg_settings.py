@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import select
 import shutil
 import socket
 import socketserver
 import stat
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -164,7 +166,11 @@ def test_stopped_for_good_it_does_not_come_back_with_its_host(clean: SystemdHost
     clean.run("systemctl", "enable", "couch2pg")
     assert migration.stop_for_good()["changed"]
     assert not wanted.exists()
+    # What is enabled until the host boots does not come back, and can't be disabled for good.
+    clean.run("systemctl", "enable", "--runtime", "couch2pg")
+    assert not migration.stop_for_good()["changed"]
     assert migration.service("started")["starts_itself"]
+    clean.run("systemctl", "disable", "--runtime", "couch2pg")
 
 
 SOURCE = {
@@ -274,6 +280,35 @@ def test_started_stopped_and_the_same_process(clean: SystemdHost, migration: Mig
     assert migration.service()["code"] == "ambiguous"
     assert migration.service(None, kind="systemd", unit="couch2pg")["found"]
     assert "no systemd unit other" in migration.capture(kind="systemd", unit="other")["msg"]
+
+
+def test_a_unit_that_systemd_can_not_load_or_start(clean: SystemdHost, migration: Migration) -> None:
+    """The command in the message shows why."""
+
+    def shown(refused: dict[str, Any], code: str) -> str:
+        assert refused["code"] == code, refused
+        command = re.search(r"systemctl (?:status|unmask) .*?\.service", refused["msg"])
+        assert command, refused
+        return subprocess.run(
+            [*clean.through, "sh", "-c", command[0]], capture_output=True, text=True, check=False
+        ).stdout
+
+    clean.unit("couch2pg.service", "[Service]\nUser=root\n")
+    assert "bad unit file setting" in shown(migration.capture(), "unit_not_loaded")
+    clean.unit("couch2pg.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n")
+    refused = migration.service("started")
+    assert "systemctl restart couch2pg.service failed: Job for couch2pg.service failed because" in refused["msg"]
+    assert "status=1/FAILURE" in shown(refused, "service_failed")
+    clean.unit("couch2pg.service", f"[Service]\n{SLEEP}")
+    assert migration.service("started")["running"]
+    migration.service("stopped")
+    unit = clean.etc / "systemd" / "system" / "couch2pg.service"
+    unit.unlink()
+    unit.symlink_to("/dev/null")
+    clean.run("systemctl", "daemon-reload")
+    shown(migration.service("started", kind="systemd", unit="couch2pg"), "unit_masked")
+    # One that nobody named is out of service.
+    assert migration.service()["found"] is False
 
 
 @contextlib.contextmanager

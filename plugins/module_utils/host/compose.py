@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shlex
 import subprocess
 from contextlib import suppress
 from functools import lru_cache
@@ -88,12 +89,12 @@ class Compose:
 
         Raises MigrationError ``compose_refuses`` with Compose's message, or ``yaml_missing`` when version 1 needs PyYAML.
         """
-        program, old = _program()
+        old = _program()[1]
         answer = self._run(["config"] if old else ["config", "--format=json"], replacement)
         if answer.code != 0:
             raise MigrationError(
-                f"{' '.join([Path(program[0]).name, *program[1:]])} config fails in {self.folder}: {_last_line(answer)}. Correct the "
-                "compose file or its variables.",
+                f"Compose refuses the project in {self.folder}: {_last_line(answer)}. Correct the compose file, or its variables "
+                f"in .env (those of a shell don't count), until this succeeds: {self.shown('config', '--quiet')}",
                 "compose_refuses",
                 path=str(self.folder),
             )
@@ -109,10 +110,17 @@ class Compose:
         """Run any other Compose command of the project."""
         return self._run(words, None)
 
+    def shown(self, *words: str) -> str:
+        """The same command for a person's shell."""
+        program = [Path(_program()[0][0]).name, *_program()[0][1:]]
+        return f"cd {shlex.quote(str(self.folder))} && {' '.join(map(shlex.quote, [*program, *self._options(None), *words]))}"
+
     def _run(self, words: Sequence[str], replacement: Path | None) -> Answer:
+        return _ask([*_program()[0], *self._options(replacement), *words], self.folder)
+
+    def _options(self, replacement: Path | None) -> list[str]:
         env_files = [*self.env_files[:-1], str(replacement)] if replacement else self.env_files
-        options = [f"--file={name}" for name in self.files] + [f"--env-file={name}" for name in env_files]
-        return _ask([*_program()[0], *options, *words], self.folder)
+        return [f"--file={name}" for name in self.files] + [f"--env-file={name}" for name in env_files]
 
 
 @lru_cache(maxsize=None)

@@ -14,7 +14,8 @@ from .kinds import Deployment
 def starts_itself(deployment: Deployment) -> bool:
     """Whether systemd or Docker starts couch2pg at boot. False when the operator starts it by other commands, which is unknown."""
     if deployment.kind == kinds.SYSTEMD:
-        return systemd.enablement(deployment.unit) in ("enabled", "enabled-runtime")
+        # What is enabled in /run only is forgotten when the host boots.
+        return systemd.enablement(deployment.unit) == "enabled"
     if deployment.kind == kinds.COMPOSE:
         container = compose.container_of(deployment)
         return bool(container) and _policy(container) not in ("", "no")
@@ -24,13 +25,17 @@ def starts_itself(deployment: Deployment) -> bool:
 def prevent(deployment: Deployment) -> None:
     """Keep a couch2pg that ``starts_itself`` from starting at boot. Raises MigrationError ``service_failed``."""
     if deployment.kind == kinds.SYSTEMD:
-        answer = systemd.systemctl("disable", systemd.service(deployment.unit))
+        command = ["systemctl", "disable", systemd.service(deployment.unit)]
+        answer = systemd.systemctl(*command[1:])
     else:
         # Docker restarts a container with the policy "always" also when it was stopped.
-        answer = docker("update", "--restart=no", compose.container_of(deployment))
+        command = ["docker", "update", "--restart=no", compose.container_of(deployment)]
+        answer = docker(*command[1:])
     if answer.code != 0 or starts_itself(deployment):
+        said = " ".join(answer.stderr.split()).rstrip(".") or f"it ended with code {answer.code}"
         raise MigrationError(
-            f"couch2pg still starts when its host boots: {answer.stderr.strip() or 'no reason was given'}. Disable it yourself.",
+            f"couch2pg still starts when its host boots: {' '.join(command)} did not prevent that ({said}). Remove the cause, and run "
+            "again.",
             "service_failed",
         )
 

@@ -21,7 +21,8 @@ def project(deployment: Deployment) -> Compose:
     if not deployment.project_dir:
         raise MigrationError(
             f"The folder of the compose file of the container {deployment.container} is unknown. Set project_dir in couch2pg_app to that "
-            "folder.",
+            "folder. A container that docker run made has none, and its settings can't be changed: write a compose file for it, remove "
+            "it, and set project_dir.",
             "deployment",
         )
     return Compose(Path(deployment.project_dir), deployment.compose_files, deployment.env_files)

@@ -46,8 +46,8 @@ def _unit(named: Deployment, options: Mapping[str, Any]) -> Deployment | None:
     except MigrationError:
         # systemd is installed, but is not the init system of this host.
         return None
-    units = [unit for unit in shown if unit.loaded]
-    units = [unit for unit in units if unit.running] or units
+    units = [unit for unit in shown if unit.exists and (unit.running or not unit.masked)]
+    units = [unit for unit in units if unit.running] or [unit for unit in units if unit.loaded] or units
     if len(units) > 1:
         raise MigrationError(
             f"There is more than one unit of couch2pg on this host: {', '.join(unit.name for unit in units)}. Name one in couch2pg_app: "
@@ -71,7 +71,7 @@ def _container(named: Deployment) -> Deployment | None:
     if len(ours) > 1:
         raise MigrationError(
             f"There is more than one container of couch2pg on this host: {', '.join(one['Name'].lstrip('/') for one in ours)}. Name "
-            "one in couch2pg_app: kind compose, project_dir and service.",
+            "one in couch2pg_app: kind compose, and project_dir and service; or container, where no compose file made it.",
             "ambiguous",
         )
     return _of_labels(named, ours[0]) if ours else _beside(named, found)
@@ -149,7 +149,7 @@ def read_or_nothing(deployment: Deployment) -> Found:
 def is_there(deployment: Deployment) -> bool:
     """Whether the named deployment exists on this host."""
     if deployment.kind == kinds.SYSTEMD:
-        return systemd.show(deployment.unit).loaded
+        return systemd.show(deployment.unit).exists
     if deployment.kind == kinds.COMPOSE and deployment.project_dir:
         return any(Path(deployment.project_dir).glob("*.y*ml"))
     if deployment.kind == kinds.ENV_FILE:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from ...common.errors import MigrationError
@@ -65,7 +66,8 @@ def command(words: tuple[str, ...], name: str) -> None:
     code, said = _run(words)
     if code != 0:
         raise MigrationError(
-            f"{name} ({words[0]}) ended with code {code}: {said or 'no output'}. Run it yourself to see why.",
+            f"{name} ended with code {code}: {said or 'no output'}. Run it yourself to see why: "
+            f"{Redactor()(' '.join(map(shlex.quote, words)))}",
             "command_failed",
         )
 

@@ -195,8 +195,15 @@ def _refuse_another(description: Description, options: Mapping[str, Any]) -> Non
         if found.kind == kinds.SYSTEMD
         else found.project_dir or found.container or found.env_file
     )
+    remove = "Remove it"
+    if found.kind == kinds.SYSTEMD:
+        unit = systemd.show(found.unit)
+        path, name = unit.one("FragmentPath"), systemd.service(found.unit)
+        # What a package has brought is masked.
+        gone = f"rm {path}; systemctl daemon-reload" if path.startswith("/etc/") else f"systemctl mask {name}"
+        remove = f"Remove it, as root: systemctl disable --now {name}; {gone}"
     raise MigrationError(
-        f"This host already has another couch2pg: {where} ({found.kind}). Remove it; or set couch2pg_install: false to use it.",
+        f"This host already has another couch2pg: {where} ({found.kind}). To use it, set couch2pg_install: false. {remove}",
         "install_differs",
         paths=[where],
     )

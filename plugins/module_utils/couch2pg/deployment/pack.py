@@ -119,7 +119,7 @@ def _project(deployment: Deployment, found: Found, secrets: tuple[str, ...]) -> 
     if not deployment.project_dir:
         raise _refusal(
             f"The folder of the compose file of the container {deployment.container} is unknown. Set project_dir in couch2pg_app to that "
-            "folder."
+            "folder. If docker run made the container, install couch2pg on the target yourself, and set couch2pg_install: false."
         )
     if not found.image:
         raise _refusal(

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from ...common.errors import MigrationError
 from ...common.redaction import Redactor
 from ...host.compose import docker, inspect
@@ -48,6 +50,7 @@ def bring(deployment: Deployment, state: str) -> None:
         if state == STOPPED:
             _by_systemd(deployment, "stop")
         elif _start_needed(deployment):
+            systemd.loaded_unit(deployment.unit)
             # A running process has old settings.
             _by_systemd(deployment, "restart")
         if state == STARTED and _is_disabled(deployment):
@@ -63,7 +66,9 @@ def bring(deployment: Deployment, state: str) -> None:
         env_file.command(deployment.stop_command, "stop_command")
     if is_running(deployment) != (state == STARTED):
         raise MigrationError(
-            f"couch2pg is not {state}, though the command succeeded. Read its log.", "service_failed", state=state
+            f"couch2pg is not {state}, though the command succeeded. {_what_shows_why(deployment)}",
+            "service_failed",
+            state=state,
         )
 
 
@@ -72,8 +77,8 @@ def _start_needed(deployment: Deployment) -> bool:
 
 
 def _is_disabled(deployment: Deployment) -> bool:
-    """Whether the systemd unit could be enabled, but is disabled."""
-    return deployment.kind == kinds.SYSTEMD and systemd.enablement(deployment.unit) == "disabled"
+    """Whether the systemd unit could be enabled, but is not, or only until the host boots."""
+    return deployment.kind == kinds.SYSTEMD and systemd.enablement(deployment.unit) in ("disabled", "enabled-runtime")
 
 
 def _by_systemd(deployment: Deployment, verb: str) -> None:
@@ -83,7 +88,7 @@ def _by_systemd(deployment: Deployment, verb: str) -> None:
         systemd.systemctl("reset-failed", unit)
     answer = systemd.systemctl(verb, unit)
     if answer.code != 0:
-        raise _failed(f"systemctl {verb} {unit}", answer)
+        raise _failed(f"systemctl {verb} {unit}", answer, _what_shows_why(deployment))
 
 
 def _by_compose(deployment: Deployment, state: str) -> None:
@@ -91,7 +96,7 @@ def _by_compose(deployment: Deployment, state: str) -> None:
         verb = "start" if state == STARTED else "stop"
         answer = docker(verb, deployment.container)
         if answer.code != 0:
-            raise _failed(f"docker {verb}", answer)
+            raise _failed(f"docker {verb} {deployment.container}", answer, _what_shows_why(deployment))
         return
     project = compose.project(deployment)
     name = compose.service_name(project.config(), deployment)
@@ -99,7 +104,11 @@ def _by_compose(deployment: Deployment, state: str) -> None:
     words = ("up", "--detach", "--no-deps", name) if state == STARTED else ("stop", name)
     answer = project.run(*words)
     if answer.code != 0:
-        raise _failed(f"Compose's {words[0]} of {name}", answer)
+        raise _failed(
+            f"Compose's {words[0]} of {name}",
+            answer,
+            f"Run it yourself to see all that it says: {project.shown(*words)}",
+        )
 
 
 def _check_recreated(deployment: Deployment) -> None:
@@ -116,6 +125,17 @@ def _check_recreated(deployment: Deployment) -> None:
         )
 
 
-def _failed(what: str, answer: Answer) -> MigrationError:
-    said = Redactor()(answer.stderr.splitlines()[-1]).rstrip(".") if answer.stderr else f"exit code {answer.code}"
-    return MigrationError(f"{what} failed: {said}. Run it yourself to see why.", "service_failed")
+def _failed(what: str, answer: Answer, remedy: str) -> MigrationError:
+    # systemctl's last line only says where to look.
+    lines = [line for line in answer.stderr.splitlines() if line.strip() and not line.startswith("See ")]
+    said = Redactor()(lines[-1]).rstrip(".") if lines else f"exit code {answer.code}"
+    return MigrationError(f"{what} failed: {said}. {remedy}", "service_failed")
+
+
+def _what_shows_why(deployment: Deployment) -> str:
+    if deployment.kind == kinds.SYSTEMD:
+        return f"{systemd.status_command(deployment.unit)} shows why."
+    if deployment.kind == kinds.COMPOSE:
+        container = deployment.container or compose.container_of(deployment)[:12]
+        return f"docker logs --tail=50 {container} shows why." if container else "It has no container."
+    return f"That is what status_command ({' '.join(map(shlex.quote, deployment.status_command))}) says; read its log."

@@ -63,8 +63,18 @@ class Unit:
         return (self.properties.get(name) or ("",))[-1]
 
     @property
+    def exists(self) -> bool:
+        """Whether there is such a unit, even one that systemd can't load."""
+        return self.one("LoadState") not in ("", "not-found")
+
+    @property
+    def masked(self) -> bool:
+        """Whether somebody has put it out of service."""
+        return self.one("LoadState") == "masked"
+
+    @property
     def loaded(self) -> bool:
-        """Whether the unit exists."""
+        """Whether systemd can start it."""
         return self.one("LoadState") == "loaded"
 
     @property
@@ -119,6 +129,11 @@ def service(name: str) -> str:
     return name if name.endswith(".service") else f"{name}.service"
 
 
+def status_command(name: str) -> str:
+    """The command that shows a person the state of a unit and the end of its log."""
+    return f"systemctl status --no-pager --full --lines=50 {service(name)}"
+
+
 def systemctl(*words: str, seconds: float = 120) -> Answer:
     """Run systemctl. Raises MigrationError ``program_hangs``."""
     program = locate("systemctl", "If systemd is not the init system of this host, set another kind in couch2pg_app.")
@@ -142,7 +157,7 @@ def read(deployment: Deployment) -> Found:
 
     Raises MigrationError ``deployment_missing`` when the unit doesn't exist, ``not_readable`` for one of its files.
     """
-    unit = _loaded(deployment.unit)
+    unit = loaded_unit(deployment.unit)
     parts = _parts(unit)
     variables = _effective(unit, parts)
     command = unit.command()
@@ -167,7 +182,7 @@ def read(deployment: Deployment) -> Found:
 
 def plan(deployment: Deployment, settings: Settings) -> Plan:
     """The changes of files that give the unit exactly these settings."""
-    unit = _loaded(deployment.unit)
+    unit = loaded_unit(deployment.unit)
     parts = _parts(unit)
     own_file = FILES / f"{service(unit.name)[: -len('.service')]}.env"
     last = unit.files()[-1][0] if unit.files() else ""
@@ -197,7 +212,7 @@ def plan(deployment: Deployment, settings: Settings) -> Plan:
 def verify(deployment: Deployment, settings: Settings) -> None:
     """Reload systemd, and check that the unit has these settings. Raises MigrationError ``settings_not_taken``."""
     reload()
-    unit = _loaded(deployment.unit)
+    unit = loaded_unit(deployment.unit)
     have = _effective(unit, _parts(unit))
     wrong = sorted(name for name, value in settings.variables.items() if have.get(name) != value)
     wrong += unwanted(have, settings.variables)
@@ -220,13 +235,26 @@ def reload() -> None:
         )
 
 
-def _loaded(name: str) -> Unit:
+def loaded_unit(name: str) -> Unit:
+    """The unit. Raises MigrationError ``deployment_missing``, ``unit_masked`` or ``unit_not_loaded`` for one that can't be started."""
     unit = show(name)
+    if not unit.exists:
+        raise MigrationError(
+            f"There is no systemd unit {name} on this host. Correct unit in couch2pg_app, or install couch2pg first.",
+            "deployment_missing",
+            unit=name,
+        )
+    if unit.masked:
+        raise MigrationError(
+            f"The systemd unit {name} is masked, so that systemd can't start it. As root: systemctl unmask {service(name)}",
+            "unit_masked",
+            unit=name,
+        )
     if not unit.loaded:
         raise MigrationError(
-            f"There is no systemd unit {name} on this host ({unit.one('LoadState') or 'unknown'}). Correct unit in couch2pg_app, or "
-            "install couch2pg first.",
-            "deployment_missing",
+            f"systemd can't load the unit {name} ({unit.one('LoadState')}). {status_command(name)} shows what is wrong. Correct that, "
+            "run systemctl daemon-reload, then run again.",
+            "unit_not_loaded",
             unit=name,
         )
     return unit

@@ -17,7 +17,7 @@ from ...host.programs import Answer, Output, ask, locate_docker
 from .position import LogSource, Position, check
 
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) ?")
-_REMEDY = "Install Docker's command line for this user, or give couch2pg's log as journald or file."
+_REMEDY = "Install Docker's command line for this user, or say where couch2pg's log is: couch2pg_app: {log: {kind: file, path: PATH}}."
 
 
 class DockerLog(LogSource):
@@ -109,7 +109,8 @@ class ComposeLog(DockerLog):
         found = answer.output.split()
         if len(found) > 1:
             raise MigrationError(
-                f"{self} has {len(found)} containers. Name the one of couch2pg: kind docker, container {found[0][:12]} or another.",
+                f"{self} has {len(found)} containers. Name the one of couch2pg, such as couch2pg_app: {{log: {{kind: docker, "
+                f"container: {found[0][:12]}}}}}.",
                 "ambiguous",
                 containers=found,
             )

@@ -57,8 +57,8 @@ class FileLog(LogSource):
                 self.after = self._at(file, end - lines.unfinished)
         except FileNotFoundError as error:
             raise MigrationError(
-                f"There is no log {self._path} on this host. Correct the path. If couch2pg was just started, wait for its "
-                "first line.",
+                f"There is no log {self._path} on this host. Correct the path (couch2pg_app: {{log: {{kind: file, path: PATH}}}}). If "
+                "couch2pg was just started, wait for its first line.",
                 "log_missing",
                 path=str(self._path),
             ) from error

@@ -29,7 +29,7 @@ class JournalLog(LogSource):
         """The command that prints the log's text, then a cursor."""
         program = locate(
             "journalctl",
-            "If systemd is not the init system of this host, set couch2pg's log to the kind docker, compose or file.",
+            "If systemd is not the init system of this host, say where couch2pg's log is: couch2pg_app: {log: {kind: file, path: PATH}}.",
         )
         command = [program, f"--unit={self._unit}", "--output=cat", "--no-pager", "--quiet", "--show-cursor"]
         return [*command, *([f"--directory={self._journal_dir}"] if self._journal_dir else []), *more]
