@@ -124,13 +124,14 @@ def main() -> None:
         settings = couch2pg_settings.load(Path(options["settings_file"]))
         reach = couch2pg_access.Reach.of(options)
         place = couch2pg_access.connection(reach.postgres(settings))
+        followed = couch2pg_access.followed(settings)
         source, target = (
             reconciliation.Side.of(unpack_documents(options[name]) if options[name] else [])
             for name in ("source", "target")
         )
         verdicts = reconciliation.reconcile(
             reach.couchdb(settings),
-            couch2pg_access.followed(settings),
+            followed,
             source,
             target,
             {key: str(seq) for key, seq in options["progress"].items()},
@@ -140,9 +141,10 @@ def main() -> None:
         if found["lost"] or found["doubled"]:
             raise MigrationError(
                 f"The target lacks {found['lost']} documents of CouchDB, or has older revisions, and has {found['doubled']} documents more "
-                "than once. couch2pg doesn't repair that by itself. The details name the first of them. Delete these rows, and set "
-                "couchdb_progress to a sequence before them, so that couch2pg downloads the documents again. Or roll back "
-                "(cht.couch2pg.rollback), and migrate again with another couch2pg_migration_id.",
+                "than once. The details name the first of them. To repair that, stop couch2pg on the target, run in its database "
+                f"{place.database}: {reconciliation.begin_again(verdicts, followed)} Then run again: couch2pg downloads all documents of "
+                "these databases once more, and replaces their rows. Or roll back (ansible-playbook cht.couch2pg.rollback -i inventory), "
+                "and migrate again with another couch2pg_migration_id.",
                 "documents_lost",
                 **found,
             )

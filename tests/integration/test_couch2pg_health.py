@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -57,6 +59,7 @@ class Target:
     def __init__(self, cluster: Cluster, database: str, couchdb: CouchDB, folder: Path) -> None:
         self.cluster, self.database, self.folder = cluster, database, folder
         self.couchdb = couchdb
+        self.synced = ""
         self.variables = couch2pg.settings(couchdb, cluster, database, PASSWORD)
         self.variables["COUCH2PG_SLEEP_MINS"] = "0.05"
         self.settings_file = folder / "settings.json"
@@ -104,6 +107,19 @@ class Target:
                 assert PASSWORD.encode() not in path.read_bytes(), path
         return result
 
+    def shell(self, command: str) -> None:
+        """Run a command of a message, as an operator who may log in to the server."""
+        login = {
+            "PGHOST": self.cluster.host,
+            "PGPORT": str(self.cluster.port),
+            "PGUSER": "postgres",
+            "PGPASSWORD": self.cluster.password,
+        }
+        variables = {**self.cluster.binaries.environment(), **login}
+        for name in ("pg_dump", "psql"):
+            command = re.sub(rf"^{name}\b", str(self.cluster.binaries.program(name)), command)
+        subprocess.run(["sh", "-c", command], cwd=self.folder, env=variables, capture_output=True, check=True)
+
     def execute(self, sql: str) -> None:
         execute(self.cluster, sql, self.database)
 
@@ -119,6 +135,7 @@ def target(
 ) -> Iterator[Target]:
     execute(target_cluster, f"CREATE DATABASE {database_name} TEMPLATE {synced} OWNER {seed.OWNER}")
     made = Target(target_cluster, database_name, couchdb, tmp_path)
+    made.synced = synced
     yield made
     if made.couch2pg:
         made.couch2pg.stop()
@@ -145,11 +162,17 @@ def test_a_good_handover_goes_on_from_its_place(target: Target) -> None:
         again = target.health()
         assert (again["changed"], again["checked_at"]) == (False, done["checked_at"])
         # The broken state is noticed, and its remedy heals it.
-        target.execute("REFRESH MATERIALIZED VIEW contactview_metadata WITH NO DATA")
+        # Its name comes before that of the view that it reads.
+        target.execute(
+            'CREATE SCHEMA "A.b"; CREATE MATERIALIZED VIEW "A.b".above AS SELECT * FROM contactview_metadata WITH NO DATA;'
+            "REFRESH MATERIALIZED VIEW contactview_metadata WITH NO DATA"
+        )
         broken = target.health()
         assert broken["code"] == "matviews_unpopulated"
         assert "public.contactview_metadata" in broken["msg"]
-        target.execute("REFRESH MATERIALIZED VIEW contactview_metadata")
+        for statement in re.findall(r"REFRESH MATERIALIZED VIEW [^;]+;", broken["msg"]):
+            target.execute(statement)
+        target.execute('DROP SCHEMA "A.b" CASCADE')
         assert target.health()["changed"]
         pid = couch2pg.process.pid if couch2pg.process else 0
     # It ended without a word, and the runs that its log tells of are not all that CouchDB has.
@@ -257,6 +280,16 @@ def test_a_restart_loop_and_a_view_that_is_missing(target: Target) -> None:
     with target.make():
         missing = target.health(since=since, matviews=["public.useview_feedback"])
         assert (missing["code"], missing["details"]["matviews"]) == ("matviews_missing", ["public.useview_feedback"])
+        # What its commands make is the view; the next message fills it.
+        commands = re.search(r"there, (pg_dump .*? >views.sql); here, (psql .*?)\. Then run", missing["msg"])
+        assert commands, missing["msg"]
+        target.shell(commands[1].replace(target.database, target.synced))
+        target.shell(commands[2])
+        filled = target.health(since=since, matviews=["public.useview_feedback"])
+        assert filled.get("code") == "matviews_unpopulated", filled
+        for statement in re.findall(r"REFRESH MATERIALIZED VIEW [^;]+;", filled["msg"]):
+            target.execute(statement)
+        assert column(target.cluster, "SELECT bool_and(ispopulated) FROM pg_matviews", target.database) == [True]
         # Not asked for it, the proof is the refresh; and where that can't be, it is said.
         target.execute("DROP INDEX form_metadata_uuid")
         refused = target.health(since=since)

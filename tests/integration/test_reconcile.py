@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -245,6 +246,20 @@ def test_what_is_lost_fails_and_is_named(sides: Sides) -> None:
     sides.pause = repaired
     again = counts(sides.reconcile())
     assert (again.get("lost"), again.get("doubled"), len(sides.pauses)) == (None, None, 1)
+    # What the message says brings them back.
+    sides.pause = seen
+    sides.execute("DELETE FROM couchdb WHERE doc ->> '_id' = 'medic-sentinel-7é'")
+    sides.execute(
+        "INSERT INTO couchdb_medic_logs SELECT doc FROM couchdb_medic_logs WHERE doc ->> '_id' LIKE '%-logs-8_'"
+    )
+    broken = counts(sides.reconcile())
+    assert (broken["lost"], broken["doubled"]) == (1, 1)
+    statement = re.search(r"UPDATE .*?;", result["msg"])
+    assert statement, result
+    sides.execute(statement[0])
+    sides.run("target")
+    repaired_by_couch2pg = counts(sides.reconcile())
+    assert [repaired_by_couch2pg.get(name) for name in ("lost", "doubled")] == [None, None]
 
 
 @pytest.mark.parametrize(

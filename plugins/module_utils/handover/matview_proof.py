@@ -8,6 +8,7 @@ After a failed refresh and a restart, couch2pg skips the refresh and logs 'Run c
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Sequence, TypedDict
 
@@ -16,7 +17,8 @@ from ..common.redaction import Redactor
 from ..couch2pg.log.errors import recognise, subject
 from ..couch2pg.log.lines import XMLFORMS_FAILED
 from ..postgres.connection import ConnectionSettings, Session
-from ..postgres.identifiers import sql_shown
+from ..postgres.identifiers import quote, sql_shown
+from ..postgres.matview_graph import statements_that_populate
 from ..postgres.workers import run_in_sessions
 
 FUNCTION = "refresh_matviews()"
@@ -56,7 +58,8 @@ def check(session: Session, expected: Sequence[str]) -> list[MatviewState]:
     if missing:
         raise MigrationError(
             f"Materialized views are missing: {_some(missing)}. couch2pg doesn't report that, because it only refreshes existing ones. "
-            "Create them as they are on the source (pg_dump --schema-only --table=...), then run again.",
+            f"Create them as they are on the source: there, {_dump(session, missing)} >views.sql; here, psql --file=views.sql "
+            f"{shlex.quote(session.settings.database)}. Then run again, and do what that run says.",
             "matviews_missing",
             matviews=missing,
         )
@@ -64,8 +67,8 @@ def check(session: Session, expected: Sequence[str]) -> list[MatviewState]:
     if empty:
         raise MigrationError(
             f"Materialized views are not populated: {_some(empty)}. couch2pg's refresh fails on them, but after a restart it "
-            "still logs 'Run completed'. Run REFRESH MATERIALIZED VIEW (without CONCURRENTLY) on each, or "
-            "cht.couch2pg.matview_refresh.",
+            f"still logs 'Run completed'. In this database, as their owner or a superuser: {' '.join(statements_that_populate(session))} "
+            "Then run again.",
             "matviews_unpopulated",
             matviews=empty,
         )
@@ -120,6 +123,14 @@ def _failed(settings: ConnectionSettings, error: MigrationError) -> MigrationErr
         subject=named,
         sqlstate=state,
     )
+
+
+def _dump(session: Session, names: Sequence[str]) -> str:
+    """The command that prints the definitions of materialized views, whose names are ``shown`` ones, on the source."""
+    # A name with a dot in one of its parts is quoted there already.
+    patterns = [name if '"' in name else ".".join(quote(part) for part in name.split(".")) for name in names]
+    words = ["pg_dump", "--schema-only", *(f"--table={pattern}" for pattern in patterns), session.settings.database]
+    return " ".join(map(shlex.quote, words))
 
 
 def _some(names: Sequence[str]) -> str:

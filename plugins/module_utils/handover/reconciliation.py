@@ -17,7 +17,7 @@ from typing import Callable, Iterable, Mapping, Sequence, Tuple, TypedDict
 from ..couchdb.client import CouchDB
 from ..couchdb.url import Followed
 from ..postgres.connection import Session
-from ..postgres.identifiers import qualified
+from ..postgres.identifiers import literal, qualified
 from .document_buckets import Revision
 
 # CouchDB looks up this many ids directly. For more, it reads every change.
@@ -183,6 +183,13 @@ def summary(verdicts: Mapping[Document, str], listed: int) -> Reconciliation:
         "doubled": counts[DOUBLED],
         "documents": [{"table": table, "id": name, "verdict": verdicts[(table, name)]} for table, name in bad[:listed]],
     }
+
+
+def begin_again(verdicts: Mapping[Document, str], followed: Sequence[Followed]) -> str:
+    """The statement after which couch2pg downloads every database again that may contain one of the bad documents."""
+    tables = {table for (table, _name), verdict in verdicts.items() if verdict in BAD}
+    keys = ", ".join(literal(entry.key) for entry in followed if entry.table in tables)
+    return f"UPDATE public.couchdb_progress SET seq = '0' WHERE source IN ({keys});"
 
 
 def _by_table(documents: Sequence[Document]) -> dict[str, list[str]]:

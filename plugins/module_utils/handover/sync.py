@@ -15,6 +15,7 @@ from ..couch2pg.settings import Settings
 from ..couchdb.client import CouchDB
 from ..postgres.connection import ConnectionSettings, Session, running_server, server_identity
 from ..postgres.database import current_oid
+from ..postgres.matview_graph import statements_that_populate
 
 PAUSE_SECONDS = 2.0
 _UNPOPULATED = """
@@ -59,6 +60,7 @@ def look(
     sync = _wait(settings, database, client, most_behind, clock() + timeout, clock, sleep)
     with Session(database) as session:
         unpopulated = [row["name"] for row in session.rows(_UNPOPULATED)]
+        statements = statements_that_populate(session) if unpopulated else []
         where: Database = {
             "identity": server_identity(session),
             "running": running_server(session),
@@ -73,7 +75,10 @@ def look(
             "up, such as just after one of its runs; or set couch2pg_most_behind to the number of changes that may be missing"
         )
     if unpopulated:
-        reasons.append(f"materialized views are not populated: {', '.join(unpopulated[:5])}. Refresh them")
+        reasons.append(
+            f"materialized views are not populated: {', '.join(unpopulated[:5])}. In the database {database.database} at "
+            f"{database.place}, as their owner or a superuser: {' '.join(statements)}"
+        )
     return {
         "sync": [entry.as_dict() for entry in sync],
         "behind": behind,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .connection import Session
-from .identifiers import shown
+from .identifiers import qualified, shown
 
 _MATVIEWS = """
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner,
@@ -87,3 +87,14 @@ def order(matviews: list[Matview]) -> list[list[str]]:
         for key in ready:
             del waiting[key]
     return levels
+
+
+def statements_that_populate(session: Session) -> list[str]:
+    """Statements that populate what is not populated, each view after those that it reads."""
+    found = {matview.key: matview for matview in read_graph(session)}
+    return [
+        f"REFRESH MATERIALIZED VIEW {qualified(found[key].schema, found[key].name)};"
+        for level in order(list(found.values()))
+        for key in level
+        if not found[key].populated
+    ]
