@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import (
     make_private_folder,
     write_text,
 )
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import seal
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import summary
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_document import document
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_render import render
@@ -54,7 +56,7 @@ class ActionModule(ActionBase):
         shown = document(record, Places(options["places"]), options["state_dir"], options["record_place"])
         changed, diffs = False, []
         try:
-            copy = {"json": json.dumps(record, indent=4, sort_keys=True) + "\n"}
+            copy = {"json": _copy(record, folder / f"{record['migration_id']}.json")}
             for ending, text in {**render(TEMPLATES, shown), **copy}.items():
                 path = folder / f"{record['migration_id']}.{ending}"
                 before = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -87,6 +89,17 @@ class ActionModule(ActionBase):
                 path.unlink()
         diff = {"before": "".join(f"{path}\n" for path in there), "after": ""}
         return {"changed": bool(there), "diff": diff if self._task.diff else []}
+
+
+def _copy(record: dict[str, Any], path: Path) -> str:
+    """The record as text for ``path``. A copy from before the record was edited stays: it is what the record can be restored from."""
+    if record.get("seal") != seal(record):
+        with suppress(OSError, ValueError, AttributeError):
+            text = path.read_text(encoding="utf-8")
+            earlier = json.loads(text)
+            if earlier.get("seal") == seal(earlier):
+                return text
+    return json.dumps(record, indent=4, sort_keys=True) + "\n"
 
 
 def _places(written: dict[str, Any], record_place: str) -> list[str]:

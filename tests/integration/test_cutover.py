@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import time
@@ -430,9 +431,21 @@ def test_only_with_evidence(dashboards: Dashboards) -> None:
     record = json.loads(path.read_text(encoding="utf-8"))
     record["phases"]["dashboards"]["result"]["passed"] = True
     path.write_text(json.dumps(record), encoding="utf-8")
-    assert "edited outside of this collection" in dashboards.fail()
+    edited = dashboards.fail()
+    assert "edited outside of this collection" in edited
+    # A report that is written now doesn't spoil the copy that the message names.
+    dashboards.run("report")
+    path.write_bytes(b"half a rec")
+    damaged = dashboards.fail()
     path.unlink()
-    assert "This migration has no record here" in dashboards.fail()
+    missing = dashboards.fail()
+    assert "This migration has no record here" in missing
+    name = f"couch2pg-records/{migration.name}.json"
+    assert name in edited
+    assert name in damaged
+    path.write_bytes((migration.folder / "records" / f"{migration.name}.json").read_bytes())
+    # The copy is of before the dashboards differed.
+    assert "dashboards' queries" not in dashboards.fail()
     path.write_bytes(sound)
     # Another database has the name of the verified one.
     database = migration.database
@@ -453,12 +466,18 @@ def test_what_somebody_changed_since_is_left(dashboards: Dashboards) -> None:
     dashboards.file.write_text("edited\n", encoding="utf-8")
     sentence = dashboards.fail("switch_back")
     assert "Klipfolio's data source 'visits 1' was changed since the cutover" in sentence
+    told = dict(
+        pair.split("=") for pair in re.search(r"Its old properties were (.*?)\. Give it these", sentence)[1].split(", ")
+    )
     assert dashboards.klipfolio.properties(first)["host"] == "third.example.org"
     assert dashboards.klipfolio.properties(second) == dashboards.before["sources"][second]
     assert dashboards.state()["file"] == dashboards.before["file"]
     assert (dashboards.folder / f"grafana.yml.edited-{dashboards.migration.name}").read_text(
         encoding="utf-8"
     ) == "edited\n"
-    dashboards.klipfolio.properties(first).update(dashboards.before["sources"][first])
+    for key, value in told.items():
+        dashboards.klipfolio.properties(first)[key] = type(dashboards.before["sources"][first][key])(value)
+    assert "and its password on the source" in sentence
+    dashboards.klipfolio.properties(first)["password"] = dashboards.source_password
     dashboards.run("switch_back")
     assert dashboards.state()["sources"] == dashboards.before["sources"]

@@ -126,7 +126,7 @@ class Klipfolio:
             old = ", ".join(f"{name}={value}" for name, value in sorted(change["old"].items()))
             raise MigrationError(
                 f"Klipfolio's data source {change['name']!r} was changed since the cutover, and stays as it is. Its old "
-                f"properties were {old}.",
+                f"properties were {old}. Give it these and its password on the source in Klipfolio, or delete it there; then run again.",
                 "changed_since",
             )
         return bool(current == change["new"] != change["old"])

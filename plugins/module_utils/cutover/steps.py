@@ -122,7 +122,9 @@ class FileStep(Step):
         if self._copy.exists():
             return True
         if kept_file.read(self.path) == self.content:
-            raise self.failed(f"the copy of the old {self.path} ({self._copy.name}) doesn't exist any more")
+            raise self.failed(
+                f"the copy of the old {self.path} ({self._copy.name}) doesn't exist any more. Write its old content into it, then run again"
+            )
         return False
 
     def diff(self, side: str) -> dict[str, str]:

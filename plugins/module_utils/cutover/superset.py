@@ -111,7 +111,7 @@ class Superset:
         if found not in (change["old"], change["new"]):
             raise MigrationError(
                 f"Superset's database {change['name']!r} was changed since the cutover, and stays as it is. Its old "
-                f"address was {change['old']}.",
+                f"address was {change['old']}. Give it that address with its password on the source, or delete it; then run again.",
                 "changed_since",
             )
         return bool(found == change["new"] != change["old"])

@@ -110,12 +110,18 @@ def load(path: Path) -> Record | None:
 
     Raises MigrationError ``damaged_file`` when the file isn't a record.
     """
-    record = read_json(path)
+    try:
+        record = read_json(path)
+    except MigrationError as error:
+        if error.code != "damaged_file":
+            raise
+        record = error.message
     if record is None:
         return None
     if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("phases"), dict):
         raise MigrationError(
-            f"{path} is not the record of a migration. Inspect it, move it away, then run again.",
+            f"{path} is not the record of a migration. If it was one, write its copy couch2pg-records/{path.parent.name}.json, which is "
+            "on the controller, into it; else move it away. Then run again.",
             "damaged_file",
             path=str(path),
         )

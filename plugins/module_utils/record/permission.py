@@ -13,8 +13,20 @@ from typing import Any, Callable, Optional
 from ..common.errors import MigrationError
 from .document import PHASES, Record, seal
 
+_PUT_BACK = (
+    "write the copy couch2pg-records/{name}.json, which is on the controller, into record.json in the migration's state folder "
+    "(cat COPY >record.json keeps its owner)."
+)
+
 # Returns the unfulfilled condition as a clause for a message; None when it is fulfilled.
 Need = Callable[[Record], Optional[str]]
+
+
+def _run(playbook: str) -> str:
+    return f"run ansible-playbook cht.couch2pg.{playbook} -i inventory"
+
+
+MIGRATE = _run("migrate")
 
 
 def require(record: Record | None, *needs: Need) -> Record:
@@ -37,14 +49,15 @@ def check_sound(record: Record | None) -> Record:
     """The record, checked to be unaltered. Raises MigrationError ``record_missing`` or ``record_altered``."""
     if record is None:
         raise MigrationError(
-            "This migration has no record here, so nothing proves what was migrated. Check couch2pg_migration_id and couch2pg_state_dir.",
+            "This migration has no record here, so nothing proves what was migrated. Check couch2pg_migration_id and couch2pg_state_dir. "
+            f"If its file was lost, {_PUT_BACK.format(name='couch2pg_migration_id')}",
             "record_missing",
         )
     problem = _contradiction(record)
     if problem:
         raise MigrationError(
             f"The record of this migration was edited outside of this collection, so it proves nothing: {problem}. "
-            "Restore an earlier copy of it from couch2pg-records on the controller.",
+            f"To undo that, {_PUT_BACK.format(name=record.get('migration_id'))}",
             "record_altered",
             problem=problem,
         )
@@ -59,7 +72,7 @@ def done(record: Record, phase: str) -> dict[str, Any] | None:
 
 def verified(record: Record) -> str | None:
     """The target's database was verified to equal the source's."""
-    return None if done(record, "verify") is not None else "the database was not verified (run cht.couch2pg.migrate)"
+    return None if done(record, "verify") is not None else f"the database was not verified ({MIGRATE})"
 
 
 def promoted(record: Record) -> str | None:
@@ -67,13 +80,20 @@ def promoted(record: Record) -> str | None:
     return (
         None
         if done(record, "promote") is not None
-        else "the database was not promoted to its real name on the target (run cht.couch2pg.migrate)"
+        else f"the database was not promoted to its real name on the target ({MIGRATE})"
     )
 
 
 def healthy(record: Record) -> str | None:
     """couch2pg on the target was verified to be healthy."""
-    return None if done(record, "handover") is not None else "couch2pg on the target was not verified to be healthy"
+    if done(record, "handover") is not None:
+        return None
+    if "handover" in record["phases"]:
+        return f"couch2pg on the target was not verified to be healthy ({MIGRATE})"
+    return (
+        f"couch2pg on the target was not verified to be healthy, because it was not moved ({MIGRATE} -e couch2pg_handover=true; "
+        "where there is no couch2pg, nothing shows that the target is fed, and this step is done by hand)"
+    )
 
 
 def couch2pg_moved(record: Record) -> str | None:
@@ -93,22 +113,21 @@ def dashboards_same(record: Record) -> str | None:
     compared = done(record, "dashboards")
     if compared is None or compared.get("passed"):
         return None
-    return "the dashboards' queries differ between source and target (run cht.couch2pg.dashboards again)"
+    return f"the dashboards' queries differ between source and target ({_run('dashboards')} again)"
 
 
 def cut_over(record: Record) -> str | None:
     """The dashboards read the target."""
     if (done(record, "cutover") or {}).get("side") == "target":
         return None
-    return (
-        "the dashboards were not pointed at the target (run cht.couch2pg.cutover, or set couch2pg_no_dashboards: true "
-        "if there are none)"
-    )
+    return f"the dashboards were not pointed at the target ({_run('cutover')}, or set couch2pg_no_dashboards: true if there are none)"
 
 
 def not_rolled_back(record: Record) -> str | None:
     """The migration was not rolled back."""
-    return "it was rolled back" if done(record, "rollback") is not None else None
+    if done(record, "rollback") is None:
+        return None
+    return "it was rolled back (migrate again with another couch2pg_migration_id)"
 
 
 def _contradiction(record: Record) -> str | None:

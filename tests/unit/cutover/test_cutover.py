@@ -150,6 +150,13 @@ def test_a_file_there_and_back(tmp_path: Path) -> None:
     assert real.read_text(encoding="utf-8") == f'host = "old"\npassword = {OLD}\n'
     assert real.stat().st_mode & 0o777 == 0o640
     assert sorted(file.name for file in tmp_path.iterdir()) == ["grafana.ini", "real.ini"]
+    # Without its copy, what the message asks for ends the way back.
+    one.move("target")
+    (tmp_path / "real.ini.before-cht").unlink()
+    with pytest.raises(MigrationError, match="Write its old content into it, then run again"):
+        one.needs("source")
+    path.write_text("host = old\n", encoding="utf-8")
+    assert not one.needs("source")
     with pytest.raises(MigrationError, match="there is no file"):
         step("file", {"path": str(tmp_path / "none"), "content": "", "then": None}).needs("target")
 
