@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Iterator
@@ -113,6 +114,14 @@ def words(step: str, **more: Any) -> list[str]:
     return ["-e", json.dumps({"couch2pg_cleanup": step, **more})]
 
 
+def printed(sentence: str, what: str) -> list[str]:
+    """The arguments of the command with which a message about ``what`` ends."""
+    assert what in sentence
+    command = sentence.split("ansible-playbook cht.couch2pg.cleanup -i inventory ")
+    assert len(command) == 2, sentence
+    return shlex.split(command[1])
+
+
 def unchanged(migration: Migration, playbook: str, *arguments: str) -> str:
     """What a run says that must end well and change nothing."""
     run = play(migration, playbook, *arguments)
@@ -189,10 +198,10 @@ def test_cleanup(moved: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
         assert (moved.record, moved.databases()) == before
         return sentence
 
-    def done(step: str, **more: Any) -> None:
-        play(moved, "cleanup", *words(step, **more))
+    def done(*arguments: str) -> None:
+        play(moved, "cleanup", *arguments)
         if thoroughly:
-            unchanged(moved, "cleanup", *words(step, **more))
+            unchanged(moved, "cleanup", *arguments)
 
     check_words(moved)
     confirmed = {
@@ -203,7 +212,7 @@ def test_cleanup(moved: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
     if thoroughly:
         assert "dashboards were not pointed at the target" in refused("source_couch2pg")
     moved.variables["couch2pg_no_dashboards"] = True
-    assert "couch2pg on the source still runs" in refused("source_database", **confirmed)
+    stop = printed(refused("source_database", **confirmed), "couch2pg on the source still runs")
 
     # The target lags behind: it may not lose its source.
     supervise("stop", folder_of(moved, "target"))
@@ -216,10 +225,10 @@ def test_cleanup(moved: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
     if thoroughly:
         play(moved, "cleanup", *words("source_couch2pg"), "--check")
         assert supervise("status", folder_of(moved, "source")) == 0
-    done("source_couch2pg")
+    done(*stop)
     assert supervise("status", folder_of(moved, "source")) != 0
 
-    done("archives")
+    done(*words("archives"))
     assert not moved.archive.exists()
     assert not (moved.state / "jobs").exists()
     if thoroughly:
@@ -230,7 +239,7 @@ def test_cleanup(moved: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
             assert "is still used by postgres" in refused("source_database", **confirmed)
         checked = play(moved, "cleanup", *words("source_database", **confirmed), "--check", "--diff")
         assert moved.database in source_databases(moved), checked.output
-    done("source_database", **confirmed)
+    done(*printed(asked(moved, {"role": "cleanup", "step": "source_database"})[0], "say both names"))
     assert moved.database not in source_databases(moved)
     assert moved.database in moved.databases()
     last = moved.archive.with_name(f"{moved.name}_last")

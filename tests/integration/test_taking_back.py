@@ -6,11 +6,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+import psycopg2
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import dropping
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import dropping, replaced_server
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
@@ -21,9 +27,11 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.promoted import PROMOTED
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.rolled_back import REVERSED
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.verified import remember_verified
-from support import seed
+from psycopg2.extras import LogicalReplicationConnection
+from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import column, execute
 from support.modules import login, run_module
@@ -126,11 +134,74 @@ def test_nobody_is_thrown_out_who_was_not_named(place: Place) -> None:
     assert place.names() == set()
 
 
+def follow(place: Place, refused: dict[str, Any], database: str) -> None:
+    """Run the statements of a message, one after the other."""
+    statements = re.findall(r"(?:ALTER|DROP|SELECT|ROLLBACK) [^;]+;", refused["msg"])
+    assert statements, refused["msg"]
+    for statement in statements:
+        execute(place.cluster, statement, database)
+
+
 def test_what_can_not_be_dropped_is_as_it_was(place: Place) -> None:
-    execute(place.cluster, f'ALTER DATABASE "{place.database}" IS_TEMPLATE true')
-    assert place.drop()["failed"]
-    assert place.names() == {place.database}
-    place.cluster.connect(place.database).close()
+    """Until the operator has done what the message says."""
+    name = place.database
+    execute(place.cluster, f'ALTER DATABASE "{name}" IS_TEMPLATE true')
+    subscription = (
+        """CREATE SUBSCRIPTION "Follows" CONNECTION 'host=no-such-host.invalid' PUBLICATION p WITH (connect = false)"""
+    )
+    execute(place.cluster, subscription, name)
+    for check in (True, False):
+        refused = place.drop(check=check)
+        assert refused["code"] == "not_droppable", refused
+    assert place.names() == {name}
+    place.cluster.connect(name).close()
+    follow(place, refused, name)
+    assert place.drop()["changed"]
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[Place]:
+    """A database on a server that allows prepared transactions and logical replication."""
+    folder = Path(tempfile.mkdtemp(prefix="busy-", dir=places.work_folder("clusters")))
+    settings = {"max_prepared_transactions": "2", "wal_level": "logical"}
+    with Cluster.create(folder, binaries.binaries(16), settings=settings) as cluster:
+        seed.create_role(cluster, seed.OWNER)
+        seed.create_database(cluster, "busy")
+        yield Place(cluster, "busy", tmp_path)
+
+
+def test_what_holds_a_database_is_named_and_ended_by_what_is_said(busy: Place) -> None:
+    """A session, a program that follows it by logical replication, and a prepared transaction, which has no session."""
+    busy.promote(existing=False)
+    name = busy.database
+
+    # A slot waits for the end of every transaction, so it comes first.
+    execute(busy.cluster, "SELECT pg_create_logical_replication_slot('follows', 'pgoutput')", name)
+    execute(busy.cluster, "BEGIN; CREATE TABLE held (n int); PREPARE TRANSACTION 'It''s held'", name)
+    connection = busy.cluster.connect(name)
+    follower = psycopg2.connect(
+        **busy.settings.libpq(),
+        password=busy.cluster.password,
+        application_name="follower",
+        connection_factory=LogicalReplicationConnection,
+    )
+    follower.cursor().start_replication("follows", options={"proto_version": "1", "publication_names": "p"})
+    for step in (busy.run, busy.drop):
+        refused = step("rollback") if step == busy.run else step()
+        assert refused["code"] == "database_in_use", refused
+        for user in (
+            "postgres (no name, 127.0.0.1)",
+            "postgres (follower, 127.0.0.1)",
+            "postgres (prepared transaction 'It''s held', local)",
+        ):
+            assert user in refused["msg"]
+        assert busy.names() == {name}
+    follow(busy, refused, name)
+    assert busy.run("rollback")["changed"]
+    (kept,) = busy.names()
+    assert kept.startswith(f"{name}_rolled_back_")
+    for each in (connection, follower):
+        each.close()
 
 
 def test_a_drop_that_was_killed_is_resumed(place: Place) -> None:
@@ -184,6 +255,38 @@ def test_a_database_in_use_keeps_its_name(place: Place) -> None:
     }
     write_json(place.state / REVERSED, stored)
     assert place.run("rollback")["changed"]
+
+
+def test_a_database_of_a_stranger_is_not_dropped_with_a_rehearsal(place: Place) -> None:
+    options = {"which": "rehearsal", "migration_id": f"{NAME}_rehearsal_20261123T221530"}
+    assert place.run("database_drop", which="rehearsal")["code"] == "not_a_rehearsal"
+    refused = place.run("database_drop", **options)
+    assert refused["code"] == "not_ours", refused
+    follow(place, refused, "postgres")
+    assert not place.run("database_drop", **options)["changed"]
+    assert place.names() == {f"{place.database}_kept"}
+
+
+def test_a_replaced_server_that_runs_is_not_removed(busy: Place) -> None:
+    """Stopped as it is said, it is."""
+    cluster, data = busy.cluster, busy.cluster.data_directory
+    replaced = data.with_name("data_replaced_20261123T221530")
+    write_json(busy.state / PROMOTED, {"replaced": str(replaced)})
+    data.rename(replaced)
+    try:
+        with pytest.raises(MigrationError) as caught:
+            replaced_server.find(busy.state)
+        assert caught.value.code == "server_running"
+        words = shlex.split(caught.value.message.split("stop it: ")[1].replace(" Then run again.", ""))
+        assert words[:2] == ["sudo", "-u"]
+        account = places.server_account().run_as()
+        subprocess.run(
+            words[3:], cwd="/", env=cluster.binaries.environment(), stdout=subprocess.DEVNULL, check=True, **account
+        )
+        assert replaced_server.find(busy.state) == replaced
+    finally:
+        replaced.rename(data)
+        cluster.start()
 
 
 def test_what_was_not_promoted_here_is_not_taken_back(place: Place) -> None:

@@ -15,9 +15,18 @@ from pathlib import Path
 from typing import Any, Callable, Sequence
 
 from ..common.errors import MigrationError
+from ..common.evidence_document import DatabaseProperties
 from ..host.files import make_private_folder, read_json, write_json
 from ..postgres.connection import ConnectionSettings, Session, running_server, server_identity
-from ..postgres.database import database_size, end_sessions, find_database, find_database_by_oid, other_sessions
+from ..postgres.database import (
+    database_size,
+    end_sessions,
+    ending,
+    find_database,
+    find_database_by_oid,
+    other_sessions,
+    users,
+)
 from ..postgres.identifiers import quote, with_suffix
 from ..record.dropped import DROPPED
 
@@ -40,7 +49,7 @@ def plan(
 
     identity, oid: the server and the database that were dumped, from the record. allowed: roles or application names whose
     sessions may be ended. not_server: the running server of the target, which may be a copy with the same identity and oid.
-    Raises MigrationError ``stale_evidence`` or ``database_in_use``.
+    Raises MigrationError ``stale_evidence``, ``database_in_use`` or ``not_droppable``.
     """
     with Session(settings.maintenance) as session:
         if not_server and running_server(session) == not_server:
@@ -61,6 +70,7 @@ def plan(
             )
         sessions = other_sessions(session, found["name"])
         _check_sessions(found["name"], sessions, allowed)
+        _check_droppable(session, found)
         return {
             "name": found["name"],
             "oid": oid,
@@ -131,14 +141,35 @@ def _reopen(session: Session, oid: int, database: str) -> None:
 
 
 def _check_sessions(name: str, sessions: list[dict[str, Any]], allowed: Sequence[str]) -> None:
-    unexpected = [row for row in sessions if row["role"] not in allowed and row["application_name"] not in allowed]
+    """Raise MigrationError ``database_in_use`` for sessions that are not ``allowed``, and for prepared transactions, which nothing ends."""
+    unexpected = [
+        row
+        for row in sessions
+        if row["gid"] is not None or (row["role"] not in allowed and row["application_name"] not in allowed)
+    ]
     if unexpected:
-        who = ", ".join(
-            f"{row['role']} ({row['application_name'] or 'no name'}, {row['client']})" for row in unexpected[:3]
-        )
         raise MigrationError(
-            f"The database {name!r} is still used by {who}. Nothing was changed. End these sessions, or add their role or "
-            "application name to couch2pg_cleanup_allowed_sessions, then run again.",
+            f"The database {name!r} is still used by {users(unexpected)}. Nothing was changed. {ending(name, unexpected)} Or add the role "
+            "or application name of sessions that this step shall end to couch2pg_cleanup_allowed_sessions. Then run again.",
             "database_in_use",
             sessions=unexpected,
+        )
+
+
+def _check_droppable(session: Session, found: DatabaseProperties) -> None:
+    """Raise MigrationError ``not_droppable`` for what PostgreSQL would refuse when the database is closed already."""
+    name = found["name"]
+    remedies = [f"ALTER DATABASE {quote(name)} IS_TEMPLATE false;"] if found["is_template"] else []
+    subscriptions = session.rows(
+        "SELECT subname AS name FROM pg_catalog.pg_subscription WHERE subdbid = %s ORDER BY 1", [found["oid"]]
+    )
+    for row in subscriptions:
+        # Without its slot, because its server may be gone; the slot there is dropped by hand.
+        sub = f"SUBSCRIPTION {quote(row['name'])}"
+        remedies.append(f"ALTER {sub} DISABLE; ALTER {sub} SET (slot_name = NONE); DROP {sub};")
+    if remedies:
+        raise MigrationError(
+            f"The database {name!r} can't be dropped, because it is a template or has subscriptions. Nothing was changed. In that "
+            f"database, as a superuser: {' '.join(remedies)}",
+            "not_droppable",
         )

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+from contextlib import suppress
 from pathlib import Path
 
 from ..common.errors import MigrationError
+from ..host import services
 from ..host.file_systems import folder_bytes
 from ..host.files import read_json, remove_tree
 from ..physical import private_server
@@ -26,12 +30,25 @@ def find(state: Path) -> Path | None:
     path = Path((stored or {}).get("replaced") or "")
     if not _NAME.fullmatch(path.name) or not path.is_dir():
         return None
-    if private_server.postmaster(path) is not None:
+    process = private_server.postmaster(path)
+    if process is not None:
         raise MigrationError(
-            f"A server runs on {path}, which the promotion replaced. Nothing was removed. Stop it, then run again.",
+            f"A server runs on {path}, which the promotion replaced. Nothing was removed. Check that nobody needs it and stop it: "
+            f"{_stop_command(path, process)} Then run again.",
             "server_running",
         )
     return path
+
+
+def _stop_command(path: Path, process: int) -> str:
+    unit = services.unit_of(process)
+    if unit:
+        return f"systemctl stop {unit}"
+    pg_ctl = "pg_ctl"
+    with suppress(OSError):
+        # The server's own; after an upgrade of its package, the link says so.
+        pg_ctl = str(Path(os.readlink(f"/proc/{process}/exe").replace(" (deleted)", "")).with_name("pg_ctl"))
+    return f"sudo -u {path.owner()} {pg_ctl} stop --pgdata={shlex.quote(str(path))}"
 
 
 def remove(path: Path, write: bool) -> dict[str, object]:

@@ -14,8 +14,8 @@ from ..host.files import read_json
 from ..jobs import job
 from ..physical import removal
 from ..postgres.connection import ConnectionSettings, Session, server_identity
-from ..postgres.database import find_database, other_sessions, roles
-from ..postgres.identifiers import quote
+from ..postgres.database import ending, find_database, other_sessions, roles, users
+from ..postgres.identifiers import quote, with_suffix
 from ..record.promoted import PROMOTED
 from ..record.restored import STEPS_FILE, restored_oid
 from ..restore import target_database
@@ -57,7 +57,8 @@ def _check_ours(state: Path, identity: str, found: DatabaseProperties) -> None:
     if read_json(state / target_database.INTENT) != intent or restored_oid(state, identity) != found["oid"]:
         raise MigrationError(
             f"The target's database {found['name']!r} was not created by the rehearsal {state.name}, so it was not dropped. "
-            "Rename it, or drop it if it is not needed, then run again.",
+            f"Drop it if it is not needed, or rename it: ALTER DATABASE {quote(found['name'])} RENAME TO "
+            f"{quote(with_suffix(found['name'], '_kept'))}; Then run again.",
             "not_ours",
             database=found["name"],
         )
@@ -66,9 +67,8 @@ def _check_ours(state: Path, identity: str, found: DatabaseProperties) -> None:
 def _check_unused(session: Session, name: str) -> None:
     connected = other_sessions(session, name)
     if connected:
-        who = ", ".join(f"{row['role']} from {row['client']}" for row in connected[:3])
         raise MigrationError(
-            f"The copy {name!r} is used by {who}, so it was not dropped. End these sessions, then run again. "
+            f"The copy {name!r} is used by {users(connected)}, so it was not dropped. {ending(name, connected)} Then run again. "
             "To keep the copy, set couch2pg_rehearsal_keep to true.",
             "database_in_use",
             sessions=connected,

@@ -31,7 +31,7 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
     if not isinstance(stored, dict):
         raise MigrationError(
             f"This migration has not promoted a database ({state / PROMOTED} is missing), so there is nothing to roll back. "
-            "To stop running jobs, use cht.couch2pg.cancel.",
+            f"To stop its jobs: ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id={state.name}",
             "not_promoted",
         )
     with Session(settings.maintenance) as session:
