@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import server as gate_server
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from support import binaries, certificate, modules, places, seed
+from support.background import wait_until
 from support.clusters import Cluster
 from support.migration import execute
 from support.modules import run_module
@@ -133,4 +137,40 @@ def test_a_server_that_demands_tls_has_no_way_through_ssh(server: Cluster, tmp_p
     assert refused["code"] == "gate_not_opened", refused
     assert "refuses connections without TLS from its own host" in refused["msg"]
     assert "couch2pg_login_unix_socket" in refused["msg"]
+    # A role that logs in with a certificate has no use for a line.
+    assert "pg_hba.conf there" not in refused["msg"]
     assert not (tmp_path / "m1").exists()
+
+
+@pytest.mark.parametrize("otherwise", ["", "hostnossl all all all reject\n"])
+def test_the_line_that_lets_it_in_without_tls(server: Cluster, otherwise: str) -> None:
+    """Where the server has none for it, and where it has one that refuses it."""
+    password = seed.create_role(server, "With TLS")
+    hba = server.data_directory / "pg_hba.conf"
+    before = hba.read_text(encoding="utf-8")
+
+    def let_in(lines: str) -> None:
+        hba.write_text(f"{lines}{before}", encoding="utf-8")
+        execute(server, "SELECT pg_reload_conf()")
+
+    lines = f'{otherwise}hostssl all "With TLS" all scram-sha-256\n'
+    settings = ConnectionSettings("closed", "127.0.0.1", server.port, "With TLS", password, ssl_mode="require")
+    try:
+        let_in(f"host all postgres all scram-sha-256\n{lines}")
+        wait_until("TLS is demanded", lambda: refusal(settings))
+        let_in(f"host all postgres all scram-sha-256\n{refusal(settings).split('then run again: ')[1]}\n{lines}")
+        wait_until("it is let in", lambda: not refusal(settings))
+        assert gate_server.place(settings) == ("127.0.0.1", server.port)
+    finally:
+        let_in("")
+        execute(server, 'DROP ROLE "With TLS"')
+
+
+def refusal(settings: ConnectionSettings) -> str:
+    """What keeps the gate from this server; empty when nothing does."""
+    try:
+        gate_server.place(settings)
+    except MigrationError as error:
+        # Before the server has read its lines, it refuses the role altogether.
+        return error.message if error.code == "gate_not_opened" else ""
+    return ""

@@ -87,10 +87,16 @@ def test_the_controller_is_the_last_way(source_cluster: Cluster) -> None:
         ("controller", [], {"controller": True, "on_source": False}, "not on the source's own host"),
         ("auto", shell, {"controller": True}, "The shell of postgres is nologin."),
         ("ssh", [], {"controller": True}, "Set couch2pg_copy_way to controller."),
+        # Advice of another way that is closed, too, would lead nowhere.
+        ("ssh", [], {"controller": False}, "sshd at 127.0.0.1"),
+        ("ssh", shell, {"controller": True}, "The shell of postgres is nologin."),
+        ("ssh", [], {"controller": True, "on_source": False}, "not on the source's own host"),
     ):
         with pytest.raises(MigrationError) as raised:
             server.choose(nobody, wanted, ("127.0.0.1", free_port()), of_source, **options)
         assert why in raised.value.message
+        open_way = wanted != "controller" and options == {"controller": True} and not of_source
+        assert ("Set couch2pg_copy_way to controller." in raised.value.message) == open_way
 
 
 @pytest.mark.parametrize("wanted", ["auto", "ssh"])

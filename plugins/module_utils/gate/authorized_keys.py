@@ -146,7 +146,7 @@ def obstacles(account: pwd.struct_passwd, configuration: Path = Path("/etc/ssh/s
     if Path(account.pw_shell).name in ("nologin", "false"):
         found.append(f"The shell of {name} is {account.pw_shell}, which prevents a login.")
     found += [
-        f"{folder} is writable for others, so sshd refuses the keys in it (StrictModes)."
+        f"{folder} is writable for others, so sshd refuses the keys in it (StrictModes): chmod go-w {shlex.quote(str(folder))}."
         for folder in (home, home / ".ssh")
         if folder.is_dir() and folder.stat().st_mode & 0o022
     ]

@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterable
 from ..common.errors import MigrationError
 from ..common.progress_line import amount
 from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.hba_line import hba_line
 from ..postgres.server_folders import is_this_host
 from . import line, reach
 from .tunnel import INSTEAD
@@ -39,10 +40,15 @@ def place(settings: ConnectionSettings) -> tuple[str, int]:
         with Session(replace(settings, ssl_mode="disable")):
             return host, port
     except MigrationError as error:
+        reason = error.details.get("reason", error.message).rstrip(".")
+        by_line = (
+            "Or add this line at the top of pg_hba.conf there, and reload it (SELECT pg_reload_conf()), then run again: "
+            f"{hba_line('all', settings.user, host, port)}"
+        )
         raise MigrationError(
             f"The source's server at {settings.place} refuses connections without TLS from its own host, where the target's connection "
-            f"through SSH ends: {error.message} Add a line for it to pg_hba.conf (host all {settings.user} 127.0.0.1/32 scram-sha-256), "
-            f"or set couch2pg_login_unix_socket of the source. {INSTEAD}",
+            f"through SSH ends: {reason}. Log in to it by its Unix socket (couch2pg_login_unix_socket of the source). {INSTEAD}"
+            f"{f' {by_line}' if settings.password else ''}",
             "gate_not_opened",
         ) from error
 
@@ -96,9 +102,9 @@ def choose(
             f"{refusal.message} Through SSH, it can't either: {blocked}", refusal.code, **refusal.details
         )
     if blocked:
+        instead = INSTEAD if by_controller else f"Set couch2pg_copy_way to controller. {INSTEAD}"
         raise MigrationError(
-            f"The target can't reach the source's server through SSH: {blocked} Set couch2pg_copy_way to controller. {INSTEAD}",
-            "ssh_impossible",
+            f"The target can't reach the source's server through SSH: {blocked} {instead}", "ssh_impossible"
         )
     return {"way": "ssh", "reason": "it was requested" if refusal is None else refusal.message.split(". ")[0]}
 

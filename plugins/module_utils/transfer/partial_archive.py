@@ -189,10 +189,13 @@ def finish(partial: Path, final: Path, state: Path) -> None:
 def reopen(final: Path) -> Path:
     """Rename an archive that was altered after its transfer back to partial, so that the transfer can repair it."""
     partial = layout.partial_folder(final)
+    if (partial / layout.HALF_DONE).exists():
+        # An interrupted transfer left it, and somebody has copied the archive in another way since.
+        remove_tree(partial)
     if partial.exists():
         raise MigrationError(
-            f"{final} was altered after its transfer, and it can't be repaired because {partial} exists. "
-            "Move one of them away, then run again.",
+            f"{final} differs from the source's archive, and it can't be repaired because {partial} exists. Move {partial} away, then "
+            "run again.",
             "archive_exists",
         )
     (final / layout.HALF_DONE).touch(mode=FILE_MODE)

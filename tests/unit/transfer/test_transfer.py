@@ -104,6 +104,19 @@ def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
         partial_archive.prepare(final, dict(mine, bytes=1 << 60), "cht")
 
 
+def test_an_archive_is_repaired_beside_what_an_interrupted_transfer_left(tmp_path: Path) -> None:
+    final, partial = tmp_path / "final", tmp_path / "final.partial"
+    make(final, "cht")
+    make(partial, "cht")
+    with pytest.raises(MigrationError, match=r"Move .*final\.partial away, then run again"):
+        partial_archive.reopen(final)
+    partial.rename(tmp_path / "away")
+    assert partial_archive.reopen(final) == partial
+    make(final, "cht")
+    assert partial_archive.reopen(final) == partial
+    assert not final.exists()
+
+
 def test_a_manifest_stays_inside_its_archive(tmp_path: Path) -> None:
     source = make(tmp_path / "a", "cht")
     listing = json.loads((tmp_path / "a" / layout.MANIFEST).read_text())
