@@ -22,6 +22,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.limits import Li
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import lock_waits
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import end_sessions, other_sessions
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from support import binaries, places, seed
@@ -303,6 +304,42 @@ def test_what_keeps_a_database_from_being_renamed(
         promotion.rename(session, database, f"{database}_2")
         promotion.rename(session, f"{database}_2", database)
     idle.close()
+
+
+SLOWLY_VACUUMED = """
+CREATE TABLE slow (n int) WITH (
+    autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_insert_threshold = 1);
+INSERT INTO slow SELECT generate_series(1, 50000);
+"""
+VACUUMED = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND datname = '{name}'"
+
+
+def test_what_an_ordinary_role_can_not_end(cluster: Cluster, database: str, settings: ConnectionSettings) -> None:
+    """A worker of autovacuum keeps nobody from dropping the database; who may end a superuser's session is told."""
+    password = seed.create_role(cluster, ROLE)
+    execute(cluster, f"ALTER DATABASE {database} OWNER TO {ROLE}; ALTER ROLE {ROLE} CREATEDB")
+    cluster.connect("postgres").cursor().execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    execute(cluster, "SELECT pg_reload_conf()")
+    execute(cluster, SLOWLY_VACUUMED, database)
+    try:
+        wait_until("it is vacuumed", lambda: column(cluster, VACUUMED.format(name=database)) != [0])
+        guest = replace(settings, user=ROLE, password=password).maintenance
+        with Session(guest) as session:
+            assert other_sessions(session, database, patience=0) == []
+            with cluster.connect(database):
+                with pytest.raises(MigrationError) as caught:
+                    end_sessions(session, database)
+                assert f"in {database!r} don't end, or {ROLE!r} may not end them: postgres (" in caught.value.message
+                execute(cluster, caught.value.message.split("as a superuser: ")[1].split(";")[0])
+            # That has ended the worker, too.
+            wait_until("it is vacuumed again", lambda: column(cluster, VACUUMED.format(name=database)) != [0])
+            end_sessions(session, database)
+            session.execute(f"DROP DATABASE {database}")
+    finally:
+        cluster.connect("postgres").cursor().execute("ALTER SYSTEM RESET autovacuum_naptime")
+        execute(cluster, "SELECT pg_reload_conf()")
+        seed.drop_database(cluster, database)
+        execute(cluster, f"DROP ROLE {ROLE}")
 
 
 def test_a_truncate_during_a_parallel_dump(cluster: Cluster, database: str, client_dir: Path, tmp_path: Path) -> None:

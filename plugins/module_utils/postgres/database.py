@@ -12,6 +12,7 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties, Role
 from ..host.programs import major
 from .connection import Session, server_identity
+from .connection_errors import INSUFFICIENT_PRIVILEGE
 from .identifiers import literal, quote, with_suffix
 from .privileges import grants
 
@@ -58,13 +59,14 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN
                   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
 
-# What PostgreSQL doesn't end by itself. backend_type is NULL, as everything but the role, for roles without pg_read_all_stats.
+# Workers of autovacuum, which have no role, are ended by PostgreSQL itself, and by no role but a superuser. backend_type is NULL, as
+# everything but the role, for roles without pg_read_all_stats.
 _SESSIONS = """
-SELECT pid, coalesce(usename::text, 'the server') AS role, coalesce(nullif(application_name, ''),
+SELECT pid, usename::text AS role, coalesce(nullif(application_name, ''),
        CASE WHEN backend_type <> 'client backend' THEN backend_type ELSE '' END) AS application_name,
        coalesce(pg_catalog.host(client_addr), 'local') AS client, state, NULL AS gid
 FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()
-  AND coalesce(backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
+  AND usesysid IS NOT NULL AND coalesce(backend_type, '') <> 'parallel worker'
 UNION ALL
 SELECT NULL, owner::text, pg_catalog.format('prepared transaction %%L', gid), 'local', 'prepared', gid
 FROM pg_catalog.pg_prepared_xacts WHERE database = %s ORDER BY pid
@@ -209,12 +211,22 @@ def end_sessions(session: Session, database: str) -> None:
 
     Raises MigrationError ``sessions_remain`` when something doesn't.
     """
-    condition = "FROM pg_catalog.pg_stat_activity WHERE datname = %s AND pid <> pg_catalog.pg_backend_pid()"
     deadline = time.monotonic() + END_SECONDS
-    while session.rows(f"SELECT pg_catalog.pg_terminate_backend(pid) {condition}", [database]):
+    while True:
+        found = other_sessions(session, database, patience=0)
+        pids = [row["pid"] for row in found if row["pid"] is not None]
+        if not pids:
+            return
+        try:
+            session.execute("SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.unnest(%s) AS pid", [pids])
+        except MigrationError as error:
+            if error.details.get("sqlstate") != INSUFFICIENT_PRIVILEGE:
+                raise
+            deadline = 0
         if time.monotonic() > deadline:
             raise MigrationError(
-                f"Sessions in {database!r} don't end. Look at pg_stat_activity on the target, end them, then run again.",
+                f"Sessions in {database!r} don't end, or {session.settings.user!r} may not end them: {users(found)}. "
+                f"{ending(database, found)} Then run again.",
                 "sessions_remain",
                 database=database,
             )
