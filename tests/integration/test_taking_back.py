@@ -293,10 +293,20 @@ def test_what_was_not_promoted_here_is_not_taken_back(place: Place) -> None:
     assert place.run("rollback")["code"] == "not_promoted"
     place.promote(existing=False)
     execute(place.cluster, f'ALTER DATABASE "{place.database}" RENAME TO "{place.database}_by_hand"')
+    # Another database may have its name meanwhile.
+    seed.create_database(place.cluster, place.database)
     renamed = place.run("rollback")
     assert renamed["code"] == "stale_evidence"
-    execute(place.cluster, renamed["msg"].split(" now: ")[1])
+    follow(place, renamed, "postgres")
     assert place.run("rollback")["changed"]
+
+
+def test_a_renamed_database_is_dropped_when_it_has_its_name_again(place: Place) -> None:
+    execute(place.cluster, f'ALTER DATABASE "{place.database}" RENAME TO "{place.database}_by_hand"')
+    refused = place.drop()
+    assert refused["code"] == "stale_evidence"
+    follow(place, refused, "postgres")
+    assert place.drop()["changed"]
 
 
 def permission(place: Place) -> dict[str, Any]:
@@ -325,6 +335,7 @@ def test_the_record_must_be_of_what_is_there(place: Place) -> None:
     stale = permission(place)
     assert stale["code"] == "stale_evidence"
     assert "migrate again with another couch2pg_migration_id" in stale["msg"]
+    assert f"It is called '{place.database}_by_hand' now: ALTER DATABASE" in stale["msg"]
 
     document = json.loads(path.read_text(encoding="utf-8"))
     document["phases"]["promote"]["result"]["oid"] = place.oid_of(place.database)

@@ -25,6 +25,7 @@ from ..postgres.database import (
     find_database,
     find_database_by_oid,
     other_sessions,
+    renamed,
     users,
 )
 from ..postgres.identifiers import quote, with_suffix
@@ -62,9 +63,13 @@ def plan(
         found = find_database_by_oid(session, oid) if here == identity else None
         names = (settings.database, (read_json(state / DROPPED) or {}).get("name"))
         if found is None or found["name"] not in names:
+            where = ""
+            if found is not None and find_database(session, settings.database) is None:
+                # Where the name belongs to another database, the name is more likely to be wrong.
+                where = f" {renamed(session, oid, settings.database)}"
             raise MigrationError(
                 f"The database {settings.database!r} at {settings.place} is not the one that was dumped (oid {oid} on server "
-                f"{identity}). Nothing was changed. Check couch2pg_migration_id and the inventory.",
+                f"{identity}). Nothing was changed. Check couch2pg_migration_id and the inventory.{where}",
                 "stale_evidence",
                 identity=here,
             )

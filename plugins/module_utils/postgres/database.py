@@ -113,11 +113,13 @@ def find_database_by_oid(session: Session, oid: int) -> DatabaseProperties | Non
 
 
 def renamed(session: Session, oid: int, name: str) -> str:
-    """Where a database is that was called ``name``, and the statement that gives the name back; empty when it is gone."""
+    """Where a database is that was called ``name``, and the statements that give the name back to it."""
     found = find_database_by_oid(session, oid)
     if found is None:
         return "It is gone."
-    return f"It is called {found['name']!r} now: ALTER DATABASE {quote(found['name'])} RENAME TO {quote(name)};"
+    taken = find_database(session, name) is not None
+    first = f"ALTER DATABASE {quote(name)} RENAME TO {quote(with_suffix(name, '_other'))}; " if taken else ""
+    return f"It is called {found['name']!r} now: {first}ALTER DATABASE {quote(found['name'])} RENAME TO {quote(name)};"
 
 
 def freeing_name(name: str) -> str:

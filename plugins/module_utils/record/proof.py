@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import MigrationError
-from ..postgres.connection import ConnectionSettings, Session, running_server
+from ..postgres.connection import ConnectionSettings, Session, running_server, server_identity
+from ..postgres.database import renamed
 from . import permission
 from .document import Record
 from .permission import Need
@@ -73,11 +74,14 @@ def check_promoted(settings: ConnectionSettings, state: Path, record: Record) ->
     promoted = record["phases"]["promote"]["result"]
     stored = already_promoted(settings, state, promoted["name"])
     if stored is None or any(stored[field] != promoted[field] for field in ("identity", "oid")):
+        with Session(settings.maintenance) as session:
+            here = server_identity(session) == promoted["identity"]
+            where = f" {renamed(session, promoted['oid'], promoted['name'])}" if here else ""
         raise MigrationError(
             f"The database {promoted['name']!r} at {settings.place} is not the one that this migration verified "
             f"(oid {promoted['oid']} on server {promoted['identity']}). Nothing was changed. "
             "Check couch2pg_migration_id and the inventory. If the database was replaced, migrate again with another "
-            "couch2pg_migration_id.",
+            f"couch2pg_migration_id.{where}",
             "stale_evidence",
             promoted=promoted,
         )
