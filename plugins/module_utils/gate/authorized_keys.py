@@ -11,6 +11,7 @@ import pwd
 import re
 import shlex
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ FOLDER = "gate"
 SILENCE_SECONDS = 300
 # The first OpenSSH version whose sshd refuses expired keys; with older ones only the forced command does.
 EXPIRY_SINCE = (7, 7)
+# Settings of sshd whose lines add up.
+_LISTS = ("allowusers", "allowgroups", "denyusers", "denygroups")
 # A key as ssh-keygen writes it, without a comment. The target sends it, and other text could add more keys.
 _PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}")
 # Options that affect reading; the module refuses writing anyway.
@@ -157,15 +160,22 @@ def obstacles(account: pwd.struct_passwd, configuration: Path = Path("/etc/ssh/s
     if not re.search(r"(^|[\s/])\.ssh/authorized_keys(\s|$)", places):
         found.append(f"sshd reads keys from another file (AuthorizedKeysFile {places}).")
     groups = {group.gr_name for group in grp.getgrall() if name in group.gr_mem or group.gr_gid == account.pw_gid}
-    for setting, mine in (("AllowUsers", {name}), ("AllowGroups", groups)):
-        allowed = settings.get(setting.lower())
-        if allowed is not None and not mine & set(allowed.split()):
-            found.append(f"sshd doesn't admit {name} ({setting} {allowed}).")
+    for kind, mine in (("Users", {name}), ("Groups", groups)):
+        allowed, denied = (settings.get(f"{word}{kind}".lower()) for word in ("Allow", "Deny"))
+        if allowed is not None and not _matches(allowed, mine):
+            found.append(f"sshd doesn't admit {name} (Allow{kind} {allowed}).")
+        elif denied is not None and _matches(denied, mine):
+            found.append(f"sshd doesn't admit {name} (Deny{kind} {denied}).")
     return found
 
 
+def _matches(patterns: str, names: set[str]) -> bool:
+    """Whether one of the names is among sshd's patterns, each of which may end with @ and hosts."""
+    return any(fnmatchcase(name, pattern.partition("@")[0]) for pattern in patterns.split() for name in names)
+
+
 def _sshd_settings(path: Path) -> dict[str, str]:
-    """The settings before any ``Match``; the first value of a setting counts. Empty when the file can't be read."""
+    """The settings before any ``Match``: of a list all lines count, else the first. Empty when the file can't be read."""
     found: dict[str, str] = {}
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -180,10 +190,15 @@ def _sshd_settings(path: Path) -> dict[str, str]:
             break
         if name == "include":
             for included in _included(path.parent, value):
-                found = {**_sshd_settings(included), **found}
+                for other, its_value in _sshd_settings(included).items():
+                    _add(found, other, its_value)
         else:
-            found.setdefault(name, value)
+            _add(found, name, value)
     return found
+
+
+def _add(found: dict[str, str], name: str, value: str) -> None:
+    found[name] = f"{found[name]} {value}" if name in found and name in _LISTS else found.get(name, value)
 
 
 def _included(folder: Path, patterns: str) -> list[Path]:

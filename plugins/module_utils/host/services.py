@@ -60,9 +60,10 @@ def call(command: Sequence[str]) -> None:
     with system_account.as_root():
         code, lines = programs.call(command, COMMAND_SECONDS)
     if code != 0:
+        why = f"systemctl status --no-pager --full {command[-1]}, and " if Path(command[0]).name == "systemctl" else ""
         raise MigrationError(
             f"{' '.join(command)} failed (exit code {code}): {' '.join(lines[-5:]) or 'it printed nothing'}. "
-            "See systemctl status, and the server's log.",
+            f"See {why}the server's log.",
             "service",
             command=list(command),
         )

@@ -48,8 +48,12 @@ def test_a_file_is_replaced_with_its_mode(tmp_path: Path) -> None:
     [
         ("PubkeyAuthentication no", "PubkeyAuthentication no"),
         ("AuthorizedKeysFile /etc/keys/%u", "another file (AuthorizedKeysFile /etc/keys/%u)"),
-        ("Include more/*.conf\nAllowUsers postgres", "AllowUsers admin"),
+        ("Include more/*.conf\nAllowUsers other", "AllowUsers admin other"),
         ("AllowGroups admins", "AllowGroups admins"),
+        ("DenyUsers other p?st*", "DenyUsers other p?st*"),
+        # Lines add up, and patterns may name hosts.
+        ("Include more/*.conf\nAllowUsers postgres", ""),
+        ("AllowUsers admin\nAllowUsers post*@10.0.0.0/8", ""),
     ],
 )
 def test_what_sshd_has_against_us(tmp_path: Path, text: str, sentence: str) -> None:
@@ -58,8 +62,9 @@ def test_what_sshd_has_against_us(tmp_path: Path, text: str, sentence: str) -> N
     path = tmp_path / "sshd_config"
     path.write_text(f"# a comment\n{text}\nMatch User other\nPubkeyAuthentication no\n")
     account = pwd.struct_passwd(("postgres", "x", 4242, 4242, "", str(tmp_path), "/bin/bash"))
-    (found,) = authorized_keys.obstacles(account, path)
-    assert sentence in found
+    found = authorized_keys.obstacles(account, path)
+    assert len(found) == bool(sentence)
+    assert sentence in "".join(found)
 
 
 def test_rsync_is_understood() -> None:
