@@ -36,13 +36,14 @@ def path_of(state_dir: str, migration_id: str) -> Path:
 
 def load(path: Path) -> WayBack | None:
     """The content of the file, or None without one. Raises MigrationError ``damaged_file``."""
-    stored = read_json(path)
+    remedy = "Move it away, and give the dashboards their old addresses by hand; the report has them."
+    stored = read_json(path, remedy)
     if stored is None:
         return None
     valid = isinstance(stored, dict) and stored.get("format") == FORMAT and stored.get("side") in SIDES
     if not valid or not isinstance(stored.get("changes"), list):
         raise MigrationError(
-            f"{path} doesn't contain the changes of a cutover. Look at it, then move it away; the report has the old addresses.",
+            f"{path} doesn't contain the changes of a cutover. {remedy}",
             "damaged_file",
             path=str(path),
         )

@@ -121,8 +121,8 @@ def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
     write_text(path, json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n", durable=durable)
 
 
-def read_json(path: Path) -> Any:
-    """The JSON in ``path``, or None when there is no such file.
+def read_json(path: Path, remedy: str = "Inspect it, move it away, then run again.") -> Any:
+    """The JSON in ``path``, or None when there is no such file. remedy: what to do about a damaged one.
 
     Raises MigrationError ``damaged_file`` when the file isn't JSON.
     """
@@ -132,7 +132,7 @@ def read_json(path: Path) -> Any:
         return None
     except ValueError as error:
         raise MigrationError(
-            f"{path} is damaged: it isn't JSON ({error}). Inspect it, move it away, then run again.",
+            f"{path} is damaged: it isn't JSON ({error}). {remedy}",
             "damaged_file",
             path=str(path),
         ) from error

@@ -110,18 +110,16 @@ def load(path: Path) -> Record | None:
 
     Raises MigrationError ``damaged_file`` when the file isn't a record.
     """
-    try:
-        record = read_json(path)
-    except MigrationError as error:
-        if error.code != "damaged_file":
-            raise
-        record = error.message
+    remedy = (
+        f"If it was the record of a migration, write its copy couch2pg-records/{path.parent.name}.json, which is on the controller, into "
+        "it; else move it away. Then run again."
+    )
+    record = read_json(path, remedy)
     if record is None:
         return None
     if not isinstance(record, dict) or record.get("format") != FORMAT or not isinstance(record.get("phases"), dict):
         raise MigrationError(
-            f"{path} is not the record of a migration. If it was one, write its copy couch2pg-records/{path.parent.name}.json, which is "
-            "on the controller, into it; else move it away. Then run again.",
+            f"{path} is not the record of a migration. {remedy}",
             "damaged_file",
             path=str(path),
         )

@@ -94,9 +94,13 @@ def test_what_is_remembered_first_stays(tmp_path: Path) -> None:
     after, _before = way_back.add(path, [change("one", old="c")], "between", write=True)
     assert after is not None
     assert [entry["old"] for entry in after["changes"]] == ["c"]
-    path.write_text('{"format": 1, "side": "nowhere"}', encoding="utf-8")
-    with pytest.raises(MigrationError, match="doesn't contain the changes of a cutover"):
-        way_back.load(path)
+    for text, said in (
+        ('{"format": 1, "side": "nowhere"}', "doesn't contain the changes of a cutover"),
+        ("{", "is damaged"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(MigrationError, match=f"{said}.* the report has them"):
+            way_back.load(path)
 
 
 def test_what_is_packed_comes_back() -> None:

@@ -67,7 +67,7 @@ def test_only_rehearsals_of_this_migration_are_listed(tmp_path: Path) -> None:
     found, problems = rehearsals.known(str(tmp_path), "cht")
     assert [entry["migration_id"] for entry in found] == [f"cht_rehearsal_2026112{number}T010500" for number in (1, 2)]
     assert len(problems) == 1
-    assert "record.json is not the record of a migration" in problems[0]
+    assert "is damaged" in problems[0]
 
 
 @pytest.mark.parametrize(
