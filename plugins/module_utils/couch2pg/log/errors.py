@@ -38,8 +38,9 @@ KINDS = (
         rb"Unknown authenticationOk message type",
         "PostgreSQL asked for SCRAM, but couch2pg's driver knows only md5. It also asks for SCRAM where the role doesn't exist. The "
         "process ended.",
-        "Create the role if it is missing. Set password_encryption = 'md5', set the role's password again (ALTER ROLE ... PASSWORD ...), "
-        "use md5 in its line of pg_hba.conf, and reload PostgreSQL.",
+        "Create the role if it is missing. Where COUCH2PG is the role: SET password_encryption = 'md5'; ALTER ROLE COUCH2PG PASSWORD "
+        "'...'; (couch2pg_give_login: true does that). Add at the top of pg_hba.conf: host all COUCH2PG all md5, and reload it: "
+        "SELECT pg_reload_conf();",
     ),
     _kind(
         "migration_checksum",
