@@ -13,6 +13,8 @@ version_added: 0.1.0
 description:
   - Takes the source's settings, replaces the address of PostgreSQL, and writes them in the form that the deployment on this host
     reads. Everything else stays byte for byte the same, unknown variables included.
+  - The paths of certificates that the deployment on this host has already stay as they are (C(NODE_EXTRA_CA_CERTS), C(SSL_CERT_FILE),
+    C(SSL_CERT_DIR)).
   - A systemd unit gets them in its last environment file. A unit without one gets C(/etc/couch2pg/<unit>.env) (0600) and a drop-in that
     names this file. The module reloads systemd, and starts nothing.
   - A Compose project gets them in its C(.env). The module asks Compose which variable of C(.env) sets which variable of couch2pg, and
