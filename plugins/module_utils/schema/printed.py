@@ -13,7 +13,7 @@ import re
 import tempfile
 import threading
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import Dict, Iterable, Iterator, List, NamedTuple
 
 from ..common.errors import MigrationError
 from ..host import programs
@@ -64,7 +64,8 @@ def print_schema(
         command = [program.path, *_OPTIONS, f"--dbname={settings.conninfo()}"]
         code = programs.run(command, settings.environment(passfile), said.append, stop, output)
         if code == 0:
-            return parse(output.read_text(encoding="utf-8", errors="backslashreplace"))
+            with output.open(encoding="utf-8", errors="backslashreplace") as lines:
+                return parse(line.rstrip("\n") for line in lines)
     if stop is not None and stop.is_set():
         raise MigrationError("pg_dump was stopped.", "stopped")
     reason = next((line for line in said if "error:" in line), said[0] if said else "it gave no reason")
@@ -76,22 +77,32 @@ def print_schema(
     )
 
 
-def parse(text: str) -> Printed:
+def parse(lines: Iterable[str]) -> Printed:
     """The objects in what ``pg_dump --schema-only`` printed. Statements about the session belong to no object."""
-    bodies: dict[Entry, list[list[str]]] = {}
+    found: Printed = {}
+    for entry, body in _bodies(lines):
+        found.setdefault(entry, []).append(_text(body))
+    return {entry: sorted(texts) for entry, texts in found.items()}
+
+
+def _bodies(lines: Iterable[str]) -> Iterator[tuple[Entry, list[str]]]:
+    """Each object with its properties and lines; one object at a time, because a schema may have many."""
+    entry: Entry | None = None
     body: list[str] = []
     access_method = before = ""
-    for line in text.split("\n"):
+    for line in lines:
         header = _HEADER.fullmatch(line) if before == _RULE else None
         if header:
-            body = _properties(header, access_method)
-            bodies.setdefault(_entry(header), []).append(body)
+            if entry is not None:
+                yield entry, body
+            entry, body = _entry(header), _properties(header, access_method)
         else:
             body.append(line)
         changed = _ACCESS_METHOD.fullmatch(line)
         access_method = changed[1] if changed else access_method
         before = line
-    return {entry: sorted(_text(body) for body in found) for entry, found in bodies.items()}
+    if entry is not None:
+        yield entry, body
 
 
 def _entry(header: re.Match[str]) -> Entry:

@@ -35,8 +35,8 @@ def block(name: str, kind: str, body: str, schema: str = "public", more: str = "
     return f"--\n-- Name: {name}; Type: {kind}; Schema: {schema}; Owner: a; b{more}\n--\n\n{body}\n\n\n"
 
 
-def dump(*blocks: str, key: str = "k") -> str:
-    return (HEAD + "".join(blocks) + TAIL).replace("{key}", key)
+def dump(*blocks: str, key: str = "k") -> list[str]:
+    return (HEAD + "".join(blocks) + TAIL).replace("{key}", key).split("\n")
 
 
 TABLE = block("t", "TABLE", "CREATE TABLE public.t (\n    a integer\n);\n\n\nALTER TABLE public.t OWNER TO a;")
