@@ -596,6 +596,12 @@ def test_a_tablespace_of_the_source_is_missing(
     execute(target_cluster, message.split("server's user: ")[1].replace("/FOLDER", str(folder)))
     try:
         assert failures(look_at_target(place, target_cluster, "x", facts)) == []
+        guest = {"login_user": "target_guest", "login_password": seed.create_role(target_cluster, "target_guest")}
+        closed = finding(look_at_target(place, target_cluster, "x", facts, **guest), "tablespaces")["message"]
+        assert closed.startswith("'target_guest' may not create anything in the target's tablespace fast_disk.")
+        execute(target_cluster, closed.split("as a superuser: ")[1])
+        assert "tablespaces" not in failures(look_at_target(place, target_cluster, "x", facts, **guest))
+        execute(target_cluster, "REVOKE ALL ON TABLESPACE fast_disk FROM target_guest")
     finally:
         execute(target_cluster, "DROP TABLESPACE fast_disk")
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -487,9 +488,18 @@ def test_too_few_connections_for_the_jobs(
         owner = {"login_user": seed.OWNER, "login_password": password}
         message = finding(look(place, source_cluster, name, **owner), "connections")["message"]
         limited = ConnectionSettings(name, source_cluster.host, source_cluster.port, seed.OWNER, password)
-        refused = pytest.raises(MigrationError, match=f'too many connections for role "{seed.OWNER}".*CONNECTION LIMIT')
-        with Session(limited), Session(limited), Session(limited), refused:
-            Session(limited)
+        execute(source_cluster, f'ALTER DATABASE "{name}" CONNECTION LIMIT 2')
+        for number in (2, 3):
+            with ExitStack() as stack:
+                for _number in range(number):
+                    stack.enter_context(Session(limited))
+                with pytest.raises(MigrationError) as caught:
+                    Session(limited)
+                # The limit of the database, then that of the role.
+                statement = caught.value.message.split("as a superuser: ")[1]
+                assert statement.startswith("ALTER ROLE" if number == 3 else "ALTER DATABASE")
+                if number == 2:
+                    execute(source_cluster, statement)
         execute(source_cluster, message.split("Run ")[1].split(" there,")[0])
         assert failures(look(place, source_cluster, name, **owner)) == []
     finally:

@@ -84,6 +84,24 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
     ),
     (
         "53300",
+        r"too many connections for role",
+        "too_many_connections",
+        (
+            "The role {user!r} has as many connections at {place} as it may have ({reason}). Set couch2pg_jobs lower, end idle sessions "
+            "there, or raise the limit, as a superuser: ALTER ROLE {role} CONNECTION LIMIT -1;"
+        ),
+    ),
+    (
+        "53300",
+        r"too many connections for database",
+        "too_many_connections",
+        (
+            "The database {database!r} at {place} has as many connections as it may have ({reason}). Set couch2pg_jobs lower, end idle "
+            "sessions there, or raise the limit, as a superuser: ALTER DATABASE {database_quoted} CONNECTION LIMIT -1;"
+        ),
+    ),
+    (
+        "53300",
         r"too many (clients|connections)|remaining connection slots",
         "too_many_connections",
         (

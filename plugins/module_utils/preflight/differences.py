@@ -572,11 +572,26 @@ class Differences:
                 "tablespace_missing",
                 tablespaces=missing,
             )
+        closed = self.session.rows(
+            "SELECT spcname AS name FROM pg_catalog.pg_tablespace WHERE spcname = ANY (%s) "
+            "AND NOT pg_catalog.has_tablespace_privilege(oid, 'CREATE') ORDER BY 1",
+            [sorted(used)],
+        )
+        if closed and self.options["tablespaces"] != "default":
+            user = self.session.settings.user
+            raise MigrationError(
+                f"{user!r} may not create anything in the target's tablespace {', '.join(row['name'] for row in closed)}. Set "
+                "couch2pg_tablespaces: default, so that everything goes into the default tablespace. Or run on the target, as a superuser: "
+                f"{' '.join(_use_of_tablespace(row['name'], user) for row in closed)}",
+                "tablespace_closed",
+                tablespaces=[row["name"] for row in closed],
+            )
 
     def _creation_of_tablespace(self, name: str) -> str:
         """The statements, with the folder for the operator to name."""
-        user = self.session.settings.user
-        use = (
-            "" if self.facts["server"]["superuser"] else f" GRANT CREATE ON TABLESPACE {quote(name)} TO {quote(user)};"
-        )
+        use = "" if self.facts["server"]["superuser"] else f" {_use_of_tablespace(name, self.session.settings.user)}"
         return f"CREATE TABLESPACE {quote(name)} LOCATION '/FOLDER';{use}"
+
+
+def _use_of_tablespace(name: str, user: str) -> str:
+    return f"GRANT CREATE ON TABLESPACE {quote(name)} TO {quote(user)};"
