@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -46,7 +47,7 @@ class Change:
             _write(path, self.after, old, self.mode)
         except OSError as error:
             raise MigrationError(
-                f"{self.path} can't be written: {error.strerror}. Use become with a user who can write it (root for systemd's files).",
+                f"{self.path} can't be written: {error.strerror}. {_remedy(error)}",
                 "not_writable",
                 path=str(self.path),
             ) from error
@@ -73,10 +74,21 @@ def read(path: Path) -> str | None:
         return None
     except OSError as error:
         raise MigrationError(
-            f"{path} can't be read: {error.strerror}. Use become with a user who can read it (root).",
+            f"{path} can't be read: {error.strerror}. {_remedy(error)}",
             "not_readable",
             path=str(path),
         ) from error
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "Free disk space, then run again."
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return "Correct that, or the path, then run again."
+    return (
+        "Let a user do it who may, such as root: set couch2pg_app_become_user for files of couch2pg; for a step of a cutover, say "
+        "{become: true} in couch2pg_cutover_steps."
+    )
 
 
 def open_to_all(path: Path) -> str:

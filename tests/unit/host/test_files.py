@@ -9,10 +9,18 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.host import files
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import files, kept_file
 
 
 def test_the_systems_own_folders_are_no_place_for_archives(tmp_path: Path) -> None:
     files.check_writable(tmp_path / "not" / "yet")
     with pytest.raises(MigrationError, match="is a virtual file system such as /proc"):
         files.check_writable(Path("/proc/nope"))
+
+
+def test_another_user_is_advised_where_that_helps_only(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MigrationError, match=r"Is a directory\. Correct that, or the path, then run again"):
+        kept_file.read(tmp_path)
+    with pytest.raises(MigrationError, match=r"Not a directory\. Correct that, or the path, then run again"):
+        kept_file.Change(tmp_path / "file" / "new", None, "text").apply("m")
