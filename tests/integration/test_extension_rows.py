@@ -18,12 +18,17 @@ from support.clusters import Cluster
 from support.migration import column, execute
 
 Fresh = Callable[[Cluster], str]
-# A table for configuration whose first row both CREATE EXTENSION and pg_dump bring.
+# A table for configuration whose first row both CREATE EXTENSION and pg_dump bring; and two with a foreign key, as pgAgent has them, the
+# first of which is loaded slowly.
 EXTENSION = """
 CREATE TABLE settings_of_it (name text PRIMARY KEY, value text);
 INSERT INTO settings_of_it VALUES ('first', 'as the extension brings it');
 SELECT pg_catalog.pg_extension_config_dump('settings_of_it', '');
 CREATE TABLE log_of_it (n int);
+CREATE TABLE job_of_it (id int PRIMARY KEY CHECK (pg_catalog.pg_sleep(0.5)::text = ''));
+CREATE TABLE a_step_of_it (job int REFERENCES job_of_it);
+SELECT pg_catalog.pg_extension_config_dump('a_step_of_it', '');
+SELECT pg_catalog.pg_extension_config_dump('job_of_it', '');
 """
 
 
@@ -37,6 +42,7 @@ def test_rows_that_the_extension_and_the_source_have(
         target_cluster,
         "CREATE TABLE couchdb (doc jsonb); CREATE EXTENSION configured;"
         "UPDATE settings_of_it SET value = 'ours'; INSERT INTO settings_of_it VALUES ('second', 'ours, too');"
+        "INSERT INTO job_of_it VALUES (1); INSERT INTO a_step_of_it VALUES (1);"
         "INSERT INTO log_of_it VALUES (1), (2); CREATE TABLE added (n int); INSERT INTO added VALUES (1);"
         "ALTER EXTENSION configured ADD TABLE added",
         name,
@@ -60,6 +66,7 @@ def test_rows_that_the_extension_and_the_source_have(
         phases.run("restore", database=name)
         rows = "SELECT name || ': ' || value FROM settings_of_it ORDER BY 1"
         assert column(target_cluster, rows, phases.incoming) == ["first: ours", "second: ours, too"]
+        assert column(target_cluster, "SELECT job FROM a_step_of_it", phases.incoming) == [1]
         notices = phases.run("refresh", "verify")["notices"]
         assert [notice.split(": ")[0] for notice in notices] == [
             "The table public.added of the extension configured has 1 rows on the source and is not there on the target",

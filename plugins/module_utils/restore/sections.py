@@ -180,6 +180,11 @@ class Sections:
                 # Rows that CREATE EXTENSION inserted have the same keys as those of the source.
                 restore_steps.empty_extensions(session, self._lines)
         with Session(self._incoming) as session:
+            first = restore_steps.rows_of_extensions(session, self._lines)
+        if first:
+            self._restore("data", 1, lines=first)
+            self._lines = [line for line in self._lines if line not in first]
+        with Session(self._incoming) as session:
             reports_copies = session.version >= COPY_SINCE
         if reports_copies:
             # The numbers of rows are exact, from the evidence.

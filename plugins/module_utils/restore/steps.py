@@ -78,6 +78,18 @@ def leave_out_loaded(
     return left, {table.key for entry, table in loaded.items() if entry not in unclear}
 
 
+def rows_of_extensions(session: Session, lines: list[str]) -> list[str]:
+    """The lines of the archive's list with the rows of tables that belong to extensions.
+
+    These have their foreign keys already, and pg_restore's parallel workers don't keep the order in which the list has the tables.
+    """
+    entries = {
+        pg_restore.entry_of_rows(row["schema"], row["name"], row["owner"]) for row in session.rows(_CONFIGURATION)
+    }
+    others, _unclear = pg_restore.without(lines, entries)
+    return [line for line in lines if line not in others]
+
+
 def empty_extensions(session: Session, lines: list[str]) -> None:
     """Delete the rows that pg_dump carries over from tables that belong to extensions, so that they can be loaded.
 
