@@ -201,6 +201,26 @@ def test_a_program_is_missing(side: str, program: str, seeded: Cluster, place: d
     )
 
 
+@pytest.mark.parametrize("wanted", ["zstd:3", "lz4:1"])
+def test_a_compression_that_the_programs_lack(
+    wanted: str, seeded: Cluster, target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    """Before the dump on the source, and before the archive has come to the target in vain."""
+    for refused in (
+        look(place, seeded, DATABASE, compression=wanted),
+        look_at_target(place, target_cluster, "x", {**facts, "compression": wanted}),
+    ):
+        assert failures(refused) == ["pg_dump"]
+        message = finding(refused, "pg_dump")["message"]
+        assert (
+            f"built without {wanted.split(':', maxsplit=1)[0]}." in message or f"compressed with {wanted}," in message
+        )
+        instead = message.split("gzip")[1].rstrip(".")
+        found = look(place, seeded, DATABASE, compression=f"gzip{instead}")
+        assert failures(found) == []
+        assert failures(look_at_target(place, target_cluster, "x", found["facts"])) == []
+
+
 def test_pg_dump_is_older_than_the_server(
     target_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
 ) -> None:

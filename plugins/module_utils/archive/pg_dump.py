@@ -113,7 +113,7 @@ def choose_compression(wanted: str, program: Program, archive_format: str) -> st
     Raises MigrationError ``compression`` when this pg_dump or format doesn't support ``wanted``.
     """
     if wanted == "auto":
-        return "zstd:1" if archive_format != "tar" and _has_zstd(program) else "gzip:1"
+        return "zstd:1" if archive_format != "tar" and supports("zstd:1", program) else "gzip:1"
     if not re.fullmatch(r"none|(gzip|zstd|lz4):\d+", wanted):
         raise MigrationError(
             f"compression {wanted!r} is not valid. Use auto, none, gzip:1 to gzip:9, zstd:1 to zstd:19 or lz4:1.",
@@ -127,14 +127,22 @@ def choose_compression(wanted: str, program: Program, archive_format: str) -> st
             f"{program.path} is version {program.major}, but pg_dump supports {method} since {ZSTD_SINCE}. Use gzip:1.",
             "compression",
         )
+    if not supports(wanted, program):
+        raise MigrationError(
+            f"{program.path} was built without {method}. Set couch2pg_compression: auto, or gzip:1.", "compression"
+        )
     return wanted
 
 
-def _has_zstd(program: Program) -> bool:
-    """Whether this pg_dump was built with zstd. It reports a missing zstd before it connects, so no server is needed."""
+def supports(compression: str, program: Program) -> bool:
+    """Whether this pg_dump was built with it. It reports what it lacks before it connects, so no server is needed."""
+    if compression.startswith(("none", "gzip")):
+        return True
     if program.major < ZSTD_SINCE:
         return False
-    answer = ask([program.path, "--compress=zstd:1", "--format=custom", "--host=/nonexistent", "--file=/dev/null"])
+    answer = ask(
+        [program.path, f"--compress={compression}", "--format=custom", "--host=/nonexistent", "--file=/dev/null"]
+    )
     return "compress" not in answer.stderr
 
 

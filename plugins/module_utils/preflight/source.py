@@ -181,7 +181,8 @@ class _Source:
     def _pg_dump(self) -> programs.Program:
         program = programs.find("pg_dump", self.options["bin_dir"])
         programs.check_pg_dump(program, self.session.version)
-        pg_dump.choose_compression(self.options["compression"], program, self.options["format"])
+        chosen = pg_dump.choose_compression(self.options["compression"], program, self.options["format"])
+        self.facts["compression"] = chosen
         digest.choose_method(self.options["digest_method"], self.session.version)
         self.facts["pg_dump_major"] = program.major
         return program

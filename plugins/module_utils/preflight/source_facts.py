@@ -53,6 +53,7 @@ class SourceFacts(TypedDict, total=False):
     running_server: str
     dropped: bool
     pg_dump_major: int
+    compression: str
     database: DatabaseProperties
     extensions: dict[str, str]
     extension_schemas: dict[str, str]

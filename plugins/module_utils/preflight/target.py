@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..archive import pg_dump
 from ..common.errors import MigrationError
 from ..common.findings import FAILURE, Findings
 from ..host import file_systems, programs
@@ -142,6 +143,14 @@ class _Target:
         """The program that prints the schemas which the verification compares."""
         program = programs.find("pg_dump", self.options["bin_dir"])
         programs.check_pg_dump(program, self.session.version)
+        # pg_restore can't be asked without an archive, and comes with this program.
+        compression = self.source.get("compression", "none")
+        if self.options["method"] == "archive" and not pg_dump.supports(compression, program):
+            raise MigrationError(
+                f"The archive will be compressed with {compression}, and the target's programs in {Path(program.path).parent} were built "
+                "without that. Set couch2pg_compression: gzip:1.",
+                "compression",
+            )
         return program
 
     def _language(self) -> None:
