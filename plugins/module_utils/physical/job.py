@@ -12,21 +12,18 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Mapping
 
-from ..archive import layout, manifest, pg_dump
+from ..archive import layout
 from ..archive.identity import manifest_sha256
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
-from ..common.parallel import run_together
 from ..dump import job as dump_job
-from ..evidence import digest
 from ..evidence import document as evidence_document
-from ..evidence.snapshot_cost import HeldSnapshotCost
 from ..gate import access, key, tunnel
 from ..host import processes, programs
-from ..host.files import expand, fsync_path, fsync_tree, make_private_folder, read_json, remove_tree, write_json
+from ..host.files import expand, fsync_path, read_json, remove_tree
 from ..host.programs import Program
 from ..jobs import lock_notes
 from ..jobs.context import JobContext
@@ -40,7 +37,8 @@ from . import (
     backup,
     collation,
     compression,
-    index_check,
+    evidence,
+    indexes,
     placement,
     private_server,
     recovery,
@@ -55,9 +53,6 @@ from .folders import Folders, Owner, Steps
 from .moment import Moment, Point
 
 VERIFIES_SINCE = 130000
-# Sequences are logged so many values ahead: the copy may stand there.
-SEQUENCE_AHEAD = 32
-NAMES_SECONDS = 1.0
 
 
 def examine(settings: ConnectionSettings, source: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
@@ -212,7 +207,10 @@ class _Copy:
                 self._copy(server)
                 if not self._same_major:
                     self._upgrade(server, final)
-                self._sort_as_here(final)
+                upgraded_from = None if self._same_major else self._facts["major"]
+                self._seconds.update(
+                    indexes.settle(self._context, final, self._steps, self._facts["collations"], upgraded_from)
+                )
                 self._steps.mark("final")
             result = self._serve(final)
             finished = True
@@ -322,7 +320,7 @@ class _Copy:
         context, started = self._context, time.monotonic()
         receiver_program = self._client(server_programs.RECEIVE)
         wal.prepare(self._folders.wal, self._owner, self._steps.result("backup")["first"])
-        self._prepare_partial()
+        evidence.prepare(self._partial)
         name = f"cht_couch2pg_{int(time.time())}"
         context.progress.step("moment")
         with backup.replication_environment(self._source, self._owner, self._folders.work) as environment:
@@ -334,20 +332,22 @@ class _Copy:
             ) as moment:
                 context.progress.note("moment", None)
                 context.log(f"Restore point {moment.point.name} at {moment.point.lsn}, attempt {moment.attempts}.")
-                document = self._document(moment)
+                document = evidence.begin(moment, self._parameters["migration_id"], self._facts["pg_dump_major"])
                 try:
                     receiver.finish(moment.point.lsn)
                 except MigrationError as error:
                     if error.code == "wal_lost":
                         self._steps.forget()
                     raise
-                self._dump_schema(moment)
-                self._digest_and_verify(moment, document)
+                evidence.archive_schema(context, self._source, moment, self._partial)
+                self._seconds["digests"] = evidence.add_digests(
+                    context, self._source, moment, document, self._verify_backup
+                )
                 moment.snapshot.check_alive()
                 values = evidence_document.sequence_values(moment.snapshot.session)
-                evidence_document.add_sequences_after(document, ahead(values))
+                evidence_document.add_sequences_after(document, evidence.ahead(values))
         document["dump"]["seconds"] = round(time.monotonic() - started, 1)
-        self._finish(document)
+        evidence.finish(self._partial, document, self._parameters["jobs"])
         point = moment.point
         self._steps.mark("point", asdict(point))
         self._seconds["evidence"] = time.monotonic() - started
@@ -356,96 +356,6 @@ class _Copy:
         self._context.progress.note(
             "moment", lambda: f"waits for a moment without a write on the source, attempt {attempts}"
         )
-
-    def _prepare_partial(self) -> None:
-        make_private_folder(self._partial.parent)
-        marker = self._partial / layout.HALF_DONE
-        if self._partial.exists() and not marker.exists() and not (self._partial / layout.MANIFEST).exists():
-            raise MigrationError(
-                f"{self._partial} was not made by this collection. Move it away, then run again.",
-                "archive_exists",
-                path=str(self._partial),
-            )
-        remove_tree(self._partial)
-        make_private_folder(self._partial)
-        marker.touch(mode=0o600)
-
-    def _document(self, moment: Moment) -> Evidence:
-        snapshot = moment.snapshot
-        document = evidence_document.collect(
-            snapshot.session, self._parameters["migration_id"], snapshot.identifier, snapshot.tables
-        )
-        # A copy has the encoding of the source, whatever that is.
-        document["database"]["encoding"] = snapshot.own_encoding
-        document["dump"] = {
-            "method": "physical",
-            "format": "directory",
-            "compression": "none",
-            "pg_dump_major": self._facts["pg_dump_major"],
-            "seconds": 0.0,
-        }
-        return document
-
-    def _dump_schema(self, moment: Moment) -> None:
-        """An archive of the schema, with which verify compares that of the copy."""
-        context = self._context
-        command = pg_dump.build(
-            programs.find("pg_dump", self._parameters["bin_dir"]),
-            "directory",
-            self._partial,
-            moment.snapshot.identifier,
-            1,
-            "none",
-            self._source.conninfo(),
-            moment.snapshot.own_encoding,
-            excluded=["--schema-only"],
-        )
-        passfile = context.work / "source-passfile"
-        passfile.touch(mode=0o600)
-        passfile.write_text(self._source.passfile_line(), encoding="utf-8")
-        said = backup.Said(context.log)
-        code = programs.run(command.arguments, self._source.environment(passfile), said)
-        passfile.unlink()
-        if code:
-            raise MigrationError(
-                f"pg_dump of the schema ended with exit code {code}: {said.reason()} Fix the cause, then run again.",
-                "pg_dump_failed",
-                exit_code=code,
-                messages=said.lines[-20:],
-            )
-
-    def _digest_and_verify(self, moment: Moment, document: Evidence) -> None:
-        context, snapshot, parameters = self._context, moment.snapshot, self._parameters
-        stop = threading.Event()
-        tables = snapshot.tables
-        held = HeldSnapshotCost(self._source, time.monotonic())
-        context.progress.step("digests", sum(table.table_bytes for table in tables.kept), "bytes")
-        context.progress.note("snapshot", held.describe)
-
-        def on_digest(amount: int, table: str) -> None:
-            context.progress.advance(amount, table)
-            context.throttle.wait(amount, stop)
-
-        def take_digests() -> list[digest.TableDigest]:
-            started = time.monotonic()
-            found = digest.digest_tables(
-                tables.kept,
-                parameters["digest_method"],
-                parameters["jobs"],
-                snapshot.reader,
-                on_digest,
-                stop,
-                reading=snapshot.reading,
-            )
-            self._seconds["digests"] = time.monotonic() - started
-            return found
-
-        try:
-            digests = run_together(lambda: self._verify_backup(stop), take_digests, stop, one_by_one=False)
-        finally:
-            context.progress.note("snapshot", None)
-            held.close()
-        evidence_document.add_tables(document, tables, digests, parameters["digest_method"])
 
     def _verify_backup(self, stop: threading.Event) -> None:
         if self._steps.result("verified") or self._facts["version"] < VERIFIES_SINCE:
@@ -458,15 +368,6 @@ class _Copy:
                 self._steps.forget()
             raise
         self._steps.mark("verified")
-
-    def _finish(self, document: Evidence) -> None:
-        """Write evidence and manifest, which make the folder an archive for verify."""
-        write_json(self._partial / layout.EVIDENCE, document)
-        listing = manifest.create(self._partial, self._parameters["jobs"])
-        manifest.add_origin(listing, document)
-        write_json(self._partial / layout.MANIFEST, listing)
-        (self._partial / layout.HALF_DONE).unlink()
-        fsync_tree(self._partial)
 
     def _recover(self, server: private_server.PrivateServer) -> None:
         context, started = self._context, time.monotonic()
@@ -512,54 +413,13 @@ class _Copy:
         remove_tree(self._data)
         self._seconds["upgrade"] = time.monotonic() - started
 
-    def _sort_as_here(self, server: private_server.PrivateServer) -> None:
-        """Rebuild the indexes that are in another order of text than this host's, and those that are damaged on the source, too."""
-        context, parameters, started = self._context, self._parameters, time.monotonic()
-        context.progress.step("collations")
-        server.ready()
-        rebuilt = self._resumed("reindexed", "rebuilt")
-        found = collation.rebuild(
-            server,
-            self._facts["collations"],
-            parameters["collations"],
-            parameters["jobs"],
-            rebuilt.names,
-            self._on_index(rebuilt),
-            None if self._same_major else self._facts["major"],
-        )
-        rebuilt.write()
-        if found:
-            self._seconds["collations"] = time.monotonic() - started
-        started = time.monotonic()
-        context.progress.step("indexes")
-        checked = self._resumed("checked", "checked")
-        index_check.rebuild_damaged(
-            server, parameters["jobs"], checked.names, rebuilt.names, self._on_index(checked), context.log
-        )
-        rebuilt.write()
-        self._seconds["indexes"] = time.monotonic() - started
-
-    def _resumed(self, step: str, what: str) -> _Names:
-        """The names of indexes with which that was done, also by an earlier attempt."""
-        names = _Names(self._steps, step)
-        if names.names:
-            self._context.log(f"Resumed: {len(names.names)} indexes are {what} already.")
-        return names
-
-    def _on_index(self, names: _Names) -> Callable[[str, int], None]:
-        def done(index: str, size: int) -> None:
-            names.write_sometimes()
-            self._context.progress.advance(size, index)
-
-        return done
-
     def _serve(self, server: private_server.PrivateServer) -> dict[str, Any]:
         """Start the server on the finished copy, and describe it."""
         if not server.running:
             server.ready()
         state = expand(self._parameters["state_dir"]) / self._parameters["migration_id"]
         database = self._parameters["database"]
-        evidence: Evidence = read_json(self._final / layout.EVIDENCE)
+        document: Evidence = read_json(self._final / layout.EVIDENCE)
         with Session(server.connection(database)) as session:
             identity, oid = server_identity(session), current_oid(session)
             version = session.version
@@ -571,7 +431,7 @@ class _Copy:
             restored.start(oid)
             restored.mark("sequences", sequences)
             restored.mark(
-                "matviews", {row["matview"]: row["bytes"] if row["populated"] else None for row in evidence["matviews"]}
+                "matviews", {row["matview"]: row["bytes"] if row["populated"] else None for row in document["matviews"]}
             )
         archive = dump_job.describe_archive(self._final, {"format": "directory", "compression": "none"})
         return {
@@ -594,31 +454,3 @@ class _Copy:
             "tables": [],
             "rows": archive["rows"],
         }
-
-
-class _Names:
-    """Names that a step collects. An attempt that is killed loses those of the last second at most."""
-
-    def __init__(self, steps: Steps, step: str) -> None:
-        self._steps, self._step = steps, step
-        self.names: list[str] = list(steps.result(step) or [])
-        # The first one is recorded at once.
-        self._written = 0.0
-
-    def write(self) -> None:
-        """Record them."""
-        self._steps.mark(self._step, sorted(self.names))
-        self._written = time.monotonic()
-
-    def write_sometimes(self) -> None:
-        """Record them, where that was not done just now: there may be thousands."""
-        if time.monotonic() > self._written + NAMES_SECONDS:
-            self.write()
-
-
-def ahead(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """How far sequences may stand after recovery: WAL has their values some steps ahead."""
-    return {
-        name: dict(value, last_value=value["last_value"] + SEQUENCE_AHEAD * value["increment"], is_called=True)
-        for name, value in values.items()
-    }

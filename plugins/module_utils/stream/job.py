@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import layout, manifest, pg_dump
+from ..archive.schema_dump import dump_schema
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
@@ -237,25 +238,7 @@ class _Copy:
             [table.sql for table in streamed],
             excluded,
         )
-        passfile = context.work / "source-passfile"
-        passfile.touch(mode=0o600)
-        passfile.write_text(self._source.passfile_line(), encoding="utf-8")
-        said: list[str] = []
-
-        def listen(line: str) -> None:
-            context.log(line)
-            if "error:" in line or "FATAL" in line or "detail:" in line:
-                said.append(line)
-
-        code = programs.run(command.arguments, self._source.environment(passfile), listen)
-        if code:
-            raise MigrationError(
-                f"pg_dump of the schema ended with exit code {code}: {said[0] if said else 'it gave no reason'}. "
-                "Fix the cause, then run again.",
-                "pg_dump_failed",
-                exit_code=code,
-                messages=said[:20],
-            )
+        dump_schema(command, self._source, context.work, context.log)
 
     def _load(self, document: Evidence, streamed: list[Table]) -> None:
         """Copy the rows and digest the source; then the snapshot is no longer needed."""

@@ -1,0 +1,46 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a pg_dump whose archive has the schema, and the rows of small tables at most."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+from ..common.errors import MigrationError
+from ..host import programs
+from ..postgres.connection import ConnectionSettings
+from .pg_dump import Command
+
+_REASONS = ("error:", "FATAL", "detail:")
+SHOWN_LINES = 20
+
+
+def dump_schema(command: Command, source: ConnectionSettings, work: Path, log: Callable[[str], None]) -> None:
+    """Run ``command``, with each of its messages in the ``log``. work: a private folder.
+
+    Raises MigrationError ``pg_dump_failed`` with pg_dump's reason.
+    """
+    passfile = work / "source-passfile"
+    passfile.touch(mode=0o600)
+    passfile.write_text(source.passfile_line(), encoding="utf-8")
+    said: list[str] = []
+
+    def listen(line: str) -> None:
+        log(line)
+        if any(word in line for word in _REASONS):
+            said.append(line)
+
+    try:
+        code = programs.run(command.arguments, source.environment(passfile), listen)
+    finally:
+        passfile.unlink()
+    if code:
+        raise MigrationError(
+            f"pg_dump of the schema ended with exit code {code}: {said[0] if said else 'it gave no reason'}. "
+            "Fix the cause, then run again.",
+            "pg_dump_failed",
+            exit_code=code,
+            messages=said[:SHOWN_LINES],
+        )

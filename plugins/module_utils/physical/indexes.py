@@ -1,0 +1,92 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The indexes of the copy: rebuilt where their order is another one on this host, or where the source's own are damaged."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable
+
+from ..jobs.context import JobContext
+from . import collation, index_check
+from .folders import Steps
+from .private_server import PrivateServer
+
+NAMES_SECONDS = 1.0
+
+
+def settle(
+    context: JobContext,
+    server: PrivateServer,
+    steps: Steps,
+    collations: list[dict[str, Any]],
+    upgraded_from: int | None,
+) -> dict[str, float]:
+    """Rebuild the indexes that are in another order of text than this host's, and those that are damaged on the source, too.
+
+    collations: what ``collation.of_source`` returned. upgraded_from: the major version that pg_upgrade upgraded, if it did.
+    Returns the seconds of ``collations``, where an index was rebuilt, and of ``indexes``.
+    """
+    parameters, started = context.parameters, time.monotonic()
+    seconds = {}
+    context.progress.step("collations")
+    server.ready()
+    rebuilt = _resumed(context, steps, "reindexed", "rebuilt")
+    found = collation.rebuild(
+        server,
+        collations,
+        parameters["collations"],
+        parameters["jobs"],
+        rebuilt.names,
+        _on_index(context, rebuilt),
+        upgraded_from,
+    )
+    rebuilt.write()
+    if found:
+        seconds["collations"] = time.monotonic() - started
+    started = time.monotonic()
+    context.progress.step("indexes")
+    checked = _resumed(context, steps, "checked", "checked")
+    index_check.rebuild_damaged(
+        server, parameters["jobs"], checked.names, rebuilt.names, _on_index(context, checked), context.log
+    )
+    rebuilt.write()
+    seconds["indexes"] = time.monotonic() - started
+    return seconds
+
+
+def _resumed(context: JobContext, steps: Steps, step: str, what: str) -> _Names:
+    """The names of indexes with which that was done, also by an earlier attempt."""
+    names = _Names(steps, step)
+    if names.names:
+        context.log(f"Resumed: {len(names.names)} indexes are {what} already.")
+    return names
+
+
+def _on_index(context: JobContext, names: _Names) -> Callable[[str, int], None]:
+    def done(index: str, size: int) -> None:
+        names.write_sometimes()
+        context.progress.advance(size, index)
+
+    return done
+
+
+class _Names:
+    """Names that a step collects. An attempt that is killed loses those of the last second at most."""
+
+    def __init__(self, steps: Steps, step: str) -> None:
+        self._steps, self._step = steps, step
+        self.names: list[str] = list(steps.result(step) or [])
+        # The first one is recorded at once.
+        self._written = 0.0
+
+    def write(self) -> None:
+        """Record them."""
+        self._steps.mark(self._step, sorted(self.names))
+        self._written = time.monotonic()
+
+    def write_sometimes(self) -> None:
+        """Record them, where that was not done just now: there may be thousands."""
+        if time.monotonic() > self._written + NAMES_SECONDS:
+            self.write()
