@@ -10,7 +10,9 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest, planning_path
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import search_path_checks
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.matview_graph import read_graph
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
 from support.clusters import Cluster
 from support.migration import execute
@@ -152,3 +154,20 @@ def test_a_function_of_an_extension_that_another_version_corrects(
     for problem in failures(refused)[:2]:
         assert remedy in finding(refused, problem)["message"]
     assert failures(seen(**versions, function_search_path={"public.helped(integer)": "public, pg_temp"})) == []
+
+
+def test_a_foreign_table_without_a_mapping_needs_no_path(thirteen_cluster: Cluster, fresh_database: Fresh) -> None:
+    """The server reports a missing user mapping with the code of a missing name."""
+    name = fresh_database(thirteen_cluster)
+    execute(
+        thirteen_cluster,
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '192.0.2.1');"
+        "CREATE FOREIGN TABLE units (id int) SERVER far;"
+        "CREATE MATERIALIZED VIEW never AS SELECT id FROM units WITH NO DATA",
+        name,
+    )
+    settings = ConnectionSettings(
+        name, thirteen_cluster.host, thirteen_cluster.port, password=thirteen_cluster.password
+    )
+    with Session(settings) as session:
+        assert search_path_checks.of_matviews(session, read_graph(session), {}) == []

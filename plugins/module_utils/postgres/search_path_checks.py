@@ -163,8 +163,12 @@ def of_matviews(session: Session, matviews: list[Matview], paths: Mapping[str, s
     for matview in matviews[:SHOWN]:
         query = f"SELECT * FROM ({matview.definition.rstrip().rstrip(';')}) AS tried LIMIT 1"
         error = _try(session, query)
-        if error is not None:
-            found.append(_hazard(session, ("matview", matview.key, matview.oid, "pg_rewrite"), query, error, paths))
+        if error is None:
+            continue
+        hazard = _hazard(session, ("matview", matview.key, matview.oid, "pg_rewrite"), query, error, paths)
+        # Where no function is called and no path helps, it is another error, such as that of a foreign server.
+        if hazard.functions or hazard.suggested:
+            found.append(hazard)
     return found
 
 
