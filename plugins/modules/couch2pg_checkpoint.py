@@ -84,7 +84,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import checkpoint
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb import url as couchdb_url
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 
 OPTIONS: dict[str, Any] = {
     # Both contain passwords.

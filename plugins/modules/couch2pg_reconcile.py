@@ -103,7 +103,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import acces
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.handover import reconciliation
 from ansible_collections.cht.couch2pg.plugins.module_utils.handover.document_buckets import unpack_documents
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 
 OPTIONS: dict[str, Any] = {
     "settings_file": {"type": "path", "required": True},

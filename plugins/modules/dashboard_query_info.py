@@ -116,7 +116,7 @@ from typing import Any
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import dashboard_query, statement_candidates
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 
 QUERY: dict[str, Any] = {
     "name": {"type": "str", "required": True},

@@ -204,8 +204,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import disk_plan
 
 NEED: dict[str, Any] = {

@@ -217,7 +217,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import leftovers
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import proof
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals

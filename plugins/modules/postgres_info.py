@@ -97,12 +97,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import container_server
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
-    PSYCOPG2_IMPORT_ERROR,
-    ConnectionSettings,
-    Session,
-)
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import PSYCOPG2_IMPORT_ERROR, Session
 
 OPTIONS: dict[str, Any] = {
     "database": {"type": "str", "required": True},

@@ -104,8 +104,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import access, settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import readable, role_login
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.container_server import LOCAL_HOSTS
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 
 OPTIONS: dict[str, Any] = {
     "role": {"type": "str"},

@@ -9,7 +9,8 @@ from typing import Any, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import seed
 from support.clusters import Cluster
 from support.migration import column, execute

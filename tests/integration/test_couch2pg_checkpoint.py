@@ -15,7 +15,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import checkpoint
 from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb.url import parse
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import login_probe
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support.clusters import Cluster
 from support.migration import execute
 from support.modules import run_module

@@ -15,9 +15,10 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.objects import read_objects
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import binaries, seed
 from support.binaries import Binaries
 from support.clusters import Cluster

@@ -9,8 +9,9 @@ from typing import Callable
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest as digests
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support.clusters import Cluster
 from support.migration import execute
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import digest_tables
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support.clusters import Cluster
 from support.migration import execute
 

@@ -10,8 +10,9 @@ from typing import Callable
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.leave_out import LeaveOut
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import collations
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import seed
 from support.by_phases import Phases
 from support.clusters import Cluster

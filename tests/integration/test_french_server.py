@@ -18,7 +18,8 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.messages import sentence
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import Findings
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import message_language, text_keys
 from support import binaries, places, seed
 from support.cases import rarely

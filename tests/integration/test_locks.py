@@ -21,9 +21,10 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import lock_note
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.limits import Limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import lock_waits
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import end_sessions, other_sessions
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from support import binaries, places, seed
 from support.background import wait_until

@@ -36,7 +36,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.physical import (
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders, Owner, Steps
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.moment import Moment, Point
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import binaries, places
 from support.background import Background, kill, wait_until
 from support.cases import rarely

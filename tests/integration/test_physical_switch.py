@@ -21,11 +21,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import placement, switch
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
-    ConnectionSettings,
-    Session,
-    server_identity,
-)
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session, server_identity
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.verified import VERIFIED, remember_verified
 from support import binaries, places
 from support.clusters import Cluster

@@ -18,8 +18,9 @@ from typing import Any, Callable, Iterator
 import psycopg2
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import trial
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import other_sessions
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import binaries, seed
 from support.clusters import Cluster
 from support.migration import Migration, column, environment, execute

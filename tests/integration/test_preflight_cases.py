@@ -14,7 +14,8 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.messages import sentence
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import collations, public_schema
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import seed
 from support.clusters import Cluster
 from support.migration import column, execute

@@ -17,8 +17,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.archive.scratch impor
     scratch_name,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import seed
 from support.clusters import Cluster
 from support.migration import column, execute

@@ -13,7 +13,8 @@ from typing import Any, Callable, Iterator
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.document import sequence_values
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document
 from support import seed

@@ -25,8 +25,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.handover import (
     document_job,
     reconciliation,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import couch2pg, seed
 from support.clusters import Cluster
 from support.couch2pg import Couch2pg

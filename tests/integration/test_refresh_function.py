@@ -12,7 +12,8 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import removal
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.refresh import function_proof
 from support import seed
 from support.by_phases import Phases

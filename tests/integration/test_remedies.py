@@ -14,7 +14,8 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import readable
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import binaries, places, seed
 from support.background import wait_until
 from support.cases import rarely

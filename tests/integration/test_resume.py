@@ -16,7 +16,9 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import files, processes
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.program_environment import program_environment
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import steps as restore_steps
 from support import driver, seed
 from support.background import (
@@ -239,7 +241,7 @@ def test_rows_of_an_extension_are_loaded_again(
     passfile = tmp_path / "passfile"
     passfile.touch(mode=0o600)
     passfile.write_text(settings.passfile_line(), encoding="utf-8")
-    environment, archive = settings.environment(passfile), tmp_path / "archive"
+    environment, archive = program_environment(settings, passfile), tmp_path / "archive"
 
     def program(name: str, *words: object) -> str:
         command = [client_dir / name, f"--dbname={settings.conninfo()}", *map(str, words)]

@@ -11,9 +11,10 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest, planning_path
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import search_path_checks
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.matview_graph import read_graph
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support.clusters import Cluster
 from support.migration import execute
 from support.preflight import failures, finding, look, look_at_target, schema_of

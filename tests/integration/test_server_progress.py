@@ -18,10 +18,11 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
     APPLICATION_NAME,
     ConnectionSettings,
-    Session,
 )
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.program_environment import program_environment
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.server_progress import CopyProgress
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support.background import wait_until
 from support.clusters import Cluster
 from support.migration import execute
@@ -54,7 +55,7 @@ def copying(settings: ConnectionSettings, tmp_path: Path, client_dir: Path) -> I
     passfile.touch(mode=0o600)
     passfile.write_text(settings.passfile_line(), encoding="utf-8")
     command = [client_dir / "pg_dump", "--table=public.very_large", f"--dbname={settings.conninfo()}"]
-    environment = settings.environment(passfile)
+    environment = program_environment(settings, passfile)
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         with Session(settings) as session:
             looks = [0]

@@ -10,13 +10,10 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import login_settings, role_plan, session_settings
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
-    SHORT_LOCK_SECONDS,
-    ConnectionSettings,
-    Session,
-)
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database, roles
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.identifiers import quote
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import SHORT_LOCK_SECONDS, Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import target_database
 from support import by_phases, seed
 from support.clusters import Cluster

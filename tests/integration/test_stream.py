@@ -18,8 +18,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limi
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline import marks
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline.chunks import Chunk, plan
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline.worker import copy_chunk
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings, Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import holder
 from support import seed
 from support.background import kill, wait_until

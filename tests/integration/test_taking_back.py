@@ -19,8 +19,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import droppi
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import (
-    ConnectionSettings,
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import (
     Session,
     running_server,
     server_identity,

@@ -18,7 +18,8 @@ from ..host.files import expand
 from ..host.packages import PSYCOPG2_SINCE
 from ..host.system_account import acting_as, as_root
 from ..postgres import container_server
-from ..postgres.connection import PSYCOPG2_IMPORT_ERROR, ConnectionSettings, psycopg2_version
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import PSYCOPG2_IMPORT_ERROR, psycopg2_version
 from .record_option import check_record, write_outcome
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table
 from ..postgres.server_progress import LARGEST_SHARE, CopyProgress
+from ..postgres.session import Session
 from . import manifest
 from . import size as archive_size
 

@@ -13,8 +13,8 @@ from typing import Iterable, Sequence
 
 from ..common.errors import MigrationError
 from ..host.programs import Program, ask
-from ..postgres.connection import LOCK_SECONDS
 from ..postgres.relations import Table
+from ..postgres.session import LOCK_SECONDS
 from . import layout
 
 THROUGH_ROOT_SINCE = 11

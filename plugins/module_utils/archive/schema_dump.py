@@ -11,6 +11,7 @@ from typing import Callable
 from ..common.errors import MigrationError
 from ..host import programs
 from ..postgres.connection import ConnectionSettings
+from ..postgres.program_environment import program_environment
 from .pg_dump import Command
 
 _REASONS = ("error:", "FATAL", "detail:")
@@ -33,7 +34,7 @@ def dump_schema(command: Command, source: ConnectionSettings, work: Path, log: C
             said.append(line)
 
     try:
-        code = programs.run(command.arguments, source.environment(passfile), listen)
+        code = programs.run(command.arguments, program_environment(source, passfile), listen)
     finally:
         passfile.unlink()
     if code:

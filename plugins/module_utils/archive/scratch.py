@@ -16,9 +16,11 @@ from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import FILE_MODE
 from ..postgres import preload_libraries
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import create_statement, end_sessions, find_database, freeing_name, is_empty
 from ..postgres.identifiers import check_length, literal, quote
+from ..postgres.program_environment import program_environment
+from ..postgres.session import Session
 from ..postgres.session_settings import NOT_FOR_RESTORE, set_clause
 from . import pg_restore
 from .messages import Listener, Message
@@ -123,7 +125,9 @@ def restore_section(
         command = pg_restore.build(program, section, archive, listing, settings.conninfo(), jobs=1)
         if tablespaces == "default":
             command.insert(1, "--no-tablespaces")
-        code = programs.run(command, settings.environment(passfile, leave=NOT_FOR_RESTORE), listener.line, stop)
+        code = programs.run(
+            command, program_environment(settings, passfile, leave=NOT_FOR_RESTORE), listener.line, stop
+        )
     listener.flush()
     if stop is not None and stop.is_set():
         raise MigrationError("pg_restore was stopped.", "stopped")

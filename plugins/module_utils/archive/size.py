@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Callable
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
 from ..postgres.identifiers import quote
 from ..postgres.relations import Table
+from ..postgres.session import Session
 
 SAMPLE_BYTES = 4 * 1024 * 1024
 SAMPLE_BLOCKS = 8

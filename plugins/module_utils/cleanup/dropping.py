@@ -17,7 +17,7 @@ from typing import Any, Callable, Sequence
 from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties
 from ..host.files import make_private_folder, read_json, write_json
-from ..postgres.connection import ConnectionSettings, Session, running_server, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import (
     database_size,
     end_sessions,
@@ -29,6 +29,7 @@ from ..postgres.database import (
     users,
 )
 from ..postgres.identifiers import quote, with_suffix
+from ..postgres.session import Session, running_server, server_identity
 from ..record.dropped import DROPPED
 
 

@@ -16,8 +16,8 @@ from ..common.progress_line import amount
 from ..couch2pg.deployment.bundle import NAME as BUNDLE
 from ..couch2pg.settings import EFFECTIVE
 from ..host.files import expand
-from ..postgres.connection import Session
 from ..postgres.database import database_size, databases
+from ..postgres.session import Session
 
 # In the folder of a migration's state; each holds couch2pg's settings.
 CREDENTIAL_FILES = (EFFECTIVE, BUNDLE)

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..common.errors import MigrationError
 from ..physical import removal as removal_of_copy
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import Session, server_identity
 from ..record.promoted import already_promoted
 from ..record.rolled_back import already_reversed
 from ..restore import target_database

@@ -15,7 +15,7 @@ from typing import Iterable, Mapping, TypedDict
 
 from ..common.errors import MigrationError
 from ..couchdb.url import Followed, seq_number
-from ..postgres.connection import Session
+from ..postgres.session import Session
 
 # A stored sequence that never advanced: the CouchDB database was empty, or couch2pg has only just started with this key.
 _BEGINNING = re.compile(r"(?:0(?:-.*)?|None|null)?$")

@@ -14,8 +14,9 @@ from typing import Any, TypedDict
 from ..common.errors import MigrationError
 from ..common.redaction import remove_credentials, remove_personal
 from ..postgres import query_plan
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.identifiers import literal, quote
+from ..postgres.session import Session
 from .result_digest import NEAR_ROWS, Fingerprint, ResultDigests
 
 CURSOR = "couch2pg_dashboard"

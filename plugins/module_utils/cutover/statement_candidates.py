@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..postgres.connection import Session
 from ..postgres.identifiers import qualified
+from ..postgres.session import Session
 
 MEAN_SINCE = (1, 8)
 # pg_stat_statements replaces constants by $1, but misses some, which are masked here.

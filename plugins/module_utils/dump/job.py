@@ -41,10 +41,12 @@ from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from ..jobs.progress import Probe
 from ..postgres import locks
-from ..postgres.connection import APPLICATION_NAME, ConnectionSettings, Session, check_no_pooler, server_identity
+from ..postgres.connection import APPLICATION_NAME, ConnectionSettings
 from ..postgres.extension_versions import installed_versions
+from ..postgres.program_environment import program_environment
 from ..postgres.relations import check_readable, check_row_security, list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress
+from ..postgres.session import Session, check_no_pooler, server_identity
 from ..postgres.workers import Growing
 from . import earlier_dump
 
@@ -342,7 +344,7 @@ def _run_pg_dump(
         if any(word in line for word in ("error:", "ERROR:", "FATAL:", "detail:", "fatal", "No space", "gzip")):
             errors.append(line)
 
-    environment = dict(context.connection().environment(context.passfile()), TMPDIR=str(context.work))
+    environment = dict(program_environment(context.connection(), context.passfile()), TMPDIR=str(context.work))
 
     def done() -> int:
         # Before PostgreSQL 14, the bytes read from a running table are unknown; the bytes written are a lower bound.

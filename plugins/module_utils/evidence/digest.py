@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from typing import Any, Callable, ContextManager, Iterable, Iterator, Mapping, Sequence
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
 from ..postgres.identifiers import quote
 from ..postgres.relations import Table
 from ..postgres.row_types import PARTS
+from ..postgres.session import Session
 from ..postgres.session_settings import PINNED
 from ..postgres.workers import Growing, run_in_sessions
 from . import planning_path

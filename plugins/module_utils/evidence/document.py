@@ -17,12 +17,13 @@ from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..postgres import compression, large_objects, public_schema, role_plan
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import database_size, find_database, server
 from ..postgres.extension_versions import installed_versions
 from ..postgres.identifiers import qualified, quote, shown, sql_shown
 from ..postgres.objects import left_out, read_objects
 from ..postgres.relations import USER_SCHEMAS, Tables
+from ..postgres.session import Session
 from . import extension_rows
 from .digest import TableDigest
 from .leave_out import NOTHING, LeaveOut

@@ -13,9 +13,9 @@ from collections import Counter
 from typing import Any, Collection, Iterable, Mapping
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
 from ..postgres.identifiers import qualified, quote, shown
 from ..postgres.relations import USER_SCHEMAS
+from ..postgres.session import Session
 
 # Above that, only the number of rows is kept.
 MOST_HASHES = 20000

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Sequence
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
 from ..postgres.identifiers import quote
 from ..postgres.objects import Objects
 from ..postgres.relations import Table, Tables
+from ..postgres.session import Session
 
 EXTENSIONS_SINCE = 17
 REASON = "couch2pg_leave_out names it"

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Callable, Iterable
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
 from ..postgres.relations import Table
 from ..postgres.search_path_checks import UNDEFINED
+from ..postgres.session import Session
 
 _WITH_FUNCTIONS_IN_INDEXES = """
 SELECT DISTINCT i.indrelid::bigint AS oid FROM pg_catalog.pg_index AS i

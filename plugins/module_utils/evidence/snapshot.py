@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Iterator
 
 from ..common.errors import MigrationError
-from ..postgres.connection import LOCK_SECONDS, ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table, Tables, check_readable, list_tables
+from ..postgres.session import LOCK_SECONDS, Session
 
 ATTEMPTS = 5
 NAMES_PER_LOCK = 200

@@ -9,8 +9,9 @@ import time
 from typing import Any
 
 from ..common.clock import utc_now
-from ..postgres.connection import ConnectionSettings, check_no_pooler, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import select
+from ..postgres.session import check_no_pooler, server_identity
 from . import digest
 from .snapshot import HeldSnapshot, open_reader
 

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from ..host import programs
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import Session
 from . import forced_command, key
 
 PROBE_SECONDS = 3.0

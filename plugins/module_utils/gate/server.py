@@ -10,9 +10,10 @@ from typing import Any, Callable, Iterable
 
 from ..common.errors import MigrationError
 from ..common.progress_line import amount
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.hba_line import hba_line
 from ..postgres.server_folders import is_this_host
+from ..postgres.session import Session
 from . import line, reach
 from .tunnel import INSTEAD
 

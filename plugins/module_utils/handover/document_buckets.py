@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Sequence, Tuple, TypedDict
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
 from ..postgres.relations import Table
+from ..postgres.session import Session
 from ..postgres.workers import run_in_sessions
 
 TABLES = ("couchdb", "couchdb_users_meta", "couchdb_medic_logs", "couchdb_medic_users")

@@ -13,9 +13,10 @@ from ..evidence.snapshot import HeldSnapshot
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
-from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import current_oid
 from ..postgres.relations import Table, check_couchdb, check_readable, list_tables
+from ..postgres.session import Session, check_no_pooler, server_identity
 from . import document_buckets
 
 

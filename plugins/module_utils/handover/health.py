@@ -24,7 +24,8 @@ from ..couch2pg.log.reader import LogSummary, Reader
 from ..couchdb.client import CouchDB, DatabaseState
 from ..couchdb.url import Followed
 from ..host.same_process import GONE, UNKNOWN, SameProcess
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import Session
 from . import matview_proof
 from .matview_proof import MatviewState, Refreshed
 

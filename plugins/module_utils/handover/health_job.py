@@ -20,7 +20,7 @@ from ..host.same_process import GONE, SameProcess
 from ..jobs import lock_notes
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
-from ..postgres.connection import Session
+from ..postgres.session import Session
 from . import matview_proof
 from .health import Wanted, Watch, error_as_dict
 

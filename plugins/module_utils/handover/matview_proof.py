@@ -16,9 +16,10 @@ from ..common.errors import MigrationError
 from ..common.redaction import Redactor
 from ..couch2pg.log.errors import recognise, subject
 from ..couch2pg.log.lines import XMLFORMS_FAILED
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.identifiers import quote, sql_shown
 from ..postgres.matview_graph import statements_that_populate
+from ..postgres.session import Session
 from ..postgres.workers import run_in_sessions
 
 FUNCTION = "refresh_matviews()"

@@ -16,8 +16,8 @@ from typing import Callable, Iterable, Mapping, Sequence, Tuple, TypedDict
 
 from ..couchdb.client import CouchDB
 from ..couchdb.url import Followed
-from ..postgres.connection import Session
 from ..postgres.identifiers import literal, qualified
+from ..postgres.session import Session
 from .document_buckets import Revision
 
 # CouchDB looks up this many ids directly. For more, it reads every change.

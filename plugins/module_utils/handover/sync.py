@@ -13,9 +13,10 @@ from ..couch2pg import checkpoint, couchdb_sync
 from ..couch2pg.couchdb_sync import ShownSync, Sync
 from ..couch2pg.settings import Settings
 from ..couchdb.client import CouchDB
-from ..postgres.connection import ConnectionSettings, Session, running_server, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import current_oid
 from ..postgres.matview_graph import statements_that_populate
+from ..postgres.session import Session, running_server, server_identity
 
 PAUSE_SECONDS = 2.0
 _UNPOPULATED = """

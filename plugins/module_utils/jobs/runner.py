@@ -26,7 +26,8 @@ from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..host import container_programs, containers, processes
 from ..host.files import read_json, remove_tree, write_json
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import Session
 from . import lock_notes
 from .context import JobContext
 from .progress import Progress

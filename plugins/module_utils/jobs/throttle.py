@@ -18,7 +18,8 @@ from typing import Callable, Iterator
 from ..common.errors import MigrationError
 from ..host import processes, programs
 from ..postgres import backends
-from ..postgres.connection import APPLICATION_NAME, ConnectionSettings, Session
+from ..postgres.connection import APPLICATION_NAME, ConnectionSettings
+from ..postgres.session import Session
 from . import limits
 
 POLL_SECONDS = 0.5

@@ -16,9 +16,11 @@ from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import remove_tree
 from ..host.programs import Program
-from ..postgres.connection import APPLICATION_NAME, ConnectionSettings, Session
+from ..postgres.connection import APPLICATION_NAME, ConnectionSettings
 from ..postgres.identifiers import quote
 from ..postgres.monitor_session import MonitorSession
+from ..postgres.program_environment import program_environment
+from ..postgres.session import Session
 from .folders import Owner
 
 PROGRESS_SINCE = 130000
@@ -167,7 +169,7 @@ def replication_environment(source: ConnectionSettings, owner: Owner, folder: Pa
     owner.write(passfile, source.passfile_line())
     try:
         # The programs look for their home; the owner of a data directory may have none.
-        yield dict(source.environment(passfile), HOME=str(folder))
+        yield dict(program_environment(source, passfile), HOME=str(folder))
     finally:
         passfile.unlink()
 

@@ -13,10 +13,10 @@ from typing import Any, Callable, Iterable, Mapping
 
 from ..common.errors import MigrationError
 from ..postgres import collations
-from ..postgres.connection import Session
 from ..postgres.database import find_database
 from ..postgres.identifiers import quote
 from ..postgres.row_types import PARTS
+from ..postgres.session import Session
 from ..postgres.workers import run_in_sessions
 from .private_server import PrivateServer
 

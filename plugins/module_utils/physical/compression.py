@@ -11,7 +11,7 @@ from typing import Sequence
 
 from ..common.errors import MigrationError
 from ..host import programs
-from ..postgres.connection import Session
+from ..postgres.session import Session
 
 NONE = "none"
 SINCE_MAJOR = 15

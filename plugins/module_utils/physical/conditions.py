@@ -15,8 +15,9 @@ from ..common.findings import Findings
 from ..common.progress_line import amount
 from ..host.file_systems import locate
 from ..postgres import collations
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.identifiers import quote
+from ..postgres.session import Session, server_identity
 from . import compression, placement, switch, upgrade_obstacles
 from .conditions_of_source import check_source
 

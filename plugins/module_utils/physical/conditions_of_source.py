@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
+from ..postgres.session import Session
 
 _TABLESPACES = "SELECT spcname AS name FROM pg_catalog.pg_tablespace WHERE oid NOT IN (1663, 1664) ORDER BY 1"
 _UNLOGGED = """

@@ -12,7 +12,8 @@ import threading
 from typing import Any, Callable
 
 from ..common.errors import MigrationError
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import Session
 from ..postgres.workers import run_in_sessions
 from .private_server import PrivateServer
 

@@ -29,8 +29,9 @@ from ..jobs import lock_notes
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import current_oid
+from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
 from ..restore.steps import RestoreSteps
 from . import (

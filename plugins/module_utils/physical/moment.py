@@ -16,8 +16,9 @@ from typing import Any, Callable, Sequence
 
 from ..common.errors import MigrationError
 from ..evidence.snapshot import HeldSnapshot
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table
+from ..postgres.session import Session
 
 # A source that never rests for so long needs couch2pg_physical_lock_seconds.
 PATIENCE_SECONDS = 120.0

@@ -18,7 +18,8 @@ from ..host import services
 from ..host.file_systems import is_mount_point
 from ..host.programs import major
 from ..postgres import server_folders
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import Session
 
 DEBIAN, SYSTEMD, COMMANDS = "debian", "systemd", "commands"
 # Commands for ``find`` where nobody stops or starts the server.

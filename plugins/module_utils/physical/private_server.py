@@ -18,7 +18,8 @@ from typing import Any, Callable, Mapping
 
 from ..common.errors import MigrationError
 from ..host import processes, programs
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import Session
 from .folders import Folders, Owner
 
 PORT = 50432

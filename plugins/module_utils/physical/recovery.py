@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
+from ..postgres.session import Session
 from .folders import Owner
 from .moment import Point
 from .private_server import PrivateServer

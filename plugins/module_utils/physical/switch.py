@@ -22,9 +22,10 @@ from ..common.errors import MigrationError
 from ..host import services
 from ..host.files import fsync_path, read_json, write_json
 from ..jobs import job
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import find_database_by_oid, is_empty
 from ..postgres.identifiers import with_suffix
+from ..postgres.session import Session, server_identity
 from ..promote import promotion
 from ..record.promoted import MARK, PROMOTED, has_mark, mark_of
 from ..record.rolled_back import REVERSED

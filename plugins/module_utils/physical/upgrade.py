@@ -11,7 +11,7 @@ from typing import Any, Callable
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import remove_tree
-from ..postgres.connection import Session
+from ..postgres.session import Session
 from . import backup
 from .folders import Folders, Owner
 from .private_server import PORT, PrivateServer, option

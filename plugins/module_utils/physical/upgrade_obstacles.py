@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple, TypedDict
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
 from ..postgres.identifiers import literal
+from ..postgres.session import Session
 
 SHOWN = 5
 # A stored column of a type, which can be within domains, arrays, ranges and composite types. A view stores nothing. Another type of the

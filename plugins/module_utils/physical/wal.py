@@ -13,7 +13,8 @@ from typing import Callable, Mapping
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.programs import Program
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import Session
 from . import backup
 from .folders import Owner
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Mapping
 
 from ..evidence import digest
-from ..postgres.connection import Session
 from ..postgres.identifiers import quote
 from ..postgres.relations import Table
+from ..postgres.session import Session
 
 # Small enough to keep every core busy to the end, large enough that a transaction for each costs nothing.
 CHUNK_BYTES = 32 * 1024 * 1024

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import Callable
 
-from ..postgres.connection import Session
+from ..postgres.session import Session
 from .chunks import Chunk
 
 SCHEMA = "couch2pg_stream"

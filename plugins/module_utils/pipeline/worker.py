@@ -23,7 +23,8 @@ from ..common.errors import MigrationError
 from ..evidence import digest
 from ..evidence.snapshot import open_reader
 from ..postgres import loading
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import Session
 from . import marks
 from .chunks import Chunk
 

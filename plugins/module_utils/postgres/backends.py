@@ -12,8 +12,9 @@ from typing import Iterable
 
 from ..common.errors import MigrationError
 from ..host import containers, processes
-from .connection import ConnectionSettings, Session
+from .connection import ConnectionSettings
 from .server_folders import is_this_host
+from .session import Session
 
 
 def may_be_here(settings: ConnectionSettings) -> bool:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .connection import Session
 from .relations import EXTENSION_MEMBER, USER_SCHEMAS
+from .session import Session
 
 # Column numbers in a stored query are offset, so that system columns, whose numbers are negative, fit too.
 _SHIFT_SINCE = 120000

@@ -14,10 +14,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .connection import Session
 from .database import find_database
 from .identifiers import quote, sql_shown
 from .relations import USER_SCHEMAS
+from .session import Session
 
 # Before PostgreSQL 15 a process of its own collects the counts, every 500 ms.
 SHARED_SINCE = 150000

@@ -11,9 +11,9 @@ from typing import Any
 from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties
 from . import server_folders
-from .connection import Session
 from .identifiers import literal
 from .relations import USER_SCHEMAS
+from .session import Session
 
 # These sort by code point, independently of the library's version.
 PLAIN = ("C", "POSIX", "C.UTF-8", "C.utf8")

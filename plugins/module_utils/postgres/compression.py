@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from ..common.evidence_document import Compression
 from . import event_triggers
-from .connection import Session
 from .identifiers import quote, sql_shown
 from .privileges import not_member
 from .relations import USER_SCHEMAS
+from .session import Session
 
 SETTING = "default_toast_compression"
 # As PostgreSQL before 14, which has no setting.

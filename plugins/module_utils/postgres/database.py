@@ -11,10 +11,10 @@ from typing import Any, Mapping, cast
 from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties, Role
 from ..host.programs import major
-from .connection import Session, server_identity
 from .connection_errors import INSUFFICIENT_PRIVILEGE
 from .identifiers import literal, quote, with_suffix
 from .privileges import grants
+from .session import Session, server_identity
 
 END_SECONDS = 60.0
 

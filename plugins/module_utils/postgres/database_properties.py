@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Iterable, Mapping
 
 from ..common.evidence_document import DatabaseProperties, PropertiesAtPromotion
-from .connection import ConnectionSettings, Session
+from .connection import ConnectionSettings
 from .database import find_database, is_empty
 from .identifiers import quote
 from .privileges import GRANTABLE, grantee
 from .role_mapping import Moves, moved_database
+from .session import Session
 from .session_settings import set_clause
 
 # A database that was frozen on the source would be frozen here before it is complete, and where the server doesn't count

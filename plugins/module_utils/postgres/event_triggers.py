@@ -8,8 +8,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Iterator
 
-from .connection import Session
 from .identifiers import quote
+from .session import Session
 
 # From 17 on, ``event_triggers`` is among the settings of every session of ours (session_settings.py).
 SETTING_SINCE = 170000

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from .connection import Session
 from .identifiers import literal, quote
+from .session import Session
 
 _INSTALLED = "SELECT extname AS name, extversion AS version FROM pg_catalog.pg_extension ORDER BY extname"
 

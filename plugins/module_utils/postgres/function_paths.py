@@ -9,8 +9,8 @@ import re
 from typing import Any, Mapping
 
 from ..common.errors import MigrationError
-from .connection import Session
 from .identifiers import quote
+from .session import Session
 
 _NAME = re.compile(r'\s*("(?:[^"]|"")+"|[A-Za-z_\u0080-\uffff][\w$]*)\s*')
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .connection import Session
 from .identifiers import literal
+from .session import Session
 
 # Read in pieces, because a large object can exceed the maximum size of a value. Holes read as zeros, as in pg_dump.
 _PIECE = 256 * 1024

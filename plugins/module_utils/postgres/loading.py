@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from . import session_settings
-from .connection import Session
+from .session import Session
 
 # Tables whose rows are checked by a function in an SQL or procedural language when they are loaded: by a constraint of the table or of a
 # domain, a generated column, or the key of its partitions. The function may read rows of other tables.

@@ -10,8 +10,9 @@ import time
 from ..common.errors import MigrationError
 from ..common.progress_line import duration
 from . import locks
-from .connection import APPLICATION_NAME, ConnectionSettings, Session
+from .connection import APPLICATION_NAME, ConnectionSettings
 from .monitor_session import MonitorSession
+from .session import Session
 
 SHOWN_AFTER_SECONDS = 3.0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Iterable
 
 if TYPE_CHECKING:
-    from .connection import Session
+    from .session import Session
 
 SHOWN = 3
 _AGAINST = (

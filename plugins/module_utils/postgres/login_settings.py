@@ -10,7 +10,7 @@ from typing import Collection
 
 from ..common.errors import MigrationError
 from . import event_triggers
-from .connection import SET_AT_START, Session
+from .session import SET_AT_START, Session
 
 # Without these, a source that is frozen (default_transaction_read_only) or audited would stop our own work.
 STAY_OURS = ("default_transaction_read_only", "event_triggers", "lc_messages")

@@ -9,7 +9,8 @@ import threading
 from typing import Callable, TypeVar
 
 from ..common.errors import MigrationError
-from .connection import ConnectionSettings, Session
+from .connection import ConnectionSettings
+from .session import Session
 
 Result = TypeVar("Result")
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable
 
-from .connection import Session
 from .identifiers import sql_shown
 from .privileges import GRANTABLE, grantee, grants, not_member, not_part
+from .session import Session
 
 # {kind: {identity: {"owner": role, "grants": ["role PRIVILEGE", ...], "columns": [...], "roles": [...]}}}, as far as each has it.
 Objects = Dict[str, Dict[str, Dict[str, Any]]]

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from ..common.errors import MigrationError
-from .connection import ConnectionSettings, Session
+from .connection import ConnectionSettings
 from .identifiers import literal
+from .session import Session
 
 # The setting, and where the server looks for a library without a folder.
 FOLDERS = {"session_preload_libraries": "", "local_preload_libraries": "$libdir/plugins/"}

@@ -9,8 +9,8 @@ it, but a new database of PostgreSQL 15 or later lacks it.
 
 from __future__ import annotations
 
-from .connection import Session
 from .identifiers import quote
+from .session import Session
 
 # ``aclexplode`` shows PUBLIC as 0.
 _EVERYBODY_CREATES = """

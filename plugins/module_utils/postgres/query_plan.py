@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping
 
-from .connection import Session
 from .identifiers import qualified, quote
+from .session import Session
 
 _RELATIONS = """
 SELECT n.nspname AS schema, c.relname AS name, c.reltuples::bigint AS estimated_rows,

@@ -9,8 +9,8 @@ import re
 from typing import Sequence
 
 from ..common.errors import MigrationError
-from .connection import Session
 from .identifiers import quote
+from .session import Session
 
 SHOWN = 5
 _SCHEMA = re.compile(r'"(?:[^"]|"")*"|[^."]+')

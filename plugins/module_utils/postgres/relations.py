@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..common.errors import MigrationError
-from .connection import Session
 from .identifiers import qualified, quote, shown, sql_shown
+from .session import Session
 
 # The operator's schemas: not PostgreSQL's own, not temporary ones.
 USER_SCHEMAS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"

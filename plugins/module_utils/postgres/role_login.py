@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from ..common.errors import MigrationError
 from . import login_probe
-from .connection import ConnectionSettings, Session
+from .connection import ConnectionSettings
 from .connection_errors import INSUFFICIENT_PRIVILEGE
 from .hba_line import hba_line
 from .identifiers import literal, quote
+from .session import Session
 
 MD5, SCRAM = "md5", "scram-sha-256"
 HASHES = (MD5, SCRAM)

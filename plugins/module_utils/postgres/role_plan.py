@@ -10,12 +10,12 @@ from typing import AbstractSet, Any, Iterable, Mapping
 
 from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties, Role
-from .connection import Session
 from .database import roles
 from .identifiers import check_length, literal, quote
 from .objects import Objects, roles_named
 from .privileges import grantee
 from .role_mapping import Moves
+from .session import Session
 from .session_settings import set_clause
 
 # Members of groups that have privileges, who are not mentioned in the database themselves. Without the current user, an

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from . import event_triggers
-from .connection import Session
 from .identifiers import literal, quote
 from .objects import Objects, read_objects
 from .role_mapping import Moves
+from .session import Session
 
 # Object types whose name in pg_identify_object differs from the one in ALTER.
 _WORDS = {

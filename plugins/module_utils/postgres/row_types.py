@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .connection import Session
 from .relations import USER_SCHEMAS
+from .session import Session
 
 _PARENTS = """
 SELECT i.inhrelid::bigint AS child, i.inhparent::bigint AS parent

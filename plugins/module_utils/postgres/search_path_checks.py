@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Iterator, Mapping
 
 from ..common.errors import MigrationError
-from .connection import Session
 from .function_paths import quoted
 from .identifiers import qualified, quote
 from .matview_graph import Matview
 from .relations import USER_SCHEMAS
+from .session import Session
 
 SECONDS = 5
 SHOWN = 200

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..host import containers
 from ..host.containers import Container
-from .connection import ConnectionSettings, Session
+from .connection import ConnectionSettings
+from .session import Session
 
 # Seconds between the start time in postmaster.pid and the one in SQL.
 START_TOLERANCE = 10

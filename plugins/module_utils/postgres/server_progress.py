@@ -9,9 +9,10 @@ import re
 import threading
 from typing import Any, Iterable, Mapping
 
-from .connection import APPLICATION_NAME, ConnectionSettings, Session
+from .connection import APPLICATION_NAME, ConnectionSettings
 from .identifiers import sql_shown
 from .monitor_session import MonitorSession
+from .session import Session
 
 COPY_SINCE = 140000
 LARGEST_SHARE = 0.99

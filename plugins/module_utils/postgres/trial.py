@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 
 from ..common.errors import MigrationError
-from .connection import Session
 from .identifiers import literal, quote
+from .session import Session
 
 _EVENT_TRIGGER = (
     "CREATE FUNCTION pg_temp.couch2pg_trial() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .connection import Session
+from .session import Session
 
 FIRST_USER_OID = 16384
 SQL_BODY_SINCE = 140000

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Callable, Generic, Iterable, TypeVar
 
 from ..common.errors import MigrationError
-from .connection import Session
+from .session import Session
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")

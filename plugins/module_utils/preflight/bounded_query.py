@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
+from ..postgres.session import Session
 
 
 def rows_within(session: Session, seconds: int, query: str, settings: str = "") -> list[dict[str, Any]] | None:

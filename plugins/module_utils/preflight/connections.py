@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
 from ..postgres.identifiers import quote
+from ..postgres.session import Session
 
 # Beside the workers: the snapshot, the leader of pg_dump or pg_restore, progress, and a look from outside.
 BESIDE = 6

@@ -8,11 +8,11 @@ from __future__ import annotations
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres import catalog_use, collations, large_objects, row_types
-from ..postgres.connection import Session
 from ..postgres.identifiers import quote
 from ..postgres.objects import Objects, in_system_schemas
 from ..postgres.privileges import not_member
 from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
+from ..postgres.session import Session
 from . import check_constraints, foreign_keys, lock_room, named_values, text_keys
 from .bounded_query import rows_within
 from .source_facts import SourceFacts

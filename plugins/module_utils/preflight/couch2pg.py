@@ -21,9 +21,9 @@ from ..couch2pg.deployment.kinds import ENV_FILE, Deployment, Found
 from ..couch2pg.deployment.problems import node_problem, node_version, problems
 from ..couch2pg.settings import PostgresPlace, Settings
 from ..postgres import login_probe
-from ..postgres.connection import Session
 from ..postgres.connection_errors import INSUFFICIENT_PRIVILEGE
 from ..postgres.identifiers import quote
+from ..postgres.session import Session
 from . import clean_install
 
 # How many changes and how many documents couch2pg reads from CouchDB at once without COUCH2PG_CHANGES_LIMIT and COUCH2PG_DOC_LIMIT.

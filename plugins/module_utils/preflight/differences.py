@@ -10,11 +10,12 @@ from typing import Any
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres import catalog_use, collations, role_plan, trial
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import find_database
 from ..postgres.database_properties import PlannedProperties, plan_properties
 from ..postgres.identifiers import quote
 from ..postgres.role_plan import RolePlan
+from ..postgres.session import Session
 from ..restore.target_database import refused_settings
 from .source_facts import SourceFacts
 

@@ -21,10 +21,10 @@ from ..host import file_systems
 from ..host.file_systems import FileSystem, folder_bytes, locate
 from ..host.files import expand
 from ..postgres import server_folders
-from ..postgres.connection import Session
 from ..postgres.database import find_database
 from ..postgres.relations import Tables
 from ..postgres.server_folders import ServerFolders
+from ..postgres.session import Session
 from .source_facts import Sizes
 
 RULES = ("measured", "guide")

@@ -12,9 +12,9 @@ import time
 from typing import Any
 
 from ..common.findings import Findings
-from ..postgres.connection import Session
 from ..postgres.identifiers import qualified, quote
 from ..postgres.relations import USER_SCHEMAS
+from ..postgres.session import Session
 from .bounded_query import rows_within
 
 NAME = "foreign keys"

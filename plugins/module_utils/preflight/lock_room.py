@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ..common.errors import MigrationError
 from ..common.findings import Findings
-from ..postgres.connection import Session
+from ..postgres.session import Session
 
 NAME = "locks"
 

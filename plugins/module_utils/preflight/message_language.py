@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from ..postgres.connection import Session
 from ..postgres.identifiers import quote
+from ..postgres.session import Session
 
 _ENGLISH = re.compile(r"C|POSIX|C[._-].*|en([_.@].*)?|English.*|", re.IGNORECASE)
 

@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from ..common.errors import MigrationError
-from ..postgres.connection import Session
 from ..postgres.relations import USER_SCHEMAS
+from ..postgres.session import Session
 from .bounded_query import rows_within
 
 SECONDS_EACH = 5

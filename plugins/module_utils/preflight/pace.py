@@ -16,8 +16,9 @@ from typing import Any, Callable, Mapping
 
 from ..common.errors import MigrationError
 from ..gate.line import bytes_per_second_to
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table
+from ..postgres.session import Session
 
 # What a sample reads at most, of a table on disk and of text.
 SAMPLE_BYTES = 32 * 1024 * 1024

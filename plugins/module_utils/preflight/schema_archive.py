@@ -17,9 +17,11 @@ from ..common.errors import MigrationError
 from ..evidence.leave_out import LeaveOut
 from ..host import programs
 from ..host.files import FILE_MODE
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.extension_versions import installed_versions
+from ..postgres.program_environment import program_environment
 from ..postgres.relations import list_tables
+from ..postgres.session import Session
 
 LIMIT_BYTES = 64 * 1024 * 1024
 
@@ -40,7 +42,7 @@ def dump(settings: ConnectionSettings, bin_dir: str, leaving: LeaveOut) -> str:
         passfile.touch(mode=FILE_MODE)
         passfile.write_text(settings.passfile_line(), encoding="utf-8")
         command = pg_dump.schema_only(program, archive, settings.conninfo(), leaving.arguments(tables))
-        if programs.run(command, settings.environment(passfile), said.append):
+        if programs.run(command, program_environment(settings, passfile), said.append):
             reason = next((line for line in said if "error:" in line), "it gave no reason")
             raise MigrationError(
                 f"pg_dump can't dump the source's schema: {reason}. Remove the cause, then run again.",

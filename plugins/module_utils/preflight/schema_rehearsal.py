@@ -20,10 +20,11 @@ from ..archive.scratch import drop_left_over, scratch_database, scratch_name
 from ..common.findings import Findings
 from ..host import programs
 from ..postgres import role_plan
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database_properties import plan_properties
 from ..postgres.identifiers import literal, quote
 from ..postgres.role_plan import RolePlan
+from ..postgres.session import Session
 from ..schema.restore import Changes, restore_schema
 from .source_facts import SourceFacts
 

@@ -20,13 +20,14 @@ from ..host.files import check_writable, expand
 from ..jobs.job import read_state
 from ..physical import conditions
 from ..postgres import backends, extension_versions, role_plan, role_transfer, search_path_checks
-from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import database_size, find_database, server
 from ..postgres.database_properties import thawing_statements
 from ..postgres.identifiers import quote
 from ..postgres.matview_graph import Matview, read_graph
 from ..postgres.objects import Objects, read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
+from ..postgres.session import Session, check_no_pooler, running_server
 from ..record.dropped import DROPPED, was_dropped
 from . import connections, disk_plan, pace, utf8
 from . import contents as preflight_contents

@@ -14,9 +14,10 @@ from ..common.findings import FAILURE, Findings
 from ..host import file_systems, programs
 from ..host.files import expand, read_json
 from ..physical import conditions
-from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, running_server, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import ending, find_database, freeing_name, is_empty, other_sessions, server, users
 from ..postgres.identifiers import check_length
+from ..postgres.session import Session, check_no_pooler, running_server, server_identity
 from ..record import document as record_document
 from ..record import permission
 from ..record.promoted import already_promoted

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..common.findings import Findings
-from ..postgres.connection import Session
 from ..postgres.identifiers import qualified
 from ..postgres.relations import USER_SCHEMAS
+from ..postgres.session import Session
 from .bounded_query import rows_within
 
 NAME = "keys of text"

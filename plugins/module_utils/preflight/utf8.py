@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Iterable
 
 from ..common.errors import MigrationError
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.identifiers import literal
 from ..postgres.relations import Table
+from ..postgres.session import Session
 
 # What the server answers for bytes that are not valid in the client's encoding.
 INVALID_BYTES = "22021"

@@ -17,10 +17,11 @@ from ..common.errors import MigrationError
 from ..host.files import write_json
 from ..jobs import job
 from ..postgres.changes import rows_written
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import ending, find_database, is_empty, other_sessions, renamed, users
 from ..postgres.database_properties import promotion_statements
 from ..postgres.identifiers import quote, with_suffix
+from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
 from ..record.restored import at_promotion
 from ..record.verified import check_unchanged, verified

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..host.files import read_json
-from ..postgres.connection import Session, server_identity
 from ..postgres.database import find_database_by_oid
+from ..postgres.session import Session, server_identity
 
 DROPPED = "dropped.json"
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..common.errors import MigrationError
 from ..host.files import read_json
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import find_database_by_oid
+from ..postgres.session import Session, server_identity
 
 PROMOTED = "promoted.json"
 # In a data directory that the method physical promoted: two copies of one source have the same system identifier.

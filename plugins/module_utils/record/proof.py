@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import MigrationError
-from ..postgres.connection import ConnectionSettings, Session, running_server, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import renamed
+from ..postgres.session import Session, running_server, server_identity
 from . import permission
 from .document import Record
 from .permission import Need
@@ -34,7 +35,7 @@ NEEDS: dict[str, Need] = {
 def check(settings: ConnectionSettings, state: Path, record: Record | None, needs: list[str]) -> dict[str, Any]:
     """A summary of the record for later phases, after checking ``needs`` and that the promoted database is still there.
 
-    ``running`` of the target is its running server, as ``postgres.connection.running_server``.
+    ``running`` of the target is its running server, as ``postgres.session.running_server``.
 
     Raises MigrationError ``record_missing``, ``record_altered``, ``not_permitted`` or ``stale_evidence``.
     """

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..host.files import read_json
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import find_database_by_oid
+from ..postgres.session import Session, server_identity
 from .promoted import has_mark
 
 REVERSED = "rolled_back.json"

@@ -12,7 +12,8 @@ from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..host.files import read_json, write_json
 from ..postgres import changes
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import Session
 
 VERIFIED = "verified.json"
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from ..common.errors import MigrationError
 from ..postgres import login_settings
-from ..postgres.connection import Session
 from ..postgres.identifiers import qualified, quote
 from ..postgres.matview_graph import read_graph
 from ..postgres.relations import list_tables
+from ..postgres.session import Session
 
 # Smaller tables cost no time, and each table that is emptied takes locks.
 EMPTY_FROM_BYTES = 1024 * 1024

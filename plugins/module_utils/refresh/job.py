@@ -19,10 +19,11 @@ from ..evidence.document import put_sequences_back
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres import event_triggers, login_settings
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import current_oid, find_database_by_oid
 from ..postgres.identifiers import qualified, quote
 from ..postgres.matview_graph import Matview, read_graph
+from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
 from ..record.restored import matviews_on_source, restored_oid, sequences_when_restored
 from . import function_proof

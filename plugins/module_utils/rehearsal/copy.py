@@ -13,9 +13,10 @@ from ..common.evidence_document import DatabaseProperties
 from ..host.files import read_json
 from ..jobs import job
 from ..physical import removal
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import ending, find_database, other_sessions, roles, users
 from ..postgres.identifiers import quote, with_suffix
+from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
 from ..record.restored import STEPS_FILE, restored_oid
 from ..restore import target_database

@@ -22,11 +22,12 @@ from ..jobs import job
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres import function_paths
-from ..postgres.connection import ConnectionSettings, Session, check_no_pooler, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import end_sessions, find_database, find_database_by_oid
 from ..postgres.database_properties import plan_properties
 from ..postgres.identifiers import check_length
 from ..postgres.relations import list_tables
+from ..postgres.session import Session, check_no_pooler, server_identity
 from ..postgres.workers import run_in_sessions
 from ..record.dumped import dumped_archive
 from . import roles as restore_roles

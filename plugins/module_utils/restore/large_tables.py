@@ -21,8 +21,9 @@ from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..pipeline import marks
 from ..postgres import loading
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table, list_tables
+from ..postgres.session import Session
 from ..postgres.workers import run_in_sessions
 
 # The rows of smaller tables take less time than the sessions would.

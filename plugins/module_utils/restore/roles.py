@@ -12,10 +12,11 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..host.files import read_json, write_json
 from ..postgres import role_plan, role_transfer
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import roles
 from ..postgres.identifiers import quote
 from ..postgres.role_plan import RolePlan
+from ..postgres.session import Session
 from .steps import RestoreSteps
 
 FILE = "temporary_roles.json"

@@ -34,9 +34,11 @@ from ..postgres import (
     public_schema,
     session_settings,
 )
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
+from ..postgres.program_environment import program_environment
 from ..postgres.relations import Table, list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress, DatabaseSize, IndexProgress
+from ..postgres.session import Session
 from ..postgres.workers import Growing
 from . import large_tables
 from . import steps as restore_steps
@@ -371,7 +373,7 @@ def _run_pg_restore(
 
 def _environment(context: JobContext, incoming: ConnectionSettings, more: Mapping[str, str]) -> dict[str, str]:
     """The environment of pg_restore."""
-    environment = incoming.environment(context.passfile(), leave=session_settings.NOT_FOR_RESTORE)
+    environment = program_environment(incoming, context.passfile(), session_settings.NOT_FOR_RESTORE)
     own = {
         "maintenance_work_mem": context.parameters["maintenance_work_mem"],
         "max_parallel_maintenance_workers": context.parameters["jobs"],

@@ -12,9 +12,10 @@ from ..archive import pg_restore
 from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import read_json, write_json
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.identifiers import qualified
 from ..postgres.relations import Table
+from ..postgres.session import Session
 from ..record.restored import STEPS_FILE
 
 _CONFIGURATION = """

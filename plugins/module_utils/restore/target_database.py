@@ -12,11 +12,12 @@ from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties, PropertiesAtPromotion
 from ..host.files import read_json, write_json
 from ..postgres import preload_libraries
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import create_statement, end_sessions, find_database, freeing_name, is_empty
 from ..postgres.database_properties import split
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.privileges import GRANTABLE, grantee, privilege
+from ..postgres.session import Session
 from ..postgres.session_settings import set_clause
 
 INTENT = "incoming.json"

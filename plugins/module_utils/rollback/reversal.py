@@ -11,9 +11,10 @@ from typing import Any, Callable
 
 from ..common.errors import MigrationError
 from ..host.files import read_json, write_json
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import find_database, find_database_by_oid, renamed
 from ..postgres.identifiers import with_suffix
+from ..postgres.session import Session, server_identity
 from ..promote.promotion import check_nobody_connected, rename
 from ..record.promoted import PROMOTED, has_mark
 from ..record.rolled_back import REVERSED

@@ -17,11 +17,12 @@ from ..archive.scratch import scratch_database, scratch_name
 from ..common.errors import MigrationError
 from ..host.programs import Program
 from ..postgres import event_triggers
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import find_database, roles
 from ..postgres.identifiers import literal, quote
 from ..postgres.objects import Objects, read_objects
 from ..postgres.role_mapping import Moves
+from ..postgres.session import Session
 from ..postgres.unprinted import Unprinted, read_unprinted
 from .printed import Printed, print_schema
 from .restore import Changes, restore_schema

@@ -20,6 +20,7 @@ from ..host import programs
 from ..host.files import FILE_MODE
 from ..host.programs import Program
 from ..postgres.connection import ConnectionSettings
+from ..postgres.program_environment import program_environment
 
 
 class Entry(NamedTuple):
@@ -62,7 +63,7 @@ def print_schema(
         passfile.touch(mode=FILE_MODE)
         passfile.write_text(settings.passfile_line(), encoding="utf-8")
         command = [program.path, *_OPTIONS, f"--dbname={settings.conninfo()}"]
-        code = programs.run(command, settings.environment(passfile), said.append, stop, output)
+        code = programs.run(command, program_environment(settings, passfile), said.append, stop, output)
         if code == 0:
             with output.open(encoding="utf-8", errors="backslashreplace") as lines:
                 return parse(line.rstrip("\n") for line in lines)

@@ -15,8 +15,9 @@ from ..archive.messages import Message
 from ..archive.scratch import restore_section
 from ..host.programs import Program
 from ..postgres import collations, extension_versions, function_paths, public_schema, role_transfer
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.role_mapping import Moves
+from ..postgres.session import Session
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,8 @@ from ..host.files import read_json, write_json
 from ..jobs import job
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
-from ..postgres.connection import (
-    LOCK_SECONDS,
-    ConnectionSettings,
-    Session,
-    check_no_pooler,
-    running_server,
-    server_identity,
-)
+from ..postgres.connection import ConnectionSettings
+from ..postgres.session import LOCK_SECONDS, Session, check_no_pooler, running_server, server_identity
 
 KIND = "snapshot"
 FILE = "snapshot.json"

@@ -45,8 +45,9 @@ from ..pipeline import marks
 from ..pipeline.chunks import Chunk, plan
 from ..pipeline.crew import Ends, copy_all
 from ..postgres import loading
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table
+from ..postgres.session import Session
 from ..postgres.workers import run_in_sessions
 from ..restore import job as restore_job
 from ..restore.steps import RestoreSteps

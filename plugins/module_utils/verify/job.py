@@ -26,9 +26,10 @@ from ..jobs import job
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres import changes, extension_versions, large_objects
-from ..postgres.connection import ConnectionSettings, Session, server_identity
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import current_oid, database_size, server
 from ..postgres.relations import Table, list_tables
+from ..postgres.session import Session, server_identity
 from ..record.dumped import dumped_archive
 from ..record.promoted import already_promoted
 from ..record.restored import counts_when_digested

@@ -13,9 +13,10 @@ from typing import Any, Iterable, Mapping
 from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..host.programs import Program
-from ..postgres.connection import ConnectionSettings, Session
+from ..postgres.connection import ConnectionSettings
 from ..postgres.database import find_database, roles
 from ..postgres.objects import large_objects, left_out
+from ..postgres.session import Session
 from ..postgres.unprinted import read_unprinted
 from ..schema.differences import compare, compare_unprinted
 from ..schema.expected import expected_schema
