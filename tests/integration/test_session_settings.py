@@ -332,7 +332,7 @@ def test_the_settings_of_a_login(phases: Phases, clerk: str) -> None:
 
 
 def test_the_statements_that_complete_a_role_work(source_cluster: Cluster, target_cluster: Cluster) -> None:
-    """A number with a unit, a list of names, a list that is one value, an empty value."""
+    """A number with a unit, a list of names, a list that is one value, an empty value; what it is granted."""
     name = 'o"dd clerk'
     seed.create_role(source_cluster, name)
     seed.create_role(target_cluster, name)
@@ -349,6 +349,8 @@ def test_the_statements_that_complete_a_role_work(source_cluster: Cluster, targe
     for cluster in (source_cluster, target_cluster):
         seed.create_role(cluster, seed.OWNER)
     execute(source_cluster, f"GRANT {seed.OWNER} TO {quoted} WITH INHERIT FALSE, SET FALSE, ADMIN TRUE")
+    execute(source_cluster, f"GRANT SET ON PARAMETER log_statement TO {quoted}")
+    execute(source_cluster, f"GRANT SET, ALTER SYSTEM ON PARAMETER deadlock_timeout TO {quoted} WITH GRANT OPTION")
     try:
         with Session(settings_of(source_cluster, "postgres")) as source:
             wanted = roles(source, {name})
@@ -358,6 +360,7 @@ def test_the_statements_that_complete_a_role_work(source_cluster: Cluster, targe
             assert roles(target, {name}) == wanted
     finally:
         for cluster in (source_cluster, target_cluster):
+            execute(cluster, f"DROP OWNED BY {quoted}")
             execute(cluster, f"DROP ROLE {quoted}")
 
 

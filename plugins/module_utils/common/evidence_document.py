@@ -27,6 +27,7 @@ class Role(TypedDict):
 
     admin_of: the groups that it may grant to others; missing in evidence of earlier versions.
     member_options: ``INHERIT TRUE, SET FALSE`` for each group, of a server from PostgreSQL 16 on; missing in evidence of earlier versions.
+    parameters: pairs of ``SET ON PARAMETER work_mem`` and `` WITH GRANT OPTION`` or "", of a server from PostgreSQL 15 on.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Role(TypedDict):
     member_of: list[str]
     admin_of: list[str]
     member_options: dict[str, str] | None
+    parameters: list[list[str]]
 
 
 class DatabaseProperties(TypedDict, total=False):

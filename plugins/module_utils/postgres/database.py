@@ -15,6 +15,7 @@ from .connection_errors import INSUFFICIENT_PRIVILEGE
 from .identifiers import literal, quote, with_suffix
 from .privileges import grants
 from .session import Session, server_identity
+from .session_settings import PARAMETER_PRIVILEGES_SINCE
 
 END_SECONDS = 60.0
 
@@ -50,6 +51,14 @@ SELECT r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit, r.ro
             FROM pg_catalog.pg_auth_members AS m JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
             WHERE m.member = r.oid AND to_jsonb(m) ? 'set_option' GROUP BY 1) AS o) AS member_options
 FROM pg_catalog.pg_roles AS r
+"""
+
+# Grants on settings of the server: what GRANT has before ``TO``, and what follows the role.
+_PARAMETERS = """
+SELECT r.rolname AS role, array_agg(ARRAY[pg_catalog.format('%%s ON PARAMETER %%I', x.privilege_type, p.parname),
+       CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END] ORDER BY p.parname, x.privilege_type) AS granted
+FROM pg_catalog.pg_parameter_acl AS p CROSS JOIN LATERAL pg_catalog.aclexplode(p.paracl) AS x
+JOIN pg_catalog.pg_roles AS r ON r.oid = x.grantee WHERE r.rolname = ANY(%s) GROUP BY r.rolname
 """
 
 _OBJECTS = """
@@ -144,7 +153,10 @@ def database_size(session: Session, name: str) -> int:
 
 def roles(session: Session, names: set[str]) -> list[Role]:
     """The attributes of the roles among ``names`` that exist, without passwords."""
-    return cast("list[Role]", session.rows(_ROLES + "WHERE r.rolname = ANY(%s) ORDER BY r.rolname", [sorted(names)]))
+    found = session.rows(_ROLES + "WHERE r.rolname = ANY(%s) ORDER BY r.rolname", [sorted(names)])
+    may_set = session.rows(_PARAMETERS, [sorted(names)]) if session.version >= PARAMETER_PRIVILEGES_SINCE else []
+    granted = {row["role"]: row["granted"] for row in may_set}
+    return cast("list[Role]", [dict(role, parameters=granted.get(role["name"], [])) for role in found])
 
 
 def count_objects(session: Session) -> int:

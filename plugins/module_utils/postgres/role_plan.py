@@ -16,7 +16,7 @@ from .objects import Objects, roles_named
 from .privileges import grantee
 from .role_mapping import Moves
 from .session import Session
-from .session_settings import set_clause
+from .session_settings import PARAMETER_PRIVILEGES_SINCE, set_clause
 
 # Members of groups that have privileges, who are not mentioned in the database themselves. Without the current user, an
 # administrator that may have joined the group to read everything.
@@ -234,6 +234,10 @@ def lacking(session: Session, wanted: list[Role], planned: RolePlan) -> list[str
         expires = role["valid_until"]
         if expires not in (None, "infinity") and (other is None or other["valid_until"] != expires):
             found.append(f"ALTER ROLE {quote(name)} VALID UNTIL {literal(str(expires))}")
+        if session.version >= PARAMETER_PRIVILEGES_SINCE:
+            held = other["parameters"] if other is not None else []
+            missing = [pair for pair in role.get("parameters") or [] if pair not in held]
+            found += [f"GRANT {granted} TO {quote(name)}{option}" for granted, option in missing]
         settings = [
             setting for setting in role["settings"] or [] if other is None or setting not in (other["settings"] or [])
         ]

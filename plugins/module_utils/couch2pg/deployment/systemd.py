@@ -69,7 +69,7 @@ class Unit:
 
     @property
     def masked(self) -> bool:
-        """Whether somebody has put it out of service."""
+        """Whether systemd refuses to start it because it is masked."""
         return self.one("LoadState") == "masked"
 
     @property
