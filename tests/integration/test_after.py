@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Iterator
@@ -80,6 +81,11 @@ def test_rollback(moved: Migration, thoroughly: bool) -> None:
         assert f"{moved.database}_rolled_back_<time>" in checked.output
         assert (moved.databases(), moved.record) == before
         assert supervise("status", folder_of(moved, "target")) == 0
+
+    # A damaged file is no reason to lose the way back.
+    (moved.state / "promoted.json").write_text("{")
+    sentence = moved.fail(playbook="rollback")
+    subprocess.run(["bash", "-c", re.findall(r"cd .*", sentence)[0]], check=True)
 
     run = play(moved, "rollback")
     assert run.changed > 0

@@ -14,9 +14,9 @@ from pathlib import Path
 from ..common.errors import MigrationError
 from ..host import services
 from ..host.file_systems import folder_bytes
-from ..host.files import read_json, remove_tree
+from ..host.files import remove_tree
 from ..physical import private_server
-from ..record.promoted import PROMOTED
+from ..record.promoted import stored_promotion
 
 _NAME = re.compile(r".+_replaced_\d{8}T\d{6}")
 
@@ -26,8 +26,7 @@ def find(state: Path) -> Path | None:
 
     Raises MigrationError ``server_running`` when a server runs on it.
     """
-    stored = read_json(state / PROMOTED)
-    path = Path((stored or {}).get("replaced") or "")
+    path = Path((stored_promotion(state) or {}).get("replaced") or "")
     if not _NAME.fullmatch(path.name) or not path.is_dir():
         return None
     process = private_server.postmaster(path)

@@ -27,7 +27,7 @@ from ..postgres.database import find_database_by_oid, is_empty
 from ..postgres.identifiers import with_suffix
 from ..postgres.session import Session, server_identity
 from ..promote import promotion
-from ..record.promoted import MARK, PROMOTED, has_mark, mark_of
+from ..record.promoted import MARK, PROMOTED, has_mark, mark_of, stored_promotion
 from ..record.rolled_back import REVERSED
 from . import placement, private_server, removal
 from .folders import Folders
@@ -199,7 +199,7 @@ def back(
     The promoted one is kept as ``<data directory>_rolled_back_<time>``. Raises MigrationError ``database_in_use``, ``not_root``,
     ``stale_evidence``, ``service`` or ``exchange_failed`` (the promoted server runs again).
     """
-    done = read_json(state / PROMOTED)
+    done = stored_promotion(state) or {}
     data, replaced = Path(done["data_directory"]), Path(done["replaced"])
     if not (replaced / "PG_VERSION").is_file():
         raise MigrationError(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,24 @@ PROMOTED = "promoted.json"
 MARK = "couch2pg_migration.json"
 
 
+def stored_promotion(state: Path) -> dict[str, Any] | None:
+    """What was written down when this migration promoted a database: its ``identity``, ``oid``, ``name`` and more; None before that.
+
+    Raises MigrationError ``damaged_file``, which says how the record replaces the file.
+    """
+    script = f"import json; json.dump(json.load(open('record.json'))['phases']['promote']['result'], open('{PROMOTED}', 'w'))"
+    found = read_json(
+        state / PROMOTED,
+        "Do not move it away, because the migration would begin again. The record has the same values. To write the file again, run as "
+        f"the user to whom it belongs: cd {shlex.quote(str(state))} && python3 -c {shlex.quote(script)}",
+    )
+    return found if isinstance(found, dict) else None
+
+
 def already_promoted(settings: ConnectionSettings, state: Path, name: str) -> dict[str, Any] | None:
     """The stored promotion of this migration, if that database still has the name ``name`` on this server; else None."""
-    stored = read_json(state / PROMOTED)
-    if not isinstance(stored, dict):
+    stored = stored_promotion(state)
+    if stored is None:
         return None
     with Session(settings.maintenance) as session:
         if stored.get("identity") != server_identity(session) or not has_mark(session, stored):
@@ -34,8 +49,8 @@ def already_promoted(settings: ConnectionSettings, state: Path, name: str) -> di
 
 def current(settings: ConnectionSettings, state: Path) -> ConnectionSettings:
     """``settings``, changed to the promoted database's name if this migration's database was promoted."""
-    stored = read_json(state / PROMOTED)
-    if isinstance(stored, dict) and already_promoted(settings, state, stored["name"]):
+    stored = stored_promotion(state)
+    if stored is not None and already_promoted(settings, state, stored["name"]):
         return settings.to(stored["name"])
     return settings
 

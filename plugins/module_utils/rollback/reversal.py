@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..common.errors import MigrationError
-from ..host.files import read_json, write_json
+from ..host.files import write_json
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import find_database, find_database_by_oid, renamed
 from ..postgres.identifiers import with_suffix
 from ..postgres.session import Session, server_identity
 from ..promote.promotion import check_nobody_connected, rename
-from ..record.promoted import PROMOTED, has_mark
+from ..record.promoted import PROMOTED, has_mark, stored_promotion
 from ..record.rolled_back import REVERSED
 
 
@@ -28,8 +28,8 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
 
     Raises MigrationError ``not_promoted`` or ``stale_evidence``.
     """
-    stored = read_json(state / PROMOTED)
-    if not isinstance(stored, dict):
+    stored = stored_promotion(state)
+    if stored is None:
         raise MigrationError(
             f"This migration has not promoted a database ({state / PROMOTED} is missing), so there is nothing to roll back. "
             f"To stop its jobs: ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id={state.name}",

@@ -11,10 +11,10 @@ from typing import Any, Callable
 
 from ..common.errors import MigrationError
 from ..common.progress_line import describe
-from ..host.files import expand, read_json
+from ..host.files import expand
 from ..jobs import job, limits
 from ..record import document as record_document
-from ..record.promoted import PROMOTED
+from ..record.promoted import stored_promotion
 
 
 def migration_ids(state_dir: str) -> list[str]:
@@ -74,10 +74,9 @@ def _job(folder: Path, now: float) -> dict[str, Any]:
 
 def _promoted(state: Path) -> dict[str, Any] | None:
     try:
-        stored = read_json(state / PROMOTED)
+        return stored_promotion(state)
     except MigrationError:
         return None
-    return stored if isinstance(stored, dict) else None
 
 
 def lines(found: dict[str, Any]) -> list[str]:
