@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.restart import of_migration
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import (
     FILE_MODE,
     expand,
@@ -20,6 +21,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import (
     write_text,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import seal
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal.rehearsals import rehearses
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import summary
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_document import document
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_render import render
@@ -55,9 +57,11 @@ class ActionModule(ActionBase):
             )
         shown = document(record, Places(options["places"]), options["state_dir"], options["record_place"])
         changed, diffs = False, []
+        name = rehearses(record["migration_id"]) or record["migration_id"]
         try:
             copy = {"json": _copy(record, folder / f"{record['migration_id']}.json")}
-            for ending, text in {**render(TEMPLATES, shown), **copy}.items():
+            rendered = {ending: of_migration(text, name) for ending, text in render(TEMPLATES, shown).items()}
+            for ending, text in {**rendered, **copy}.items():
                 path = folder / f"{record['migration_id']}.{ending}"
                 before = path.read_text(encoding="utf-8") if path.exists() else ""
                 private = path.exists() and path.stat().st_mode & 0o777 == FILE_MODE
@@ -76,7 +80,10 @@ class ActionModule(ActionBase):
             changed=changed,
             diff=diffs if self._task.diff else [],
             verdict=shown["verdict"]["word"],
-            summary=[*summary(record), *_places(result, options["record_place"])],
+            summary=[
+                *(of_migration(line, name) for line in summary(record)),
+                *_places(result, options["record_place"]),
+            ],
         )
 
     def _remove(self) -> dict[str, Any]:

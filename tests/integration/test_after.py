@@ -106,6 +106,7 @@ def test_rollback(moved: Migration, thoroughly: bool) -> None:
     assert again.changed == 0, again.output
     if not thoroughly:
         return
+    assert f"kept as {result['kept_as']}" in play(moved, "status").output
     sentence = moved.fail()
     assert "was rolled back" in sentence
     assert "couch2pg_migration_id" in sentence

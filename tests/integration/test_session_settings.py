@@ -349,6 +349,7 @@ def test_the_statements_that_complete_a_role_work(source_cluster: Cluster, targe
     for cluster in (source_cluster, target_cluster):
         seed.create_role(cluster, seed.OWNER)
     execute(source_cluster, f"GRANT {seed.OWNER} TO {quoted} WITH INHERIT FALSE, SET FALSE, ADMIN TRUE")
+    execute(target_cluster, f"ALTER ROLE {quoted} NOLOGIN")
     execute(source_cluster, f"GRANT SET ON PARAMETER log_statement TO {quoted}")
     execute(source_cluster, f"GRANT SET, ALTER SYSTEM ON PARAMETER deadlock_timeout TO {quoted} WITH GRANT OPTION")
     try:

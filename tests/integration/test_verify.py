@@ -113,7 +113,8 @@ def test_a_run_throws_a_phase_away_and_says_what_is_empty(migration: Migration) 
     for phase, changed in (("restore", [False, True]), ("transfer", [False, True]), ("dump", [True, True])):
         incoming = f"{migration.database}_incoming"
         execute(migration.target, "DELETE FROM couchdb WHERE ctid = (SELECT min(ctid) FROM couchdb)", incoming)
-        assert "-e couch2pg_restart_from=restore" in migration.fail()
+        named = f"-i inventory -e couch2pg_migration_id={migration.name} -e couch2pg_restart_from=restore"
+        assert named in migration.fail()
         migration.succeed("--tags", until, "-e", f"couch2pg_restart_from={phase}")
         now = made_by(migration)
         assert [new != old for new, old in zip(now, before)] == changed

@@ -13,6 +13,7 @@ from typing import Any, Callable, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import expand
 from ..host.packages import PSYCOPG2_SINCE
@@ -20,6 +21,7 @@ from ..host.system_account import acting_as, as_root
 from ..postgres import container_server
 from ..postgres.connection import ConnectionSettings
 from ..postgres.session import PSYCOPG2_IMPORT_ERROR, psycopg2_version
+from ..rehearsal import rehearsals
 from .record_option import check_record, write_outcome
 
 
@@ -104,7 +106,10 @@ def connection_settings(module: AnsibleModule) -> ConnectionSettings:
 
 def fail(module: AnsibleModule, error: MigrationError, **extra: Any) -> NoReturn:
     """Fail the module with an error of the core."""
-    result = dict(extra, failed=True, msg=error.message, code=error.code, details=error.details)
+    message, name = error.message, module.params.get("migration_id")
+    if name:
+        message = restart.of_migration(message, rehearsals.rehearses(name) or name)
+    result = dict(extra, failed=True, msg=message, code=error.code, details=error.details)
     # The error that came first is the one to show.
     with suppress(MigrationError, OSError), acting_as(module.params.get("act_as") or ""):
         result = write_outcome(module, result)

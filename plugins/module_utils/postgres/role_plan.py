@@ -221,10 +221,9 @@ def lacking(session: Session, wanted: list[Role], planned: RolePlan) -> list[str
             continue
         other = there.get(name)
         if other is not None:
-            for old in role["member_of"]:
-                group, administers = _name(old, planned.moves), old in (role.get("admin_of") or [])
-                if group and group not in other["admin_of" if administers else "member_of"]:
-                    found.append(grant_statement(session.version, role, old, group, name))
+            found += _memberships(session.version, role, other, planned.moves)
+            if role["login"] and not other["login"]:
+                found.append(f"ALTER ROLE {quote(name)} LOGIN")
         given = attributes(other) if other is not None else set()
         if other is None or not other["superuser"]:
             found += [f"ALTER ROLE {quote(name)} {word}" for word in ATTRIBUTES if word in attributes(role) - given]
@@ -242,6 +241,16 @@ def lacking(session: Session, wanted: list[Role], planned: RolePlan) -> list[str
             setting for setting in role["settings"] or [] if other is None or setting not in (other["settings"] or [])
         ]
         found += [f"ALTER ROLE {quote(name)} {set_clause(setting)}" for setting in settings]
+    return found
+
+
+def _memberships(version: int, role: Role, other: Role, moves: Moves) -> list[str]:
+    """SQL that gives the target's role ``other`` the memberships that ``role`` has on the source. version: of the target's server."""
+    found = []
+    for old in role["member_of"]:
+        group, administers = _name(old, moves), old in (role.get("admin_of") or [])
+        if group and group not in other["admin_of" if administers else "member_of"]:
+            found.append(grant_statement(version, role, old, group, other["name"]))
     return found
 
 

@@ -229,7 +229,7 @@ class Differences:
             self.findings.warning(
                 "roles",
                 f"The target lacks {', '.join(planned.kept)}: the restore creates them without login. "
-                "Give them LOGIN and a password before they are needed.",
+                "Before they are needed, give them LOGIN and a password.",
                 roles=planned.kept,
             )
         else:

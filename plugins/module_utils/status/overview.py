@@ -100,7 +100,10 @@ def lines(found: dict[str, Any]) -> list[str]:
         # A failure that is in the record is shown above.
         if entry["error"] and phases.get(entry["kind"], {}).get("status") != "failed":
             shown.append(f"  stopped  {entry['kind']}: {entry['error']['message']} Log: {entry['log']}")
-    if found["promoted"]:
+    back = phases.get("rollback")
+    if back and back["status"] == "done":
+        shown.append(f"  rolled back; the migrated database is kept as {back['result'].get('kept_as')}")
+    elif found["promoted"]:
         shown.append(f"  promoted {found['promoted'].get('name')}")
     shown += [f"  problem  {problem}" for problem in found["problems"]]
     return shown if len(shown) > 1 else [*shown, "  nothing was done on this host yet"]

@@ -1,0 +1,28 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands in messages are for the migration that says them, whatever the inventory has."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (
+            restart.command("restore"),
+            "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=one -e couch2pg_restart_from=restore",
+        ),
+        (
+            "(ansible-playbook cht.couch2pg.rollback -i inventory), or",
+            "(ansible-playbook cht.couch2pg.rollback -i inventory -e couch2pg_migration_id=one), or",
+        ),
+        ("ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id=two", None),
+        ("ansible-playbook cht.couch2pg.prepare -i inventory installs it", None),
+    ],
+)
+def test_a_command_names_its_migration(command: str, named: str | None) -> None:
+    assert restart.of_migration(command, "one") == (named or command)
