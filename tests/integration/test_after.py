@@ -104,9 +104,9 @@ def test_rollback(moved: Migration, thoroughly: bool) -> None:
 
     again = play(moved, "rollback")
     assert again.changed == 0, again.output
+    assert "rolled back at" in play(moved, "status").output
     if not thoroughly:
         return
-    assert f"kept as {result['kept_as']}" in play(moved, "status").output
     sentence = moved.fail()
     assert "was rolled back" in sentence
     assert "couch2pg_migration_id" in sentence

@@ -65,15 +65,20 @@ def wait_until(what: str, true: Callable[[], object], seconds: float = WAIT_SECO
 
 def wait_for_program(migration: Migration, kind: str, program: str) -> list[int]:
     """The processes of a job that run ``program``, as soon as there are any."""
-    folder = migration.state / "jobs" / kind
     found: list[int] = []
 
     def look() -> bool:
-        found[:] = [pid for pid in processes.of_job(folder) if processes.name(pid) == program]
+        found[:] = programs_of(migration, kind, program)
         return bool(found)
 
     wait_until(f"{program} is started", look)
     return found
+
+
+def programs_of(migration: Migration, kind: str, program: str) -> list[int]:
+    """The processes of a job that run ``program`` at this moment."""
+    folder = migration.state / "jobs" / kind
+    return [pid for pid in processes.of_job(folder) if processes.name(pid) == program]
 
 
 def running(migration: Migration, kind: str) -> bool:

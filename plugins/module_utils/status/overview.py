@@ -102,7 +102,7 @@ def lines(found: dict[str, Any]) -> list[str]:
             shown.append(f"  stopped  {entry['kind']}: {entry['error']['message']} Log: {entry['log']}")
     back = phases.get("rollback")
     if back and back["status"] == "done":
-        shown.append(f"  rolled back; the migrated database is kept as {back['result'].get('kept_as')}")
+        shown.append(f"  rolled back at {back['at']}")
     elif found["promoted"]:
         shown.append(f"  promoted {found['promoted'].get('name')}")
     shown += [f"  problem  {problem}" for problem in found["problems"]]
