@@ -16,6 +16,7 @@ from typing import Any
 from ..archive import growth as archive_growth
 from ..archive import layout, manifest, pg_dump
 from ..archive.identity import manifest_sha256
+from ..archive.partial import start_empty
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
@@ -31,7 +32,6 @@ from ..host.files import (
     expand,
     fsync_path,
     fsync_tree,
-    make_private_folder,
     read_json,
     remove_tree,
     write_json,
@@ -171,7 +171,7 @@ def _make(context: JobContext, partial: Path) -> Evidence:
     if partial.exists():
         context.log("An earlier dump was interrupted. Its snapshot is lost, so the dump starts from the beginning.")
         context.progress.note("restarted", lambda: "restarted: the snapshot of the interrupted dump is lost")
-    _prepare(partial)
+    start_empty(partial)
     started = time.monotonic()
     context.progress.plan(2)
     settings = context.connection()
@@ -237,21 +237,6 @@ def _refuse(final: Path) -> None:
         changed = manifest.compare(final, manifest.load(final), workers=1, hashes=False).sentence()
     what = f"was altered after the dump: {changed}" if changed else "is not the finished archive of this job"
     raise MigrationError(f"{final} {what}. Move it away, then run again.", "archive_exists", path=str(final))
-
-
-def _prepare(partial: Path) -> None:
-    """Create the partial folder, after removing that of an interrupted dump; refuse any other folder."""
-    make_private_folder(partial.parent)
-    marker = partial / layout.HALF_DONE
-    if partial.exists() and not marker.exists() and not (partial / layout.MANIFEST).exists():
-        raise MigrationError(
-            f"{partial} was not created by this collection. Move it away, then run again.",
-            "archive_exists",
-            path=str(partial),
-        )
-    remove_tree(partial)
-    make_private_folder(partial)
-    marker.touch(mode=0o600)
 
 
 def _dump_and_digest(

@@ -10,37 +10,22 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from ..archive import layout, manifest, pg_dump
+from ..archive import layout, pg_dump
+from ..archive import partial as partial_archive
 from ..archive.schema_dump import dump_schema
-from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..evidence import digest
 from ..evidence import document as evidence_document
 from ..evidence.snapshot_cost import HeldSnapshotCost
 from ..host import programs
-from ..host.files import fsync_tree, make_private_folder, remove_tree, write_json
+from ..host.files import fsync_tree, write_json
 from ..jobs.context import JobContext
 from ..postgres.connection import ConnectionSettings
 from .moment import Moment
 
 # Sequences are logged so many values ahead: the copy may stand there.
 SEQUENCE_AHEAD = 32
-
-
-def prepare(partial: Path) -> None:
-    """Make the empty folder ``partial``; what an earlier attempt has left there is removed, and nothing else."""
-    make_private_folder(partial.parent)
-    marker = partial / layout.HALF_DONE
-    if partial.exists() and not marker.exists() and not (partial / layout.MANIFEST).exists():
-        raise MigrationError(
-            f"{partial} was not made by this collection. Move it away, then run again.",
-            "archive_exists",
-            path=str(partial),
-        )
-    remove_tree(partial)
-    make_private_folder(partial)
-    marker.touch(mode=0o600)
 
 
 def begin(moment: Moment, migration_id: str, pg_dump_major: int) -> Evidence:
@@ -119,10 +104,7 @@ def add_digests(
 def finish(partial: Path, document: Evidence, workers: int) -> None:
     """Write evidence and manifest, which make the folder an archive for verify."""
     write_json(partial / layout.EVIDENCE, document)
-    listing = manifest.create(partial, workers)
-    manifest.add_origin(listing, document)
-    write_json(partial / layout.MANIFEST, listing)
-    (partial / layout.HALF_DONE).unlink()
+    partial_archive.finish(partial, document, workers)
     fsync_tree(partial)
 
 

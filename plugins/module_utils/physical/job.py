@@ -16,6 +16,7 @@ from typing import Any, Mapping
 
 from ..archive import layout
 from ..archive.identity import manifest_sha256
+from ..archive.partial import start_empty
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
@@ -321,7 +322,7 @@ class _Copy:
         context, started = self._context, time.monotonic()
         receiver_program = self._client(server_programs.RECEIVE)
         wal.prepare(self._folders.wal, self._owner, self._steps.result("backup")["first"])
-        evidence.prepare(self._partial)
+        start_empty(self._partial)
         name = f"cht_couch2pg_{int(time.time())}"
         context.progress.step("moment")
         with backup.replication_environment(self._source, self._owner, self._folders.work) as environment:

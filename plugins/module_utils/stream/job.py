@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..archive import layout, manifest, pg_dump
+from ..archive import layout, pg_dump
+from ..archive import partial as partial_archive
 from ..archive.schema_dump import dump_schema
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
@@ -31,11 +32,9 @@ from ..host.files import (
     expand,
     fsync_path,
     fsync_tree,
-    make_private_folder,
     read_json,
     remove_tree,
     write_json,
-    write_text,
 )
 from ..jobs import lock_notes
 from ..jobs.context import JobContext
@@ -142,7 +141,7 @@ def _copy_or_resume(context: JobContext, source: ConnectionSettings) -> dict[str
         _refuse_foreign(final)
         result, document = _Copy(context, source, partial).run()
     if not final.exists():
-        _finish(partial, document, parameters["jobs"])
+        partial_archive.finish(partial, document, parameters["jobs"])
         partial.rename(final)
         fsync_path(final.parent)
     archive = dump_job.describe_archive(final, parameters)
@@ -179,7 +178,7 @@ class _Copy:
                 document = self._collect(self._snapshot, streamed)
                 self._snapshot.tables = self._leaving.kept(self._snapshot.tables)
                 name = _snapshot_name(document)
-                if _start_empty(self._partial, name) not in ("", name):
+                if partial_archive.start_empty(self._partial, name) not in ("", name):
                     lost = "the snapshot of the earlier attempt is lost, so all rows are copied again"
                     context.log(f"Restarted: {lost}.")
                     context.progress.note("restarted", lambda: f"restarted: {lost}")
@@ -352,14 +351,6 @@ def _check_rows(table: str, on_source: int, copied: int) -> None:
         )
 
 
-def _finish(partial: Path, document: Evidence, workers: int) -> None:
-    """Write the manifest, which makes the folder an archive for verify."""
-    listing = manifest.create(partial, workers)
-    manifest.add_origin(listing, document)
-    write_json(partial / layout.MANIFEST, listing)
-    (partial / layout.HALF_DONE).unlink()
-
-
 def _snapshot_name(document: Evidence) -> str:
     """Identifies the restore until the manifest is written."""
     return f"{document['server']['identity']} {document['snapshot']}"
@@ -390,23 +381,3 @@ def _refuse_foreign(final: Path) -> None:
             "archive_exists",
             path=str(final),
         )
-
-
-def _start_empty(partial: Path, name: str) -> str:
-    """Remove what an earlier attempt of this migration left, and nothing else; returns its snapshot's name, or "".
-
-    name: of this attempt's snapshot.
-    """
-    make_private_folder(partial.parent)
-    marker = partial / layout.HALF_DONE
-    if partial.exists() and not marker.exists():
-        raise MigrationError(
-            f"{partial} was not made by this collection. Move it away, then run again.",
-            "archive_exists",
-            path=str(partial),
-        )
-    before = marker.read_text(encoding="utf-8") if marker.exists() else ""
-    remove_tree(partial)
-    make_private_folder(partial)
-    write_text(marker, name)
-    return before
