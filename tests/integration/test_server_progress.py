@@ -96,6 +96,19 @@ def test_a_table_that_is_copied_is_not_done(settings: ConnectionSettings, rows: 
     probe.close()
 
 
+def test_tables_of_several_workers(settings: ConnectionSettings) -> None:
+    """What is finished counts once, and is not named any more."""
+    probe = CopyProgress(settings, SIZES, {}, one_by_one=False)
+    for table in (SMALL, LARGE):
+        probe.listen(f'pg_dump: dumping contents of table "{table}"')
+    assert probe() == (0, LARGE)
+    probe.listen(f"pg_dump: finished item 12 TABLE DATA {LARGE.split('.')[1]}")
+    assert probe() == (SIZES[LARGE], SMALL)
+    probe.listen(f"pg_dump: finished item 13 TABLE DATA {SMALL.split('.')[1]}")
+    assert [probe(), probe()] == [(sum(SIZES.values()), "")] * 2
+    probe.close()
+
+
 def test_what_was_copied_before_counts(settings: ConnectionSettings) -> None:
     probe = CopyProgress(settings, SIZES, {}, one_by_one=True, done=[LARGE])
     track = Track("data", sum(SIZES.values()), "bytes", False, probe, lambda: 0.0)

@@ -269,6 +269,7 @@ def test_pinned(phases: Phases, odd_role: str, majors: str) -> None:
     ours = {**session_settings.PINNED, "role": "none", "lock_timeout": f"{SHORT_LOCK_SECONDS}s"}
     expected = {name: value for name, value in ours.items() if name in found}
     assert found == expected
+    assert (found["jit"], found["enable_tidscan"]) == ("off", "on")
     assert {*ODD} - {"client_encoding"} - found.keys() <= {
         name for name, since in OLDER_THAN.items() if cluster.binaries.major < since
     }
