@@ -103,7 +103,7 @@ answers:
   elements: dict
   sample: [{name: visits of the month, error: null, columns: [{name: month, type: date}], milliseconds: 12.5, newest_age_hours: 3.5}]
 candidates:
-  description: The most frequent queries; null when C(pg_stat_statements) isn't installed in the database.
+  description: The most time-consuming queries; null when the database lacks C(pg_stat_statements), or the server hasn't loaded it.
   returned: success
   type: list
   elements: dict

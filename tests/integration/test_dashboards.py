@@ -211,6 +211,17 @@ def _password(cluster: Cluster, user: str) -> str:
     return next(line.rsplit(":", 1)[1] for line in lines if f":{user}:" in line)
 
 
+def test_no_candidates_where_the_library_is_not_loaded(
+    old_cluster: Cluster, fresh_database: Callable[[Cluster], str]
+) -> None:
+    """A restore creates the extension on any server."""
+    name = fresh_database(old_cluster)
+    execute(old_cluster, "CREATE EXTENSION pg_stat_statements", name)
+    result = run_module("dashboard_query_info", {"candidates": 5, **login(old_cluster, name)})
+    assert not result.get("failed"), result
+    assert result["candidates"] is None
+
+
 def test_candidates_have_no_constants() -> None:
     """From a server that has pg_stat_statements: read-only statements of this database, constants removed."""
     folder = Path(tempfile.mkdtemp(prefix="candidates-", dir=places.work_folder("clusters")))
@@ -258,4 +269,8 @@ def test_the_playbook_proves_the_dashboards_of_a_migration(migration: Migration)
     assert "| documents | differs |" in report
     assert PATIENT not in report
     migration.variables["couch2pg_dashboard_queries"] = []
-    assert "couch2pg_dashboard_queries" in migration.run("dashboards").output
+    unknown = migration.run("dashboards").output
+    assert "set couch2pg_dashboard_queries" in unknown
+    assert "not in the server's shared_preload_libraries" in unknown
+    assert "Copy their SQL" in unknown
+    assert "listed above" not in unknown

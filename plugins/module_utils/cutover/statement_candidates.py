@@ -8,17 +8,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..common.errors import MigrationError
 from ..postgres.identifiers import qualified
 from ..postgres.session import Session
 
 MEAN_SINCE = (1, 8)
+# The extension exists, but the server hasn't loaded its library.
+NOT_LOADED = "55000"
 # pg_stat_statements replaces constants by $1, but misses some, which are masked here.
 _CONSTANT = re.compile(r"(?i)E?'(?:[^'\\]|\\.|'')*(?:'|$)|\$(\w*)\$.*?(?:\$\1\$|$)|(?<![\w$.])\d[\w.]*", re.DOTALL)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|$)", re.DOTALL)
 
 
 def collect(session: Session, limit: int) -> list[dict[str, Any]] | None:
-    """The most time-consuming read-only queries of this database; None without the extension.
+    """The most time-consuming read-only queries of this database; None without the extension, or when the server hasn't loaded it.
 
     Their text has no constants: replace ``$1`` by values before running them.
     """
@@ -32,14 +35,19 @@ def collect(session: Session, limit: int) -> list[dict[str, Any]] | None:
     suffix = "exec_time" if version >= MEAN_SINCE else "time"
     # A per cent sign in a statement with parameters is written twice.
     view = qualified(found[0]["schema"], "pg_stat_statements").replace("%", "%%")
-    rows = session.rows(
+    statement = (
         f"SELECT pg_catalog.pg_get_userbyid(s.userid) AS role, s.query AS text, s.calls AS calls, "
         f"s.mean_{suffix} AS milliseconds FROM {view} AS s "
         "WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) "
         r"AND s.query ~* '^\s*(select|with)\M' AND s.query !~* '\m(pg_catalog|pg_stat_|information_schema)' "
-        f"ORDER BY s.total_{suffix} DESC LIMIT %s",
-        [limit],
+        f"ORDER BY s.total_{suffix} DESC LIMIT %s"
     )
+    try:
+        rows = session.rows(statement, [limit])
+    except MigrationError as error:
+        if error.details.get("sqlstate") != NOT_LOADED:
+            raise
+        return None
     return [
         {
             "role": row["role"],
