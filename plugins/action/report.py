@@ -22,7 +22,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import (
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import seal
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal.rehearsals import rehearses
-from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import summary
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import places, summary
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_document import document
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_render import render
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_todo import Places
@@ -82,7 +82,7 @@ class ActionModule(ActionBase):
             verdict=shown["verdict"]["word"],
             summary=[
                 *(of_migration(line, name) for line in summary(record)),
-                *_places(result, options["record_place"]),
+                *places(result, options["record_place"]),
             ],
         )
 
@@ -107,12 +107,3 @@ def _copy(record: dict[str, Any], path: Path) -> str:
             if earlier.get("seal") == seal(earlier):
                 return text
     return json.dumps(record, indent=4, sort_keys=True) + "\n"
-
-
-def _places(written: dict[str, Any], record_place: str) -> list[str]:
-    """Where the report and the record are, as the last lines of a summary."""
-    markdown = Path(written["markdown"]).name
-    return [
-        f"  report   {written['html']} (for a ticket: {markdown})",
-        f"  record   {record_place or written['record_copy']}; copy in {Path(written['record_copy']).parent}",
-    ]

@@ -140,7 +140,7 @@ def main() -> None:
         found = reconciliation.summary(verdicts, max(0, options["listed"]))
         if found["lost"] or found["doubled"]:
             raise MigrationError(
-                f"The target lacks {found['lost']} documents of CouchDB, or has older revisions, and has {found['doubled']} documents more "
+                f"Of CouchDB's documents, {found['lost']} are missing or older on the target, and {found['doubled']} are there more "
                 "than once. The details name the first of them. To repair that, stop couch2pg on the target, run in its database "
                 f"{place.database}: {reconciliation.begin_again(verdicts, followed)} Then run again: couch2pg downloads all documents of "
                 "these databases once more, and replaces their rows. Or roll back (ansible-playbook cht.couch2pg.rollback -i inventory), "

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Mapping
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import counted
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
 
 SHOWN = 3
@@ -28,7 +30,8 @@ def summary(record: dict[str, Any]) -> list[str]:
     if promoted and promoted.get("replaced") and not gone:
         lines.append(f"  kept     the data directory that the target's server had before is now {promoted['replaced']}")
     roles = roles_without_login(done)
-    if roles and not rehearsed:
+    # Before the promotion nobody logs in there, and after a rollback nobody does any more.
+    if roles and promoted and "rollback" not in done:
         lines.append(f"  to do    give these roles their login and password on the target: {', '.join(roles)}")
     return lines
 
@@ -75,16 +78,17 @@ def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
         read = f", read at {verified['counted_at']}" if "counted_at" in verified else ""
         compared = f" (at {verified['verified_at']})" if "verified_at" in verified else ""
         lines.append(
-            f"  verified {verified['rows']} rows in {verified['tables']} tables, row by row ({verified['digest_method']}{read}), "
+            f"  verified {counted(verified['rows'], 'row')} in {counted(verified['tables'], 'table')}, row by row "
+            f"({verified['digest_method']}{read}), "
             f"schema, owners and grants{compared}"
         )
-        notices = verified.get("notices") or []
+        notices = verified.get("notices") or [] if "rollback" not in done else []
         lines += [f"  look at  {notice}" for notice in notices[:SHOWN]]
         if len(notices) > SHOWN:
-            lines.append(f"  look at  {len(notices) - SHOWN} more materialized views, in the report")
+            lines.append(f"  look at  {counted(len(notices) - SHOWN, 'more materialized view')}, in the report")
     if "dump" in done:
         dump, host = done["dump"], archive_host(phases)
-        size = f"{amount(dump['bytes'], 'bytes')} from {amount(dump['database_bytes'], 'bytes')}, {dump['files']} files"
+        size = f"{amount(dump['bytes'], 'bytes')} from {amount(dump['database_bytes'], 'bytes')}, {counted(dump['files'], 'file')}"
         removed = "archives" in done.get("cleanup", {})
         lines.append(
             f"  archive  removed by cleanup; it was {size}"
@@ -98,16 +102,15 @@ def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
 def _couch2pg(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
     phases = record["phases"]
     if "rollback" in done:
-        again = f"to migrate again, set couch2pg_migration_id to another name than {record['migration_id']}"
-        return [f"  to do    {again}"]
+        again = "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=ANOTHER"
+        return [f"  to do    fix the cause of the rollback, and migrate again under another name: {again}"]
     if "handover" in done:
         host, health = phases["handover"]["host"], done["handover"]["health"]
         state = "ran against the copy on {} and was" if "rehearse" in phases else "runs on {} and is"
         compared = sum((done["handover"].get("reconciliation", {}).get("documents_compared") or {}).values())
-        documents = f", {compared} documents compared" if compared else ""
-        return [
-            f"  couch2pg {state.format(host)} healthy: {health['runs_completed']} runs, {health['changes']} changes{documents}"
-        ]
+        documents = f", {counted(compared, 'document')} compared" if compared else ""
+        seen = f"{counted(health['runs_completed'], 'run')}, {counted(health['changes'], 'change')}"
+        return [f"  couch2pg {state.format(host)} healthy: {seen}{documents}"]
     if "promote" in done:
         return [
             "  couch2pg was not moved: start it on the target with the source's settings and the new address of PostgreSQL"
@@ -121,3 +124,15 @@ def _rehearsal(rehearsed: dict[str, Any], host: str) -> list[str]:
     for number, line in enumerate(rehearsed["lines"]):
         lines.append(f"  {'        ' if number else 'so far  '} {line}")
     return lines + [f"  {sentence}" for sentence in rehearsed["conclusions"]]
+
+
+def places(written: dict[str, Any], record_place: str) -> list[str]:
+    """Where the report and the record are, as the last lines of a summary.
+
+    written: the paths of the files on the controller, by ``html``, ``markdown`` and ``record_copy``; record_place: where the record is.
+    """
+    markdown = Path(written["markdown"]).name
+    return [
+        f"  report   {written['html']} (for a ticket: {markdown})",
+        f"  record   {record_place or written['record_copy']}; copy in {Path(written['record_copy']).parent}",
+    ]

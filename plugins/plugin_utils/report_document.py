@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import counted
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import clean_install
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 from ansible_collections.cht.couch2pg.plugins.module_utils.schema.differences import first_lines
@@ -255,27 +256,27 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
         add(
             "bad" if failures else "warn" if warnings else "ok",
             "Preflight",
-            f"{len(findings)} checks: {_many(failures, 'failure')}, {_many(warnings, 'warning')}",
+            f"{counted(len(findings), 'check')}: {counted(failures, 'failure')}, {counted(warnings, 'warning')}",
         )
     if "transfer" in done:
         moved = done["transfer"]
-        add("ok", "Archive", f"SHA-256 of {text.count(moved.get('files'))} files checked on the target")
+        add("ok", "Archive", f"SHA-256 of {text.counted(moved.get('files'), 'file')} checked on the target")
     if "verify" in done:
         verified = done["verify"]
         add(
             "ok",
             "Rows",
-            f"{text.count(verified.get('rows'))} in {text.count(verified.get('tables'))} tables, equal "
+            f"{text.count(verified.get('rows'))} in {text.counted(verified.get('tables'), 'table')}, equal "
             f"({text.name(verified.get('digest_method'))}) when they were read at {text.clock(verified.get('counted_at'))}",
         )
         total = sum(value for value in (verified.get("objects") or {}).values() if text.number(value))
         accepted = len(_rows(verified, "accepted"))
-        but = f", except {_many(accepted, 'accepted difference')}" if accepted else ""
-        same = f"{text.count(total)} objects were the same, with owners and grants"
+        but = f", except {counted(accepted, 'accepted difference')}" if accepted else ""
+        same = f"{text.counted(total, 'object')} {'was' if total == 1 else 'were'} the same, with owners and grants"
         add("warn" if accepted else "ok", "Schema", f"{same}{but}{_at(done)}")
     elif phases.get("verify", {}).get("status") == "failed":
         differing = sum(row["state"] == "differs" for row in tables)
-        add("bad", "Rows and schema", f"different; {_many(differing, 'table')} with different rows")
+        add("bad", "Rows and schema", f"different; {counted(differing, 'table')} with different rows")
     if "refresh" in done:
         count = len(_rows(done["refresh"], "matviews"))
         add("ok", "Materialized views", f"{count} refreshed in {text.duration(done['refresh'].get('seconds'))}")
@@ -293,11 +294,11 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
         add(
             state,
             "Dashboards",
-            f"{good} of {len(queries)} queries have the same result{f', {slow} slower' if slow else ''}",
+            f"the same result in {good} of {counted(len(queries), 'query')}{f', {slow} slower' if slow else ''}",
         )
     moved = _cutover(done)
     if moved is not None:
-        connections = _many(len(moved["changes"]), "connection")
+        connections = counted(len(moved["changes"]), "connection")
         back = moved["side"] == "source"
         add(
             "warn" if back else "ok",
@@ -326,10 +327,6 @@ def _outcome(entry: dict[str, Any] | None) -> str:
     if entry is None:
         return "not yet"
     return "done" if entry["status"] == "done" and (entry["result"] or {}).get("passed", True) else "failed"
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _timeline(phases: dict[str, Any], needed: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -397,7 +394,8 @@ def _clean_install(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
     took = sum(row["seconds"] for row in timeline if row["phase"] in rehearsals.TIMED)
     return (
         f"The phases from dump to verify took {text.duration(took)}. A clean install would have taken at least "
-        f"{text.duration(fetching + building)}: {text.duration(fetching)} to fetch {text.count(documents)} documents again, as measured in "
+        f"{text.duration(fetching + building)}: {text.duration(fetching)} to fetch {text.counted(documents, 'document')} again, as "
+        "measured in "
         f"preflight, and {text.duration(building)} for the materialized views, as measured here. "
         f"{clean_install.verdict(fetching + building, took, took)}"
     )

@@ -10,6 +10,7 @@ import re
 import time
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import plural
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.redaction import remove_credentials, remove_personal
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
@@ -44,6 +45,12 @@ def count(value: Any) -> str:
     """A whole number with thousands separators; a dash for any other value."""
     found = number(value)
     return NONE if found is None else f"{found:,.0f}"
+
+
+def counted(value: Any, noun: str) -> str:
+    """``count`` with its noun, which is given in the singular."""
+    found = number(value)
+    return f"{count(value)} {plural(2 if found is None else found, noun)}"
 
 
 def size(value: Any) -> str:

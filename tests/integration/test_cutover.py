@@ -242,7 +242,7 @@ def test_the_playbook_compares_the_dashboards(migrated: Migration) -> None:
     execute(migrated.target, f"""INSERT INTO couchdb VALUES ('{{"_id": "{identity}"}}')""", migrated.database)
     try:
         sentence = migrated.fail(playbook="dashboards")
-        assert "documents: Both have 1 rows, which differ in the columns count." in sentence
+        assert "documents: Both have 1 row, with differences in the columns count." in sentence
         jsonschema.validate(migrated.record, SCHEMA)
         result = migrated.record["phases"]["dashboards"]["result"]
         assert not result["passed"]

@@ -65,7 +65,7 @@ QUERIES: dict[str, tuple[dict[str, Any], str, str]] = {
         "same",
         "",
     ),
-    "a value": (query("a value", VISITS), "differs", "Both have 200 rows, which differ in the columns visits."),
+    "a value": (query("a value", VISITS), "differs", "Both have 200 rows, with differences in the columns visits."),
     "fewer rows": (
         query("fewer rows", VISITS + " WHERE visits <> 3"),
         "differs",
@@ -263,7 +263,7 @@ def test_the_playbook_proves_the_dashboards_of_a_migration(migration: Migration)
     assert [entry["status"] for entry in record["phases"]["dashboards"]["result"]["queries"]] == ["same", "same"]
     document = json.dumps({"_id": secrets.token_hex(8), "name": PATIENT})
     execute(migration.target, f"INSERT INTO couchdb VALUES ('{document}')", migration.database)
-    assert "documents: Both have 1 rows, which differ in the columns count." in migration.fail(playbook="dashboards")
+    assert "documents: Both have 1 row, with differences in the columns count." in migration.fail(playbook="dashboards")
     assert not migration.record["phases"]["dashboards"]["result"]["passed"]
     report = (migration.folder / "records" / "test.md").read_text(encoding="utf-8")
     assert "| documents | differs |" in report

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, TypedDict, cast
 
 from ..common import restart
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.evidence_document import DumpOptions, Evidence
 from ..host.files import read_json
@@ -88,7 +89,9 @@ class Differences:
             parts.append(_some("not in the manifest", self.extra))
         if self.size:
             first = self.size[0]
-            parts.append(f"{_shown(first['path'])} has {first['bytes']} bytes instead of {first['expected']}")
+            parts.append(
+                f"{_shown(first['path'])} has {counted(first['bytes'], 'byte')} instead of {first['expected']}"
+            )
         if self.content:
             parts.append(_some("changed", self.content))
         return "; ".join(parts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from ..common.counted import counted, plural
 from ..common.errors import MigrationError
 from ..postgres import query_plan
 from .dashboard_query import Answer
@@ -117,12 +118,13 @@ def _differences(ours: Answer, theirs: Answer) -> tuple[list[str], list[str]]:
 def _rows_differ(source: ResultDigests, target: ResultDigests, ordered: bool, tolerance: float) -> str:
     """How two results with the same columns differ; empty when they are equal."""
     if source["rows"] != target["rows"]:
-        return f"The source has {source['rows']} rows, the target {target['rows']}."
+        return f"The source has {counted(source['rows'], 'row')}, the target {target['rows']}."
     if source["list"] == target["list"] if ordered else source["set"] == target["set"]:
         return ""
     if source["near"] is not None and target["near"] is not None:
         count = differing_rows(source["near"], target["near"], ordered)
-        return f"{count} of {source['rows']} rows differ by more than the tolerance {tolerance:g}." if count else ""
+        differing = f"Of {counted(source['rows'], 'row')}, {count} {'differs' if count == 1 else 'differ'}"
+        return f"{differing} by more than the tolerance {tolerance:g}." if count else ""
     if source["set"] == target["set"]:
         other_order = (
             "Both have the same rows in different orders: name more columns in ORDER BY, or check that both databases "
@@ -130,7 +132,7 @@ def _rows_differ(source: ResultDigests, target: ResultDigests, ordered: bool, to
         return other_order + "sort text by the same collation."
     columns = [name for name, digest in source["columns"].items() if digest != target["columns"][name]]
     where = f"in the columns {', '.join(columns)}" if columns else "in the combinations of values"
-    return f"Both have {source['rows']} rows, which differ {where}."
+    return f"Both have {counted(source['rows'], 'row')}, with differences {where}."
 
 
 def _stale(theirs: Answer) -> list[str]:
@@ -142,7 +144,10 @@ def _stale(theirs: Answer) -> list[str]:
     if age <= limit:
         return []
     remedy = "check that couch2pg runs there, and that it refreshes the materialized views."
-    return [f"The newest row on the target is {age:g} hours old; {limit:g} hours are allowed: {remedy}"]
+    allowed = f"{limit:g} {plural(limit, 'hour')}"
+    return [
+        f"The newest row on the target is {age:g} {plural(age, 'hour')} old, more than the allowed {allowed}: {remedy}"
+    ]
 
 
 def _lines(queries: list[ComparedQuery]) -> list[str]:
@@ -154,7 +159,7 @@ def _lines(queries: list[ComparedQuery]) -> list[str]:
         measured = ""
         if "rows" in source and "rows" in target:
             measured = (
-                f"{target['rows']} rows; {source['milliseconds']:g} ms on the source, "
+                f"{counted(target['rows'], 'row')}; {source['milliseconds']:g} ms on the source, "
                 f"{target['milliseconds']:g} ms on the target"
             )
         shown.append(f"{status:<8} {query['name']}: {measured or 'no result'}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Collection, Iterable, Mapping
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..postgres.identifiers import qualified, quote, shown
 from ..postgres.relations import USER_SCHEMAS
@@ -72,7 +73,7 @@ def compare(session: Session, source: Iterable[Mapping[str, Any]]) -> tuple[list
             lacking.append({"table": table["table"], "expected": table["rows"], "found": found})
         elif not table["carried"] and table["rows"] > (found or 0):
             left.append(
-                f"The table {table['table']} of the extension {table['extension']} has {table['rows']} rows on the source and "
+                f"The table {table['table']} of the extension {table['extension']} has {counted(table['rows'], 'row')} on the source and "
                 f"{'is not there' if found is None else f'has {found}'} on the target: pg_dump leaves out what was added to it. "
                 "Copy the rows yourself if they are needed."
             )

@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Sequence, Tuple, TypedDict
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..postgres.relations import Table
 from ..postgres.session import Session
@@ -84,7 +85,7 @@ def check_number(buckets: int) -> None:
     """Raise MigrationError ``buckets`` for a number of buckets that is not allowed."""
     if not LEAST_BUCKETS <= buckets <= MOST_BUCKETS or buckets & (buckets - 1):
         raise MigrationError(
-            f"{buckets} buckets are not allowed: use a power of two from {LEAST_BUCKETS} to {MOST_BUCKETS}.", "buckets"
+            f"The number of buckets is {buckets}: use a power of two from {LEAST_BUCKETS} to {MOST_BUCKETS}.", "buckets"
         )
 
 
@@ -148,7 +149,8 @@ def list_documents(
     if len(found) > most:
         number = sum(len(some) for some in chosen.values())
         raise MigrationError(
-            f"Source and target differ in {number} buckets with more than {most} documents, too many for recent changes. Check whether one "
+            f"Source and target differ in {counted(number, 'bucket')} with more than {counted(most, 'document')}, too many for recent "
+            "changes. Check whether one "
             "of the two couch2pg is far behind, or follows another CouchDB. If neither is true, use more buckets.",
             "too_many_differences",
             buckets=number,
@@ -163,7 +165,8 @@ def differing(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str,
     """
     if source["buckets"] != target["buckets"]:
         raise MigrationError(
-            f"Source and target have {source['buckets']} and {target['buckets']} buckets. Digest both with the same number.",
+            f"The number of buckets is {source['buckets']} on the source and {target['buckets']} on the target. Digest both with the same "
+            "number.",
             "buckets",
         )
     one, other = unpack(source), unpack(target)

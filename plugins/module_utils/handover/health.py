@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence, TypedDict
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.progress_line import duration
 from ..common.redaction import Redactor
@@ -154,7 +155,7 @@ class Watch:
         runs = min(self.log.runs_completed, self._wanted.runs)
         parts = [f"run {min(runs + 1, self._wanted.runs)} of {self._wanted.runs}"]
         if runs == self._wanted.runs:
-            parts = [f"{runs} of {runs} runs"]
+            parts = [f"{runs} of {counted(runs, 'run')}"]
         elif self.log.next_run and self.log.runs_completed + self.log.runs_errored >= self.log.runs_started:
             parts.append(f"next run at {self.log.next_run}")
         parts += [couchdb_sync.describe(self.sync)] if self.remaining else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Callable, TypedDict
 
+from ..common.counted import counted
 from ..couch2pg import access as couch2pg_access
 from ..couch2pg import checkpoint, couchdb_sync
 from ..couch2pg.couchdb_sync import ShownSync, Sync
@@ -72,7 +73,8 @@ def look(
     reasons = []
     if behind > most_behind:
         reasons.append(
-            f"it is behind CouchDB by {behind} changes ({couchdb_sync.describe(sync)}). Read its log, and run again when it has caught "
+            f"it is behind CouchDB by {counted(behind, 'change')} ({couchdb_sync.describe(sync)}). Read its log, and run again when it "
+            "has caught "
             "up, such as just after one of its runs; or set couch2pg_most_behind to the number of changes that may be missing"
         )
     if unpopulated:

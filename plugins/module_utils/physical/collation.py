@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, Iterable, Mapping
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..postgres import collations
 from ..postgres.database import find_database
@@ -178,7 +179,8 @@ def _of_database(
             )
         if choice == REFUSE and indexes:
             raise MigrationError(
-                f"This host sorts text of the collation {locales} otherwise than the source, so {len(indexes)} indexes of {name!r} would "
+                f"This host sorts text of the collation {locales} otherwise than the source, so {counted(len(indexes), 'index')} of "
+                f"{name!r} would "
                 "have to be rebuilt, and couch2pg_physical_collations is 'refuse'. Set it to 'rebuild', or use couch2pg_method: stream.",
                 "collations",
                 indexes=[row["index"] for row in indexes],

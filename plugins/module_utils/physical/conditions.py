@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Mapping
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..common.progress_line import amount
@@ -208,7 +209,8 @@ def _check_prepared(session: Session) -> None:
     found = [str(row["gid"]) for row in session.rows("SELECT gid FROM pg_catalog.pg_prepared_xacts ORDER BY prepared")]
     if found:
         raise MigrationError(
-            f"The source has {len(found)} prepared transactions ({', '.join(found[:SHOWN])}), which would be in the copy, too. On the "
+            f"The source has {counted(len(found), 'prepared transaction')} ({', '.join(found[:SHOWN])}), which the copy would keep, too. "
+            "On the "
             f"source: COMMIT PREPARED '{found[0]}' or ROLLBACK PREPARED '{found[0]}', in its database.",
             "prepared_transactions",
         )

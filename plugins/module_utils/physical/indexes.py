@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable
 
+from ..common.counted import counted
 from ..jobs.context import JobContext
 from . import collation, index_check
 from .folders import Steps
@@ -60,7 +61,7 @@ def _resumed(context: JobContext, steps: Steps, step: str, what: str) -> _Names:
     """The names of indexes with which that was done, also by an earlier attempt."""
     names = _Names(steps, step)
     if names.names:
-        context.log(f"Resumed: {len(names.names)} indexes are {what} already.")
+        context.log(f"Resumed: {counted(len(names.names), 'index')} {what} already.")
     return names
 
 

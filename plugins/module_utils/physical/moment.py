@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..evidence.snapshot import HeldSnapshot
 from ..postgres.connection import ConnectionSettings
@@ -160,7 +161,8 @@ def _meet(
             exporter.execute("ROLLBACK")
         if time.monotonic() > deadline:
             raise MigrationError(
-                f"The server at {control.settings.place} never rests: in {patience:.0f} s and {attempts} attempts, a transaction ended "
+                f"The server at {control.settings.place} never rests: in {patience:.0f} s and {counted(attempts, 'attempt')}, a "
+                "transaction ended "
                 "within each moment. Set couch2pg_physical_lock_seconds: 5, so that couch2pg waits for that moment, or stop couch2pg "
                 "on the source, then run again.",
                 "never_rests",

@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..archive.messages import advised
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..evidence import digest
 from ..evidence.snapshot import open_reader
@@ -68,7 +69,7 @@ def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
         marks.describe(target, chunk.key, received, pipe.sums)
         if received != pipe.sent:
             raise MigrationError(
-                f"The source sent {pipe.sent} rows of {chunk.table}, and the target received {received}. Run again.",
+                f"The source sent {counted(pipe.sent, 'row')} of {chunk.table}, and the target received {received}. Run again.",
                 "rows_differ",
                 table=chunk.table,
             )

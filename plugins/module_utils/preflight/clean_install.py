@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
+from ..common.counted import counted
 from ..common.progress_line import duration
 from ..couchdb.client import CouchDB
 
@@ -48,7 +49,8 @@ class CleanInstall:
         if not self.sampled:
             return "CouchDB has no documents, so there is nothing to compare the migration with."
         said = (
-            f"With an empty database instead of this migration, couch2pg would fetch {self.documents} documents again, in at least "
+            f"With an empty database instead of this migration, couch2pg would fetch {counted(self.documents, 'document')} again, in at "
+            "least "
             f"{duration(self.estimate)} ({self.rate:.0f} per second were fetched from here). Both ways then build the materialized views."
         )
         if not migration:

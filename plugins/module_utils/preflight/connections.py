@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..postgres.identifiers import quote
 from ..postgres.session import Session
@@ -48,7 +49,7 @@ def check(session: Session, jobs: int) -> str:
     for limit, remedy in limits:
         if not row["superuser"] and -1 < limit < needed:
             raise MigrationError(
-                f"PostgreSQL at {where} allows {user!r} {limit} connections, and {wanted}. Run {remedy} there, or set "
+                f"PostgreSQL at {where} allows {user!r} {counted(limit, 'connection')}, and {wanted}. Run {remedy} there, or set "
                 "couch2pg_login_user to a superuser.",
                 "too_few_connections",
                 needed=needed,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres import catalog_use, collations, large_objects, row_types
@@ -166,7 +167,8 @@ class _Contents:
         if hidden:
             user = self.session.settings.user
             raise MigrationError(
-                f"The role {user!r} may not read {hidden} large objects. Set couch2pg_login_user to 'postgres', or run in the source's "
+                f"The role {user!r} may not read {counted(hidden, 'large object')}. Set couch2pg_login_user to 'postgres', or run in the "
+                "source's "
                 f"database, as a superuser: {large_objects.reading(user)}",
                 "not_readable",
             )
@@ -187,21 +189,21 @@ class _Contents:
 
     def contents(self, tables: Tables) -> None:
         row = self.session.row(_RARE)
-        counted = {
-            "partitioned tables": row["partitioned"],
-            "foreign tables": len(self.objects.get("foreign table", {})),
-            "unlogged tables": sum(table.unlogged for table in tables.kept),
-            "identity columns": row["identity"],
-            "generated columns": row["generated"],
-            "policies": len(self.objects.get("policy", {})),
-            "event triggers": len(self.objects.get("event trigger", {})),
-            "default privileges": len(self.objects["default_privileges"]),
-            "foreign servers": len(self.objects.get("server", {})),
+        numbers = {
+            "partitioned table": row["partitioned"],
+            "foreign table": len(self.objects.get("foreign table", {})),
+            "unlogged table": sum(table.unlogged for table in tables.kept),
+            "identity column": row["identity"],
+            "generated column": row["generated"],
+            "policy": len(self.objects.get("policy", {})),
+            "event trigger": len(self.objects.get("event trigger", {})),
+            "default privilege": len(self.objects["default_privileges"]),
+            "foreign server": len(self.objects.get("server", {})),
         }
-        some = {name: number for name, number in counted.items() if number}
-        text = ", ".join(f"{number} {name}" for name, number in some.items())
+        some = {name: number for name, number in numbers.items() if number}
+        text = ", ".join(counted(number, noun) for noun, number in some.items())
         self.findings.ok("contents", f"copied and compared: {text or 'no rarely used objects'}", **some)
-        if counted["unlogged tables"]:
+        if numbers["unlogged table"]:
             names = sorted(table.key for table in tables.kept if table.unlogged)
             self.findings.warning(
                 "unlogged tables",

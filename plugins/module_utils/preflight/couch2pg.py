@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Mapping, Sequence, TypedDict
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..couch2pg import checkpoint, couchdb_sync, node_trust
@@ -265,7 +266,9 @@ def _checkpoints(findings: Findings, settings: Settings, progress: Mapping[str, 
             "couch2pg checkpoints", f"These keys of couchdb_progress will be renamed: {words}", renames=changes
         )
         return
-    findings.ok("couch2pg checkpoints", f"couch2pg will continue from its checkpoints in {len(found)} databases")
+    findings.ok(
+        "couch2pg checkpoints", f"couch2pg will continue from its checkpoints in {counted(len(found), 'database')}"
+    )
 
 
 def _own_checkpoints(settings: Settings, reach: Reach, progress: Mapping[str, str]) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres import catalog_use, collations, role_plan, trial
@@ -447,7 +448,7 @@ class Differences:
                 settings=refused,
             )
         elif wanted:
-            self.findings.ok("settings", f"{len(wanted)} settings of the database, all supported here")
+            self.findings.ok("settings", f"{counted(len(wanted), 'setting')} of the database, all supported here")
 
     def _catalogs(self) -> None:
         used = self.source.get("catalog_columns", [])
@@ -468,7 +469,8 @@ class Differences:
         if used:
             views = sorted({row["view"] for row in used})
             self.findings.ok(
-                "views of catalogs", f"{len(views)} views read PostgreSQL's catalogs; their columns are all here"
+                "views of catalogs",
+                f"{counted(len(views), 'view')} of PostgreSQL's catalogs; their columns are all here",
             )
 
     def _libraries(self) -> None:

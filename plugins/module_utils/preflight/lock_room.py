@@ -9,6 +9,7 @@ locks has a size that is set when it starts.
 
 from __future__ import annotations
 
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres.session import Session
@@ -31,7 +32,7 @@ def examine_source(session: Session, findings: Findings) -> None:
     found = session.row(_TABLES)
     tables, relations = int(found["tables"]), int(found["relations"])
     room, remedy = _room(session, "source", relations)
-    text = f"The database has {tables} tables ({relations} with their indexes), and {remedy}"
+    text = f"The database has {counted(tables, 'table')} ({relations} with their indexes), and {remedy}"
     if tables > room:
         raise MigrationError(f"{text}.", "locks", tables=tables, relations=relations, locks=room)
     if relations > room:
@@ -44,7 +45,7 @@ def examine_target(session: Session, tables: int) -> None:
     room, remedy = _room(session, "target", tables)
     if tables > room:
         raise MigrationError(
-            f"The source's database has {tables} tables, and {remedy}.", "locks", tables=tables, locks=room
+            f"The source's database has {counted(tables, 'table')}, and {remedy}.", "locks", tables=tables, locks=room
         )
 
 
@@ -54,5 +55,6 @@ def _room(session: Session, side: str, wanted: int) -> tuple[int, str]:
     room = int(found["locks"])
     needed = -(-wanted * int(found["for_each"]) // room)
     return room, (
-        f"the {side}'s server has room for about {room} locks. Set max_locks_per_transaction to {needed} or more there, and restart it"
+        f"the {side}'s server has room for about {counted(room, 'lock')}. Set max_locks_per_transaction to {needed} or more there, and "
+        "restart it"
     )

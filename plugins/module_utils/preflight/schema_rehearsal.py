@@ -17,6 +17,7 @@ from typing import Any, Iterator
 
 from ..archive.messages import OBJECT_MISSING, Message, sentence
 from ..archive.scratch import drop_left_over, scratch_database, scratch_name
+from ..common.counted import counted
 from ..common.findings import Findings
 from ..host import programs
 from ..postgres import role_plan
@@ -50,7 +51,7 @@ def examine(
     causes = [message for message in failures if message["kind"] != OBJECT_MISSING] or failures
     shown = " ".join(sentence(message) for message in causes[:SHOWN])
     hidden = len(failures) - len(causes[:SHOWN])
-    more = f" ({hidden} more statements fail; see the details.)" if hidden else ""
+    more = f" ({counted(hidden, 'more failure')}; see the details.)" if hidden else ""
     findings.failure(NAME, f"The target can't restore the source's schema. {shown}{more}", statements=failures)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import pg_dump
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..common.progress_line import amount
@@ -125,7 +126,9 @@ class _Source:
         find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
         find.ask("pg_dump", self._pg_dump, _say_program)
         find.attempt("database", self._database)
-        tables = find.ask("tables", self._kept_tables, lambda found: f"{len(found.kept)} tables to carry over")
+        tables = find.ask(
+            "tables", self._kept_tables, lambda found: f"{counted(len(found.kept), 'table')} to carry over"
+        )
         find.attempt("schema", self._schema)
         if tables is not None:
             self._tables(tables)
@@ -219,7 +222,8 @@ class _Source:
         rows = utf8.check_rows(self.session.settings, tables.kept)
         self.facts["database"]["encoding"] = "UTF8"
         self.findings.warning(
-            "encoding", f"The target's database becomes UTF8 instead of SQL_ASCII: all {rows} rows are valid UTF-8."
+            "encoding",
+            f"The target's database becomes UTF8 instead of SQL_ASCII: its text is valid UTF-8 in {counted(rows, 'row')}.",
         )
 
     def _tables(self, tables: Tables) -> None:
@@ -289,7 +293,9 @@ class _Source:
         self.facts["defaults_of_superusers"] = {
             name: role_transfer.removing_defaults(self.session, name) for name in powerful
         }
-        self.findings.ok("roles", f"{len(names)} roles own or may use something: {', '.join(names)}")
+        self.findings.ok(
+            "roles", f"{counted(len(names), 'role')} with objects or rights of the database: {', '.join(names)}"
+        )
         members = role_plan.members(self.session, names)
         if members:
             who = "; ".join(f"{', '.join(found[:5])} (of {group})" for group, found in sorted(members.items()))

@@ -14,6 +14,7 @@ import re
 import time
 from typing import Any, Callable
 
+from ..common.counted import counted, plural
 from ..common.errors import MigrationError
 from ..common.progress_line import duration
 from ..host.files import expand
@@ -244,7 +245,7 @@ def conclusions(records: list[Record]) -> list[str]:
 def _line(entry: dict[str, Any]) -> str:
     state = entry["outcome"] + (f", stopped in {entry['failed_in']}" if entry["failed_in"] else "")
     took = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in entry["phases"].items())
-    rows = "" if entry["rows"] is None else f"; {entry['rows']} rows"
+    rows = "" if entry["rows"] is None else f"; {counted(entry['rows'], 'row')}"
     note = " (with an interruption)" if entry["interrupted"] else ""
     return f"{entry['begun_at']} {state}: {duration(entry['seconds'])}{note}{f' ({took})' if took else ''}{rows}"
 
@@ -254,23 +255,27 @@ def changes(comparison: dict[str, Any]) -> str:
     changed = comparison["changed"]
     unknown = "" if comparison["digests_compared"] else " (rows only: the digests are of different methods)"
     if not changed:
-        return f"the same evidence in all {comparison['tables']} tables{unknown}"
+        return f"the same evidence in {counted(comparison['tables'], 'table')}{unknown}"
     shown = [f"{row['table']} {_rows(row)}" for row in changed[:SHOWN]]
     more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-    return f"{len(changed)} of {comparison['tables']} tables changed: {', '.join(shown)}{more}{unknown}"
+    return f"{len(changed)} of {counted(comparison['tables'], 'table')} changed: {', '.join(shown)}{more}{unknown}"
 
 
 def _rows(row: dict[str, Any]) -> str:
     before, after = row["rows_before"], row["rows"]
     if before is None or after is None:
         return "is new" if before is None else "is gone"
-    return f"{after - before:+d} rows (now {after})" if before != after else "has other content"
+    return (
+        f"{after - before:+d} {plural(abs(after - before), 'row')} (now {after})"
+        if before != after
+        else "has other content"
+    )
 
 
 def expectation(expected: dict[str, Any]) -> str:
     """A forecast as a clause."""
     least, most = duration(expected["least"]), duration(expected["most"])
-    spread = f" ({least} to {most} in {expected['rehearsals']} rehearsals)" if least != most else ""
+    spread = f" ({least} to {most} in {counted(expected['rehearsals'], 'rehearsal')})" if least != most else ""
     more = "more than " if expected["interrupted"] else "about "
     how = "" if expected["method"] == ARCHIVE else f" with the method {expected['method']}"
     return (

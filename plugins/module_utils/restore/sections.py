@@ -15,6 +15,7 @@ from ..archive import pg_restore
 from ..archive.messages import Listener, Message, sentence, then
 from ..common import restart
 from ..common.clock import utc_now
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
@@ -239,7 +240,7 @@ class Sections:
             loaded = large_tables.load(self._incoming, table, self._jobs, unpack, on_piece, self._stop)
             if loaded != expected[name]["rows"]:
                 raise MigrationError(
-                    f"The archive has {loaded} rows of {name}, and the source had {expected[name]['rows']}. Dump again: "
+                    f"The archive has {counted(loaded, 'row')} of {name}, and the source had {expected[name]['rows']}. Dump again: "
                     f"{restart.command('dump')}",
                     "rows_differ",
                     table=name,
@@ -351,7 +352,7 @@ def _run_pg_restore(
         raise MigrationError("pg_restore was stopped.", "stopped")
     failures = listener.failures
     if failures:
-        more = f" ({len(failures) - 1} more messages are in the details)" if len(failures) > 1 else ""
+        more = f" ({counted(len(failures) - 1, 'more message')} in the details)" if len(failures) > 1 else ""
         raise MigrationError(
             f"pg_restore ({section}) reported: {sentence(failures[0])}{more}{then(failures[0])}",
             "pg_restore_failed",

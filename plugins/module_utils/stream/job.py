@@ -18,6 +18,7 @@ from typing import Any
 from ..archive import layout, pg_dump
 from ..archive import partial as partial_archive
 from ..archive.schema_dump import dump_schema
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
@@ -345,7 +346,8 @@ def _may_stream(table: Table, recipe: digest.Recipe) -> bool:
 def _check_rows(table: str, on_source: int, copied: int) -> None:
     if on_source != copied:
         raise MigrationError(
-            f"{table} has {on_source} rows in the source's snapshot, and {copied} were copied. Report this as a fault of the collection.",
+            f"{table} has {counted(on_source, 'row')} in the source's snapshot, and the copy has {copied}. Report this as a fault of the "
+            "collection.",
             "rows_differ",
             table=table,
         )

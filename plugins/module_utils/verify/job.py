@@ -14,6 +14,7 @@ from typing import Any
 from ..archive.identity import load_own, manifest_sha256, pg_dump_major, read_evidence
 from ..common import restart
 from ..common.clock import utc_now
+from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
@@ -356,7 +357,8 @@ def _notices(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list
     rows = {row["matview"]: row["rows"] for row in target}
     empty = [row["matview"] for row in target if not row["populated"]]
     return [
-        f"The materialized view {row['matview']} has {row['rows']} rows on the source and none on the target. Check its query there."
+        f"The materialized view {row['matview']} has {counted(row['rows'], 'row')} on the source and none on the target. Check its query "
+        "there."
         for row in source
         if row["rows"] and rows.get(row["matview"]) == 0
     ] + [

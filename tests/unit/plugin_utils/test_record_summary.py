@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import summary
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import places, summary
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORDED = json.loads((ROOT / "tests" / "recorded" / "record.json").read_text(encoding="utf-8"))
@@ -33,6 +34,33 @@ def test_a_migration_that_is_done(record: dict[str, Any]) -> None:
     dump = record["phases"]["dump"]["result"]
     # In units of 1000, as everywhere.
     assert any(f"{dump['bytes'] / 1e6:.1f} MB from" in line for line in lines)
+
+
+def shape(line: str) -> str:
+    """The line with another time and other numbers, which have as many decimals."""
+    line = re.sub(r"\d{4}-?\d\d-?\d\dT\d\d:?\d\d:?\d\d", "TIME", line)
+    return re.sub(r"\d+(\.\d+)?", lambda found: "0" + re.sub(r"\d", "0", found[1] or ""), line)
+
+
+def test_the_summary_in_the_readme_is_what_a_run_prints(record: dict[str, Any]) -> None:
+    phases, health = record["phases"], {"runs_completed": 2, "changes": 40}
+    reconciliation = {"documents_compared": {"medic": 51640}}
+    handed_over = {"postgres": {"user": "couch2pg"}, "health": health, "reconciliation": reconciliation}
+    phases["handover"] = {"status": "done", "error": None, "result": handed_over, "at": ""}
+    for name, phase in phases.items():
+        phase["host"] = "source" if name == "dump" else "target"
+    phases["dump"]["result"]["archive"] = "/srv/staging/demo"
+    phases["verify"]["result"] |= {"counted_at": "2026-11-25T21:06:50Z", "verified_at": "2026-11-25T21:07:11Z"}
+    folder, record_place = (
+        "/home/me/couch2pg-records",
+        "/var/lib/postgresql/couch2pg-migration/demo/record.json on target",
+    )
+    written = {"markdown": f"{folder}/demo.md", "html": f"{folder}/demo.html", "record_copy": f"{folder}/demo.json"}
+    printed = [*summary(record), *places(written, record_place)]
+    (sample,) = re.findall(
+        r"```text\n(Migration demo: .*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert [shape(line) for line in sample.splitlines()] == [shape(line) for line in printed]
 
 
 def test_the_evidence_of_a_copy_is_on_the_target(record: dict[str, Any]) -> None:
@@ -82,9 +110,13 @@ def test_one_that_stopped_says_why_first(record: dict[str, Any]) -> None:
 def test_one_that_was_rolled_back(record: dict[str, Any]) -> None:
     entry = {"status": "done", "host": "new", "error": None, "result": {"kept_as": "cht_rolled_back_1"}, "at": ""}
     record["phases"]["rollback"] = entry
+    record["phases"]["restore"]["result"]["created_roles"] = ["couch2pg", "superset"]
+    record["phases"]["verify"]["result"]["notices"] = ["The view population is empty."]
     lines = summary(record)
     assert "ROLLED BACK. The migrated database is kept as cht_rolled_back_1 on new." in lines[0]
-    assert any("to migrate again, set couch2pg_migration_id" in line for line in lines)
+    # Nothing else is to do or to look at on a target that nobody uses.
+    (to_do,) = [line for line in lines if line.startswith(("  to do", "  look at", "  kept"))]
+    assert to_do.endswith("ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=ANOTHER")
 
 
 @pytest.mark.parametrize(("outcome", "word"), [("done", "DONE"), ("abandoned", "ABANDONED")])

@@ -154,7 +154,7 @@ def test_preflight_says_how_it_was_rehearsed(records: list[dict[str, Any]], stat
 def test_one_that_is_about_to_end_is_told_of_as_ended() -> None:
     records = rehearsals.ended([rehearsal(1), rehearsal(2, "")], "done")
     assert [rehearsals.summary(entry)["outcome"] for entry in records] == ["done", "done"]
-    assert rehearsals.conclusions(records)[0] == "Since the previous rehearsal: the same evidence in all 1 tables."
+    assert rehearsals.conclusions(records)[0] == "Since the previous rehearsal: the same evidence in 1 table."
     assert rehearsals.lines(records)[1].startswith("2026-11-22T01:05:00Z done: 3 min 20 s (dump 40 s, transfer 10 s, ")
 
 

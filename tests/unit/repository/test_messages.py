@@ -1,7 +1,8 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Messages name the variable that the operator sets: couch2pg_replace_existing, not the option replace_existing of a module."""
+"""Messages name the variable that the operator sets (couch2pg_replace_existing, not the option replace_existing of a module), and count
+right: 1 row, 2 rows."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import Iterator
 
 import pytest
 import yaml
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import counted, plural
 
 ROOT = Path(__file__).parents[3]
 PREFIX = "couch2pg_"
@@ -29,6 +31,13 @@ FILES = sorted(
 )
 # Texts for PostgreSQL, or about a module that is used by itself.
 OTHERS = ("set_config", "safe to drop", "is not the record of a migration", "Use the migration_id of the rehearsal")
+
+# Words that can't be a verb.
+COUNTED = (
+    "attempt|bucket|column|connection|database|difference|document|failure|file|function|hour|index|message|object|policy|query|rehearsal|"
+    "role|row|session|setting|statement|table|transaction|trigger|view|warning"
+)
+PLURAL = re.compile(rf"^ (?:more )?(?:{'|'.join(plural(2, noun) for noun in COUNTED.split('|'))})\b")
 
 
 def sentences(source: str) -> Iterator[str]:
@@ -56,6 +65,20 @@ def bare_options(source: str) -> list[str]:
     ]
 
 
+def plurals(source: str) -> list[str]:
+    """The texts that follow a value and begin with a noun in the plural, whatever the value is. A constant is always more than 1."""
+    return [
+        text.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.JoinedStr)
+        for value, text in zip(node.values, node.values[1:])
+        if isinstance(value, ast.FormattedValue)
+        and not ast.unparse(value.value).isupper()
+        and isinstance(text, ast.Constant)
+        and PLURAL.match(str(text.value))
+    ]
+
+
 def test_a_bare_option_is_found() -> None:
     assert bare_options("raise Error('Set replace_existing to true.')") == ["Set replace_existing to true."]
     assert not bare_options("raise Error('Set couch2pg_replace_existing to true.')")
@@ -64,6 +87,24 @@ def test_a_bare_option_is_found() -> None:
     assert not bare_options("raise Error('Use the jobs of the server.')")
 
 
+def test_a_plural_for_any_number_is_found() -> None:
+    assert plurals("f'{number} rows, {number:,} more messages'") == [" rows, ", " more messages"]
+    assert not plurals("f'{counted(number, noun)} and more than {MOST_ROWS} rows'")
+    assert [
+        counted(number, noun) for number, noun in ((1, "row"), (0, "query"), (3, "event trigger"), (2, "index"))
+    ] == [
+        "1 row",
+        "0 queries",
+        "3 event triggers",
+        "2 indexes",
+    ]
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT / "plugins").as_posix())
 def test_messages_name_the_variable(path: Path) -> None:
     assert bare_options(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT / "plugins").as_posix())
+def test_messages_count_right(path: Path) -> None:
+    assert plurals(path.read_text(encoding="utf-8")) == []
