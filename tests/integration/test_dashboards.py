@@ -86,7 +86,7 @@ QUERIES: dict[str, tuple[dict[str, Any], str, str]] = {
     "too far": (
         query("too far", "SELECT id, share, stock FROM visits", tolerance=0.005),
         "differs",
-        "1 of 200 rows differ by more than the tolerance 0.005.",
+        "Of 200 rows, 1 differs by more than the tolerance 0.005.",
     ),
     "no tolerance": (query("no tolerance", "SELECT share FROM visits"), "differs", "columns share"),
     "ignored": (

@@ -212,7 +212,7 @@ def test_what_the_source_holds_is_told_before_the_run(
     found = look(place, source_cluster, rare)["findings"]
     assert failures(found) == []
     contents = named(found, "contents")["message"]
-    for words in ("4 partitioned tables", "1 foreign table,", "generated columns", "3 policies", "1 event trigger,"):
+    for words in ("4 partitioned tables", "1 foreign table,", "1 generated column,", "3 policies", "1 event trigger,"):
         assert words in contents
     assert "rare.cache" in named(found, "unlogged tables")["message"]
     assert "couch2pg on the ministry" in named(found, "user mappings")["message"]
