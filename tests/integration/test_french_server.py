@@ -210,8 +210,28 @@ def test_a_database_of_icu(french: Cluster, database_name: str, tmp_path: Path) 
             seed.drop_database(french, name)
 
 
+@pytest.fixture
+def plain(french: Cluster) -> Iterator[Cluster]:
+    """A target whose host has no locales."""
+    folder = Path(tempfile.mkdtemp(prefix="plain-", dir=places.work_folder("clusters")))
+    nothing = folder / "locales"
+    nothing.mkdir()
+    folder.chmod(0o755)
+    with Cluster.create(folder / "cluster", replace(french.binaries, locale_dir=nothing)) as made:
+        seed.create_role(made, seed.OWNER)
+        yield made
+    shutil.rmtree(folder)
+
+
+def install_locales(plain: Cluster, french: Cluster) -> None:
+    """As the messages say, with a restart."""
+    plain.stop()
+    plain.binaries = french.binaries
+    plain.start()
+
+
 def test_an_icu_database_where_the_c_library_lacks_its_names(
-    french: Cluster, database_name: str, tmp_path: Path
+    french: Cluster, plain: Cluster, database_name: str, tmp_path: Path
 ) -> None:
     """Case icu-database: preflight names the locale, and when it is installed, the same check is content."""
     seed.create_role(french, seed.OWNER)
@@ -223,38 +243,23 @@ def test_an_icu_database_where_the_c_library_lacks_its_names(
         "staging_dir": str(tmp_path / "staging"),
         "bin_dir": str(french.binaries.bin_dir),
     }
-    folder = Path(tempfile.mkdtemp(prefix="plain-", dir=places.work_folder("clusters")))
-    nothing = folder / "locales"
-    nothing.mkdir()
-    folder.chmod(0o755)
     try:
-        with Cluster.create(folder / "cluster", replace(french.binaries, locale_dir=nothing)) as plain:
-            seed.create_role(plain, seed.OWNER)
-            facts = look(place, french, database_name)["facts"]
-            told = finding(look_at_target(place, plain, database_name, facts), "locale")
-            assert told["status"] == "failure"
-            assert f"The C library on the target's host doesn't have the locale '{FRENCH}'" in told["message"]
-            plain.stop()
-            plain.binaries = french.binaries
-            plain.start()
-            assert finding(look_at_target(place, plain, database_name, facts), "locale")["status"] == "ok"
+        facts = look(place, french, database_name)["facts"]
+        told = finding(look_at_target(place, plain, database_name, facts), "locale")
+        assert told["status"] == "failure"
+        assert f"The C library on the target's host doesn't have the locale '{FRENCH}'" in told["message"]
+        install_locales(plain, french)
+        assert finding(look_at_target(place, plain, database_name, facts), "locale")["status"] == "ok"
     finally:
         seed.drop_database(french, database_name)
-        shutil.rmtree(folder)
 
 
-LACKING = """
-CREATE TABLE small (t text COMPRESSION lz4);
-CREATE FUNCTION numbered() RETURNS trigger LANGUAGE c AS '$libdir/autoinc', 'autoinc';
-"""
-
-
-def test_what_the_target_was_built_without(
-    french: Cluster, target_cluster: Cluster, phases: Phases, tmp_path: Path
+def test_a_collation_whose_locale_the_target_lacks(
+    french: Cluster, plain: Cluster, phases: Phases, tmp_path: Path
 ) -> None:
-    """Debian's PostgreSQL has lz4 and the libraries of contrib, that of the tests has neither. The remedies help."""
-    execute(french, LACKING, phases.database)
-    seed.create_role(target_cluster, seed.OWNER)
+    execute(
+        french, f"CREATE COLLATION own (LOCALE = '{FRENCH}'); CREATE TABLE words (a text COLLATE own)", phases.database
+    )
     place = {
         "migration_id": "m",
         "state_dir": str(tmp_path / "state"),
@@ -265,16 +270,59 @@ def test_what_the_target_was_built_without(
     def tried() -> dict[str, Any]:
         facts = look(place, french, phases.database)["facts"]
         schema = schema_of(place, french, phases.database)
-        found = look_at_target(place, target_cluster, phases.database, facts, schema=schema)
+        return finding(look_at_target(place, plain, phases.database, facts, schema=schema), "schema on the target")
+
+    message = tried()["message"]
+    assert f"Install the locale {FRENCH} on the target's host" in message
+    # It doesn't exist because it could not be created.
+    assert '"public.own" for encoding' not in message
+    install_locales(plain, french)
+    assert tried()["status"] == "ok"
+
+
+LACKING = """
+CREATE TABLE small (t text COMPRESSION lz4);
+CREATE FUNCTION numbered() RETURNS trigger LANGUAGE c AS '$libdir/autoinc', 'autoinc';
+CREATE COLLATION nordic (provider = icu, locale = 'sv');
+CREATE TABLE sorted (t text COLLATE nordic, u text COLLATE "fr-x-icu");
+CREATE TABLE forms (form xml DEFAULT '<a/>');
+"""
+
+
+def test_what_the_target_was_built_without(
+    french: Cluster, target_cluster: Cluster, phases: Phases, tmp_path: Path
+) -> None:
+    """Debian's PostgreSQL has lz4, ICU, libxml and the libraries of contrib, that of the tests has none of them. The remedies help."""
+    execute(french, LACKING, phases.database)
+    seed.create_role(target_cluster, seed.OWNER)
+    place = {
+        "migration_id": "m",
+        "state_dir": str(tmp_path / "state"),
+        "staging_dir": str(tmp_path / "staging"),
+        "bin_dir": str(french.binaries.bin_dir),
+    }
+
+    def tried(target: Cluster) -> dict[str, Any]:
+        # The same server may be both.
+        facts = {**look(place, french, phases.database)["facts"], "running_server": ""}
+        schema = schema_of(place, french, phases.database)
+        found = look_at_target(place, target, f"{phases.database}_there", facts, schema=schema)
         return finding(found, "schema on the target")
 
-    told = {row["kind"]: sentence(row) for row in tried()["details"]["statements"]}
-    assert set(told) == {"without_lz4", "library_missing"}
-    assert "autoinc" in told["library_missing"]
+    failed = tried(target_cluster)
+    told = {row["kind"]: sentence(row) for row in failed["details"]["statements"]}
+    assert set(told) == {"without_lz4", "library_missing", "without_icu", "without_xml", "object_missing"}
+    # The collation doesn't exist because it could not be created.
+    assert '"public.nordic" for encoding' not in failed["message"]
+    assert "Install the package that holds the library autoinc on the target" in told["library_missing"]
+    for kind in ("lz4", "icu", "xml"):
+        assert "Use PostgreSQL packages that have it" in told[f"without_{kind}"]
+    # These have all of it.
+    assert tried(french)["status"] == "ok"
     remedy = told["without_lz4"].split("on the source: ")[1].rstrip(".")
     execute(french, remedy.replace("TABLE ...", "TABLE small").replace("COLUMN ...", "COLUMN t"), phases.database)
-    execute(french, "DROP FUNCTION numbered()", phases.database)
-    assert tried()["status"] == "ok"
+    execute(french, "DROP FUNCTION numbered(); DROP TABLE sorted, forms; DROP COLLATION nordic", phases.database)
+    assert tried(target_cluster)["status"] == "ok"
 
 
 @pytest.mark.long

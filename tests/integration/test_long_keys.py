@@ -134,6 +134,7 @@ def test_keys_that_only_lz4_makes_short_enough(
     phases.run("dump", "transfer", "restore", "refresh", "verify")
     assert how(phases, "long", "a") == ["lz4"]
     without = Phases(source, target_cluster, client_dir, tmp_path / "without", phases.database)
+    without.options["dump"] = {"bin_dir": str(source.binaries.bin_dir)}
     try:
         without.run("dump", "transfer")
         message = without.fail("restore")

@@ -107,6 +107,8 @@ def connection_settings(module: AnsibleModule) -> ConnectionSettings:
 def fail(module: AnsibleModule, error: MigrationError, **extra: Any) -> NoReturn:
     """Fail the module with an error of the core."""
     message, name = error.message, module.params.get("migration_id")
+    if error.details.get("remedy"):
+        message += f" {error.details['remedy']}"
     if name:
         message = restart.of_migration(message, rehearsals.rehearses(name) or name)
     result = dict(extra, failed=True, msg=message, code=error.code, details=error.details)

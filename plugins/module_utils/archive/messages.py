@@ -85,10 +85,16 @@ RULES = (
     ),
     Rule(
         "too_many_connections",
+        r'too many connections for role "(.*)"',
+        False,
+        'Set couch2pg_jobs lower, or raise the limit on the target, as a superuser: ALTER ROLE "{0}" CONNECTION LIMIT -1; Then run again.',
+    ),
+    Rule(
+        "too_many_connections",
         r"too many (?:clients|connections)|remaining connection slots",
         False,
-        "Set couch2pg_jobs lower, or raise the limit on the target: of the server (max_connections), or of the role (ALTER ROLE ... "
-        "CONNECTION LIMIT), then run again.",
+        "Set couch2pg_jobs lower, or end idle sessions on the target, or raise max_connections there (ALTER SYSTEM SET max_connections = "
+        "...;) and restart the server, then run again.",
     ),
     Rule(
         "connection_lost",
@@ -96,12 +102,6 @@ RULES = (
         r"|the database system is|lost synchronization",
         False,
         "The target's server closed the connection. Check its log, start it, then run again.",
-    ),
-    Rule(
-        "role_missing",
-        r'role "(.*)" does not exist',
-        False,
-        'Create the role on the target (CREATE ROLE "{0}"), then run again.',
     ),
     Rule(
         "extension_rights",
@@ -113,9 +113,9 @@ RULES = (
         "owner_may_not_create",
         r"permission denied for schema (\S+)",
         False,
-        "Who isn't a superuser can give an object only to a role that may create in the schema {0}. Set couch2pg_login_user to a superuser "
-        "of the target. Or give the object to the database's owner, or another role that may, in the source's database: ALTER {1} OWNER "
-        "TO ...;",
+        "Who isn't a superuser can give an object only to a role that may create in the schema {0}, and grants are restored after all "
+        "objects. Set couch2pg_login_user to a superuser of the target. Or give the object to the owner of the schema or the database, in "
+        "the source's database: ALTER {1} OWNER TO ...;",
         r"^ALTER (.*) OWNER TO (.*);",
     ),
     Rule(
@@ -160,15 +160,23 @@ RULES = (
     ),
     Rule(
         "library_missing",
-        r'could not (?:access|load) (?:file|library) "(.*?)"',
+        r'could not (?:access|load) (?:file|library) "(.*?)"|could not find function ".*?" in file "(.*?)"|incompatible library "(.*?)"',
         False,
-        "Install the package that holds this library on the target's server.",
+        "Install the package that holds the library {0} on the target's server, in the version that the source has, then run again. Or "
+        "drop the function on the source.",
+    ),
+    Rule(
+        "without_icu",
+        r'ICU is not supported in this build|collation "pg_catalog\.[\w-]+-x-icu" for encoding',
+        False,
+        "The target's server was built without ICU. Use PostgreSQL packages that have it.",
     ),
     Rule(
         "collation_missing",
-        r'collation "(.*)" for encoding .* does not exist|could not create locale "(.*)"',
+        r'collation "pg_catalog\.(.*)" for encoding .* does not exist|could not create locale "(.*)"',
         False,
-        "Install the locale on the target's server (Debian: dpkg-reconfigure locales), and restart PostgreSQL.",
+        "Install the locale {0} on the target's host (Debian: add it to /etc/locale.gen, run locale-gen), restart PostgreSQL, then "
+        "run again.",
     ),
     Rule(
         "without_lz4",
@@ -201,18 +209,28 @@ RULES = (
     ),
     Rule(
         "syntax",
-        r"syntax error at",
+        r"syntax error at|operator right argument type must be specified",
         False,
         "The target's PostgreSQL reads this definition no more: since 14, an operator can't follow its only argument, as in n ! (write "
         "factorial(n)). Write the definition in another way on the source, or drop it there, then run again.",
     ),
+    # PL/pgSQL names its functions with schema and arguments, SQL doesn't.
     Rule(
         "unqualified_name",
-        r"does not exist(?:.|\n)*CONTEXT: +(?:SQL|PL/pgSQL) function \"?([^\"\n]+?)\"?(?: during| statement| line|\n|$)",
+        r"does not exist(?:.|\n)*CONTEXT: +PL/pgSQL function (\S.*\)) line",
         False,
         "The function {0} uses a name without its schema, and pg_restore runs with an empty search_path. Let the restore set the "
-        "function's search_path on the target (couch2pg_function_search_path). Where no extension brings the function, you can set it "
-        "on the source (ALTER FUNCTION ... SET search_path = public, pg_temp) instead.",
+        "function's search_path on the target, and run again: couch2pg_function_search_path: {{'{0}': 'public, pg_temp'}}. Where no "
+        "extension brings the function, you can set it on the source instead: ALTER FUNCTION {0} SET search_path = public, pg_temp;",
+    ),
+    Rule(
+        "unqualified_name",
+        r"does not exist(?:.|\n)*CONTEXT: +SQL function \"(.+?)\"",
+        False,
+        "The function {0} uses a name without its schema, and pg_restore runs with an empty search_path. Let the restore set the "
+        "function's search_path on the target, and run again: couch2pg_function_search_path, with the function's schema and the types of "
+        "its arguments, as in {{'public.{0}(integer)': 'public, pg_temp'}}. Where no extension brings the function, you can set it on the "
+        "source instead: ALTER FUNCTION ... SET search_path = public, pg_temp;",
     ),
     Rule(
         OBJECT_MISSING,
@@ -233,8 +251,9 @@ RULES = (
         "duplicates",
         r"could not create (?:unique index|exclusion constraint)",
         False,
-        "Rows on the source have equal keys, which the source's index does not show: a new version of the C library may "
-        "have changed the order of text. Correct these rows on the source, and REINDEX the index there.",
+        "Rows on the source have equal keys, which the source's index does not show: a new version of the C library may have changed the "
+        "order of text. Find them on the source without the index (SET enable_indexscan = off; SET enable_indexonlyscan = off; SET "
+        "enable_bitmapscan = off;), correct them, and REINDEX the index there.",
     ),
     Rule(
         "orphans",
@@ -243,19 +262,48 @@ RULES = (
         "Rows on the source break their own foreign key. Correct these rows on the source.",
     ),
     Rule(
+        "wrong_partition",
+        r'new row for relation "(.*)" violates partition constraint',
+        False,
+        "Rows on the source are in the partition {0} and belong into another one: a new version of the C library may have changed the "
+        "order of text. Move these rows on the source into the partitioned table: "
+        'WITH moved AS (DELETE FROM "{0}" WHERE ... RETURNING *) INSERT INTO ... SELECT * FROM moved;',
+    ),
+    Rule(
+        "nulls",
+        r"violates not-null constraint",
+        False,
+        "Rows on the source have no value in this column, which is NOT NULL there. Correct these rows on the source.",
+    ),
+    Rule(
+        "domain_broken",
+        r'value for domain (.+) violates check constraint "(.+)"',
+        False,
+        "Values on the source break the constraint of their domain, or what it calls reads rows that are not there yet. Correct these rows "
+        "on the source, or make the constraint NOT VALID there, so that it is restored after the rows: ALTER DOMAIN {0} DROP CONSTRAINT "
+        '"{1}"; ALTER DOMAIN {0} ADD CONSTRAINT "{1}" CHECK (...) NOT VALID;',
+    ),
+    Rule(
         "check_broken",
-        r"violates (?:check|not-null) constraint|contains null values|is violated by some row",
+        r"violates check constraint",
         False,
         "Rows on the source break their own constraint, or what it calls reads rows that are not there yet. Correct these rows on the "
         "source, or make the constraint NOT VALID there, so that it is restored after the rows (ALTER TABLE ... DROP CONSTRAINT ..., "
-        "ADD CONSTRAINT ... CHECK (...) NOT VALID; of a domain, ALTER DOMAIN).",
+        "ADD CONSTRAINT ... CHECK (...) NOT VALID).",
+    ),
+    Rule(
+        "without_compression",
+        r"archive is compressed|from compressed archive",
+        False,
+        "This pg_restore was built without the archive's compression. Set couch2pg_bin_dir to the folder of one that has it, then run "
+        "again. Or compress in another way on the source: couch2pg_compression: gzip:1.",
     ),
     Rule(
         "archive_unreadable",
-        r"unsupported version|could not read from input file|invalid compression|not appear to be a valid archive"
-        r"|could not open|could not uncompress|not built with support",
+        r"could not (?:read from|open) input file|could not close data file|could not uncompress",
         False,
-        "This pg_restore can't read the archive. Use one at least as new as the pg_dump that wrote it, and check the archive.",
+        "The archive can't be read, although its checksums were right when the restore began: see what the kernel says about its disk "
+        "(dmesg), then run again, which checks the archive first.",
     ),
 )
 
@@ -272,6 +320,8 @@ RESUMED_RULES = (
 SHOWN_CHARACTERS = 120
 UNKNOWN = Rule("unknown", "", False, "Remove the cause, on the source or on the target, then run again.")
 
+# The variables that the advice names and that change the archive.
+_OF_DUMP = ("couch2pg_leave_out", "couch2pg_compression")
 _ERROR = re.compile(r"^pg_restore: (?:\[[^]]*\] )?(?:error|fatal|FATAL|\[archiver[^]]*\]): ?(.*)$")
 _STATEMENT = "Command was: "
 _ENTRY = re.compile(r"^pg_restore: from TOC entry (.*)$")
@@ -362,9 +412,10 @@ def advised(error: MigrationError) -> MigrationError:
 
 def then(message: Message) -> str:
     """What follows in a restore on the advice for a message: the archive doesn't know of a change on the source."""
-    return (
-        f" After a change on the source, dump again: {restart.command('dump')}" if "source" in message["advice"] else ""
-    )
+    variable = next((name for name in _OF_DUMP if name in message["advice"]), "")
+    if not variable and "source" not in message["advice"]:
+        return ""
+    return f" After a change on the source{f', or with {variable}' * bool(variable)}, dump again: {restart.command('dump')}"
 
 
 def sentence(message: Message) -> str:

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from .connection import ConnectionSettings
 
 INSUFFICIENT_PRIVILEGE = "42501"
+# What a role lacks, by the words of the refusal, and what gives it.
+_LACKS = (
+    (
+        r'(?:must be able to SET ROLE|must be member of role|must have admin option on role) "(.*)"',
+        'GRANT "{0}" TO {role};',
+    ),
+    (r"permission denied to create database", "ALTER ROLE {role} CREATEDB;"),
+)
 _CHANGED = ("tuple concurrently updated", "tuple concurrently deleted")
 # How the name of the database ends that is restored into, where nobody gave it another.
 INCOMING = "_incoming"
@@ -203,6 +211,7 @@ def of_statement(settings: ConnectionSettings, error: Any, lost: bool) -> Migrat
     """The error for a statement that failed, in the server's own words. ``lost``: the session ended with it.
 
     The SQLSTATE alone doesn't say that: a foreign server that doesn't answer has the code of a lost connection, too.
+    ``remedy`` in its details is what to do for an error that nobody handles.
     """
     diagnosis = getattr(error, "diag", None)
     # What libpq itself says goes on for lines.
@@ -231,5 +240,19 @@ def of_statement(settings: ConnectionSettings, error: Any, lost: bool) -> Migrat
     return MigrationError(
         f"PostgreSQL at {settings.place} refused a statement in {settings.database!r}: {primary}.{again}",
         "sql",
+        remedy=_permission(settings, primary) if details["sqlstate"] == INSUFFICIENT_PRIVILEGE else "",
         **details,
     )
+
+
+def _permission(settings: ConnectionSettings, primary: str) -> str:
+    """What to do where the role of ``settings`` may not do something."""
+    role = quote(settings.user)
+    found = ((re.search(words, primary), statement) for words, statement in _LACKS)
+    given = next((statement.format(*match.groups(), role=role) for match, statement in found if match), "")
+    grant = (
+        f"allow it, as a superuser: {given} Then"
+        if given
+        else f"let a superuser give {settings.user!r} what it lacks, then"
+    )
+    return f"Set {_names(settings)['login_user']} to a role that may do this; or {grant} run again."
