@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
+import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.leave_out import LeaveOut
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import collations
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
@@ -17,6 +18,7 @@ from support import seed
 from support.by_phases import Phases
 from support.clusters import Cluster
 from support.migration import column, execute
+from support.modules import run_module
 
 Fresh = Callable[[Cluster], str]
 # A table for configuration whose first row both CREATE EXTENSION and pg_dump bring; and two with a foreign key, as pgAgent has them, the
@@ -70,7 +72,7 @@ def test_rows_that_the_extension_and_the_source_have(
         assert column(target_cluster, "SELECT job FROM a_step_of_it", phases.incoming) == [1]
         notices = phases.run("refresh", "verify")["notices"]
         assert [notice.split(": ")[0] for notice in notices] == [
-            "The table public.added of the extension configured has 1 rows on the source and is not there on the target",
+            "The table public.added of the extension configured has 1 row on the source and is not there on the target",
             "The table public.log_of_it of the extension configured has 2 rows on the source and has 0 on the target",
         ]
         # Rows that a newer version of the extension brings are no loss, one that is missing is.
@@ -81,6 +83,64 @@ def test_rows_that_the_extension_and_the_source_have(
     finally:
         seed.drop_database(target_cluster, phases.incoming)
         execute(target_cluster, f"ALTER DATABASE {name}_source RENAME TO {name}")
+
+
+# As the extension periods has it: what its rows name must exist whenever somebody changes the schema.
+WATCHING = """
+CREATE TABLE watched (name text);
+SELECT pg_catalog.pg_extension_config_dump('watched', '');
+CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF EXISTS (SELECT FROM public.watched AS w WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = w.name)) THEN
+        RAISE EXCEPTION 'a trigger is missing that the table watched names';
+    END IF;
+END $$;
+CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION watch();
+"""
+
+
+@pytest.fixture
+def watching(thirteen_cluster: Cluster) -> Iterator[None]:
+    """An extension with an event trigger, on a server that has no setting to silence it."""
+    folder = thirteen_cluster.binaries.bin_dir.parent / "share" / "postgresql" / "extension"
+    files = {"watching.control": "default_version = '1'\n", "watching--1.sql": WATCHING}
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    yield
+    for name in files:
+        (folder / name).unlink()
+
+
+@pytest.mark.usefixtures("watching")
+@pytest.mark.parametrize("method", ["archive", "stream"])
+def test_an_event_trigger_of_an_extension(
+    method: str, thirteen_cluster: Cluster, fresh_database: Fresh, tmp_path: Path, client_dir: Path
+) -> None:
+    """It is there as soon as the extension is, before the objects that its rows name."""
+    name = fresh_database(thirteen_cluster)
+    execute(
+        thirteen_cluster,
+        "CREATE TABLE couchdb (doc jsonb PRIMARY KEY); INSERT INTO couchdb VALUES ('1');"
+        "CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';"
+        "CREATE TRIGGER kept BEFORE UPDATE ON couchdb FOR EACH ROW EXECUTE FUNCTION t();"
+        "CREATE MATERIALIZED VIEW v AS SELECT 1 AS n; CREATE EXTENSION watching; INSERT INTO watched VALUES ('kept')",
+        name,
+    )
+    options = {"restore": {"replace_existing": True}}
+    phases = Phases(thirteen_cluster, thirteen_cluster, client_dir, tmp_path, name, options=options)
+    try:
+        if method == "archive":
+            phases.run("dump", "transfer", "restore", "refresh", "verify")
+        else:
+            phases.stream(replace_existing=True)
+            for module in ("refresh", "verify"):
+                result = run_module({"refresh": "matview_refresh"}.get(module, module), phases.options_of(module))
+                assert not result.get("failed"), result
+        enabled = "SELECT evtname || evtenabled FROM pg_event_trigger"
+        assert column(thirteen_cluster, enabled, phases.incoming) == ["watchO"]
+        assert column(thirteen_cluster, "SELECT name FROM watched", phases.incoming) == ["kept"]
+    finally:
+        seed.drop_database(thirteen_cluster, phases.incoming)
 
 
 def test_collations_of_locales_that_were_installed_later(target_cluster: Cluster, fresh_database: Fresh) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from typing import Callable
 
+from ..postgres import event_triggers
 from ..postgres.session import Session
 from .chunks import Chunk
 
@@ -20,6 +21,7 @@ SCHEMA = "couch2pg_stream"
 
 def prepare(session: Session, plan: Callable[[], list[Chunk]]) -> tuple[list[Chunk], int]:
     """The chunks that are not complete, and how many are. ``plan`` makes all chunks when none are known yet."""
+    event_triggers.silence(session)
     session.execute("BEGIN")
     session.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     session.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.plan (number int PRIMARY KEY, chunk text NOT NULL)")
@@ -77,4 +79,5 @@ def rows_of(session: Session, table: str) -> int:
 
 def remove(session: Session) -> None:
     """Remove plan and marks when all rows are loaded: they are no part of the database."""
+    event_triggers.silence(session)
     session.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")

@@ -15,9 +15,9 @@ from .session import Session
 SETTING_SINCE = 170000
 
 # Only superusers own event triggers, so another role has none to silence. A database without any keeps its setting.
-_SILENCE = """
-SELECT pg_catalog.set_config('session_replication_role', 'replica', false) FROM pg_catalog.pg_roles
-WHERE rolname = session_user AND rolsuper AND EXISTS (SELECT FROM pg_catalog.pg_event_trigger)
+_CAN_FIRE = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper)
+    AND EXISTS (SELECT FROM pg_catalog.pg_event_trigger)
 """
 _ENABLED = """
 SELECT e.evtname AS name, CASE e.evtenabled WHEN 'A' THEN 'ENABLE ALWAYS' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE' END AS mode
@@ -32,8 +32,17 @@ def silence(session: Session) -> None:
 
     Before PostgreSQL 17, those that their owner enabled ALWAYS or REPLICA fire all the same.
     """
-    if session.version < SETTING_SINCE:
-        session.execute(_SILENCE)
+    for name, value in settings(session).items():
+        session.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
+
+
+def settings(session: Session) -> dict[str, str]:
+    """The settings, by name, with which a session or a program silences the event triggers of this database; empty where none can fire.
+
+    With an extension its event triggers come before the rows and the objects that they look for.
+    """
+    silent = session.version >= SETTING_SINCE or not session.value(_CAN_FIRE)
+    return {} if silent else {"session_replication_role": "replica"}
 
 
 def are_loud(session: Session) -> bool:

@@ -9,6 +9,7 @@ it, but a new database of PostgreSQL 15 or later lacks it.
 
 from __future__ import annotations
 
+from . import event_triggers
 from .identifiers import quote
 from .session import Session
 
@@ -47,6 +48,7 @@ def carry_over(session: Session, source_everybody_creates: bool, owner: str = ""
     owner: as ``objects.read_objects`` tells it; the role must exist. Empty leaves the owner as it is. pg_dump 15 and later names the
     superuser of an older source, which may be an ordinary role on the target: that role does not get the schema.
     """
+    event_triggers.silence(session)
     if owner == "pg_database_owner":
         for row in session.rows(_USUAL_OWNER):
             session.execute(f"ALTER SCHEMA public OWNER TO {quote(row['owner'])}")

@@ -310,15 +310,19 @@ class Sections:
         if self._context.parameters["tablespaces"] == "default":
             command.insert(1, "--no-tablespaces")
         listener = Listener(resumed=self._resumed and section == "post-data")
-        own = self._index_settings() if section == "post-data" else {}
+        own = self._own_settings(section)
         self.harmless += _run_pg_restore(
             self._context, self._incoming, section, command, listener, on_line, self._stop, own=own
         )
         self.seconds[section] = self.seconds.get(section, 0.0) + time.monotonic() - started
 
-    def _index_settings(self) -> dict[str, str]:
+    def _own_settings(self, section: str) -> dict[str, str]:
+        """The settings of pg_restore for this section. Scripts of extensions, which the first section runs, may need their triggers."""
+        if section == "pre-data":
+            return {}
         with Session(self._incoming) as session:
-            return compression.for_indexes(session, self._compression)
+            indexes = compression.for_indexes(session, self._compression) if section == "post-data" else {}
+            return {**event_triggers.settings(session), **indexes}
 
     def _done(self, step: str, result: Any = True) -> None:
         restore_steps.make_durable(self._incoming)
