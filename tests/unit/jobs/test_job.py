@@ -30,6 +30,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import wri
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import runner as job_runner
 from ansible_collections.cht.couch2pg.plugins.module_utils.status import overview
+from support.background import wait_until
 
 LONG = 20_000_000_000
 # exit(2) as a system call, which libc has for the whole process only.
@@ -117,6 +118,8 @@ def running(long_archive: Path) -> Iterator[tuple[Path, job.JobSpec]]:
     """A running job, killed in the end."""
     folder, spec = spec_for(long_archive, {"login_password": "do-not-write-me"})
     assert job.start_or_join(folder, spec, never).started
+    # The start returns when the first of its two processes holds the lock.
+    wait_until("the job works", lambda: len(processes.of_job(folder)) == 2)
     yield folder, spec
     processes.kill_all(processes.of_job(folder))
 
