@@ -138,7 +138,11 @@ summary:
       type: bool
       returned: success
     errors:
-      description: Errors by kind, each with its first line, count, meaning, remedy, the objects it names, and its first and last time.
+      description:
+        - Errors by kind, each with its first line, count, meaning, remedy, the objects it names, and its first and last time.
+        - In a remedy, words in capitals stand for what the log doesn't name. C(COUCH2PG) and C(DATABASE) are couch2pg's role and
+          database, C(HOST) and C(PORT) the address of PostgreSQL, C(COUCHDB) and C(USER) the server and the user in C(COUCHDB_URL).
+          M(cht.couch2pg.couch2pg_health) knows them.
       type: list
       elements: dict
       returned: success

@@ -5,143 +5,42 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import re
-import subprocess
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.source import open_source
-from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
-from support import couch2pg, node, seed
+from support import handed_over, node, seed
 from support.background import wait_until
 from support.clusters import Cluster
 from support.couch2pg import COMPLETED, Couch2pg
 from support.couchdb import CouchDB
 from support.couchdb_proxy import Proxy
-from support.migration import column, execute
+from support.handed_over import Target
+from support.migration import column
 from support.modules import run_module
-
-PASSWORD = "p@ss / of:it %"
-DOCUMENTS = 40
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def couchdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CouchDB]:
-    with CouchDB(tmp_path_factory.mktemp("couchdb"), password="c0uch@:/ %") as server:
-        server.put("medic", [{"_id": f"report-{n}", "type": "data_record", "n": n} for n in range(DOCUMENTS)])
-        server.put("medic-sentinel", [{"_id": f"report-{n}-info", "type": "info"} for n in range(5)])
-        server.put("medic-users-meta", [{"_id": "telemetry-1", "type": "telemetry"}])
-        server.put("medic-logs", [{"_id": "log-1"}])
+    with handed_over.filled_couchdb(tmp_path_factory.mktemp("couchdb")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def synced(target_cluster: Cluster, couchdb: CouchDB, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database that couch2pg has made and filled: what stands on the target when couch2pg is to be started there."""
-    name = f"synced_{time.monotonic_ns()}"
-    seed.create_role(target_cluster, seed.OWNER, PASSWORD)
-    seed.create_database(target_cluster, name)
-    Couch2pg(tmp_path_factory.mktemp("first"), couch2pg.settings(couchdb, target_cluster, name, PASSWORD)).run_once()
-    yield name
-    seed.drop_database(target_cluster, name)
-
-
-class Target:
-    """A copy of the synced database, the settings of a couch2pg for it, and that couch2pg."""
-
-    def __init__(self, cluster: Cluster, database: str, couchdb: CouchDB, folder: Path) -> None:
-        self.cluster, self.database, self.folder = cluster, database, folder
-        self.couchdb = couchdb
-        self.synced = ""
-        self.variables = couch2pg.settings(couchdb, cluster, database, PASSWORD)
-        self.variables["COUCH2PG_SLEEP_MINS"] = "0.05"
-        self.settings_file = folder / "settings.json"
-        self.state = folder / "state"
-        self.log = {"kind": "file", "path": str(folder / "couch2pg.log")}
-        self.couch2pg: Couch2pg | None = None
-
-    def make(self, installed: node.Node | None = None, **variables: str) -> Couch2pg:
-        """couch2pg, not yet started."""
-        self.variables.update(variables)
-        couch2pg_settings.Settings(self.variables).save(self.settings_file)
-        self.couch2pg = Couch2pg(self.folder, self.variables, installed)
-        return self.couch2pg
-
-    def position(self) -> Any:
-        """Where the log ends now."""
-        return open_source(self.log).position()
-
-    def change(self) -> None:
-        """One more document in CouchDB."""
-        self.couchdb.put("medic", [{"_id": f"new-{next(_numbers)}", "type": "data_record"}])
-
-    def wait_for(self, text: str, times: int = 1) -> None:
-        """Until couch2pg has said it so often."""
-        assert self.couch2pg is not None
-        self.couch2pg.wait_for(text, times)
-
-    def health(self, **options: Any) -> dict[str, Any]:
-        """The module's result."""
-        running = self.couch2pg and self.couch2pg.process
-        known = {
-            "settings_file": str(self.settings_file),
-            "log": self.log,
-            "process": {"pid": running.pid} if running else None,
-            "timeout": 40,
-            "migration_id": "test",
-            "state_dir": str(self.state),
-        }
-        result = run_module("couch2pg_health", {**known, **options})
-        shown = json.dumps(result)
-        for secret in (PASSWORD, self.couchdb.password):
-            assert secret not in shown
-        for path in self.state.rglob("*"):
-            if path.is_file() and path.suffix != ".py":
-                assert PASSWORD.encode() not in path.read_bytes(), path
-        return result
-
-    def shell(self, command: str) -> None:
-        """Run a command of a message, as an operator who may log in to the server."""
-        login = {
-            "PGHOST": self.cluster.host,
-            "PGPORT": str(self.cluster.port),
-            "PGUSER": "postgres",
-            "PGPASSWORD": self.cluster.password,
-        }
-        variables = {**self.cluster.binaries.environment(), **login}
-        for name in ("pg_dump", "psql"):
-            command = re.sub(rf"^{name}\b", str(self.cluster.binaries.program(name)), command)
-        subprocess.run(["sh", "-c", command], cwd=self.folder, env=variables, capture_output=True, check=True)
-
-    def execute(self, sql: str) -> None:
-        execute(self.cluster, sql, self.database)
-
-    def stored(self, database: str) -> int:
-        """The number of couch2pg's stored seq."""
-        sql = f"SELECT split_part(seq, '-', 1)::int FROM couchdb_progress WHERE source LIKE '%/{database}'"
-        return int(column(self.cluster, sql, self.database)[0])
+    with handed_over.filled_database(target_cluster, couchdb, tmp_path_factory.mktemp("first")) as name:
+        yield name
 
 
 @pytest.fixture
 def target(
     target_cluster: Cluster, couchdb: CouchDB, synced: str, database_name: str, tmp_path: Path
 ) -> Iterator[Target]:
-    execute(target_cluster, f"CREATE DATABASE {database_name} TEMPLATE {synced} OWNER {seed.OWNER}")
-    made = Target(target_cluster, database_name, couchdb, tmp_path)
-    made.synced = synced
-    yield made
-    if made.couch2pg:
-        made.couch2pg.stop()
-    processes.kill_all([pid for folder in made.state.glob("*/jobs/*") for pid in processes.of_job(folder)])
-    seed.drop_database(target_cluster, database_name)
+    with handed_over.copied(target_cluster, couchdb, synced, database_name, tmp_path) as made:
+        yield made
 
 
 def test_a_good_handover_goes_on_from_its_place(target: Target) -> None:
@@ -197,10 +96,10 @@ def ended(result: dict[str, Any], *kinds: str) -> str:
     return str(result["msg"])
 
 
-def meets(target: Target, installed: node.Node | None = None, **variables: str) -> dict[str, Any]:
+def meets(target: Target, **variables: str) -> dict[str, Any]:
     """What is said of a couch2pg that is started with other variables, and ends."""
     good, since = dict(target.variables), target.position()
-    with target.make(installed, **variables) as couch2pg:
+    with target.make(**variables) as couch2pg:
         result = target.health(since=since)
         assert couch2pg.wait_for_end(20) == 1
     target.variables = good
@@ -213,12 +112,6 @@ def test_it_ends_for_a_reason_that_is_named(target: Target) -> None:
     assert "COUCHDB_URL" in ended(meets(target, COUCHDB_URL=wrong), "couchdb_unauthorized")
     wrong = target.variables["POSTGRESQL_URL"].replace("couch2pg:", "couch2pg:wrong", 1)
     assert "ALTER ROLE" in ended(meets(target, POSTGRESQL_URL=wrong), "bad_password")
-    # The server keeps the password as SCRAM, which the driver that couch2pg brings doesn't know.
-    told = ended(meets(target, node.stock()), "scram")
-    with following_md5(target, told):
-        since = target.position()
-        with target.make(node.stock()):
-            assert not target.health(since=since).get("failed")
     target.execute("UPDATE users_meta_migrations SET md5 = 'other' || md5")
     assert "same version of couch2pg" in ended(meets(target), "migration_checksum")
     target.execute("UPDATE users_meta_migrations SET md5 = replace(md5, 'other', '')")
@@ -226,26 +119,6 @@ def test_it_ends_for_a_reason_that_is_named(target: Target) -> None:
         f"ALTER DATABASE {target.database} OWNER TO postgres; ALTER TABLE xmlforms_migrations RENAME TO kept"
     )
     assert "GRANT USAGE, CREATE ON SCHEMA public" in ended(meets(target), "no_create_on_public")
-
-
-@contextmanager
-def following_md5(target: Target, told: str) -> Iterator[None]:
-    """Do what is said of a driver that doesn't know SCRAM, until the end."""
-    statements = re.search(r"SET password_encryption = 'md5'; ALTER ROLE \S+ PASSWORD", told)
-    line = re.search(r"host all \S+ all md5", told)
-    assert statements, told
-    assert line, told
-    hba = target.cluster.data_directory / "pg_hba.conf"
-    before = hba.read_text(encoding="utf-8")
-    try:
-        execute(target.cluster, f"{statements[0].replace('COUCH2PG', seed.OWNER)} '{PASSWORD}'")
-        hba.write_text(f"{line[0].replace('COUCH2PG', seed.OWNER)}\n{before}", encoding="utf-8")
-        execute(target.cluster, "SELECT pg_reload_conf()")
-        yield
-    finally:
-        hba.write_text(before, encoding="utf-8")
-        seed.create_role(target.cluster, seed.OWNER, PASSWORD)
-        execute(target.cluster, "SELECT pg_reload_conf()")
 
 
 class Supervisor:
@@ -367,7 +240,13 @@ def test_what_couch2pg_waits_for_is_waited_for(target: Target) -> None:
             running = target.health(job_wait=0)
             assert running["job"]["status"] == "running"
             wait_until("its error is shown", lambda: progress.exists() and "couchdb_away" in progress.read_text())
+            summary = run_module("couch2pg_log_info", {"log": target.log})["summary"]
+            assert "curl --head COUCHDB shows why" in summary["errors"][0]["remedy"]
+            ask = f"curl --head http://127.0.0.1:{target.couchdb.port}"
+            with pytest.raises(AssertionError):
+                target.shell(ask)
             target.couchdb.start()
+            target.shell(ask)
             done = target.health()
             assert not done.get("failed"), done
             assert [seen["kind"] for seen in done["errors"]] == ["couchdb_away"]
@@ -418,6 +297,7 @@ def test_a_busy_couchdb_over_tls_with_opaque_sequences(target: Target, tmp_path:
             assert target.health()["code"] == "couchdb_certificate"
             vain = target.health(ca_cert=str(proxy.certificate))
             assert (vain["code"], vain["details"]["errors"][0]["kind"]) == ("couch2pg_error", "couchdb_certificate")
+            assert "set NODE_EXTRA_CA_CERTS=FILE in couch2pg's settings" in vain["msg"]
         since, stored = target.position(), target.stored("medic")
         writer = threading.Thread(target=write, daemon=True)
         writer.start()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import certificate
-from .couchdb import CouchDB
+from .couchdb import USER, CouchDB
 from .ports import free_port
 
 SEQUENCES = ("seq", "last_seq", "update_seq")
@@ -83,6 +84,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.owner.fails_with is not None:
             self._answer(self.owner.fails_with, json.dumps({"error": "test", "reason": "as the test wants"}).encode())
             return
+        if self.command == "PUT" and "/" not in self.path.strip("/") and not self._is_administrator():
+            # pouchdb-server ends here; CouchDB's answer is known.
+            self._answer(401, b'{"error": "unauthorized", "reason": "You are not a server admin."}')
+            return
         connection = http.client.HTTPConnection("127.0.0.1", self.owner.couchdb.port, timeout=60)
         try:
             path = re.sub(r"([?&]since=)(\d+)-[^&]*", r"\1\2", self.path)
@@ -98,7 +103,15 @@ class _Handler(BaseHTTPRequestHandler):
             if interval:
                 skip_sequences(answer_of_couchdb["results"], int(interval.group(1)))
             text = json.dumps(answer_of_couchdb).encode()
-        self._answer(answer.status, text)
+        status = answer.status
+        if status == 401 and b"not authorized to access" in text:
+            # CouchDB 2 and later know the user, who is no member.
+            status, text = 403, b'{"error": "forbidden", "reason": "You are not allowed to access this db."}'
+        self._answer(status, text)
+
+    def _is_administrator(self) -> bool:
+        credentials = base64.b64decode((self.headers["Authorization"] or "").partition(" ")[2]).decode()
+        return credentials.startswith(f"{USER}:")
 
     def _answer(self, status: int, text: bytes) -> None:
         self.send_response(status)

@@ -22,6 +22,7 @@ from ..couch2pg.couchdb_sync import Sync
 from ..couch2pg.log.incidents import ErrorSeen
 from ..couch2pg.log.position import LogSource, Position
 from ..couch2pg.log.reader import LogSummary, Reader
+from ..couch2pg.log.remedies import Names
 from ..couchdb.client import CouchDB, DatabaseState
 from ..couchdb.url import Followed
 from ..host.same_process import GONE, UNKNOWN, SameProcess
@@ -69,7 +70,7 @@ class Proof(TypedDict):
 class Watch:
     """Watches couch2pg's log, process, checkpoints and materialized views.
 
-    since: the position in the log before the start. process: the process that was started.
+    since: the position in the log before the start. process: the process that was started. names: for the remedies.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Watch:
         process: SameProcess,
         wanted: Wanted,
         redactor: Redactor,
+        names: Names,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -94,7 +96,7 @@ class Watch:
         self._wanted = wanted
         self._clock = clock
         self._sleep = sleep
-        self._reader = Reader(redactor)
+        self._reader = Reader(redactor, names=names)
         self._states: dict[str, DatabaseState] = {}
         self._trouble: MigrationError | None = None
         self.log: LogSummary = self._reader.so_far()

@@ -15,6 +15,7 @@ from ..common.redaction import Redactor
 from ..couch2pg import access as couch2pg_access
 from ..couch2pg import settings as couch2pg_settings
 from ..couch2pg.log.reader import summarise
+from ..couch2pg.log.remedies import Names
 from ..couch2pg.log.source import open_source
 from ..host.same_process import GONE, SameProcess
 from ..jobs import lock_notes
@@ -77,6 +78,7 @@ def run(context: JobContext) -> dict[str, Any]:
             parameters["pause"],
         ),
         Redactor(settings.secrets()),
+        Names.of(settings),
     )
     started = time.monotonic()
     context.progress.step("waiting for couch2pg")

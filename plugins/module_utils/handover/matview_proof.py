@@ -16,6 +16,7 @@ from ..common.errors import MigrationError
 from ..common.redaction import Redactor
 from ..couch2pg.log.errors import recognise, subject
 from ..couch2pg.log.lines import XMLFORMS_FAILED
+from ..couch2pg.log.remedies import Names, remedy
 from ..postgres.connection import ConnectionSettings
 from ..postgres.identifiers import quote, sql_shown
 from ..postgres.matview_graph import statements_that_populate
@@ -115,10 +116,12 @@ def _failed(settings: ConnectionSettings, error: MigrationError) -> MigrationErr
     evidence = f"{error.message.rstrip('.')}\ncode: '{state}'\n{error.details['context'] or ''}".encode()
     kind = recognise(XMLFORMS_FAILED, evidence)
     named = subject(evidence)
-    reason = Redactor()(error.message.split(": ", 1)[-1]).rstrip(".")
+    redact = Redactor()
+    reason = redact(error.message.split(": ", 1)[-1]).rstrip(".")
+    advice = remedy(kind, evidence, Names(settings.user, settings.database), redact)
     return MigrationError(
         f"{FUNCTION} fails as {settings.user!r}{f' on {named}' if named else ''}, and couch2pg would end there: {reason}. "
-        f"{kind.remedy}",
+        f"{advice}",
         "couch2pg_refresh_failed",
         kind=kind.name,
         subject=named,

@@ -11,9 +11,14 @@ import socket
 from .identifiers import quote
 
 
+def hba_name(name: str) -> str:
+    """The name of a database or role, as pg_hba.conf takes it."""
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else quote(name)
+
+
 def hba_line(database: str, user: str, host: str, port: int, method: str = "scram-sha-256") -> str:
     """A line that lets this host log in. host: where the server is, empty for its socket."""
-    names = " ".join(name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else quote(name) for name in (database, user))
+    names = f"{hba_name(database)} {hba_name(user)}"
     if not host:
         return f"local {names} peer"
     address = _own_address(host, port)

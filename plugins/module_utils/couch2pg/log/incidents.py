@@ -12,17 +12,19 @@ from typing import Any
 from ...common.redaction import Redactor
 from . import lines as kinds
 from .errors import is_consequence, recognise, subject
+from .remedies import Names, remedy
 
 SUBJECTS = 10
 EVIDENCE_LIMIT = 8192
 # The message of an error object without a line of its own.
 _PLACE = re.compile(rb"\.[cm]?js:\d+$")
+_STATUS_401 = re.compile(rb"\bstatus: 401\b|error: 'unauthorized'")
 _MESSAGE = re.compile(rb"\b(?:message|reason): ('[^'\n]*')")
 
 
 @dataclass(frozen=True)
 class ErrorSeen:
-    """All errors of one kind: the first line (redacted), how many there are, their meaning and remedy."""
+    """All errors of one kind: the first line (redacted), how many there are, their meaning, and the remedy for the last one."""
 
     kind: str
     first_line: str
@@ -49,9 +51,10 @@ class Errors:
     _WHOLE = (kinds.ENTRYPOINT_FAILED, kinds.SERVICE_GAVE_UP)
     _OPENING = (*kinds.ANNOUNCEMENTS, *_BODIES, *_WHOLE, kinds.CRASH)
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, names: Names) -> None:
         self.open = False
         self._redact = redactor
+        self._names = names
         self._opened_by = ""
         self._first = b""
         self._evidence = b""
@@ -94,11 +97,13 @@ class Errors:
         )
         seen["count"] += 1
         seen["last"] = self._time
+        seen["evidence"] = self._evidence
         named = subject(self._evidence)
         if named and len(seen["subjects"]) < SUBJECTS:
             seen["subjects"][self._redact(named)] = True
         # After this error couch2pg ends without another message.
-        refused = kind.name == "couchdb_unauthorized" and self._opened_by == kinds.IMPORT_FAILED
+        refused = _STATUS_401.search(self._evidence) is not None or kind.name == "couchdb_unauthorized"
+        refused = refused and self._opened_by == kinds.IMPORT_FAILED
         return Closed(refused or self._opened_by == kinds.CRASH, self._opened_by == kinds.XMLFORMS_FAILED)
 
     def _telling(self) -> bytes:
@@ -115,7 +120,7 @@ class Errors:
                 first_line=self._redact(seen["line"]),
                 count=seen["count"],
                 meaning=seen["kind"].meaning,
-                remedy=seen["kind"].remedy,
+                remedy=remedy(seen["kind"], seen["evidence"], self._names, self._redact),
                 subjects=tuple(seen["subjects"]),
                 first_time=seen["first"],
                 last_time=seen["last"],

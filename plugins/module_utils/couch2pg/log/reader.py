@@ -18,6 +18,7 @@ from ...common.redaction import Redactor
 from . import lines as kinds
 from .incidents import EVIDENCE_LIMIT, Closed, Errors, ErrorSeen
 from .process import Process
+from .remedies import Names
 
 LAST_RUNS = 20
 SAMPLES = 5
@@ -78,9 +79,9 @@ def summarise(lines: Iterable[bytes], redactor: Redactor, last_lines: int = 10) 
 
 
 class Reader:
-    """Reads line by line. Keeps counts, the last runs, one entry for each kind of error, and a few lines."""
+    """Reads line by line. Keeps counts, the last runs, one entry for each kind of error, and a few lines. names: for the remedies."""
 
-    def __init__(self, redactor: Redactor, last_lines: int = 10) -> None:
+    def __init__(self, redactor: Redactor, last_lines: int = 10, names: Names | None = None) -> None:
         self._redact = redactor
         self._lines = 0
         self._kinds: Counter[str] = Counter()
@@ -88,7 +89,7 @@ class Reader:
         self._last: deque[tuple[bytes, bool]] = deque(maxlen=last_lines)
         self._process = Process()
         self._runs = _Runs()
-        self._errors = Errors(redactor)
+        self._errors = Errors(redactor, names or Names())
         self._restart_counter = 0
         # Whether the line before was a DEBUG line that opens an object.
         self._object_opened = False

@@ -187,7 +187,7 @@ ERRORS = [
     ("read_only", fails(IMPORT, "error: cannot execute INSERT in a read-only transaction", "  code: '25006',")),
     ("statement_timeout", fails(FORMS, "error: canceling statement due to statement timeout", "  code: '57014',")),
     (
-        "postgres_away",
+        "database_closed",
         fails(
             FORMS,
             'error: database "cht" is not currently accepting connections',
@@ -239,6 +239,13 @@ ERRORS = [
     ),
     ("wrong_node_version", ["/app/index.js:1", "  x?.y", "  ^", "", "SyntaxError: Unexpected token '?'"]),
     ("wrong_node_version", fails(FATAL, "Error: Cannot find module 'node:fs'")),
+    ("no_access", [*fails(FATAL, "error: pg_hba.conf rejects connection for host"), error("exiting")]),
+    ("no_role", [*fails(FATAL, 'error: role "c" does not exist', "  code: '28000',"), error("exiting")]),
+    ("no_login", [*fails(FATAL, 'error: role "c" is not permitted to log in', "  code: '28000',"), error("exiting")]),
+    ("too_many_connections", [*fails(FATAL, 'error: too many connections for role "c"'), error("exiting")]),
+    ("too_many_connections", [*fails(FATAL, "error: d\u00e9sol\u00e9", "  code: '53300',"), error("exiting")]),
+    ("couchdb_no_database", answered("unauthorized", 401, "You are not a server admin.")),
+    ("matview_other_owner", fails(FORMS, "error: permission denied for materialized view a", "  code: '42501',")),
     ("no_access", [*fails(FATAL, 'error: no pg_hba.conf entry for host "10.0.0.1", user "c"'), error("exiting")]),
     ("no_create_on_public", [*fails(FATAL, "error: permission denied for schema public"), error("exiting")]),
     ("migration_checksum", [*fails(FATAL, "Error: MD5 checksum failed for migration [20]"), error("exiting")]),
