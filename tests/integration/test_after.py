@@ -76,11 +76,17 @@ def test_rollback(moved: Migration, thoroughly: bool) -> None:
     # Nobody goes back to a source that isn't fed.
     supervise("stop", folder_of(moved, "source"))
     execute(moved.source, "UPDATE couchdb_progress SET seq = '1' WHERE seq::int > 1", moved.database)
-    if thoroughly:
-        checked = play(moved, "rollback", "--check", "--diff")
-        assert f"{moved.database}_rolled_back_<time>" in checked.output
-        assert (moved.databases(), moved.record) == before
-        assert supervise("status", folder_of(moved, "target")) == 0
+    checked = play(moved, "rollback", "--check", "--diff")
+    assert "Check mode: nothing was changed. Without --check, the run takes these steps:" in checked.output
+    assert checked.planned == [
+        "on source: start couch2pg, and wait until it is up to date with CouchDB",
+        *(["on the controller: point dashboard back at the source: dashboard"] if thoroughly else []),
+        "on target: stop couch2pg, also for when the host boots",
+        f"on target: rename the database {moved.database} to {moved.database}_rolled_back_<time>",
+        f"on target: rename the database {replaced} to {moved.database}",
+    ]
+    assert (moved.databases(), moved.record) == before
+    assert supervise("status", folder_of(moved, "target")) == 0
 
     # A damaged file is no reason to lose the way back.
     (moved.state / "promoted.json").write_text("{")
@@ -172,6 +178,12 @@ def asked(migration: Migration, *cases: dict[str, str]) -> list[str]:
     return found
 
 
+def would(migration: Migration, step: str, **more: Any) -> list[str]:
+    """What a cleanup in check mode says that it would do, without sizes."""
+    run = play(migration, "cleanup", *words(step, **more), "--check", "--diff")
+    return [planned.split(" (")[0] for planned in run.planned]
+
+
 def check_words(moved: Migration) -> None:
     """Nothing is removed without its own word, and the source only with every name."""
     drop = {"role": "cleanup", "step": "source_database", "host": "source", "database": moved.database}
@@ -230,7 +242,7 @@ def test_cleanup(moved: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
     supervise("start", folder_of(moved, "target"))
 
     if thoroughly:
-        play(moved, "cleanup", *words("source_couch2pg"), "--check")
+        assert would(moved, "source_couch2pg") == ["on source: stop couch2pg, also for when the host boots"]
         assert supervise("status", folder_of(moved, "source")) == 0
     done(*stop)
     assert supervise("status", folder_of(moved, "source")) != 0
@@ -244,8 +256,11 @@ def test_cleanup(moved: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
         assert "archive  removed by cleanup; it was" in again
         with closing(moved.source.connect(moved.database)):
             assert "is still used by postgres" in refused("source_database", **confirmed)
-        checked = play(moved, "cleanup", *words("source_database", **confirmed), "--check", "--diff")
-        assert moved.database in source_databases(moved), checked.output
+        assert would(moved, "source_database", **confirmed) == [
+            f"on source: dump the database {moved.database} a last time",
+            f"on source: drop the database {moved.database}",
+        ]
+        assert moved.database in source_databases(moved)
     done(*printed(asked(moved, {"role": "cleanup", "step": "source_database"})[0], "say both names"))
     assert moved.database not in source_databases(moved)
     assert moved.database in moved.databases()

@@ -271,6 +271,11 @@ def test_a_whole_migration_to_a_newer_version(
     again = migration.run("migrate")
     assert (again.code, again.changed) == (0, 0), again.output
     if ending == "rollback":
+        data = newer_target.directory / "data"
+        stop, migrated_away, put_back, start = migration.run("rollback", "--check").planned
+        assert (stop, start) == ("on target: stop the PostgreSQL service", "on target: start the PostgreSQL service")
+        assert re.fullmatch(rf"on target: rename the data directory {data} to {data}_rolled_back_\w+", migrated_away)
+        assert put_back == f"on target: rename the data directory {replaced} to {data}"
         back = migration.run("rollback")
         assert back.code == 0, back.output
         assert column(newer_target, "SELECT system_identifier FROM pg_control_system()") == before[1]
@@ -280,6 +285,7 @@ def test_a_whole_migration_to_a_newer_version(
     words = ("-e", "couch2pg_cleanup=replaced_server")
     predicted = migration.run("cleanup", *words, "--check")
     assert (predicted.code, replaced.is_dir()) == (0, True), predicted.output
+    assert predicted.planned == [f"on target: remove the data directory {replaced}"]
     removed = migration.run("cleanup", *words)
     assert (removed.code, replaced.exists()) == (0, False), removed.output
     assert migration.record["phases"]["cleanup"]["result"]["replaced_server"]

@@ -87,6 +87,7 @@ def bare(tmp_path: Path) -> Iterator[Bare]:
 def test_what_is_missing_is_installed(bare: Bare) -> None:
     shown = bare.prepare("--check")
     assert (shown.code, shown.changed) == (0, len(SUITES)), shown.output
+    assert shown.output.count("Check mode: nothing was changed. Without --check, the run installs ") == len(SUITES)
     absent = "! command -v rsync && ! python3 -c 'import psycopg2' 2>/dev/null"
     assert all(bare.run(suite, absent) == "" for suite in SUITES)
 
@@ -107,4 +108,6 @@ def test_what_is_missing_is_installed(bare: Bare) -> None:
 
     again = bare.prepare()
     assert (again.code, again.changed) == (0, 0), again.output
-    assert bare.prepare("--check").changed == 0
+    checked = bare.prepare("--check")
+    assert checked.changed == 0
+    assert checked.output.count("Check mode: nothing was changed. Everything is installed already.") == len(SUITES)

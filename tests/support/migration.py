@@ -48,6 +48,11 @@ class Run:
         found = re.findall(r'(?:fatal|failed): \[.*?\]: FAILED! => .*?"msg": "((?:[^"\\]|\\.)*)"', self.output)
         return json.loads(f'"{found[-1]}"') if found else ""
 
+    @property
+    def planned(self) -> list[str]:
+        """The steps that a run in check mode lists at its end, each with its host."""
+        return re.findall(r'"  \d+\. (.*)"', self.output)
+
 
 @dataclass
 class Migration:
