@@ -18,6 +18,7 @@ from .servers import DATABASE, Servers, client_programs
 
 INVENTORY = PRIVATE / "inventory.yml"
 PASSFILE = PRIVATE / "pgpass"
+MIGRATION = "demo"
 
 
 def write_inventory(servers: Servers, path: Path) -> None:
@@ -48,7 +49,7 @@ def write_inventory(servers: Servers, path: Path) -> None:
         "ansible_remote_tmp": str(PRIVATE / "tmp"),
         "couch2pg_become": False,
         "couch2pg_database": DATABASE,
-        "couch2pg_migration_id": "demo",
+        "couch2pg_migration_id": MIGRATION,
         "couch2pg_records_dir": str(PRIVATE / "records"),
     }
     inventory = yaml.safe_dump({"all": {"vars": common, "children": groups}}, sort_keys=False)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shlex
@@ -23,7 +24,7 @@ from support.places import CACHE, ROOT, SupportError
 
 from . import field
 from .folder import PRIVATE, alone
-from .inventory import INVENTORY, PASSFILE
+from .inventory import INVENTORY, MIGRATION, PASSFILE
 from .prepare import prepare
 from .servers import DATABASE, Servers
 
@@ -40,9 +41,11 @@ def main(arguments: list[str]) -> int:
         started = time.monotonic()
         with _writer(both.source):
             status = _migrate(arguments)
-        print(f"The migration took {time.monotonic() - started:.0f} s.", flush=True)
+        ended = "stopped" if status else "ended"
+        print(f"The run of the migration {ended} after {time.monotonic() - started:.0f} s.", flush=True)
         written = _written()
         _explain(both)
+        _tell_how_to_go_on()
     if not written:
         sys.stderr.write(f"demo: the writer failed: see {PRIVATE / 'writer.log'}\n")
     return status or (0 if written else 1)
@@ -96,26 +99,56 @@ def _written() -> bool:
         written = json.loads((PRIVATE / "writer.json").read_text(encoding="utf-8"))
     except ValueError:
         return False
-    where = "CouchDB, and couch2pg the source" if field.has_node() else "the source as couch2pg does"
+    where = (
+        "CouchDB, from which couch2pg copies them to the source" if field.has_node() else "the source, as couch2pg does"
+    )
     print(
-        f"All the while, a writer changed {where}: {written['changed']:,} documents changed,"
-        f" {written['added']:,} added in {written['seconds']:.0f} s."
+        f"Meanwhile, a writer changed documents in {where}: {written['changed']:,} changed and {written['added']:,} added in "
+        f"{written['seconds']:.0f} s."
     )
     return (PRIVATE / "writer.log").stat().st_size == 0
 
 
 def _explain(both: Servers) -> None:
-    """Print how to look at both databases, run it again and remove it."""
+    """Print how to look at both databases."""
     psql = clients().program("psql")
     print("\nLook at both databases:")
     for side, cluster in both.items():
         arguments = ["-h", cluster.host, "-p", str(cluster.port), "-U", cluster.superuser, DATABASE]
         print(f"  PGPASSFILE={shlex.quote(str(PASSFILE))} {shlex.join([psql, *arguments])}   # {side}")
-    print("Run it again (make demo), or only the playbook; what is done is not repeated:")
+
+
+def _tell_how_to_go_on() -> None:
+    """Print how to run it again, and how to remove it."""
+    state = PRIVATE / "state" / "target"
+    names = sorted(path.parent.name for path in state.glob("*/record.json")) or [MIGRATION]
+    under_way = [name for name in names if not (state / name / "rolled_back.json").exists()]
+    if not under_way:
+        number = next(number for number in itertools.count(2) if not (state / f"{MIGRATION}_{number}").exists())
+        print(
+            f"Rolled back: {', '.join(names)}. The target has the database that it had before. To migrate again under another name:"
+        )
+        print(f"  {_again(f'{MIGRATION}_{number}')}")
+    else:
+        print(f"Run it again ({_again(under_way[-1])}), or only the playbook; what is done is not repeated:")
+        print(f"  {_playbook(under_way[-1])}")
+    print("Stop the servers and remove everything:\n  make demo-clean")
+
+
+def _again(name: str) -> str:
+    return "make demo" if name == MIGRATION else shlex.join(["tests/demo/run", *_named(name)])
+
+
+def _named(name: str) -> list[str]:
+    """The arguments for a migration of that name."""
+    return [] if name == MIGRATION else ["-e", f"couch2pg_migration_id={name}"]
+
+
+def _playbook(name: str) -> str:
+    """The command line of the playbook alone."""
     programs = shlex.quote(str(Path(sys.executable).parent))
     collections = shlex.quote(str(CACHE / "link"))
-    print(f"  PATH={programs}:$PATH ANSIBLE_COLLECTIONS_PATH={collections} {shlex.join(_command())}")
-    print("Stop the servers and remove everything:\n  make demo-clean")
+    return f"PATH={programs}:$PATH ANSIBLE_COLLECTIONS_PATH={collections} {shlex.join([*_command(), *_named(name)])}"
 
 
 if __name__ == "__main__":

@@ -190,7 +190,7 @@ def test_looked_at_first_and_done_twice(dashboards: Dashboards) -> None:
     assert dashboards.state() == dashboards.before
     assert not (dashboards.migration.state / "cutover.json").exists()
     there = [step.rpartition(":")[0] for step in looked.planned]
-    assert "on the controller: point klipfolio at the target" in there
+    assert "on the controller: point Klipfolio at the target" in there
     assert len(there) == len(dashboards.migration.variables["couch2pg_cutover_steps"]) + 1
 
     dashboards.run()
@@ -333,7 +333,7 @@ def test_back_twice_and_from_nowhere(dashboards: Dashboards) -> None:
     looked = dashboards.run("switch_back", "--check", "--diff")
     assert f"-url: 127.0.0.1:{dashboards.migration.target.port}" in looked.output
     assert dashboards.at_target()
-    assert "on the controller: point klipfolio back at the source: visits 1, visits 2" in looked.planned
+    assert "on the controller: point Klipfolio back at the source: visits 1, visits 2" in looked.planned
     dashboards.run("switch_back")
     again = dashboards.run("switch_back")
     assert "were pointed back already" in again.output
