@@ -272,7 +272,9 @@ def test_a_whole_migration_to_a_newer_version(
     assert (again.code, again.changed) == (0, 0), again.output
     if ending == "rollback":
         data = newer_target.directory / "data"
-        stop, migrated_away, put_back, start = migration.run("rollback", "--check").planned
+        checked = migration.run("rollback", "--check")
+        assert (checked.code, len(checked.planned)) == (0, 4), checked.output
+        stop, migrated_away, put_back, start = checked.planned
         assert (stop, start) == ("on target: stop the PostgreSQL service", "on target: start the PostgreSQL service")
         assert re.fullmatch(rf"on target: rename the data directory {data} to {data}_rolled_back_\w+", migrated_away)
         assert put_back == f"on target: rename the data directory {replaced} to {data}"
