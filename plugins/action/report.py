@@ -21,7 +21,6 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import (
     write_text,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import seal
-from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal.rehearsals import rehearses
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import places, summary
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_document import document
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_render import render
@@ -57,10 +56,11 @@ class ActionModule(ActionBase):
             )
         shown = document(record, Places(options["places"]), options["state_dir"], options["record_place"])
         changed, diffs = False, []
-        name = rehearses(record["migration_id"]) or record["migration_id"]
         try:
             copy = {"json": _copy(record, folder / f"{record['migration_id']}.json")}
-            rendered = {ending: of_migration(text, name) for ending, text in render(TEMPLATES, shown).items()}
+            rendered = {
+                ending: of_migration(text, record["migration_id"]) for ending, text in render(TEMPLATES, shown).items()
+            }
             for ending, text in {**rendered, **copy}.items():
                 path = folder / f"{record['migration_id']}.{ending}"
                 before = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -81,7 +81,7 @@ class ActionModule(ActionBase):
             diff=diffs if self._task.diff else [],
             verdict=shown["verdict"]["word"],
             summary=[
-                *(of_migration(line, name) for line in summary(record)),
+                *(of_migration(line, record["migration_id"]) for line in summary(record)),
                 *places(result, options["record_place"]),
             ],
         )

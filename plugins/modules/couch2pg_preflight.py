@@ -80,6 +80,10 @@ options:
     type: list
     elements: int
     default: []
+  clean_install:
+    description: On the target, whether to measure how long that would take; false for a migration that has been promoted.
+    type: bool
+    default: true
   install:
     description: On the target, a missing couch2pg is a warning and no failure, because it will be installed.
     type: bool
@@ -162,6 +166,7 @@ OPTIONS: dict[str, Any] = {
     "knows_scram": {"type": "bool", "default": False},
     "started": {"type": "bool", "default": False},
     "promoted": {"type": "bool", "default": False},
+    "clean_install": {"type": "bool", "default": True},
     "created_roles": {"type": "list", "elements": "str", "default": []},
     "migration_seconds": {"type": "list", "elements": "int", "default": []},
     "install": {"type": "bool", "default": False},
@@ -237,6 +242,7 @@ def _examine(deployment: Deployment, options: dict[str, Any]) -> Examined:
             options["created_roles"],
             options["migration_seconds"],
             Reach.of(options),
+            options["clean_install"],
         )
     )
 
@@ -277,6 +283,7 @@ def _to_be_installed(options: dict[str, Any]) -> Findings:
             created_roles=options["created_roles"],
             migration_seconds=options["migration_seconds"],
             reach=Reach.of(options),
+            compare=options["clean_install"],
         )
     findings.warning(
         "couch2pg",

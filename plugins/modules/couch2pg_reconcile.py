@@ -37,6 +37,9 @@ options:
     description: RV(cht.couch2pg.document_digest#module:progress) of that call for the target.
     type: dict
     default: {}
+  migration_id:
+    description: Name of the migration, for the commands in messages.
+    type: str
   listed:
     description: How many lost or duplicated documents to name.
     type: int
@@ -111,6 +114,7 @@ OPTIONS: dict[str, Any] = {
     "target": {"type": "str", "default": ""},
     "progress": {"type": "dict", "default": {}},
     "listed": {"type": "int", "default": 20},
+    "migration_id": {"type": "str"},
 }
 
 

@@ -217,6 +217,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import leftovers
+from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import proof
@@ -272,7 +273,9 @@ def main() -> None:
             found["rehearsals"] = rehearsals.overview(options["state_dir"], options["migration_id"], options["ending"])
         names = [options["migration_id"]] if options["migration_id"] else overview.migration_ids(options["state_dir"])
         migrations = [overview.overview(options["state_dir"], name) for name in names]
-        shown = [line for entry in migrations for line in overview.lines(entry)]
+        shown = [
+            restart.of_migration(line, entry["migration_id"]) for entry in migrations for line in overview.lines(entry)
+        ]
         return dict(found, migrations=migrations, lines=shown or ["No migration is known on this host."])
 
     run(module, work)

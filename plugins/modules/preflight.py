@@ -245,7 +245,7 @@ def main() -> None:
         else:
             findings, facts = preflight_target.examine(settings, options, options["source"])
         shown: list[Any] = list(findings.as_list())
-        if options["look_for_rehearsals"] and not facts.get("promoted"):
+        if options["look_for_rehearsals"] and not facts["promotion_stored"]:
             # A damaged record of a rehearsal is no reason to stop the migration.
             with suppress(MigrationError, OSError):
                 records, _problems = rehearsals.known(options["state_dir"], options["migration_id"])

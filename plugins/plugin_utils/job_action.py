@@ -24,7 +24,8 @@ from .other_host import connect
 INTERVALS = (5.0, 5.0, 10.0, 15.0, 30.0)
 UNREACHABLE_SECONDS = 900.0
 JOIN_OR_CANCEL = (
-    "To join it, run the same playbook again. To stop it: ansible-playbook cht.couch2pg.cancel with the same inventory."
+    "To join it, run the same command again. To stop it: ansible-playbook cht.couch2pg.cancel -i inventory "
+    "-e couch2pg_migration_id={}"
 )
 # Detect a dead connection within a minute. An operator's own ServerAlive options have precedence, because ssh uses the first.
 UNANSWERED_SECONDS = 45
@@ -50,7 +51,8 @@ class JobAction(ActionBase):
             return answer
         keep_alive(self._connection, UNANSWERED_SECONDS)
         host = variables.get("inventory_hostname", "")
-        told = _told_when_interrupted(f"The job on {host} continues, if it was started. {JOIN_OR_CANCEL}")
+        join_or_cancel = JOIN_OR_CANCEL.format(self._task.args.get("migration_id", "NAME"))
+        told = _told_when_interrupted(f"The job on {host} continues, if it was started. {join_or_cancel}")
         with told, self._way_to_source(variables):
             return self._follow(variables)
 

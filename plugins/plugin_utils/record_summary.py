@@ -10,6 +10,7 @@ from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import counted
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.restart import migrate_as
 
 SHOWN = 3
 _TIMED = ("dump", "restore", "refresh", "verify")
@@ -102,7 +103,7 @@ def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
 def _couch2pg(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
     phases = record["phases"]
     if "rollback" in done:
-        again = "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=ANOTHER"
+        again = migrate_as(record["migration_id"])
         return [f"  to do    fix the cause of the rollback, and migrate again under another name: {again}"]
     if "handover" in done:
         host, health = phases["handover"]["host"], done["handover"]["health"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import counted
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import clean_install
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
@@ -105,7 +106,7 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
 
 
 def _needed(record: dict[str, Any]) -> tuple[str, ...]:
-    return _NEEDED if rehearsals.rehearses(record["migration_id"]) is None else _REHEARSED
+    return _NEEDED if restart.rehearses(record["migration_id"]) is None else _REHEARSED
 
 
 def _rows(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -133,8 +134,8 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
             verdict,
             state="attention",
             word="ROLLED BACK",
-            sentence=f"The source is in use again. The migrated database is kept as {kept} on {where}. To migrate again, set "
-            "couch2pg_migration_id to another name.",
+            sentence=f"The source is in use again. The migrated database is kept as {kept} on {where}. To migrate again, use "
+            f"another name: {restart.migrate_as(text.name(record['migration_id']))}",
         )
     if failed:
         name = failed[-1]
@@ -222,7 +223,7 @@ def _rehearsed(done: dict[str, Any], host: str) -> dict[str, str]:
 def _commands(record: dict[str, Any], phase: str) -> list[str]:
     """Commands to see the status and to continue."""
     name = record["migration_id"]
-    if rehearsals.rehearses(name) is not None:
+    if restart.rehearses(name) is not None:
         status = f"ansible-playbook cht.couch2pg.status -i inventory -e couch2pg_migration_id={text.name(name)}"
         return [status, "ansible-playbook cht.couch2pg.rehearse -i inventory"]
     playbook = phase if phase in ("dashboards", "cutover", "rollback", "cleanup") else "migrate"

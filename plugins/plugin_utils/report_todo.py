@@ -9,8 +9,8 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.identifiers import literal, quote
-from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
 from . import report_text as text
 from .record_summary import roles_without_login
@@ -67,7 +67,7 @@ def checklist(record: dict[str, Any], places: Places) -> list[Item]:
     phases = record["phases"]
     done = {name: entry for name, entry in phases.items() if entry["status"] == "done"}
     items: list[Item] = []
-    if rehearsals.rehearses(record["migration_id"]) is not None:
+    if restart.rehearses(record["migration_id"]) is not None:
         return _copy(done, places)
     if "restore" in done:
         items += _roles(done, places)
@@ -193,7 +193,7 @@ def _rolled_back(record: dict[str, Any], done: dict[str, Any], places: Places) -
             "Fix the cause of the rollback, and migrate again",
             f"Use another name than {text.name(record['migration_id'])}, because work that is done is not repeated under the same name.",
             "the controller",
-            ["ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=ANOTHER"],
+            [restart.migrate_as(text.name(record["migration_id"]))],
         ),
         Item(
             LATER,

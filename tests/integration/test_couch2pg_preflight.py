@@ -165,8 +165,8 @@ def test_a_clean_install_is_compared(
     assert found["details"]["documents"] >= 20
     assert f"couch2pg would fetch {found['details']['documents']} documents again" in found["message"]
     assert verdict in found["message"]
-    later = deployment.check("target", postgres=place, progress=progress, promoted=True)
-    assert "clean install" not in later
+    for later in ({"promoted": True}, {"clean_install": False}):
+        assert "clean install" not in deployment.check("target", postgres=place, progress=progress, **later)
 
 
 @pytest.mark.parametrize(

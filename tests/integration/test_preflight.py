@@ -20,7 +20,9 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import trial
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import other_sessions
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session, server_identity
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.promoted import PROMOTED
+from ansible_collections.cht.couch2pg.plugins.module_utils.restore import target_database
 from support import binaries, seed
 from support.clusters import Cluster
 from support.migration import Migration, column, environment, execute
@@ -345,6 +347,48 @@ def test_an_incoming_database_of_somebody_else(
     execute(target_cluster, keep)
     assert failures(look_at_target(place, target_cluster, "x", facts, incoming=name)) == []
     execute(target_cluster, drop.replace(name, f"{name}_kept"))
+
+
+@pytest.mark.parametrize(
+    ("other", "goes_on"),
+    [
+        ("other", "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=other. "),
+        (
+            "mine_rehearsal_20261123T221530",
+            "ansible-playbook cht.couch2pg.rehearse -i inventory -e couch2pg_migration_id=mine. ",
+        ),
+    ],
+)
+def test_an_incoming_database_of_another_migration(
+    target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any], other: str, goes_on: str
+) -> None:
+    name = f"incoming_{os.getpid()}"
+    state = Path(place["state_dir"]) / other
+    state.mkdir(parents=True)
+    where = ConnectionSettings("postgres", target_cluster.host, target_cluster.port, password=target_cluster.password)
+    with Session(where) as session:
+        target_database.start_incoming(session, state, server_identity(session), name)
+    execute(target_cluster, f"CREATE DATABASE {name}")
+    message = finding(look_at_target(place, target_cluster, "x", facts, incoming=name), "incoming database")["message"]
+    assert f"is of the migration '{other}', which has not ended (its state folder: {state})" in message
+    assert goes_on in message
+    assert f"ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id={other}. " in message
+    execute(target_cluster, re.findall(r"DROP DATABASE .*;", message)[0])
+    assert failures(look_at_target(place, target_cluster, "x", facts, incoming=name)) == []
+
+
+def test_commands_in_findings_name_their_migration(target_cluster: Cluster, place: dict[str, Any]) -> None:
+    looked = {"look_for_rehearsals": True, "migration_id": "mine"}
+    found = look_at_target(place, target_cluster, "x", {}, **looked)
+    command = "ansible-playbook cht.couch2pg.rehearse -i inventory -e couch2pg_migration_id=mine"
+    assert finding(found, "rehearsal")["message"].endswith(command)
+    # One that was promoted needs no rehearsal, also where the server can't be asked.
+    state = Path(place["state_dir"]) / "mine"
+    state.mkdir(parents=True)
+    (state / PROMOTED).write_text("{}", encoding="utf-8")
+    refused = look_at_target(place, target_cluster, "x", {}, **looked, login_password="wrong")
+    assert failures(refused) == ["connection"]
+    assert "rehearsal" not in {entry["name"] for entry in refused["findings"]}
 
 
 def test_a_role_is_missing_and_may_not_be_created(

@@ -21,7 +21,6 @@ from ..host.system_account import acting_as, as_root
 from ..postgres import container_server
 from ..postgres.connection import ConnectionSettings
 from ..postgres.session import PSYCOPG2_IMPORT_ERROR, psycopg2_version
-from ..rehearsal import rehearsals
 from .record_option import check_record, write_outcome
 
 
@@ -104,14 +103,16 @@ def connection_settings(module: AnsibleModule) -> ConnectionSettings:
         fail(module, error)
 
 
+def named(module: AnsibleModule, message: str) -> str:
+    """The message with the name of the module's migration in each command."""
+    name = module.params.get("migration_id")
+    return restart.of_migration(message, name) if name else message
+
+
 def fail(module: AnsibleModule, error: MigrationError, **extra: Any) -> NoReturn:
     """Fail the module with an error of the core."""
-    message, name = error.message, module.params.get("migration_id")
-    if error.details.get("remedy"):
-        message += f" {error.details['remedy']}"
-    if name:
-        message = restart.of_migration(message, rehearsals.rehearses(name) or name)
-    result = dict(extra, failed=True, msg=message, code=error.code, details=error.details)
+    message = " ".join(filter(None, (error.message, error.details.get("remedy"))))
+    result = dict(extra, failed=True, msg=named(module, message), code=error.code, details=error.details)
     # The error that came first is the one to show.
     with suppress(MigrationError, OSError), acting_as(module.params.get("act_as") or ""):
         result = write_outcome(module, result)
@@ -143,4 +144,6 @@ def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> NoReturn:
         fail(module, error)
     except OSError as error:
         fail(module, MigrationError.from_system(error))
+    for finding in result.get("findings", ()):
+        finding["message"] = named(module, finding["message"])
     module.exit_json(**result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..physical import removal as removal_of_copy
 from ..postgres.connection import ConnectionSettings
@@ -33,8 +34,8 @@ def discard_database(settings: ConnectionSettings, state: Path, incoming: str, w
     ):
         raise MigrationError(
             f"The migration {state.name!r} has given the database {settings.database!r} its name already, so it can't be restored "
-            "again under this couch2pg_migration_id. Nothing was changed. Roll it back (cht.couch2pg.rollback) where that wasn't done, "
-            "then migrate again with another couch2pg_migration_id.",
+            "again under this couch2pg_migration_id. Nothing was changed. Roll it back where that wasn't done (ansible-playbook "
+            f"cht.couch2pg.rollback -i inventory), then migrate again under another name: {restart.migrate_as(state.name)}",
             "promoted",
         )
     copy = removal_of_copy.copy_of(state)

@@ -284,7 +284,7 @@ def _check_same_work(
         changes = "; ".join(
             f"{name} was {pair['stored']!r}, is now {pair['wanted']!r}" for name, pair in differs.items()
         )
-        status, remedy = "is done", "choose another couch2pg_migration_id"
+        status, remedy = "is done", f"migrate under another name: {restart.migrate_as(folder.parents[1].name)}"
         if state.status == "running":
             status, remedy = "is running", "stop it first: ansible-playbook cht.couch2pg.cancel -i inventory"
         elif spec.kind in restart.PHASES:

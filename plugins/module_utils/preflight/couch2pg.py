@@ -77,6 +77,7 @@ def examine_target(
     created_roles: Sequence[str] = (),
     migration_seconds: Sequence[float] = (),
     reach: Reach = DIRECTLY,
+    compare: bool = True,
 ) -> Findings:
     """Findings of the host where couch2pg will run. ``found`` is its deployment there, ``settings`` what it will have.
 
@@ -88,6 +89,7 @@ def examine_target(
     created_roles: roles that the target lacks, which the restore creates without login.
     migration_seconds: the shortest and the longest estimate of the migration, if it is known.
     reach: the addresses that work on this host.
+    compare: whether to measure how long a clean install would take.
     """
     findings = Findings()
     app_dir = deployment.app_dir
@@ -107,7 +109,7 @@ def examine_target(
     else:
         known = _own_checkpoints(settings, reach, progress) if promoted else progress
         findings.attempt("couch2pg checkpoints", lambda: _checkpoints(findings, settings, known, rename))
-    if not (started or promoted or findings.failed):
+    if compare and not (started or promoted or findings.failed):
         findings.attempt(clean_install.NAME, lambda: _clean_install(findings, settings, reach, migration_seconds))
     return findings
 

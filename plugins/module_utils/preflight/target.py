@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import pg_dump
+from ..common import restart
 from ..common.errors import MigrationError
 from ..common.findings import FAILURE, Findings
 from ..host import file_systems, programs
 from ..host.files import expand, read_json
 from ..physical import conditions
 from ..postgres.connection import ConnectionSettings
-from ..postgres.database import ending, find_database, freeing_name, is_empty, other_sessions, server, users
+from ..postgres.database import ending, find_database, is_empty, other_sessions, server, users
 from ..postgres.identifiers import check_length
 from ..postgres.session import Session, check_no_pooler, running_server, server_identity
 from ..record import document as record_document
 from ..record import permission
-from ..record.promoted import already_promoted
+from ..record.promoted import PROMOTED, already_promoted
 from ..record.rolled_back import already_reversed
 from ..record.verified import check_counted
 from ..restore import target_database
@@ -40,7 +41,9 @@ def examine(
 ) -> tuple[Findings, dict[str, Any]]:
     """All findings, and facts of the target. ``source``: the source's facts; when empty, the checks that need them are skipped."""
     findings = Findings()
-    facts: dict[str, Any] = {}
+    # Whatever else can't be found out, a migration with a promotion is not yet to be rehearsed.
+    state = expand(options["state_dir"]) / options["migration_id"]
+    facts: dict[str, Any] = {"promotion_stored": (state / PROMOTED).exists()}
     check_folders(findings, options)
     findings.ask("pg_restore", lambda: _pg_restore(options, source), lambda p: f"{p.path}, version {p.major}")
     session = findings.ask(
@@ -226,7 +229,7 @@ class _Target:
         if reversed_ is not None:
             raise MigrationError(
                 f"The migration {self.state.name!r} was rolled back, and its database is kept as {reversed_['kept_as']!r}. To migrate "
-                "again, set couch2pg_migration_id to another name.",
+                f"again, use another name: {restart.migrate_as(self.state.name)}",
                 "rolled_back",
             )
         promoted = already_promoted(self.settings, self.state, name)
@@ -276,11 +279,9 @@ class _Target:
         if intent == {"identity": server_identity(self.session), "name": name}:
             self.findings.ok("incoming database", f"{name!r} is this migration's own")
             return
-        raise MigrationError(
-            f"The target already has a database {name!r}, and this migration didn't make it. "
-            f"{freeing_name(name)}{self._hint_at_state()}",
-            "incoming_exists",
-        )
+        error = target_database.taken(self.state, server_identity(self.session), name)
+        hint = "" if "migration_id" in error.details else self._hint_at_state()
+        raise MigrationError(error.message + hint, error.code, **error.details)
 
     def _disk(self) -> None:
         if "sizes" in self.source:

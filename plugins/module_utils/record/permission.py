@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
+from ..common import restart
 from ..common.errors import MigrationError
 from .document import PHASES, Record, seal
 
@@ -127,7 +128,8 @@ def not_rolled_back(record: Record) -> str | None:
     """The migration was not rolled back."""
     if done(record, "rollback") is None:
         return None
-    return "it was rolled back (migrate again with another couch2pg_migration_id)"
+    again = restart.migrate_as(record["migration_id"])
+    return f"it was rolled back (to migrate again, use another name: {again})"
 
 
 def _contradiction(record: Record) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties
 from ..host.files import read_json
@@ -20,7 +21,6 @@ from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
 from ..record.restored import STEPS_FILE, restored_oid
 from ..restore import target_database
-from . import rehearsals
 
 
 def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
     Raises MigrationError ``not_a_rehearsal``, ``not_ours`` or ``database_in_use``.
     """
     name = settings.database
-    if rehearsals.rehearses(state.name) is None or (state / PROMOTED).exists():
+    if restart.rehearses(state.name) is None or (state / PROMOTED).exists():
         raise MigrationError(
             f"{state.name!r} is not a rehearsal, so nothing was dropped. Use the migration_id of the rehearsal.",
             "not_a_rehearsal",
@@ -78,7 +78,7 @@ def _check_unused(session: Session, name: str) -> None:
 
 def _migration_restores(state: Path) -> bool:
     """Whether the migration itself is restoring here now, and may need the roles."""
-    migration = rehearsals.rehearses(state.name) or ""
+    migration = restart.rehearses(state.name) or ""
     return job.read_state(state.parent / migration / "jobs" / "restore").status == "running"
 
 

@@ -10,13 +10,14 @@ A rehearsal is a separate migration, ``<migration_id>_rehearsal_<time>``, with i
 from __future__ import annotations
 
 import calendar
-import re
 import time
 from typing import Any, Callable
 
+from ..common import restart
 from ..common.counted import counted, plural
 from ..common.errors import MigrationError
 from ..common.progress_line import duration
+from ..common.restart import rehearses
 from ..host.files import expand
 from ..record import document as record_document
 from ..record.document import PhaseEntry, Record
@@ -28,18 +29,11 @@ OUTCOMES = ("done", "abandoned")
 # Forecasts use only this many rehearsals, because older ones reflect an older database.
 RECENT = 3
 SHOWN = 5
-_NAME = re.compile(r"(?P<of>.+)_rehearsal_\d{8}T\d{6}")
 
 
 def new_id(migration_id: str, clock: Callable[[], float] = time.time) -> str:
     """The id of a rehearsal that starts now."""
     return f"{migration_id}_rehearsal_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}"
-
-
-def rehearses(migration_id: str) -> str | None:
-    """The id of the migration that ``migration_id`` rehearses; None when it isn't a rehearsal."""
-    found = _NAME.fullmatch(migration_id)
-    return found.group("of") if found else None
 
 
 def known(state_dir: str, migration_id: str) -> tuple[list[Record], list[str]]:
@@ -294,7 +288,7 @@ def finding(records: list[Record], migration_id: str) -> dict[str, Any]:
         "forecast": expected,
         "conclusions": conclusions(records),
     }
-    command = "ansible-playbook cht.couch2pg.rehearse -i inventory"
+    command = restart.of_migration("ansible-playbook cht.couch2pg.rehearse -i inventory", migration_id)
     if expected is not None:
         count = sum(entry["outcome"] == "done" for entry in summaries)
         times = "once" if count == 1 else f"{count} times"

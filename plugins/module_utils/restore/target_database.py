@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Iterable, Mapping, NamedTuple
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties, PropertiesAtPromotion
 from ..host.files import read_json, write_json
@@ -19,6 +20,7 @@ from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.privileges import GRANTABLE, grantee, privilege
 from ..postgres.session import Session
 from ..postgres.session_settings import set_clause
+from ..record.promoted import PROMOTED
 
 INTENT = "incoming.json"
 # A value that names an object of the database, which isn't there yet: the server takes it for a database with a notice.
@@ -71,12 +73,38 @@ def check_own(session: Session, state: Path, identity: str, name: str) -> bool:
     if find_database(session, name) is None:
         return False
     if read_json(state / INTENT) != {"identity": identity, "name": name}:
-        raise MigrationError(
-            f"The target already has a database {name!r}, and this migration didn't make it. {freeing_name(name)}",
+        raise taken(state, identity, name)
+    return True
+
+
+def taken(state: Path, identity: str, name: str) -> MigrationError:
+    """The error ``incoming_exists`` for a database ``name`` that the migration of ``state`` didn't make.
+
+    Where another migration made it, the error names that and has its ``migration_id`` in the details. identity: of the server.
+    """
+    others = [
+        path
+        for path in state.parent.glob(f"*/{INTENT}")
+        if path.parent != state
+        and read_json(path) == {"identity": identity, "name": name}
+        and not (path.parent / PROMOTED).exists()
+    ]
+    if others:
+        owner = max(others, key=lambda path: path.stat().st_mtime).parent
+        return MigrationError(
+            f"The target's database {name!r} is of the migration {owner.name!r}, which has not ended (its state folder: {owner}). To "
+            f"continue that: {restart.resume(owner.name)}. To give it up: {restart.give_up(owner.name)}. Then run on the target's server: "
+            "DROP DATABASE "
+            f"{quote(name)};",
             "incoming_exists",
             database=name,
+            migration_id=owner.name,
         )
-    return True
+    return MigrationError(
+        f"The target already has a database {name!r}, and this migration didn't make it. {freeing_name(name)}",
+        "incoming_exists",
+        database=name,
+    )
 
 
 def drop(session: Session, name: str) -> None:

@@ -106,4 +106,4 @@ def lines(found: dict[str, Any]) -> list[str]:
     elif found["promoted"]:
         shown.append(f"  promoted {found['promoted'].get('name')}")
     shown += [f"  problem  {problem}" for problem in found["problems"]]
-    return shown if len(shown) > 1 else [*shown, "  nothing was done on this host yet"]
+    return shown if len(shown) > 1 else [*shown, "  no job of this migration has run on this host"]

@@ -56,8 +56,8 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
     if options["recount"] and promoted is not None:
         raise MigrationError(
             f"The rows of {settings.database!r} can't be compared again: it was verified before its promotion, and couch2pg writes to it "
-            "since. What was verified stays in the record. cht.couch2pg.migrate with couch2pg_recount compares the documents with "
-            "CouchDB again.",
+            "since. What was verified stays in the record. To compare the documents with CouchDB again: ansible-playbook "
+            "cht.couch2pg.migrate -i inventory -e couch2pg_recount=true",
             "promoted",
         )
     with Session(settings) as session:

@@ -10,6 +10,15 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 
 
 @pytest.mark.parametrize(
+    ("name", "another"),
+    [("cht", "cht_2"), ("cht_2", "cht_3"), ("cht-2026", "cht-2026_2"), ("cht_20261123", "cht_20261123_2")],
+)
+def test_another_name(name: str, another: str) -> None:
+    command = f"ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id={another}"
+    assert restart.migrate_as(name) == command
+
+
+@pytest.mark.parametrize(
     ("command", "named"),
     [
         (

@@ -430,7 +430,7 @@ def test_the_overview_tells_of_running_and_of_nothing(running: tuple[Path, job.J
     assert lines[1].startswith("  running  archive_check: ")
     assert overview.lines(overview.overview(state_dir, "other")) == [
         "Migration other",
-        "  nothing was done on this host yet",
+        "  no job of this migration has run on this host",
     ]
 
 
