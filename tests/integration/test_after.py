@@ -198,7 +198,7 @@ def check_words(moved: Migration) -> None:
     for sentence, expected in zip(
         said,
         (
-            "set couch2pg_cleanup to archives",
+            "value of cleanup_step must be one of",
             # Nothing was cut over.
             "dashboards were not pointed at the target",
             "say both names",

@@ -319,6 +319,12 @@ VARIABLES = [
         "The variable couch2pg_restart_from must be one of dump, transfer, restore, and it is 'verify'.",
         couch2pg_restart_from="verify",
     ),
+    Mistake(
+        "a step of cleanup that there is not",
+        "The variable couch2pg_cleanup must be one of archives, replaced_server, source_couch2pg, source_database, and it is 'archive'.",
+        arguments=("-e", "couch2pg_cleanup=archive"),
+        playbook="cleanup",
+    ),
     variables(
         "a relative folder",
         "The variable couch2pg_staging_dir must be an absolute path",

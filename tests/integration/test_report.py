@@ -137,7 +137,7 @@ def test_a_finished_migration() -> None:
     text = draw(back)["md"]
     assert text.startswith("# ROLLED BACK: migration")
     assert "dropdb -h 10.0.0.7 -p 5433 -U admin cht_rolled_back_20261125T220000" in text
-    assert "couch2pg_migration_id=ANOTHER" in text
+    assert "couch2pg_migration_id=demo_2" in text
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterator
 import psycopg2
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import dropping, replaced_server
+from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
@@ -334,7 +335,7 @@ def test_the_record_must_be_of_what_is_there(place: Place) -> None:
     seed.create_database(place.cluster, place.database)
     stale = permission(place)
     assert stale["code"] == "stale_evidence"
-    assert "migrate again with another couch2pg_migration_id" in stale["msg"]
+    assert f"migrate again under another name: {restart.migrate_as(NAME)}" in stale["msg"]
     assert f"It is called '{place.database}_by_hand' now: ALTER DATABASE" in stale["msg"]
 
     document = json.loads(path.read_text(encoding="utf-8"))

@@ -180,7 +180,7 @@ def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], st
 
     ``ask_state`` returns the SQLSTATE, at the price of another login. It is asked when the words are not English.
     """
-    reason = re.sub(r"\s+", " ", text).strip()
+    reason = _reason(text)
     where = {"place": settings.place, "database": settings.database, "user": settings.user, "reason": reason}
     found = next((case for case in _LOGIN if case[1] and re.search(case[1], text)), None)
     if found is None and _came_from_a_server(text):
@@ -189,7 +189,7 @@ def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], st
         found = next((case for case in reversed(_LOGIN) if case[0] == asked), None)
     if found is None:
         return MigrationError(
-            f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.?')}. {_remedy(settings)}",
+            f"PostgreSQL at {settings.place} can't be reached: {reason.rstrip('.')}. {_remedy(settings)}",
             "unreachable",
             **where,
         )
@@ -198,6 +198,12 @@ def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], st
     words.update(role=quote(settings.user), database_quoted=quote(settings.database))
     words["hba_line"] = hba_line(settings.database, settings.user, settings.host, settings.port)
     return MigrationError(sentence.format(**words), code, sqlstate=state, **where)
+
+
+def _reason(text: str) -> str:
+    """What libpq says, one clause for each address that it tried, without its question."""
+    said = re.sub(r"\s*\bIs the server running\b.*?\?", "", text, flags=re.DOTALL)
+    return "; ".join(re.sub(r"\s+", " ", line).strip() for line in said.splitlines() if line.strip())
 
 
 def _came_from_a_server(text: str) -> bool:

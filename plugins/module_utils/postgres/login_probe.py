@@ -57,8 +57,8 @@ def probe(host: str, port: int, user: str, database: str, encrypted: bool = Fals
                 return _ask(secured, user, database, True)
     except (OSError, struct.error) as error:
         raise MigrationError(
-            f"PostgreSQL at {host}:{port} can't be reached from this host: {error}. "
-            "Check listen_addresses, the port, and the firewalls in between.",
+            f"PostgreSQL at {host}:{port} can't be reached from this host: {getattr(error, 'strerror', None) or error}. "
+            "Check that the server runs, its listen_addresses and port, and the firewalls in between.",
             "unreachable",
             place=f"{host}:{port}",
         ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..common import restart
 from ..common.errors import MigrationError
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import renamed
@@ -81,8 +82,8 @@ def check_promoted(settings: ConnectionSettings, state: Path, record: Record) ->
         raise MigrationError(
             f"The database {promoted['name']!r} at {settings.place} is not the one that this migration verified "
             f"(oid {promoted['oid']} on server {promoted['identity']}). Nothing was changed. "
-            "Check couch2pg_migration_id and the inventory. If the database was replaced, migrate again with another "
-            f"couch2pg_migration_id.{where}",
+            f"Check couch2pg_migration_id and the inventory.{where} If the database was replaced, migrate again under another name: "
+            f"{restart.migrate_as(state.name)}",
             "stale_evidence",
             promoted=promoted,
         )

@@ -11,6 +11,11 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import conne
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 
 OURS = ConnectionSettings("cht", host="db")
+TWO_ADDRESSES = "".join(
+    f'connection to server at "db" ({address}), port 5432 failed: Connection refused\n\tIs the server running on that host and accepting '
+    "TCP/IP connections?\n"
+    for address in ("::1", "127.0.0.1")
+)
 COUCH2PGS = access.login("postgres", 5432, "cht", "couch2pg", "", False)
 
 
@@ -29,6 +34,12 @@ COUCH2PGS = access.login("postgres", 5432, "cht", "couch2pg", "", False)
         (COUCH2PGS, 'database "cht" does not exist', "check the database in couch2pg's settings."),
         (OURS, 'role "x" does not exist', "check couch2pg_login_user."),
         (OURS, "Connection refused\n", "Check couch2pg_login_host, couch2pg_login_port and that the server runs"),
+        # Without libpq's own question, and with each address that it tried.
+        (
+            OURS,
+            TWO_ADDRESSES,
+            'failed: Connection refused; connection to server at "db" (127.0.0.1), port 5432 failed: Connection refused. Check couch2pg_',
+        ),
         (ConnectionSettings("cht"), "No such file or directory", "or couch2pg_postgres: {kind: container"),
         (
             COUCH2PGS,
