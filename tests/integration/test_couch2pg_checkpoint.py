@@ -158,10 +158,11 @@ def test_what_the_server_asks_for_depends_on_the_stored_password(source_cluster:
     finally:
         hba.write_text(before, encoding="utf-8")
         execute(source_cluster, "SELECT pg_reload_conf()")
-    old_driver = login_probe.login_problem(login_probe.AuthRequest("scram", False), new, (6, 4, 2))
+    login = ConnectionSettings("cht", "127.0.0.1", user=new)
+    old_driver = login_probe.login_problem(login_probe.AuthRequest("scram", False), login, (6, 4, 2))
     assert "SET password_encryption = 'md5'" in old_driver
-    assert login_probe.login_problem(login_probe.AuthRequest("scram", False), new, (8, 11, 0)) == ""
-    assert login_probe.login_problem(login_probe.AuthRequest("md5", False), old, None) == ""
+    assert login_probe.login_problem(login_probe.AuthRequest("scram", False), login, (8, 11, 0)) == ""
+    assert login_probe.login_problem(login_probe.AuthRequest("md5", False), login, None) == ""
 
 
 def wait_for(true: Callable[[], bool]) -> None:
@@ -181,7 +182,11 @@ def test_a_server_that_refuses_or_is_not_there(source_cluster: Cluster) -> None:
         wait_for(lambda: asked(source_cluster, "banned").method == "refused")
         refused = asked(source_cluster, "banned")
         assert "pg_hba.conf rejects connection" in refused.reason
-        assert "Add a line for it to pg_hba.conf" in login_probe.login_problem(refused, "banned", None)
+        place = ConnectionSettings("postgres", source_cluster.host, source_cluster.port, "banned")
+        line = login_probe.login_problem(refused, place, None).partition("then run again: ")[2]
+        hba.write_text(f"{line}\n{hba.read_text(encoding='utf-8')}", encoding="utf-8")
+        execute(source_cluster, "SELECT pg_reload_conf()")
+        wait_for(lambda: asked(source_cluster, "banned").method != "refused")
     finally:
         hba.write_text(before, encoding="utf-8")
         execute(source_cluster, "SELECT pg_reload_conf()")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Iterator
 from urllib.parse import quote
 
@@ -287,6 +288,40 @@ def test_a_container_of_postgresql_is_not_couch2pg(docker: Docker) -> None:
     server = ["--detach", "--env=PGDATA=/data", "--entrypoint=sleep", "cht-couch2pg-postgres", "infinity"]
     docker.host.run("docker", "run", *server)
     assert docker.module("info")["found"] is False
+
+
+def test_one_that_docker_run_has_started(docker: Docker) -> None:
+    """It is stopped and started as it is; it gets other settings as the message says."""
+    name, deployment = "couch2pg-alone", {"kind": "compose", "container": "couch2pg-alone"}
+    variables = {
+        "COUCHDB_URL": COUCHDB_URL, "POSTGRES_SERVER_NAME": "127.0.0.1", "POSTGRES_USER_NAME": "couch2pg",
+        "POSTGRES_PASSWORD": quote(OLD, safe=""), "POSTGRES_DB_NAME": "old", "COUCH2PG_SLEEP_MINS": "0.05",
+    }  # fmt: skip
+    given = [f"--env={key}={value}" for key, value in variables.items()]
+    docker.host.run("docker", "run", "--detach", f"--name={name}", "--network=host", "--restart=always", *given, IMAGE)
+    captured = docker.module("info", with_secrets=True)
+    assert captured["deployment"]["kind"] == "compose"
+    assert docker.log({"kind": "docker", "container": name})["summary"]["starts"] <= 1
+    options = {"state": "stopped", "disabled": True, "deployment": deployment}
+    assert docker.module("service", stateless=True, **options)["starts_itself"] is False
+    assert docker.service("started", **deployment)["running"] is True
+    change = {"settings": captured["settings_json"], "postgres": {"database": "new"}}
+    refused = docker.module("settings", **change, deployment=deployment)
+    assert refused["code"] == "deployment", refused
+    commands = re.search(r"prints: (.*?); remove the container: (.*?);", refused["msg"])
+    assert commands, refused["msg"]
+    show, remove = commands.groups()
+    shown = json.loads(docker.host.run("sh", "-c", show))
+    assert set(given) <= {f"--env={entry}" for entry in shown}
+    docker.host.run("sh", "-c", remove)
+    gone = docker.log({"kind": "docker", "container": name})
+    assert gone["code"] == "log_unreadable"
+    assert "docker ps --all shows" in gone["msg"]
+    docker.host.put("/opt/one/docker-compose.yml", PROJECT)
+    done = docker.module("settings", **change, deployment={"kind": "compose", "project_dir": "/opt/one"})
+    assert not done.get("failed"), done
+    docker.service("started", **done["deployment"])
+    docker.wait(f"docker logs $(docker ps --quiet --filter name=one) 2>&1 | grep --quiet '{COMPLETED}'")
 
 
 def test_what_a_compose_file_does_not_let_through_is_said(docker: Docker) -> None:

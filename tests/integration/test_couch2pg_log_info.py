@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 from support.cases import rarely
 from support.modules import run_module
+from support.systemd import SystemdHost
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded" / "couch2pg"
 PASSWORD = "s3cr@t / with:all%$ of it"
@@ -115,7 +118,7 @@ def test_a_journal_before_and_after_a_start(tmp_path: Path) -> None:
     write_journal(tmp_path, 0, "another unit's line", unit="other.service")
     empty = ask(log)
     assert empty["summary"]["lines"] == 0
-    assert "The journal has no line of couch2pg." in empty["notices"][0]
+    assert "The journal has no line of couch2pg that" in empty["notices"][0]
     start = empty["position"]
     write_journal(tmp_path, 1, recorded("couchdb-away").strip())
     before = ask(log, position_only=True)["position"]
@@ -142,7 +145,27 @@ def test_a_journal_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     write_journal(tmp_path, 1, recorded("run-nothing-new"))
     log = {"kind": "journald", "unit": "couch2pg", "journal_dir": str(tmp_path)}
     position = dict(ask(log, position_only=True)["position"], cursor="nonsense")
-    assert "Failed to seek to cursor" in ask(log, since=position)["msg"]
+    refused = ask(log, since=position)["msg"]
+    assert "Failed to seek to cursor" in refused
+    assert "pass one that this module returned" in refused
+
+
+def test_a_user_who_may_not_read_the_journal(tmp_path: Path) -> None:
+    """The command that is printed lets the user read it: here root, without what lets root read every file."""
+    write_journal(tmp_path, 1, recorded("run-nothing-new"))
+    for path in tmp_path.glob("*.journal"):
+        shutil.chown(path, "daemon", "systemd-journal")
+        path.chmod(0o640)
+    with SystemdHost(tmp_path / "host") as host:
+        as_user = ["setpriv", "--reuid=0", "--init-groups", "--bounding-set=-dac_override,-dac_read_search"]
+        options = {"log": {"kind": "journald", "unit": "couch2pg", "journal_dir": str(tmp_path)}}
+        refused = run_module("couch2pg_log_info", options, through=[*host.through, *as_user])
+        assert refused["code"] == "log_unreadable", refused
+        command = re.search(r"\. sudo (usermod \S+ \S+ systemd-journal root) lets", refused["msg"])
+        assert command, refused["msg"]
+        host.run(*command[1].split())
+        found = run_module("couch2pg_log_info", options, through=[*host.through, *as_user])
+        assert found["summary"]["runs_completed"] == 1
 
 
 # Stands in for Docker, which no test may need: the same words, times and streams as the real command line's.

@@ -241,11 +241,25 @@ def test_it_would_download_everything_again(deployment: Deployment, place: dict[
     assert found["couch2pg checkpoints"]["status"] == "ok"
 
 
-def test_its_own_driver_knows_no_scram(deployment: Deployment, place: dict[str, Any]) -> None:
+def test_its_own_driver_knows_no_scram(deployment: Deployment, place: dict[str, Any], target_cluster: Cluster) -> None:
     found = deployment.check("target", installed=node.stock(), postgres=place)
     assert found["node.js"]["status"] == "ok"
     assert found["couch2pg login"]["status"] == "failure"
-    assert "password_encryption = 'md5'" in found["couch2pg login"]["message"]
+    message = found["couch2pg login"]["message"]
+    statements = re.search(r"SET password_encryption = 'md5'; ALTER ROLE [^;]+;", message)
+    assert statements, message
+    hba = target_cluster.data_directory / "pg_hba.conf"
+    before = hba.read_text(encoding="utf-8")
+    password = PASSWORD.replace("'", "''")
+    try:
+        execute(target_cluster, statements[0].replace("'PASSWORD'", f"'{password}'"))
+        hba.write_text(f"{message.partition('then run again: ')[2]}\n{before}", encoding="utf-8")
+        execute(target_cluster, "SELECT pg_reload_conf()")
+        found = deployment.check("target", installed=node.stock(), postgres=place)
+        assert found["couch2pg login"]["status"] == "ok", found["couch2pg login"]
+    finally:
+        hba.write_text(before, encoding="utf-8")
+        execute(target_cluster, f"SELECT pg_reload_conf(); ALTER ROLE {seed.OWNER} PASSWORD '{password}'")
 
 
 def test_a_driver_that_is_not_here_yet_is_taken_for_the_sources(deployment: Deployment, place: dict[str, Any]) -> None:
@@ -385,7 +399,7 @@ def test_whether_couch2pg_is_up_to_date_now(deployment: Deployment) -> None:
     deployment.couchdb.put("medic", [{"_id": "late", "type": "data_record"}])
     behind = run_module("couch2pg_info", options)
     assert (behind["behind"], PASSWORD in str(behind)) == (1, False)
-    assert "it is behind CouchDB by 1 changes" in behind["not_current"][0]
+    assert "it is behind CouchDB by 1 change (" in behind["not_current"][0]
     assert run_module("couch2pg_info", {**options, "most_behind": 1})["not_current"] == []
 
 

@@ -120,7 +120,7 @@ def test_nothing_is_changed_with_a_wrong_password(sides: Sides) -> None:
     for changed, said in (
         ({"passwords": {READER: "wrong"}}, "Superset can't use the target (127.0.0.1:"),
         ({"source_passwords": {READER: "wrong"}}, "Superset can't use the source, to which it would go back"),
-        ({"passwords": {}}, "whose password on the target isn't known. Set it in couch2pg_dashboard_passwords."),
+        ({"passwords": {}}, f'known. Set couch2pg_dashboard_passwords: {{"{READER}": PASSWORD}}.'),
         ({"password": "wrong-one"}, "answers 401 to POST /api/v1/security/login"),
         ({"source": {"names": ["elsewhere"], "database": sides.name}}, "leads to the source's database"),
     ):
@@ -139,6 +139,35 @@ def test_a_chart_that_fails_puts_every_database_back(sides: Sides) -> None:
     assert f"chart 'chart of second {sides.name}' fails there" in failed["msg"]
     assert sides.ports() == [sides.source.port] * 2
     assert all(sides.superset.works(number) for number in sides.made)
+    assert f"on the target, where {READER!r} needs the same tables and rights" in failed["msg"]
+    table = f"second_{sides.name}"
+    execute(sides.target, f"CREATE TABLE {table} AS SELECT 1 AS id; GRANT SELECT ON {table} TO {READER}", sides.name)
+    assert sides.run()["changed"]
+    assert sides.ports() == [sides.target.port] * 2
+
+
+def test_a_host_that_the_target_does_not_let_in(sides: Sides) -> None:
+    """The line of pg_hba.conf that is printed lets it in."""
+    sides.add("first")
+    hba = sides.target.data_directory / "pg_hba.conf"
+    before = hba.read_text(encoding="utf-8")
+    others = "local all all scram-sha-256\nhost all postgres 127.0.0.1/32 scram-sha-256\n"
+
+    def admit(text: str) -> None:
+        hba.write_text(text, encoding="utf-8")
+        execute(sides.target, "SELECT pg_reload_conf()")
+
+    try:
+        admit(others)
+        failed = sides.run()
+        assert failed.get("code") == "dashboard_login", failed
+        line = failed["msg"].partition("(SELECT pg_reload_conf()): ")[2]
+        assert line.startswith("host "), failed["msg"]
+        admit(f"{line.replace('ADDRESS', '127.0.0.1')}\n{others}")
+        assert sides.run()["changed"]
+    finally:
+        admit(before)
+    assert sides.ports() == [sides.target.port]
 
 
 def test_back_without_any_password(sides: Sides) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from ..common.errors import MigrationError
 from ..common.http_api import HttpApi
 from .changes import Change
-from .sides import DEFAULT_PORT, Place, Sides
+from .sides import DEFAULT_PORT, Place, Sides, let_in
 
 TOOL = "klipfolio"
 URL = "https://app.klipfolio.com/api/1.0"
@@ -89,7 +89,7 @@ class Klipfolio:
         if user and self.sides.password(user) is None:
             raise MigrationError(
                 f"Klipfolio's data source {change['name']!r} logs in as {user!r}, whose password on the target isn't known. "
-                "Set it in couch2pg_dashboard_passwords. Nothing was changed.",
+                f"{self.sides.set_password(user)} Nothing was changed.",
                 "dashboard_login",
             )
 
@@ -162,9 +162,10 @@ class Klipfolio:
         while True:
             now = self._refreshed(change["id"])
             if now.failures > before.failures:
+                user = str(change["new"].get(self.names["user"], ""))
                 raise MigrationError(
-                    f"Klipfolio could not refresh its data source {change['name']!r} from the target {self.sides.target}. "
-                    "Check its password, and that its role may log in there from Klipfolio's addresses.",
+                    f"Klipfolio could not refresh its data source {change['name']!r} from the target {self.sides.target}. Correct "
+                    f"couch2pg_dashboard_passwords, or let Klipfolio in. {let_in('Klipfolio', self.sides.target.database, user)}",
                     "refresh_failed",
                 )
             if now.at != before.at:

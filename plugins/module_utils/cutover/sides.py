@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
 from ..common.errors import MigrationError
+from ..postgres.hba_line import hba_name
 
 DEFAULT_PORT = 5432
 
@@ -91,6 +93,10 @@ class Sides:
         """The password on the source; by default the one on the target."""
         return self.source_passwords.get(user, self.password(user))
 
+    def set_password(self, user: str) -> str:
+        """How to tell the password on the target of the source's role ``user``."""
+        return f"Set couch2pg_dashboard_passwords: {{{json.dumps(self.role(user))}: PASSWORD}}."
+
     @property
     def secrets(self) -> list[str]:
         """Every password."""
@@ -104,6 +110,15 @@ class Sides:
             "the source to couch2pg_cutover_source_names.",
             "nothing_found",
         )
+
+
+def let_in(program: str, database: str, user: str) -> str:
+    """The line of pg_hba.conf that a program needs."""
+    names = f"{hba_name(database)} {hba_name(user) if user else 'ROLE'}"
+    return (
+        f"Its address must pass the firewall and have a line in pg_hba.conf there; put it first, with the address of {program}, and reload "
+        f"it (SELECT pg_reload_conf()): host {names} ADDRESS/32 scram-sha-256"
+    )
 
 
 def _split(name: str, port: int) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from ..common.errors import MigrationError
 from ..common.http_api import HttpApi
 from .changes import Change
-from .sides import DEFAULT_PORT, Place, Sides
+from .sides import DEFAULT_PORT, Place, Sides, let_in
 
 TOOL = "superset"
 MASK = "XXXXXXXXXX"
@@ -78,7 +78,7 @@ class Superset:
         if has_password(change["old"]) and new is None:
             raise MigrationError(
                 f"Superset's database {change['name']!r} logs in as {user!r}, whose password on the target isn't known. "
-                "Set it in couch2pg_dashboard_passwords.",
+                f"{self.sides.set_password(user)} Nothing was changed.",
                 "dashboard_login",
             )
         if self.sides.role(user) not in self.sides.untested:
@@ -152,7 +152,9 @@ class Superset:
             said = error.message
         if said:
             raise MigrationError(
-                f"Superset's database {change['name']!r} leads to the target now, but its {what} fails there: {said}",
+                f"Superset's database {change['name']!r} leads to the target now, but its {what} fails there: {said.rstrip('.')}. "
+                f"Correct that on the target, where {self.sides.role(user_of(change['old']))!r} needs the same tables and rights as on the "
+                "source, or correct the chart in Superset.",
                 "chart",
             )
 
@@ -163,10 +165,11 @@ class Superset:
         except MigrationError as error:
             if error.code != "api_refused":
                 raise
-            said = error.details.get("reason") or "it can't connect"
+            said = str(error.details.get("reason") or "it can't connect").rstrip(".")
+            place, user = place_of(uri), user_of(uri)
             raise MigrationError(
-                f"Superset can't use {where} ({place_of(uri)}) for its database {change['name']!r} as {user_of(uri)!r}: "
-                f"{said}. Check {variable}, pg_hba.conf and the firewall. Nothing was changed.",
+                f"Superset can't use {where} ({place}) for its database {change['name']!r} as {user!r}: {said}. Nothing was changed. "
+                f"Correct {variable}, or let Superset in. {let_in('Superset', place.database if place else '', user)}",
                 "dashboard_login",
             ) from None
 

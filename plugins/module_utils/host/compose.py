@@ -18,6 +18,7 @@ from typing import Any, Mapping, Sequence
 from ..common.errors import MigrationError
 from ..common.redaction import Redactor
 from .programs import Answer, ask, locate, locate_docker
+from .system_account import myself
 
 _REMEDY = "Install Docker's command line for this user, or set another kind in couch2pg_app."
 # Variables that Docker needs to find its daemon. Compose would take any other one for a variable of the project.
@@ -44,13 +45,21 @@ def inspect(container: str) -> dict[str, Any]:
     answer = docker("inspect", "--type=container", container)
     if answer.code != 0:
         raise MigrationError(
-            f"Docker can't inspect the container {container}: {_last_line(answer)}. Check that Docker runs, that this user is "
-            "allowed to use it, and that the name is right.",
+            f"Docker can't inspect the container {container}: {_last_line(answer)}. {remedy(answer.stderr)}",
             "container_unreadable",
             container=container,
         )
     (found,) = json.loads(answer.output)
     return dict(found)
+
+
+def remedy(said: str) -> str:
+    """What to do when Docker refuses a command on a container with these words."""
+    if "ermission denied" in said:
+        return f"sudo usermod --append --groups docker {myself()} lets this user use Docker from the next login on; then run again."
+    if "o such " in said:
+        return "docker ps --all shows the containers of this host. Correct container in couch2pg_app, then run again."
+    return "Start Docker if it doesn't run (sudo systemctl start docker), then run again."
 
 
 def image_variables(image: str) -> dict[str, str]:

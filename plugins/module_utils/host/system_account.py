@@ -119,3 +119,11 @@ def _group(name: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def myself() -> str:
+    """The name of the user who runs this."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 from typing import TYPE_CHECKING, Any, Callable
 
 from ..common.errors import MigrationError
+from ..host.system_account import myself
 from .hba_line import hba_line
 from .identifiers import quote
 
@@ -167,14 +166,6 @@ def _remedy(settings: ConnectionSettings) -> str:
     )
 
 
-def _myself() -> str:
-    """The name of the user who runs this."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
 def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], str | None]) -> MigrationError:
     """The error for a login that was refused with ``text``.
 
@@ -194,7 +185,7 @@ def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], st
             **where,
         )
     state, _words, code, sentence = found
-    words = {**where, **_names(settings), "reason": reason.rstrip("."), "myself": _myself()}
+    words = {**where, **_names(settings), "reason": reason.rstrip("."), "myself": myself()}
     words.update(role=quote(settings.user), database_quoted=quote(settings.database))
     words["hba_line"] = hba_line(settings.database, settings.user, settings.host, settings.port)
     return MigrationError(sentence.format(**words), code, sqlstate=state, **where)

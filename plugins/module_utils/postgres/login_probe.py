@@ -16,6 +16,9 @@ from pathlib import Path
 
 from ..common.errors import MigrationError
 from ..host.files import read_json
+from .connection import ConnectionSettings
+from .hba_line import hba_line
+from .identifiers import quote
 
 PROTOCOL_3 = 196608
 SSL_REQUEST = 80877103
@@ -23,18 +26,21 @@ TIMEOUT_SECONDS = 15.0
 _METHODS = {0: "trust", 3: "password", 5: "md5", 7: "gss", 9: "sspi", 10: "scram"}
 # The first release of node-postgres that supports SCRAM.
 SCRAM_SINCE = (7, 9)
+# SQLSTATE of a login that pg_hba.conf refuses; and the state of one whose server has no TLS, which is ours.
+REFUSED, NO_TLS = "28000", "tls"
 
 
 @dataclass(frozen=True)
 class AuthRequest:
     """The server's answer: ``trust``, ``password``, ``md5``, ``scram``, ``gss``, ``sspi``, ``method N`` or ``refused``.
 
-    reason: the server's message when it refused the connection.
+    reason, state: the server's message and SQLSTATE when it refused the connection; ``NO_TLS`` when it doesn't offer TLS.
     """
 
     method: str
     encrypted: bool
     reason: str = ""
+    state: str = ""
 
 
 def probe(host: str, port: int, user: str, database: str, encrypted: bool = False) -> AuthRequest:
@@ -48,7 +54,7 @@ def probe(host: str, port: int, user: str, database: str, encrypted: bool = Fals
                 return _ask(plain, user, database, False)
             plain.sendall(struct.pack("!II", 8, SSL_REQUEST))
             if plain.recv(1) != b"S":
-                return AuthRequest("refused", True, "the server does not offer TLS")
+                return AuthRequest("refused", True, "the server does not offer TLS", NO_TLS)
             # No secret is sent, so the certificate need not be verified.
             context = ssl.create_default_context()
             context.check_hostname = False
@@ -70,7 +76,8 @@ def _ask(connection: socket.socket, user: str, database: str, encrypted: bool) -
     kind, length = struct.unpack("!cI", _read(connection, 5))
     body = _read(connection, length - 4)
     if kind == b"E":
-        return AuthRequest("refused", encrypted, _message(body))
+        fields = _fields(body)
+        return AuthRequest("refused", encrypted, fields.get(b"M", "no reason given"), fields.get(b"C", ""))
     if kind != b"R":
         raise OSError(f"the server sent a message of type {kind!r}, which PostgreSQL doesn't send here")
     (code,) = struct.unpack("!I", body[:4])
@@ -87,10 +94,9 @@ def _read(connection: socket.socket, length: int) -> bytes:
     return data
 
 
-def _message(body: bytes) -> str:
-    """The message field of an ErrorResponse, whose fields start with a letter and end with a zero byte."""
-    fields = {field[:1]: field[1:].decode(errors="replace") for field in body.split(b"\0") if field}
-    return fields.get(b"M", "no reason given")
+def _fields(body: bytes) -> dict[bytes, str]:
+    """The fields of an ErrorResponse, each of which starts with a letter and ends with a zero byte."""
+    return {field[:1]: field[1:].decode(errors="replace") for field in body.split(b"\0") if field}
 
 
 def driver_version(folder: str) -> tuple[int, ...] | None:
@@ -122,17 +128,26 @@ def knows_scram(driver: tuple[int, ...] | None) -> bool:
     return driver is not None and driver >= SCRAM_SINCE
 
 
-def login_problem(asked: AuthRequest, role: str, driver: tuple[int, ...] | None) -> str:
-    """Why couch2pg can't log in, with the remedy; empty when it can. ``driver``: as ``driver_version`` returns it."""
+def login_problem(asked: AuthRequest, login: ConnectionSettings, driver: tuple[int, ...] | None) -> str:
+    """Why couch2pg can't log in with ``login``, with the remedy; empty when it can. ``driver``: as ``driver_version`` returns it."""
+    line = (
+        "Put this line first in pg_hba.conf there, and reload it (SELECT pg_reload_conf()), then run again: "
+        f"{hba_line(login.database, login.user, login.host, login.port, 'md5')}"
+    )
+    where = f"PostgreSQL at {login.host}:{login.port}"
     if asked.method == "refused":
-        return f"The server refuses {role!r}: {asked.reason}. Add a line for it to pg_hba.conf (method md5) and reload."
+        remedy = line if asked.state == REFUSED else "Correct that, then run again."
+        if asked.state == NO_TLS:
+            remedy = (
+                "Remove ssl and sslmode from POSTGRESQL_URL, or set ssl = on with a certificate there, then run again."
+            )
+        return f"{where} refuses {login.user!r}: {asked.reason}. {remedy}"
     if asked.method in ("gss", "sspi") or asked.method.startswith("method "):
-        return (
-            f"The server requests {asked.method} from {role!r}, which couch2pg doesn't support. Use md5 in pg_hba.conf."
-        )
+        return f"{where} requests {asked.method} from {login.user!r}, which couch2pg doesn't support. {line}"
     if asked.method == "scram" and not knows_scram(driver):
         return (
-            f"The server requests SCRAM from {role!r}, but couch2pg's driver supports only md5. SET password_encryption = 'md5', "
-            f"set the password of {role!r} again (ALTER ROLE ... PASSWORD ...), use md5 in its line of pg_hba.conf, and reload."
+            f"{where} requests SCRAM from {login.user!r}, but couch2pg's driver supports only md5. Set couch2pg_give_login: true; or give "
+            "it the password of couch2pg's settings there, as a superuser: SET password_encryption = 'md5'; ALTER ROLE "
+            f"{quote(login.user)} LOGIN PASSWORD 'PASSWORD'; {line}"
         )
     return ""

@@ -207,7 +207,7 @@ def _login(
         _will_be_given(findings, place)
         return
     asked = login_probe.probe(place.host, place.port, place.user, place.database, place.encrypted)
-    problem = login_probe.login_problem(asked, place.user, driver)
+    problem = login_probe.login_problem(asked, connection(place), driver)
     if problem and asked.method == "scram" and give_login:
         _will_be_given(findings, place)
         return

@@ -19,10 +19,12 @@ from .kinds import Deployment, Found, Plan
 def project(deployment: Deployment) -> Compose:
     """The Compose project of the deployment. Raises MigrationError ``deployment`` when only its container is known."""
     if not deployment.project_dir:
+        name = deployment.container
         raise MigrationError(
-            f"The folder of the compose file of the container {deployment.container} is unknown. Set project_dir in couch2pg_app to that "
-            "folder. A container that docker run made has none, and its settings can't be changed: write a compose file for it, remove "
-            "it, and set project_dir.",
+            f"The container {name} belongs to no folder with a compose file that is known here. If there is one, set couch2pg_app: "
+            "{kind: compose, project_dir: FOLDER}. If docker run made the container, its settings can't be changed: write a compose file "
+            f"with the settings that this command prints: docker inspect --format '{{{{json .Config.Env}}}}' {name}; remove the "
+            f"container: docker rm --force {name}; set couch2pg_app to the folder of that file, and run again.",
             "deployment",
         )
     return Compose(Path(deployment.project_dir), deployment.compose_files, deployment.env_files)
@@ -64,8 +66,8 @@ def _own_container(compose: Compose, name: str) -> str:
     found = compose.containers(name)
     if len(found) > 1:
         raise MigrationError(
-            f"The service {name} in {compose.folder} has {len(found)} containers, but couch2pg must run only once. Remove the others, "
-            "or set container in couch2pg_app.",
+            f"The service {name} in {compose.folder} has {len(found)} containers, but couch2pg must run only once. Remove the others "
+            f"(docker rm --force {' '.join(found[1:])} leaves {found[0]}), or set container in couch2pg_app.",
             "ambiguous",
             containers=found,
         )

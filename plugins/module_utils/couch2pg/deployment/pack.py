@@ -118,8 +118,9 @@ def _unit(deployment: Deployment, found: Found, secrets: tuple[str, ...]) -> Pac
 def _project(deployment: Deployment, found: Found, secrets: tuple[str, ...]) -> Packed:
     if not deployment.project_dir:
         raise _refusal(
-            f"The folder of the compose file of the container {deployment.container} is unknown. Set project_dir in couch2pg_app to that "
-            "folder. If docker run made the container, install couch2pg on the target yourself, and set couch2pg_install: false."
+            f"The container {deployment.container} belongs to no folder with a compose file that is known here. If there is one, set "
+            "couch2pg_app of the source: {kind: compose, project_dir: FOLDER}. If docker run made the container, install couch2pg on the "
+            "target yourself, and set couch2pg_install: false."
         )
     if not found.image:
         raise _refusal(

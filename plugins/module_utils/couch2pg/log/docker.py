@@ -12,7 +12,7 @@ from typing import Iterator, Sequence
 from ...common.byte_lines import Lines
 from ...common.errors import MigrationError
 from ...common.redaction import Redactor
-from ...host.compose import Compose
+from ...host.compose import Compose, remedy
 from ...host.programs import Answer, Output, ask, locate_docker
 from .position import LogSource, Position, check
 
@@ -124,7 +124,6 @@ def _answered(answer: Answer, what: str) -> None:
     if answer.code != 0:
         said = answer.stderr.splitlines()[-1] if answer.stderr else f"exit code {answer.code}"
         raise MigrationError(
-            f"{what} can't be read: {Redactor()(said).rstrip('.?')}. Check that Docker runs, that this user may use it, and the "
-            "name.",
+            f"{what} can't be read: {Redactor()(said).rstrip('.?')}. {remedy(said)}",
             "log_unreadable",
         )

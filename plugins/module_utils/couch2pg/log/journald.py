@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Iterator
 
 from ...common.byte_lines import Lines
 from ...common.errors import MigrationError
 from ...host.programs import Output, locate
+from ...host.system_account import myself
 from .position import LogSource, Position, check
 
+_JOIN = "sudo usermod --append --groups systemd-journal {user} lets that user read it from the next login on; then run again."
 _CURSOR = b"-- cursor: "
 
 
@@ -45,8 +48,8 @@ class JournalLog(LogSource):
         yield from self._read([f"--after-cursor={start['cursor']}"] if start["cursor"] else [], start)
         if self.after["cursor"] == "":
             self.notices.append(
-                f"The journal has no line of {self._unit}. Check the unit's name, and that this user may read the journal "
-                "(group systemd-journal)."
+                f"The journal has no line of {self._unit} that {myself()} may read. systemctl list-units --all '*couch2pg*' shows the "
+                f"unit's name. Where that is right: {_JOIN.format(user=myself())}"
             )
 
     def _read_all(self, more: list[str], start: Position) -> None:
@@ -64,9 +67,14 @@ class JournalLog(LogSource):
         # Without an entry there is no cursor, and journalctl 252 ends with code 1 and no message.
         empty = output.code == 1 and held is None and not output.stderr
         if output.code != 0 and not empty:
+            said = (output.stderr or f"exit code {output.code}").rstrip(".")
+            remedy = f"This command must work: {shlex.join(self.command(*more))}"
+            if "ermission" in said:
+                remedy = _JOIN.format(user=myself())
+            elif "cursor" in said:
+                remedy = "The position is not one of this journal: pass one that this module returned for it, or none."
             raise MigrationError(
-                f"journalctl can't read the log of {self._unit}: {output.stderr or f'exit code {output.code}'}. Become a user who "
-                "may read the journal (group systemd-journal), or correct the unit and the position.",
+                f"journalctl can't read the log of {self._unit}: {said}. {remedy}",
                 "log_unreadable",
                 unit=self._unit,
             )
