@@ -88,6 +88,21 @@ def test_a_server_that_asks_for_scram_all_the_same(cluster: Cluster) -> None:
     assert not give(cluster).get("failed")
 
 
+def test_an_address_that_is_not_let_in(cluster: Cluster) -> None:
+    """It is not the password that is wrong."""
+    give(cluster)
+    hba = cluster.data_directory / "pg_hba.conf"
+    others = "local all all scram-sha-256\nhost all postgres 127.0.0.1/32 scram-sha-256\n"
+    hba.write_text(others)
+    execute(cluster, "SELECT pg_reload_conf()")
+    result = give(cluster, give=False)
+    assert result["code"] == "role_login"
+    assert "no pg_hba.conf entry" in result["msg"]
+    hba.write_text(result["msg"].split("then run again: ")[1] + "\n" + others)
+    execute(cluster, "SELECT pg_reload_conf()")
+    assert give(cluster, give=False)["given"] == []
+
+
 def test_who_may_not_make_roles(cluster: Cluster) -> None:
     password = seed.create_role(cluster, "somebody")
     result = give(cluster, login_user="somebody", login_password=password)

@@ -25,14 +25,22 @@ def missing(session: Session, login: ConnectionSettings, password_hash: str) -> 
     """What the role of ``login`` lacks to log in, in the words of ALTER ROLE; empty when it can log in.
 
     session: of a role that may create roles. A password that the server asks for as SCRAM is missing when ``password_hash``
-    is md5. Raises MigrationError when the server of ``login`` does not answer.
+    is md5. Raises MigrationError when the server of ``login`` does not answer, and ``role_login`` when it refuses this host's address.
     """
     found = session.rows("SELECT rolcanlogin AS login FROM pg_catalog.pg_roles WHERE rolname = %s", [login.user])
     if not found:
         return ["CREATE", "LOGIN", "PASSWORD"]
     if not found[0]["login"]:
         return ["LOGIN", "PASSWORD"]
-    if _probe(login).method == "scram" and password_hash == MD5:
+    asked = _probe(login)
+    if asked.state == login_probe.REFUSED:
+        raise MigrationError(
+            f"PostgreSQL at {login.host}:{login.port} refuses {login.user!r} from this host: {asked.reason}. "
+            f"{_line(login, password_hash)}",
+            "role_login",
+            method=asked.method,
+        )
+    if asked.method == "scram" and password_hash == MD5:
         return ["PASSWORD"]
     return [] if _logs_in(login) else ["PASSWORD"]
 
@@ -59,12 +67,18 @@ def give(session: Session, login: ConnectionSettings, password_hash: str, lackin
     if (asked.method == "scram" and password_hash == MD5) or not _logs_in(login):
         raise MigrationError(
             f"{login.user!r} now has its password, but PostgreSQL at {login.host}:{login.port} still refuses the login "
-            f"({asked.method}{': ' + asked.reason if asked.reason else ''}). Put this line first in pg_hba.conf "
-            "there, and reload it (SELECT pg_reload_conf()), then run again: "
-            f"{hba_line(login.database, login.user, login.host, login.port, password_hash)}",
+            f"({asked.method}{': ' + asked.reason if asked.reason else ''}). {_line(login, password_hash)}",
             "role_login",
             method=asked.method,
         )
+
+
+def _line(login: ConnectionSettings, password_hash: str) -> str:
+    """How to let the role in from this host."""
+    return (
+        "Put this line first in pg_hba.conf there, and reload it (SELECT pg_reload_conf()), then run again: "
+        f"{hba_line(login.database, login.user, login.host, login.port, password_hash)}"
+    )
 
 
 def _probe(login: ConnectionSettings) -> login_probe.AuthRequest:
