@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -20,7 +21,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
-from support import seed
+from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import column, execute
 from support.preflight import failures, finding, look, look_at_target, schema_of
@@ -123,6 +124,35 @@ def test_what_newer_versions_have_no_more(
         name,
     )
     assert failures(tried(place, thirteen_cluster, clean_target, name)) == []
+
+
+@pytest.fixture
+def of_distribution() -> Iterator[tuple[Cluster, Path]]:
+    """A server of the installed version, and the folder of the client programs of that version."""
+    ours = binaries.installed()[max(binaries.installed())]
+    folder = Path(tempfile.mkdtemp(prefix=f"{ours.major}-", dir=places.work_folder("clusters")))
+    with Cluster.create(folder, ours) as cluster:
+        seed.create_role(cluster, seed.OWNER)
+        yield cluster, ours.bin_dir
+
+
+def test_a_statement_that_only_newer_servers_read(
+    thirteen_cluster: Cluster, of_distribution: tuple[Cluster, Path], fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """pg_dump writes for servers of its own version: since 18, NOT NULL of an inherited column as a constraint of its own."""
+    target, programs = of_distribution
+    name = fresh_database(thirteen_cluster)
+    execute(
+        thirteen_cluster,
+        "CREATE TABLE couchdb (doc jsonb); CREATE TABLE parent (n int);"
+        "CREATE TABLE child () INHERITS (parent); ALTER TABLE child ALTER n SET NOT NULL",
+        name,
+    )
+    message = finding(tried(place, thirteen_cluster, target, name), NAME)["message"]
+    major = target.binaries.major
+    assert f"the target's is {major}. Install postgresql-client-{major} on the host where pg_dump runs" in message
+    there = {**place, "bin_dir": str(programs)}
+    assert finding(tried(there, thirteen_cluster, target, name), NAME)["status"] == "ok"
 
 
 LABELS = """

@@ -17,9 +17,9 @@ from support.by_phases import Phases
 from support.clusters import Cluster
 from support.migration import column, execute
 from support.modules import run_module
+from support.odd_database import FILES, fill
 from support.preflight import failures, look, look_at_target
 
-ODD = sorted((seed.SQL / "odd").glob("*.sql"))
 NAME = "odd things"
 REFERENCE = "dumped and restored by hand"
 
@@ -47,16 +47,6 @@ def compare(phases: Phases, arrived: str, clients: Binaries) -> int:
         seed.drop_database(phases.target, REFERENCE)
 
 
-def fill(cluster: Cluster, database: str, files: list[Path]) -> None:
-    """Run each file in a schema of its own."""
-    seed.create_database(cluster, database)
-    execute(cluster, "CREATE TABLE couchdb (doc jsonb)", database)
-    for path in files:
-        own = f"odd_{path.name[:2]}"
-        start = f"CREATE SCHEMA {own}; GRANT ALL ON SCHEMA {own} TO PUBLIC; SET search_path = {own}, public;"
-        execute(cluster, start + path.read_text(encoding="utf-8"), database)
-
-
 @pytest.fixture
 def made(source_cluster: Cluster, target_cluster: Cluster) -> Iterator[None]:
     """The roles before, and nothing left afterwards."""
@@ -81,7 +71,7 @@ def test_databases_of_every_kind(
     source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
 ) -> None:
     """What each file holds is said in its first line."""
-    fill(source_cluster, NAME, ODD)
+    fill(source_cluster, NAME, FILES)
     phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME)
     verified = phases.run("dump", "transfer", "restore", "refresh", "verify")
     assert verified["information"] == []
@@ -98,7 +88,7 @@ def test_databases_of_every_kind_by_stream(
     source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every row that may come through a pipeline does, however small its table is."""
-    fill(source_cluster, NAME, ODD)
+    fill(source_cluster, NAME, FILES)
     phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME)
     monkeypatch.setattr(stream_job, "STREAM_FROM_BYTES", 0)
     result = phases.stream()
@@ -211,7 +201,7 @@ def test_roles_that_are_renamed_and_revoked(
     source_cluster: Cluster, target_cluster: Cluster, client_dir: Path, tmp_path: Path
 ) -> None:
     """Chains of grant options, default privileges to and by a role that the target lacks; what is the server's own stays as it is."""
-    fill(source_cluster, NAME, [path for path in ODD if path.name.startswith("19")])
+    fill(source_cluster, NAME, [path for path in FILES if path.name.startswith("19")])
     options = {"restore": {"missing_roles": "revoke", "role_map": {"couch2pg": 'o"wner', "postgres": "2nd"}}}
     execute(source_cluster, OF_THE_FIRST_SUPERUSER, NAME)
     rights = (

@@ -10,6 +10,7 @@ import io
 import re
 import subprocess
 from collections import Counter
+from typing import Any, Protocol
 
 from psycopg2 import sql
 
@@ -17,6 +18,18 @@ from .binaries import Binaries
 from .clusters import Cluster
 
 EVENT_TRIGGERS_SINCE = 17
+
+
+class Server(Protocol):
+    """What is asked for rows and schemas: a ``Cluster``, or a server that stands elsewhere."""
+
+    def dsn(self, database: str) -> str:
+        """The connection string."""
+
+    def connect(self, database: str) -> Any:
+        """A connection in autocommit mode."""
+
+
 _TABLES = """
 SELECT n.nspname, c.relname, array_agg(a.attname ORDER BY a.attname) FILTER (WHERE a.attname IS NOT NULL)
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -27,7 +40,7 @@ GROUP BY 1, 2
 """
 
 
-def rows(cluster: Cluster, database: str, *kinds: str) -> dict[str, str]:
+def rows(cluster: Server, database: str, *kinds: str) -> dict[str, str]:
     """A hash of the sorted COPY of every relation of these ``relkind``, columns in the order of their names.
 
     A partitioned table has the rows of its partitions; one with foreign tables among them is left out.
@@ -55,7 +68,7 @@ def rows(cluster: Cluster, database: str, *kinds: str) -> dict[str, str]:
     return found
 
 
-def schema(cluster: Cluster, database: str, clients: Binaries) -> Counter[str]:
+def schema(cluster: Server, database: str, clients: Binaries) -> Counter[str]:
     """What ``pg_dump -s`` prints of each object; the order of objects depends on their numbers."""
     text = _run(clients, [clients.program("pg_dump"), "--schema-only", "--dbname", cluster.dsn(database)])
     text = re.sub(r"(?m)^\\(un)?restrict .*$", "", text)

@@ -317,6 +317,24 @@ RESUMED_RULES = (
     ),
 )
 
+
+def written_for_newer(pg_dump_major: int, server_major: int) -> tuple[Rule, ...]:
+    """The rule for statements that a server older than pg_dump can't read; none where the server isn't older."""
+    if pg_dump_major <= server_major:
+        return ()
+    return (
+        Rule(
+            "newer_pg_dump",
+            r"syntax error at",
+            False,
+            f"pg_dump {pg_dump_major} writes for servers of its own version, and the target's is {server_major}. Install "
+            f"postgresql-client-{server_major} on the host where pg_dump runs (the source's; with the methods stream and physical, the "
+            f"target's), and set couch2pg_bin_dir for this host to its folder: /usr/lib/postgresql/{server_major}/bin on Debian, "
+            f"/usr/pgsql-{server_major}/bin on Red Hat.",
+        ),
+    )
+
+
 SHOWN_CHARACTERS = 120
 UNKNOWN = Rule("unknown", "", False, "Remove the cause, on the source or on the target, then run again.")
 
@@ -339,10 +357,11 @@ class Listener:
     """Reads pg_restore's standard error line by line and collects its messages in ``found``.
 
     resumed: an earlier attempt was interrupted, so messages about existing objects are harmless.
+    more: rules of this archive and this server, such as those of ``written_for_newer``; they come first.
     """
 
-    def __init__(self, resumed: bool = False) -> None:
-        self._rules = (RESUMED_RULES if resumed else ()) + RULES
+    def __init__(self, resumed: bool = False, more: tuple[Rule, ...] = ()) -> None:
+        self._rules = (RESUMED_RULES if resumed else ()) + more + RULES
         self.found: list[Message] = []
         # The entry of the archive's list that the message is about; empty before the first one.
         self._entry = ""

@@ -77,6 +77,12 @@ def read_list(program: Program, archive: Path) -> list[str]:
     return [line for line in answer.output.splitlines(keepends=True) if not _LEFT_OUT.match(line)]
 
 
+def dumped_by(lines: list[str]) -> int:
+    """The major version of the pg_dump that wrote the archive, from the head of the whole list; 0 where it doesn't say so."""
+    found = re.search(r"^; +Dumped by pg_dump version: (\d+)", "".join(lines), re.MULTILINE)
+    return int(found.group(1)) if found else 0
+
+
 def write_list(lines: list[str], target: Path) -> None:
     """Write the list for ``--use-list`` into ``target``."""
     target.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")

@@ -23,7 +23,7 @@ from ..postgres.program_environment import program_environment
 from ..postgres.session import Session
 from ..postgres.session_settings import NOT_FOR_RESTORE, set_clause
 from . import pg_restore
-from .messages import Listener, Message
+from .messages import Listener, Message, Rule
 
 # The comment on the database says who made it, so that a later run may drop what a killed run left.
 MARK_START = "cht.couch2pg: scratch database"
@@ -110,13 +110,15 @@ def restore_section(
     settings: ConnectionSettings,
     tablespaces: str = "keep",
     stop: threading.Event | None = None,
+    rules: tuple[Rule, ...] = (),
 ) -> list[Message]:
     """Restore one section (``pre-data`` or ``post-data``) of ``archive``; returns every message, as ``Listener.found``.
 
-    ``lines``: what to restore, from ``pg_restore.read_list``. ``tablespaces``: ``keep`` or ``default``.
+    ``lines``: what to restore, from ``pg_restore.read_list``. ``tablespaces``: ``keep`` or ``default``. ``rules``: more
+    rules for the messages.
     Raises MigrationError ``pg_restore_failed`` when pg_restore ends without saying why, and ``stopped`` because of ``stop``.
     """
-    listener = Listener()
+    listener = Listener(more=rules)
     with tempfile.TemporaryDirectory(prefix="couch2pg-") as folder:
         listing, passfile = Path(folder) / "list", Path(folder) / "passfile"
         pg_restore.write_list(lines, listing)

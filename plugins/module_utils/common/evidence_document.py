@@ -105,6 +105,7 @@ class Evidence(TypedDict, total=False):
     sequences: ``before`` and ``after`` the dump, by name, because sequences ignore snapshots.
     tables: ``{table, rows, digest, bytes}``; matviews: ``{matview, owner, populated, rows, bytes}``.
     compression: of columns, missing in evidence of earlier versions.
+    unprinted: for the method physical, ``postgres.unprinted.fingerprints`` of the source.
     indexes: ``{index, table, bytes}``; large_objects: ``{count, digest}``; couchdb_progress: ``{source, seq}``.
     """
 
@@ -124,6 +125,7 @@ class Evidence(TypedDict, total=False):
     sequences: dict[str, dict[str, dict[str, Any]]]
     matviews: list[dict[str, Any]]
     compression: Compression
+    unprinted: dict[str, str]
     indexes: list[dict[str, Any]]
     large_objects: dict[str, Any]
     couchdb_progress: list[dict[str, Any]]

@@ -6,13 +6,10 @@
 from __future__ import annotations
 
 from ..common.errors import MigrationError
+from ..postgres import unlogged
 from ..postgres.session import Session
 
 _TABLESPACES = "SELECT spcname AS name FROM pg_catalog.pg_tablespace WHERE oid NOT IN (1663, 1664) ORDER BY 1"
-_UNLOGGED = """
-SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relpersistence = 'u' AND c.relkind IN ('r', 'm') ORDER BY 1
-"""
 _POSTGRES = "SELECT FROM pg_catalog.pg_database WHERE datname = 'postgres' AND datallowconn"
 _STREAM = "or use couch2pg_method: stream."
 
@@ -39,13 +36,15 @@ def check_source(session: Session) -> None:
             "tablespaces",
             tablespaces=spaces,
         )
-    unlogged = [row["name"] for row in session.rows(_UNLOGGED)]
-    if unlogged:
+    lost = unlogged.find(session)
+    if lost:
+        names = list(lost)
+        some = ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
         raise MigrationError(
-            f"The unlogged tables {', '.join(unlogged[:3])} would arrive empty, because WAL doesn't have their rows. On the source, "
-            f"ALTER TABLE {unlogged[0]} SET LOGGED, {_STREAM}",
+            f"WAL does not have the content of {some}: unlogged tables would arrive empty, sequences at their start. On the source, "
+            f"in {session.settings.database!r}: {' '.join(lost.values())} Then run again, {_STREAM}",
             "unlogged",
-            tables=unlogged,
+            names=names,
         )
     level = session.value("SELECT pg_catalog.current_setting('wal_level')")
     if level == "minimal":

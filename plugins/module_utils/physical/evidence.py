@@ -22,6 +22,7 @@ from ..host import programs
 from ..host.files import fsync_tree, write_json
 from ..jobs.context import JobContext
 from ..postgres.connection import ConnectionSettings
+from ..postgres.unprinted import fingerprints, read_unprinted
 from .moment import Moment
 
 # Sequences are logged so many values ahead: the copy may stand there.
@@ -34,6 +35,8 @@ def begin(moment: Moment, migration_id: str, pg_dump_major: int) -> Evidence:
     document = evidence_document.collect(snapshot.session, migration_id, snapshot.identifier, snapshot.tables)
     # A copy has the encoding of the source, whatever that is.
     document["database"]["encoding"] = snapshot.own_encoding
+    # A copy has the members of extensions as they are on the source, not as CREATE EXTENSION makes them.
+    document["unprinted"] = fingerprints(read_unprinted(snapshot.session))
     document["dump"] = {
         "method": "physical",
         "format": "directory",

@@ -11,6 +11,7 @@ from typing import Any, Callable
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import remove_tree
+from ..postgres.analyze import analyze_tables
 from ..postgres.session import Session
 from . import backup
 from .folders import Folders, Owner
@@ -122,18 +123,22 @@ def upgrade(
 def analyze(
     server: PrivateServer, major: int, owner: Owner, folders: Folders, jobs: int, log: Callable[[str], None]
 ) -> None:
-    """Give the planner the statistics that pg_upgrade did not keep. Raises MigrationError ``upgrade_failed``."""
+    """Give the planner the statistics that pg_upgrade did not keep. Raises MigrationError ``connection`` and the like."""
     connection = server.connection("postgres")
     words = [str(server.bin_dir / "vacuumdb"), "--all", "--analyze-only", "--quiet", f"--jobs={jobs}"]
     words += ["--missing-stats-only"] if major >= KEEPS_STATISTICS_SINCE else []
     words += [f"--host={server.socket}", f"--port={PORT}", f"--username={connection.user}", "--no-password"]
     said = backup.Said(log)
-    if programs.run(owner.command(words, folders.work), dict(programs.environment(), HOME=str(folders.work)), said):
-        raise MigrationError(
-            f"vacuumdb of the copy failed: {said.reason()} Run again.",
-            "upgrade_failed",
-            messages=said.lines[-LOG_LINES:],
+    if not programs.run(owner.command(words, folders.work), dict(programs.environment(), HOME=str(folders.work)), said):
+        return
+    # It ends with the first table that can't be analysed, such as one with a foreign partition whose server doesn't answer.
+    log(f"vacuumdb ended: {said.reason()} Each table is analysed by itself.")
+    with Session(connection) as session:
+        names = session.rows(
+            "SELECT datname AS name FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate"
         )
+    for row in names:
+        analyze_tables(server.connection(row["name"]), jobs, log)
 
 
 def _as_before(old: Path, new: Path, owner: Owner) -> None:

@@ -115,6 +115,14 @@ def find_database(session: Session, name: str) -> DatabaseProperties | None:
     return found[0] if found else None
 
 
+def existing_database(session: Session, name: str) -> DatabaseProperties:
+    """The properties of the database ``name``. Raises MigrationError ``database_missing``."""
+    found = find_database(session, name)
+    if found is None:
+        raise MigrationError(f"There is no database {name!r} at {session.settings.place}.", "database_missing")
+    return found
+
+
 def find_database_by_oid(session: Session, oid: int) -> DatabaseProperties | None:
     """The properties of the database with this oid, under its current name; None when it doesn't exist."""
     found = cast("list[DatabaseProperties]", session.rows(_DATABASE + "WHERE d.oid = %s", [oid]))

@@ -8,7 +8,8 @@ Two databases of one server have the same of these when the same extensions were
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import hashlib
+from typing import Mapping, NamedTuple
 
 from .session import Session
 
@@ -85,3 +86,11 @@ def read_unprinted(session: Session) -> dict[Unprinted, str]:
     )
     rows = session.rows(f"{_EXTENSIONS} UNION ALL {_SUBSCRIPTIONS} UNION ALL {functions} UNION ALL {relations}")
     return {Unprinted(row["kind"], row["identity"]): row["text"] for row in rows}
+
+
+def fingerprints(texts: Mapping[Unprinted, str]) -> dict[str, str]:
+    """The start of each text's SHA-256, by kind and identity: for evidence, where the texts themselves would be too many."""
+    return {
+        f"{entry.kind} {entry.identity}": hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:16]
+        for entry, text in texts.items()
+    }

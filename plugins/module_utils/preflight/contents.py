@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
-from ..postgres import catalog_use, collations, large_objects, row_types
+from ..postgres import catalog_use, collations, large_objects, row_types, unlogged
 from ..postgres.identifiers import quote
 from ..postgres.objects import Objects, in_system_schemas
 from ..postgres.privileges import not_member
@@ -93,17 +93,6 @@ LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AN
 WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't' AND {USER_SCHEMAS} AND {not_member("pg_class", "c.oid")}
 """
 
-# A sequence of a table becomes logged with the table.
-_UNLOGGED = f"""
-SELECT n.nspname || '.' || c.relname AS name,
-       pg_catalog.format('ALTER %s %I.%I SET LOGGED', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
-                         n.nspname, c.relname) AS statement
-FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relpersistence = 'u' AND c.relkind IN ('r', 'S') AND {USER_SCHEMAS} AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid
-    AND c.relkind = 'S' AND d.deptype IN ('a', 'i')) ORDER BY 1
-"""
-
 _MAPPINGS = """
 SELECT usename || ' on ' || srvname AS name FROM pg_catalog.pg_user_mappings WHERE umoptions IS NOT NULL ORDER BY 1
 """
@@ -179,11 +168,11 @@ class _Contents:
         """A standby has them without rows, and pg_dump on a standby leaves the rows of tables out without a word."""
         if not self.facts["server"]["standby"]:
             return
-        found = self.session.rows(_UNLOGGED)
+        found = unlogged.find(self.session)
         if found:
             raise MigrationError(
-                f"The source is a standby, which does not have the content of {_some([row['name'] for row in found])}: unlogged. Use the "
-                f"primary as the source, or run on the primary: {'; '.join(row['statement'] for row in found)};",
+                f"The source is a standby, which does not have the content of {_some(list(found))}: unlogged. Use the "
+                f"primary as the source, or run on the primary: {' '.join(found.values())}",
                 "unlogged",
             )
 

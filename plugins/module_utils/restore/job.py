@@ -22,13 +22,12 @@ from ..jobs import job
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres import function_paths
+from ..postgres.analyze import analyze_tables
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import end_sessions, find_database, find_database_by_oid
 from ..postgres.database_properties import plan_properties
 from ..postgres.identifiers import check_length
-from ..postgres.relations import list_tables
 from ..postgres.session import Session, check_no_pooler, server_identity
-from ..postgres.workers import run_in_sessions
 from ..record.dumped import dumped_archive
 from . import roles as restore_roles
 from . import steps as restore_steps
@@ -156,7 +155,7 @@ def restore(
     moved = restore_roles.finish(incoming, state, steps, parameters["server_identity"])
     context.progress.step("analyze", len(evidence["tables"]), "tables")
     analyzing = time.monotonic()
-    _analyze(context, incoming)
+    analyze_tables(incoming, context.parameters["jobs"], context.log, context.progress.advance)
     sections.seconds["analyze"] = time.monotonic() - analyzing
     restore_steps.make_durable(incoming)
     return {
@@ -232,20 +231,3 @@ def _check_choices(database: str, before: dict[str, Any], now: dict[str, Any]) -
             before=before,
             now=now,
         )
-
-
-def _analyze(context: JobContext, incoming: ConnectionSettings) -> None:
-    with Session(incoming) as session:
-        names = [table.sql for table in list_tables(session).kept]
-
-    def analyze(session: Session, name: str) -> None:
-        try:
-            session.execute(f"ANALYZE {name}")
-        except MigrationError as error:
-            if error.code != "sql":
-                raise
-            # It reads foreign tables that inherit from this one, too, and their servers may not answer here.
-            context.log(f"No statistics of {name}: {error.message}")
-        context.progress.advance(1, name)
-
-    run_in_sessions(names, context.parameters["jobs"], lambda: Session(incoming), analyze)

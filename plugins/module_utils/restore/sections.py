@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Mapping
 
 from ..archive import pg_restore
-from ..archive.messages import Listener, Message, sentence, then
+from ..archive.messages import Listener, Message, Rule, sentence, then, written_for_newer
 from ..common import restart
 from ..common.clock import utc_now
 from ..common.counted import counted
@@ -79,6 +79,7 @@ class Sections:
         self._program = programs.find("pg_restore", context.parameters["bin_dir"])
         self._archive = root
         self._lines: list[str] = []
+        self._rules: tuple[Rule, ...] = ()
         # Tables whose rows are loaded after those of all others.
         self._taken: list[Table] = []
         self.harmless: list[Message] = []
@@ -92,6 +93,8 @@ class Sections:
         if not all(self._steps.result(name) for name in pg_restore.SECTIONS):
             self._archive = pg_restore.unpacked(self._root, self._evidence["dump"]["format"], self._context.work)
             self._lines = pg_restore.read_list(self._program, self._archive)
+            with Session(self._incoming) as session:
+                self._rules = written_for_newer(pg_restore.dumped_by(self._lines), programs.major(session.version))
         if not self._steps.result("pre-data"):
             with Session(self._incoming) as session:
                 collations.import_system(session)
@@ -309,7 +312,7 @@ class Sections:
         command = pg_restore.build(self._program, section, self._archive, listing, self._incoming.conninfo(), workers)
         if self._context.parameters["tablespaces"] == "default":
             command.insert(1, "--no-tablespaces")
-        listener = Listener(resumed=self._resumed and section == "post-data")
+        listener = Listener(self._resumed and section == "post-data", self._rules)
         own = self._own_settings(section)
         self.harmless += _run_pg_restore(
             self._context, self._incoming, section, command, listener, on_line, self._stop, own=own

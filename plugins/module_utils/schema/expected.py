@@ -1,24 +1,29 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The schema that a restored database must have: the archive's schema, restored alone into a scratch database."""
+"""The schema that a restored database must have: the archive's schema, restored alone into a scratch database.
+
+Of a copy of the source's files, the schema can go the same way: through a dump into a scratch database.
+"""
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
-from ..archive import pg_restore
+from ..archive import pg_dump, pg_restore
 from ..archive.messages import sentence, then
+from ..archive.schema_dump import dump_schema
 from ..archive.scratch import scratch_database, scratch_name
 from ..common.errors import MigrationError
 from ..host.programs import Program
 from ..postgres import event_triggers
 from ..postgres.connection import ConnectionSettings
-from ..postgres.database import find_database, roles
+from ..postgres.database import existing_database, roles
 from ..postgres.identifiers import literal, quote
 from ..postgres.objects import Objects, read_objects
 from ..postgres.role_mapping import Moves
@@ -58,14 +63,13 @@ def expected_schema(
     """
     restore, dump = programs
     with Session(target.maintenance) as session:
-        model = find_database(session, target.database)
-        if model is None:
-            raise MigrationError(f"There is no database {target.database!r} at {target.place}.", "database_missing")
+        model = existing_database(session, target.database)
         name = scratch_name(migration_id)
         with _roles_for_a_while(session, changes.moves), scratch_database(
             target, migration_id, name, model["owner"], model
         ) as scratch:
-            _restore(scratch, root, evidence, changes, restore, work, stop)
+            archive = pg_restore.without_rows(root, evidence["dump"]["format"], work)
+            _restore(scratch, archive, evidence, changes, restore, stop)
             with Session(scratch) as inside:
                 # The restore drops its temporary roles, with their default privileges and their part in policies.
                 with event_triggers.silent_transaction(inside):
@@ -74,17 +78,40 @@ def expected_schema(
                 return Expected(print_schema(dump, scratch, work, stop), read_unprinted(inside), read_objects(inside))
 
 
+def printed_after_a_dump(
+    target: ConnectionSettings,
+    migration_id: str,
+    evidence: Mapping[str, Any],
+    programs: tuple[Program, Program],
+    work: Path,
+    stop: threading.Event | None = None,
+) -> Printed:
+    """The schema of the database ``target``, printed after it was dumped and restored into a scratch database as the archive's was.
+
+    A definition that a server has never read from a dump is printed in other words than after that: casts of constants, the lists of
+    IN, the limits of an identity column whose type was changed.
+    programs: pg_restore and pg_dump. work: a private folder. Raises MigrationError ``pg_dump_failed``, ``schema_not_restored``.
+    """
+    restore, dump = programs
+    with tempfile.TemporaryDirectory(dir=work) as folder, Session(target.maintenance) as session:
+        archive = Path(folder) / "schema.dump"
+        command = pg_dump.schema_only(dump, archive, target.conninfo(), ["--no-subscriptions"])
+        dump_schema(pg_dump.Command(command), target, Path(folder), lambda _line: None)
+        model = existing_database(session, target.database)
+        with scratch_database(target, migration_id, scratch_name(migration_id), model["owner"], model) as scratch:
+            _restore(scratch, archive, evidence, Changes(), restore, stop)
+            return print_schema(dump, scratch, work, stop)
+
+
 def _restore(
     scratch: ConnectionSettings,
-    root: Path,
+    archive: Path,
     evidence: Mapping[str, Any],
     changes: Changes,
     program: Program,
-    work: Path,
     stop: threading.Event | None,
 ) -> None:
     """The same steps as the restore of the whole archive, without the section ``data``."""
-    archive = pg_restore.without_rows(root, evidence["dump"]["format"], work)
     installed = {name: entry["schema"] for name, entry in evidence["objects"]["extension"].items()}
     everybody = evidence["everybody_creates_in_public"]
     owner = evidence["objects"]["schema"].get("public", {}).get("owner", "")

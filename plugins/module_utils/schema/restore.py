@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ..archive import pg_restore
-from ..archive.messages import Message
+from ..archive.messages import Message, written_for_newer
 from ..archive.scratch import restore_section
-from ..host.programs import Program
+from ..host.programs import Program, major
 from ..postgres import collations, extension_versions, function_paths, public_schema, role_transfer
 from ..postgres.connection import ConnectionSettings
 from ..postgres.role_mapping import Moves
@@ -65,10 +65,11 @@ def restore_schema(
     found: list[Message] = []
 
     def section(name: str, some: list[str]) -> None:
-        messages = restore_section(program, name, archive, some, scratch, changes.tablespaces, stop)
+        messages = restore_section(program, name, archive, some, scratch, changes.tablespaces, stop, rules)
         found.extend(message for message in messages if not message["harmless"])
 
     with Session(scratch) as session:
+        rules = written_for_newer(pg_restore.dumped_by(lines), major(session.version))
         collations.import_system(session)
         needed = set(extension_versions.schemas(changes.extension_versions, extension_schemas).values())
         first = pg_restore.schemas(lines, needed - {"public", "pg_catalog"})

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Mapping
 
-from ..common.errors import MigrationError
 from ..common.parallel import run_together
 from ..host.programs import Program
 from ..postgres.connection import ConnectionSettings
-from ..postgres.database import find_database, roles
+from ..postgres.database import existing_database, roles
 from ..postgres.objects import large_objects, left_out
 from ..postgres.session import Session
-from ..postgres.unprinted import read_unprinted
+from ..postgres.unprinted import Unprinted, fingerprints, read_unprinted
 from ..schema.differences import compare, compare_unprinted
-from ..schema.expected import expected_schema
+from ..schema.expected import expected_schema, printed_after_a_dump
 from ..schema.printed import Printed, print_schema
 from ..schema.restore import Changes
 from . import facts
@@ -65,17 +64,20 @@ def compare_schema(
         one_by_one,
     )
     differences = compare(expected.printed, printed)
+    if differences and evidence["dump"].get("method") == "physical":
+        # A copy has the source's own definitions, which the scratch database has in other words.
+        again = compare(expected.printed, printed_after_a_dump(settings, migration_id, evidence, programs, work, stop))
+        remain = {(found["kind"], found["object"]) for found in again}
+        differences = [found for found in differences if (found["kind"], found["object"]) in remain]
     with Session(settings) as session:
         # The archive's schema in the scratch database has all extensions in the versions that the restore was told to take.
-        differences += compare_unprinted(expected.unprinted, read_unprinted(session))
+        differences += _compare_unprinted(evidence, expected.unprinted, read_unprinted(session))
         versions = (evidence["server"]["version_number"], session.version)
         # Large objects are rows to pg_dump: their owners and grants are not in its schema.
         shells = {row["identity"] for row in left_out(session)}
         objects = dict(expected.objects, **{"large object": large_objects(session)})
         differences += facts.compare_objects(evidence["objects"], objects, changes.moves, versions)
-        properties = find_database(session, settings.database)
-        if properties is None:
-            raise MigrationError(f"There is no database {settings.database!r} at {settings.place}.", "database_missing")
+        properties = existing_database(session, settings.database)
         wanted = facts.expected_properties(evidence, restored)
         differences += facts.compare_properties(wanted, properties, restored.get("settings_left_out") or ())
         names = {changes.moves.get(role["name"], role["name"]) for role in evidence["roles"]}
@@ -89,6 +91,18 @@ def compare_schema(
     information += _left_out(evidence["objects_left_out"], shells)
     counts = {kind: len(entries) for kind, entries in evidence["objects"].items() if entries}
     return SchemaComparison(differences, information, counts)
+
+
+def _compare_unprinted(
+    evidence: Mapping[str, Any], expected: Mapping[Unprinted, str], found: Mapping[Unprinted, str]
+) -> list[dict[str, Any]]:
+    """What differs from new extensions, but for what the evidence of a copy has from the source."""
+    differences = compare_unprinted(expected, found)
+    source, target = evidence.get("unprinted"), fingerprints(found)
+    if source is None:
+        return differences
+    names = (f"{difference['kind']} {difference['object']}" for difference in differences)
+    return [difference for difference, name in zip(differences, names) if source.get(name) != target.get(name)]
 
 
 def _left_out(rows: Iterable[Mapping[str, str]], there: set[str]) -> list[dict[str, Any]]:
