@@ -134,6 +134,22 @@ def find_the_twins(target: Target, remedy: str) -> None:
     target.couchdb.put("medic", [{**document["doc"], "twice": "other"}])
 
 
+# What divides by it is known to nobody here.
+UNKNOWN = """
+SET ROLE couch2pg;
+CREATE TABLE divisor AS SELECT 1 AS n; CREATE MATERIALIZED VIEW divided AS SELECT 1 / n AS n FROM divisor;
+CREATE UNIQUE INDEX ON divided (n); UPDATE divisor SET n = 0;
+"""
+
+
+def find_the_cause(target: Target, remedy: str) -> None:
+    command = remedy.partition("reports: ")[2]
+    with pytest.raises(AssertionError, match="division by zero"):
+        target.shell(command)
+    target.execute("UPDATE divisor SET n = 2")
+    target.shell(command)
+
+
 CASES = {
     "unpopulated": Case(
         "REFRESH MATERIALIZED VIEW contactview_metadata WITH NO DATA", ("matview_unpopulated",), change=True
@@ -169,6 +185,8 @@ CASES = {
     ),
     "read only": Case("ALTER DATABASE {database} SET default_transaction_read_only = on", ("read_only",)),
     "timeout": Case(SLOW, ("statement_timeout",), change=True),
+    "transaction": Case(SLOW.replace("statement_timeout", "transaction_timeout"), ("statement_timeout",), change=True),
+    "unknown": Case(UNKNOWN, ("xmlforms_failed",), find_the_cause, change=True),
     "connections of the role": Case("ALTER ROLE couch2pg CONNECTION LIMIT 0", ("too_many_connections",)),
     "connections of the database": Case("ALTER DATABASE {database} CONNECTION LIMIT 0", ("too_many_connections",)),
     "closed": Case("ALTER DATABASE {database} ALLOW_CONNECTIONS false", ("database_closed",)),
@@ -369,6 +387,11 @@ def test_another_node(target: Target, tmp_path: Path) -> None:
     seen = errors_of(target, node.Node(stock.program, new.packages))[-1]
     assert seen["kind"] == "wrong_node_version"
     becomes_healthy(target, new)
+    target.variables["NODE_OPTIONS"] = "--max-old-space-size=8"
+    seen = errors_of(target, new)[-1]
+    assert seen["kind"] == "out_of_memory"
+    (target.variables["NODE_OPTIONS"],) = re.findall(r"NODE_OPTIONS=(\S+)", seen["remedy"])
+    becomes_healthy(target, new)
     (tmp_path / "empty").mkdir()
     seen = errors_of(target, replace(new, packages=tmp_path / "empty"))[-1]
     assert seen["kind"] == "not_installed"
@@ -418,3 +441,20 @@ def test_a_unit_that_systemd_gave_up(target: Target, tmp_path: Path) -> None:
         settings()
         host.run("sh", "-c", errors[1]["remedy"].partition("then: ")[2])
         couch2pg.wait_for(COMPLETED)
+
+
+@pytest.mark.long
+def test_a_lock_that_is_waited_for_too_short_a_time(target: Target) -> None:
+    execute(target.cluster, f"ALTER DATABASE {target.database} SET lock_timeout = '200ms'")
+    target.change()
+    holder = target.cluster.connect(target.database)
+    try:
+        with holder.cursor() as cursor:
+            cursor.execute("BEGIN; REFRESH MATERIALIZED VIEW form_metadata")
+        seen = errors_of(target)[-1]
+    finally:
+        holder.close()
+    assert seen["kind"] == "statement_timeout"
+    assert "SET lock_timeout = 0;" in seen["remedy"]
+    run_statements(target, seen["remedy"])
+    becomes_healthy(target)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import http.cookiejar
 import json
+import shlex
 import ssl
 import time
 import urllib.error
@@ -23,6 +24,10 @@ TIMEOUT_SECONDS = 60.0
 # Attempts when the server limits the rate (429). A daily quota is not restored by waiting this long.
 TRIES = 6
 LONGEST_PAUSE = 10.0
+# The variable with the operator's own steps.
+STEPS = "couch2pg_cutover_steps"
+# OpenSSL's codes for a certificate whose authority nobody has named.
+_UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 
 
 class HttpApi:
@@ -32,6 +37,7 @@ class HttpApi:
     secrets: removed from every message, including text that the server returns.
     ca_cert: a PEM file with the certificates to trust; empty for the system's.
     pause: seconds to wait before each request, for APIs that limit requests per second.
+    setting: the variable with the address and the credentials, for messages.
     """
 
     def __init__(
@@ -43,6 +49,7 @@ class HttpApi:
         ca_cert: str = "",
         pause: float = 0.0,
         sleep: Callable[[float], None] = time.sleep,
+        setting: str = STEPS,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -56,6 +63,7 @@ class HttpApi:
                 "api_url",
             )
         self.name = name
+        self.setting = setting
         self.url = url.rstrip("/")
         self.headers = {"Accept": "application/json", **headers}
         self._redact = Redactor(secrets)
@@ -87,7 +95,8 @@ class HttpApi:
             return json.loads(text) if text.strip() else None
         except ValueError:
             raise MigrationError(
-                f"The answer of {self.label} to {method} {path} is not JSON. Check the address, and any proxy in front of it.",
+                f"The answer of {self.label} to {method} {path} is not JSON. Correct the URL in {self.setting}, or the proxy in "
+                "front of it.",
                 "api_not_json",
             ) from None
 
@@ -115,11 +124,23 @@ class HttpApi:
             except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
                 reason = getattr(error, "reason", error)
                 raise MigrationError(
-                    f"{self.label} can't be reached from this host: {reason}. Check its address, its certificate, and "
-                    "the firewalls in between.",
-                    "api_unreachable",
+                    f"{self.label} can't be reached from this host: {reason}. {self._way(reason)}", "api_unreachable"
                 ) from None
         raise AssertionError("the last attempt either returns or raises")
+
+    def _way(self, reason: object) -> str:
+        """What to do when the server can't be reached."""
+        if not isinstance(reason, ssl.SSLCertVerificationError):
+            return (
+                f"curl --head {shlex.quote(self._redact(self.url))} shows here whether it answers. Correct the URL in {self.setting}, or "
+                "open the firewalls in between."
+            )
+        if reason.verify_code in _UNKNOWN_AUTHORITY:
+            file = "a PEM file here with the certificate of its authority"
+            if self.setting == STEPS:
+                return f"Name {file} in {STEPS}: {{http: {{ca_cert: FILE}}}}."
+            return f"Set couch2pg_cutover_ca_cert to {file}."
+        return f"Correct the URL in {self.setting} to a name that the certificate has, or renew the certificate."
 
     def _moved(self, method: str, path: str, status: int, other_server: str) -> MigrationError:
         return MigrationError(
@@ -135,12 +156,12 @@ class HttpApi:
         answered += f": {reason}." if reason else "."
         if status in (401, 403):
             return MigrationError(
-                f"{answered} Check the credentials, and that they are allowed to read and change data sources.",
+                f"{answered} Correct the credentials in {self.setting}, which must be of somebody who may read and change connections.",
                 "api_unauthorized",
                 status=status,
             )
         if status == 404:
-            return MigrationError(f"{answered} Check the address.", "api_missing", status=status)
+            return MigrationError(f"{answered} Correct the URL in {self.setting}.", "api_missing", status=status)
         return MigrationError(answered, "api_refused", status=status, reason=reason)
 
 

@@ -52,7 +52,14 @@ class Klipfolio:
         self.sides = sides
         self.names = {**NAMES, **(names or {})}
         self.api = HttpApi(
-            "Klipfolio", url, {"kf-api-key": api_key}, [api_key, *sides.secrets], ca_cert, PAUSE_SECONDS, sleep
+            "Klipfolio",
+            url,
+            {"kf-api-key": api_key},
+            [api_key, *sides.secrets],
+            ca_cert,
+            PAUSE_SECONDS,
+            sleep,
+            "couch2pg_klipfolio",
         )
         self._refresh_seconds = refresh_seconds
         self._sleep = sleep

@@ -34,7 +34,7 @@ class Superset:
         self.sides = sides
         secrets = [password, *sides.secrets]
         # The protection against forged requests checks the referrer.
-        self.api = HttpApi("Superset", url, {"Referer": url}, secrets, ca_cert)
+        self.api = HttpApi("Superset", url, {"Referer": url}, secrets, ca_cert, setting="couch2pg_superset")
         credentials = {"username": user, "password": password, "provider": provider, "refresh": False}
         token = self.api.ask("POST", "/api/v1/security/login", credentials)["access_token"]
         self.api.headers["Authorization"] = f"Bearer {token}"

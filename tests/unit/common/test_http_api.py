@@ -27,11 +27,19 @@ def test_a_certificate_of_an_authority_of_ones_own(tmp_path: Path) -> None:
         with pytest.raises(MigrationError, match="certificate verify failed") as refused:
             HttpApi("metabase", program.address, BEARER, [TOKEN]).ask("GET", PATH)
         assert refused.value.code == "api_unreachable"
-        assert "Check its address, its certificate" in refused.value.message
+        assert "in couch2pg_cutover_steps: {http: {ca_cert: FILE}}." in refused.value.message
+        with pytest.raises(MigrationError, match="Set couch2pg_cutover_ca_cert to a PEM file here"):
+            HttpApi("Superset", program.address, {}, [], setting="couch2pg_superset").ask("GET", PATH)
         assert program.allowed == []
         api = HttpApi("metabase", program.address, BEARER, [TOKEN], ca_cert=str(authority))
         api.ask("PUT", PATH, {"host": "new"})
         assert api.ask("GET", PATH) == {"host": "new"}
+        other = HttpApi("metabase", program.address.replace("127.0.0.1", "localhost"), BEARER, [TOKEN], str(authority))
+        with pytest.raises(MigrationError, match="to a name that the certificate has"):
+            other.ask("GET", PATH)
+    with pytest.raises(MigrationError, match=r"curl --head http://127\.0\.0\.1:1 shows here") as away:
+        HttpApi("metabase", "http://127.0.0.1:1", BEARER, [TOKEN]).ask("GET", PATH)
+    assert "Correct the URL in couch2pg_cutover_steps" in away.value.message
     for wrong in (key, tmp_path / "nothing.pem"):
         with pytest.raises(MigrationError, match=f"The certificates in {wrong} can't be read: .*PEM file"):
             HttpApi("metabase", "https://127.0.0.1", BEARER, [TOKEN], ca_cert=str(wrong))

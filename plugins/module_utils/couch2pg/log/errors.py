@@ -240,7 +240,7 @@ KINDS = (
     ),
     _kind(
         "statement_timeout",
-        rb"code: '57014'|canceling statement due to",
+        rb"code: '(?:57014|25P04)'|canceling statement due to|due to transaction timeout",
         "PostgreSQL cancelled a statement of couch2pg: it exceeded a timeout, or somebody cancelled it.",
         "As that role or a superuser: ALTER ROLE {role} IN DATABASE {database} SET {timeout} = 0; Then start couch2pg again.",
     ),

@@ -130,7 +130,7 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
         f"{shlex.quote(database)}: ALTER FUNCTION {function} SET search_path = public; "
         if function
         else "",
-        "timeout": "lock_timeout" if b"due to lock timeout" in evidence else "statement_timeout",
+        "timeout": _timeout(evidence),
         "connections": _connections(evidence, role, database),
         "unit": unit,
     }
@@ -158,6 +158,16 @@ def _grant(kind: str, name: str, role: str) -> str:
     return (
         f"make {quote(role)} the owner of the object that the log names, or grant the right that it has on the source."
     )
+
+
+def _timeout(evidence: bytes) -> str:
+    """The setting that ended a statement."""
+    known = {
+        b"due to lock timeout": "lock_timeout",
+        b"due to transaction timeout": "transaction_timeout",
+        b"25P04": "transaction_timeout",
+    }
+    return next((setting for words, setting in known.items() if words in evidence), "statement_timeout")
 
 
 def _connections(evidence: bytes, role: str, database: str) -> str:
