@@ -48,6 +48,6 @@ class LockWaits(MonitorSession):
             if seconds >= SHOWN_AFTER_SECONDS:
                 how = "read" if row["mode"] == "AccessShareLock" else "lock"
                 said.append(f"waiting {duration(seconds)} to {how} {locks.thing(session, row)}")
-                said += locks.blockers(session, row, found)
-        said += locks.waiting_for(session, APPLICATION_NAME, found)
+                said += [holder.words for holder in locks.blockers(session, row, found)]
+        said += [holder.words for holder in locks.waiting_for(session, APPLICATION_NAME, found)]
         return "; ".join(list(dict.fromkeys(said))[: 2 * locks.SHOWN])

@@ -5,16 +5,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterable
+from typing import TYPE_CHECKING, Any, Iterable, NamedTuple
+
+from .identifiers import literal
 
 if TYPE_CHECKING:
     from .session import Session
 
 SHOWN = 3
-_AGAINST = (
-    "Wait until that has ended, or end it (SELECT pg_terminate_backend(PID); for a prepared transaction, COMMIT PREPARED or ROLLBACK "
-    "PREPARED), then run again."
-)
+
+
+class Holder(NamedTuple):
+    """Who holds a lock, or waits for one: in words, and the statement that ends that."""
+
+    words: str
+    ending: str
+
 
 # What every waiting session waits for, in every database of the server. A relation of another database has no name here.
 _WAITS = """
@@ -36,11 +42,11 @@ FROM pg_catalog.pg_stat_activity AS a WHERE a.pid = ANY (%s)
 """
 _CALLED = "SELECT pid FROM pg_catalog.pg_stat_activity WHERE application_name = %s"
 _PREPARED = """
-SELECT x.gid, x.owner::text AS owner FROM pg_catalog.pg_locks AS l
+SELECT x.gid, x.owner::text AS owner, x.database::text AS database FROM pg_catalog.pg_locks AS l
 JOIN pg_catalog.pg_locks AS t ON t.pid IS NULL AND t.locktype = 'transactionid' AND t.mode = 'ExclusiveLock'
     AND t.virtualtransaction = l.virtualtransaction
 JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction = t.transactionid
-WHERE l.pid IS NULL AND l.granted AND (l.relation = %s OR l.locktype = 'transactionid' AND %s::int8 IS NULL) GROUP BY 1, 2
+WHERE l.pid IS NULL AND l.granted AND (l.relation = %s OR l.locktype = 'transactionid' AND %s::int8 IS NULL) GROUP BY 1, 2, 3
 """
 # Only ACCESS EXCLUSIVE conflicts with the ACCESS SHARE of a reader. A session that still waits for it keeps later readers out, too.
 _EXCLUSIVE = """
@@ -71,7 +77,7 @@ def waits(session: Session) -> list[dict[str, Any]]:
 def held_up(session: Session, pid: int) -> str:
     """Who keeps the session ``pid`` waiting, with the remedy; empty when it doesn't wait."""
     found = waits(session)
-    return advised([words for row in found if row["pid"] == pid for words in blockers(session, row, found)])
+    return advised([holder for row in found if row["pid"] == pid for holder in blockers(session, row, found)])
 
 
 def exclusive(session: Session, but: str) -> str:
@@ -79,9 +85,9 @@ def exclusive(session: Session, but: str) -> str:
     rows = session.rows(_EXCLUSIVE, [but])
     return advised(
         [
-            words
+            holder
             for row in rows
-            for words in _of_sessions(session, row["relation"], [row["pid"] or 0], row["granted"], row["oid"])
+            for holder in _of_sessions(session, row["relation"], [row["pid"] or 0], row["granted"], row["oid"])
         ]
     )
 
@@ -90,23 +96,26 @@ def of_database(session: Session, name: str) -> str:
     """Who keeps everybody from connecting to the database ``name``, with the remedy; empty when nobody does."""
     return advised(
         [
-            words
+            holder
             for row in session.rows(_DATABASE, [name])
-            for words in _of_sessions(
+            for holder in _of_sessions(
                 session, row["relation"] or f"the database {name!r}", [row["pid"] or 0], True, None
             )
         ]
     )
 
 
-def advised(found: list[str]) -> str:
-    """The first of these words, and what to do; empty when there are none."""
-    found = list(dict.fromkeys(found))
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f"{'; '.join(found[:SHOWN])}{more}. {_AGAINST}" if found else ""
+def advised(found: list[Holder]) -> str:
+    """The first of them in words, and what to do; empty when there are none."""
+    if not found:
+        return ""
+    said = list(dict.fromkeys(holder.words for holder in found))
+    more = f" and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+    ends = list(dict.fromkeys(holder.ending for holder in found if holder.words in said[:SHOWN]))
+    return f"{'; '.join(said[:SHOWN])}{more}. Wait until that has ended, or end it: {' '.join(ends)} Then run again."
 
 
-def blockers(session: Session, wait: dict[str, Any], found: list[dict[str, Any]]) -> list[str]:
+def blockers(session: Session, wait: dict[str, Any], found: list[dict[str, Any]]) -> list[Holder]:
     """Each session that keeps the one of ``wait`` waiting; ``found`` are all waits of the server."""
     queued = {row["pid"] for row in found if row["oid"] == wait["oid"] and row["kind"] == wait["kind"]}
     what, oid = thing(session, wait), wait["oid"]
@@ -115,17 +124,17 @@ def blockers(session: Session, wait: dict[str, Any], found: list[dict[str, Any]]
     return _of_sessions(session, what, holding, True, oid) + _of_sessions(session, what, waiting, False, oid)
 
 
-def waiting_for(session: Session, program: str, found: list[dict[str, Any]]) -> list[str]:
+def waiting_for(session: Session, program: str, found: list[dict[str, Any]]) -> list[Holder]:
     """Other sessions that wait for one of those that are called ``program``."""
     others = [row for row in found if row["program"] != program]
     if not others:
         return []
     theirs = {row["pid"] for row in session.rows(_CALLED, [program])}
     return [
-        words
+        holder
         for row in others
         if theirs.intersection(row["blockers"])
-        for words in _of_sessions(session, thing(session, row), [row["pid"]], False, row["oid"])
+        for holder in _of_sessions(session, thing(session, row), [row["pid"]], False, row["oid"])
     ]
 
 
@@ -145,16 +154,25 @@ def _named_there(session: Session, database: str, oid: int) -> str:
         return str(other.value("SELECT %s::pg_catalog.oid::regclass::text", [oid]))
 
 
-def _of_sessions(session: Session, what: str, pids: Iterable[int], granted: bool, oid: int | None) -> list[str]:
-    """Words about each session; 0 stands for a prepared transaction."""
+def _of_sessions(session: Session, what: str, pids: Iterable[int], granted: bool, oid: int | None) -> list[Holder]:
+    """Each session; the pid 0 stands for a prepared transaction."""
     how = "is locked by" if granted else "is to be locked by"
     wanted = set(pids)
     said = [
-        f"{what} {how} session {row['pid']} ({row['role']}, {row['program'] or 'no name'}, {row['client']}, {row['state']}), "
-        f"{row['command'] or 'unknown statement'}"
+        Holder(
+            f"{what} {how} session {row['pid']} ({row['role']}, {row['program'] or 'no name'}, {row['client']}, {row['state']}, "
+            f"last statement {row['command'] or 'unknown'})",
+            f"SELECT pg_terminate_backend({row['pid']});",
+        )
         for row in (session.rows(_SESSIONS, [sorted(wanted)]) if wanted - {0} else [])
     ]
     if 0 in wanted:
         rows = session.rows(_PREPARED, [oid, oid])
-        said += [f"{what} {how} the prepared transaction {row['gid']!r} of {row['owner']!r}" for row in rows]
+        said += [
+            Holder(
+                f"{what} {how} the prepared transaction {row['gid']!r} of {row['owner']!r} in the database {row['database']!r}",
+                f"ROLLBACK PREPARED {literal(row['gid'])}; (or COMMIT PREPARED {literal(row['gid'])};)",
+            )
+            for row in rows
+        ]
     return said

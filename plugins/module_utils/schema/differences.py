@@ -63,14 +63,14 @@ def difference(kind: str, name: str, problem: str, source: Any, target: Any) -> 
 
 
 def sentence(found: dict[str, Any]) -> str:
-    """One difference for a person: its name, and the first lines that are not the same."""
-    text = found.get("name") or f"{found['kind']}: {found['object']} {found['problem']}"
+    """One difference for a person: its object, and the first lines that are not the same."""
+    text = f"{found['kind']}{'' if 'name' in found else ':'} {found['object']} {found['problem']}"
     source, target = found["source"], found["target"]
     if isinstance(source, str) and isinstance(target, str):
         source, target = first_lines(source, target)
     if source is None and target is None:
         return str(text)
-    return f"{text} (source {_short(source)}, target {_short(target)})"
+    return f"{text} (source: {_short(source)}; target: {_short(target)})"
 
 
 def _of_texts(entry: Entry, problem: str, ours: list[str], theirs: list[str]) -> dict[str, Any]:
@@ -98,7 +98,9 @@ def first_lines(source: str, target: str) -> tuple[str | None, str | None]:
 
 
 def _first(lines: list[str], others: list[str]) -> str | None:
-    return next((line.strip() for line in lines if line and line not in others), None)
+    """A statement rather than what pg_dump says of the object in a comment before, such as its tablespace."""
+    own = [line.strip() for line in lines if line and line not in others]
+    return next((line for line in own if not line.startswith("--")), own[0].lstrip("- ") if own else None)
 
 
 def _short(value: Any) -> str:

@@ -164,16 +164,22 @@ def _raise_if_different(rows: list[dict[str, Any]], schema: list[dict[str, Any]]
         return
     words = "; ".join(sentence(difference) for difference in differences[:3])
     more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-    accept = f" After a change on the source, dump again ({restart.command('dump')})."
+    remedy = f"Fix the cause on the target, then run again. After a change on the source, dump again: {restart.command('dump')}"
     # Whatever happened to the rows on the target, the archive or the source still has them.
     if any(found["kind"] in ("rows", "large objects") for found in rows):
-        accept = f" To bring the rows again: {restart.command('restore')}"
+        remedy = (
+            "End what writes to the database on the target, if anything does, and load all rows again: "
+            f"{restart.command('restore')}"
+        )
     if not rows and len(schema) <= SHOWN:
         names = json.dumps([difference["name"] for difference in schema], ensure_ascii=False)
-        accept += f" To keep the target as it is, set couch2pg_accept_differences: {names}"
+        remedy += (
+            ". To keep the target as it is, accept each difference by its name, which ends with a code for what differs: set "
+            f"couch2pg_accept_differences: {names}"
+        )
     raise MigrationError(
         f"The target is not the same as the source: {words}{more}. The target was not renamed. "
-        f"Look at the details, fix the cause, then run again.{accept}",
+        f"The report lists all differences. {remedy}",
         "not_the_same",
         count=len(differences),
         differences=[_shown(difference) for difference in differences[:SHOWN]],

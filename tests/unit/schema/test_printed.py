@@ -78,8 +78,15 @@ def test_objects_of_one_name_are_told_apart_by_their_texts() -> None:
 def test_a_difference_shows_both_sides_and_a_name_of_its_own() -> None:
     altered = TABLE.replace("a integer", "a bigint")
     (found,) = compare(parse(dump(TABLE)), parse(dump(altered)))
-    assert sentence(found) == f"{found['name']} (source a integer, target a bigint)"
+    assert sentence(found) == f"{found['kind']} {found['object']} differs (source: a integer; target: a bigint)"
     assert found["name"].startswith("table public.t differs (")
+    # What pg_dump says in a comment is only shown where nothing else differs, and without the signs of a comment.
+    (missing,) = compare(parse(dump("SET default_table_access_method = heap;\n\n", TABLE)), {})
+    assert sentence(missing).endswith(" is missing on the target (source: CREATE TABLE public.t (; target: nothing)")
+    (elsewhere,) = compare(
+        *(parse(dump(f"SET default_table_access_method = {name};\n\n", TABLE)) for name in ("heap", "other"))
+    )
+    assert sentence(elsewhere).endswith(" differs (source: Access method: heap; target: Access method: other)")
     (other,) = compare(parse(dump(TABLE)), parse(dump(TABLE.replace("a integer", "a text"))))
     assert other["name"] != found["name"]
     (missing,) = compare(parse(dump(TABLE)), parse(dump()))
