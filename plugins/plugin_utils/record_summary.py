@@ -90,12 +90,13 @@ def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
     if "dump" in done:
         dump, host = done["dump"], archive_host(phases)
         size = f"{amount(dump['bytes'], 'bytes')} from {amount(dump['database_bytes'], 'bytes')}, {counted(dump['files'], 'file')}"
-        removed = "archives" in done.get("cleanup", {})
-        lines.append(
-            f"  archive  removed by cleanup; it was {size}"
-            if removed
-            else f"  archive  {dump['archive']} on {host}: {size}"
-        )
+        place = f"{dump['archive']} on {host}:"
+        if "archives" in done.get("cleanup", {}):
+            place = "removed by cleanup; it was"
+        # A rehearsal removes its archives at its end.
+        elif "rehearse" in done:
+            place = "removed at the end; it was"
+        lines.append(f"  archive  {place} {size}")
     times = [f"{name} {done[name]['seconds']} s" for name in _TIMED if name in done]
     return [*lines, f"  time     {', '.join(times)}"] if times else lines
 
@@ -121,7 +122,7 @@ def _couch2pg(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
 
 def _rehearsal(rehearsed: dict[str, Any], host: str) -> list[str]:
     kept = f"{rehearsed['database']} on {host} is kept until you drop it"
-    lines = [f"  copy     {kept if rehearsed['kept'] else 'dropped, and the archives removed'}"]
+    lines = [f"  copy     {kept if rehearsed['kept'] else 'dropped'}"]
     for number, line in enumerate(rehearsed["lines"]):
         lines.append(f"  {'        ' if number else 'so far  '} {line}")
     return lines + [f"  {sentence}" for sentence in rehearsed["conclusions"]]

@@ -179,9 +179,8 @@ def asked(migration: Migration, *cases: dict[str, str]) -> list[str]:
 
 
 def would(migration: Migration, step: str, **more: Any) -> list[str]:
-    """What a cleanup in check mode says that it would do, without sizes."""
-    run = play(migration, "cleanup", *words(step, **more), "--check", "--diff")
-    return [planned.split(" (")[0] for planned in run.planned]
+    """What a cleanup in check mode says that it would do."""
+    return play(migration, "cleanup", *words(step, **more), "--check", "--diff").planned
 
 
 def check_words(moved: Migration) -> None:

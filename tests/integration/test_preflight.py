@@ -230,7 +230,7 @@ def test_pg_dump_is_older_than_the_server(
     old = str(binaries.packaged()[16].bin_dir)
     found = look(place, target_cluster, fresh_database(target_cluster), bin_dir=old)
     assert finding(found, "pg_dump")["message"].startswith(
-        f"{old}/pg_dump is version 16, older than the server (18), and would refuse to dump it."
+        f"{old}/pg_dump is version 16, older than the server (18), and would refuse to dump it. Install postgresql-client-18 or newer "
     )
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -382,7 +383,7 @@ def test_what_is_in_the_way_is_moved(
             refused = run_module(module, options)
             assert refused["code"] == "archive_exists"
             there = re.split(" was not | is not ", refused["msg"])[0]
-            assert "Move it away" in refused["msg"]
+            assert f"Move it away ({shlex.join(['mv', there, f'{there}.kept'])})" in refused["msg"]
             Path(there).rename(final.with_name(f"away {number}"))
         done = run_module(module, options)
         assert not done.get("failed"), done

@@ -119,7 +119,7 @@ def test_a_run_throws_a_phase_away_and_says_what_is_empty(migration: Migration) 
         now = made_by(migration)
         assert [new != old for new, old in zip(now, before)] == changed
         before = now
-    told = "The materialized view public.before_17 has 1 rows on the source and none on the target."
+    told = "The materialized view public.before_17 has 1 row on the source and none on the target."
     assert told in migration.succeed().output
     for ending in ("html", "md"):
         report = (migration.folder / "records" / f"test.{ending}").read_text(encoding="utf-8")

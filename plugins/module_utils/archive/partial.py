@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
-from ..host.files import make_private_folder, remove_tree, write_json, write_text
+from ..host.files import make_private_folder, moving_away, remove_tree, write_json, write_text
 from . import layout, manifest
 
 
@@ -24,7 +24,7 @@ def start_empty(partial: Path, name: str = "") -> str:
     # An attempt that was killed between its manifest and the rename has no marker any more.
     if partial.exists() and not marker.exists() and not (partial / layout.MANIFEST).exists():
         raise MigrationError(
-            f"{partial} was not made by this collection. Move it away, then run again.",
+            f"{partial} was not made by this collection. {moving_away(partial)}",
             "archive_exists",
             path=str(partial),
         )

@@ -32,6 +32,7 @@ from ..host.files import (
     expand,
     fsync_path,
     fsync_tree,
+    moving_away,
     read_json,
     remove_tree,
     write_json,
@@ -236,7 +237,7 @@ def _refuse(final: Path) -> None:
     if (final / layout.MANIFEST).exists():
         changed = manifest.compare(final, manifest.load(final), workers=1, hashes=False).sentence()
     what = f"was altered after the dump: {changed}" if changed else "is not the finished archive of this job"
-    raise MigrationError(f"{final} {what}. Move it away, then run again.", "archive_exists", path=str(final))
+    raise MigrationError(f"{final} {what}. {moving_away(final)}", "archive_exists", path=str(final))
 
 
 def _dump_and_digest(

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -72,6 +73,11 @@ def check_writable(path: Path) -> None:
             "not_writable",
             path=str(path),
         )
+
+
+def moving_away(path: Path) -> str:
+    """The sentence with the command that makes room at ``path``."""
+    return f"Move it away ({shlex.join(['mv', str(path), f'{path}.kept'])}), then run again."
 
 
 def fsync_path(path: Path) -> None:

@@ -239,10 +239,18 @@ def check_pg_dump(program: Program, server_version: int) -> None:
     if program.major < major(server_version):
         raise MigrationError(
             f"{program.path} is version {program.major}, older than the server ({major(server_version)}), and would "
-            f"refuse to dump it. Install postgresql-client-{major(server_version)} or newer, or set couch2pg_bin_dir.",
+            f"refuse to dump it. {_installing(major(server_version))}",
             "program_too_old",
             program=program.path,
         )
+
+
+def _installing(wanted: int) -> str:
+    return (
+        f"Install postgresql-client-{wanted} or newer (ansible-playbook cht.couch2pg.prepare -i inventory -e "
+        f"couch2pg_client_major={wanted}), "
+        "or set couch2pg_bin_dir to the folder of newer programs."
+    )
 
 
 def check_pg_restore(program: Program, pg_dump_major: int) -> None:
@@ -250,7 +258,7 @@ def check_pg_restore(program: Program, pg_dump_major: int) -> None:
     if program.major < pg_dump_major:
         raise MigrationError(
             f"{program.path} is version {program.major}, older than the pg_dump that writes the archive "
-            f"({pg_dump_major}), and may refuse to read it. Install postgresql-client-{pg_dump_major} or newer, or set couch2pg_bin_dir.",
+            f"({pg_dump_major}), and may refuse to read it. {_installing(pg_dump_major)}",
             "program_too_old",
             program=program.path,
         )

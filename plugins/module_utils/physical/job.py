@@ -24,7 +24,7 @@ from ..dump import job as dump_job
 from ..evidence import document as evidence_document
 from ..gate import access, key, tunnel
 from ..host import processes, programs
-from ..host.files import expand, fsync_path, read_json, remove_tree
+from ..host.files import expand, fsync_path, moving_away, read_json, remove_tree
 from ..host.programs import Program
 from ..jobs import lock_notes
 from ..jobs.context import JobContext
@@ -266,7 +266,7 @@ class _Copy:
             document.get("dump", {}).get("method"),
         ) != (self._parameters["migration_id"], self._parameters["source_identity"], "physical"):
             raise MigrationError(
-                f"{self._final} is not the folder of this copy's evidence. Move it away, then run again.",
+                f"{self._final} is not the folder of this copy's evidence. {moving_away(self._final)}",
                 "archive_exists",
                 path=str(self._final),
             )

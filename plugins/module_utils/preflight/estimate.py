@@ -60,7 +60,7 @@ class Pace:
 
     def _of_servers(self) -> str:
         known = [
-            f"{side} {amount(rate, 'bytes')} of rows as text in a second and process"
+            f"{side} {amount(rate, 'bytes')} of rows as text per second and process"
             for side, rate in (("the source reads", self.reading), ("the target loads", self.loading))
             if rate
         ]

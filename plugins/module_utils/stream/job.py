@@ -33,6 +33,7 @@ from ..host.files import (
     expand,
     fsync_path,
     fsync_tree,
+    moving_away,
     read_json,
     remove_tree,
     write_json,
@@ -379,7 +380,7 @@ def _has_its_rows(context: JobContext, document: Evidence) -> bool:
 def _refuse_foreign(final: Path) -> None:
     if final.exists():
         raise MigrationError(
-            f"{final} is not the folder of this migration's evidence. Move it away, then run again.",
+            f"{final} is not the folder of this migration's evidence. {moving_away(final)}",
             "archive_exists",
             path=str(final),
         )

@@ -24,6 +24,7 @@ from ..host.files import (
     fsync_path,
     fsync_tree,
     make_private_folder,
+    moving_away,
     nearest_existing,
     remove_tree,
 )
@@ -76,7 +77,7 @@ def check_place(final: Path, source: SourceArchive, migration_id: str) -> bool:
         return False
     if not (final / layout.MANIFEST).is_file():
         raise MigrationError(
-            f"{final} is not an archive of this migration. Move it away, then run again.",
+            f"{final} is not an archive of this migration. {moving_away(final)}",
             "archive_exists",
             path=str(final),
         )
@@ -95,7 +96,7 @@ def prepare(final: Path, source: SourceArchive, migration_id: str) -> Path:
         marked = (partial / layout.HALF_DONE).exists()
         if not marked and manifest_sha256(partial) != source["manifest_sha256"]:
             raise MigrationError(
-                f"{partial} was not made by a transfer of this archive. Move it away, then run again.",
+                f"{partial} was not made by a transfer of this archive. {moving_away(partial)}",
                 "archive_exists",
                 path=str(partial),
             )

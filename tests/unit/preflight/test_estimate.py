@@ -84,7 +84,7 @@ def test_a_line_that_was_measured_takes_the_place_of_the_usual_ones() -> None:
     [
         (replace(PACE, line=2_500_000), "; the line carries 2.5 MB in a second)"),
         (replace(PACE, no_line="nobody answers"), "; the line is taken for one of 1 Gbit/s: nobody answers)"),
-        (PACE, "text in a second and process)"),
+        (PACE, "text per second and process)"),
     ],
     ids=["measured", "unknown", "one machine"],
 )
@@ -96,7 +96,7 @@ def test_the_line_is_said(pace: Pace, said: str) -> None:
 def test_the_chosen_method_comes_first(chosen: str) -> None:
     said = sentence(of_methods(sizes(), 4, PACE, False), chosen, PACE)
     assert said.startswith(f"{chosen} ")
-    assert "the source reads 100.0 MB of rows as text in a second and process" in said
+    assert "the source reads 100.0 MB of rows as text per second and process" in said
 
 
 @pytest.mark.parametrize(("seconds", "recommended"), [(100, True), (290, False)])
