@@ -76,7 +76,7 @@ def test_couch2pg_moves(moving: Migration, couchdb: CouchDB, thoroughly: bool) -
     execute(moving.target, "DELETE FROM couchdb WHERE doc ->> '_id' = 'report 7'", moving.database)
     moving.variables["couch2pg_recount"] = True
     sentence = moving.fail(*handing_over)
-    assert "The target lacks 1 documents of CouchDB" in sentence
+    assert "Documents of CouchDB that are missing or older on the target: 1;" in sentence
     assert moving.record["phases"]["handover"]["status"] == "failed"
     if not thoroughly:
         return

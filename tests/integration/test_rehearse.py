@@ -82,7 +82,7 @@ def test_two_rehearsals_and_then_the_migration(migration: Migration, thoroughly:
     second = rehearse(migration, "-e", "couch2pg_rehearsal_keep=true")
     assert f"{copy(migration)} on target is kept" in second.output
     assert "1 of " in second.output
-    assert "couchdb_progress +1 rows" in second.output
+    assert "couchdb_progress +1 row (" in second.output
     assert column(target, f"SELECT oid FROM pg_database WHERE datname = '{database}'") == before
     done = [record(migration, name) for name in names(migration)]
     assert len(done) == 2
