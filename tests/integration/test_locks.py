@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import pg_dump, schema_dump
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest, document, snapshot
+from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.leave_out import LeaveOut
 from ansible_collections.cht.couch2pg.plugins.module_utils.handover import document_buckets, document_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import programs
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import read_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import lock_notes
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.limits import Limits
@@ -26,6 +29,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import end_sessions, other_sessions
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import schema_archive
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from support import binaries, places, seed
 from support.background import wait_until
@@ -152,6 +156,68 @@ def test_a_lock_that_cannot_be_had(
     with Session(settings, 1) as session:
         assert list_tables(session).kept
     other.close()
+
+
+def release_later(other: Any) -> threading.Timer:
+    """After half a minute, so that the test ends where nothing has a limit."""
+    timer = threading.Timer(30, other.cancel if other.info.transaction_status == 1 else other.close)
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize("hold", ["LOCK TABLE seen", "LOCK TABLE small"])
+def test_pg_dump_of_the_schema_waits_for_a_lock(
+    hold: str,
+    cluster: Cluster,
+    database: str,
+    settings: ConnectionSettings,
+    client_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A view isn't asked for before pg_dump reads it, and pg_dump waits without a limit."""
+    monkeypatch.setattr(Session, "default_lock_seconds", 2)
+    execute(cluster, "CREATE VIEW seen AS SELECT 1 AS n", database)
+    with cluster.connect(database) as other:
+        other.autocommit = False
+        other.cursor().execute(hold)
+        timer = release_later(other)
+        with pytest.raises(MigrationError) as caught:
+            schema_archive.dump(settings, str(client_dir), LeaveOut())
+        timer.cancel()
+        other.rollback()
+    assert caught.value.code == "locked"
+    assert f"{hold.rsplit(maxsplit=1)[-1]} is locked by session {other.info.backend_pid} (" in caught.value.message
+    assert schema_archive.dump(settings, str(client_dir), LeaveOut())
+
+
+def test_the_schema_for_a_stream_waits_for_a_lock(
+    cluster: Cluster,
+    database: str,
+    settings: ConnectionSettings,
+    client_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The snapshot has locked the table before, and another session waits for its end."""
+    monkeypatch.setattr(pg_dump, "LOCK_SECONDS", 1)
+    with snapshot.HeldSnapshot(settings) as held, truncating(cluster, database):
+        program = programs.find("pg_dump", str(client_dir))
+        command = pg_dump.build(
+            program,
+            "custom",
+            tmp_path,
+            held.identifier,
+            1,
+            "none",
+            settings.conninfo(),
+            held.encoding,
+            ["public.small"],
+        )
+        with pytest.raises(MigrationError) as caught:
+            schema_dump.dump_schema(command, settings, tmp_path, lambda _line: None)
+        held.session.close()
+    assert caught.value.code == "locked"
+    assert "small is to be locked by session" in caught.value.message
 
 
 @pytest.fixture

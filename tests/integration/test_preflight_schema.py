@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -18,9 +19,11 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.archive.scratch impor
     scratch_name,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import Findings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import schema_rehearsal
 from support import binaries, places, seed
 from support.clusters import Cluster
 from support.migration import column, execute
@@ -194,6 +197,46 @@ def test_the_scratch_database_has_the_settings_of_the_source(target_cluster: Clu
         model = dict(find_database(session, "template1") or {}, settings=wanted)
     with scratch_database(settings, "m", scratch_name("m"), "postgres", model) as scratch, Session(scratch) as inside:
         assert inside.value("SELECT current_setting('work_mem')") == "5MB"
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_pg_restore_waits_for_a_lock(
+    source_cluster: Cluster,
+    target_cluster: Cluster,
+    fresh_database: Fresh,
+    place: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a role, which belongs to no database: it is named, and nothing of the trial stays."""
+    for cluster in (source_cluster, target_cluster):
+        execute(cluster, "CREATE ROLE held")
+    name = fresh_database(source_cluster)
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb); ALTER TABLE couchdb OWNER TO held", name)
+    try:
+        facts = look(place, source_cluster, name)["facts"]
+        schema = schema_of(place, source_cluster, name)
+        settings = ConnectionSettings(name, target_cluster.host, target_cluster.port, password=target_cluster.password)
+        options = {"missing_roles": "create", "role_map": {}, "function_search_path": {}, "extension_versions": {}}
+        options.update(place, tablespaces="keep")
+        monkeypatch.setattr(Session, "default_lock_seconds", 2)
+        with target_cluster.connect("postgres") as other:
+            other.autocommit = False
+            other.cursor().execute("DROP ROLE held")
+            timer = threading.Timer(30, other.close)
+            timer.start()
+            with pytest.raises(MigrationError) as caught:
+                schema_rehearsal.examine(settings, Findings(), options, facts, schema)
+            timer.cancel()
+            other.rollback()
+        assert caught.value.code == "locked"
+        assert f"is locked by session {other.info.backend_pid} (" in caught.value.message
+        found = Findings()
+        schema_rehearsal.examine(settings, found, options, facts, schema)
+        assert found.found[0].status == "ok"
+    finally:
+        seed.drop_database(source_cluster, name)
+        for cluster in (source_cluster, target_cluster):
+            execute(cluster, "DROP ROLE held")
 
 
 def test_a_database_of_somebody_with_the_name_of_the_scratch_database(target_cluster: Cluster) -> None:

@@ -13,8 +13,10 @@ from typing import Iterable, Sequence
 
 from ..common.errors import MigrationError
 from ..host.programs import Program, ask
+from ..postgres import locks
+from ..postgres.connection import APPLICATION_NAME, ConnectionSettings
 from ..postgres.relations import Table
-from ..postgres.session import LOCK_SECONDS
+from ..postgres.session import LOCK_SECONDS, Session
 from . import layout
 
 THROUGH_ROOT_SINCE = 11
@@ -105,6 +107,14 @@ def schema_only(program: Program, archive: Path, conninfo: str, excluded: Sequen
         f"--file={archive}",
         *excluded,
     ]
+
+
+def kept_waiting(source: ConnectionSettings, errors: Sequence[str]) -> str:
+    """Who holds a table that pg_dump could not lock, with the remedy; empty when its ``errors`` are about something else."""
+    if not any(lock in error for lock in ("could not obtain lock", "LOCK TABLE") for error in errors):
+        return ""
+    with Session(source) as session:
+        return locks.exclusive(session, APPLICATION_NAME) or errors[0]
 
 
 def choose_compression(wanted: str, program: Program, archive_format: str) -> str:

@@ -12,7 +12,7 @@ from ..common.errors import MigrationError
 from ..host import programs
 from ..postgres.connection import ConnectionSettings
 from ..postgres.program_environment import program_environment
-from .pg_dump import Command
+from .pg_dump import Command, kept_waiting
 
 _REASONS = ("error:", "FATAL", "detail:")
 SHOWN_LINES = 20
@@ -21,7 +21,7 @@ SHOWN_LINES = 20
 def dump_schema(command: Command, source: ConnectionSettings, work: Path, log: Callable[[str], None]) -> None:
     """Run ``command``, with each of its messages in the ``log``. work: a private folder.
 
-    Raises MigrationError ``pg_dump_failed`` with pg_dump's reason.
+    Raises MigrationError ``locked`` with who holds the lock, and ``pg_dump_failed`` with pg_dump's reason.
     """
     passfile = work / "source-passfile"
     passfile.touch(mode=0o600)
@@ -37,6 +37,11 @@ def dump_schema(command: Command, source: ConnectionSettings, work: Path, log: C
         code = programs.run(command.arguments, program_environment(source, passfile), listen)
     finally:
         passfile.unlink()
+    who = kept_waiting(source, said) if code else ""
+    if who:
+        raise MigrationError(
+            f"pg_dump of the schema could not lock a table: {who}", "locked", messages=said[:SHOWN_LINES]
+        )
     if code:
         raise MigrationError(
             f"pg_dump of the schema ended with exit code {code}: {said[0] if said else 'it gave no reason'}. "

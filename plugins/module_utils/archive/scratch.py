@@ -15,7 +15,7 @@ from typing import Any, Iterable, Iterator, Mapping
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import FILE_MODE
-from ..postgres import preload_libraries
+from ..postgres import limited_program, preload_libraries
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import create_statement, end_sessions, find_database, freeing_name, is_empty
 from ..postgres.identifiers import check_length, literal, quote
@@ -127,9 +127,8 @@ def restore_section(
         command = pg_restore.build(program, section, archive, listing, settings.conninfo(), jobs=1)
         if tablespaces == "default":
             command.insert(1, "--no-tablespaces")
-        code = programs.run(
-            command, program_environment(settings, passfile, leave=NOT_FOR_RESTORE), listener.line, stop
-        )
+        environment = program_environment(settings, passfile, leave=NOT_FOR_RESTORE)
+        code = limited_program.run(settings, command, environment, listener.line, stop)
     listener.flush()
     if stop is not None and stop.is_set():
         raise MigrationError("pg_restore was stopped.", "stopped")

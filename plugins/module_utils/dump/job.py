@@ -41,8 +41,7 @@ from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from ..jobs.progress import Probe
-from ..postgres import locks
-from ..postgres.connection import APPLICATION_NAME, ConnectionSettings
+from ..postgres.connection import ConnectionSettings
 from ..postgres.extension_versions import installed_versions
 from ..postgres.program_environment import program_environment
 from ..postgres.relations import check_readable, check_row_security, list_tables
@@ -342,12 +341,11 @@ def _run_pg_dump(
         raise MigrationError("pg_dump was stopped.", "stopped")
     if code != 0:
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        if any(lock in error for lock in ("could not obtain lock", "LOCK TABLE") for error in errors):
-            # The snapshot still holds its locks, so the session that asked for one is still waiting.
-            with Session(context.connection()) as session:
-                who = locks.exclusive(session, APPLICATION_NAME)
+        # The snapshot still holds its locks, so the session that asked for one is still waiting.
+        who = pg_dump.kept_waiting(context.connection(), errors)
+        if who:
             raise MigrationError(
-                f"pg_dump could not lock a table: {who or errors[0]} The incomplete archive was removed.",
+                f"pg_dump could not lock a table: {who} The incomplete archive was removed.",
                 "locked",
                 messages=errors[:20],
             )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, Iterable, NamedTuple
 
 from .identifiers import literal
 
@@ -74,10 +74,10 @@ def waits(session: Session) -> list[dict[str, Any]]:
     return session.rows(_WAITS)
 
 
-def held_up(session: Session, pid: int) -> str:
-    """Who keeps the session ``pid`` waiting, with the remedy; empty when it doesn't wait."""
+def held_up(session: Session, which: Callable[[dict[str, Any]], bool]) -> str:
+    """Who keeps those sessions waiting whose wait ``which`` accepts, with the remedy; empty when none of them waits."""
     found = waits(session)
-    return advised([holder for row in found if row["pid"] == pid for holder in blockers(session, row, found)])
+    return advised([holder for row in found if which(row) for holder in blockers(session, row, found)])
 
 
 def exclusive(session: Session, but: str) -> str:

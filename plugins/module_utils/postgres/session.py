@@ -118,9 +118,7 @@ class Session:
 
     def beside(self, database: str) -> Session:
         """Another session on this server, which waits for no lock."""
-        session = Session(self.settings.to(database), lock_seconds=0)
-        session.execute("SET lock_timeout = '2s'")
-        return session
+        return _beside(self.settings.to(database))
 
     def __enter__(self) -> Session:
         return self
@@ -238,25 +236,19 @@ class Session:
         if not self._lock_seconds:
             yield
             return
-        with LockWatch(self._lock_seconds, self._look) as watch:
+        pid = self.backend_pid
+        with LockWatch(
+            self._lock_seconds, lambda: look_beside(self.settings, lambda held: held["pid"] == pid)
+        ) as watch:
             try:
                 yield
             finally:
                 self._held_up = watch.found
 
-    def _look(self) -> str:
-        # A catalog of this database may be what is locked, so that nobody can connect to it.
-        try:
-            other = self.beside(self.settings.maintenance_database)
-        except MigrationError:
-            other = self.beside(self.settings.database)
-        with other:
-            return locks.held_up(other, self.backend_pid)
-
     def _keeps_out(self, reason: str) -> str:
         """Who keeps everybody from connecting to the database; empty when the login failed for another ``reason``."""
         if "timeout expired" in reason and self.settings.database != self.settings.maintenance_database:
-            with suppress(MigrationError), self.beside(self.settings.maintenance_database) as other:
+            with suppress(MigrationError), _beside(self.settings.maintenance) as other:
                 return locks.of_database(other, self.settings.database)
         return ""
 
@@ -285,6 +277,23 @@ class _Sink:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self.write = write
+
+
+def _beside(settings: ConnectionSettings) -> Session:
+    session = Session(settings, lock_seconds=0)
+    session.execute("SET lock_timeout = '2s'")
+    return session
+
+
+def look_beside(settings: ConnectionSettings, which: Callable[[dict[str, Any]], bool]) -> str:
+    """Who keeps a session of the server waiting, with the remedy; empty when nobody does. ``which``: says whether a wait is meant."""
+    # A catalog of this database may be what is locked, so that nobody can connect to it.
+    try:
+        other = _beside(settings.maintenance)
+    except MigrationError:
+        other = _beside(settings)
+    with other:
+        return locks.held_up(other, which)
 
 
 def check_no_pooler(session: Session) -> None:

@@ -17,6 +17,7 @@ from ..common.errors import MigrationError
 from ..evidence.leave_out import LeaveOut
 from ..host import programs
 from ..host.files import FILE_MODE
+from ..postgres import limited_program
 from ..postgres.connection import ConnectionSettings
 from ..postgres.extension_versions import installed_versions
 from ..postgres.program_environment import program_environment
@@ -29,7 +30,7 @@ LIMIT_BYTES = 64 * 1024 * 1024
 def dump(settings: ConnectionSettings, bin_dir: str, leaving: LeaveOut) -> str:
     """pg_dump of the schema alone, as base64.
 
-    Raises MigrationError ``schema_dump_failed`` with pg_dump's reason, and ``schema_too_large``.
+    Raises MigrationError ``schema_dump_failed`` with pg_dump's reason, ``schema_too_large``, and ``locked``.
     """
     program = programs.find("pg_dump", bin_dir)
     with Session(settings) as session:
@@ -42,7 +43,7 @@ def dump(settings: ConnectionSettings, bin_dir: str, leaving: LeaveOut) -> str:
         passfile.touch(mode=FILE_MODE)
         passfile.write_text(settings.passfile_line(), encoding="utf-8")
         command = pg_dump.schema_only(program, archive, settings.conninfo(), leaving.arguments(tables))
-        if programs.run(command, program_environment(settings, passfile), said.append):
+        if limited_program.run(settings, command, program_environment(settings, passfile), said.append):
             reason = next((line for line in said if "error:" in line), "it gave no reason")
             raise MigrationError(
                 f"pg_dump can't dump the source's schema: {reason}. Remove the cause, then run again.",

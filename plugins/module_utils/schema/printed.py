@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, NamedTuple
 
 from ..common.errors import MigrationError
-from ..host import programs
 from ..host.files import FILE_MODE
 from ..host.programs import Program
+from ..postgres import limited_program
 from ..postgres.connection import ConnectionSettings
 from ..postgres.program_environment import program_environment
 
@@ -63,7 +63,9 @@ def print_schema(
         passfile.touch(mode=FILE_MODE)
         passfile.write_text(settings.passfile_line(), encoding="utf-8")
         command = [program.path, *_OPTIONS, f"--dbname={settings.conninfo()}"]
-        code = programs.run(command, program_environment(settings, passfile), said.append, stop, output)
+        code = limited_program.run(
+            settings, command, program_environment(settings, passfile), said.append, stop, output
+        )
         if code == 0:
             with output.open(encoding="utf-8", errors="backslashreplace") as lines:
                 return parse(line.rstrip("\n") for line in lines)

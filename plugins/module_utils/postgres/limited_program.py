@@ -1,0 +1,61 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a program of PostgreSQL that waits for no lock for longer than a session of ours would."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Callable, Mapping, Sequence
+
+from ..common.errors import MigrationError
+from ..host import programs
+from .connection import APPLICATION_NAME, ConnectionSettings
+from .lock_watch import LockWatch
+from .session import Session, look_beside
+
+
+def run(
+    settings: ConnectionSettings,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    on_line: Callable[[str], None],
+    stop: threading.Event | None = None,
+    output: Path | None = None,
+) -> int:
+    """Run ``command``, as ``programs.run`` does, which connects to the database of ``settings``; returns its exit code.
+
+    Raises MigrationError ``locked``, which names who holds the lock, when it has waited for one for ``Session.default_lock_seconds``
+    (without a limit where that is 0), or ended because of one.
+    """
+    seconds = Session.default_lock_seconds
+    if not seconds:
+        return programs.run(command, environment, on_line, stop, output)
+    # The limit of pg_dump itself counts for tables, but not for what it reads later; a name of its own makes its sessions known.
+    name = f"{APPLICATION_NAME} {secrets.token_hex(4)}"
+    own = threading.Event() if stop is None else stop
+    waiting_since: list[float] = []
+    too_long = threading.Event()
+
+    def look() -> str:
+        who = look_beside(settings, lambda held: held["program"] == name)
+        if not who:
+            waiting_since.clear()
+            return ""
+        waiting_since.append(time.monotonic())
+        if waiting_since[-1] - waiting_since[0] >= seconds * 0.4:
+            too_long.set()
+            own.set()
+        return who
+
+    with LockWatch(seconds, look) as watch:
+        code = programs.run(command, {**environment, "PGAPPNAME": name}, on_line, own, output)
+    if code and watch.found and (too_long.is_set() or not own.is_set()):
+        raise MigrationError(
+            f"A lock in {settings.database!r} at {settings.place} could not be had within {seconds} s: {watch.found}",
+            "locked",
+        )
+    return code
