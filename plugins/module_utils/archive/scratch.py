@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping
 
@@ -18,6 +18,7 @@ from ..host.files import FILE_MODE
 from ..postgres import limited_program, preload_libraries
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import create_statement, end_sessions, find_database, freeing_name, is_empty
+from ..postgres.database_removal import drop_database
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.program_environment import program_environment
 from ..postgres.session import Session
@@ -43,7 +44,8 @@ def scratch_database(
 
     ``model`` is what ``find_database`` returned for the source. ``owner`` has an owner's rights in schema public.
     Yields the settings that lead to the new database.
-    Raises MigrationError ``scratch_exists`` for a database of that name that this migration did not make.
+    Raises MigrationError ``scratch_exists`` for a database of that name that this migration did not make, and ``server_stuck`` when it
+    can't be dropped.
     """
     check_length(name)
     mark = MARK.format(migration_id=migration_id)
@@ -55,9 +57,12 @@ def scratch_database(
             _set(session, name, model["settings"] or [])
             yield settings.to(name)
         finally:
-            # The server may be gone; then the next run drops the database.
-            with suppress(MigrationError):
+            # What is left the next run drops. The server may be gone, and then another error tells of it.
+            try:
                 _drop(session, name)
+            except MigrationError as error:
+                if error.code == "server_stuck":
+                    raise
 
 
 def _set(session: Session, name: str, settings: Iterable[str]) -> None:
@@ -99,7 +104,7 @@ def _is_empty(settings: ConnectionSettings) -> bool:
 
 def _drop(session: Session, name: str) -> None:
     end_sessions(session, name)
-    session.execute(f"DROP DATABASE {quote(name)}")
+    drop_database(session, name)
 
 
 def restore_section(

@@ -28,6 +28,7 @@ from ..postgres.database import (
     renamed,
     users,
 )
+from ..postgres.database_removal import drop_database, is_half_dropped
 from ..postgres.identifiers import quote, with_suffix
 from ..postgres.session import Session, running_server, server_identity
 from ..record.dropped import DROPPED
@@ -94,7 +95,7 @@ def drop(
     allowed: Sequence[str],
     clock: Callable[[], float] = time.time,
 ) -> dict[str, Any]:
-    """Drop the planned database. If that fails, it gets its name back and accepts connections again."""
+    """Drop the planned database. If that fails before the server begins with it, it gets its name back and accepts connections again."""
     with Session(settings.maintenance) as session:
         name = planned["name"]
         last = _last_name(settings.database, name, clock)
@@ -102,7 +103,8 @@ def drop(
         # Record it before the drop. After an interruption, the oid shows whether it happened.
         write_json(state / DROPPED, {"oid": planned["oid"], "identity": planned["identity"], "name": last})
         try:
-            session.execute(f"ALTER DATABASE {quote(name)} WITH ALLOW_CONNECTIONS false")
+            if not is_half_dropped(session, name):
+                session.execute(f"ALTER DATABASE {quote(name)} WITH ALLOW_CONNECTIONS false")
             _check_sessions(name, other_sessions(session, name), allowed)
             end_sessions(session, name)
             if name != last:
@@ -112,7 +114,7 @@ def drop(
                 raise MigrationError(
                     f"{last!r} is not the database that was checked. Nothing was dropped.", "stale_evidence"
                 )
-            session.execute(f"DROP DATABASE {quote(last)}")
+            drop_database(session, last)
         except BaseException:
             _reopen(session, planned["oid"], settings.database)
             raise
@@ -139,7 +141,7 @@ def _reopen(session: Session, oid: int, database: str) -> None:
     # Suppress errors, so that the original error is reported.
     with suppress(MigrationError):
         found = find_database_by_oid(session, oid)
-        if found is None:
+        if found is None or is_half_dropped(session, found["name"]):
             return
         if found["name"] != database:
             session.execute(f"ALTER DATABASE {quote(found['name'])} RENAME TO {quote(database)}")

@@ -16,6 +16,7 @@ from ..jobs import job
 from ..physical import removal
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import ending, find_database, other_sessions, roles, users
+from ..postgres.database_removal import drop_database
 from ..postgres.identifiers import quote, with_suffix
 from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
@@ -98,7 +99,7 @@ def drop(settings: ConnectionSettings, state: Path, planned: dict[str, Any]) -> 
     dropped = []
     with Session(settings.maintenance) as session:
         if planned["database"] is not None:
-            session.execute(f"DROP DATABASE {quote(planned['database'])}")
+            drop_database(session, planned["database"])
         for role in planned["roles"]:
             try:
                 session.execute(f"DROP ROLE {quote(role)}")

@@ -16,6 +16,7 @@ from ..postgres import preload_libraries
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import create_statement, end_sessions, find_database, freeing_name, is_empty
 from ..postgres.database_properties import split
+from ..postgres.database_removal import drop_database
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.privileges import GRANTABLE, grantee, privilege
 from ..postgres.session import Session
@@ -110,7 +111,7 @@ def taken(state: Path, identity: str, name: str) -> MigrationError:
 def drop(session: Session, name: str) -> None:
     """Drop a database of this migration, after ending the sessions that a killed restore left in it."""
     end_sessions(session, name)
-    session.execute(f"DROP DATABASE {quote(name)}")
+    drop_database(session, name)
 
 
 def create(session: Session, name: str, model: DatabaseProperties) -> Created:
