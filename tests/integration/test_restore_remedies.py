@@ -160,6 +160,63 @@ def test_a_search_path_on_the_target(name: str, phases: Phases) -> None:
     phases.run("restore", "refresh", "verify")
 
 
+READS = """
+CREATE SCHEMA "Closed"; CREATE TABLE "Closed"."Secret" (n int); INSERT INTO "Closed"."Secret" VALUES (4);
+CREATE FUNCTION "Closed".half(int) RETURNS int LANGUAGE plpgsql AS
+    'BEGIN RETURN (SELECT $1 / 2 FROM "Closed"."Secret" LIMIT 1); END';
+REVOKE EXECUTE ON FUNCTION "Closed".half(int) FROM PUBLIC;
+CREATE MATERIALIZED VIEW told AS SELECT "Closed".half(n) AS n FROM "Closed"."Secret"; ALTER MATERIALIZED VIEW told OWNER TO couch2pg;
+"""
+
+
+@pytest.mark.parametrize("there", ["source", rarely("target")])
+def test_a_view_whose_owner_may_not_read(there: str, phases: Phases) -> None:
+    """One privilege after the other is granted, where the message says."""
+    harm(phases, READS)
+    phases.run("dump", "transfer", "restore")
+    followed = []
+    while len(followed) < 5:
+        result = phases.attempt("refresh")
+        if not result.get("failed"):
+            break
+        grant = result["msg"].split("Its owner lacks a privilege: ")[1].split(";")[0]
+        followed.append(grant)
+        if there == "target":
+            execute(phases.target, grant, phases.incoming)
+        else:
+            execute(phases.source, grant, phases.database)
+            command = result["msg"].split("dump again: ")[1].split(". After")[0]
+            dump_again(phases, command)
+            phases.run("restore")
+    assert len(followed) == 3, followed
+    if there == "target":
+        assert "GRANT" in phases.fail("verify") or "grants" in phases.fail("verify")
+    else:
+        phases.run("verify")
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("another")
+def test_a_temporary_role_that_is_used_elsewhere(phases: Phases) -> None:
+    """Somebody gave it something while the restore waited for its next attempt."""
+    harm(phases, IN_PLPGSQL + '; GRANT SELECT ON couchdb TO "Only here"')
+    phases.run("dump", "transfer")
+    phases.options["restore"] = {"role_map": {"Only here": "couch2pg"}}
+    message = phases.fail("restore")
+    paths = yaml.safe_load(re.findall(r"(\{.*?\})", message)[0])
+    execute(
+        phases.target,
+        'CREATE TABLE of_role (n int); ALTER TABLE of_role OWNER TO "Only here"; CREATE TABLE other (n int)',
+    )
+    execute(phases.target, 'GRANT SELECT ON other TO "Only here"')
+    phases.options["restore"]["function_search_path"] = paths
+    message = phases.fail("restore")
+    databases = message.split("databases of the target: ")[1].split(",")[0]
+    execute(phases.target, message.split("as a superuser: ")[1].replace(" Then run again.", ""), databases)
+    phases.run("restore", "refresh", "verify")
+    execute(phases.target, "DROP TABLE of_role, other")
+
+
 @dataclass(frozen=True)
 class OnTarget:
     """harm: statements on the source; role: its attributes on the target; words: of the message; remedy: follows the message."""

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ..common.errors import MigrationError
 
 MAXIMUM_BYTES = 63
@@ -26,6 +28,12 @@ def shown(schema: str, name: str) -> str:
     Only a part with a dot is quoted, so that the tables ``a."b.c"`` and ``"a.b".c`` are told apart.
     """
     return ".".join(quote(part) if "." in part else part for part in (schema, name))
+
+
+def shown_as_sql(text: str) -> str:
+    """What ``shown`` returned, as an SQL statement names it."""
+    parts = re.findall(r'"(?:[^"]|"")+"|[^.]+', text)
+    return ".".join(part if part.startswith('"') else quote(part) for part in parts)
 
 
 def sql_shown(schema: str, name: str) -> str:

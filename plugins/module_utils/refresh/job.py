@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -20,6 +21,7 @@ from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres import event_triggers, login_settings
 from ..postgres.connection import ConnectionSettings
+from ..postgres.connection_errors import INSUFFICIENT_PRIVILEGE
 from ..postgres.database import current_oid, find_database_by_oid
 from ..postgres.identifiers import qualified, quote
 from ..postgres.matview_graph import Matview, read_graph
@@ -30,6 +32,25 @@ from . import function_proof
 from .forecast import Forecast
 
 UNPOPULATED = "55000"
+# What a role may not use, in the words of PostgreSQL, which name it without its schema.
+_REFUSED = re.compile(
+    r"permission denied for (table|view|materialized view|foreign table|sequence|schema|function|foreign server) (.*)"
+)
+_PRIVILEGES = {
+    "schema": "USAGE ON SCHEMA",
+    "function": "EXECUTE ON ROUTINE",
+    "foreign server": "USAGE ON FOREIGN SERVER",
+}
+# Everything with that name that the role may not read.
+_UNREADABLE = """
+SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT pg_catalog.has_table_privilege(%s, c.oid, 'SELECT') ORDER BY 1
+"""
+_UNUSABLE = """
+SELECT p.oid::pg_catalog.regprocedure::text AS name FROM pg_catalog.pg_proc AS p
+WHERE p.proname = %s AND NOT pg_catalog.has_function_privilege(%s, p.oid, 'EXECUTE') ORDER BY 1
+"""
 
 _ADVICE = {
     "08001": "A foreign server that it reads doesn't answer the target: let the target connect there, or correct the server's "
@@ -39,9 +60,9 @@ _ADVICE = {
     "search_path = public, pg_temp).",
     "42883": "It calls a function without its schema, or a missing one: set search_path on the caller with "
     "couch2pg_function_search_path, and run again; or add the schema on the source.",
-    "42501": "Its owner lacks a privilege on a relation that it reads: grant the privilege.",
+    INSUFFICIENT_PRIVILEGE: "Its owner lacks a privilege on what it reads: grant it.",
     "53100": "The disk is full: free space on the target.",
-    "57014": "It was cancelled.",
+    "57014": "It was cancelled: run again.",
     "22012": "Its query divides by zero on this data, as it would on the source.",
 }
 
@@ -251,10 +272,26 @@ def _refresh(session: Session, matview: Matview, done_before: bool, quietly: boo
             raise
         state = error.details["sqlstate"]
         reason = error.message.split(": ", 1)[1].rstrip(".")
-        outcome.update(error=reason, sqlstate=state, advice=_ADVICE.get(state, "Fix its definition on the source."))
+        outcome.update(error=reason, sqlstate=state, advice=_advice(session, matview, reason, state))
         outcome["context"] = error.details["context"]
     outcome["seconds"] = round(time.monotonic() - started, 1)
     return outcome
+
+
+def _advice(session: Session, matview: Matview, reason: str, state: str) -> str:
+    refused = _REFUSED.match(reason) if state == INSUFFICIENT_PRIVILEGE else None
+    if refused is None:
+        return _ADVICE.get(state, "Fix its definition on the source.")
+    kind, name = refused.groups()
+    names = [quote(name)]
+    if kind not in ("schema", "foreign server"):
+        query = _UNUSABLE if kind == "function" else _UNREADABLE
+        # A role between it and the view may be the one that lacks it: the owner of another view.
+        names = [row["name"] for row in session.rows(query, [name, matview.owner])] or [f"...{quote(name)}"]
+    what = _PRIVILEGES.get(kind, "SELECT ON")
+    return (
+        f"Its owner lacks a privilege: {' '.join(f'GRANT {what} {each} TO {quote(matview.owner)};' for each in names)}"
+    )
 
 
 def _call_function(context: JobContext, settings: ConnectionSettings, before: float) -> dict[str, Any] | None:

@@ -15,9 +15,9 @@ from ..host.files import read_json
 from ..jobs import job
 from ..physical import removal
 from ..postgres.connection import ConnectionSettings
-from ..postgres.database import ending, find_database, other_sessions, roles, users
+from ..postgres.database import ending, find_database, freeing_name, other_sessions, roles, users
 from ..postgres.database_removal import drop_database
-from ..postgres.identifiers import quote, with_suffix
+from ..postgres.identifiers import quote
 from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
 from ..record.restored import STEPS_FILE, restored_oid
@@ -59,8 +59,7 @@ def _check_ours(state: Path, identity: str, found: DatabaseProperties) -> None:
     if read_json(state / target_database.INTENT) != intent or restored_oid(state, identity) != found["oid"]:
         raise MigrationError(
             f"The target's database {found['name']!r} was not created by the rehearsal {state.name}, so it was not dropped. "
-            f"Drop it if it is not needed, or rename it: ALTER DATABASE {quote(found['name'])} RENAME TO "
-            f"{quote(with_suffix(found['name'], '_kept'))}; Then run again.",
+            f"{freeing_name(found['name'])}",
             "not_ours",
             database=found["name"],
         )

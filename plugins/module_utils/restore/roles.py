@@ -21,6 +21,12 @@ from .steps import RestoreSteps
 
 FILE = "temporary_roles.json"
 CREATED = "created_roles.json"
+# The databases in which something depends on a role; for what belongs to the whole server, any will do.
+_USED_IN = """
+SELECT DISTINCT coalesce(d.datname, pg_catalog.current_database()) AS name FROM pg_catalog.pg_shdepend AS s
+JOIN pg_catalog.pg_roles AS r ON r.oid = s.refobjid AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.dbid WHERE r.rolname = %s ORDER BY 1
+"""
 
 
 def make(session: Session, state: Path, parameters: dict[str, Any], evidence: Evidence) -> RolePlan:
@@ -71,9 +77,11 @@ def _drop(session: Session, name: str) -> None:
     except MigrationError as error:
         if error.details.get("sqlstate") != "2BP01":
             raise
+        places = [row["name"] for row in session.rows(_USED_IN, [name])]
         raise MigrationError(
             f"The temporary role {name!r} of this restore can't be dropped: {error.details.get('detail')}. "
-            "Revoke its uses elsewhere, then run again.",
+            f"Take from it what it has, in each of these databases of the target: {', '.join(places)}, as a superuser: REASSIGN OWNED BY "
+            f"{quote(name)} TO CURRENT_USER; DROP OWNED BY {quote(name)}; Then run again.",
             "role_in_use",
             role=name,
         ) from error

@@ -29,6 +29,7 @@ from ..jobs.job import JobSpec
 from ..postgres import changes, extension_versions, large_objects
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import current_oid, database_size, server
+from ..postgres.identifiers import shown_as_sql
 from ..postgres.relations import Table, list_tables
 from ..postgres.session import Session, server_identity
 from ..record.dumped import dumped_archive
@@ -369,7 +370,8 @@ def _notices(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list
         if row["rows"] and rows.get(row["matview"]) == 0
     ] + [
         f"The materialized view {row['matview']} has no data, as on the source: its refresh fails. couch2pg's refresh_matviews() "
-        f"fails on such a view in schema public. Correct what it reads and refresh it, or drop it."
+        "fails on such a view in schema public. After the promotion, correct what it reads and refresh it (REFRESH MATERIALIZED VIEW "
+        f"{shown_as_sql(row['matview'])};), or drop it (DROP MATERIALIZED VIEW {shown_as_sql(row['matview'])};)."
         for row in source
         if not row["populated"] and row["matview"] in empty
     ]
