@@ -276,6 +276,10 @@ def main() -> None:
         shown = [
             restart.of_migration(line, entry["migration_id"]) for entry in migrations for line in overview.lines(entry)
         ]
+        if options["migration_id"] and not any(entry["phases"] or entry["jobs"] for entry in migrations):
+            # The name may be misspelt.
+            others = overview.migration_ids(options["state_dir"])
+            shown += [f"  migrations on this host: {', '.join(others)}"] if others else []
         return dict(found, migrations=migrations, lines=shown or ["No migration is known on this host."])
 
     run(module, work)

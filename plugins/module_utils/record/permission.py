@@ -8,16 +8,13 @@ A record that was edited proves nothing and is refused. All unfulfilled conditio
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import Any, Callable, Optional
 
 from ..common import restart
 from ..common.errors import MigrationError
-from .document import PHASES, Record, seal
-
-_PUT_BACK = (
-    "write the copy couch2pg-records/{name}.json, which is on the controller, into record.json in the migration's state folder "
-    "(cat COPY >record.json keeps its owner)."
-)
+from .document import NAME, PHASES, Record, seal
 
 # Returns the unfulfilled condition as a clause for a message; None when it is fulfilled.
 Need = Callable[[Record], Optional[str]]
@@ -30,12 +27,12 @@ def _run(playbook: str) -> str:
 MIGRATE = _run("migrate")
 
 
-def require(record: Record | None, *needs: Need) -> Record:
+def require(record: Record | None, state: Path, *needs: Need) -> Record:
     """The record, checked to be unaltered and to fulfil all ``needs``.
 
     Raises MigrationError ``record_missing``, ``record_altered`` or ``not_permitted`` (with ``reasons`` in the details).
     """
-    known = check_sound(record)
+    known = check_sound(record, state)
     reasons = [reason for reason in (need(known) for need in needs) if reason]
     if reasons:
         raise MigrationError(
@@ -46,19 +43,26 @@ def require(record: Record | None, *needs: Need) -> Record:
     return known
 
 
-def check_sound(record: Record | None) -> Record:
+def _putting_back(state: Path) -> str:
+    return (
+        f"copy couch2pg-records/{state.name}.json, which is on the controller, to this host, and write it into the record, which keeps its "
+        f"owner: cat {shlex.quote(f'{state.name}.json')} >{shlex.quote(str(state / NAME))}"
+    )
+
+
+def check_sound(record: Record | None, state: Path) -> Record:
     """The record, checked to be unaltered. Raises MigrationError ``record_missing`` or ``record_altered``."""
     if record is None:
         raise MigrationError(
-            "This migration has no record here, so nothing proves what was migrated. Check couch2pg_migration_id and couch2pg_state_dir. "
-            f"If its file was lost, {_PUT_BACK.format(name='couch2pg_migration_id')}",
+            f"The migration {state.name!r} has no record in {state}, so nothing proves what was migrated. Check couch2pg_migration_id and "
+            f"couch2pg_state_dir. If the file was lost, {_putting_back(state)}",
             "record_missing",
         )
     problem = _contradiction(record)
     if problem:
         raise MigrationError(
             f"The record of this migration was edited outside of this collection, so it proves nothing: {problem}. "
-            f"To undo that, {_PUT_BACK.format(name=record.get('migration_id'))}",
+            f"To undo that, {_putting_back(state)}",
             "record_altered",
             problem=problem,
         )

@@ -40,7 +40,7 @@ def check(settings: ConnectionSettings, state: Path, record: Record | None, need
 
     Raises MigrationError ``record_missing``, ``record_altered``, ``not_permitted`` or ``stale_evidence``.
     """
-    known = permission.require(record, *(NEEDS[name] for name in needs))
+    known = permission.require(record, state, *(NEEDS[name] for name in needs))
     phases = known["phases"]
     promoted = permission.done(known, "promote")
     rolled_back = permission.done(known, "rollback")

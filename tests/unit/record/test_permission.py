@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ MOVED = {
     "promote": {"oid": 5, "name": "cht"},
     "handover": {"health": {}},
 }
+STATE = Path("/srv/state/cht")
 ALL = (
     permission.verified,
     permission.promoted,
@@ -41,13 +43,13 @@ def make(*results: tuple[str, dict[str, Any]]) -> dict[str, Any]:
 
 def refusal(document: dict[str, Any] | None, *needs: permission.Need) -> MigrationError:
     with pytest.raises(MigrationError) as raised:
-        permission.require(document, *needs)
+        permission.require(document, STATE, *needs)
     return raised.value
 
 
 def test_everything_is_there() -> None:
     moved = make(("dashboards", {"passed": True}), ("cutover", {"side": "target"}))
-    assert permission.require(moved, *ALL) is moved
+    assert permission.require(moved, STATE, *ALL) is moved
 
 
 def test_everything_that_is_lacking_is_told() -> None:
@@ -58,7 +60,10 @@ def test_everything_that_is_lacking_is_told() -> None:
         None, "cht", "cht", "dump", record_document.make_entry("source", {}), "2026-11-25T21:00:00Z"
     )
     assert len(refusal(begun, *ALL).details["reasons"]) == 4
-    assert refusal(None).code == "record_missing"
+    missing = refusal(None)
+    assert missing.code == "record_missing"
+    assert "The migration 'cht' has no record in /srv/state/cht, so" in missing.message
+    assert missing.message.endswith(": cat cht.json >/srv/state/cht/record.json")
 
 
 def test_a_phase_that_failed_later_is_not_done() -> None:
@@ -74,7 +79,7 @@ def test_couch2pg_that_was_not_moved_need_not_be_healthy() -> None:
     del alone["phases"]["handover"]
     alone["history"] = [event for event in alone["history"] if event["phase"] != "handover"]
     alone["seal"] = record_document.seal(alone)
-    assert permission.require(alone, permission.healthy_where_moved) is alone
+    assert permission.require(alone, STATE, permission.healthy_where_moved) is alone
     (reason,) = refusal(alone, permission.couch2pg_moved).details["reasons"]
     assert "set couch2pg_cutover_without_couch2pg: true" in reason
     lost = make(("handover", {"failed": True, "msg": "lost"}))
