@@ -150,6 +150,23 @@ def test_a_journal_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     assert "pass one that this module returned" in refused
 
 
+def test_a_journal_that_was_rotated_since(tmp_path: Path) -> None:
+    """No line of what is left is skipped, and it is said that others are gone."""
+    log = {"kind": "journald", "unit": "couch2pg", "journal_dir": str(tmp_path)}
+    write_journal(tmp_path, 1, recorded("couchdb-away").strip())
+    before = ask(log, position_only=True)["position"]
+    lines = recorded("run-nothing-new").strip()
+    write_journal(tmp_path, 2, lines)
+    whole = ask(log, since=before)
+    assert (whole["summary"]["lines"], whole["notices"]) == (len(lines.splitlines()), [])
+    next(tmp_path.glob("*-1.journal")).unlink()
+    left = ask(log, since=before)
+    assert left["summary"]["lines"] == len(lines.splitlines())
+    assert "between the position and its oldest one are missing" in left["notices"][0]
+    next(tmp_path.glob("*-2.journal")).unlink()
+    assert ask(log, since=left["position"])["summary"]["lines"] == 0
+
+
 def test_a_user_who_may_not_read_the_journal(tmp_path: Path) -> None:
     """The command that is printed lets the user read it: here root, without what lets root read every file."""
     write_journal(tmp_path, 1, recorded("run-nothing-new"))

@@ -17,7 +17,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, Mapping, Sequence
+from typing import BinaryIO, Callable, Generator, Mapping, Sequence
 
 from ..common.errors import MigrationError
 from . import container_programs
@@ -159,7 +159,7 @@ class Output:
         self.code = 0
         self.stderr = ""
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Generator[bytes, None, None]:
         with ExitStack() as stack:
             # A file instead of a second pipe, which would fill up while only the first one is read.
             errors = stack.enter_context(tempfile.TemporaryFile())

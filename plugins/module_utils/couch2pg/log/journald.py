@@ -15,6 +15,7 @@ from ...host.system_account import myself
 from .position import LogSource, Position, check
 
 _JOIN = "sudo usermod --append --groups systemd-journal {user} lets that user read it from the next login on; then run again."
+_TEXT = "--output=cat"
 _CURSOR = b"-- cursor: "
 
 
@@ -34,7 +35,7 @@ class JournalLog(LogSource):
             "journalctl",
             "If systemd is not the init system of this host, say where couch2pg's log is: couch2pg_app: {log: {kind: file, path: PATH}}.",
         )
-        command = [program, f"--unit={self._unit}", "--output=cat", "--no-pager", "--quiet", "--show-cursor"]
+        command = [program, f"--unit={self._unit}", _TEXT, "--no-pager", "--quiet", "--show-cursor"]
         return [*command, *([f"--directory={self._journal_dir}"] if self._journal_dir else []), *more]
 
     def position(self) -> Position:
@@ -45,12 +46,26 @@ class JournalLog(LogSource):
     def lines(self, since: Position | None) -> Iterator[bytes]:
         """The lines. Raises MigrationError ``log_unreadable`` with journalctl's message."""
         start = check(since, self._at("")) if since else self._at("")
-        yield from self._read([f"--after-cursor={start['cursor']}"] if start["cursor"] else [], start)
+        yield from self._read(self._from(start["cursor"]) if start["cursor"] else [], start)
         if self.after["cursor"] == "":
             self.notices.append(
                 f"The journal has no line of {self._unit} that {myself()} may read. systemctl list-units --all '*couch2pg*' shows the "
                 f"unit's name. Where that is right: {_JOIN.format(user=myself())}"
             )
+
+    def _from(self, cursor: str) -> list[str]:
+        """The option that skips what comes before the position, and its own entry."""
+        # journalctl 252 skips the next entry where the cursor's own one is gone.
+        command = [word for word in self.command(f"--cursor={cursor}") if word not in (_TEXT, "--show-cursor")]
+        output = iter(Output([*command, "--output=export"]))
+        first = next(output, b"")
+        output.close()
+        if first.startswith(f"__CURSOR={cursor}\n".encode()) or not first:
+            return [f"--after-cursor={cursor}"]
+        self.notices.append(
+            f"The journal was rotated: the lines of {self._unit} between the position and its oldest one are missing."
+        )
+        return [f"--cursor={cursor}"]
 
     def _read_all(self, more: list[str], start: Position) -> None:
         for _line in self._read(more, start):
