@@ -411,7 +411,10 @@ def test_a_wrong_password_is_found_before_anything_is_changed(dashboards: Dashbo
     variables["couch2pg_cutover_source_names"] = ["nobody.example.org"]
     assert "Add the name that it uses for the source to couch2pg_cutover_source_names." in dashboards.fail()
     variables["couch2pg_klipfolio"]["api_key"] = "bad-" + "0" * 30
-    assert "answers 401 to GET /datasources: The API key *** is not valid. Check the credentials" in dashboards.fail()
+    assert (
+        "answers 401 to GET /datasources: The API key *** is not valid. Correct the credentials in couch2pg_klipfolio"
+        in dashboards.fail()
+    )
     assert dashboards.state() == dashboards.before
     assert not (dashboards.migration.state / "cutover.json").exists()
 
