@@ -311,5 +311,11 @@ def test_an_extension_of_one_database_of_the_server(
         assert "(postgres on the target)" in message
         leave_out = yaml.safe_load(message.split("with its rows: ")[1].split(". After")[0])["couch2pg_leave_out"]
         assert failures(seen(leave_out=leave_out)) == []
+        # After the promotion.
+        assert "into that configuration" in message
+        seed.create_database(target_cluster, f"{name}_there")
+        execute(target_cluster, f"ALTER ROLE postgres SET clock.database_name = '{name}_there'")
+        execute(target_cluster, "CREATE EXTENSION clock; INSERT INTO clock_jobs VALUES (1, 'VACUUM')", f"{name}_there")
     finally:
+        seed.drop_database(target_cluster, f"{name}_there")
         execute(target_cluster, "ALTER ROLE postgres RESET clock.database_name")

@@ -399,3 +399,24 @@ def test_a_role_of_the_target(case: str, phases: Phases) -> None:
     finally:
         seed.drop_database(phases.target, phases.incoming)
         seed.drop_database(phases.source, phases.database)
+
+
+CALLS = """
+CREATE FUNCTION public.counted(int) RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) + $1 FROM couchdb); END';
+CREATE MATERIALIZED VIEW told AS SELECT public.counted(1) AS n; ALTER MATERIALIZED VIEW told OWNER TO couch2pg;
+"""
+
+
+@pytest.mark.parametrize("there", ["target", rarely("source")])
+def test_a_view_that_calls_a_function_without_a_search_path(there: str, phases: Phases) -> None:
+    """From PostgreSQL 17 on, a refresh has an empty one."""
+    harm(phases, CALLS)
+    phases.run("dump", "transfer", "restore")
+    message = phases.fail("refresh")
+    if there == "target":
+        paths = yaml.safe_load(re.findall(r"couch2pg_function_search_path: (\{.*?\})", message)[0])
+        phases.options["restore"] = {"function_search_path": paths}
+    else:
+        execute(phases.source, printed(message), phases.database)
+        dump_again(phases, message.split("dump again: ")[1].split(". After", maxsplit=1)[0])
+    phases.run("restore", "refresh", "verify")

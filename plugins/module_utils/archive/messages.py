@@ -41,7 +41,7 @@ class Rule:
     statement: str = ""
 
 
-OBJECT_MISSING = "object_missing"
+OBJECT_MISSING, UNQUALIFIED = "object_missing", "unqualified_name"
 _CREATE_EXTENSION = r'^CREATE EXTENSION (?:IF NOT EXISTS )?"?([^";]+?)"? '
 
 RULES = (
@@ -217,18 +217,18 @@ RULES = (
     ),
     # PL/pgSQL names its functions with schema and arguments, SQL doesn't.
     Rule(
-        "unqualified_name",
+        UNQUALIFIED,
         r"does not exist(?:.|\n)*CONTEXT: +PL/pgSQL function (\S.*\)) line",
         False,
-        "The function {0} uses a name without its schema, and pg_restore runs with an empty search_path. Let the restore set the "
+        "The function {0} uses a name without its schema, and has an empty search_path here. Let the restore set the "
         "function's search_path on the target, and run again: couch2pg_function_search_path: {{'{0}': 'public, pg_temp'}}. Where no "
         "extension brings the function, you can set it on the source instead: ALTER FUNCTION {0} SET search_path = public, pg_temp;",
     ),
     Rule(
-        "unqualified_name",
+        UNQUALIFIED,
         r"does not exist(?:.|\n)*CONTEXT: +SQL function \"(.+?)\"",
         False,
-        "The function {0} uses a name without its schema, and pg_restore runs with an empty search_path. Let the restore set the "
+        "The function {0} uses a name without its schema, and has an empty search_path here. Let the restore set the "
         "function's search_path on the target, and run again: couch2pg_function_search_path, with the function's schema and the types of "
         "its arguments, as in {{'public.{0}(integer)': 'public, pg_temp'}}. Where no extension brings the function, you can set it on the "
         "source instead: ALTER FUNCTION ... SET search_path = public, pg_temp;",
@@ -419,6 +419,12 @@ def classify(message: str, statement: str, rules: tuple[Rule, ...] = RULES) -> M
         "statement": statement[:300],
         "advice": rule.advice.format(*groups),
     }
+
+
+def of_function(reason: str, context: str | None) -> str:
+    """The advice for a function that uses a name without its schema; empty where ``reason`` and the error's context are about another."""
+    found = classify(f"{reason}\nCONTEXT:  {context}", "")
+    return found["advice"] if found["kind"] == UNQUALIFIED else ""
 
 
 def advised(error: MigrationError) -> MigrationError:

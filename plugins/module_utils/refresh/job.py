@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ..archive import messages
 from ..common import restart
 from ..common.errors import MigrationError
 from ..common.progress_line import duration
@@ -55,11 +56,6 @@ WHERE p.proname = %s AND NOT pg_catalog.has_function_privilege(%s, p.oid, 'EXECU
 _ADVICE = {
     "08001": "A foreign server that it reads doesn't answer the target: let the target connect there, or correct the server's "
     "options (ALTER SERVER).",
-    "42P01": "A function in it names a table without its schema: set search_path on the function with "
-    "couch2pg_function_search_path, and run again; or, where no extension brings the function, on the source (ALTER FUNCTION ... SET "
-    "search_path = public, pg_temp).",
-    "42883": "It calls a function without its schema, or a missing one: set search_path on the caller with "
-    "couch2pg_function_search_path, and run again; or add the schema on the source.",
     INSUFFICIENT_PRIVILEGE: "Its owner lacks a privilege on what it reads: grant it.",
     "53100": "The disk is full: free space on the target.",
     "57014": "It was cancelled: run again.",
@@ -272,8 +268,8 @@ def _refresh(session: Session, matview: Matview, done_before: bool, quietly: boo
             raise
         state = error.details["sqlstate"]
         reason = error.message.split(": ", 1)[1].rstrip(".")
-        outcome.update(error=reason, sqlstate=state, advice=_advice(session, matview, reason, state))
-        outcome["context"] = error.details["context"]
+        outcome.update(error=reason, sqlstate=state, context=error.details["context"])
+        outcome["advice"] = messages.of_function(reason, outcome["context"]) or _advice(session, matview, reason, state)
     outcome["seconds"] = round(time.monotonic() - started, 1)
     return outcome
 
