@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -13,6 +14,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.restart import migrate_as
 
 SHOWN = 3
+_LOGIN = re.compile(r'ALTER ROLE "(.+)" LOGIN')
 _TIMED = ("dump", "restore", "refresh", "verify")
 
 
@@ -38,9 +40,21 @@ def summary(record: dict[str, Any]) -> list[str]:
 
 
 def roles_without_login(done: Mapping[str, Any]) -> list[str]:
-    """The roles that the restore created, without the one that couch2pg has logged in as since. done: result by phase."""
+    """Roles that the restore or an earlier migration created, without the one that couch2pg has logged in as since.
+
+    done: result by phase.
+    """
     in_use = done.get("handover", {}).get("postgres", {}).get("user")
-    return [role for role in done.get("restore", {}).get("created_roles") or [] if role != in_use]
+    created = list(done.get("restore", {}).get("created_roles") or [])
+    # Preflight has found that these may log in on the source, and not on the target.
+    statements = [
+        str(statement)
+        for finding in done.get("preflight", {}).get("target") or []
+        for statement in (finding.get("details") or {}).get("statements") or []
+        if finding.get("name") == "properties of roles"
+    ]
+    earlier = [found[1].replace('""', '"') for found in map(_LOGIN.fullmatch, statements) if found]
+    return [role for role in dict.fromkeys([*created, *earlier]) if role != in_use]
 
 
 def _verdict(record: dict[str, Any], done: dict[str, Any]) -> list[str]:

@@ -112,7 +112,7 @@ def _roles(done: dict[str, Any], places: Places) -> list[Item]:
     results = {name: entry["result"] for name, entry in done.items()}
     for role in map(text.name, roles_without_login(results)):
         statements = [f"ALTER ROLE {quote(role)} LOGIN", f"\\password {quote(role)}"]
-        why = "It was missing on the target, so the restore created it without login and password. psql prompts for the password."
+        why = "A restore created it on the target, without login and password. psql prompts for the password."
         if role == owner:
             statements.insert(0, "SET password_encryption = 'md5'")
             why += " couch2pg's own driver supports only md5 passwords. If the driver was updated, leave out the first statement."

@@ -97,6 +97,14 @@ def test_what_was_done_since_is_not_left_to_do(record: dict[str, Any]) -> None:
     assert any(line.startswith("  archive  removed by cleanup; it was ") for line in lines)
 
 
+def test_roles_that_an_earlier_migration_created_have_no_login_yet(record: dict[str, Any]) -> None:
+    record["phases"]["restore"]["result"]["created_roles"] = ["superset"]
+    statements = [f'ALTER ROLE "{name}" LOGIN' for name in ("superset", "clerk")] + ['ALTER ROLE "x" SUPERUSER']
+    finding = {"name": "properties of roles", "status": "warning", "message": "", "details": {"statements": statements}}
+    record["phases"]["preflight"]["result"]["target"].append(finding)
+    assert "  to do    give these roles their login and password on the target: superset, clerk" in summary(record)
+
+
 def test_one_that_stopped_says_why_first(record: dict[str, Any]) -> None:
     for phase in ("promote", "handover"):
         record["phases"].pop(phase, None)
