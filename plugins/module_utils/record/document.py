@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any, Callable, Mapping, TypedDict, cast
@@ -105,15 +106,21 @@ def record_path(state_dir: str, migration_id: str) -> Path:
     return expand(state_dir) / migration_id / NAME
 
 
+def putting_back(state: Path) -> str:
+    """How somebody gets the record in the state folder ``state`` back from its copy, as a clause."""
+    name = f"{state.name}.json"
+    return (
+        f"copy couch2pg-records/{name}, which is on the controller, to this host, and write it into the record, which keeps its owner (cat "
+        f"{shlex.quote(name)} >{shlex.quote(str(state / NAME))})"
+    )
+
+
 def load(path: Path) -> Record | None:
     """The record, or None when it doesn't exist yet.
 
     Raises MigrationError ``damaged_file`` when the file isn't a record.
     """
-    remedy = (
-        f"If it was the record of a migration, write its copy couch2pg-records/{path.parent.name}.json, which is on the controller, into "
-        "it; else move it away. Then run again."
-    )
+    remedy = f"If it was the record of a migration, {putting_back(path.parent)}. Else move it away. Then run again."
     record = read_json(path, remedy)
     if record is None:
         return None

@@ -8,13 +8,12 @@ A record that was edited proves nothing and is refused. All unfulfilled conditio
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 from ..common import restart
 from ..common.errors import MigrationError
-from .document import NAME, PHASES, Record, seal
+from .document import PHASES, Record, putting_back, seal
 
 # Returns the unfulfilled condition as a clause for a message; None when it is fulfilled.
 Need = Callable[[Record], Optional[str]]
@@ -43,26 +42,19 @@ def require(record: Record | None, state: Path, *needs: Need) -> Record:
     return known
 
 
-def _putting_back(state: Path) -> str:
-    return (
-        f"copy couch2pg-records/{state.name}.json, which is on the controller, to this host, and write it into the record, which keeps its "
-        f"owner: cat {shlex.quote(f'{state.name}.json')} >{shlex.quote(str(state / NAME))}"
-    )
-
-
 def check_sound(record: Record | None, state: Path) -> Record:
     """The record, checked to be unaltered. Raises MigrationError ``record_missing`` or ``record_altered``."""
     if record is None:
         raise MigrationError(
             f"The migration {state.name!r} has no record in {state}, so nothing proves what was migrated. Check couch2pg_migration_id and "
-            f"couch2pg_state_dir. If the file was lost, {_putting_back(state)}",
+            f"couch2pg_state_dir. If the file was lost, {putting_back(state)}.",
             "record_missing",
         )
     problem = _contradiction(record)
     if problem:
         raise MigrationError(
             f"The record of this migration was edited outside of this collection, so it proves nothing: {problem}. "
-            f"To undo that, {_putting_back(state)}",
+            f"To undo that, {putting_back(state)}.",
             "record_altered",
             problem=problem,
         )

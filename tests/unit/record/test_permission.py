@@ -63,7 +63,7 @@ def test_everything_that_is_lacking_is_told() -> None:
     missing = refusal(None)
     assert missing.code == "record_missing"
     assert "The migration 'cht' has no record in /srv/state/cht, so" in missing.message
-    assert missing.message.endswith(": cat cht.json >/srv/state/cht/record.json")
+    assert missing.message.endswith(" (cat cht.json >/srv/state/cht/record.json).")
 
 
 def test_a_phase_that_failed_later_is_not_done() -> None:
