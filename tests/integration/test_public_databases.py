@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import loading
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import job as stream_job
 from support import binaries, independent, places, public_databases, seed
 from support.binaries import Binaries
@@ -18,7 +21,7 @@ from support.clusters import Cluster
 from support.migration import column, execute
 from support.modules import run_module
 from support.odd_database import FILES, fill
-from support.preflight import failures, look, look_at_target
+from support.preflight import failures, look, look_at_target, schema_of
 
 NAME = "odd things"
 REFERENCE = "dumped and restored by hand"
@@ -72,6 +75,12 @@ def test_databases_of_every_kind(
 ) -> None:
     """What each file holds is said in its first line."""
     fill(source_cluster, NAME, FILES)
+    place = {"migration_id": "m", "bin_dir": str(client_dir)}
+    place.update({f"{name}_dir": str(tmp_path / f"preflight-{name}") for name in ("state", "staging")})
+    looked = look(place, source_cluster, NAME)
+    assert failures(looked) == []
+    schema = schema_of(place, source_cluster, NAME)
+    assert failures(look_at_target(place, target_cluster, NAME, looked["facts"], schema=schema)) == []
     phases = Phases(source_cluster, target_cluster, client_dir, tmp_path, NAME)
     verified = phases.run("dump", "transfer", "restore", "refresh", "verify")
     assert verified["information"] == []
@@ -80,6 +89,21 @@ def test_databases_of_every_kind(
     assert notice.startswith("The materialized view odd_37.never37 has no data, as on the source")
     phases.run("promote")
     assert compare(phases, NAME, binaries.clients()) >= 150
+
+
+@pytest.mark.parametrize("server", ["thirteen_cluster", "target_cluster"])
+def test_rows_that_functions_check_are_loaded_last(
+    server: str, request: pytest.FixtureRequest, fresh_database: Callable[[Cluster], str]
+) -> None:
+    """Which catalog knows what a generated column calls depends on the version."""
+    cluster: Cluster = request.getfixturevalue(server)
+    name = fresh_database(cluster)
+    (path,) = (path for path in FILES if path.name.startswith("42"))
+    execute(cluster, "CREATE SCHEMA odd_42; SET search_path = odd_42; " + path.read_text(encoding="utf-8"), name)
+    with Session(ConnectionSettings(name, cluster.host, cluster.port, password=cluster.password)) as session:
+        late = loading.last(session)
+        found = session.rows("SELECT relname AS name FROM pg_catalog.pg_class WHERE oid = ANY(%s)", [sorted(late)])
+    assert {row["name"] for row in found} == {"visits", "stays", "by_place_1", "by_place_2", "kept"}
 
 
 @pytest.mark.long

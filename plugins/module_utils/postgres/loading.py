@@ -11,8 +11,8 @@ from .session import Session
 # Tables whose rows are checked by a function in an SQL or procedural language when they are loaded: by a constraint of the table or of a
 # domain, a generated column, or the key of its partitions. The function may read rows of other tables.
 _CHECKED = """
-WITH RECURSIVE calls(classid, objid) AS (
-    SELECT d.classid, d.objid FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_proc AS p ON p.oid = d.refobjid
+WITH RECURSIVE calls(classid, objid, objsubid) AS (
+    SELECT d.classid, d.objid, d.objsubid FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_proc AS p ON p.oid = d.refobjid
     JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
     WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid >= 16384 AND l.lanname NOT IN ('internal', 'c')
 ), constraints AS (
@@ -34,6 +34,11 @@ WITH RECURSIVE calls(classid, objid) AS (
     SELECT f.adrelid FROM calls JOIN pg_catalog.pg_attrdef AS f ON calls.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass
         AND f.oid = calls.objid
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
+    WHERE coalesce(to_jsonb(a) ->> 'attgenerated', '') <> ''
+  UNION
+    -- Before PostgreSQL 15, the column itself depends on what its expression calls.
+    SELECT a.attrelid FROM calls JOIN pg_catalog.pg_attribute AS a ON calls.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        AND a.attrelid = calls.objid AND a.attnum = calls.objsubid
     WHERE coalesce(to_jsonb(a) ->> 'attgenerated', '') <> ''
   UNION
     SELECT a.attrelid FROM type_checked AS t JOIN pg_catalog.pg_attribute AS a ON a.atttypid = t.oid AND NOT a.attisdropped

@@ -179,13 +179,15 @@ def of_tables(session: Session, paths: Mapping[str, str]) -> list[Hazard]:
 
 
 def _of_expressions(session: Session, rows: list[dict[str, Any]], paths: Mapping[str, str]) -> Iterator[Hazard]:
-    # Planning a query on a table plans the expressions of all its indexes, so try each expression without the table first.
+    # Planning a query on a table plans the expressions of all its indexes, so try each expression without the table first, with a row
+    # that has the table's name and type: an expression may be of the whole row.
     blamed: set[str] = set()
-    for source in ("(SELECT (NULL::{table}).* OFFSET 0) AS nothing", "{of_table}{table} LIMIT 1"):
+    for source in ("pg_catalog.unnest(ARRAY[NULL::{table}]) AS {name}", "{of_table}{table} LIMIT 1"):
         known = set(blamed)
         for row in rows:
             table = qualified(row["table_schema"], row["table_name"])
-            query = f"SELECT {row['expressions']} FROM {source.format(table=table, of_table=row['of_table'])}"
+            place = source.format(table=table, of_table=row["of_table"], name=quote(row["table_name"]))
+            query = f"SELECT {row['expressions']} FROM {place}"
             error = None if table in known else _try(session, query)
             if error is not None:
                 blamed.add(table)
