@@ -352,10 +352,10 @@ def test_an_incoming_database_of_somebody_else(
 @pytest.mark.parametrize(
     ("other", "goes_on"),
     [
-        ("other", "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=other. "),
+        ("other", "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=other)"),
         (
             "mine_rehearsal_20261123T221530",
-            "ansible-playbook cht.couch2pg.rehearse -i inventory -e couch2pg_migration_id=mine. ",
+            "ansible-playbook cht.couch2pg.rehearse -i inventory -e couch2pg_migration_id=mine)",
         ),
     ],
 )
@@ -370,9 +370,9 @@ def test_an_incoming_database_of_another_migration(
         target_database.start_incoming(session, state, server_identity(session), name)
     execute(target_cluster, f"CREATE DATABASE {name}")
     message = finding(look_at_target(place, target_cluster, "x", facts, incoming=name), "incoming database")["message"]
-    assert f"is of the migration '{other}', which has not ended (its state folder: {state})" in message
+    assert f"belongs to the migration '{other}', which has not ended (its state folder: {state})" in message
     assert goes_on in message
-    assert f"ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id={other}. " in message
+    assert f"ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id={other})" in message
     execute(target_cluster, re.findall(r"DROP DATABASE .*;", message)[0])
     assert failures(look_at_target(place, target_cluster, "x", facts, incoming=name)) == []
 

@@ -93,8 +93,11 @@ def without_the_index(change: str) -> Callable[[str], str]:
 
 def moved(message: str) -> str:
     """Out of the partition that the message names, into the table."""
-    statement = message.split("into the partitioned table: ")[1].split(";", maxsplit=1)[0]
-    return statement.replace("WHERE ...", "WHERE a = 'two'").replace("INTO ...", "INTO parts")
+    condition = message.split("must meet: ")[1].split(";", maxsplit=1)[0]
+    statement = message.split("are not generated: ")[1].split(";", maxsplit=1)[0]
+    for word, value in (("CONDITION", "a = 'one'"), ("COLUMNS", "a"), ("PARENT", "parts")):
+        statement = statement.replace(word, value)
+    return f"{condition}; {statement}"
 
 
 def of_domain(message: str) -> str:
@@ -179,7 +182,11 @@ def test_a_view_whose_owner_may_not_read(there: str, phases: Phases) -> None:
         result = phases.attempt("refresh")
         if not result.get("failed"):
             break
-        grant = result["msg"].split("Its owner lacks a privilege: ")[1].split(";")[0]
+        grant = (
+            result["msg"]
+            .split("The owner of the view lacks a privilege. On the target, as a superuser: ")[1]
+            .split(";")[0]
+        )
         followed.append(grant)
         if there == "target":
             execute(phases.target, grant, phases.incoming)

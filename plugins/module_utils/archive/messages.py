@@ -266,9 +266,11 @@ RULES = (
         "wrong_partition",
         r'new row for relation "(.*)" violates partition constraint',
         False,
-        "Rows on the source are in the partition {0} and belong into another one: a new version of the C library may have changed the "
-        "order of text. Move these rows on the source into the partitioned table: "
-        'WITH moved AS (DELETE FROM "{0}" WHERE ... RETURNING *) INSERT INTO ... SELECT * FROM moved;',
+        "Rows of the partition {0} on the source belong in another partition: a new version of the C library may have changed the order "
+        "of text. This query there prints the condition that each row of it must meet: SELECT pg_get_partition_constraintdef(oid) FROM "
+        "pg_class WHERE relname = '{0}'; Move the rows that do not meet it into the partitioned table, with the names of all columns that "
+        'are not generated: WITH moved AS (DELETE FROM "{0}" WHERE NOT (CONDITION) RETURNING COLUMNS) INSERT INTO PARENT (COLUMNS) SELECT '
+        "COLUMNS FROM moved;",
     ),
     Rule(
         "nulls",

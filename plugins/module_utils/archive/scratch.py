@@ -57,7 +57,7 @@ def scratch_database(
             _set(session, name, model["settings"] or [])
             yield settings.to(name)
         finally:
-            # What is left the next run drops. The server may be gone, and then another error tells of it.
+            # The next run drops what is left. If the server is gone, another error reports that.
             try:
                 _drop(session, name)
             except MigrationError as error:

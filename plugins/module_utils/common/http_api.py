@@ -136,10 +136,8 @@ class HttpApi:
                 "open the firewalls in between."
             )
         if reason.verify_code in _UNKNOWN_AUTHORITY:
-            file = "a PEM file here with the certificate of its authority"
-            if self.setting == STEPS:
-                return f"Name {file} in {STEPS}: {{http: {{ca_cert: FILE}}}}."
-            return f"Set couch2pg_cutover_ca_cert to {file}."
+            setting = f"http.ca_cert of this step in {STEPS}" if self.setting == STEPS else "couch2pg_cutover_ca_cert"
+            return f"Store the certificate of the server's certificate authority in a PEM file on this host, and set {setting} to its path."
         return f"Correct the URL in {self.setting} to a name that the certificate has, or renew the certificate."
 
     def _moved(self, method: str, path: str, status: int, other_server: str) -> MigrationError:
@@ -156,7 +154,7 @@ class HttpApi:
         answered += f": {reason}." if reason else "."
         if status in (401, 403):
             return MigrationError(
-                f"{answered} Correct the credentials in {self.setting}, which must be of somebody who may read and change connections.",
+                f"{answered} Correct the credentials in {self.setting}, whose account must be allowed to read and change connections.",
                 "api_unauthorized",
                 status=status,
             )

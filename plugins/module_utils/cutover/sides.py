@@ -116,8 +116,9 @@ def let_in(program: str, database: str, user: str) -> str:
     """The line of pg_hba.conf that a program needs."""
     names = f"{hba_name(database)} {hba_name(user) if user else 'ROLE'}"
     return (
-        f"Its address must pass the firewall and have a line in pg_hba.conf there; put it first, with the address of {program}, and reload "
-        f"it (SELECT pg_reload_conf()): host {names} ADDRESS/32 scram-sha-256"
+        f"Let the address of {program} through the firewall of that server. Put this line first in its pg_hba.conf, with this address in "
+        "the place of ADDRESS (and md5 instead of scram-sha-256 where the role's password is stored as md5), and reload PostgreSQL (SELECT "
+        f"pg_reload_conf()): host {names} ADDRESS/32 scram-sha-256"
     )
 
 

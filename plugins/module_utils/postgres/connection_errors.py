@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 INSUFFICIENT_PRIVILEGE = "42501"
 # What a role lacks, by the words of the refusal, and what gives it.
 _LACKS = (
+    (r'(?:must be able to SET ROLE|must be member of role) "(.*)"', 'GRANT "{0}" TO {role};'),
     (
-        r'(?:must be able to SET ROLE|must be member of role|must have admin option on role) "(.*)"',
-        'GRANT "{0}" TO {role};',
+        r'(?:must have admin option on role|permission denied to grant role) "(.*)"',
+        'GRANT "{0}" TO {role} WITH ADMIN OPTION;',
     ),
     (r"permission denied to create database", "ALTER ROLE {role} CREATEDB;"),
 )

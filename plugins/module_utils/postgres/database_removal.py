@@ -19,6 +19,8 @@ SECONDS: float = LOCK_SECONDS
 # The connection limit of a database whose drop has begun: nobody can use it or change it, only drop it.
 INVALID = -2
 _WAITS = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE pid = %s AND wait_event = 'ProcSignalBarrier'"
+# Processes of the server itself, which no statement ends.
+_AUXILIARY = ("archiver", "background writer", "checkpointer", "io worker", "startup", "walsummarizer", "walwriter")
 # The server says every five seconds whom it waits for, in its own language.
 _WHOM = re.compile(r"\b(\d+)\b.*ProcSignalBarrier")
 _PROCESS = """
@@ -37,7 +39,7 @@ def drop_database(session: Session, name: str) -> None:
     """Drop the database ``name``, which nobody uses.
 
     Raises MigrationError ``server_stuck``, which names the process, when another process of the server has not taken notice for
-    ``SECONDS``. The database is then dropped in part: the next call drops the rest.
+    ``SECONDS``. The database is then only partly dropped: the next call drops the rest.
     """
     stuck = threading.Event()
     seen: list[bool] = []
@@ -59,7 +61,8 @@ def drop_database(session: Session, name: str) -> None:
         if not stuck.is_set():
             raise
         raise MigrationError(
-            f"The database {name!r} at {session.settings.place} is dropped in part: {_whom(session)} Then run again, which drops the rest.",
+            f"The database {name!r} at {session.settings.place} is only partly dropped, because {_whom(session)} "
+            "Then run again: the next run drops the rest.",
             "server_stuck",
             database=name,
         ) from error
@@ -76,6 +79,11 @@ def _whom(session: Session) -> str:
     of = [f"{what} {row[what]!r}" for row in rows for what in ("role", "database", "program") if row[what]]
     kind = rows[0]["kind"] if rows and rows[0]["kind"] else "process"
     return (
-        f"the {kind} {pids[-1]}{' (' + ', '.join(of) + ')' if of else ''} of the server doesn't answer. If it was stopped, let it go on, "
-        f"on the server's host: kill -CONT {pids[-1]}; else end it: SELECT pg_terminate_backend({pids[-1]}); or restart the server."
+        f"the {kind} {pids[-1]}{' (' + ', '.join(of) + ')' if of else ''} of the server doesn't answer. If it is suspended, resume it on "
+        f"the server's host: kill -CONT {pids[-1]}. Otherwise {_end(kind, pids[-1])}restart the server."
     )
+
+
+def _end(kind: str, pid: str) -> str:
+    """The statement that ends a process, where the server lets somebody end one of this kind."""
+    return f"end it: SELECT pg_terminate_backend({pid}); or " if kind not in _AUXILIARY else ""

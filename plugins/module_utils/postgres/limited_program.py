@@ -55,7 +55,7 @@ def run(
         code = programs.run(command, {**environment, "PGAPPNAME": name}, on_line, own, output)
     if code and watch.found and (too_long.is_set() or not own.is_set()):
         raise MigrationError(
-            f"A lock in {settings.database!r} at {settings.place} could not be had within {seconds} s: {watch.found}",
+            f"A lock in the database {settings.database!r} at {settings.place} was not granted within {seconds} s: {watch.found}",
             "locked",
         )
     return code

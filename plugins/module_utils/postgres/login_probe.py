@@ -139,7 +139,8 @@ def login_problem(asked: AuthRequest, login: ConnectionSettings, driver: tuple[i
         remedy = line if asked.state == REFUSED else "Correct that, then run again."
         if asked.state == NO_TLS:
             remedy = (
-                "Remove ssl and sslmode from POSTGRESQL_URL, or set ssl = on with a certificate there, then run again."
+                "Remove ssl and sslmode from POSTGRESQL_URL, or turn on TLS on that server (ssl, ssl_cert_file and ssl_key_file in "
+                "postgresql.conf), then run again."
             )
         return f"{where} refuses {login.user!r}: {asked.reason}. {remedy}"
     if asked.method in ("gss", "sspi") or asked.method.startswith("method "):

@@ -171,7 +171,7 @@ class _Contents:
         found = unlogged.find(self.session)
         if found:
             raise MigrationError(
-                f"The source is a standby, which does not have the content of {_some(list(found))}: unlogged. Use the "
+                f"The source is a standby, which does not have the content of unlogged tables and sequences: {_some(list(found))}. Use the "
                 f"primary as the source, or run on the primary: {' '.join(found.values())}",
                 "unlogged",
             )

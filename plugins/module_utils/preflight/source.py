@@ -223,7 +223,7 @@ class _Source:
         self.facts["database"]["encoding"] = "UTF8"
         self.findings.warning(
             "encoding",
-            f"The target's database becomes UTF8 instead of SQL_ASCII: its text is valid UTF-8 in {counted(rows, 'row')}.",
+            f"The target's database becomes UTF8 instead of SQL_ASCII: all text on the source is valid UTF-8 ({counted(rows, 'row')}).",
         )
 
     def _tables(self, tables: Tables) -> None:

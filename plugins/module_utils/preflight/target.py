@@ -41,7 +41,7 @@ def examine(
 ) -> tuple[Findings, dict[str, Any]]:
     """All findings, and facts of the target. ``source``: the source's facts; when empty, the checks that need them are skipped."""
     findings = Findings()
-    # Whatever else can't be found out, a migration with a promotion is not yet to be rehearsed.
+    # Nobody is told to rehearse a migration that was promoted, even when the server doesn't answer.
     state = expand(options["state_dir"]) / options["migration_id"]
     facts: dict[str, Any] = {"promotion_stored": (state / PROMOTED).exists()}
     check_folders(findings, options)

@@ -56,7 +56,7 @@ WHERE p.proname = %s AND NOT pg_catalog.has_function_privilege(%s, p.oid, 'EXECU
 _ADVICE = {
     "08001": "A foreign server that it reads doesn't answer the target: let the target connect there, or correct the server's "
     "options (ALTER SERVER).",
-    INSUFFICIENT_PRIVILEGE: "Its owner lacks a privilege on what it reads: grant it.",
+    INSUFFICIENT_PRIVILEGE: "The owner of the view lacks a privilege on something that the view reads: grant it on the target.",
     "53100": "The disk is full: free space on the target.",
     "57014": "It was cancelled: run again.",
     "22012": "Its query divides by zero on this data, as it would on the source.",
@@ -283,11 +283,11 @@ def _advice(session: Session, matview: Matview, reason: str, state: str) -> str:
     if kind not in ("schema", "foreign server"):
         query = _UNUSABLE if kind == "function" else _UNREADABLE
         # A role between it and the view may be the one that lacks it: the owner of another view.
-        names = [row["name"] for row in session.rows(query, [name, matview.owner])] or [f"...{quote(name)}"]
+        names = [row["name"] for row in session.rows(query, [name, matview.owner])] or [f"SCHEMA.{quote(name)}"]
     what = _PRIVILEGES.get(kind, "SELECT ON")
-    return (
-        f"Its owner lacks a privilege: {' '.join(f'GRANT {what} {each} TO {quote(matview.owner)};' for each in names)}"
-    )
+    statements = " ".join(f"GRANT {what} {each} TO {quote(matview.owner)};" for each in names)
+    of_one = "" if len(names) == 1 else " (of these, the one whose object the view reads)"
+    return f"The owner of the view lacks a privilege. On the target, as a superuser{of_one}: {statements}"
 
 
 def _call_function(context: JobContext, settings: ConnectionSettings, before: float) -> dict[str, Any] | None:

@@ -93,10 +93,9 @@ def taken(state: Path, identity: str, name: str) -> MigrationError:
     if others:
         owner = max(others, key=lambda path: path.stat().st_mtime).parent
         return MigrationError(
-            f"The target's database {name!r} is of the migration {owner.name!r}, which has not ended (its state folder: {owner}). To "
-            f"continue that: {restart.resume(owner.name)}. To give it up: {restart.give_up(owner.name)}. Then run on the target's server: "
-            "DROP DATABASE "
-            f"{quote(name)};",
+            f"The target's database {name!r} belongs to the migration {owner.name!r}, which has not ended (its state folder: {owner}). "
+            f"Continue it ({restart.resume(owner.name)}), or give it up ({restart.give_up(owner.name)}) and drop the database on the "
+            f"target's server (DROP DATABASE {quote(name)};). Then run again.",
             "incoming_exists",
             database=name,
             migration_id=owner.name,

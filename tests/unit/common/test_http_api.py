@@ -27,8 +27,8 @@ def test_a_certificate_of_an_authority_of_ones_own(tmp_path: Path) -> None:
         with pytest.raises(MigrationError, match="certificate verify failed") as refused:
             HttpApi("metabase", program.address, BEARER, [TOKEN]).ask("GET", PATH)
         assert refused.value.code == "api_unreachable"
-        assert "in couch2pg_cutover_steps: {http: {ca_cert: FILE}}." in refused.value.message
-        with pytest.raises(MigrationError, match="Set couch2pg_cutover_ca_cert to a PEM file here"):
+        assert "set http.ca_cert of this step in couch2pg_cutover_steps to its path." in refused.value.message
+        with pytest.raises(MigrationError, match="set couch2pg_cutover_ca_cert to its path"):
             HttpApi("Superset", program.address, {}, [], setting="couch2pg_superset").ask("GET", PATH)
         assert program.allowed == []
         api = HttpApi("metabase", program.address, BEARER, [TOKEN], ca_cert=str(authority))

@@ -127,7 +127,8 @@ KINDS = (
         rb"cannot refresh materialized view .* concurrently|code: '55000'(?![\s\S]*routine: 'CheckMyDatabase')",
         f"refresh_matviews() failed on a materialized view without a unique index. The process ended. {_TRAP}",
         "Create the unique index that the view has on the source: there, psql --no-align --tuples-only --command={indexes} "
-        "{shell_database} >indexes.sql; here, psql --file=indexes.sql {shell_database}. It may have no WHERE. Then start couch2pg again.",
+        "{shell_database} >indexes.sql; here, psql --file=indexes.sql {shell_database}. The index must not have a WHERE clause. Then start "
+        "couch2pg again.",
         XMLFORMS_FAILED,
     ),
     _kind(
@@ -201,8 +202,9 @@ KINDS = (
         "no_database",
         rb"\b3D000\b|database \"[^\"\n]*\" does not exist",
         "PostgreSQL has no database with the name in POSTGRESQL_URL or POSTGRES_DB_NAME. The process ended.",
-        "psql --list shows those that the server has. Correct the name; or where the restored database has no other name than "
-        "{shell_incoming}, promote it: ansible-playbook cht.couch2pg.migrate -i inventory. Then start couch2pg again.",
+        "psql --list shows the databases of the server. If the name is wrong, correct it in POSTGRESQL_URL or POSTGRES_DB_NAME. If the "
+        "restored database is still called {shell_incoming}, promote it (ansible-playbook cht.couch2pg.migrate -i inventory). Then start "
+        "couch2pg again.",
     ),
     _kind(
         "no_role",
@@ -253,7 +255,7 @@ KINDS = (
     _kind(
         "too_many_connections",
         rb"code: '53300'|too many (?:connections|clients)|remaining connection slots",
-        "PostgreSQL gives couch2pg no connection more.",
+        "PostgreSQL refused another connection for couch2pg, because a limit is reached.",
         "{connections} Then start couch2pg again.",
     ),
     _kind(

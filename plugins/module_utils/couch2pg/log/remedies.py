@@ -24,7 +24,7 @@ _SWITCHES = (
     ("{}-logs", "SYNC_DB_LOGS"),
     ("_users", "SYNC_DB_USERS"),
 )
-# What an owner may be given to, as ALTER names it.
+# Kinds of objects whose owner ALTER ... OWNER TO changes.
 _OWNED = ("materialized view", "foreign table", "table", "view", "sequence")
 _REFUSED = re.compile(
     rb"(?:must be owner of|permission denied for) ([a-z ]{1,20}) \"?[^\"\n]{1,130}?\"?$", re.MULTILINE
@@ -88,7 +88,7 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
 
     role, database = named(_ROLE, names.role), named(_DATABASE, names.database)
     about = redact(subject(evidence))
-    table = _sql_name(about) if about else "NAME"
+    table = _sql_name(about.removeprefix("schema ")) if about else "NAME"
     address = named(_FROM, "")
     unit = about if about.endswith(".service") else "couch2pg.service"
     function = named(_FUNCTION, "")
@@ -123,8 +123,8 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
         "as_couch2pg": shlex.quote(f"SET ROLE {quote(role)}"),
         "own_index": ""
         if about in ("", "couchdb_doc_uuid")
-        else f"If there is none, somebody has added {table}, which allows no such document; in "
-        f"the database {shlex.quote(database)}, DROP INDEX {table}; removes it.",
+        else f"If no other couch2pg runs, the index {table} refuses this document. If the source does not have this index, drop it in the "
+        f"database {shlex.quote(database)}: DROP INDEX {table}; (of a constraint: ALTER TABLE ... DROP CONSTRAINT {table};)",
         "grant": _grant(named(_REFUSED, ""), table, role),
         "names_without_schema": f"If {table} exists, the function {function} names it without its schema; in the database "
         f"{shlex.quote(database)}: ALTER FUNCTION {function} SET search_path = public; "
@@ -177,8 +177,9 @@ def _connections(evidence: bytes, role: str, database: str) -> str:
     if b"too many connections for database" in evidence:
         return f"As a superuser of that server: ALTER DATABASE {quote(database)} CONNECTION LIMIT -1;"
     return (
-        "SELECT usename, client_addr, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC; shows who has them. End some, or as a "
-        "superuser: ALTER SYSTEM SET max_connections = 200; and restart PostgreSQL."
+        "SELECT usename, client_addr, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC; shows who has the connections. End "
+        "some of them. Or raise the limit as a superuser (SHOW max_connections; prints it): ALTER SYSTEM SET max_connections = "
+        "HIGHER_NUMBER; and restart PostgreSQL."
     )
 
 
