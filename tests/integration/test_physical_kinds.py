@@ -93,6 +93,11 @@ def test_a_database_of_every_kind(source: Cluster, tmp_path: Path, major: int) -
             assert len(found) >= 150
             if major == PROGRAMS.major:
                 assert independent.schema(server, NAME, clients) == independent.schema(source, NAME, clients)
+            server.connect(NAME).cursor().execute(
+                "SET session_replication_role = replica; ALTER SCHEMA public OWNER TO couch2pg"
+            )
+            refused = run_module("verify", {**copy, **programs})
+            assert "schema public" in refused["msg"], refused
         finally:
             for path in target.directory.glob("data_incoming_*"):
                 for place_of_server in (path, path / "old"):

@@ -288,7 +288,7 @@ RULES = (
     ),
     Rule(
         "check_broken",
-        r"violates check constraint",
+        r"violates check constraint|is violated by some row",
         False,
         "Rows on the source break their own constraint, or what it calls reads rows that are not there yet. Correct these rows on the "
         "source, or make the constraint NOT VALID there, so that it is restored after the rows (ALTER TABLE ... DROP CONSTRAINT ..., "
@@ -333,7 +333,7 @@ def written_for_newer(pg_dump_major: int, server_major: int) -> tuple[Rule, ...]
             f"pg_dump {pg_dump_major} writes for servers of its own version, and the target's is {server_major}. Install "
             f"postgresql-client-{server_major} on the host where pg_dump runs (the source's; with the methods stream and physical, the "
             f"target's), and set couch2pg_bin_dir for this host to its folder: /usr/lib/postgresql/{server_major}/bin on Debian, "
-            f"/usr/pgsql-{server_major}/bin on Red Hat.",
+            f"/usr/pgsql-{server_major}/bin on Red Hat. If that is refused, too, write the definition in another way on the source.",
         ),
     )
 

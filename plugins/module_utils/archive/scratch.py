@@ -15,14 +15,14 @@ from typing import Any, Iterable, Iterator, Mapping
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import FILE_MODE
-from ..postgres import limited_program, preload_libraries
+from ..postgres import event_triggers, limited_program, preload_libraries
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import create_statement, end_sessions, find_database, freeing_name, is_empty
 from ..postgres.database_removal import drop_database
 from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.program_environment import program_environment
 from ..postgres.session import Session
-from ..postgres.session_settings import NOT_FOR_RESTORE, set_clause
+from ..postgres.session_settings import NOT_FOR_RESTORE, as_options, set_clause
 from . import pg_restore
 from .messages import Listener, Message, Rule
 
@@ -133,6 +133,9 @@ def restore_section(
         if tablespaces == "default":
             command.insert(1, "--no-tablespaces")
         environment = program_environment(settings, passfile, leave=NOT_FOR_RESTORE)
+        if section != "pre-data":
+            with Session(settings) as session:
+                environment["PGOPTIONS"] += f" {as_options(event_triggers.settings(session))}"
         code = limited_program.run(settings, command, environment, listener.line, stop)
     listener.flush()
     if stop is not None and stop.is_set():

@@ -38,24 +38,32 @@ def run(
     name = f"{APPLICATION_NAME} {secrets.token_hex(4)}"
     own = threading.Event() if stop is None else stop
     waiting_since: list[float] = []
-    too_long = threading.Event()
+    too_long, refused = threading.Event(), threading.Event()
+    holder: list[str] = []
+
+    def listen(line: str) -> None:
+        if "due to lock timeout" in line:
+            refused.set()
+        on_line(line)
 
     def look() -> str:
         who = look_beside(settings, lambda held: held["program"] == name)
         if not who:
             waiting_since.clear()
             return ""
+        holder[:] = [who]
         waiting_since.append(time.monotonic())
         if waiting_since[-1] - waiting_since[0] >= seconds * 0.4:
             too_long.set()
             own.set()
         return who
 
-    with LockWatch(seconds, look) as watch:
-        code = programs.run(command, {**environment, "PGAPPNAME": name}, on_line, own, output)
-    if code and watch.found and (too_long.is_set() or not own.is_set()):
+    with LockWatch(seconds, look):
+        code = programs.run(command, {**environment, "PGAPPNAME": name}, listen, own, output)
+    # The program may have failed, or been stopped, for another reason after a short wait.
+    if code and holder and (too_long.is_set() or refused.is_set()):
         raise MigrationError(
-            f"A lock in the database {settings.database!r} at {settings.place} was not granted within {seconds} s: {watch.found}",
+            f"A lock in the database {settings.database!r} at {settings.place} was not granted within {seconds} s: {holder[0]}",
             "locked",
         )
     return code

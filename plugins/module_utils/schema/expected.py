@@ -21,7 +21,7 @@ from ..archive.schema_dump import dump_schema
 from ..archive.scratch import scratch_database, scratch_name
 from ..common.errors import MigrationError
 from ..host.programs import Program
-from ..postgres import event_triggers
+from ..postgres import event_triggers, public_schema
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import existing_database, roles
 from ..postgres.identifiers import literal, quote
@@ -69,7 +69,9 @@ def expected_schema(
             target, migration_id, name, model["owner"], model
         ) as scratch:
             archive = pg_restore.without_rows(root, evidence["dump"]["format"], work)
-            _restore(scratch, archive, evidence, changes, restore, stop)
+            owner = evidence["objects"]["schema"].get("public", {}).get("owner", "")
+            everybody = evidence["everybody_creates_in_public"]
+            _restore(scratch, archive, _extension_schemas(evidence), everybody, owner, changes, restore, stop)
             with Session(scratch) as inside:
                 # The restore drops its temporary roles, with their default privileges and their part in policies.
                 with event_triggers.silent_transaction(inside):
@@ -95,27 +97,36 @@ def printed_after_a_dump(
     restore, dump = programs
     with tempfile.TemporaryDirectory(dir=work) as folder, Session(target.maintenance) as session:
         archive = Path(folder) / "schema.dump"
-        command = pg_dump.schema_only(dump, archive, target.conninfo(), ["--no-subscriptions"])
+        command = pg_dump.schema_only(dump, archive, target.conninfo())
         dump_schema(pg_dump.Command(command), target, Path(folder), lambda _line: None)
         model = existing_database(session, target.database)
+        with Session(target) as inside:
+            # The rights in schema public are those of the target, whatever the source has.
+            everybody = public_schema.everybody_creates(inside)
+            owner = read_objects(inside)["schema"].get("public", {}).get("owner", "")
         with scratch_database(target, migration_id, scratch_name(migration_id), model["owner"], model) as scratch:
-            _restore(scratch, archive, evidence, Changes(), restore, stop)
+            _restore(scratch, archive, _extension_schemas(evidence), everybody, owner, Changes(), restore, stop)
             return print_schema(dump, scratch, work, stop)
+
+
+def _extension_schemas(evidence: Mapping[str, Any]) -> dict[str, str]:
+    return {name: entry["schema"] for name, entry in evidence["objects"]["extension"].items()}
 
 
 def _restore(
     scratch: ConnectionSettings,
     archive: Path,
-    evidence: Mapping[str, Any],
+    extension_schemas: Mapping[str, str],
+    everybody_creates: bool,
+    public_owner: str,
     changes: Changes,
     program: Program,
     stop: threading.Event | None,
 ) -> None:
     """The same steps as the restore of the whole archive, without the section ``data``."""
-    installed = {name: entry["schema"] for name, entry in evidence["objects"]["extension"].items()}
-    everybody = evidence["everybody_creates_in_public"]
-    owner = evidence["objects"]["schema"].get("public", {}).get("owner", "")
-    failures = restore_schema(program, archive, scratch, changes, installed, everybody, owner, stop)
+    failures = restore_schema(
+        program, archive, scratch, changes, extension_schemas, everybody_creates, public_owner, stop
+    )
     if failures:
         raise MigrationError(
             "The schema can't be compared: the target's server refused a statement of the archive in a scratch "

@@ -71,7 +71,7 @@ def compare_schema(
         differences = [found for found in differences if (found["kind"], found["object"]) in remain]
     with Session(settings) as session:
         # The archive's schema in the scratch database has all extensions in the versions that the restore was told to take.
-        differences += _compare_unprinted(evidence, expected.unprinted, read_unprinted(session))
+        differences += compare_with_source(evidence, expected.unprinted, read_unprinted(session))
         versions = (evidence["server"]["version_number"], session.version)
         # Large objects are rows to pg_dump: their owners and grants are not in its schema.
         shells = {row["identity"] for row in left_out(session)}
@@ -93,16 +93,23 @@ def compare_schema(
     return SchemaComparison(differences, information, counts)
 
 
-def _compare_unprinted(
+def compare_with_source(
     evidence: Mapping[str, Any], expected: Mapping[Unprinted, str], found: Mapping[Unprinted, str]
 ) -> list[dict[str, Any]]:
-    """What differs from new extensions, but for what the evidence of a copy has from the source."""
+    """What differs from new extensions, but for what the evidence of a copy has from the source.
+
+    A subscription is no part of the database on the target: a copy that has one would take the rows from the source's slot.
+    """
     differences = compare_unprinted(expected, found)
     source, target = evidence.get("unprinted"), fingerprints(found)
     if source is None:
         return differences
     names = (f"{difference['kind']} {difference['object']}" for difference in differences)
-    return [difference for difference, name in zip(differences, names) if source.get(name) != target.get(name)]
+    return [
+        difference
+        for difference, name in zip(differences, names)
+        if difference["kind"] == "subscription" or source.get(name) != target.get(name)
+    ]
 
 
 def _left_out(rows: Iterable[Mapping[str, str]], there: set[str]) -> list[dict[str, Any]]:

@@ -90,7 +90,8 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
     about = redact(subject(evidence))
     table = _sql_name(about.removeprefix("schema ")) if about else "NAME"
     address = named(_FROM, "")
-    unit = about if about.endswith(".service") else "couch2pg.service"
+    # Redaction takes the unit couch2pg@cht.service for an address of mail.
+    unit = subject(evidence) if kind.name == "service_gave_up" else ""
     function = named(_FUNCTION, "")
     others = [name.format(names.medic) for name, _switch in _SWITCHES]
     words = {
@@ -132,7 +133,7 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
         else "",
         "timeout": _timeout(evidence),
         "connections": _connections(evidence, role, database),
-        "unit": unit,
+        "unit": shlex.quote(unit or "couch2pg.service"),
     }
     return kind.remedy.format_map(words).rstrip()
 
