@@ -79,7 +79,7 @@ def test_rows_that_the_extension_and_the_source_have(
         execute(target_cluster, "INSERT INTO settings_of_it VALUES ('third', 'of a newer version')", phases.incoming)
         phases.run("verify")
         execute(target_cluster, "UPDATE settings_of_it SET value = 'other' WHERE name = 'first'", phases.incoming)
-        assert "public.settings_of_it lacks rows of the source (source 2, target 1)" in phases.fail("verify")
+        assert "public.settings_of_it lacks rows of the source (source: 2; target: 1)" in phases.fail("verify")
     finally:
         seed.drop_database(target_cluster, phases.incoming)
         execute(target_cluster, f"ALTER DATABASE {name}_source RENAME TO {name}")
