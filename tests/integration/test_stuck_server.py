@@ -44,7 +44,7 @@ def stopped(cluster: Cluster) -> Iterator[int]:
 def follow(message: str, pid: int) -> None:
     """What it prints lets the process go on."""
     assert f"the client backend {pid} (role 'postgres', database 'template1', program 'a report')" in message
-    subprocess.run(shlex.split(message.split("on the server's host: ")[1].split(";", maxsplit=1)[0]), check=True)
+    subprocess.run(shlex.split(message.split("on the server's host (")[1].split(")", maxsplit=1)[0]), check=True)
 
 
 @pytest.fixture

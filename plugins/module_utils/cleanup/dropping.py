@@ -116,7 +116,7 @@ def drop(
                 )
             drop_database(session, last)
         except BaseException as error:
-            # Of a drop that was interrupted in the server, files may be gone: the next run goes on with it.
+            # Of a drop that was interrupted in the server, files may be gone: the next run drops the rest.
             if getattr(error, "code", "") != "server_stuck":
                 _reopen(session, planned["oid"], settings.database)
             raise

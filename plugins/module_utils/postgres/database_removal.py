@@ -80,7 +80,7 @@ def _whom(session: Session) -> str:
     kind = rows[0]["kind"] if rows and rows[0]["kind"] else "process"
     return (
         f"the {kind} {pids[-1]}{' (' + ', '.join(of) + ')' if of else ''} of the server doesn't answer. If it is suspended, resume it on "
-        f"the server's host: kill -CONT {pids[-1]}. Otherwise {_end(kind, pids[-1])}restart the server."
+        f"the server's host (kill -CONT {pids[-1]}). Otherwise {_end(kind, pids[-1])}restart the server."
     )
 
 
