@@ -270,10 +270,11 @@ def test_a_job_that_is_asked_to_stop_while_it_begins_says_so(tmp_path: Path, mon
     monkeypatch.setenv(processes.MARKER, str(tmp_path))
     command = [sys.executable, "-m", job_runner.__name__, str(tmp_path)]
     subprocess.run(command, input=b"{}", stderr=subprocess.DEVNULL, check=True, timeout=30)
-    mine = processes.of_job(tmp_path)
+    # The start returns when the first of its two processes holds the lock.
+    wait_until("the job has begun", lambda: len(processes.of_job(tmp_path)) == 2)
     with description.open("wb"):
         description.unlink()
-        processes.kill_all(mine)
+        processes.kill_all(processes.of_job(tmp_path))
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert (result["status"], result["error"]["code"]) == ("failed", "cancelled")
 
