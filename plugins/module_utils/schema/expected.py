@@ -69,9 +69,10 @@ def expected_schema(
             target, migration_id, name, model["owner"], model
         ) as scratch:
             archive = pg_restore.without_rows(root, evidence["dump"]["format"], work)
+            schemas = {name: entry["schema"] for name, entry in evidence["objects"]["extension"].items()}
             owner = evidence["objects"]["schema"].get("public", {}).get("owner", "")
             everybody = evidence["everybody_creates_in_public"]
-            _restore(scratch, archive, _extension_schemas(evidence), everybody, owner, changes, restore, stop)
+            _restore(scratch, archive, schemas, everybody, owner, changes, restore, stop)
             with Session(scratch) as inside:
                 # The restore drops its temporary roles, with their default privileges and their part in policies.
                 with event_triggers.silent_transaction(inside):
@@ -83,7 +84,6 @@ def expected_schema(
 def printed_after_a_dump(
     target: ConnectionSettings,
     migration_id: str,
-    evidence: Mapping[str, Any],
     programs: tuple[Program, Program],
     work: Path,
     stop: threading.Event | None = None,
@@ -105,12 +105,8 @@ def printed_after_a_dump(
             everybody = public_schema.everybody_creates(inside)
             owner = read_objects(inside)["schema"].get("public", {}).get("owner", "")
         with scratch_database(target, migration_id, scratch_name(migration_id), model["owner"], model) as scratch:
-            _restore(scratch, archive, _extension_schemas(evidence), everybody, owner, Changes(), restore, stop)
+            _restore(scratch, archive, {}, everybody, owner, Changes(), restore, stop)
             return print_schema(dump, scratch, work, stop)
-
-
-def _extension_schemas(evidence: Mapping[str, Any]) -> dict[str, str]:
-    return {name: entry["schema"] for name, entry in evidence["objects"]["extension"].items()}
 
 
 def _restore(

@@ -66,7 +66,7 @@ def compare_schema(
     differences = compare(expected.printed, printed)
     if differences and evidence["dump"].get("method") == "physical":
         # A copy has the source's own definitions, which the scratch database has in other words.
-        again = compare(expected.printed, printed_after_a_dump(settings, migration_id, evidence, programs, work, stop))
+        again = compare(expected.printed, printed_after_a_dump(settings, migration_id, programs, work, stop))
         remain = {(found["kind"], found["object"]) for found in again}
         differences = [found for found in differences if (found["kind"], found["object"]) in remain]
     with Session(settings) as session:
