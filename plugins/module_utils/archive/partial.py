@@ -1,7 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folder of an archive while it is written on this host."""
+"""The folder of an archive while it is incomplete, which a later run recognises wherever this one is killed.
+
+A marker is written into the folder first and removed last.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,51 @@ from ..host.files import make_private_folder, moving_away, remove_tree, write_js
 from . import layout, manifest
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether this collection made ``folder``: it has the marker or a manifest, or nothing that could be lost."""
+    if any((folder / name).is_file() for name in (layout.HALF_DONE, layout.MANIFEST)):
+        return True
+    # A run that is killed before the marker has its name leaves an empty folder, or the marker's temporary file.
+    return folder.is_dir() and all(path.name.startswith(f".{layout.HALF_DONE}.") for path in folder.iterdir())
+
+
+def mark(folder: Path, text: str = "") -> None:
+    """Make ``folder`` where it is missing, and write the marker with ``text`` into it."""
+    make_private_folder(folder)
+    write_text(folder / layout.HALF_DONE, text)
+
+
+def clear(folder: Path) -> None:
+    """Remove everything in ``folder`` but the marker."""
+    marker = folder / layout.HALF_DONE
+    if not marker.exists():
+        mark(folder)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            remove_tree(path)
+        elif path != marker:
+            path.unlink()
+
+
+def discard(folder: Path) -> None:
+    """Remove ``folder``, if it exists, so that a run that is killed here leaves one that the next run can remove."""
+    if folder.exists():
+        clear(folder)
+        (folder / layout.HALF_DONE).unlink()
+        folder.rmdir()
+
+
+def take_back(final: Path) -> None:
+    """Give the finished folder ``final`` the name of an incomplete one, whose content the next attempt replaces.
+
+    Raises MigrationError ``archive_exists`` for an incomplete folder that this collection did not make.
+    """
+    partial = layout.partial_folder(final)
+    _refuse_foreign(partial)
+    discard(partial)
+    final.rename(partial)
+
+
 def start_empty(partial: Path, name: str = "") -> str:
     """Make the empty folder ``partial``; what an earlier attempt has left there is removed, and nothing else.
 
@@ -21,17 +69,11 @@ def start_empty(partial: Path, name: str = "") -> str:
     """
     make_private_folder(partial.parent)
     marker = partial / layout.HALF_DONE
-    # An attempt that was killed between its manifest and the rename has no marker any more.
-    if partial.exists() and not marker.exists() and not (partial / layout.MANIFEST).exists():
-        raise MigrationError(
-            f"{partial} was not made by this collection. {moving_away(partial)}",
-            "archive_exists",
-            path=str(partial),
-        )
+    _refuse_foreign(partial)
     before = marker.read_text(encoding="utf-8") if marker.exists() else ""
-    remove_tree(partial)
-    make_private_folder(partial)
-    write_text(marker, name)
+    if partial.exists():
+        clear(partial)
+    mark(partial, name)
     return before
 
 
@@ -41,3 +83,12 @@ def finish(partial: Path, document: Evidence, workers: int) -> None:
     manifest.add_origin(listing, document)
     write_json(partial / layout.MANIFEST, listing)
     (partial / layout.HALF_DONE).unlink(missing_ok=True)
+
+
+def _refuse_foreign(partial: Path) -> None:
+    if partial.exists() and not is_ours(partial):
+        raise MigrationError(
+            f"{partial} was not made by this collection. {moving_away(partial)}",
+            "archive_exists",
+            path=str(partial),
+        )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..archive import layout, manifest
+from ..archive.partial import is_ours
 from ..common.evidence_document import Evidence
 from ..host.files import read_json, write_json
 from ..jobs.context import JobContext
@@ -37,7 +38,7 @@ def evidence_of(partial: Path, context: JobContext) -> Evidence | None:
 
     The evidence is written last, after everything else is durable, so its presence shows that the archive is complete.
     """
-    if not (partial / layout.HALF_DONE).exists():
+    if not partial.exists() or not is_ours(partial):
         return None
     document = read_json(partial / layout.EVIDENCE)
     if not document or not _is_of(document, context.parameters):

@@ -16,7 +16,7 @@ from typing import Any
 from ..archive import growth as archive_growth
 from ..archive import layout, manifest, pg_dump
 from ..archive.identity import manifest_sha256
-from ..archive.partial import start_empty
+from ..archive.partial import discard, start_empty
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
@@ -34,7 +34,6 @@ from ..host.files import (
     fsync_tree,
     moving_away,
     read_json,
-    remove_tree,
     write_json,
 )
 from ..jobs.context import JobContext
@@ -159,7 +158,7 @@ def run(context: JobContext) -> dict[str, Any]:
     _write_manifest(context, partial, document)
     # Record it before the rename, so that a run after a kill still recognises the archive.
     earlier_dump.remember(partial, context)
-    (partial / layout.HALF_DONE).unlink()
+    (partial / layout.HALF_DONE).unlink(missing_ok=True)
     partial.rename(final)
     fsync_path(final.parent)
     return describe_archive(final, parameters)
@@ -199,7 +198,7 @@ def _make(context: JobContext, partial: Path) -> Evidence:
     except BaseException:
         # Without its snapshot the archive is useless, and it may have filled a disk that the server needs.
         with suppress(OSError):
-            remove_tree(partial)
+            discard(partial)
         raise
     return document
 

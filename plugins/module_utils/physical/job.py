@@ -16,7 +16,7 @@ from typing import Any, Mapping
 
 from ..archive import layout
 from ..archive.identity import manifest_sha256
-from ..archive.partial import start_empty
+from ..archive.partial import start_empty, take_back
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
@@ -270,7 +270,7 @@ class _Copy:
                 "archive_exists",
                 path=str(self._final),
             )
-        remove_tree(self._final)
+        take_back(self._final)
 
     def _backup(self) -> None:
         context, started = self._context, time.monotonic()

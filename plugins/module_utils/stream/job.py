@@ -35,7 +35,6 @@ from ..host.files import (
     fsync_tree,
     moving_away,
     read_json,
-    remove_tree,
     write_json,
 )
 from ..jobs import lock_notes
@@ -139,7 +138,7 @@ def _copy_or_resume(context: JobContext, source: ConnectionSettings) -> dict[str
         result = restore_job.restore(context, root, document)
     else:
         if ours and root == final:
-            remove_tree(final)
+            partial_archive.take_back(final)
         _refuse_foreign(final)
         result, document = _Copy(context, source, partial).run()
     if not final.exists():

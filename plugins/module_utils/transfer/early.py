@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..archive import layout, manifest
+from ..archive import layout, manifest, partial
 from ..common.progress_line import amount
 from ..gate import access
 from ..gate import key as gate_key
-from ..host.files import FILE_MODE, check_writable, expand, make_private_folder, remove_tree
+from ..host.files import check_writable, expand
 from ..jobs import job
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
@@ -52,20 +52,20 @@ def take_over(final: Path, jobs: Path, resumable: bool) -> None:
     """
     if job.needs_cancel(jobs / KIND):
         job.cancel(jobs / KIND)
-    arrived, partial = layout.early_folder(final), layout.partial_folder(final)
+    arrived, resumed = layout.early_folder(final), layout.partial_folder(final)
     if not arrived.is_dir():
         return
     # An earlier attempt of this transfer has more.
-    if resumable and not partial.exists():
-        arrived.rename(partial)
+    if resumable and not resumed.exists():
+        arrived.rename(resumed)
     else:
-        remove_tree(arrived)
+        partial.discard(arrived)
 
 
 def run(context: JobContext) -> dict[str, Any]:
     """Fetch until the dump has ended; returns ``{bytes}``, what has arrived.
 
-    Raises MigrationError ``gate_refused`` or ``not_writable``.
+    Raises MigrationError ``gate_refused``, ``not_writable`` or ``archive_exists``.
     """
     key = gate_key.key_folder(context.folder)
     final = Path(context.parameters["archive"])
@@ -83,9 +83,7 @@ def _follow(context: JobContext, key: Path, final: Path) -> int:
     arrived = layout.early_folder(final)
     check_writable(final.parent)
     # What an earlier dump left is another archive's.
-    remove_tree(arrived)
-    make_private_folder(arrived)
-    (arrived / layout.HALF_DONE).touch(mode=FILE_MODE)
+    partial.start_empty(arrived)
 
     def build(rate: int) -> list[str]:
         return rsync.command(
@@ -103,7 +101,7 @@ def _follow(context: JobContext, key: Path, final: Path) -> int:
     while time.monotonic() - moved < IDLE_SECONDS:
         # Both hosts see the same folder, which the dump writes; or a transfer has begun.
         if final.exists() or layout.partial_folder(final).exists():
-            remove_tree(arrived)
+            partial.discard(arrived)
             return 0
         listener, round_begun = rsync.Listener(), time.monotonic()
         code = rsync.run(context.folder, build, parameters["silence"], listener)

@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 
 from ..archive import check as archive_check
 from ..archive import layout, manifest
+from ..archive import partial as half_done
 from ..archive.identity import load_own, manifest_sha256
 from ..common.errors import MigrationError
 from ..common.progress_line import amount
@@ -23,10 +24,8 @@ from ..host.files import (
     check_writable,
     fsync_path,
     fsync_tree,
-    make_private_folder,
     moving_away,
     nearest_existing,
-    remove_tree,
 )
 
 
@@ -94,17 +93,18 @@ def prepare(final: Path, source: SourceArchive, migration_id: str) -> Path:
     check_writable(final.parent)
     if partial.exists():
         marked = (partial / layout.HALF_DONE).exists()
-        if not marked and manifest_sha256(partial) != source["manifest_sha256"]:
+        # The manifest of another archive shows that another migration, or a person, made the folder.
+        foreign = (partial / layout.MANIFEST).exists() or not half_done.is_ours(partial)
+        if not marked and foreign and manifest_sha256(partial) != source["manifest_sha256"]:
             raise MigrationError(
                 f"{partial} was not made by a transfer of this archive. {moving_away(partial)}",
                 "archive_exists",
                 path=str(partial),
             )
         if manifest_sha256(partial) not in ("", source["manifest_sha256"]):
-            remove_tree(partial)
+            half_done.clear(partial)
     check_room(partial, source, migration_id)
-    make_private_folder(partial)
-    (partial / layout.HALF_DONE).touch(mode=FILE_MODE)
+    half_done.mark(partial)
     # An incomplete manifest is fetched again: it is small.
     if manifest_sha256(partial) != source["manifest_sha256"]:
         (partial / layout.MANIFEST).unlink(missing_ok=True)
@@ -192,7 +192,7 @@ def reopen(final: Path) -> Path:
     partial = layout.partial_folder(final)
     if (partial / layout.HALF_DONE).exists():
         # An interrupted transfer left it, and somebody has copied the archive in another way since.
-        remove_tree(partial)
+        half_done.discard(partial)
     if partial.exists():
         raise MigrationError(
             f"{final} differs from the source's archive, and it can't be repaired because {partial} exists. Move {partial} away, then "

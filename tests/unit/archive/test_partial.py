@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,62 @@ def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match="was not made by this collection"):
         partial.start_empty(tmp_path)
     assert (tmp_path / "mine").exists()
+
+
+def test_an_attempt_that_was_killed_while_it_began(tmp_path: Path) -> None:
+    folder = tmp_path / "m.partial"
+    folder.mkdir()
+    assert partial.start_empty(folder, "second") == ""
+    (folder / layout.HALF_DONE).rename(folder / f".{layout.HALF_DONE}.temporary")
+    assert partial.start_empty(folder, "third") == ""
+    assert [path.name for path in folder.iterdir()] == [layout.HALF_DONE]
+
+
+@pytest.mark.parametrize("remove", [partial.discard, partial.start_empty])
+def test_an_attempt_that_was_killed_while_it_removed_an_earlier_one(tmp_path: Path, remove: Any) -> None:
+    """Wherever the removal stops, the next attempt still knows the folder."""
+    folder = tmp_path / "m.partial"
+    for done in range(20):
+        partial.start_empty(folder)
+        for name in ("rows/1", "rows/2", "a", "z"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).touch()
+        partial.finish(folder, DOCUMENT, 1)
+        if not interrupted(remove, folder, done):
+            break
+        assert partial.is_ours(folder)
+    assert 5 < done < 19
+
+
+def interrupted(remove: Any, folder: Path, done: int) -> bool:
+    """Whether ``remove`` had more to do after ``done`` calls that remove something."""
+    left = done
+
+    def count(real: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            if not left:
+                raise KeyboardInterrupt
+            left -= 1
+            return real(*arguments, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("unlink", "rmdir"):
+            patch.setattr(os, name, count(getattr(os, name)))
+        try:
+            remove(folder)
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def test_a_finished_folder_that_is_made_again(tmp_path: Path) -> None:
+    final = tmp_path / "m"
+    partial.start_empty(layout.partial_folder(final))
+    partial.start_empty(final)
+    partial.finish(final, DOCUMENT, 1)
+    partial.take_back(final)
+    assert not final.exists()
+    assert partial.start_empty(layout.partial_folder(final)) == ""

@@ -109,6 +109,17 @@ def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
         partial_archive.prepare(final, dict(mine, bytes=1 << 60), "cht")
 
 
+def test_a_transfer_that_was_killed_while_it_began(tmp_path: Path) -> None:
+    final = tmp_path / "final"
+    layout.partial_folder(final).mkdir()
+    partial = partial_archive.prepare(final, make(tmp_path / "mine", "cht"), "cht")
+    assert [path.name for path in partial.iterdir()] == [layout.HALF_DONE]
+    (partial / "of somebody").touch()
+    (partial / layout.HALF_DONE).unlink()
+    with pytest.raises(MigrationError, match="was not made by a transfer"):
+        partial_archive.prepare(final, make(tmp_path / "another", "cht"), "cht")
+
+
 def test_an_archive_is_repaired_beside_what_an_interrupted_transfer_left(tmp_path: Path) -> None:
     final, partial = tmp_path / "final", tmp_path / "final.partial"
     make(final, "cht")
