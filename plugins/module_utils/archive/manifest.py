@@ -17,7 +17,7 @@ from ..common import restart
 from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.evidence_document import DumpOptions, Evidence
-from ..host.files import read_json
+from ..host.files import is_unfinished, read_json
 from . import layout
 
 FORMAT = 1
@@ -119,7 +119,7 @@ def _refuse(error: OSError) -> None:
 
 
 def list_files(root: Path, links: dict[str, str] | None = None) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file below ``root`` except the manifest and the marker: its path relative to ``root``, and its stat.
+    """Every file below ``root`` except the manifest and the marker, finished or not: its path relative to ``root``, and its stat.
 
     Where each symbolic link leads is added to ``links``. Raises MigrationError ``not_plain`` for a special file, and without ``links``
     for a symbolic link; ``not_readable`` for a folder.
@@ -129,7 +129,7 @@ def list_files(root: Path, links: dict[str, str] | None = None) -> Iterator[tupl
         for name in sorted([*names, *(sub for sub in subfolders if Path(folder, sub).is_symlink())]):
             path = Path(folder, name)
             relative = path.relative_to(root).as_posix()
-            if relative in (layout.MANIFEST, layout.HALF_DONE):
+            if any(relative == own or is_unfinished(relative, own) for own in (layout.MANIFEST, layout.HALF_DONE)):
                 continue
             if links is not None and path.is_symlink():
                 links[relative] = os.readlink(path)

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
-from ..host.files import make_private_folder, moving_away, remove_tree, write_json, write_text
+from ..host.files import (
+    is_unfinished,
+    make_private_folder,
+    moving_away,
+    remove_tree,
+    remove_unfinished,
+    write_json,
+    write_text,
+)
 from . import layout, manifest
 
 
@@ -21,7 +29,7 @@ def is_ours(folder: Path) -> bool:
     if any((folder / name).is_file() for name in (layout.HALF_DONE, layout.MANIFEST)):
         return True
     # A run that is killed before the marker has its name leaves an empty folder, or the marker's temporary file.
-    return folder.is_dir() and all(path.name.startswith(f".{layout.HALF_DONE}.") for path in folder.iterdir())
+    return folder.is_dir() and all(is_unfinished(path.name, layout.HALF_DONE) for path in folder.iterdir())
 
 
 def mark(folder: Path, text: str = "") -> None:
@@ -79,6 +87,7 @@ def start_empty(partial: Path, name: str = "") -> str:
 
 def finish(partial: Path, document: Evidence, workers: int) -> None:
     """Write the manifest, which makes the folder an archive for verify; also where a killed attempt has removed the marker."""
+    remove_unfinished(partial / layout.EVIDENCE)
     listing = manifest.create(partial, workers)
     manifest.add_origin(listing, document)
     write_json(partial / layout.MANIFEST, listing)

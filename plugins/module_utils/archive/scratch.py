@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Iterable, Iterator, Mapping
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import FILE_MODE
+from ..host.temporary import temporary_folder
 from ..postgres import event_triggers, limited_program, preload_libraries
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import create_statement, end_sessions, find_database, freeing_name, is_empty
@@ -124,8 +124,8 @@ def restore_section(
     Raises MigrationError ``pg_restore_failed`` when pg_restore ends without saying why, and ``stopped`` because of ``stop``.
     """
     listener = Listener(more=rules)
-    with tempfile.TemporaryDirectory(prefix="couch2pg-") as folder:
-        listing, passfile = Path(folder) / "list", Path(folder) / "passfile"
+    with temporary_folder() as folder:
+        listing, passfile = folder / "list", folder / "passfile"
         pg_restore.write_list(lines, listing)
         passfile.touch(mode=FILE_MODE)
         passfile.write_text(settings.passfile_line(), encoding="utf-8")

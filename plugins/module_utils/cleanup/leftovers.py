@@ -15,7 +15,7 @@ from ..archive.scratch import MARK_START
 from ..common.progress_line import amount
 from ..couch2pg.deployment.bundle import NAME as BUNDLE
 from ..couch2pg.settings import EFFECTIVE
-from ..host.files import expand
+from ..host.files import expand, unfinished
 from ..postgres.database import database_size, databases
 from ..postgres.session import Session
 
@@ -41,7 +41,11 @@ def kept_databases(session: Session, name: str) -> list[dict[str, Any]]:
 def credential_files(state_dir: str) -> list[str]:
     """Files with couch2pg's settings, and so with credentials, of any migration in the state folder."""
     root = expand(state_dir)
-    return sorted(str(path) for name in CREDENTIAL_FILES for path in root.glob(f"*/{name}"))
+    states = [path for path in root.glob("*") if path.is_dir()]
+    found = [
+        path for state in states for name in CREDENTIAL_FILES for path in (state / name, *unfinished(state / name))
+    ]
+    return sorted(str(path) for path in found if path.exists())
 
 
 def lines(found: dict[str, Any]) -> list[str]:

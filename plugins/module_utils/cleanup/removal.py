@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from ..archive import layout, manifest
+from ..archive.partial import is_ours
 from ..common.errors import MigrationError
-from ..host.files import expand, read_json
+from ..host.files import expand, is_unfinished, unfinished
 from ..jobs import job, limits
 from ..jobs import runner as job_runner
 from ..transfer import partial_archive
 from .leftovers import CREDENTIAL_FILES
 
+# The first file in a job's folder, which shows that the folder is a job's. It is removed last.
+_MARK = "start.lock"
 # The files in a job's folder. The folders contain only files of the job.
-_OF_A_JOB = ("spec.json", "progress.json", "result.json", "log", "lock", "start.lock", limits.FILE, job_runner.RESERVE)
+_OF_A_JOB = ("spec.json", "progress.json", "result.json", "log", "lock", _MARK, limits.FILE, job_runner.RESERVE)
 _FOLDERS_OF_A_JOB = ("code", "work")
 
 
@@ -64,10 +67,11 @@ def plan(
             planned["left"].append(folder)
         else:
             _plan_job(planned, folder)
-    if folders and jobs:
-        planned["folders"].append(folders[0].parent)
     state = expand(state_dir) / migration_id
-    planned["files"] += [state / name for name in CREDENTIAL_FILES if (state / name).is_file()]
+    if jobs and (state / "jobs").is_dir():
+        planned["folders"].append(state / "jobs")
+    for name in CREDENTIAL_FILES:
+        planned["files"] += [path for path in (state / name, *unfinished(state / name)) if path.is_file()]
     planned["folders"] = _emptied(planned)
     return planned
 
@@ -82,13 +86,25 @@ def preview(planned: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove(planned: dict[str, Any]) -> dict[str, Any]:
-    """Remove the planned files, the manifest last; returns ``{files, bytes, left}``."""
+    """Remove the planned files in their order, and each folder as soon as it is empty; returns ``{files, bytes, left}``.
+
+    So the file by which the next run continues an interrupted removal is removed after the folders of the others.
+    """
     result = preview(planned)
+    folders = set(planned["folders"])
+    for folder in planned["folders"]:
+        _remove_empty(folder, folders)
     for path in planned["files"]:
         path.unlink()
-    for folder in planned["folders"]:
-        folder.rmdir()
+        _remove_empty(path.parent, folders)
     return result
+
+
+def _remove_empty(folder: Path, planned: set[Path]) -> None:
+    """Remove the folder and those above it, as far as they are planned and empty."""
+    while folder in planned and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def _plan_archive(
@@ -125,24 +141,29 @@ def _plan_archive(
 
 
 def _plan_half_done(planned: dict[str, Any], root: Path) -> None:
-    """Plan the removal of all files if the marker or manifest exists: the names of pg_dump's files are not known in advance."""
+    """Plan the removal of all files if the marker or manifest exists: the names of pg_dump's files are not known in advance.
+
+    An interrupted removal leaves only folders.
+    """
     marks = [root / name for name in (layout.HALF_DONE, layout.MANIFEST) if (root / name).is_file()]
-    if marks and not root.is_symlink():
+    if (marks or is_ours(root) or is_bare(root)) and not root.is_symlink():
         # The marks are removed last, because the next run needs one to continue an interrupted removal.
         planned["files"] += [*(path for path in _files(root) if path not in marks), *marks]
         planned["folders"] += _folders(root)
 
 
 def _plan_job(planned: dict[str, Any], folder: Path) -> None:
-    if read_json(folder / "spec.json") is None:
-        planned["left"] += list(_files(folder))
-        planned["folders"] += _folders(folder)
-        return
-    for path in _files(folder):
+    marked = (folder / _MARK).is_file()
+    for path in sorted(_files(folder), key=lambda path: path.name == _MARK):
         top = path.relative_to(folder).parts[0]
-        ours = path.name in _OF_A_JOB and path.parent == folder
-        planned["files" if ours or top in _FOLDERS_OF_A_JOB else "left"].append(path)
+        ours = path.parent == folder and any(path.name == name or is_unfinished(path.name, name) for name in _OF_A_JOB)
+        planned["files" if marked and (ours or top in _FOLDERS_OF_A_JOB) else "left"].append(path)
     planned["folders"] += _folders(folder)
+
+
+def is_bare(root: Path) -> bool:
+    """Whether ``root`` is a folder with nothing but folders in it."""
+    return root.is_dir() and not root.is_symlink() and not any(_files(root))
 
 
 def _emptied(planned: dict[str, Any]) -> list[Path]:

@@ -43,9 +43,10 @@ def discard_archive(
     found = manifest_sha256(archive)
     if os.path.lexists(archive) and not (phase == "transfer" and found and found == dumped_archive(state)):
         removed["changed"] = True
-        ours = bool(found) and found == _noted(phase, state, archive)
+        # An interrupted removal leaves only folders.
+        ours = found == _noted(phase, state, archive) if found else removal.is_bare(archive)
         if ours:
-            planned = removal.plan(archive, state.name, found, str(state.parent), jobs=False, damaged=True)
+            planned = removal.plan(archive, state.name, found or None, str(state.parent), jobs=False, damaged=True)
             removed["bytes"] = (removal.remove if write else removal.preview)(planned)["bytes"]
         # Files that are not in the manifest still exist.
         if os.path.lexists(archive) and (write or not ours):

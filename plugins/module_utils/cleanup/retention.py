@@ -19,7 +19,7 @@ from ..archive import layout, manifest
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..dump import earlier_dump
-from ..host.files import expand, read_json
+from ..host.files import expand, read_json, unfinished
 from ..jobs import job
 from ..record import document
 from . import removal
@@ -110,7 +110,8 @@ def _add(planned: dict[str, Any], dump: _Dump, staging_dir: str, state_dir: str)
         planned["left"] += one["left"]
         return
     # The record last: the next run needs it to continue an interrupted removal.
-    files = [*one["files"], *(state / name for name in reversed(_STATE_FILES) if (state / name).is_file())]
+    ours = [path for name in reversed(_STATE_FILES) for path in (*unfinished(state / name), state / name)]
+    files = [*one["files"], *(path for path in ours if path.is_file())]
     gone = {*files, *one["folders"]}
     planned["dumps"].append(dump.name)
     planned["files"] += files

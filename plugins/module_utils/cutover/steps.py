@@ -106,9 +106,10 @@ class FileStep(Step):
             self._restore()
         if self.then:
             self.must_run(self.then)
+        # In this order: a run that is killed between the two still has what it puts back.
+        self._mark.unlink(missing_ok=True)
         if side == "source":
             self._copy.unlink(missing_ok=True)
-        self._mark.unlink(missing_ok=True)
 
     def needs(self, side: str) -> bool:
         if self._mark.exists():

@@ -11,7 +11,7 @@ from typing import Any
 from ..archive import layout, manifest
 from ..archive.partial import is_ours
 from ..common.evidence_document import Evidence
-from ..host.files import read_json, write_json
+from ..host.files import read_json, remove_unfinished, write_json
 from ..jobs.context import JobContext
 
 FINISHED = "dump.json"
@@ -49,8 +49,8 @@ def evidence_of(partial: Path, context: JobContext) -> Evidence | None:
 
 def written(partial: Path) -> dict[str, int]:
     """``{files, bytes}`` of the archive without evidence and manifest; removes their temporary files of a killed run."""
-    for path in [*partial.glob(f".{layout.EVIDENCE}.*"), *partial.glob(f".{layout.MANIFEST}.*")]:
-        path.unlink()
+    for name in (layout.EVIDENCE, layout.MANIFEST):
+        remove_unfinished(partial / name)
     sizes = [stat.st_size for path, stat in manifest.list_files(partial) if path != layout.EVIDENCE]
     return {"files": len(sizes), "bytes": sum(sizes)}
 

@@ -44,6 +44,8 @@ MARKER = "COUCH2PG_JOB"
 NICE = 10
 CONNECT_SECONDS = 10
 CHUNK = 1 << 18
+# How the name of a file begins that is about to replace authorized_keys.
+BESIDE = ".couch2pg-keys-"
 PROBE_BYTES = 1 << 25
 
 
@@ -72,19 +74,21 @@ def with_line(text: str, line: str) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``folder`` while changing files in it."""
+    """Hold an exclusive lock on ``folder`` while changing files in it; what processes have left there that were killed is removed."""
     descriptor = os.open(str(folder), os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for left in folder.glob(f"{BESIDE}*"):
+            left.unlink()
         yield
     finally:
         os.close(descriptor)
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace the content of a file atomically, keeping its mode and owner."""
+    """Replace the content of a file atomically, keeping its mode and owner; the folder is ``locked`` for that."""
     before = path.stat() if path.exists() else None
-    descriptor, beside = tempfile.mkstemp(dir=str(path.parent), prefix=".couch2pg-")
+    descriptor, beside = tempfile.mkstemp(dir=str(path.parent), prefix=BESIDE)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(text.encode("utf-8", "surrogateescape"))

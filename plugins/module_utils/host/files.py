@@ -14,12 +14,14 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import IO, Any, Iterator
 
 from ..common.errors import MigrationError
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+# The end of the name of a file that is about to replace another one.
+UNFINISHED = ".part"
 
 
 def expand(path: str) -> Path:
@@ -28,8 +30,8 @@ def expand(path: str) -> Path:
     return Path.cwd() / Path(path).expanduser()
 
 
-def make_private_folder(path: Path) -> None:
-    """Create ``path`` (0700) and its missing parents; an existing folder keeps its mode.
+def make_private_folder(path: Path, mode: int = FOLDER_MODE) -> None:
+    """Create ``path`` (0700, or ``mode``) and its missing parents; an existing folder keeps its mode.
 
     Raises MigrationError ``not_writable`` when the folder can't be created or written.
     """
@@ -37,7 +39,7 @@ def make_private_folder(path: Path) -> None:
     try:
         # One by one, because mkdir(parents=True) ignores ``mode`` for the parents.
         for folder in reversed(missing):
-            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+            folder.mkdir(mode=mode, exist_ok=True)
     except OSError as error:
         raise MigrationError(
             f"The folder {path} can't be created: {error.strerror}. Create it for this user, or choose another folder.",
@@ -106,11 +108,19 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
 
     A disk needs milliseconds for that, so files that mean nothing after a crash of the host do without.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
+    with replacing(path, durable=durable) as stream:
         # Names of files are bytes, which need not be UTF-8.
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(text)
+        stream.write(text.encode(errors="surrogateescape"))
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A new file (0600) that replaces ``path`` at the end of the block; ``durable`` as in ``write_text``."""
+    remove_unfinished(path)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())
@@ -120,6 +130,23 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
         raise
     if durable:
         fsync_path(path.parent)
+
+
+def unfinished(path: Path) -> list[Path]:
+    """What runs have left that were killed while they wrote ``path``."""
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    return sorted(found for found in beside if is_unfinished(found.name, path.name))
+
+
+def is_unfinished(name: str, of: str) -> bool:
+    """Whether a file with this name was about to replace the file ``of`` in the same folder."""
+    return name.startswith(f".{of}.") and name.endswith(UNFINISHED)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what runs have left that were killed while they wrote ``path``."""
+    for left in unfinished(path):
+        left.unlink()
 
 
 def write_json(path: Path, data: Any, *, durable: bool = True) -> None:

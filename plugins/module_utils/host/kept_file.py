@@ -8,12 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..common.errors import MigrationError
-from .files import FILE_MODE, fsync_path, make_private_folder, nearest_existing
+from .files import FILE_MODE, make_private_folder, nearest_existing, replacing
 
 FOLDER_MODE = 0o755
 
@@ -99,24 +98,20 @@ def open_to_all(path: Path) -> str:
 
 
 def _make_folders(folder: Path) -> None:
-    if nearest_existing(folder) != folder:
-        make_private_folder(folder)
-        # The folder may be readable: the files in it have their own, private mode.
-        folder.chmod(FOLDER_MODE)
+    # The folder may be readable: the files in it have their own, private mode. It is made with its mode, whatever the umask, because a
+    # run that is killed before it changes the mode would leave a folder that nobody else can read.
+    if nearest_existing(folder) == folder:
+        return
+    umask = os.umask(0o777 ^ FOLDER_MODE)
+    try:
+        make_private_folder(folder, FOLDER_MODE)
+    finally:
+        os.umask(umask)
 
 
 def _write(path: Path, text: str, like: os.stat_result | None, mode: int) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            if like is not None:
-                os.fchown(stream.fileno(), like.st_uid, like.st_gid)
-            os.fchmod(stream.fileno(), mode if like is None else stat.S_IMODE(like.st_mode))
-            stream.write(text.encode(errors="surrogateescape"))
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
-    fsync_path(path.parent)
+    with replacing(path) as stream:
+        if like is not None:
+            os.fchown(stream.fileno(), like.st_uid, like.st_gid)
+        os.fchmod(stream.fileno(), mode if like is None else stat.S_IMODE(like.st_mode))
+        stream.write(text.encode(errors="surrogateescape"))

@@ -31,6 +31,8 @@ from ..host.files import read_json, write_json
 # Bytes of a socket's path, without the terminating zero.
 SOCKET_PATH_BYTES = 107
 STEPS = "steps.json"
+# Where the source's own configuration files are kept in the copy.
+SOURCE_FILES = "couch2pg_source_configuration"
 _PLAIN = re.compile(r"[\w./+@:-]+")
 
 

@@ -51,7 +51,7 @@ from . import (
     wal,
 )
 from .conditions_of_source import check_source
-from .folders import Folders, Owner, Steps
+from .folders import SOURCE_FILES, Folders, Owner, Steps
 from .moment import Moment, Point
 
 VERIFIES_SINCE = 130000
@@ -278,6 +278,8 @@ class _Copy:
             self._begins_again("backup")
         self._steps.mark("begun")
         remove_tree(self._folders.wal)
+        # Of an earlier copy: this one's would stay in its place, and count more than the private server's configuration.
+        (self._folders.work / private_server.SETTINGS_OF_SOURCE).unlink(missing_ok=True)
         program = self._client(server_programs.BACKUP)
         with Session(self._source) as session:
             total = backup.expected_bytes(session)
@@ -379,6 +381,8 @@ class _Copy:
         if not self._steps.result("armed"):
             server.end()
             self._folders.log.unlink(missing_ok=True)
+            # Of an earlier migration, which made the source.
+            remove_tree(self._data / SOURCE_FILES)
             wal.complete(self._folders.wal)
             more = recovery.arm(self._data, self._facts["major"], self._folders.wal, point, self._owner)
             server.configure(more)

@@ -80,7 +80,10 @@ class PrivateServer:
         return self._postmaster() is not None
 
     def configure(self, more: Mapping[str, str] | None = None) -> None:
-        """Write its configuration; ``more``: further settings. The source's own ``postgresql.auto.conf`` is moved aside."""
+        """Write its configuration; ``more``: further settings. The source's own ``postgresql.auto.conf`` is moved aside.
+
+        That of the target, which a promotion that was cut has left, goes as well: it would count more than these settings.
+        """
         folder = self._owner.folder(self._folders.configuration)
         libraries = [name.strip() for name in self._settings["shared_preload_libraries"].split(",") if name.strip()]
         values = {
@@ -114,7 +117,7 @@ class PrivateServer:
         aside = self._folders.work / SETTINGS_OF_SOURCE
         if own.exists() and not aside.exists():
             own.rename(aside)
-            self._owner.write(own, "")
+        self._owner.write(own, "")
 
     def start(self) -> None:
         """Start it where it doesn't run; returns before it accepts connections.

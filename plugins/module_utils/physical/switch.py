@@ -30,14 +30,12 @@ from ..promote import promotion
 from ..record.promoted import MARK, PROMOTED, has_mark, mark_of, stored_promotion
 from ..record.rolled_back import REVERSED
 from . import placement, private_server, removal
-from .folders import Folders
+from .folders import SOURCE_FILES, Folders
 
 EXCHANGE = "exchange.json"
 PROMOTION, ROLLBACK = "promotion", "rollback"
 STOP_SECONDS = 900.0
 ANSWER_SECONDS = 120.0
-# Where the source's own configuration files are kept in the copy.
-SOURCE_FILES = "couch2pg_source_configuration"
 # A larger folder in the data directory is no configuration.
 FOLDER_BYTES = 16 * 1024 * 1024
 # What PostgreSQL keeps in the top of a data directory; pg_hba.conf and pg_ident.conf are configuration.
@@ -360,13 +358,14 @@ def carry_over(old: Path, new: Path, log_directory: str) -> list[str]:
     The source's are kept in a folder of the copy. A server whose configuration is elsewhere (Debian) has only
     postgresql.auto.conf there.
     """
-    aside = new / SOURCE_FILES
-    aside.mkdir(mode=0o700, exist_ok=True)
-    _give(aside, old)
-    for path in _configuration(new, log_directory):
-        # What is there already came from the source, and this one from the target: an earlier run was interrupted.
-        if not os.path.lexists(aside / path.name):
-            path.rename(aside / path.name)
+    aside, incomplete = new / SOURCE_FILES, new / f"{SOURCE_FILES}.part"
+    # Where all of the source's are in their folder, what is in their place came from the target: an earlier run was interrupted.
+    if not aside.exists():
+        incomplete.mkdir(mode=0o700, exist_ok=True)
+        _give(incomplete, old)
+        for path in _configuration(new, log_directory):
+            path.rename(incomplete / path.name)
+        incomplete.rename(aside)
     settings = Folders(new).work / private_server.SETTINGS_OF_SOURCE
     if settings.exists():
         shutil.copy2(settings, aside / "postgresql.auto.conf")
@@ -394,7 +393,11 @@ def _configuration(data: Path, log_directory: str) -> list[Path]:
     found = []
     for path in sorted(data.iterdir()):
         own = path.name in _OWN or (path.name.startswith("pg_") and path.name not in _CONFIGURATION)
-        if own or path.name in (SOURCE_FILES, MARK) or (path.name == logs and not path.is_symlink()):
+        if (
+            own
+            or path.name in (SOURCE_FILES, f"{SOURCE_FILES}.part", MARK)
+            or (path.name == logs and not path.is_symlink())
+        ):
             continue
         if path.is_dir() and not path.is_symlink() and _bytes(path) > FOLDER_BYTES:
             continue

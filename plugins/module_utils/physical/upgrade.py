@@ -79,7 +79,7 @@ def upgrade(
 
     properties: of ``cluster_properties``. major: the new server's. Raises MigrationError ``upgrade_refused`` or ``upgrade_failed``.
     """
-    _as_before(old.data, new.data, owner)
+    as_before(old.data, new.data, owner)
     environment = dict(programs.environment(), HOME=str(folders.work))
     said = backup.Said(log)
     words = [str(new.bin_dir / "initdb"), f"--pgdata={new.data}", *initdb_options(properties, superuser, major)]
@@ -141,7 +141,7 @@ def analyze(
         analyze_tables(server.connection(row["name"]), jobs, log)
 
 
-def _as_before(old: Path, new: Path, owner: Owner) -> None:
+def as_before(old: Path, new: Path, owner: Owner) -> None:
     """Undo an attempt that was cut: it has only made links, and renamed one file of the old cluster."""
     remove_tree(new)
     owner.folder(new)

@@ -9,14 +9,13 @@ It may hold passwords (of user mappings, for example), so it is a secret like th
 from __future__ import annotations
 
 import base64
-import tempfile
-from pathlib import Path
 
 from ..archive import pg_dump
 from ..common.errors import MigrationError
 from ..evidence.leave_out import LeaveOut
 from ..host import programs
 from ..host.files import FILE_MODE
+from ..host.temporary import temporary_folder
 from ..postgres import limited_program
 from ..postgres.connection import ConnectionSettings
 from ..postgres.extension_versions import installed_versions
@@ -38,8 +37,8 @@ def dump(settings: ConnectionSettings, bin_dir: str, leaving: LeaveOut) -> str:
         tables = list_tables(session).kept
         leaving.check(tables, installed_versions(session), program.major)
     said: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="couch2pg-") as folder:
-        passfile, archive = Path(folder) / "passfile", Path(folder) / "schema.dump"
+    with temporary_folder() as folder:
+        passfile, archive = folder / "passfile", folder / "schema.dump"
         passfile.touch(mode=FILE_MODE)
         passfile.write_text(settings.passfile_line(), encoding="utf-8")
         command = pg_dump.schema_only(program, archive, settings.conninfo(), leaving.arguments(tables))

@@ -10,7 +10,6 @@ extensions), so a statement that fails here would fail there, after the rows wer
 from __future__ import annotations
 
 import base64
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
@@ -21,6 +20,7 @@ from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..host import programs
+from ..host.temporary import temporary_folder
 from ..postgres import role_plan
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database_properties import plan_properties
@@ -76,8 +76,8 @@ class _Rehearsal:
         migration_id, name = self.options["migration_id"], scratch_name(self.options["migration_id"])
         with Session(self.settings.maintenance) as session:
             drop_left_over(session, migration_id, name)
-        with self._temporary_roles() as planned, tempfile.TemporaryDirectory(prefix="couch2pg-") as folder:
-            archive = Path(folder) / "schema.dump"
+        with self._temporary_roles() as planned, temporary_folder() as folder:
+            archive = folder / "schema.dump"
             archive.touch(mode=0o600)
             archive.write_bytes(schema)
             with scratch_database(

@@ -190,7 +190,8 @@ def finish(partial: Path, final: Path, state: Path) -> None:
 def reopen(final: Path) -> Path:
     """Rename an archive that was altered after its transfer back to partial, so that the transfer can repair it."""
     partial = layout.partial_folder(final)
-    if (partial / layout.HALF_DONE).exists():
+    complete = (partial / layout.MANIFEST).exists() and not (partial / layout.HALF_DONE).exists()
+    if half_done.is_ours(partial) and not complete:
         # An interrupted transfer left it, and somebody has copied the archive in another way since.
         half_done.discard(partial)
     if partial.exists():

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest, partial
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import UNFINISHED
 
 DOCUMENT: Any = {
     "migration_id": "m",
@@ -53,7 +54,7 @@ def test_an_attempt_that_was_killed_while_it_began(tmp_path: Path) -> None:
     folder = tmp_path / "m.partial"
     folder.mkdir()
     assert partial.start_empty(folder, "second") == ""
-    (folder / layout.HALF_DONE).rename(folder / f".{layout.HALF_DONE}.temporary")
+    (folder / layout.HALF_DONE).rename(folder / f".{layout.HALF_DONE}.x{UNFINISHED}")
     assert partial.start_empty(folder, "third") == ""
     assert [path.name for path in folder.iterdir()] == [layout.HALF_DONE]
 

@@ -11,7 +11,7 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
 from ansible_collections.cht.couch2pg.plugins.module_utils.dump import earlier_dump
-from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import UNFINISHED, write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.context import JobContext
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import Throttle
@@ -54,7 +54,7 @@ def partial(tmp_path: Path) -> Path:
 
 def test_one_that_is_whole(partial: Path, context: JobContext) -> None:
     """What was left of a manifest that was being written is no part of it, and goes."""
-    (partial / f".{layout.MANIFEST}.x1y2").write_text("{", encoding="utf-8")
+    (partial / f".{layout.MANIFEST}.x1y2{UNFINISHED}").write_text("{", encoding="utf-8")
     assert earlier_dump.evidence_of(partial, context)
     assert not list(partial.glob(".manifest*"))
 

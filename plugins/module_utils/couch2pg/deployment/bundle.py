@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Mapping, cast
 
 from ...common.errors import MigrationError
-from ...host.files import FILE_MODE, fsync_path
+from ...host.files import FILE_MODE, replacing
 
 FORMAT = 1
 NAME = "couch2pg-bundle.tar.gz"
@@ -128,19 +128,8 @@ def write(
 
 def save(path: Path, description: Description, skip: Callable[[Path], bool], node: Path | None = None) -> Written:
     """Replace ``path`` (0600) by a complete bundle. Raises MigrationError as ``write`` does."""
-    beside = path.with_name(f".{path.name}.part")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            written = write(stream, description, skip, node)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink()
-        raise
-    fsync_path(path.parent)
-    return written
+    with replacing(path) as stream:
+        return write(stream, description, skip, node)
 
 
 def sha256(path: Path) -> str:

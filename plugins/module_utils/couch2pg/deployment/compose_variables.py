@@ -9,13 +9,13 @@ A compose file may give the service's variables other names, and default values.
 from __future__ import annotations
 
 import re
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from ...common.errors import MigrationError
 from ...host.compose import Compose
+from ...host.temporary import temporary_folder
 from . import dotenv, env_text
 
 _NAMES = re.compile(r"(?<!\$)(?:\$\$)*\$\{?([A-Za-z_][A-Za-z0-9_]*)")
@@ -133,8 +133,8 @@ def _mentioned(compose: Compose) -> set[str]:
 @contextmanager
 def _beside(text: str) -> Iterator[Path]:
     """A private file that Compose reads in place of ``.env``."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "env"
+    with temporary_folder() as folder:
+        path = folder / "env"
         path.touch(mode=0o600)
         path.write_bytes(text.encode(errors="surrogateescape"))
         yield path

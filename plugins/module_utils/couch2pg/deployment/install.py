@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Mapping
+from typing import IO, Any, Mapping
 
 from ...common.errors import MigrationError
 from ...host import kept_file, system_account
@@ -100,9 +99,7 @@ def apply(installation: Installation, migration_id: str) -> None:
         if installation.node:
             _put_node(installation.bundle, Path(description.node))
         if installation.work_dir:
-            folder = Path(description.work_dir)
-            folder.mkdir(mode=0o755, parents=True)
-            _give(folder, description.user)
+            make_folder(Path(description.work_dir), description.user)
     except OSError as error:
         raise MigrationError(
             f"couch2pg can't be installed: {error.filename or description.app_dir}: {error.strerror or error}. Free disk space, or become "
@@ -260,7 +257,7 @@ def _differing(bundle: Bundle, folder: Path) -> list[str]:
 def _unpack(bundle: Bundle, folder: Path) -> None:
     """Unpack the application beside its folder, and rename it when it is complete."""
     _parents(folder)
-    beside = folder.with_name(f".{folder.name}.couch2pg-unpacked")
+    beside = _beside(folder)
     remove_tree(beside)
     try:
         folders = []
@@ -290,14 +287,37 @@ def _unpack(bundle: Bundle, folder: Path) -> None:
 
 
 def _put_node(bundle: Bundle, path: Path) -> None:
-    _parents(path)
     for content in bundle.node:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".couch2pg-") as beside:
-            new = Path(beside, path.name)
-            copy(content, new)
-            new.chmod(0o755)
-            new.rename(path)
-        fsync_path(path.parent)
+        put_file(content, path, 0o755)
+
+
+def put_file(content: IO[bytes], path: Path, mode: int) -> None:
+    """Write a new file beside ``path``, and rename it when it is complete."""
+    _parents(path)
+    beside = _beside(path)
+    beside.unlink(missing_ok=True)
+    try:
+        copy(content, beside)
+        beside.chmod(mode)
+        beside.rename(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    fsync_path(path.parent)
+
+
+def make_folder(path: Path, user: str) -> None:
+    """Make a new folder of this user: the next run would take one that root made for the user's."""
+    _parents(path)
+    beside = _beside(path)
+    remove_tree(beside)
+    beside.mkdir(mode=0o755)
+    _give(beside, user)
+    beside.rename(path)
+
+
+def _beside(path: Path) -> Path:
+    """Where a file or folder is made before it gets its name; what a run has left there that was killed is removed."""
+    return path.with_name(f".{path.name}.couch2pg-unpacked")
 
 
 def _parents(path: Path) -> None:

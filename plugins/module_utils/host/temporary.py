@@ -1,0 +1,27 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A temporary folder for files that hold passwords, also when its process is killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from . import processes
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A private folder (0700), removed at the end of the block; those that killed processes of this user have left are removed first."""
+    prefix = f"couch2pg-{os.geteuid()}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):
+        process = left.name[len(prefix) :].partition("-")[0]
+        if process.isdigit() and not processes.is_alive(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-") as folder:
+        yield Path(folder)

@@ -1,0 +1,126 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of the method physical, which need no server, killed at any moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import recovery, removal, switch, upgrade, wal
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders, Owner, Steps
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical.moment import Point
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical.private_server import PrivateServer
+from support.crashes import check_every_moment
+
+SETTINGS = dict.fromkeys(
+    ("max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions"), "1"
+) | {"max_locks_per_transaction": "1", "shared_preload_libraries": "", "superuser": "postgres"}
+POINT = Point("p", "0/1", "1:1:")
+
+
+def folders(root: Path) -> Folders:
+    return Folders.beside(root / "data", "m")
+
+
+def a_copy(root: Path) -> None:
+    """The target's data directory, and the copy of the source's, each with a configuration of its own."""
+    copy = folders(root)
+    for data, name in ((root / "data", "target"), (copy.incoming, "source")):
+        (data / "base").mkdir(parents=True)
+        (data / f"{name}.d").mkdir()
+        (data / f"{name}.d" / "more.conf").write_text(name)
+        (data / f"only_{name}.conf").write_text(name)
+        for file in ("postgresql.conf", "pg_hba.conf", "postgresql.auto.conf"):
+            (data / file).write_text(name)
+    (copy.incoming / "link.conf").symlink_to("/nowhere")
+    (root / "data" / "link.conf").symlink_to("/elsewhere")
+    for folder in (copy.work, copy.wal, copy.work / "socket"):
+        folder.mkdir()
+
+
+def server(root: Path) -> PrivateServer:
+    copy = folders(root)
+    return PrivateServer(root / "bin", copy.incoming, copy, copy.work / "socket", Owner.of(root), SETTINGS)
+
+
+def test_the_private_configuration(root: Path) -> None:
+    check_every_moment(root, a_copy, lambda root: server(root).configure())
+    assert (folders(root).incoming / "postgresql.auto.conf").read_text() == ""
+
+
+def test_the_configuration_of_the_target_comes_into_the_copy(root: Path) -> None:
+    def make(root: Path) -> None:
+        a_copy(root)
+        server(root).configure()
+
+    def carry(root: Path) -> list[str]:
+        return switch.carry_over(root / "data", folders(root).incoming, "log")
+
+    check_every_moment(root, make, carry)
+    copy = folders(root).incoming
+    aside = copy / switch.SOURCE_FILES
+    for name in ("postgresql.conf", "pg_hba.conf", "postgresql.auto.conf"):
+        assert ((copy / name).read_text(), (aside / name).read_text()) == ("target", "source")
+
+
+def test_a_promotion_that_was_cut_leaves_a_private_server_as_privateas_before(root: Path) -> None:
+    """What ALTER SYSTEM has set on the target would let it listen at the target's address."""
+    root.mkdir()
+    a_copy(root)
+    server(root).configure()
+    switch.carry_over(root / "data", folders(root).incoming, "log")
+    server(root).configure()
+    copy = folders(root).incoming
+    assert (copy / "postgresql.auto.conf").read_text() == ""
+    switch.carry_over(root / "data", copy, "log")
+    assert (copy / "postgresql.auto.conf").read_text() == "target"
+    assert (copy / switch.SOURCE_FILES / "postgresql.auto.conf").read_text() == "source"
+
+
+def test_the_steps(root: Path) -> None:
+    def take(root: Path) -> Any:
+        Owner.of(root).folder(folders(root).work)
+        steps = Steps(folders(root), {"migration_id": "m"})
+        for name in ("begun", "backup"):
+            if not steps.result(name):
+                steps.mark(name)
+        return folders(root).make_socket_folder(steps, Owner.of(root)) == folders(root).work / "socket"
+
+    check_every_moment(root, lambda _root: None, take)
+
+
+def test_the_wal(root: Path) -> None:
+    def receive(root: Path) -> list[str]:
+        folder = folders(root).wal
+        if not (root / "armed").exists():
+            wal.prepare(folder, Owner.of(root), "000000010000000000000001")
+        wal.complete(folder)
+        recovery.arm(folders(root).incoming, 16, folder, POINT, Owner.of(root))
+        return [path.name for path in folder.iterdir()]
+
+    check_every_moment(root, a_copy, receive)
+
+
+def test_an_upgrade_begins_again(root: Path) -> None:
+    def make(root: Path) -> None:
+        a_copy(root)
+        (folders(root).old / "global").mkdir(parents=True)
+        (folders(root).old / "global" / "pg_control.old").write_text("control")
+
+    check_every_moment(
+        root, make, lambda root: upgrade.as_before(folders(root).old, folders(root).incoming, Owner.of(root))
+    )
+    assert (folders(root).old / "global" / "pg_control").exists()
+
+
+def test_a_copy_is_removed(root: Path) -> None:
+    def make(root: Path) -> None:
+        a_copy(root)
+        (root / "elsewhere").mkdir()
+        write_json(folders(root).work / "steps.json", {"done": {"socket": str(root / "elsewhere")}})
+
+    check_every_moment(root, make, lambda root: removal.remove(folders(root)) and None)
+    assert [path.name for path in root.iterdir()] == ["data"]
