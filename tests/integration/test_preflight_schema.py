@@ -189,7 +189,7 @@ def test_security_labels(
             assert "SECURITY LABEL FOR anon ON ROLE couch2pg IS 'MASKED'" in told
             message = finding(tried(place, source_cluster, clean_target, name), NAME)["message"]
             assert 'security label provider "anon" is not loaded' in message
-            assert "set session_preload_libraries or shared_preload_libraries on the target" in message
+            assert "ALTER SYSTEM SET session_preload_libraries" in message
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM pg_shseclabel")
@@ -301,7 +301,7 @@ def test_an_extension_of_one_database_of_the_server(
         return look_at_target(place, target_cluster, f"{name}_there", facts, schema=schema)
 
     message = finding(seen(), NAME)["message"]
-    assert "add it to shared_preload_libraries and restart" in message
+    assert "ALTER SYSTEM SET shared_preload_libraries = 'clock';" in message
     # It doesn't exist because it couldn't be created.
     assert "COMMENT ON EXTENSION" not in message
     assert "does not exist" not in message

@@ -79,8 +79,10 @@ RULES = (
         "extension_not_loaded",
         r"unrecognized configuration parameter|must be (?:pre)?loaded|be loaded via",
         False,
-        "This extension needs its library from the start of the server. On the target, add it to shared_preload_libraries and restart "
-        "the server, then run again. Or leave the extension out: couch2pg_leave_out: {{extensions: [{0}]}}.",
+        "This extension needs its library from the start of the server. On the target, as a superuser: ALTER SYSTEM SET "
+        "shared_preload_libraries = '{0}'; If SHOW shared_preload_libraries; there names others, put them first, each in quotes of its "
+        "own: 'OTHER', '{0}'. On the source, it shows what the library is called if not like the extension. Restart the target's "
+        "server, then run again. Or leave the extension out: couch2pg_leave_out: {{extensions: [{0}]}}.",
         _CREATE_EXTENSION,
     ),
     Rule(
@@ -154,9 +156,11 @@ RULES = (
         "label_provider_missing",
         r'security label provider "(.*?)" is not loaded',
         False,
-        "The library that knows these labels must be loaded in every session, as on the source: set "
-        "session_preload_libraries or shared_preload_libraries on the target. Or remove the labels on the source "
-        "(SECURITY LABEL FOR {0} ON ... IS NULL).",
+        "Every session must load the library that knows these labels. SHOW shared_preload_libraries; or SHOW session_preload_libraries; "
+        "on the source shows what it is called. When it is installed on the target, there, as a superuser: ALTER SYSTEM SET "
+        "session_preload_libraries = 'LIBRARY'; (if SHOW session_preload_libraries; names others, put them first, each in quotes of its "
+        "own), then SELECT pg_reload_conf(); and run again. Or remove the labels in the source's database, as a superuser: DELETE FROM "
+        "pg_catalog.pg_seclabel WHERE provider = '{0}';",
     ),
     Rule(
         "library_missing",

@@ -15,7 +15,7 @@ from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..common.progress_line import amount
 from ..host.file_systems import locate
-from ..postgres import collations
+from ..postgres import collations, preload_libraries
 from ..postgres.connection import ConnectionSettings
 from ..postgres.identifiers import quote
 from ..postgres.session import Session, server_identity
@@ -69,7 +69,6 @@ SELECT DISTINCT locale FROM pg_catalog.pg_database, LATERAL (VALUES (datcollate:
 WHERE datallowconn AND locale NOT IN ('C', 'POSIX') ORDER BY 1
 """
 _TABLESPACES = "SELECT spcname AS name FROM pg_catalog.pg_tablespace WHERE oid NOT IN (1663, 1664) ORDER BY 1"
-_PRELOADED = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'"
 
 
 def facts_of(session: Session) -> dict[str, Any]:
@@ -160,7 +159,7 @@ def _compare(
     if here is not None:
         findings.attempt("archive of WAL", lambda: _check_archive(session, findings, here))
         findings.attempt("files elsewhere", lambda: _check_elsewhere(session, findings, here))
-        findings.ask("libraries", lambda: _check_libraries(session, here, source), str)
+        findings.ask("libraries", lambda: _check_libraries(session, source), str)
         findings.ask("disk", lambda: _check_disk(here, theirs, options["migration_id"]), str)
 
 
@@ -302,7 +301,7 @@ def _check_extensions(session: Session, source: Mapping[str, Any]) -> str:
     return f"the target has {', '.join(sorted(wanted)) or 'all that is needed'}"
 
 
-def _check_libraries(session: Session, here: placement.Placement, source: Mapping[str, Any]) -> str:
+def _check_libraries(session: Session, source: Mapping[str, Any]) -> str:
     """Libraries that the source's server loads at its start: the copy may not work without them."""
     wanted = [name for name in source.get("preload_libraries", []) if name]
     folder = Path(str(session.value("SELECT setting FROM pg_catalog.pg_config WHERE name = 'PKGLIBDIR'")))
@@ -314,13 +313,12 @@ def _check_libraries(session: Session, here: placement.Placement, source: Mappin
             "library_missing",
             libraries=missing,
         )
-    loaded = {name.strip() for name in str(session.rows(_PRELOADED)[0]["setting"]).split(",")}
-    unloaded = sorted(set(wanted) - loaded)
+    loaded = preload_libraries.at_start(session) or []
+    unloaded = [name for name in wanted if name not in loaded]
     if unloaded:
-        value = ", ".join(sorted((loaded | set(unloaded)) - {""}))
         raise MigrationError(
             f"The source's server loads {', '.join(unloaded)} at its start, and the target's configuration, which stays in force, doesn't. "
-            f"On the target: ALTER SYSTEM SET shared_preload_libraries = {value}; then restart it. Or add it to {here.config_file}.",
+            f"On the target, as a superuser: {preload_libraries.add_at_start(loaded, unloaded)} Then restart it.",
             "library_not_loaded",
             libraries=unloaded,
         )

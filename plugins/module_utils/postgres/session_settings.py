@@ -115,8 +115,13 @@ def as_options(settings: Mapping[str, Any]) -> str:
 def set_clause(setting: str) -> str:
     """``SET name TO value`` for a ``name=value`` of pg_db_role_setting."""
     name, value = setting.split("=", 1)
-    values = [_unquoted(part) for part in _LIST_PART.findall(value)] if name in _LISTS else [value]
+    values = list_parts(value) if name in _LISTS else [value]
     return f"SET {quote(name)} TO {', '.join(map(literal, values or ['']))}"
+
+
+def list_parts(value: str) -> list[str]:
+    """The names in the value of a setting that is a list, without their quotes."""
+    return [_unquoted(part) for part in _LIST_PART.findall(value)]
 
 
 def _unquoted(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
-from ..postgres import catalog_use, collations, large_objects, row_types, unlogged
+from ..postgres import catalog_use, collations, large_objects, preload_libraries, row_types, unlogged
 from ..postgres.identifiers import quote
 from ..postgres.objects import Objects, in_system_schemas
 from ..postgres.privileges import not_member
@@ -270,7 +270,9 @@ class _Contents:
             items.append(f"the database's tablespace {tablespace} (the target's default is used)")
         labels = [row["statement"] for row in self.session.rows(_SHARED_LABELS)]
         if labels:
-            items.append(f"security labels of the database and of roles (on the target, run {'; '.join(labels)})")
+            items.append(
+                f"security labels of the database and of roles (on the target, after the promotion, run {'; '.join(labels)})"
+            )
         if "pg_cron" in self.facts.get("extensions", {}):
             items.append("jobs of pg_cron that are in another database")
         invalid = [row["name"] for row in self.session.rows(_INVALID_INDEXES)]
@@ -307,12 +309,7 @@ class _Contents:
         self.facts["catalog_columns"] = catalog_use.read(self.session)
         if "database" in self.facts:
             self.facts["sorting"] = collations.used(self.session, self.facts["database"])
-        preload = self.session.rows(
-            "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'"
-        )
-        self.facts["preload_libraries"] = [
-            name.strip() for row in preload for name in (row["setting"] or "").split(",") if name.strip()
-        ]
+        self.facts["preload_libraries"] = preload_libraries.at_start(self.session) or []
         # Objects that only a superuser can create or own.
         self.facts["superuser_objects"] = [
             {"object": f"event trigger {name}", "owner": entry["owner"]}

@@ -10,7 +10,7 @@ from typing import Any
 from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
-from ..postgres import catalog_use, collations, role_plan, trial
+from ..postgres import catalog_use, collations, preload_libraries, role_plan, trial
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import find_database
 from ..postgres.database_properties import PlannedProperties, plan_properties
@@ -474,21 +474,21 @@ class Differences:
             )
 
     def _libraries(self) -> None:
-        here = self.session.rows("SELECT setting FROM pg_catalog.pg_settings WHERE name = 'shared_preload_libraries'")
-        names = {name.strip() for row in here for name in (row["setting"] or "").split(",")}
-        wanted = set(self.source.get("preload_libraries", []))
+        here = preload_libraries.at_start(self.session)
+        wanted = list(self.source.get("preload_libraries", []))
         readers = sorted(
             {row["view"] for row in self.source.get("catalog_columns", []) if row["extension"] == "pg_stat_statements"}
         )
-        if readers:
-            wanted.add("pg_stat_statements")
-        missing = sorted(wanted - names) if here else []
-        if missing:
+        if readers and "pg_stat_statements" not in wanted:
+            wanted.append("pg_stat_statements")
+        missing = [] if here is None else [name for name in wanted if name not in here]
+        if here is not None and missing:
             views = f" Until then the views {', '.join(readers[:SHOWN])} only give errors." if readers else ""
             self.findings.warning(
                 "libraries",
                 f"The source's server loads {', '.join(missing)} at its start (shared_preload_libraries), the target's "
-                f"doesn't.{views} Add it there, and restart, if it is needed.",
+                f"doesn't.{views} If it is needed there, install its package, run as a superuser: "
+                f"{preload_libraries.add_at_start(here, missing)} and restart the server.",
                 libraries=missing,
             )
 
