@@ -223,6 +223,7 @@ def of_statement(settings: ConnectionSettings, error: Any, lost: bool) -> Migrat
         "context": getattr(diagnosis, "context", None),
         "database": settings.database,
         "place": settings.place,
+        "reason": primary,
     }
     if lost:
         return MigrationError(

@@ -10,6 +10,8 @@ when there are no rows. What fails because of rows (a division by zero, a duplic
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from ..common.errors import MigrationError
 from ..postgres import login_settings
 from ..postgres.identifiers import qualified, quote
@@ -20,6 +22,16 @@ from ..postgres.session import Session
 # Smaller tables cost no time, and each table that is emptied takes locks.
 EMPTY_FROM_BYTES = 1024 * 1024
 
+_SHORTER = """
+SELECT FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout') AND setting::bigint BETWEEN 1 AND %s
+"""
+
+
+def may_time_out(session: Session, owner: str, seconds: float) -> bool:
+    """Whether a login of ``owner`` ends what takes ``seconds``: a call without rows would not show that."""
+    login_settings.assume(session, owner)
+    return bool(session.rows(_SHORTER, [seconds * 1000]))
+
 
 def succeeds_without_rows(session: Session, owner: str, call: str) -> bool:
     """Whether ``call`` succeeds as ``owner`` while large tables are empty. The transaction is rolled back, whatever happens.
@@ -29,7 +41,8 @@ def succeeds_without_rows(session: Session, owner: str, call: str) -> bool:
     """
     views = read_graph(session)
     tables = [table.sql for table in list_tables(session).kept if table.table_bytes >= EMPTY_FROM_BYTES]
-    login_settings.assume(session, owner)
+    # The transaction is ours, with more in it than a call.
+    login_settings.assume(session, owner, ["transaction_timeout"])
     session.execute("BEGIN")
     try:
         if tables:
@@ -59,5 +72,7 @@ def call(session: Session, owner: str, statement: str, undone: bool) -> None:
         session.execute(statement)
         session.execute("ROLLBACK" if undone else "COMMIT")
     except BaseException:
-        session.execute("ROLLBACK")
+        # Where the session has ended with the error, there is nothing to roll back.
+        with suppress(MigrationError):
+            session.execute("ROLLBACK")
         raise

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,7 +12,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..archive import messages
 from ..common import restart
 from ..common.errors import MigrationError
 from ..common.progress_line import duration
@@ -22,45 +20,16 @@ from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres import event_triggers, login_settings
 from ..postgres.connection import ConnectionSettings
-from ..postgres.connection_errors import INSUFFICIENT_PRIVILEGE
 from ..postgres.database import current_oid, find_database_by_oid
 from ..postgres.identifiers import qualified, quote
 from ..postgres.matview_graph import Matview, read_graph
 from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
 from ..record.restored import matviews_on_source, restored_oid, sequences_when_restored
-from . import function_proof
+from . import advice, function_proof
 from .forecast import Forecast
 
 UNPOPULATED = "55000"
-# What a role may not use, in the words of PostgreSQL, which name it without its schema.
-_REFUSED = re.compile(
-    r"permission denied for (table|view|materialized view|foreign table|sequence|schema|function|foreign server) (.*)"
-)
-_PRIVILEGES = {
-    "schema": "USAGE ON SCHEMA",
-    "function": "EXECUTE ON ROUTINE",
-    "foreign server": "USAGE ON FOREIGN SERVER",
-}
-# Everything with that name that the role may not read.
-_UNREADABLE = """
-SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name FROM pg_catalog.pg_class AS c
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT pg_catalog.has_table_privilege(%s, c.oid, 'SELECT') ORDER BY 1
-"""
-_UNUSABLE = """
-SELECT p.oid::pg_catalog.regprocedure::text AS name FROM pg_catalog.pg_proc AS p
-WHERE p.proname = %s AND NOT pg_catalog.has_function_privilege(%s, p.oid, 'EXECUTE') ORDER BY 1
-"""
-
-_ADVICE = {
-    "08001": "A foreign server that it reads doesn't answer the target: let the target connect there, or correct the server's "
-    "options (ALTER SERVER).",
-    INSUFFICIENT_PRIVILEGE: "The owner of the view lacks a privilege on something that the view reads: grant it on the target.",
-    "53100": "The disk is full: free space on the target.",
-    "57014": "It was cancelled: run again.",
-    "22012": "Its query divides by zero on this data, as it would on the source.",
-}
 
 
 def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
@@ -116,19 +85,11 @@ def run(context: JobContext) -> dict[str, Any]:
     not_populated = [entry for entry in done if entry["error"] and on_source.get(entry["matview"], 0) is None]
     failed = [entry for entry in done if entry["error"] and entry not in not_populated]
     if failed:
-        first = failed[0]
-        more = f" {len(failed) - 1} more failed; see the details." if len(failed) > 1 else ""
-        raise MigrationError(
-            f"The materialized view {first['matview']} can't be refreshed: {first['error']}. {first['advice']}{more} "
-            f"After a change on the source, dump again: {restart.command('dump')}. After a change on the target, run again: verify then "
-            "names the difference for couch2pg_accept_differences.",
-            "refresh_failed",
-            matviews=failed,
-        )
+        raise MigrationError(_cause(failed), "refresh_failed", matviews=failed)
     function = None
     if context.parameters["call_function"]:
         before = 0 if any(entry["done_before"] for entry in done) else sum(entry["seconds"] for entry in done)
-        function = _call_function(context, settings, before)
+        function = _call_function(context, settings, before, not_populated)
     # A view's query, or what the function writes into a log, may have taken numbers.
     with Session(settings) as session:
         put_sequences_back(session, context.parameters["sequences"])
@@ -267,35 +228,21 @@ def _refresh(session: Session, matview: Matview, done_before: bool, quietly: boo
         if error.code != "sql":
             raise
         state = error.details["sqlstate"]
-        reason = error.message.split(": ", 1)[1].rstrip(".")
+        reason = error.details["reason"].rstrip(".")
         outcome.update(error=reason, sqlstate=state, context=error.details["context"])
-        outcome["advice"] = messages.of_function(reason, outcome["context"]) or _advice(session, matview, reason, state)
+        outcome["advice"] = advice.of_view(session, name, matview.owner, reason, error.details)
     outcome["seconds"] = round(time.monotonic() - started, 1)
     return outcome
 
 
-def _advice(session: Session, matview: Matview, reason: str, state: str) -> str:
-    refused = _REFUSED.match(reason) if state == INSUFFICIENT_PRIVILEGE else None
-    if refused is None:
-        return _ADVICE.get(state, "Fix its definition on the source.")
-    kind, name = refused.groups()
-    names = [quote(name)]
-    if kind not in ("schema", "foreign server"):
-        query = _UNUSABLE if kind == "function" else _UNREADABLE
-        # A role between it and the view may be the one that lacks it: the owner of another view.
-        names = [row["name"] for row in session.rows(query, [name, matview.owner])] or [f"SCHEMA.{quote(name)}"]
-    what = _PRIVILEGES.get(kind, "SELECT ON")
-    statements = " ".join(f"GRANT {what} {each} TO {quote(matview.owner)};" for each in names)
-    of_one = "" if len(names) == 1 else " (of these, the one whose object the view reads)"
-    return f"The owner of the view lacks a privilege. On the target, as a superuser{of_one}: {statements}"
-
-
-def _call_function(context: JobContext, settings: ConnectionSettings, before: float) -> dict[str, Any] | None:
+def _call_function(
+    context: JobContext, settings: ConnectionSettings, before: float, not_populated: list[dict[str, Any]]
+) -> dict[str, Any] | None:
     """Call ``refresh_matviews()`` as its owner, couch2pg's role; None when there is no such function.
 
     In a database that nobody uses yet, it is called on empty tables first. Only when that fails, or elsewhere, on all rows. Before
     the promotion, what it does is undone: all views are refreshed already, and nothing else may be written.
-    before: the seconds that the same views have just taken in total; 0 when unknown.
+    before: the seconds that the same views have just taken in total; 0 when unknown. not_populated: those that can't be refreshed.
     """
     with Session(settings) as session:
         found = session.rows(
@@ -308,7 +255,7 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
         owner, name = found[0]["owner"], qualified(found[0]["schema"], "refresh_matviews")
         started = time.monotonic()
         done = {"name": f"{found[0]['schema']}.refresh_matviews()", "role": owner, "without_rows": True}
-        if context.parameters["resume"]:
+        if context.parameters["resume"] and not function_proof.may_time_out(session, owner, before):
             context.progress.step("refresh_matviews() without rows")
             if function_proof.succeeds_without_rows(session, owner, f"SELECT {name}()"):
                 return dict(done, seconds=round(time.monotonic() - started, 1))
@@ -320,21 +267,62 @@ def _call_function(context: JobContext, settings: ConnectionSettings, before: fl
             estimated=True,
             probe=lambda: (int(time.monotonic() - started), ""),
         )
+        called = time.monotonic()
         try:
             login_settings.assume(session, owner)
             function_proof.call(session, owner, f"SELECT {name}()", undone=context.parameters["resume"])
         except MigrationError as error:
-            advice = (
-                _only_here(read_graph(session), context.parameters["on_source"])
-                or "Fix that materialized view on the source"
+            reason = error.details.get("reason", "")
+            if error.code == "connection_lost" and _timed_out(settings, owner, time.monotonic() - called):
+                # psycopg2 doesn't show the server's last words.
+                reason = f"terminating connection {advice.TRANSACTION_TIMEOUT}"
+            elif error.code != "sql":
+                raise
+            remedy = _remedy_of_call(
+                settings, owner, reason, error.details, context.parameters["on_source"], not_populated
             )
+            statement = advice.statement(error.details)
             raise MigrationError(
-                f"refresh_matviews() fails as {owner!r}, so couch2pg would fail too: {error.message} "
-                f"{advice}, then dump again: {restart.command('dump')}",
+                f"refresh_matviews() fails as {owner!r}, so couch2pg would fail too: {reason}"
+                f"{f' ({statement})' * bool(statement)}. {remedy}",
                 "refresh_function_failed",
                 **error.details,
             ) from error
         return dict(done, without_rows=False, seconds=round(time.monotonic() - started, 1))
+
+
+def _timed_out(settings: ConnectionSettings, owner: str, seconds: float) -> bool:
+    with Session(settings) as session:
+        return function_proof.may_time_out(session, owner, seconds)
+
+
+def _remedy_of_call(
+    settings: ConnectionSettings,
+    owner: str,
+    reason: str,
+    details: dict[str, Any],
+    on_source: dict[str, int | None],
+    not_populated: list[dict[str, Any]],
+) -> str:
+    # The session of the call has the owner's own limits.
+    with Session(settings) as session:
+        changed = _only_here(read_graph(session), on_source)
+        if changed:
+            return f"{changed}, then dump again: {restart.command('dump')}"
+        if not_populated and "is not populated" in reason:
+            return _cause(not_populated)
+        remedy = advice.of_call(session, owner, reason, details)
+        return f"{remedy}{advice.then(remedy)}"
+
+
+def _cause(failed: list[dict[str, Any]]) -> str:
+    """Why the first of these can't be refreshed, and what to do."""
+    first = failed[0]
+    more = f" {len(failed) - 1} more failed; see the details." if len(failed) > 1 else ""
+    return (
+        f"The materialized view {first['matview']} can't be refreshed: {first['error']}. {first['advice']}{more}"
+        f"{advice.then(first['advice'])}"
+    )
 
 
 def _only_here(matviews: list[Matview], on_source: dict[str, int | None]) -> str:

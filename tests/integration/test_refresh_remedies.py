@@ -1,0 +1,155 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A refresh that fails is told with advice; after it was followed as it is printed, the same migration is completed."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+from support import seed
+from support.by_phases import Phases
+from support.cases import rarely
+from support.clusters import Cluster
+from support.migration import execute
+
+Fresh = Callable[[Cluster], str]
+COUCHDB = "CREATE TABLE couchdb (doc jsonb); ALTER TABLE couchdb OWNER TO couch2pg; "
+VIEW = "CREATE MATERIALIZED VIEW told AS {}; ALTER MATERIALIZED VIEW told OWNER TO couch2pg; CREATE UNIQUE INDEX ON told (n); "
+FUNCTION = """
+CREATE FUNCTION refresh_matviews() RETURNS void LANGUAGE plpgsql AS 'BEGIN REFRESH MATERIALIZED VIEW CONCURRENTLY public.told; END';
+ALTER FUNCTION refresh_matviews() OWNER TO couch2pg;
+"""
+OF_ROWS = "CREATE TABLE given AS SELECT text '1' AS n; ALTER TABLE given OWNER TO couch2pg; " + VIEW
+SLOW = VIEW.format("SELECT 1 AS n FROM pg_sleep(0.5)")
+
+
+@pytest.fixture
+def phases(
+    source_cluster: Cluster, target_cluster: Cluster, fresh_database: Fresh, client_dir: Path, tmp_path: Path
+) -> Iterator[Phases]:
+    seed.create_role(target_cluster, seed.OWNER)
+    made = Phases(source_cluster, target_cluster, client_dir, tmp_path, fresh_database(source_cluster))
+    yield made
+    seed.drop_database(target_cluster, made.incoming)
+    execute(target_cluster, "ALTER ROLE couch2pg RESET ALL")
+
+
+def reach(phases: Phases, statements: str) -> None:
+    """Everything up to the restore, of a database that these statements make."""
+    execute(phases.source, f"{COUCHDB}{statements}{FUNCTION}", phases.database)
+    phases.run("dump", "transfer", "restore")
+
+
+def dump_again(phases: Phases, message: str) -> None:
+    """What the printed command does, and the restore."""
+    assert " -e couch2pg_restart_from=dump" in message, message
+    for phase in ("restore", "dump"):
+        assert not phases.restart(phase).get("failed")
+    phases.run("dump", "transfer", "restore")
+
+
+def statements_of(message: str) -> str:
+    """What a superuser is to run."""
+    return " ".join(re.findall(r"(?:ALTER|CREATE|GRANT|REFRESH) [^;]+;", message.split(": ", 2)[2]))
+
+
+@dataclass(frozen=True)
+class OnSource:
+    """made: statements; harm: what comes after; words: of the message; remedy: what is run there, as the message says."""
+
+    made: str
+    words: str
+    remedy: Callable[[str], str]
+    harm: str = ""
+
+
+def another_query(message: str) -> str:
+    """First what shows the fault."""
+    assert "Correct the query there" in message
+    return f"DROP MATERIALIZED VIEW told; {VIEW.format('SELECT length(n) AS n FROM given')}"
+
+
+def corrected_rows(message: str) -> str:
+    """As another document does."""
+    (statement,) = re.findall(r"REFRESH [^;]+;", message)
+    return f"DELETE FROM given WHERE ctid = '(0,2)'; {statement}"
+
+
+ON_SOURCE = {
+    "a cast": OnSource(
+        OF_ROWS.format("SELECT n::int AS n FROM given"),
+        "invalid input syntax",
+        another_query,
+        "UPDATE given SET n = 'x'; ",
+    ),
+    "zero": OnSource(
+        OF_ROWS.format("SELECT 1 / n::int AS n FROM given"),
+        "division by zero",
+        another_query,
+        "UPDATE given SET n = '0'; ",
+    ),
+    "duplicates": OnSource(
+        OF_ROWS.format("SELECT n FROM given"),
+        "could not create unique index",
+        corrected_rows,
+        "INSERT INTO given VALUES ('1'); ",
+    ),
+    "no index": OnSource(
+        VIEW.format("SELECT 1 AS n") + "DROP INDEX told_n_idx; ",
+        "cannot refresh materialized view",
+        lambda message: statements_of(message).replace("COLUMNS", "n"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", [rarely(name) for name in ON_SOURCE])
+def test_a_cause_on_the_source(case: str, phases: Phases) -> None:
+    given = ON_SOURCE[case]
+    reach(phases, given.made + given.harm)
+    message = phases.fail("refresh")
+    print(message)
+    assert given.words in message
+    execute(phases.source, given.remedy(message), phases.database)
+    dump_again(phases, message)
+    phases.run("refresh", "verify")
+
+
+LIMITS = {
+    "statement_timeout": (SLOW, "ALTER ROLE couch2pg SET statement_timeout = '200ms'"),
+    "of the database": (SLOW + "ALTER DATABASE {database} SET statement_timeout = '200ms'; ", ""),
+    "of both": (SLOW + "ALTER ROLE couch2pg IN DATABASE {database} SET statement_timeout = '200ms'; ", ""),
+    "transaction_timeout": (SLOW, "ALTER ROLE couch2pg SET transaction_timeout = '300ms'"),
+    "temp_file_limit": (
+        VIEW.format("SELECT n FROM generate_series(1, 300000) AS n ORDER BY 1 DESC"),
+        "ALTER ROLE couch2pg SET temp_file_limit = '64kB'; ALTER ROLE couch2pg SET work_mem = '64kB'",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "case", ["statement_timeout", *(rarely(name) for name in LIMITS if name != "statement_timeout")]
+)
+def test_a_limit_of_the_owner(case: str, phases: Phases) -> None:
+    made, there = LIMITS[case]
+    reach(phases, made.format(database=phases.database))
+    if there:
+        execute(phases.target, there)
+    message = phases.fail("refresh")
+    print(message)
+    execute(phases.target, statements_of(message))
+    phases.run("refresh")
+    if not message.endswith("Then run again."):
+        accept(phases)
+    phases.run("verify")
+
+
+def accept(phases: Phases) -> None:
+    """What verify names."""
+    names = json.loads(phases.fail("verify").split("set couch2pg_accept_differences: ")[1])
+    phases.options["verify"] = {"accept_differences": names}
