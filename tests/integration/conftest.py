@@ -17,6 +17,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from support import binaries, holding, places, seed
 from support.clusters import Cluster
 from support.migration import Migration, column, execute
+from support.small_disk import mounted
 
 OLD, THIRTEEN, SOURCE, TARGET = 10, 13, 16, 18
 # Files that take longest. Two workers share the files, and a long one at the end would leave one of them without work.
@@ -86,6 +87,15 @@ def extension_folder(target_cluster: Cluster) -> Iterator[Path]:
     yield folder
     execute(target_cluster, "ALTER ROLE postgres RESET extension_control_path")
     shutil.rmtree(folder.parent)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 3 MB that a server can reach."""
+    if os.getuid() != 0:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("only root can mount a file system: run as root, too")
+    with mounted("3m") as disk:
+        yield disk
 
 
 @pytest.fixture(scope="session")

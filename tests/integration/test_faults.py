@@ -9,15 +9,14 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
-from support import driver, places, seed
+from support import driver, seed
 from support.background import (
     Background,
     check_completes,
@@ -33,6 +32,7 @@ from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import Migration, Run, execute
 from support.modules import run_module
+from support.small_disk import resize
 
 
 @pytest.fixture
@@ -246,22 +246,6 @@ def test_the_folder_of_a_job_is_damaged(migration: Migration, name: str, content
     check_nothing_is_there(migration)
     folder.rename(migration.folder / "moved away")
     check_completes(migration)
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system of 3 MB that a server can reach."""
-    if os.getuid() != 0:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("only root can mount a file system: run as root, too")
-    folder = Path(tempfile.mkdtemp(prefix="small disk ", dir=places.work_folder("disks")))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=0755", "tmpfs", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    folder.rmdir()
-
-
-def resize(disk: Path, size: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
 
 
 @pytest.mark.long

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
-from support import seed
+from support import binaries, places, seed
+from support.background import wait_until
 from support.by_phases import Phases
 from support.cases import rarely
 from support.clusters import Cluster
-from support.migration import execute
+from support.migration import column, execute
+from support.small_disk import fill, folder_of_server, resize
 
 Fresh = Callable[[Cluster], str]
 COUCHDB = "CREATE TABLE couchdb (doc jsonb); ALTER TABLE couchdb OWNER TO couch2pg; "
@@ -113,7 +118,6 @@ def test_a_cause_on_the_source(case: str, phases: Phases) -> None:
     given = ON_SOURCE[case]
     reach(phases, given.made + given.harm)
     message = phases.fail("refresh")
-    print(message)
     assert given.words in message
     execute(phases.source, given.remedy(message), phases.database)
     dump_again(phases, message)
@@ -141,7 +145,6 @@ def test_a_limit_of_the_owner(case: str, phases: Phases) -> None:
     if there:
         execute(phases.target, there)
     message = phases.fail("refresh")
-    print(message)
     execute(phases.target, statements_of(message))
     phases.run("refresh")
     if not message.endswith("Then run again."):
@@ -153,3 +156,112 @@ def accept(phases: Phases) -> None:
     """What verify names."""
     names = json.loads(phases.fail("verify").split("set couch2pg_accept_differences: ")[1])
     phases.options["verify"] = {"accept_differences": names}
+
+
+@pytest.mark.long
+def test_a_full_disk(phases: Phases, small_disk: Path) -> None:
+    """That of a tablespace, which is larger on the source."""
+    resize(small_disk, "50m")
+    for cluster in (phases.source, phases.target):
+        execute(cluster, f"CREATE TABLESPACE small LOCATION '{folder_of_server(small_disk)}'")
+    try:
+        view = VIEW.format("SELECT n, repeat(md5(n::text), 10) FROM generate_series(1, 30000) AS n")
+        reach(phases, view.replace("told AS", "told TABLESPACE small AS"))
+        fill(small_disk, 2_000_000)
+        message = phases.fail("refresh")
+        print(message)
+        assert message.endswith("Free or add disk space on the target's server, then run again.")
+        resize(small_disk, "500m")
+        phases.run("refresh", "verify")
+    finally:
+        for cluster, name in ((phases.source, phases.database), (phases.target, phases.incoming)):
+            seed.drop_database(cluster, name)
+            execute(cluster, "DROP TABLESPACE small")
+
+
+@pytest.mark.long
+def test_a_refresh_that_somebody_cancels(phases: Phases) -> None:
+    reach(phases, VIEW.format("SELECT 1 AS n FROM pg_sleep(2)"))
+    cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'REFRESH %'"
+    with ThreadPoolExecutor(1) as pool:
+        failing = pool.submit(phases.fail, "refresh")
+        wait_until("it is cancelled", lambda: column(phases.target, cancel))
+        assert failing.result().endswith("Somebody cancelled it: run again.")
+    phases.run("refresh", "verify")
+
+
+@pytest.fixture(scope="module")
+def debian() -> Iterator[tuple[Cluster, Cluster]]:
+    """Two servers with contrib: the first loads a library that the second doesn't."""
+    loaded = {"shared_preload_libraries": "pg_stat_statements"}
+    with ExitStack() as stack:
+        made = []
+        for settings in (loaded, {}):
+            folder = Path(tempfile.mkdtemp(prefix="contrib-", dir=places.work_folder("clusters")))
+            made.append(stack.enter_context(Cluster.create(folder, binaries.of_distribution(), settings=settings)))
+            seed.create_role(made[-1], seed.OWNER)
+        yield made[0], made[1]
+
+
+@pytest.fixture
+def of_debian(debian: tuple[Cluster, Cluster], database_name: str, tmp_path: Path) -> Iterator[Phases]:
+    source, target = debian
+    seed.create_database(source, database_name)
+    made = Phases(source, target, source.binaries.bin_dir, tmp_path, database_name)
+    yield made
+    seed.drop_database(target, made.incoming)
+    seed.drop_database(source, database_name)
+
+
+@pytest.mark.long
+def test_a_library_that_the_target_does_not_load(of_debian: Phases) -> None:
+    phases = of_debian
+    view = VIEW.format("SELECT count(*) AS n FROM pg_stat_statements")
+    reach(phases, f"CREATE EXTENSION pg_stat_statements; GRANT pg_read_all_stats TO couch2pg; {view}")
+    message = phases.fail("refresh")
+    execute(phases.target, statements_of(message))
+    phases.target.stop()
+    phases.target.start()
+    phases.run("refresh", "verify")
+
+
+# Without a login to it, the view on the source has what it read before.
+FAR = """
+CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO couch2pg;
+CREATE SERVER "Far off" FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '{port}', dbname 'postgres');
+GRANT USAGE ON FOREIGN SERVER "Far off" TO couch2pg;
+CREATE USER MAPPING FOR couch2pg SERVER "Far off" OPTIONS (user 'postgres', password '{password}'); SET ROLE couch2pg;
+CREATE FOREIGN TABLE far (datname name) SERVER "Far off" OPTIONS (schema_name 'pg_catalog', table_name 'pg_database');
+CREATE MATERIALIZED VIEW told AS SELECT count(*) AS n FROM far; CREATE UNIQUE INDEX ON told (n); RESET ROLE;
+"""
+HARM = {
+    "no mapping": 'DROP USER MAPPING FOR couch2pg SERVER "Far off"; ',
+    "no password": 'ALTER USER MAPPING FOR couch2pg SERVER "Far off" OPTIONS (DROP password); ',
+    "no server": "ALTER SERVER \"Far off\" OPTIONS (SET port '1'); ",
+    "no table": "ALTER FOREIGN TABLE far OPTIONS (SET table_name 'lost'); ",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("there", ["source", "target"])
+@pytest.mark.parametrize("case", HARM)
+def test_a_foreign_server(case: str, there: str, of_debian: Phases) -> None:
+    phases = of_debian
+    port, password = phases.source.port, phases.source.password
+    reach(phases, FAR.format(port=port, password=password) + HARM[case])
+    message = phases.fail("refresh")
+    statements = statements_of(message).replace("'USER'", "'postgres'").replace("'PASSWORD'", f"'{password}'")
+    statements = statements.replace("SERVER ...", 'SERVER "Far off"').replace("host '...'", "host '127.0.0.1'")
+    statements = statements.replace("port '...'", f"port '{port}'")
+    if case == "no table":
+        assert "correct it there, or the foreign table's definition on the source" in message
+        statements = "ALTER FOREIGN TABLE far OPTIONS (SET table_name 'pg_database')"
+    if there == "source":
+        execute(phases.source, statements, phases.database)
+        dump_again(phases, message)
+    else:
+        execute(phases.target, statements, phases.incoming)
+    phases.run("refresh")
+    if there == "target":
+        accept(phases)
+    phases.run("verify")
