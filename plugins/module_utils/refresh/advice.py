@@ -34,7 +34,7 @@ _UNUSABLE = """
 SELECT p.oid::pg_catalog.regprocedure::text AS name FROM pg_catalog.pg_proc AS p
 WHERE p.proname = %s AND NOT pg_catalog.has_function_privilege(%s, p.oid, 'EXECUTE') ORDER BY 1
 """
-# Servers that a role may not use for want of a mapping, or whose mapping has no password.
+# Servers for which a role has no mapping, or one without a password.
 _UNMAPPED = """
 SELECT s.srvname AS name FROM pg_catalog.pg_foreign_server AS s WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_user_mappings AS m
     WHERE m.srvid = s.oid AND (m.umuser = 0 OR m.umuser = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s))) ORDER BY 1
