@@ -9,12 +9,12 @@ import re
 
 
 def counted(number: int, noun: str) -> str:
-    """The number with its noun, which is given in the singular; only its last word changes: ``2 more messages``."""
+    """The number and its noun: ``2 more messages``. Pass the noun in the singular; only its last word gets a plural."""
     return f"{number} {plural(number, noun)}"
 
 
 def plural(number: float, noun: str) -> str:
-    """The noun as it stands after ``number``, for a number that is written in another way than ``counted`` does."""
+    """The noun in the singular or plural, as ``number`` requires it; for callers that format the number themselves."""
     if number == 1:
         return noun
     if re.search(r"[^aeiou]y$", noun):

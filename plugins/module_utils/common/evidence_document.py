@@ -76,7 +76,7 @@ class DatabaseProperties(TypedDict, total=False):
 
 
 class PropertiesAtPromotion(TypedDict):
-    """Properties of the database that it gets when it is promoted, not when it is created."""
+    """Properties that the target's database gets when it is promoted, not when it is created."""
 
     connection_limit: int
     settings: list[str]
@@ -84,9 +84,9 @@ class PropertiesAtPromotion(TypedDict):
 
 
 class Compression(TypedDict):
-    """The source's compression of columns that have none of their own, and these columns by table (``schema.name``).
+    """The source's default compression, and the columns that use it, by table (``schema.name``).
 
-    keys: those whose values may be keys of an index; others: those whose values can't.
+    keys: columns whose values may be keys of an index; others: columns whose values can't.
     """
 
     default: str

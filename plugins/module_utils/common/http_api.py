@@ -24,16 +24,16 @@ TIMEOUT_SECONDS = 60.0
 # Attempts when the server limits the rate (429). A daily quota is not restored by waiting this long.
 TRIES = 6
 LONGEST_PAUSE = 10.0
-# The variable with the operator's own steps.
+# The Ansible variable that holds the operator's own steps of a cutover.
 STEPS = "couch2pg_cutover_steps"
-# OpenSSL's codes for a certificate whose authority nobody has named.
+# OpenSSL's codes for a certificate whose authority this host doesn't trust.
 _UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 
 
 class HttpApi:
     """A connection to one API.
 
-    name: the program behind ``url``, as people call it.
+    name: the product name of the program at ``url``, for messages.
     secrets: removed from every message, including text that the server returns.
     ca_cert: a PEM file with the certificates to trust; empty for the system's.
     pause: seconds to wait before each request, for APIs that limit requests per second.

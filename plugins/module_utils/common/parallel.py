@@ -31,7 +31,7 @@ def run_together(
         one = pool.submit(guarded, first)  # type: ignore[arg-type]
         two = pool.submit(guarded, second)
         try:
-            # With a time limit, because another thread may receive a signal, which only this one handles.
+            # Wait with a time limit: only this thread runs signal handlers, also when the system gives the signal to another thread.
             while wait((one, two), timeout=0.1).not_done:
                 pass
         except BaseException:

@@ -11,7 +11,7 @@ from typing import TypedDict
 class TrackDocument(TypedDict):
     """One activity of a step.
 
-    total, done: amounts in ``unit``; total is None when it is unknown, ``estimated`` when it isn't exact.
+    total, done: amounts in ``unit``; total is None when it is unknown; ``estimated`` is true when it isn't exact.
     rate: ``unit`` per second; left: seconds. Both are None until they are meaningful.
     """
 

@@ -14,27 +14,27 @@ from typing import Sequence
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
-# A shorter secret would be masked inside ordinary words, and what is missing there would reveal it.
+# A shorter secret would also be masked inside ordinary words, where the missing letters would reveal it.
 SHORTEST_SECRET = 4
 READ_LIMIT = 4096
 SHOWN_LIMIT = 300
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{1,30}:(?:\\?/){2}"
-# As a part of another address: percent-encoded, once or twice.
+# The scheme of a URL within another URL: percent-encoded once or more.
 _ENCODED_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{1,30}%(?:25)*3[Aa](?:%(?:25)*2[Ff]){2}"
 _DELIMITER = r"(?=\s*(?:[,;}\])]|$))"
 # A password that is not percent-encoded may contain @ : / and spaces, so mask up to the last @ of the line.
 _CREDENTIALS = (
     (re.compile(rf"({_SCHEME}|(?<![\w:/])//(?=[^\s/:@]+:)).*@"), rf"\1{MASK}@"),
     (re.compile(rf"({_ENCODED_SCHEME}).*(%(?:25)*40)"), rf"\1{MASK}\2"),
-    # A password with @ or / makes a program take the rest of it for a host name.
+    # When a password contains @ or /, a program takes the rest of the password for a host name and prints it.
     (re.compile(r"\b(ENOTFOUND|EAI_AGAIN|resolve host:|host name) +.*"), rf"\1 {MASK}"),
-    # A URL that is truncated before its @, where a password and not a port follows the colon.
+    # A URL that is truncated before its @. Text after the colon that is not a port is a password.
     (re.compile(rf"({_SCHEME})[^\s/:@\[]+:(?!\d{{1,5}}(?![^\s/?#'\",;)\]}}])).*"), rf"\1{MASK}"),
     (re.compile(rf"({_ENCODED_SCHEME})[\w.~-]+%(?:25)*3[Aa](?!\d{{1,5}}(?![^%/?#'\",;)\]}}\s])).*"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b(Basic|Bearer)(\s|%20|\+)+[\w+/=.~%-]{8,}"), rf"\1 {MASK}"),
     (re.compile(r"\bmd5[0-9a-f]{32}\b|\bSCRAM-SHA-256\$\S+"), MASK),
-    # Arguments of curl, but not the user and group of docker run; of sshpass; and a line of a password file of libpq.
+    # Passwords in arguments of curl (but not ``-u UID:GID`` of docker run), in arguments of sshpass, and in libpq's password file.
     (
         re.compile(r"((?<!\S)(?:-[A-Za-z]*[uU]|--(?:proxy-)?user)[ =]*)[\"']?(?!\d+:\d+(?!\S))[^\s:\"'-][^\s:\"']*:.*"),
         rf"\1{MASK}",
@@ -47,28 +47,28 @@ _SECRET = (
     rf"(?:{_PASSWORD}|secret|token|api_?key|access_?key|private_?key|derived_?key|authorization|authsession|cookie"
     r"|(?<![A-Za-z])(?:pass|auth|credentials?)(?![A-Za-z]))"
 )
-# What may close a name: quotes (escaped in JSON that is itself a string), brackets.
+# What may follow a name before the separator: closing quotes (escaped in JSON that is itself a string) and brackets.
 _CLOSED = r"(?:\\*[\"'`\])]|%(?:25)*22|&quot;)*"
 # In JSON and in objects that Node.js prints, the value ends at its closing quote; elsewhere it is the rest of the line.
 _NAMED = re.compile(
     rf"(?i)({_SECRET}[\w.-]{{0,40}}{_CLOSED}\s{{0,9}})"
     rf"(?:(:\s*)(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`){_DELIMITER}|([=:]|%(?:25)*3[AaDd]).*)"
 )
-# The items of a list in turn, or {{name, value}}: the value follows a comma.
+# In a list of names and values, or in {name, value}, a comma separates the name and the value.
 _LISTED = re.compile(rf"(?i)({_SECRET}[\w.-]{{0,40}}\\*[\"'`]\s*,\s*)\S.*")
-# As an argument, in SQL or in a sentence, the value follows a space.
+# In an argument of a command, in SQL and in a sentence, a space separates the name and the value.
 _FOLLOWED = re.compile(
     rf"((?<!\S)--?[A-Za-z-]*(?i:{_SECRET})[\w-]{{0,40}}|\b(?:PG|[A-Z0-9]+_)[A-Z0-9_]*(?:PASS(?:W(?:OR)?D)?|PWD|SECRET|TOKEN|KEY)[A-Z0-9_]*"
     rf"|(?i:\b(?:{_PASSWORD})|\bidentified by)){_CLOSED}(\s+\S.*)"
 )
-# The words with which messages of PostgreSQL, its clients and CouchDB go on after "password". Everything else may be the password.
+# Words that follow "password" in messages of PostgreSQL, its clients and CouchDB. Any other word may be the password itself.
 _MESSAGE = re.compile(
     r"(?i)(?:\s+(?:a|and|are|as|assigned|attribute|authentication|be|because|by|can|cannot|changed|cleared|clearing|client|database"
     r"|deprecated|do|does|encryption|encrypted|empty|expired|failed|failure|file|for|form|from|had|has|have|in|incorrect|instead|invalid"
     r"|is|it|long|longer|match|may|md5|missing|must|name|needed|no|not|of|on|option|or|packet|plaintext|prompt|provided|refused|rejected"
     r"|rename|required|response|returned|role|scram|server|set|should|size|string|supplied|support|than|that|the|this|to|too|type|used"
     r"|user|valid|variable|was|were|will|with|without|wrong|you|your)\b)*"
-    # A name follows "for user", and then anything.
+    # After "for user" or "for role", a quoted name follows; the text after the name doesn't matter.
     r"(?:(?<=\buser)\s+\"|(?<=\brole)\s+\"|(?<=\w)(?:[.,;)!?][\"'`]?,?(?:\s|$)|[\"'`]?,?$))"
 )
 
@@ -85,12 +85,12 @@ _PERSONAL = (
     (re.compile(r"(?<![\w.+*-])[\w.+-]+@(?!\d+\.\d+\.\d+(?![\w.]))[\w-]+(?:\.[\w-]+)+"), "<address>"),
     (re.compile(r"(?<!GMT)(?<!UTC)\+\d[\d ().-]{6,}\d"), "<number>"),
     (re.compile(r"(?<![\w:.-])\(?0\d{2,3}\)?[ .-]\d{3}[ .-]?\d{3,4}(?!\w)"), "<number>"),
-    # Except the number of a couch2pg migration, which is a date.
+    # But not the number of a couch2pg migration, which begins with a date.
     (re.compile(r"(?<![\w.])(?!20\d\d(?:0[1-9]|1[0-2])[0-3]\d\d{4,6}(?!\d))\d{9,15}(?!\w)"), "<number>"),
 )
 _STRING = re.compile(r"\"(?:[^\"\\]|\\.)*(?:\"|$)|(?<=[{\[(,:=\s])(['`])(?:(?!\1)[^\\]|\\.)*(?:\1|$)")
 _PROPERTY = re.compile(r"^(\s+[\"']?[\w$.-]+[\"']?:\s+)(.*)$")
-# Properties of an error object that Node.js prints over many lines: those that contain no document content.
+# Node.js prints an error object over many lines, one for each property. These properties contain no content of documents.
 _HARMLESS_NAMES = (
     "code|severity|errno|status|syscall|type|port|length|position|schema|table|constraint|file|line|routine"
 )
@@ -122,13 +122,13 @@ class Redactor:
         return remove_credentials(self._known.sub(MASK, line) if self._known else line)
 
 
-# No host's name has a space, a quote or an @: a password that wasn't encoded was taken for a part of it.
+# A host name contains no space, quote or @. If a message names such a host, part of a password that wasn't encoded was taken for the host.
 _HOST = r"(?i)\b(?<!\.)((?:server(?:_?name)?|host(?:_?name)?|address)"
-# How libpq goes on after the name, which it quotes without a change.
+# What libpq prints after the host name. libpq quotes the name without escaping it.
 _PLACE = r"\"(?:,? port \d| \([^()\"]*\),? port \d| failed|$)"
 _HOSTS = (
     (re.compile(rf"{_HOST} at )\"(?![^\s@\"']*{_PLACE})(?:.*(?={_PLACE})|.*)"), rf'\1"{MASK}'),
-    # As in JSON, or else up to the last quote of the line.
+    # A quoted name: up to its closing quote as in JSON, otherwise up to the last quote of the line.
     (
         re.compile(
             rf"{_HOST}(?: is | |[\"']?\s?[=:]\s{{0,9}}))([\"'])(?![^\s@\"']*\2(?:[\s,;:.)}}\]]|$))"
@@ -136,7 +136,7 @@ _HOSTS = (
         ),
         rf"\1\2{MASK}",
     ),
-    # A header of HTTP has a space, and so has what follows it in a connection string.
+    # An unquoted name with a space. Not masked: a name before another parameter of a connection string, and an HTTP header.
     (
         re.compile(
             rf"{_HOST}\s?[=:]\s{{0,9}})(?!\"|'|\S+ (?:hostaddr|port|dbname|user|password|sslmode)=|\w+/\d)\S+ .*"
@@ -167,7 +167,7 @@ def remove_credentials(text: str) -> str:
 
 
 def _without_what_follows(found: re.Match[str]) -> str:
-    # What follows a sign is masked already.
+    # Text after ``=`` or ``:`` is masked already.
     if found[2].strip(" =:") == MASK or _MESSAGE.match(found[2]):
         return found[0]
     return f"{found[0][: found.start(2) - found.start()]} {MASK}"

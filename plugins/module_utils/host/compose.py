@@ -21,7 +21,7 @@ from .programs import Answer, ask, locate, locate_docker
 from .system_account import myself
 
 _REMEDY = "Install Docker's command line for this user, or set another kind in couch2pg_app."
-# Variables that Docker needs to find its daemon. Compose would take any other one for a variable of the project.
+# Variables that Docker needs to find its daemon. Compose would use any other variable when it resolves the project.
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
 START_SECONDS = 900
 
@@ -54,7 +54,7 @@ def inspect(container: str) -> dict[str, Any]:
 
 
 def remedy(said: str) -> str:
-    """What to do when Docker refuses a command on a container with these words."""
+    """What the operator can do after Docker refused a command on a container with the message ``said``."""
     if "ermission denied" in said:
         return f"sudo usermod --append --groups docker {myself()} lets this user use Docker from the next login on; then run again."
     if "o such " in said:
@@ -120,7 +120,7 @@ class Compose:
         return self._run(words, None)
 
     def shown(self, *words: str) -> str:
-        """The same command for a person's shell."""
+        """The command line of ``run``, for the operator to paste into a shell."""
         program = [Path(_program()[0][0]).name, *_program()[0][1:]]
         return f"cd {shlex.quote(str(self.folder))} && {' '.join(map(shlex.quote, [*program, *self._options(None), *words]))}"
 

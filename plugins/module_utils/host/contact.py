@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The first contact with a host, before any Python runs there: scripts for its shell, and what their answers mean.
 
-``LOOK`` runs as the user who logs in, ``use_script`` as each user who is become.
+``look_script`` runs as the user who logs in, ``use_script`` as each user that Ansible becomes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from ..common.findings import Findings
 from .packages import PSYCOPG2_SINCE, install_command, psycopg2_command
 
 BEGIN, END = "couch2pg-contact-begin", "couch2pg-contact-end"
-# "Sorry, user x is not allowed to execute '<script>' as y on z."; Ansible drops the line with the beginning of the script.
+# sudo prints "Sorry, user x is not allowed to execute '<script>' as y on z." The script has many lines, and Ansible drops the first one
+# with the beginning of the message, so the end of the message is matched as well.
 _NOT_ALLOWED = re.compile(
     r"not in the sudoers|not allowed to|may not run sudo|' as \S+ on \S+\s*$", re.IGNORECASE | re.MULTILINE
 )
 NO_PYTHON_REMEDY = "or set ansible_python_interpreter to one that is there"
 PROGRAMS = ("pg_dump", "pg_restore", "rsync")
-# A program that refuses a script may print it: the words must not be in the script as they are in its answers.
+# A program that refuses a script may print it. So the script spells BEGIN and END in another way than its output (``_quoted``).
 _LOOK = """echo {begin}
 echo "user=$(id -un)"
 for file in /etc/os-release /usr/lib/os-release; do
@@ -51,7 +52,7 @@ echo {end}"""
 
 @dataclass(frozen=True)
 class Login:
-    """How the host is reached, as Ansible's variables have it; for its messages."""
+    """How Ansible logs in to the host: the values of its variables, for messages."""
 
     transport: str
     host: str
@@ -80,7 +81,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Become:
-    """A user who is become: the variables that say so, and what that user is needed for."""
+    """A user that Ansible becomes, the name of the variable with that user, and the name of the variable that switches become on."""
 
     user: str
     user_variable: str
@@ -89,7 +90,10 @@ class Become:
 
 @dataclass
 class Host:
-    """What the answers say. ``os_release`` as ``packages.parse_os_release``; ``system`` is the version of /usr/bin/python3."""
+    """What ``look_script`` found on a host.
+
+    os_release: as ``packages.parse_os_release`` returns it. version: of the interpreter ``python``; system: of /usr/bin/python3.
+    """
 
     user: str = ""
     os_release: dict[str, str] = field(default_factory=dict)
@@ -101,12 +105,12 @@ class Host:
 
 
 def look_script(users: Iterable[str], pythons: Iterable[str]) -> str:
-    """What is there, for anybody to see."""
+    """The script that finds the distribution, accounts, sudo and Python of a host. It needs no rights."""
     return _LOOK.format(begin=_quoted(BEGIN), end=_quoted(END), users=_words(users), pythons=_words(pythons))
 
 
 def use_script(python: str, bin_dir: str = "") -> str:
-    """What a user can use. ``bin_dir``: the folder of PostgreSQL's programs, where it is not PATH."""
+    """The script that finds which psycopg2 and programs its user can use. ``bin_dir``: folder of PostgreSQL's programs; empty for PATH."""
     path = f"PATH={shlex.quote(bin_dir)}:$PATH\n" if bin_dir else ""
     return _USE.format(
         begin=_quoted(BEGIN), end=_quoted(END), python=shlex.quote(python), path=path, programs=_words(PROGRAMS)
@@ -114,7 +118,7 @@ def use_script(python: str, bin_dir: str = "") -> str:
 
 
 def answers(output: str) -> dict[str, list[str]] | None:
-    """The lines ``name=value`` of a script, or None when it did not run to its end. What a login prints around them is no matter."""
+    """The lines ``name=value`` of a script, or None when the script did not run to its end. Other output of the login is ignored."""
     _before, begun, rest = output.replace("\r", "").partition(BEGIN + "\n")
     lines, ended, _after = rest.partition(END)
     if not begun or not ended:
@@ -142,7 +146,7 @@ def read_look(found: Mapping[str, list[str]]) -> Host:
 
 
 def unreachable(findings: Findings, login: Login, said: str) -> None:
-    """Add why the login failed, with the values that were tried."""
+    """Add a failure: why the login failed, and the values that were tried."""
     reason = _last_line(said)
     remedies = (remedy for sign, remedy in _REMEDIES if re.search(sign, said, re.IGNORECASE))
     remedy = next(remedies, "Try it by hand: {by_hand}")
@@ -160,7 +164,7 @@ def unreachable(findings: Findings, login: Login, said: str) -> None:
 
 
 def no_shell(findings: Findings, login: Login, said: str) -> None:
-    """Add that a login ends without a shell."""
+    """Add a failure: the login user has no shell."""
     reason = _last_line(said)
     findings.failure(
         "login",
@@ -205,7 +209,7 @@ def check_python(
 
 
 def check_account(findings: Findings, host: Host, become: Become) -> bool:
-    """Whether the user who is become exists, and can be become at all."""
+    """Whether the user to become exists; adds a failure if not."""
     if become.user not in host.accounts:
         findings.failure(
             "become",
@@ -217,7 +221,7 @@ def check_account(findings: Findings, host: Host, become: Become) -> bool:
 
 
 def refused_become(findings: Findings, host: Host, become: Become, method: str, said: str) -> None:
-    """Add why a user could not be become."""
+    """Add a failure: why Ansible could not become the user."""
     start = f"{host.user} can't become {become.user} ({become.user_variable}) with {method}"
     if method == "sudo" and not host.sudo:
         text = f"{start}, which is not installed: {install_command('sudo', host.os_release)} (as root)."
@@ -242,7 +246,7 @@ def refused_become(findings: Findings, host: Host, become: Become, method: str, 
 
 
 def cannot_share(findings: Findings, host: Host, become: Become) -> None:
-    """Add that Ansible can't hand its files to an unprivileged user."""
+    """Add a failure: Ansible can't pass its files from one unprivileged user to another."""
     findings.failure(
         "become",
         f"{host.user} becomes {become.user}, and Ansible can't hand its files from one ordinary user to another here. Set "
@@ -257,7 +261,7 @@ def check_psycopg2(findings: Findings, host: Host, user: str, found: Mapping[str
         findings.ok("psycopg2", f"version {version}, there for {user}")
         return
     if version:
-        # Distributions with an older one have no newer package.
+        # A distribution with an older psycopg2 has no package of a newer one.
         findings.failure(
             "psycopg2",
             f"{host.python} has psycopg2 {version} for {user}, and {needed} or newer is needed: {host.python} -m pip install --upgrade "
@@ -277,7 +281,7 @@ def check_psycopg2(findings: Findings, host: Host, user: str, found: Mapping[str
 def check_programs(
     findings: Findings, host: Host, user: str, found: Mapping[str, list[str]], programs: Iterable[str]
 ) -> None:
-    """Which of ``programs`` the user can run. Preflight refuses what a migration can't do without, with their versions."""
+    """Report which of ``programs`` the user can run. A missing one is only a warning here: preflight knows which ones are required."""
     for program in programs:
         if program in found:
             version = _number(_first(found, f"{program}.version"))
@@ -288,7 +292,7 @@ def check_programs(
         findings.warning(program, f"{program} is missing for {user}: {command}{where}.")
 
 
-# What ssh says at the end, and login programs beside the reason.
+# Lines of ssh and of login programs that don't state the reason.
 _BESIDE = re.compile(r"(Shared c|C)onnection to .* closed|Could not chdir to home directory")
 _REMEDIES = (
     (
@@ -313,7 +317,7 @@ def _quoted(word: str) -> str:
 
 
 def _last_line(said: str) -> str:
-    """The last line of a program's words that says why."""
+    """The last line of a program's messages that states a reason."""
     lines = [line.strip() for line in said.splitlines() if line.strip() and not _BESIDE.match(line)]
     return lines[-1].rstrip(". ") if lines else "no answer"
 
@@ -323,7 +327,7 @@ def _first(found: Mapping[str, Any], name: str) -> str:
 
 
 def _number(said: str) -> str:
-    """The first number of a version in the words of a program; empty without one."""
+    """The first version number in a program's output; empty without one."""
     found = re.search(r"\d+(\.\d+)*", said)
     return found.group() if found else ""
 

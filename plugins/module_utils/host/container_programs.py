@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run a program of a container image as if it were installed on this host.
 
-Its path is ``docker://IMAGE/PROGRAM``. Each run is a helper container in the host's network, which sees the files that its
-arguments and environment name under the same paths, and is removed when the program ends. The program's environment contains the
-mark of the job, so that the job finds, limits and ends it like its other processes.
+The path of the program is ``docker://IMAGE/PROGRAM``. Each run is a helper container in the host's network, which is removed when the
+program ends. Files that the arguments and the environment name are mounted under the same paths. The environment contains the
+job's marker (``JOB``), by which the job finds, limits and ends the program like its other processes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Iterable, Mapping, Sequence
 SCHEME = "docker://"
 LABEL = "cht.couch2pg.job"
 JOB = "COUCH2PG_JOB"
-# Of this host's environment, the image gets no more.
+# Besides PG*, the container gets only these environment variables.
 _KEPT = ("LC_ALL", "TMPDIR", JOB)
 # Options whose value is a path.
 _PATH_OPTIONS = ("--file=", "--use-list=")
@@ -31,13 +31,13 @@ def is_one(program: str) -> bool:
 def command(docker: str, words: Sequence[str], variables: Mapping[str, str], rootless: bool = False) -> list[str]:
     """The command that runs ``words``, whose first one is a program in an image, with these environment variables.
 
-    docker: path of Docker's command line. No secret is among the words: they are in files that variables name.
-    rootless: whether the engine is this user's own, for which this user is root in a container.
+    docker: path of Docker's command line. ``words`` contains no secrets: these are in files that environment variables name.
+    rootless: whether the engine runs as this user, without root's rights. Root in a container is then this user.
     """
     user = "0:0" if rootless else f"{os.geteuid()}:{os.getegid()}"
     image, _slash, program = words[0][len(SCHEME) :].rpartition("/")
     names = [name for name in sorted(variables) if name.startswith("PG") or name in _KEPT]
-    # The mark of the job is the path of its folder, which the program doesn't need.
+    # JOB is the path of the job's folder. It is only a marker: the program doesn't need the folder.
     mounts = _mounts([*words[1:], *(variables[name] for name in names if name != JOB)])
     return [
         docker,
@@ -47,7 +47,7 @@ def command(docker: str, words: Sequence[str], variables: Mapping[str, str], roo
         "--userns=host",
         f"--user={user}",
         f"--label={LABEL}={variables.get(JOB, '')}",
-        # The engine would keep everything that pg_dump prints.
+        # By default, the engine's log keeps everything that pg_dump prints.
         "--log-driver=none",
         # Under SELinux, a container could not read the mounted files.
         "--security-opt=label=disable",
@@ -55,14 +55,14 @@ def command(docker: str, words: Sequence[str], variables: Mapping[str, str], roo
         *(f"--env={name}" for name in names),
         "--entrypoint=/bin/sh",
         image,
-        # The files that it writes are private, as those of a program on the host.
+        # umask, so that files which the program writes are private.
         *("-c", 'umask 077; exec "$@"', "sh", program),
         *words[1:],
     ]
 
 
 def _mounts(words: Iterable[str]) -> list[str]:
-    """The files and folders that the words name; of a file that is yet to be written, its folder. None lies in another one."""
+    """The files and folders to mount: those in ``words``, or the parent of a path that doesn't exist yet; none is within another one."""
     found = set()
     for word in words:
         path = next((word[len(option) :] for option in _PATH_OPTIONS if word.startswith(option)), word)

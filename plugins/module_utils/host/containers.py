@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers of this host: the addresses that lead to them from here, and where their files are."""
+"""Containers of this host: the addresses at which this host reaches them, and where their files are on this host."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Container:
 
     @property
     def image(self) -> str:
-        """The id of its image, which stays right when the image's name is given to another one."""
+        """The id of its image. A name can be moved to another image; an id can't."""
         return str(self.inspected["Image"])
 
     @property
@@ -44,7 +44,7 @@ class Container:
 
     @property
     def engine_user(self) -> str:
-        """The user whose own (rootless) engine runs it; empty for root's engine, also where that maps users."""
+        """The user whose rootless engine runs the container; empty for root's engine, also with mapped users."""
         with suppress(OSError, ValueError, IndexError, KeyError):
             outside = int(Path(f"/proc/{self.process}/uid_map").read_text(encoding="utf-8").split()[1])
             return pwd.getpwuid(outside).pw_name if outside else ""
@@ -57,7 +57,7 @@ class Container:
 
     @property
     def is_postgres(self) -> bool:
-        """Whether its image is one of PostgreSQL: these have its data directory or its version in their environment."""
+        """Whether its image is an image of PostgreSQL: these set PGDATA or PG_MAJOR in the environment."""
         return "PGDATA" in self.variables or "PG_MAJOR" in self.variables
 
     def names(self) -> set[str]:
@@ -78,7 +78,7 @@ class Container:
         return sorted(set(found), key=lambda place: (":" in place[0], place))
 
     def is_public(self, port: int) -> bool:
-        """Whether other hosts reach ``port`` of the container, as far as its own settings go."""
+        """Whether the settings of the container let other hosts reach its ``port``. Firewalls are not considered."""
         ports = self.inspected["NetworkSettings"].get("Ports") or {}
         if self.inspected["HostConfig"].get("NetworkMode") == "host":
             return True
@@ -91,7 +91,8 @@ class Container:
         Raises MigrationError ``container_unreachable`` when none of its addresses accepts a connection.
         """
         own = [(str(network["IPAddress"]), port) for network in self._networks().values() if network.get("IPAddress")]
-        # A published port goes through a proxy. A rootless engine's networks can't be reached from the host at all.
+        # Root tries the container's own address first, because a published port goes through a proxy. Others try published ports first,
+        # because the host can't reach the networks of a rootless engine.
         places = [*own, *self.published(port)] if os.geteuid() == 0 else [*self.published(port), *own]
         for place in places:
             if _accepts(*place):
@@ -120,7 +121,7 @@ class Container:
 
     def _networks(self) -> dict[str, Any]:
         mode = str(self.inspected["HostConfig"].get("NetworkMode") or "")
-        # It shares the network of another container.
+        # The mode ``container:ID``: the network of another container.
         shared = inspect(mode.partition(":")[2]) if mode.startswith("container:") else self.inspected
         return dict(shared["NetworkSettings"].get("Networks") or {})
 
@@ -141,7 +142,7 @@ def get(name: str) -> Container:
 
 
 def _of_service(project: str, service: str) -> Container:
-    """The first container of a Compose service, whatever that version of Compose calls it."""
+    """The first container of a Compose service. It is found by labels, because its name depends on the version of Compose."""
     labels = (f"com.docker.compose.project={project}", f"com.docker.compose.service={service}")
     found = docker("ps", "--all", "--quiet", *(f"--filter=label={label}" for label in labels))
     if not found.output.split():
@@ -154,14 +155,14 @@ def _of_service(project: str, service: str) -> Container:
 
 
 def all_of_them(running: bool = True) -> list[Container]:
-    """The containers of this host, without the helpers of this collection.
+    """The containers of this host, without the helper containers of this collection.
 
     Raises MigrationError ``docker_refuses`` with Docker's reason, and ``program_missing``.
     """
     answer = docker("ps", "--quiet", "--no-trunc", *(() if running else ("--all",)))
     ids = answer.output.split()
     if answer.code == 0 and ids:
-        # One that ended in between is left out, and makes Docker's exit code a failure.
+        # Docker leaves out a container that has ended in between, and fails. So the exit code is ignored.
         shown = [Container(one) for one in json.loads(docker("inspect", "--type=container", *ids).output or "[]")]
         return [one for one in shown if LABEL not in (one.inspected["Config"].get("Labels") or {})]
     if answer.code:
@@ -173,7 +174,7 @@ def all_of_them(running: bool = True) -> list[Container]:
 
 
 def known_as(name: str, port: int) -> tuple[str, int] | None:
-    """Where this host reaches the server that containers know by ``name``; None unless exactly one container has that name."""
+    """Host and port by which this host reaches ``port`` of the container ``name``; None unless exactly one container has that name."""
     try:
         found = [one for one in all_of_them() if name in one.names()]
     except MigrationError:

@@ -13,7 +13,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FileSystem:
-    """Sizes in bytes, for an ordinary user. ``inodes_free`` is None where inodes are allocated on demand (such as btrfs)."""
+    """A file system. Sizes are in bytes; ``free`` is what a user other than root can use.
+
+    ``inodes_free`` is None where inodes are allocated on demand (such as btrfs).
+    """
 
     device: int
     mount_point: str
@@ -56,14 +59,14 @@ def _mount_point(path: Path, device: int) -> Path:
 
 
 def is_mount_point(path: Path) -> bool:
-    """Whether something is mounted on ``path``, a folder without symbolic links; also another folder of the same file system (bind)."""
+    """Whether something is mounted on ``path``, a folder without symbolic links. Bind mounts of the same file system count, too."""
     if os.path.ismount(path):
         return True
     try:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return False
-    # The fifth field, in which blanks, tabs, line ends and backslashes are octal.
+    # The fifth field is the mount point. Blanks, tabs, line ends and backslashes in it are octal escapes.
     points = (line.split(" ")[4] for line in lines)
     return str(path) in {re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point) for point in points}
 

@@ -78,7 +78,7 @@ def check_writable(path: Path) -> None:
 
 
 def moving_away(path: Path) -> str:
-    """The sentence with the command that makes room at ``path``."""
+    """The sentence that tells the operator how to move ``path`` away."""
     return f"Move it away ({shlex.join(['mv', str(path), f'{path}.kept'])}), then run again."
 
 
@@ -106,10 +106,10 @@ def fsync_tree(root: Path) -> None:
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Replace ``path`` (0600) by ``text``, atomically; ``durable``: wait until it is on the disk.
 
-    A disk needs milliseconds for that, so files that mean nothing after a crash of the host do without.
+    Waiting takes milliseconds, so files that have no use after a crash of the host are written without ``durable``.
     """
     with replacing(path, durable=durable) as stream:
-        # Names of files are bytes, which need not be UTF-8.
+        # The text may contain names of files, whose bytes need not be UTF-8.
         stream.write(text.encode(errors="surrogateescape"))
 
 
@@ -133,7 +133,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
 
 def unfinished(path: Path) -> list[Path]:
-    """What runs have left that were killed while they wrote ``path``."""
+    """The temporary files of runs that were killed while they wrote ``path``."""
     beside = path.parent.iterdir() if path.parent.is_dir() else ()
     return sorted(found for found in beside if is_unfinished(found.name, path.name))
 
@@ -144,7 +144,7 @@ def is_unfinished(name: str, of: str) -> bool:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what runs have left that were killed while they wrote ``path``."""
+    """Remove the temporary files of runs that were killed while they wrote ``path``."""
     for left in unfinished(path):
         left.unlink()
 

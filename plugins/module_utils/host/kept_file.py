@@ -98,8 +98,8 @@ def open_to_all(path: Path) -> str:
 
 
 def _make_folders(folder: Path) -> None:
-    # The folder may be readable: the files in it have their own, private mode. It is made with its mode, whatever the umask, because a
-    # run that is killed before it changes the mode would leave a folder that nobody else can read.
+    # Other users may read the folder, because the files in it are private. The umask is set so that mkdir already gives the final mode:
+    # a run that is killed before a later chmod would leave a folder that other users can't read.
     if nearest_existing(folder) == folder:
         return
     umask = os.umask(0o777 ^ FOLDER_MODE)

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Packages of what a host may lack, and how to install them, as its distribution does it."""
+"""The distributions' packages of programs that a host may lack, and the commands that install them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _INSTALL = {
     "suse": "zypper install -y",
     "alpine": "apk add",
 }
-# Where a distribution has another name for it than the first one.
+# The name of each program's package on Debian, and on other families where it differs.
 _PACKAGES: dict[str, dict[str, str]] = {
     "psycopg2": {"debian": "python3-psycopg2", "alpine": "py3-psycopg2"},
     "pg_dump": {"debian": "postgresql-client", "redhat": "postgresql", "suse": "postgresql"},
@@ -42,11 +42,11 @@ _PACKAGES: dict[str, dict[str, str]] = {
     "ssh": {"debian": "openssh-client", "redhat": "openssh-clients", "suse": "openssh-clients"},
 }
 _SAME = {"pg_restore": "pg_dump", "ssh-keygen": "ssh"}
-# The distributions' own names of their families, as Ansible's facts have them.
+# The families as Ansible's facts name them.
 _BY_FACT = {"Debian": "debian", "RedHat": "redhat", "Suse": "suse", "Alpine": "alpine"}
-# The Python of the distribution itself, where others can be installed beside it; by the distribution's major version.
+# The default Python of Red Hat's distributions, by their major version. Other versions can be installed beside it.
 _RED_HATS_PYTHON = {"8": "3.6", "9": "3.9", "10": "3.12"}
-# These are modules of RHEL 8, whose packages have no dot.
+# RHEL 8 has these as modules, whose package names contain no dot (python39).
 _UNDOTTED = ("3.8", "3.9")
 
 
@@ -73,7 +73,7 @@ def wanted(
 
     release: major version of the distribution. python: version of the Python that needs psycopg2, as ``3.9``.
     client_major: of PostgreSQL's client programs, which then come from PostgreSQL's own repository; 0 for the distribution's.
-    Empty for a family that is not known.
+    The result is empty for an unknown family.
     """
     known = _BY_FACT.get(family, "")
     found = []
@@ -106,7 +106,7 @@ def _family(os_release: Mapping[str, str]) -> str:
 
 
 def install_command(name: str, os_release: Mapping[str, str], user: str = "root") -> str:
-    """The command that installs ``name``, a program or psycopg2, for ``user``; where the distribution is unknown, words for it."""
+    """The command that installs ``name``, a program or psycopg2, for ``user``; for an unknown distribution, the package names."""
     family = _family(os_release)
     packages = _PACKAGES[_SAME.get(name, name)]
     if not family:

@@ -34,7 +34,7 @@ def of_job(folder: Path) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process still runs. A killed process is a zombie until its last thread has ended.
+    """Whether the process still runs. A zombie counts as running until its last thread has ended.
 
     Only then are its files closed and its locks released (proc(5): field 3 is the state, field 20 the number of threads).
     """
@@ -62,10 +62,10 @@ def threads(pid: int) -> list[int]:
 
 
 def in_container_of(process: int) -> dict[int, int]:
-    """The processes in the container of ``process``: their ids on this host by those that they have in the container."""
+    """The processes in the container of ``process``: pids on this host, by the pids in the container."""
     found: dict[int, int] = {}
     try:
-        # Anybody may read it, unlike the namespaces of a process.
+        # Every user may read the control group of a process, but not its namespaces.
         group = Path(f"/proc/{process}/cgroup").read_text(encoding="utf-8")
         depth = len(_ids(process))
     except (OSError, ValueError):
@@ -74,7 +74,7 @@ def in_container_of(process: int) -> dict[int, int]:
         try:
             if entry.name.isdigit() and (entry / "cgroup").read_text(encoding="utf-8") == group:
                 ids = _ids(int(entry.name))
-                # Without control groups, all processes of the host are in one; only those of the container are as deep as its first.
+                # Without control groups, all processes of the host are in the same group. So compare the depth of pid namespaces as well.
                 if len(ids) == depth:
                     found[ids[-1]] = int(entry.name)
         except (OSError, ValueError):
@@ -84,7 +84,7 @@ def in_container_of(process: int) -> dict[int, int]:
 
 
 def _ids(process: int) -> list[int]:
-    """Its ids, from this host's to that of the innermost container. Raises OSError or ValueError when it has ended."""
+    """The pids of a process, from this host's to the innermost container's. Raises OSError or ValueError when the process has ended."""
     status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     (ids,) = (line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
     return [int(one) for one in ids]

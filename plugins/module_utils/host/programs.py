@@ -133,7 +133,7 @@ def locate(name: str, remedy: str) -> str:
 
 
 def locate_docker(remedy: str) -> str:
-    """The path of Docker's command line; without it, of Podman's, which takes the same words and gives the same answers.
+    """The path of Docker's command line; without it, of Podman's, which has the same commands and output.
 
     Raises MigrationError ``program_missing``, which ends with ``remedy``.
     """
@@ -145,7 +145,7 @@ def locate_docker(remedy: str) -> str:
 
 
 class Output:
-    """Iterate over the output of a program in chunks while it runs; the program ends with the iteration.
+    """Iterate over the output of a program in chunks while it runs. Leaving the iteration ends the program.
 
     code, stderr: exit code and standard error, set after the iteration.
     merged: include standard error in the output.

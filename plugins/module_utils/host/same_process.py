@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Recognise whether a process is still the same one.
 
-A pid can be reused, so its start time is compared as well. Without a pid, the operator's own command is asked.
+A pid can be reused, so its start time is compared as well. Without a pid, the operator's own status command decides.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ SAME, GONE, UNKNOWN = "same", "gone", "unknown"
 
 
 class SameProcess:
-    """Watches the process that has ``identity["pid"]`` now; ``running`` false in it means that there is no process.
+    """Watches the process whose current pid is ``identity["pid"]``; ``identity["running"]`` is false when there is no process.
 
-    Works for containers too: their processes have a pid on the host. status_command: asked where there is no pid; it ends with 0
-    while the process runs, and may print pids, such as ``pgrep`` does.
+    Works for containers too: their processes have a pid on the host. status_command: run when there is no pid; it must end with
+    exit code 0 while the process runs, and may print pids, as ``pgrep`` does.
     """
 
     def __init__(self, identity: Mapping[str, Any] | None, status_command: Sequence[str] = ()) -> None:
@@ -32,7 +32,7 @@ class SameProcess:
         self._printed: set[str] | None = None
 
     def state(self) -> str:
-        """SAME, GONE, or UNKNOWN when nothing shows it: no pid was given, or this host hides processes of other users (hidepid)."""
+        """SAME, GONE, or UNKNOWN: no pid was given, the command didn't end, or this host hides processes of other users (hidepid)."""
         if self.identity.get("running") is False:
             return GONE
         if self._command:
@@ -51,7 +51,7 @@ class SameProcess:
         pids = set(words) if all(word.isdigit() for word in words) else set()
         if self._printed is None:
             self._printed = pids
-        # The command may name other processes, too, which come and go.
+        # The command may also print pids of other processes, which start and end. GONE needs that all pids of the first call have ended.
         return GONE if self._printed and self._printed.isdisjoint(pids) else SAME
 
 

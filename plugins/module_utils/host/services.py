@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The systemd unit of a process, and commands that stop and start a service: both need root where the service is systemd's."""
+"""The systemd unit of a process, and commands that stop and start a service. These commands need root for a service of systemd."""
 
 from __future__ import annotations
 

@@ -62,9 +62,9 @@ def ids(user: str) -> tuple[int, int] | None:
 
 @contextmanager
 def acting_as(user: str) -> Iterator[None]:
-    """Let this process, which is root's, have the rights, groups and home of ``user``; without effect for another process.
+    """Give this process the rights, groups and home of ``user``. No effect when the process doesn't run as root.
 
-    Files that it makes belong to ``user``, and PostgreSQL knows it as that user on its socket. Raises MigrationError ``account``.
+    New files belong to ``user``, and PostgreSQL's peer authentication sees that user. Raises MigrationError ``account``.
     """
     if not user or os.geteuid() != 0:
         yield
@@ -95,7 +95,7 @@ def acting_as(user: str) -> Iterator[None]:
 
 @contextmanager
 def as_root() -> Iterator[None]:
-    """Be root again inside ``acting_as``; without effect where this process was never root's."""
+    """Be root again inside ``acting_as``. No effect when the process was not started as root."""
     user, group = os.geteuid(), os.getegid()
     if os.getuid() != 0 or user == 0:
         yield

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A temporary folder for files that hold passwords, also when its process is killed."""
+"""A temporary folder for files that hold passwords. The next call removes it when its process was killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from . import processes
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A private folder (0700), removed at the end of the block; those that killed processes of this user have left are removed first."""
+    """A private folder (0700), removed at the end of the block. Folders of this user's killed processes are removed first."""
     prefix = f"couch2pg-{os.geteuid()}-"
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):
         process = left.name[len(prefix) :].partition("-")[0]

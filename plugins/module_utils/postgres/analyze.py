@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collect the planner's statistics of every table, also where one of them can't have any."""
+"""Collect the planner's statistics of every table. A table whose ANALYZE fails doesn't stop the others."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def analyze_tables(
     log: Callable[[str], None],
     advance: Callable[[int, str], None] = lambda _number, _name: None,
 ) -> None:
-    """ANALYZE each table of the database, ``jobs`` at a time. advance: called with 1 and the name of each that is done.
+    """ANALYZE each table of the database, ``jobs`` at a time. advance: called with 1 and the table's name after each table.
 
-    A table whose ANALYZE fails is named in the ``log``: it reads foreign tables that inherit from it, too, whose servers may not answer.
+    A failed ANALYZE is written to ``log``. ANALYZE also reads foreign tables that inherit from the table, and their servers may not answer.
     """
     with Session(settings) as session:
         names = [table.sql for table in list_tables(session).kept]

@@ -23,7 +23,7 @@ def may_be_here(settings: ConnectionSettings) -> bool:
 
 
 def on_this_host(settings: ConnectionSettings, backends: Iterable[int]) -> list[int]:
-    """The ids on this host of the server's processes ``backends``; without those that are not found here."""
+    """The pids on this host of the server's processes ``backends``. Processes that are not found on this host are left out."""
     if settings.container:
         outside: dict[int, int] = {}
         with suppress(MigrationError):
@@ -35,7 +35,7 @@ def on_this_host(settings: ConnectionSettings, backends: Iterable[int]) -> list[
 
 
 def out_of_reach(session: Session) -> str:
-    """Why this user can't set the priority of the server's processes; empty when they can be."""
+    """Why this user can't set the priority of the server's processes; empty when it can."""
     found = on_this_host(session.settings, [session.value("SELECT pg_catalog.pg_backend_pid()")])
     if not found:
         return f"the server's processes at {session.settings.place} are not found on this host"

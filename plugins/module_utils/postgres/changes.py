@@ -4,8 +4,8 @@
 """Whether a database was changed since it was read, without reading its rows again.
 
 Rows: the server counts the rows that were inserted, updated and deleted in each table (cumulative statistics), and TRUNCATE or a
-rewrite gives a table another file. Sessions report their counts when they end, at the latest; so the counts are complete when
-nobody else is connected. Schema: every change writes new row versions into the catalogs. Nothing here depends on how a server prints
+rewrite gives a table another file. A session reports its counts at the latest when it ends. So the counts are complete when
+no other session is connected. Schema: every change writes new row versions into the catalogs. Nothing here depends on how a server prints
 an object.
 """
 
@@ -19,7 +19,7 @@ from .identifiers import quote, sql_shown
 from .relations import USER_SCHEMAS
 from .session import Session
 
-# Before PostgreSQL 15 a process of its own collects the counts, every 500 ms.
+# Before PostgreSQL 15, a separate process (the statistics collector) collects the counts, every 500 ms.
 SHARED_SINCE = 150000
 COLLECTOR_SECONDS = 1.0
 
@@ -31,12 +31,12 @@ FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.rel
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USER_SCHEMAS}
    OR c.oid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass
 """
-# The counts start again after a crash (then the background writer's do, too) and when somebody resets them.
+# When the counts were last reset: by a crash, which also resets those of the background writer, or by a user.
 _COUNTING = """
 SELECT (SELECT stats_reset::text FROM pg_catalog.pg_stat_bgwriter) AS server,
        (SELECT stats_reset::text FROM pg_catalog.pg_stat_database WHERE datname = pg_catalog.current_database()) AS database
 """
-# Sessions that the server does not count: of a role, of a database, or all.
+# Settings that switch track_counts off: for a role, for a database, or for both; NULL stands for all.
 _UNCOUNTED = """
 SELECT CASE WHEN s.setrole <> 0 THEN r.rolname END AS role, d.datname AS database
 FROM pg_catalog.pg_db_role_setting AS s CROSS JOIN pg_catalog.unnest(s.setconfig) AS c(setting)
@@ -45,7 +45,7 @@ WHERE CASE WHEN c.setting LIKE 'track_counts=%%' THEN NOT pg_catalog.split_part(
   AND (s.setdatabase = 0 OR d.datname = %s) ORDER BY 1, 2
 """
 _COUNTED_BY_DEFAULT = "SELECT reset_val = 'on' FROM pg_catalog.pg_settings WHERE name = 'track_counts'"
-# ANALYZE writes pg_statistic*; rows of large objects are counted like those of tables.
+# Without pg_statistic*, which ANALYZE writes, and without pg_largeobject, whose rows are counted like those of tables.
 _CATALOGS = """
 SELECT pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_class AS c
 WHERE c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND c.relkind = 'r' AND NOT c.relisshared
@@ -70,13 +70,13 @@ _WRITTEN = "SELECT tup_inserted + tup_updated + tup_deleted AS n FROM pg_catalog
 
 
 def rows_written(session: Session, oid: int) -> int:
-    """How many rows were written to the database ``oid``, those of its catalogs included, since the server counts."""
+    """The number of rows written to the database ``oid`` since its counts were last reset, rows of its catalogs included."""
     _await_collector(session)
     return int(session.value(_WRITTEN, [oid]) or 0)
 
 
 def uncounted(session: Session) -> list[str]:
-    """SQL statements that let the server count what every session writes to the session's database; empty when it does."""
+    """SQL statements that switch track_counts on for all sessions in this session's database; empty when it is on."""
     statements = []
     for row in session.rows(_UNCOUNTED, [session.settings.database]):
         role, database = row["role"], row["database"]
@@ -89,7 +89,7 @@ def uncounted(session: Session) -> list[str]:
 
 
 def read_counts(session: Session) -> dict[str, Any]:
-    """What ``rows_changed`` compares, as JSON; ask before the rows are read."""
+    """What ``rows_changed`` compares, as JSON types. Call it before the rows are read."""
     _await_collector(session)
     return {
         "counting": dict(session.row(_COUNTING), on=not uncounted(session)),
@@ -98,7 +98,7 @@ def read_counts(session: Session) -> dict[str, Any]:
 
 
 def read_state(session: Session) -> dict[str, Any]:
-    """What ``changed_parts`` compares, as JSON; ask before the rows and the schema are read."""
+    """What ``changed_parts`` compares, as JSON types. Call it before the rows and the schema are read."""
     catalogs = [str(row["quote_ident"]) for row in session.rows(_CATALOGS)]
     versions = " UNION ALL ".join(f"({_VERSIONS.format(catalog=name)})" for name in catalogs)
     database = find_database(session, session.settings.database) or {}
@@ -116,7 +116,7 @@ def rows_changed(before: dict[str, Any], now: dict[str, Any]) -> set[str]:
     tables = {oid: row["table"] for oid, row in now["tables"].items()}
     if before.get("counting") != now["counting"] or not now["counting"]["on"]:
         return set(tables.values())
-    # Its name is compared, too: two tables may have exchanged theirs.
+    # This compares the names, too: two tables may have exchanged their names.
     return {name for oid, name in tables.items() if before["tables"].get(oid) != now["tables"][oid]}
 
 
@@ -133,6 +133,6 @@ def changed_parts(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _await_collector(session: Session) -> None:
-    """Wait until the sessions that have ended are counted."""
+    """Wait until the server has counted the writes of sessions that have ended."""
     if session.version < SHARED_SINCE:
         time.sleep(COLLECTOR_SECONDS)

@@ -17,7 +17,7 @@ from .session import Session
 
 # These sort by code point, independently of the library's version.
 PLAIN = ("C", "POSIX", "C.UTF-8", "C.utf8")
-# What the server answers for a locale that it doesn't have, and for a library that it was built without.
+# The SQLSTATE for a locale that the server doesn't have, and for a collation library that it was built without.
 _INVALID_VALUE, _NOT_SUPPORTED = "22023", "0A000"
 DATABASE_VERSION_SINCE, LIBC_VERSION_SINCE = 150000, 130000
 
@@ -33,17 +33,18 @@ WHERE c.relkind IN ('r', 'p', 'm') AND a.attnum > 0 AND NOT a.attisdropped AND {
   AND o.collprovider IN ('c', 'i')
 ORDER BY 1, 2
 """
-# All locales of the C library have its version. That of the database may have another spelling there, such as utf8.
+# The version of the C library, which all of its locales have. The database's own locale may have another spelling in pg_collation, such as
+# utf8, so any locale is taken.
 _OF_LIBC = """
 SELECT pg_catalog.pg_collation_actual_version(oid) AS version FROM pg_catalog.pg_collation
 WHERE collprovider = 'c' AND collcollate NOT IN ('C', 'POSIX', '') AND collcollate NOT LIKE 'C.%' LIMIT 1
 """
-# A database has the locale that no row of pg_collation has, where it was installed after initdb.
+# A locale that was installed after initdb may be used by a database, but is missing in pg_collation.
 _OF_DATABASES = """
 SELECT pg_catalog.pg_database_collation_actual_version(oid) AS version FROM pg_catalog.pg_database
 WHERE datlocprovider = 'c' AND datcollate NOT IN ('C', 'POSIX') AND datcollate NOT LIKE 'C.%' LIMIT 1
 """
-# Tables partitioned by ranges of text, or by its hash where a collation takes texts for equal: the partition of a row depends on the
+# Tables partitioned by ranges of text, or by a hash of text with a nondeterministic collation: the partition of a row depends on the
 # collation.
 _PARTITIONS = f"""
 SELECT DISTINCT n.nspname || '.' || c.relname AS name
@@ -102,9 +103,9 @@ def _library() -> str | None:
 
 
 def version_here(session: Session, provider: str, locale: str) -> str | None:
-    """The version of a collation on the session's server, which loads it in a transaction that is rolled back.
+    """The version of a collation on the session's server. The collation is created in a transaction that is rolled back.
 
-    Raises MigrationError ``locale_missing``. None where there is no version, or the server doesn't let us try.
+    None when the collation has no version, or when it can't be created here. Raises MigrationError ``locale_missing``.
     """
     if provider != "i":
         check_libc(session, locale)
@@ -127,7 +128,7 @@ def version_here(session: Session, provider: str, locale: str) -> str | None:
                 "Install a version of ICU on the target that knows it.",
                 "locale_missing",
             ) from error
-        # No right to create, or a locale for another encoding than this database's: CREATE DATABASE will tell.
+        # The role may not create collations, or the locale has another encoding than this database. CREATE DATABASE will check the locale.
         if error.code != "sql":
             raise
         return None
@@ -139,7 +140,7 @@ def check_libc(session: Session, locale: str) -> None:
     """Raise MigrationError ``locale_missing`` when the C library of the session's server doesn't have ``locale``."""
     session.execute("BEGIN")
     try:
-        # Any role may set it, and no encoding matters.
+        # lc_time, because any role may set it, and any encoding is allowed.
         session.execute("SELECT pg_catalog.set_config('lc_time', %s, true)", [locale])
     except MigrationError as error:
         if error.details.get("sqlstate") != _INVALID_VALUE:
@@ -154,9 +155,9 @@ def check_libc(session: Session, locale: str) -> None:
 
 
 def import_system(session: Session) -> None:
-    """Create the collations of locales that were installed on the host after initdb, as far as they are missing.
+    """Create the missing collations of locales that were installed on the host after initdb.
 
-    A new database has those of initdb only. Nothing is done where the role is not a superuser.
+    A new database only has the collations that initdb created. Does nothing unless the role is a superuser.
     """
     if session.value("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
         session.execute("SELECT pg_catalog.pg_import_system_collations('pg_catalog')")

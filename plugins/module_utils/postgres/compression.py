@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How large values are compressed while rows are loaded.
 
-lz4 takes a fraction of the time of pglz, PostgreSQL's default, but some texts become longer by it. The length matters where a value
-is the key of an index, which has at most a third of a page: an index takes a compressed value as it stands in the table. So only columns
-whose values can't be keys are loaded with lz4, and keys become as long as on the source.
+lz4 takes a fraction of the time of pglz, PostgreSQL's default, but makes some texts longer. The length matters for keys of an index: a key
+can have at most a third of a page, and an index stores a compressed value as it is in the table. So only columns whose values can't be
+keys are loaded with lz4. Keys are compressed as on the source, and have the same length as there.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from .relations import USER_SCHEMAS
 from .session import Session
 
 SETTING = "default_toast_compression"
-# As PostgreSQL before 14, which has no setting.
+# The only compression before PostgreSQL 14, which has no such setting.
 PGLZ = "pglz"
 FAST = "lz4"
-# Of an archive whose evidence doesn't say.
+# For an archive whose evidence contains no compression.
 UNKNOWN = Compression(default="", keys={}, others={})
 
 
-# A key is either a new value, which is compressed when the index is built, or a value of a column, perhaps of another table that a view or
-# a function reads. Then the column has the key's type, or one that PostgreSQL takes for it without a conversion.
+# A key is either a new value, which is compressed when the index is built, or the stored value of a column, perhaps of another table that a
+# view or a function reads. Such a column has the key's type, or a type that PostgreSQL uses for it without a conversion.
 _COLUMNS = f"""
 WITH RECURSIVE keys(oid) AS (
     SELECT a.atttypid FROM pg_catalog.pg_index AS x JOIN pg_catalog.pg_class AS c ON c.oid = x.indrelid
@@ -48,7 +48,7 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USER_SCHEMAS} AND {not_me
   AND coalesce(to_jsonb(a) ->> 'attcompression', '') = '' ORDER BY 1, a.attnum
 """
 _SERVER = "SELECT setting, source = 'default' AS nobody_chose, enumvals FROM pg_catalog.pg_settings WHERE name = %s"
-# Both letters of pg_attribute are the first ones of the names.
+# pg_attribute.attcompression is the first letter of the compression: p or l.
 _AS_THEY_ARE = f"""
 SELECT {sql_shown("n.nspname", "c.relname")} AS table, pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS sql,
        pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) AS columns
@@ -60,7 +60,7 @@ GROUP BY 1, 2 ORDER BY 1
 
 
 def read(session: Session) -> Compression:
-    """What the source's database compresses as its default, and how."""
+    """The default compression of the source's database, and the columns that use it."""
     found = Compression(default=PGLZ, keys={}, others={})
     for row in session.rows(_SERVER, [SETTING]):
         found["default"] = row["setting"]
@@ -72,7 +72,7 @@ def read(session: Session) -> Compression:
 def begin(session: Session, source: Compression) -> None:
     """Before rows are loaded: compress keys as on the source, and other columns with lz4 where the target's server has it.
 
-    Columns keep what somebody chose with ``default_toast_compression`` on the target, if they can't be keys.
+    If the target's ``default_toast_compression`` was set on purpose, columns that can't be keys use its value instead of lz4.
     """
     for server in session.rows(_SERVER, [SETTING]):
         present, known = server["setting"], server["enumvals"]
@@ -83,7 +83,7 @@ def begin(session: Session, source: Compression) -> None:
 
 
 def end(session: Session, source: Compression) -> None:
-    """After rows are loaded: the columns have no compression of their own again, as on the source."""
+    """After rows are loaded: remove the compression that ``begin`` set on columns, so that they use the default as on the source."""
     if session.rows(_SERVER, [SETTING]):
         for columns in (source["keys"], source["others"]):
             _set(session, columns, [FAST[0], PGLZ[0]], "default")

@@ -20,14 +20,14 @@ _NOT_CONNECT_PARAMS = {
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """Where a database is and who connects, in the words of community.postgresql.
+    """Where a database is and who connects, with the names that community.postgresql uses.
 
     An empty ``host`` means the Unix socket (in ``unix_socket``, or where libpq looks for it).
     connect_params: further parameters of libpq, none of them secret.
     maintenance_database: the database from which others are created and renamed.
     container: name of the container of this host that the server runs in; empty for any other server.
-    origin: where somebody corrects these settings, such as ``couch2pg's settings``; empty for ``couch2pg_login_host`` and the like.
-    tunnel: address of another host, whose server the Unix socket leads to; empty for a server of this host.
+    origin: where the operator can correct these settings, such as ``couch2pg's settings``; empty for ``couch2pg_login_host`` and the like.
+    tunnel: address of another host, if the Unix socket is a tunnel to the server there; otherwise empty.
     """
 
     database: str
@@ -142,7 +142,7 @@ class ConnectionSettings:
         return {**parameters, **self.connect_params}
 
     def conninfo(self) -> str:
-        """The ``--dbname`` of a program: the database and what may have no environment variable."""
+        """The ``--dbname`` of a program: the database, and parameters that may have no environment variable."""
         libpq = self.libpq()
         names = ["dbname", *(name for name in libpq if "keepalives" in name or name in self.connect_params)]
         return " ".join(f"{name}={_quoted(libpq[name])}" for name in names)

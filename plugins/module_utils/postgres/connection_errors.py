@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an operator reads when a login or a statement failed. A server's words may be in any language, its codes are not."""
+"""The errors for failed logins and statements. A server's messages may be in any language; its SQLSTATE codes don't depend on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .connection import ConnectionSettings
 
 INSUFFICIENT_PRIVILEGE = "42501"
-# What a role lacks, by the words of the refusal, and what gives it.
+# The server's message when a role lacks a privilege, and the statement that grants the privilege.
 _LACKS = (
     (r'(?:must be able to SET ROLE|must be member of role) "(.*)"', 'GRANT "{0}" TO {role};'),
     (
@@ -27,10 +27,10 @@ _LACKS = (
     (r"permission denied to create database", "ALTER ROLE {role} CREATEDB;"),
 )
 _CHANGED = ("tuple concurrently updated", "tuple concurrently deleted")
-# How the name of the database ends that is restored into, where nobody gave it another.
+# The suffix that the database for the restore has by default.
 INCOMING = "_incoming"
 
-# SQLSTATE of the refusal, the words that go with it (in English), the code of our error, and our sentence.
+# The SQLSTATE of the refusal, the server's message in English (None: any), the code of the MigrationError, and its message.
 _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
     (
         "28P01",
@@ -128,7 +128,7 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
 
 
 def _names(settings: ConnectionSettings) -> dict[str, str]:
-    """What somebody corrects, as it is called where these settings come from."""
+    """What the operator can correct, under the names that it has in the place where these settings come from."""
     if settings.origin:
         words = {
             "login": "user and password",
@@ -151,7 +151,7 @@ def _names(settings: ConnectionSettings) -> dict[str, str]:
 
 
 def _remedy(settings: ConnectionSettings) -> str:
-    """What to do where nothing answers."""
+    """What the operator can do when no server answers."""
     if settings.origin:
         return (
             f"Check host and port in {settings.origin}, and that the server runs. Where this host reaches it by another address, as in a "
@@ -170,14 +170,14 @@ def _remedy(settings: ConnectionSettings) -> str:
 def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], str | None]) -> MigrationError:
     """The error for a login that was refused with ``text``.
 
-    ``ask_state`` returns the SQLSTATE, at the price of another login. It is asked when the words are not English.
+    ``ask_state`` returns the SQLSTATE, but needs another login. It is only called when ``text`` has none of the English messages.
     """
     reason = _reason(text)
     where = {"place": settings.place, "database": settings.database, "user": settings.user, "reason": reason}
     found = next((case for case in _LOGIN if case[1] and re.search(case[1], text)), None)
     if found is None and _came_from_a_server(text):
         asked = ask_state()
-        # Of several cases with one SQLSTATE, the last one says the least.
+        # Of several cases with the same SQLSTATE, the last one has the most general message.
         found = next((case for case in reversed(_LOGIN) if case[0] == asked), None)
     if found is None:
         return MigrationError(
@@ -193,26 +193,26 @@ def of_login(settings: ConnectionSettings, text: str, ask_state: Callable[[], st
 
 
 def _reason(text: str) -> str:
-    """What libpq says, one clause for each address that it tried, without its question."""
+    """libpq's message: one clause for each address that it tried, without the question "Is the server running ...?"."""
     said = re.sub(r"\s*\bIs the server running\b.*?\?", "", text, flags=re.DOTALL)
     return "; ".join(re.sub(r"\s+", " ", line).strip() for line in said.splitlines() if line.strip())
 
 
 def _came_from_a_server(text: str) -> bool:
-    """Whether the server answered. The words of libpq itself are English: Python leaves its language alone."""
+    """Whether ``text`` is an answer of the server. libpq's own messages are in English, because Python doesn't set their language."""
     return not re.search(
         r"refused\n|timeout expired|could not translate|No such file|unreachable|No route to host", text
     )
 
 
 def of_statement(settings: ConnectionSettings, error: Any, lost: bool) -> MigrationError:
-    """The error for a statement that failed, in the server's own words. ``lost``: the session ended with it.
+    """The error for a failed statement, with the server's message. ``lost``: whether the session ended with the statement.
 
-    The SQLSTATE alone doesn't say that: a foreign server that doesn't answer has the code of a lost connection, too.
-    ``remedy`` in its details is what to do for an error that nobody handles.
+    The SQLSTATE alone doesn't show a lost session: a foreign server that doesn't answer gives the same code.
+    ``details["remedy"]`` is what the operator can do, for an error that no caller handles.
     """
     diagnosis = getattr(error, "diag", None)
-    # What libpq itself says goes on for lines.
+    # A message of libpq itself can have several lines; take the first one.
     primary = getattr(diagnosis, "message_primary", None) or (str(error).strip().splitlines() or [""])[
         0
     ].strip().rstrip(".")
@@ -232,7 +232,7 @@ def of_statement(settings: ConnectionSettings, error: Any, lost: bool) -> Migrat
             "connection_lost",
             **details,
         )
-    # Of a role, a database or a grant; the server gives this no code of its own.
+    # Two sessions changed the same role, database or grant. The server has no specific SQLSTATE for this.
     again = (
         " Another session changed the same object at this moment: run again." if primary.startswith(_CHANGED) else ""
     )
@@ -245,7 +245,7 @@ def of_statement(settings: ConnectionSettings, error: Any, lost: bool) -> Migrat
 
 
 def _permission(settings: ConnectionSettings, primary: str) -> str:
-    """What to do where the role of ``settings`` may not do something."""
+    """What the operator can do when the role of ``settings`` lacks a privilege. ``primary``: the server's message."""
     role = quote(settings.user)
     found = ((re.search(words, primary), statement) for words, statement in _LACKS)
     given = next((statement.format(*match.groups(), role=role) for match, statement in found if match), "")

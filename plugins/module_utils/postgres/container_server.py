@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A PostgreSQL server in a container of this host: how it is found, and how it is reached with what its container says."""
+"""A PostgreSQL server in a container of this host: find it, and derive the connection options from its container."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ..host.container_programs import SCHEME
 from ..host.containers import Container
 
 HOST, CONTAINER = "host", "container"
-# What the kind auto can't tell without the rights of root.
+# The kind when only root may ask Docker.
 UNDECIDED = "undecided"
 SOCKET_FOLDERS = ("/run/postgresql", "/var/run/postgresql", "/tmp")
 DEFAULT_USER = "postgres"
 DEFAULT_PORT = 5432
-# Addresses by which a program of the host means a container's published port.
+# Addresses that a program on the host uses for a container's published port.
 LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
 
 
 def effective(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The connection options with what the container named in ``login_container`` adds; unchanged without one.
+    """The connection options, completed with those of the container ``login_container``; unchanged without a container.
 
-    Host and port, unless ``login_host`` is given; the superuser and its password, unless they are given; and its image as
-    the place of the programs, unless ``bin_dir`` is given.
+    The container gives host and port, unless ``login_host`` is given; the superuser and its password, unless they are given; and
+    its image as the place of the programs, unless ``bin_dir`` is given.
     Raises MigrationError when the container can't be inspected or reached, or doesn't run.
     """
     if not options.get("login_container"):
@@ -52,9 +52,9 @@ def effective(options: Mapping[str, Any]) -> dict[str, Any]:
 def find(database: str, port: int, has_database: Any, kind: str = "", container: str = "") -> dict[str, Any]:
     """Where PostgreSQL runs on this host: ``kind``, and for a container its ``name``, ``published`` address and ``image``.
 
-    has_database: asked for a container's name whether its server has ``database``.
+    has_database: a function that takes a container's name and returns whether the server in it has ``database``.
     kind: CONTAINER when it is known to be one. container: its name, as ``containers.get`` takes it, when that is known.
-    Raises MigrationError ``ambiguous`` when the operator has to say, ``container_stopped`` when the only server doesn't run, and
+    Raises MigrationError ``ambiguous`` when the operator has to choose, ``container_stopped`` when the only server doesn't run, and
     what ``containers.get`` raises for a ``container`` that is not there.
     """
     try:
@@ -100,7 +100,7 @@ def _nowhere(stopped: list[Container], kind: str) -> dict[str, Any]:
 
 
 def _may_not_ask(error: MigrationError) -> bool:
-    """Whether Docker refused an ordinary user, where root may be answered."""
+    """Whether Docker refused this user, who is not root, so that root might get an answer."""
     return os.geteuid() != 0 and "permission denied" in error.message
 
 
@@ -138,7 +138,7 @@ def _password(server: Container) -> str | None:
     path = variables.get("POSTGRES_PASSWORD_FILE", "")
     if path and not variables.get("POSTGRES_PASSWORD"):
         place = server.on_host(path)
-        # The image's entrypoint reads it in a shell, which drops the last line breaks. An unreadable one ends in a refused login.
+        # Without trailing line breaks, because the image's entrypoint reads the file in a shell. If it can't be read, the login will fail.
         with suppress(OSError, UnicodeDecodeError):
             return place.read_text(encoding="utf-8").rstrip("\n") if place else None
         return None
@@ -146,13 +146,13 @@ def _password(server: Container) -> str | None:
 
 
 def _is_server(one: Container) -> bool:
-    """Whether it has what images of PostgreSQL have, and answers like a server; a job for backups has the same image."""
+    """Whether a PostgreSQL server runs in the container. The image alone doesn't prove it: a backup job may use the same image."""
     if not one.is_postgres:
         return False
     try:
         return _answers(one.address(port_of(one)))
     except MigrationError:
-        # Not reachable from here; what it is shows in its processes.
+        # The container can't be reached from this host, so look at its first process.
         return any(
             Path(f"/proc/{process}/comm").read_text(encoding="utf-8").startswith("postgres")
             for process in (one.process,)
@@ -161,7 +161,7 @@ def _is_server(one: Container) -> bool:
 
 
 def _answers(place: tuple[str, int]) -> bool:
-    """Whether PostgreSQL listens there: it answers the question for TLS with one letter."""
+    """Whether PostgreSQL listens at ``place``: it answers an SSLRequest with one letter."""
     try:
         with socket.create_connection(place, containers.CONNECT_SECONDS) as connection:
             connection.sendall(bytes.fromhex("0000000804d2162f"))

@@ -53,7 +53,7 @@ SELECT r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit, r.ro
 FROM pg_catalog.pg_roles AS r
 """
 
-# Grants on settings of the server: what GRANT has before ``TO``, and what follows the role.
+# Grants on parameters of the server: the text before ``TO`` in GRANT, and the text after the role.
 _PARAMETERS = """
 SELECT r.rolname AS role, array_agg(ARRAY[pg_catalog.format('%%s ON PARAMETER %%I', x.privilege_type, p.parname),
        CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END] ORDER BY p.parname, x.privilege_type) AS granted
@@ -68,8 +68,8 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relkind IN
                   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
 
-# Workers of autovacuum, which have no role, are ended by PostgreSQL itself, and by no role but a superuser. backend_type is NULL, as
-# everything but the role, for roles without pg_read_all_stats.
+# Autovacuum workers, which have no role, are left out: PostgreSQL ends them itself, and only a superuser could end them. A role without
+# pg_read_all_stats reads NULL from backend_type and all other columns but the role.
 _SESSIONS = """
 SELECT pid, usename::text AS role, coalesce(nullif(application_name, ''),
        CASE WHEN backend_type <> 'client backend' THEN backend_type ELSE '' END) AS application_name,
@@ -130,7 +130,7 @@ def find_database_by_oid(session: Session, oid: int) -> DatabaseProperties | Non
 
 
 def renamed(session: Session, oid: int, name: str) -> str:
-    """Where a database is that was called ``name``, and the statements that give the name back to it."""
+    """A sentence: the current name of the database ``oid``, which was called ``name``, and the statements that rename it back."""
     found = find_database_by_oid(session, oid)
     if found is None:
         return "It is gone."
@@ -140,7 +140,7 @@ def renamed(session: Session, oid: int, name: str) -> str:
 
 
 def freeing_name(name: str) -> str:
-    """The statements that make the name of a database available: one keeps it, one drops it."""
+    """The statements that make the name of a database available: one renames the database, the other drops it."""
     return (
         f"Keep it under another name (ALTER DATABASE {quote(name)} RENAME TO {quote(with_suffix(name, '_kept'))};), or drop it if nobody "
         f"needs it (DROP DATABASE {quote(name)};), then run again."
@@ -210,14 +210,14 @@ def other_sessions(session: Session, database: str, patience: float = PATIENCE_S
 
 
 def users(found: list[dict[str, Any]]) -> str:
-    """The first of what ``other_sessions`` returned, for messages."""
+    """The first sessions that ``other_sessions`` returned, for messages."""
     more = f" and {len(found) - SHOWN_SESSIONS} more" if len(found) > SHOWN_SESSIONS else ""
     who = [f"{row['role']} ({row['application_name'] or 'no name'}, {row['client']})" for row in found[:SHOWN_SESSIONS]]
     return ", ".join(who) + more
 
 
 def ending(database: str, found: list[dict[str, Any]]) -> str:
-    """The statements that end what ``other_sessions`` returned for ``database``."""
+    """The statements that end the sessions and prepared transactions that ``other_sessions`` returned for ``database``."""
     prepared = [f"ROLLBACK PREPARED {literal(row['gid'])};" for row in found if row["gid"] is not None]
     inside = f" In the database {database!r}: {' '.join(prepared)} Or COMMIT PREPARED." if prepared else ""
     if len(prepared) == len(found):
@@ -231,7 +231,7 @@ def ending(database: str, found: list[dict[str, Any]]) -> str:
 def end_sessions(session: Session, database: str) -> None:
     """End the sessions that a killed restore left in its incomplete database, and wait until they have ended.
 
-    Raises MigrationError ``sessions_remain`` when something doesn't.
+    Raises MigrationError ``sessions_remain`` when a session doesn't end.
     """
     deadline = time.monotonic() + END_SECONDS
     while True:

@@ -17,8 +17,8 @@ from .role_mapping import Moves, moved_database
 from .session import Session
 from .session_settings import set_clause
 
-# A database that was frozen on the source would be frozen here before it is complete, and where the server doesn't count
-# writes, nothing tells at the promotion whether the rows are still those that were verified.
+# Settings that wait for the promotion. A read-only database couldn't be filled, and without track_counts the promotion couldn't tell
+# whether rows were changed after they were verified.
 SETTINGS_AT_PROMOTION = ("default_transaction_read_only", "session_replication_role", "track_counts")
 NO_LIMIT = -1
 _FREEZING = {f"default_transaction_read_only={value}" for value in ("on", "true", "yes", "1", "t", "y")}
@@ -26,9 +26,9 @@ _FREEZING = {f"default_transaction_read_only={value}" for value in ("on", "true"
 
 @dataclass(frozen=True)
 class PlannedProperties:
-    """properties: as ``find_database`` returns them. merged: whether an empty database contributed to them.
+    """properties: as ``find_database`` returns them. merged: whether some come from an empty database on the target.
 
-    differs: what is not as on the source, a phrase each; the operator's own choices.
+    differs: a phrase for each property that the operator chose there, and that differs from the source.
     """
 
     properties: DatabaseProperties
@@ -39,9 +39,9 @@ class PlannedProperties:
 def plan_properties(
     settings: ConnectionSettings, name: str, source: DatabaseProperties, moves: Moves
 ) -> PlannedProperties:
-    """The properties for a database that replaces ``name``, where it exists. source: the source's; moves: of its roles.
+    """The properties of the new database ``name``. source: properties of the source's database; moves: mapping of its roles.
 
-    A database that isn't empty is renamed and kept with its properties; the new one gets the source's.
+    They are merged with those of an empty database of that name. One that isn't empty is renamed and keeps its own properties.
     """
     expected = moved_database(source, moves)
     with Session(settings.maintenance) as session:
@@ -58,8 +58,8 @@ def plan_properties(
 def merge(source: DatabaseProperties, existing: DatabaseProperties) -> DatabaseProperties:
     """The source's properties with what the operator set in the existing empty database.
 
-    Its owner counts, its settings, connection limit and comment go before the source's, and its grants to roles are added. What
-    PUBLIC may do is decided by the source alone: a new database grants CONNECT to everybody by default.
+    The owner, settings, connection limit and comment of the existing database take precedence. Its grants to roles are added. Grants to
+    PUBLIC come from the source only, because a new database grants CONNECT to PUBLIC by default.
     """
     public = [text for text in source["grants"] if grantee(text) == "PUBLIC"]
     named = {text for side in (source, existing) for text in side["grants"] if grantee(text) != "PUBLIC"}
@@ -79,10 +79,10 @@ def merge(source: DatabaseProperties, existing: DatabaseProperties) -> DatabaseP
 
 
 def split(properties: DatabaseProperties) -> tuple[DatabaseProperties, PropertiesAtPromotion]:
-    """What the database gets when it is created, and what would disturb the work in it before its promotion."""
+    """The properties for the creation of the database, and those for its promotion, because they would disturb the work before it."""
     now = properties.copy()
     later = PropertiesAtPromotion(connection_limit=NO_LIMIT, settings=[], role_settings={})
-    # A limit would keep the restore's own sessions out, those of a superuser excepted.
+    # A connection limit would refuse the restore's own sessions, unless they are a superuser's.
     now["connection_limit"], later["connection_limit"] = NO_LIMIT, properties["connection_limit"]
     now["settings"], later["settings"] = _divided(properties["settings"])
     of_roles: dict[str, list[str]] = {}
@@ -102,7 +102,7 @@ def _divided(settings: Iterable[str] | None) -> tuple[list[str], list[str]]:
 
 
 def promotion_statements(name: str, later: PropertiesAtPromotion) -> list[str]:
-    """SQL that gives the database ``name`` what ``split`` kept back."""
+    """SQL that gives the database ``name`` the properties that ``split`` returned for the promotion."""
     statements = [f"ALTER DATABASE {quote(name)} {set_clause(setting)}" for setting in later["settings"]]
     for role, settings in sorted(later["role_settings"].items()):
         statements += [f"ALTER ROLE {quote(role)} IN DATABASE {quote(name)} {set_clause(text)}" for text in settings]
@@ -129,7 +129,7 @@ def _frozen(settings: Iterable[str] | None) -> bool:
 
 
 def differences(source: Mapping[str, Any], merged: Mapping[str, Any]) -> list[str]:
-    """What ``merged`` has otherwise than the source, a phrase each."""
+    """The properties in ``merged`` that differ from the source, a phrase each."""
     found = [
         f"{name.replace('_', ' ')} {merged[name]!r} (source: {source[name]!r})"
         for name in ("owner", "connection_limit", "comment")
@@ -149,6 +149,6 @@ def differences(source: Mapping[str, Any], merged: Mapping[str, Any]) -> list[st
 
 
 def _merged_settings(source: Iterable[str] | None, existing: Iterable[str] | None) -> list[str]:
-    """Settings (``name=value``) of both; those of the existing database go before."""
+    """Settings (``name=value``) of both; those of the existing database take precedence."""
     by_name = {text.split("=", 1)[0]: text for side in (source, existing) for text in side or ()}
     return sorted(by_name.values())

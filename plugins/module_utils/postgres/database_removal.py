@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drop a database. From PostgreSQL 15 on, every process of the server must take notice, and one that hangs makes the drop wait for ever."""
+"""Drop a database. From PostgreSQL 15 on, the drop waits until every server process has responded, for ever if one of them hangs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SECONDS: float = LOCK_SECONDS
 # The connection limit of a database whose drop has begun: nobody can use it or change it, only drop it.
 INVALID = -2
 _WAITS = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE pid = %s AND wait_event = 'ProcSignalBarrier'"
-# Processes of the server itself, which no statement ends.
+# Processes of the server that no SQL statement can end.
 _AUXILIARY = ("archiver", "background writer", "checkpointer", "io worker", "startup", "walsummarizer", "walwriter")
-# The server says every five seconds whom it waits for, in its own language.
+# Every five seconds, the server logs the pid that it waits for, in the server's language.
 _WHOM = re.compile(r"\b(\d+)\b.*ProcSignalBarrier")
 _PROCESS = """
 SELECT backend_type AS kind, usename::text AS role, datname::text AS database, application_name AS program
@@ -36,9 +36,9 @@ def is_half_dropped(session: Session, name: str) -> bool:
 
 
 def drop_database(session: Session, name: str) -> None:
-    """Drop the database ``name``, which nobody uses.
+    """Drop the database ``name``, which no other session uses.
 
-    Raises MigrationError ``server_stuck``, which names the process, when another process of the server has not taken notice for
+    Raises MigrationError ``server_stuck``, which names the process, when another process of the server has not responded for
     ``SECONDS``. The database is then only partly dropped: the next call drops the rest.
     """
     stuck = threading.Event()
@@ -85,5 +85,5 @@ def _whom(session: Session) -> str:
 
 
 def _end(kind: str, pid: str) -> str:
-    """The statement that ends a process, where the server lets somebody end one of this kind."""
+    """The statement that ends a process; empty for a kind that no statement can end."""
     return f"end it: SELECT pg_terminate_backend({pid}); or " if kind not in _AUXILIARY else ""

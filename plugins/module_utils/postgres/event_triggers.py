@@ -11,10 +11,10 @@ from typing import Iterator
 from .identifiers import quote
 from .session import Session
 
-# From 17 on, ``event_triggers`` is among the settings of every session of ours (session_settings.py).
+# From PostgreSQL 17 on, every session sets ``event_triggers`` instead (session_settings.py).
 SETTING_SINCE = 170000
 
-# Only superusers own event triggers, so another role has none to silence. A database without any keeps its setting.
+# Only superusers own event triggers, so another role has none to silence. Without event triggers, session_replication_role stays as it is.
 _CAN_FIRE = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper)
     AND EXISTS (SELECT FROM pg_catalog.pg_event_trigger)
@@ -30,7 +30,7 @@ _LOUD = "SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtenabled
 def silence(session: Session) -> None:
     """Let this session change the schema without firing event triggers.
 
-    Before PostgreSQL 17, those that their owner enabled ALWAYS or REPLICA fire all the same.
+    Before PostgreSQL 17, event triggers that are enabled ALWAYS or REPLICA still fire.
     """
     for name, value in settings(session).items():
         session.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
@@ -39,24 +39,24 @@ def silence(session: Session) -> None:
 def settings(session: Session) -> dict[str, str]:
     """The settings, by name, with which a session or a program silences the event triggers of this database; empty where none can fire.
 
-    With an extension its event triggers come before the rows and the objects that they look for.
+    The event triggers of an extension are created with it, before the rows and objects that they look for.
     """
     silent = session.version >= SETTING_SINCE or not session.value(_CAN_FIRE)
     return {} if silent else {"session_replication_role": "replica"}
 
 
 def are_loud(session: Session) -> bool:
-    """Whether some would fire in spite of ``silence``, so that only ``silent_transaction`` helps."""
+    """Whether some event triggers would fire in spite of ``silence``. If so, use ``silent_transaction``."""
     return session.version < SETTING_SINCE and bool(session.value(_LOUD))
 
 
 @contextmanager
 def silent_transaction(session: Session) -> Iterator[None]:
-    """A transaction in which no event trigger fires, however it is enabled. Two at once in a database can't be before PostgreSQL 17."""
+    """A transaction in which no event trigger fires. Before PostgreSQL 17, a database can have only one such transaction at a time."""
     session.execute("BEGIN")
     try:
         enabled = session.rows(_ENABLED) if session.version < SETTING_SINCE else []
-        # What changes event triggers fires none.
+        # ALTER EVENT TRIGGER fires no event trigger itself.
         for trigger in enabled:
             session.execute(f"ALTER EVENT TRIGGER {quote(trigger['name'])} DISABLE")
         yield

@@ -23,7 +23,7 @@ def qualified(schema: str, name: str) -> str:
 
 
 def shown(schema: str, name: str) -> str:
-    """``schema.name`` for people and as a key of documents.
+    """``schema.name`` for messages and as a key in documents.
 
     Only a part with a dot is quoted, so that the tables ``a."b.c"`` and ``"a.b".c`` are told apart.
     """
@@ -31,13 +31,13 @@ def shown(schema: str, name: str) -> str:
 
 
 def shown_as_sql(text: str) -> str:
-    """What ``shown`` returned, as an SQL statement names it."""
+    """Convert the result of ``shown`` to a name for SQL statements."""
     parts = re.findall(r'"(?:[^"]|"")+"|[^.]+', text)
     return ".".join(part if part.startswith('"') else quote(part) for part in parts)
 
 
 def sql_shown(schema: str, name: str) -> str:
-    """SQL for what ``shown`` returns, of two columns."""
+    """An SQL expression that gives the result of ``shown`` for the values of two columns."""
     parts = [
         f"CASE WHEN {part} ~ '[.]' THEN pg_catalog.quote_ident({part}) ELSE {part}::pg_catalog.text END"
         for part in (schema, name)

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run a program of PostgreSQL that waits for no lock for longer than a session of ours would."""
+"""Run a program of PostgreSQL with the same limit for lock waits as the sessions of this collection."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def run(
     stop: threading.Event | None = None,
     output: Path | None = None,
 ) -> int:
-    """Run ``command``, as ``programs.run`` does, which connects to the database of ``settings``; returns its exit code.
+    """Run ``command``, which connects to the database of ``settings``, as ``programs.run`` does; returns its exit code.
 
-    Raises MigrationError ``locked``, which names who holds the lock, when it has waited for one for ``Session.default_lock_seconds``
-    (without a limit where that is 0), or ended because of one.
+    Raises MigrationError ``locked``, which names who holds the lock, when the program has waited for a lock for
+    ``Session.default_lock_seconds`` (0: no limit), or failed because of a lock timeout.
     """
     seconds = Session.default_lock_seconds
     if not seconds:
         return programs.run(command, environment, on_line, stop, output)
-    # The limit of pg_dump itself counts for tables, but not for what it reads later; a name of its own makes its sessions known.
+    # pg_dump's own limit applies to tables, but not to what it reads later. The unique application name identifies the program's sessions.
     name = f"{APPLICATION_NAME} {secrets.token_hex(4)}"
     own = threading.Event() if stop is None else stop
     waiting_since: list[float] = []

@@ -61,7 +61,7 @@ def last(session: Session) -> set[int]:
 
 
 def apply(session: Session) -> None:
-    """Give the session these settings, and those of the database that a CHECK constraint may depend on."""
+    """Give the session ``SETTINGS``, and reset settings that a CHECK constraint may depend on to those of the database."""
     for name in session_settings.CHECKED:
         session.execute(f"RESET {name}")
     for name, value in SETTINGS.items():

@@ -18,9 +18,10 @@ SHOWN_AFTER_SECONDS = 3.0
 
 
 class LockWaits(MonitorSession):
-    """Asked again and again: how long something waits is counted from when it was first seen.
+    """Watches lock waits over repeated calls of ``tell``. A wait is timed from the first call that sees it.
 
-    Its session is in the maintenance database, so that any other can be renamed or dropped; where that is closed to us, in the own one.
+    Its session is in the maintenance database, because it would prevent a rename or drop of the job's own database. It uses the job's own
+    database only when it can't log in to the maintenance database.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
@@ -29,7 +30,7 @@ class LockWaits(MonitorSession):
         self._since: dict[tuple[object, ...], float] = {}
 
     def tell(self) -> str:
-        """A few words; empty when nothing has waited for some seconds."""
+        """What waits for what, in a few words; empty when nothing has waited for ``SHOWN_AFTER_SECONDS``."""
         try:
             return self.query(self._told)
         except MigrationError as error:
