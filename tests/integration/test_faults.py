@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +48,11 @@ def lasting(make_migration: Callable[..., Migration], source_cluster: Cluster, t
     return make_migration(source_cluster, target_cluster, documents=8_000)
 
 
-KILLED = {"dump": ("pg_dump", "pg_dump was killed by signal 9"), "restore": ("pg_restore", "pg_restore (")}
+# It may be killed while it is only asked for its version, or for the list of the archive.
+KILLED = {
+    "dump": ("pg_dump", r"pg_dump was killed by signal 9"),
+    "restore": ("pg_restore", r"pg_restore( \(|\S* was killed by signal 9)"),
+}
 
 
 @pytest.mark.parametrize("job", [rarely("dump"), "restore"])
@@ -58,7 +63,7 @@ def test_a_program_is_killed(lasting: Migration, job: str) -> None:
     while running(lasting, job):
         kill(programs_of(lasting, job, program))
     message = driver.end(lasting, job)
-    assert sentence in message
+    assert re.search(sentence, message), message
     assert "run again" in message.lower()
     check_nothing_is_there(lasting)
     check_completes(lasting)
@@ -72,7 +77,7 @@ def test_a_program_of_a_run_is_killed(large: Migration, job: str) -> None:
     kill(wait_for_program(large, job, program))
     ended = run.end()
     assert ended.code
-    assert sentence in ended.message
+    assert re.search(sentence, ended.message), ended.message
     assert "run again" in ended.message.lower()
     check_nothing_is_there(large)
     assert large.record["phases"][job]["status"] == "failed"

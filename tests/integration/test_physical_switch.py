@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import subprocess
 import tempfile
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -26,6 +27,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session impo
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.verified import VERIFIED, remember_verified
 from support import binaries, places
 from support.clusters import Cluster
+from support.ground import killed_at
 from support.migration import column, execute
 from support.modules import login, run_module
 from support.systemd import SystemdHost
@@ -166,13 +168,19 @@ def source() -> Iterator[Cluster]:
 
 @pytest.fixture
 def pair(source: Cluster, tmp_path: Path) -> Iterator[Pair]:
+    with a_pair(source, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def a_pair(source: Cluster, folder: Path) -> Iterator[Pair]:
     with _cluster(work_mem="7MB") as target:
         # The role that logs in has the same password on both.
         target.password = source.password = "p" * 16
         execute(target, f"ALTER ROLE postgres PASSWORD '{target.password}'")
         for cluster in (source, target):
             cluster.remember("postgres", cluster.password)
-        pair = Pair(source, target, tmp_path)
+        pair = Pair(source, target, folder)
         yield pair
         subprocess.run(pair.commands["stop"], check=False, capture_output=True)
         for path in target.directory.glob("data*/"):
@@ -328,6 +336,49 @@ def test_a_run_that_was_killed_is_finished_by_the_next(pair: Pair, way: str, kil
         pair.start_copy()
     assert pair.promote()["changed"] is not resumed["changed"]
     assert rows(pair) == 1000
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["promote", "rollback"])
+def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(source: Cluster, tmp_path: Path, way: str) -> None:
+    """Before each change of a file or folder; the next run ends as if nothing had happened."""
+    at, killed = 0, True
+    while killed:
+        at += 1
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        with a_pair(source, folder) as pair:
+            pair.make_copy()
+            if way == "rollback":
+                pair.promote()
+            log = folder / "log"
+            # Nothing but the data directories and the state.
+            others = f"^(?!{pair.target.directory}/data|{pair.state})|/current_logfiles"
+            environment = killed_at(at, f"modules.{way}", Path("/"), others, log)
+            try:
+                pair.promote(environment=environment) if way == "promote" else pair.run(way, environment=environment)
+                killed = False
+            except AssertionError as error:
+                if "said no JSON" not in str(error):
+                    raise
+            where = f"{at}: {log.read_text().splitlines()[-1]}"
+            if way == "rollback":
+                back = pair.run("rollback")
+                assert back["changed"] is killed or pair.identity == pair.old_identity, (where, back)
+                assert pair.identity == pair.old_identity, where
+            else:
+                resumed = pair.promote(only_resume=True)
+                assert not resumed.get("failed"), (where, resumed)
+                if pair.copy.exists() and not switch.private_server.runs_on(pair.copy):
+                    pair.start_copy()
+                done = pair.promote()
+                assert not done.get("failed"), (where, done)
+                assert rows(pair) == 1000, where
+            names = {re.sub(r"\d{8}T\d{6}", "TIME", name) for name in pair.folders()}
+            assert names == {"data", "data_replaced_TIME" if way == "promote" else "data_rolled_back_TIME"}, where
+            assert switch.unfinished(pair.state) is None, where
+            assert list(pair.state.glob(".*.part")) == [], where
+    assert at > 5
 
 
 @pytest.mark.parametrize(

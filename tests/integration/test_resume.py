@@ -340,7 +340,7 @@ def test_a_job_that_waits_for_a_lock_is_cancelled(migration: Migration) -> None:
     with closing(migration.target.connect(f"{migration.database}_incoming")) as other:
         other.cursor().execute("BEGIN; LOCK TABLE public.couchdb")
         driver.run_phase(migration, "verify", job_wait=0.0)
-        wait_until("verify waits", lambda: column(migration.target, waiting) == [1])
+        wait_until("verify waits", lambda: column(migration.target, waiting) != [0])
         began = time.monotonic()
         assert run_module("job", options)["stopped"] == ["verify"]
         assert time.monotonic() - began < 20

@@ -256,10 +256,13 @@ def complete(options: dict[str, Any], target: Cluster) -> int:
     return int(count)
 
 
-def kill_copy(options: dict[str, Any]) -> None:
+def kill_copy(options: dict[str, Any], target: Cluster) -> None:
     folder = job.job_folder(options["state_dir"], "test", "restore")
     kill(processes.of_job(folder))
     wait_until("the job ended", lambda: not processes.of_job(folder))
+    # The server may still be at what it was told last, which can be the end of a chunk.
+    sessions = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{options['incoming']}' AND backend_type = 'client backend'"
+    wait_until("its sessions ended", lambda: column(target, sessions) == [0])
 
 
 def check_evidence(done: dict[str, Any]) -> None:
@@ -278,7 +281,7 @@ def test_a_copy_that_was_killed_goes_on_while_its_snapshot_is_held(
     assert first["changed"], first
     options["snapshot"] = first["snapshot"]
     begin(options, target_cluster)
-    kill_copy(options)
+    kill_copy(options, target_cluster)
     before = complete(options, target_cluster)
     execute(source_cluster, "DELETE FROM couchdb WHERE ctid < '(50,0)'", options["database"])
     execute(source_cluster, "INSERT INTO couchdb_progress VALUES ('1-x', 'later')", options["database"])
@@ -298,7 +301,7 @@ def test_a_copy_whose_snapshot_is_lost_begins_again_and_says_so(
 ) -> None:
     options["snapshot"] = run_module("pg_snapshot", held)["snapshot"]
     begin(options, target_cluster)
-    kill_copy(options)
+    kill_copy(options, target_cluster)
     folder = job.job_folder(held["state_dir"], "test", holder.KIND)
     kill(processes.of_job(folder))
     wait_until("the job ended", lambda: job.read_state(folder).status == "dead")
@@ -344,7 +347,7 @@ def test_a_copy_that_was_dropped_is_made_again(options: dict[str, Any], target_c
 @pytest.mark.long
 def test_a_copy_without_a_held_snapshot_begins_again(options: dict[str, Any], target_cluster: Cluster) -> None:
     begin(options, target_cluster)
-    kill_copy(options)
+    kill_copy(options, target_cluster)
     done = run_module("pg_stream", options)
     check_evidence(done)
     assert done["resumed_chunks"] == 0

@@ -15,6 +15,7 @@ import shutil
 import signal
 import stat
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any, Callable
@@ -37,36 +38,43 @@ _FAILED = 3
 
 
 class Crash:
-    """Kills this process before its change number ``at`` of something below ``root``, or right after a file was opened for writing."""
+    """Kills this process before its change number ``at`` of something below ``root``, or right after a file was opened for writing.
 
-    def __init__(self, root: Path, at: int, ignored: str = "") -> None:
-        self._root, self._at = str(root), at
+    log: a file that gets a line for each change. group: all processes of the group are killed.
+    """
+
+    def __init__(self, root: Path, at: int, ignored: str = "", log: Path | None = None, group: bool = False) -> None:
+        self._root, self._at, self._log, self._group = str(root).rstrip("/"), at, log, group
         self._ignored = re.compile(ignored) if ignored else None
-        self.seen: list[str] = []
-        self._opens = False
+        self._seen = 0
+        self._busy = False
+        self._lock = threading.RLock()
 
     def install(self) -> None:
         """From now on, for ever: a hook can't be removed."""
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._opens:
+        if self._busy:
             return
         if event == "open":
             path, _mode, flags = arguments
-            if isinstance(path, int) or not flags & _WRITES or flags & getattr(os, "O_TMPFILE", 0) == os.O_TMPFILE:
+            if isinstance(path, int) or not flags & _WRITES or flags & os.O_TMPFILE == os.O_TMPFILE:
                 return
             place = self._place(path, -1)
-            self._count(event, place)
-            if place and len(self.seen) + 1 == self._at and flags & (os.O_CREAT | os.O_TRUNC):
-                self._opens = True
+            if not place:
+                return
+            self.count(event, self._shown(place))
+            if self._seen + 1 == self._at and flags & (os.O_CREAT | os.O_TRUNC):
+                self._busy = True
                 os.close(os.open(place, flags & ~os.O_EXCL, 0o600))
-            self._count("opened", place)
+            self.count("opened", self._shown(place))
         elif event in _EVENTS:
-            made = arguments[1] if event == "os.symlink" else arguments[0]
-            self._count(event, self._place(made, self._folder(event, arguments)))
+            place = self._place(arguments[1 if event == "os.symlink" else 0], self._folder(event, arguments))
+            if place:
+                self.count(event, self._shown(place))
         elif event == "subprocess.Popen":
-            self._count(event, self._root)
+            self.count(event, os.fsdecode(arguments[0]))
 
     @staticmethod
     def _folder(event: str, arguments: tuple[Any, ...]) -> int:
@@ -77,19 +85,33 @@ class Crash:
         return found if isinstance(found, int) else -1
 
     def _place(self, path: Any, folder: int) -> str:
-        """The absolute path when it is below the root, else empty."""
+        """The absolute path when it is below the root and not ignored, else empty."""
         if isinstance(path, int):
             path, folder = "", path
         base = Path(f"/proc/self/fd/{folder}").readlink() if folder >= 0 else Path.cwd()
         absolute = os.path.normpath(base / os.fsdecode(path))
-        return absolute if absolute == self._root or absolute.startswith(f"{self._root}/") else ""
+        below = absolute == self._root or absolute.startswith(f"{self._root}/")
+        return absolute if below and not (self._ignored and self._ignored.search(absolute)) else ""
 
-    def _count(self, event: str, place: str) -> None:
-        if not place or (self._ignored and self._ignored.search(place)):
-            return
-        self.seen.append(f"{event} {place[len(self._root) + 1 :]}")
-        if len(self.seen) == self._at:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def _shown(self, place: str) -> str:
+        return place[len(self._root) + 1 :]
+
+    def count(self, event: str, what: str) -> None:
+        """The next change comes."""
+        with self._lock:
+            self._seen += 1
+            if self._log:
+                self._write(self._log, f"{event} {what}\n")
+            if self._seen == self._at:
+                (os.killpg(os.getpgrp(), signal.SIGKILL) if self._group else os.kill(os.getpid(), signal.SIGKILL))
+
+    def _write(self, log: Path, line: str) -> None:
+        busy, self._busy = self._busy, True
+        try:
+            with log.open("a", encoding="utf-8") as stream:
+                stream.write(line)
+        finally:
+            self._busy = busy
 
 
 def run(root: Path, act: Callable[[Path], Any], at: int = 0, ignored: str = "") -> tuple[bool, Any]:

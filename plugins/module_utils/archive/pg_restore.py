@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..common import restart
 from ..common.errors import MigrationError
-from ..host.programs import Program, ask, run
+from ..host.programs import Program, ask, check_not_killed, run
 from . import layout
 
 SECTIONS = ("pre-data", "data", "post-data")
@@ -67,8 +67,9 @@ def without_rows(root: Path, archive_format: str, work: Path) -> Path:
 
 
 def read_list(program: Program, archive: Path) -> list[str]:
-    """The lines of the archive's table of contents to restore. Raises MigrationError ``archive_unreadable``."""
+    """The lines of the archive's table of contents to restore. Raises MigrationError ``archive_unreadable`` or ``program_killed``."""
     answer = ask([program.path, "--list", str(archive)])
+    check_not_killed(program.path, answer)
     if answer.code:
         raise MigrationError(
             f"{program.path} can't read {archive}: {answer.stderr}. Use a pg_restore at least as new as the pg_dump that wrote it.",

@@ -73,6 +73,15 @@ def ask(
     return Answer(done.returncode, output, done.stderr.decode(errors="replace").strip())
 
 
+def check_not_killed(path: str, answer: Answer) -> None:
+    """Raise MigrationError ``program_killed`` when the program was killed before it answered."""
+    if answer.code < 0:
+        raise MigrationError(
+            f"{path} was killed by signal {-answer.code}, by somebody or because memory ran out (see journalctl -k). Run again.",
+            "program_killed",
+        )
+
+
 def call(command: Sequence[str], seconds: float) -> tuple[int, list[str]]:
     """Run an operator's own command; returns its exit code and the last lines of its output and errors.
 
@@ -205,7 +214,7 @@ class Program:
 def find(name: str, bin_dir: str = "") -> Program:
     """PostgreSQL's program ``name`` in ``bin_dir`` (a folder, or ``docker://IMAGE``), or on PATH.
 
-    Raises MigrationError ``program_missing`` when the program doesn't exist or doesn't print its version.
+    Raises MigrationError ``program_missing`` when the program doesn't exist or doesn't print its version, and ``program_killed``.
     """
     in_image = container_programs.is_one(bin_dir)
     path = f"{bin_dir}/{name}" if in_image else shutil.which(name, path=bin_dir or None)
@@ -221,6 +230,7 @@ def find(name: str, bin_dir: str = "") -> Program:
         answer = ask([path, "--version"])
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MigrationError(f"{path} can't be run: {error}. {remedy}", "program_missing", program=name) from error
+    check_not_killed(path, answer)
     version = re.search(r"\(PostgreSQL\) (\d+)", answer.output)
     if version is None:
         raise MigrationError(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,12 +131,11 @@ class Folders:
         if _PLAIN.fullmatch(str(folder)) and len(os.fsencode(folder / ".s.PGSQL.65535.lock")) <= SOCKET_PATH_BYTES:
             return owner.folder(folder)
         known = steps.result("socket")
-        if known and Path(known).is_dir():
-            return Path(known)
-        made = Path(tempfile.mkdtemp(prefix="couch2pg-"))
-        owner.own(made)
-        steps.mark("socket", str(made))
-        return made
+        if not known:
+            # Before it is made, so that whatever is made can be removed.
+            known = str(Path(tempfile.gettempdir()) / f"couch2pg-{secrets.token_hex(8)}")
+            steps.mark("socket", known)
+        return owner.folder(Path(known))
 
 
 class Steps:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import recovery, removal, switch, upgrade, wal
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Folders, Owner, Steps
@@ -90,6 +93,31 @@ def test_the_steps(root: Path) -> None:
         return folders(root).make_socket_folder(steps, Owner.of(root)) == folders(root).work / "socket"
 
     check_every_moment(root, lambda _root: None, take)
+
+
+def test_a_socket_elsewhere(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the path would be too long, or has a comma, the folder is among the temporary ones, and is removed with the copy."""
+    monkeypatch.setattr(tempfile, "tempdir", str(root / "tmp"))
+    copy = Folders(root / "a, b" / "data")
+
+    def make(root: Path) -> None:
+        copy.work.parent.mkdir()
+        (root / "tmp").mkdir()
+
+    def take(root: Path) -> bool:
+        owner = Owner.of(root)
+        owner.folder(copy.work)
+        return copy.make_socket_folder(Steps(copy, {"migration_id": "m"}), owner).parent == root / "tmp"
+
+    def take_and_remove(root: Path) -> None:
+        take(root)
+        removal.remove_work(copy)
+
+    def unnamed(found: dict[str, str]) -> dict[str, str]:
+        return {re.sub(r"couch2pg-\w+", "couch2pg", name): "" for name in found}
+
+    check_every_moment(root, make, take, unnamed)
+    check_every_moment(root, make, take_and_remove, unnamed)
 
 
 def test_the_wal(root: Path) -> None:
