@@ -149,8 +149,11 @@ def drop_a_rehearsal(field: Field) -> tuple[str, Call]:
 
 def clean_up(field: Field) -> tuple[str, Call]:
     field.phases.run("dump", "transfer", "restore")
-    options = {"archive": str(field.phases.archive), "half_done": True}
-    return "modules.archive_cleanup", field.other("archive_cleanup", field.target, **options)
+    place = {"migration_id": field.phases.name, "state_dir": str(field.phases.folder / "state")}
+    options = {**place, "archive": str(field.phases.archive), "half_done": True}
+    return "modules.archive_cleanup", lambda environment: run_module(
+        "archive_cleanup", options, environment=environment
+    )
 
 
 def give_a_login(field: Field) -> tuple[str, Call]:

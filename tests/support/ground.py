@@ -23,8 +23,8 @@ INJECTOR = ROOT / "tests" / "support" / "crashing"
 # These change all the time, and a job's code is copied file by file.
 IGNORED = r"/code/.+/|progress\.json|/limits\.json|/work/"
 STAMP = re.compile(r"(?<=_)\d{8}T\d{6}")
-# pg_dump's keys are random.
-RANDOM = re.compile(r"^\\(un)?restrict .*\n", re.MULTILINE)
+# pg_dump's keys are random, and so are the salts of passwords.
+RANDOM = re.compile(r"^\\(un)?restrict .*\n|(?<=SCRAM-SHA-256)\$[^']+", re.MULTILINE)
 JOB = "jobs.runner"
 
 
@@ -75,7 +75,9 @@ class Ground:
         log = self._kept / "log"
         log.unlink(missing_ok=True)
         self.back()
-        act(self._environment(0, program))
+        result = act(self._environment(0, program))
+        if result.get("failed"):
+            raise AssertionError(result)
         return log.read_text(encoding="utf-8").splitlines()
 
     def kill(self, act: Callable[[dict[str, str]], Any], program: str, at: int) -> None:

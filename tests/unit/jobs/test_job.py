@@ -30,6 +30,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import wri
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import runner as job_runner
 from ansible_collections.cht.couch2pg.plugins.module_utils.status import overview
+from support import background
 from support.background import wait_until
 
 LONG = 20_000_000_000
@@ -77,8 +78,7 @@ def worker(folder: Path) -> int:
 
 def kill(pids: list[int]) -> None:
     """For good, all at once."""
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+    background.kill(pids)
     while any(processes.is_alive(pid) for pid in pids):
         time.sleep(0.01)
 
@@ -383,6 +383,8 @@ def test_two_who_start_at_once_start_one(long_archive: Path) -> None:
             os._exit(0 if state.started else 1)
         children.append(pid)
     started = sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0 for pid in children)
+    # The start returns when the first of its two processes holds the lock.
+    wait_until("the job works", lambda: len(processes.of_job(folder)) >= 2)
     found = processes.of_job(folder)
     processes.kill_all(found)
     assert (started, len(found)) == (1, 2)
