@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What to do when a program refuses CouchDB's certificate: another authority file helps in some of the cases only."""
+"""The remedy when a program refuses CouchDB's certificate. Another file of certificate authorities helps only in some cases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VARIABLE = "NODE_EXTRA_CA_CERTS"
 
 
 def remedy(reason: str, file: str = "") -> str:
-    """The remedy for a refusal in the words of Python or Node.js. file: what couch2pg's NODE_EXTRA_CA_CERTS names, if it is set."""
+    """The remedy. reason: the message of Python or Node.js. file: the value of couch2pg's NODE_EXTRA_CA_CERTS, if it is set."""
     if re.search("expired|not yet valid", reason):
         return "Check the clock of this host; if it is right, renew the certificate of CouchDB, or of the proxy in front of it."
     if re.search("altnames|mismatch", reason):

@@ -25,11 +25,11 @@ FOLDER = "gate"
 SILENCE_SECONDS = 300
 # The first OpenSSH version whose sshd refuses expired keys; with older ones only the forced command does.
 EXPIRY_SINCE = (7, 7)
-# Settings of sshd whose lines add up.
+# Settings of sshd that may be on several lines, all of which count.
 _LISTS = ("allowusers", "allowgroups", "denyusers", "denygroups")
 # A key as ssh-keygen writes it, without a comment. The target sends it, and other text could add more keys.
 _PUBLIC_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}")
-# Options that affect reading; the module refuses writing anyway.
+# Options that affect reading. The rsync module is read-only, so writing is refused anyway.
 REFUSED = "delete* remove-source-files backup* write-batch log-file* copy-links copy-unsafe-links"
 
 _CONFIGURATION = """use chroot = no
@@ -50,9 +50,9 @@ def gate_folder(state_dir: str, migration_id: str) -> Path:
 
 
 def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any]:
-    """Let the holder of ``options["public_key"]`` in for ``options["hours"]``.
+    """Give the holder of ``options["public_key"]`` access for ``options["hours"]`` hours.
 
-    It may read the archive; or, where ``options["server"]`` is a host and a port, connect there as an address of this host.
+    The holder may read the archive; or, if ``options["server"]`` is a host and a port, connect to them from this host.
 
     Raises MigrationError ``bad_key``, ``gate_not_opened`` or ``not_writable``.
     """
@@ -175,7 +175,7 @@ def _matches(patterns: str, names: set[str]) -> bool:
 
 
 def _sshd_settings(path: Path) -> dict[str, str]:
-    """The settings before any ``Match``: of a list all lines count, else the first. Empty when the file can't be read."""
+    """The settings before the first ``Match``. Of ``_LISTS``, all lines count; otherwise the first. Empty when the file can't be read."""
     found: dict[str, str] = {}
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -211,7 +211,7 @@ def _included(folder: Path, patterns: str) -> list[Path]:
 
 
 def _made(folder: Path, keys: Path) -> list[str]:
-    """What this run or an earlier one creates for the key and removes with it: ``folder`` (.ssh), ``file``."""
+    """What this run or an earlier one creates for the key, and removes with it: ``folder`` (.ssh), ``file`` (authorized_keys)."""
     before = read_json(folder / forced_command.SETTINGS)
     made = set(before.get("made", [])) if isinstance(before, dict) else set()
     if not keys.parent.exists():

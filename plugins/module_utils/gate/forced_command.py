@@ -44,7 +44,7 @@ MARKER = "COUCH2PG_JOB"
 NICE = 10
 CONNECT_SECONDS = 10
 CHUNK = 1 << 18
-# How the name of a file begins that is about to replace authorized_keys.
+# The start of the name of a temporary file that will replace authorized_keys.
 BESIDE = ".couch2pg-keys-"
 PROBE_BYTES = 1 << 25
 
@@ -74,7 +74,7 @@ def with_line(text: str, line: str) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``folder`` while changing files in it; what processes have left there that were killed is removed."""
+    """Hold an exclusive lock on ``folder`` while files in it are changed. Temporary files of killed processes are removed first."""
     descriptor = os.open(str(folder), os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -86,7 +86,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace the content of a file atomically, keeping its mode and owner; the folder is ``locked`` for that."""
+    """Replace the content of a file atomically, keeping its mode and owner. The caller must have ``locked`` the folder."""
     before = path.stat() if path.exists() else None
     descriptor, beside = tempfile.mkstemp(dir=str(path.parent), prefix=BESIDE)
     try:
@@ -159,7 +159,7 @@ def connect(host: str, port: int) -> None:
         server = socket.create_connection((host, port), CONNECT_SECONDS)
         server.settimeout(None)
     threading.Thread(target=_to_server, args=(server,), daemon=True).start()
-    # The client is gone: then the server learns that from the closed connection.
+    # When the client is gone, closing the connection tells the server.
     with suppress(BrokenPipeError, ConnectionError):
         while True:
             data = server.recv(CHUNK)

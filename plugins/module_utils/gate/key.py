@@ -36,7 +36,7 @@ def key_folder(job_folder: Path) -> Path:
 def make(job_folder: Path) -> dict[str, Any]:
     """Create a key, or use that of the running job; returns ``{public_key, running, port}``.
 
-    port: one that is free on this host, for a way through the controller to begin at.
+    port: a free port of this host, where a tunnel through the controller can start.
     """
     folder = key_folder(job_folder)
     public = folder / "id.pub"

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How fast the line from the source is, and whether ssh shall compress what goes through it."""
+"""Measure the bandwidth of the line from the source, and decide whether ssh compresses the data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import forced_command, key
 
 PROBE_SECONDS = 3.0
 CONNECTION_SECONDS = 2.0
-# Rows of 64 kB, which nothing on the way can compress well: random characters, none of which COPY escapes.
+# Measured with rows of 64 kB that can't be compressed well: random characters, none of which COPY escapes.
 MOST_ROWS = 1024
 _COPY = """
 COPY (
@@ -26,7 +26,7 @@ COPY (
     SELECT sample.text FROM sample, pg_catalog.generate_series(1, {rows})
 ) TO STDOUT
 """
-# ssh compresses couch2pg's documents to about a fourth, with 30 MB/s on one core: a faster line would wait for it.
+# ssh compresses couch2pg's documents to about a fourth, at 30 MB/s on one core. A faster line would have to wait for the compression.
 COMPRESS_BELOW = 25_000_000
 
 
@@ -37,7 +37,7 @@ def bytes_per_second(configuration: Path) -> float:
     begun, received = 0.0, 0
     for chunk in output:
         now = time.monotonic()
-        # What came first had time while ssh logged in.
+        # The first chunk doesn't count, because it was sent while ssh logged in.
         begun, received = begun or now, received + len(chunk) if begun else 0
         if now - begun > PROBE_SECONDS:
             break
@@ -46,9 +46,9 @@ def bytes_per_second(configuration: Path) -> float:
 
 
 def bytes_per_second_to(settings: ConnectionSettings) -> float:
-    """Measure the line of a connection to a server for about CONNECTION_SECONDS at most. The server makes the text from nothing.
+    """Measure the line of a connection to a server for about CONNECTION_SECONDS at most. The server generates the text.
 
-    Each answer has twice as many rows as the one before, and the last one counts: the start of the connection doesn't.
+    Each answer has twice as many rows as the one before. Only the last one counts, so that the start of the connection doesn't.
     """
     rate, rows, begun = 0.0, 4, time.monotonic()
     with Session(settings) as session:
@@ -59,7 +59,7 @@ def bytes_per_second_to(settings: ConnectionSettings) -> float:
 
 
 def _rate_of(session: Session, rows: int) -> float:
-    """Bytes in a second after the first row, so that the round trip doesn't count."""
+    """Bytes per second, measured from the first row on, so that the round trip doesn't count."""
     arrived: list[tuple[float, int]] = []
     session.copy_out(_COPY.format(rows=rows), lambda data: arrived.append((time.monotonic(), len(data))))
     passed = arrived[-1][0] - arrived[0][0]

@@ -15,7 +15,7 @@ CONNECT_SECONDS = 5
 
 
 def obstacles(of_source: Iterable[str], address: str, port: int) -> list[str]:
-    """Reasons why this host can't; ``of_source``: what ``authorized_keys.obstacles`` found there."""
+    """Reasons why this host can't log in to the source with a key. of_source: what ``authorized_keys.obstacles`` found there."""
     found = anywhere(of_source)
     reason = unreachable(address, port)
     if reason:
@@ -24,9 +24,10 @@ def obstacles(of_source: Iterable[str], address: str, port: int) -> list[str]:
 
 
 def anywhere(of_source: Iterable[str]) -> list[str]:
-    """Reasons why this host can't log in with a key, even where something else leads it to the source's sshd.
+    """Reasons why this host can't log in with a key, not even through a tunnel to the source's sshd.
 
-    Only a shell that prevents every login counts of the source's. sshd may have other settings than those that an ordinary user can read.
+    Of the source's obstacles, only a shell that prevents every login counts, because sshd may have other settings than an ordinary user can
+    read.
     """
     found = []
     for name in ("ssh", "ssh-keygen"):

@@ -24,8 +24,8 @@ CHOICES = ("auto", "direct", "ssh", "controller")
 def place(settings: ConnectionSettings) -> tuple[str, int]:
     """The host, or the folder of the Unix socket, and the port of the server that this host reaches with ``settings``.
 
-    Raises MigrationError ``gate_not_opened`` for a server on another host, or one that demands TLS: through the gate, the target's
-    end is a Unix socket, on which libpq has no TLS.
+    Raises MigrationError ``gate_not_opened`` for a server on another host, or one that requires TLS: the target's end of the
+    gate is a Unix socket, on which libpq doesn't use TLS.
     """
     with Session(settings) as session:
         host, port = session.address
@@ -65,11 +65,11 @@ def choose(
 ) -> dict[str, Any]:
     """``{way, reason}`` from this host to the source's server: ``direct``, ``ssh`` or ``controller``.
 
-    settings: how this host would log in to the server directly. check: what else it must be able to do there; raises MigrationError.
+    settings: how this host would log in to the server directly. check: checks what else it must be able to do there; raises MigrationError.
     ssh: address and port of the source's sshd. of_source: what ``authorized_keys.obstacles`` found there.
-    on_source: whether the server runs on the source's own host, as a way through SSH needs it.
-    controller: whether the controller logs in to both hosts with ssh, so that it can lead this host to the source's sshd.
-    Raises MigrationError: the one of the login when neither way is open, or ``ssh_impossible``.
+    on_source: whether the server runs on the source's own host, which a way through SSH requires.
+    controller: whether the controller logs in to both hosts with ssh, so that it can connect this host to the source's sshd.
+    Raises the MigrationError of the direct login when no way is possible, MigrationError ``ssh_impossible`` or ``controller_impossible``.
     """
     by_controller = _of_controller(of_source, controller) if on_source else ELSEWHERE
     if wanted in ("direct", "controller"):

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A Unix socket on the target that leads through the gate to the source's PostgreSQL server.
 
-Each connection to the socket is one ssh of its own: several use several cores, and one that is lost takes no other with it.
+Each connection to the socket has its own ssh process. So several connections use several cores, and a lost one doesn't end the others.
 Only this user can enter the socket's folder.
 """
 
@@ -45,8 +45,8 @@ def to_source(
     """The settings with which this host reaches the source's server: through a tunnel, or as they are without ``parameters``.
 
     job_folder: the folder of the job that the key was made for. parameters: as for ``access.begin``.
-    owner: uid and gid of the user who connects, where that is not this one.
-    log: for a job, which sends much: the line is measured, and on a slow one ssh compresses.
+    owner: uid and gid of the user who connects, if it isn't this user.
+    log: given by a job, which transfers much data: the line is measured, and ssh compresses if the line is slow.
     Raises MigrationError ``gate_refused`` or ``bad_word``.
     """
     if not parameters:
@@ -59,7 +59,7 @@ def to_source(
         compress = line.is_slow(rate)
         log(f"The line carries {amount(int(rate), 'bytes')} in a second{', so ssh compresses' if compress else ''}.")
     folder = _socket_folder(job_folder)
-    # Through the controller, the address is this host's own.
+    # For a way through the controller, ``address`` is an address of this host.
     far = str(parameters.get("source_host") or parameters["address"])
     try:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -74,7 +74,7 @@ def to_source(
 
 
 def _socket_folder(job_folder: Path) -> Path:
-    """A new folder (0700) whose path is short enough for a socket; those that killed processes left for the same job are removed."""
+    """A new folder (0700) whose path is short enough for a socket. Folders of killed processes of the same job are removed."""
     mark = hashlib.sha256(os.fsencode(job_folder)).hexdigest()[:8]
     root = Path(tempfile.gettempdir())
     for path in root.glob(f"couch2pg-{mark}-*"):
@@ -125,7 +125,8 @@ class _Listening:
                 continue
             with client:
                 client.setblocking(True)
-                # The core runs without Ansible. The program outlives this call, and its ends are the client's connection.
+                # The core runs without Ansible, so it can't use run_command. ssh outlives this call; its input and output are the
+                # client's connection.
                 process = subprocess.Popen(  # pylint: disable=ansible-bad-function
                     self._command, stdin=client.fileno(), stdout=client.fileno(), env=programs.environment()
                 )

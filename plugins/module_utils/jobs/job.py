@@ -42,7 +42,7 @@ from .result import JobResult
 
 # Not __package__: Python 3.9 and older sets it only after loading a module from a zip, such as Ansible's.
 CORE = __name__.rpartition(".jobs.")[0]
-# The restore of the methods that have no archive.
+# For ``of_kind``: the restore job of a method that has no archive.
 COPY = "copy"
 START_SECONDS = 30.0
 # A throttled job may be sleeping, and a transfer removes its key before it ends.
@@ -116,12 +116,12 @@ def read_state(folder: Path) -> JobState:
     state = _read(folder)
     if state.status != "dead":
         return state
-    # Its description is written before it holds its lock. Until then, the call that starts it holds another one.
+    # The job may be starting: its spec.json is written before it holds its lock. Until then, the call that starts it holds start.lock.
     return replace(state, status="running") if _is_locked(folder / "start.lock") else _read(folder)
 
 
 def _read(folder: Path) -> JobState:
-    """The state, as a call sees it that holds the folder's ``start.lock``: a job that doesn't hold its own is dead."""
+    """The state, for a caller that holds the folder's ``start.lock``: a job without a result that doesn't hold its own lock is dead."""
     if not (folder / "spec.json").exists():
         return JobState("absent", str(folder))
     # Check the lock before reading the result: a job that ends in between has then written its result.
@@ -171,7 +171,7 @@ def start_or_join(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, 
 
 
 def of_kind(state_dir: str, migration_id: str, kind: str) -> list[Path]:
-    """The folder of a kind of job. COPY is a restore that reads the source itself; there may be none."""
+    """A list with the folder of the job of this kind. For COPY, the folder of a restore that reads the source; empty without one."""
     if kind != COPY:
         return [job_folder(state_dir, migration_id, kind)]
     folder = job_folder(state_dir, migration_id, "restore")
@@ -331,7 +331,7 @@ def _prepare(folder: Path, spec: JobSpec) -> None:
 def _copy_code(target: Path) -> None:
     """Copy every loaded module of the core, whether Python loaded it from a folder or from Ansible's zip.
 
-    Not durably: a host that crashes ends the job, and the next run copies the code again.
+    The files are not durable: a crash of the host ends the job, and the next run copies the code again.
     """
     for name, module in sorted(sys.modules.items()):
         # The adapter imports Ansible, and jobs run without Ansible.
@@ -355,7 +355,7 @@ def _make_package(target: Path, folder: Path) -> None:
 
 def _spawn(folder: Path, spec: JobSpec) -> None:
     """Start the job in its own process session, and wait until it holds its lock or has ended."""
-    # Compiled files would be used once.
+    # PYTHONDONTWRITEBYTECODE, because compiled files would be used only once.
     environment = dict(os.environ, PYTHONPATH=_python_path(folder), PYTHONUNBUFFERED="1", PYTHONDONTWRITEBYTECODE="1")
     environment[processes.MARKER] = str(folder)
     with open(folder / "log", "ab", opener=_private) as log:

@@ -37,7 +37,7 @@ from .throttle import Throttle
 LOCK_SECONDS = 5.0
 # The signals that cancel a job.
 STOP = (signal.SIGTERM, signal.SIGINT)
-# A server that can't be reached doesn't hold the end of a job up for longer than this.
+# How long a server that can't be reached may delay the end of a job.
 CANCEL_SECONDS = 3.0
 _statements_cancelled = threading.Event()
 # A file that reserves disk space for the result, and its size.
@@ -55,7 +55,7 @@ def main(folder: Path) -> int:
     os.umask(0o077)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     _take(descriptor)
-    # The worker receives these signals where it can clean up and write its result. The parent never does.
+    # The worker unblocks these signals where it can clean up and write its result. The parent never does.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     # The child inherits the lock; this process's exit tells the caller that the job runs.
     if os.fork():
@@ -89,10 +89,10 @@ def _take(descriptor: int) -> None:
 
 
 def wait_for_worker(folder: Path, worker: int) -> int:
-    """Wait for the worker, and end what is left of its programs; when it has no result, remove its working files, too.
+    """Wait for the worker, then end its remaining programs and, if it wrote no result, remove its working files. Returns the exit code.
 
-    Otherwise a stopped pg_dump would hold its snapshot on the source forever, and what pg_upgrade has started would go on without it.
-    The lock is held until then.
+    Otherwise a stopped pg_dump would hold its snapshot on the source forever, and programs that pg_upgrade started would continue.
+    The job's lock is held until then.
     """
     _pid, status = os.waitpid(worker, 0)
     if (folder / "result.json").exists():
@@ -107,14 +107,14 @@ def wait_for_worker(folder: Path, worker: int) -> int:
 
 
 def end_programs(folder: Path) -> None:
-    """End what still runs of the job in ``folder``, in containers too."""
+    """End the remaining programs of the job in ``folder``, in containers too."""
     processes.kill_all(processes.of_job(folder))
     sweep(folder)
 
 
 def sweep(folder: Path) -> None:
     """Remove the helper containers of a job whose programs are in an image."""
-    # Docker may have ended with them. The job's own error is the one to show.
+    # Docker may have stopped as well. Ignore that, because the job's own error is the one to show.
     with suppress(MigrationError, OSError):
         parameters = (read_json(folder / "spec.json") or {}).get("parameters") or {}
         if container_programs.is_one(str(parameters.get("bin_dir") or "")):
@@ -161,7 +161,7 @@ def _stoppable(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
 
 
 def _work(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
-    """Call the entry function of the job; its value, with the times."""
+    """Call the entry function of the job; returns its value with ``started_at`` and ``ended_at``."""
     started = utc_now()
     spec = read_json(folder / "spec.json")
     parameters = spec["parameters"]
@@ -170,7 +170,7 @@ def _work(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
         settings = ConnectionSettings.restored(connection, secrets.get("login_password"))
     module, function = spec["entry"].split(":")
     work = getattr(importlib.import_module(module), function)
-    # Whatever waits for a lock is shown, so that it may wait.
+    # Lock waits have no limit, because the progress shows them.
     Session.default_lock_seconds = 0
     with Progress(folder / "progress.json") as progress, Throttle(folder, settings) as throttle, lock_notes.shown(
         progress, settings
@@ -180,7 +180,7 @@ def _work(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
 
 
 def _interrupt_statements() -> None:
-    """Let a signal end the statements that run: Python calls no handler while its main thread waits for a server, for a lock perhaps."""
+    """Let a signal cancel running statements. Python calls no signal handler while its main thread waits for a server."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing)
@@ -194,7 +194,7 @@ def _interrupt_statements() -> None:
 
 
 def _cancel(_number: int, _frame: FrameType | None) -> None:
-    # What cleans up runs statements, too: first those of the work are cancelled.
+    # The clean-up runs statements, too, so wait until those of the work have been cancelled.
     _statements_cancelled.wait(CANCEL_SECONDS)
     raise _Cancelled
 

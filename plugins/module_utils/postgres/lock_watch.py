@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks from time to time while a statement runs."""
+"""Call a function at intervals while a statement runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..common.errors import MigrationError
 
 
 class LockWatch:
-    """``found``: what ``look`` said last, which is called at least once while something waits for ``seconds``."""
+    """Calls ``look`` at least once during a wait of ``seconds``. ``found``: its last result, or why it failed."""
 
     def __init__(self, seconds: float, look: Callable[[], str]) -> None:
         self.found = ""

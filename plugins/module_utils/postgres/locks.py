@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who keeps a session waiting: any lock, with the session or the prepared transaction that holds it, in words."""
+"""What blocks a session: any lock, and the session or prepared transaction that holds it, as text for messages."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SHOWN = 3
 
 
 class Holder(NamedTuple):
-    """Who holds a lock, or waits for one: in words, and the statement that ends that."""
+    """A session or prepared transaction that holds a lock or waits for one: its description, and the statement that ends it."""
 
     words: str
     ending: str
 
 
-# What every waiting session waits for, in every database of the server. A relation of another database has no name here.
+# What every waiting session waits for, in every database of the server. The name of a relation in another database can't be resolved here.
 _WAITS = """
 SELECT l.pid, a.application_name AS program, l.locktype AS kind, l.mode, l.database::int8 AS database, d.datname AS inside,
        l.relation::int8 AS oid, l.relation::regclass::text AS relation, l.classid::regclass::text AS class,
@@ -34,7 +34,7 @@ FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pi
 LEFT JOIN pg_catalog.pg_database AS d ON d.oid = l.database
 WHERE NOT l.granted
 """
-# Of a statement only its first word is shown: the rest may hold data.
+# Only the first word of a statement is shown, because the rest may contain data.
 _SESSIONS = """
 SELECT a.pid, a.usename::text AS role, a.application_name AS program, coalesce(pg_catalog.host(a.client_addr), 'local') AS client, a.state,
        pg_catalog.substring(a.query, '^\\s*(\\w+)') AS command
@@ -48,7 +48,7 @@ JOIN pg_catalog.pg_locks AS t ON t.pid IS NULL AND t.locktype = 'transactionid' 
 JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction = t.transactionid
 WHERE l.pid IS NULL AND l.granted AND (l.relation = %s OR l.locktype = 'transactionid' AND %s::int8 IS NULL) GROUP BY 1, 2, 3
 """
-# Only ACCESS EXCLUSIVE conflicts with the ACCESS SHARE of a reader. A session that still waits for it keeps later readers out, too.
+# Only ACCESS EXCLUSIVE conflicts with the ACCESS SHARE of a reader. A session that waits for ACCESS EXCLUSIVE blocks later readers, too.
 _EXCLUSIVE = """
 SELECT l.relation::int8 AS oid, l.relation::regclass::text AS relation, l.granted, l.pid
 FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
@@ -57,7 +57,7 @@ WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND n.nspname !
   AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
   AND coalesce(a.application_name, '') <> %s ORDER BY l.granted DESC, relation, l.pid
 """
-# Who keeps everybody from connecting to a database: by the database itself, or by a catalog that every session reads first.
+# Who prevents every connection to a database: with a lock on the database itself, or on a catalog that each new session reads.
 _DATABASE = """
 SELECT l.pid, CASE l.locktype WHEN 'relation' THEN l.relation::regclass::text END AS relation, l.granted
 FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_database AS d ON d.datname = %s
@@ -75,13 +75,16 @@ def waits(session: Session) -> list[dict[str, Any]]:
 
 
 def held_up(session: Session, which: Callable[[dict[str, Any]], bool]) -> str:
-    """Who keeps those sessions waiting whose wait ``which`` accepts, with the remedy; empty when none of them waits."""
+    """Who blocks the sessions whose row of ``waits`` the function ``which`` accepts, with the remedy; empty when none of them waits."""
     found = waits(session)
     return advised([holder for row in found if which(row) for holder in blockers(session, row, found)])
 
 
 def exclusive(session: Session, but: str) -> str:
-    """Who holds a relation of this database for itself alone, or waits to, with the remedy; without sessions that are called ``but``."""
+    """Who holds ACCESS EXCLUSIVE on a relation of this database, or waits for it, with the remedy; empty when nobody does.
+
+    but: application name of the sessions to ignore.
+    """
     rows = session.rows(_EXCLUSIVE, [but])
     return advised(
         [
@@ -93,7 +96,7 @@ def exclusive(session: Session, but: str) -> str:
 
 
 def of_database(session: Session, name: str) -> str:
-    """Who keeps everybody from connecting to the database ``name``, with the remedy; empty when nobody does."""
+    """Who prevents every connection to the database ``name``, with the remedy; empty when nobody does."""
     return advised(
         [
             holder
@@ -106,7 +109,7 @@ def of_database(session: Session, name: str) -> str:
 
 
 def advised(found: list[Holder]) -> str:
-    """The first of them in words, and what to do; empty when there are none."""
+    """A text with the first of the holders and what to do; empty when there are none."""
     if not found:
         return ""
     said = list(dict.fromkeys(holder.words for holder in found))
@@ -116,7 +119,7 @@ def advised(found: list[Holder]) -> str:
 
 
 def blockers(session: Session, wait: dict[str, Any], found: list[dict[str, Any]]) -> list[Holder]:
-    """Each session that keeps the one of ``wait`` waiting; ``found`` are all waits of the server."""
+    """The sessions that block the session of ``wait``, a row of ``waits``. ``found``: all rows of ``waits``."""
     queued = {row["pid"] for row in found if row["oid"] == wait["oid"] and row["kind"] == wait["kind"]}
     what, oid = thing(session, wait), wait["oid"]
     holding = [pid for pid in wait["blockers"] if pid not in queued]
@@ -125,7 +128,7 @@ def blockers(session: Session, wait: dict[str, Any], found: list[dict[str, Any]]
 
 
 def waiting_for(session: Session, program: str, found: list[dict[str, Any]]) -> list[Holder]:
-    """Other sessions that wait for one of those that are called ``program``."""
+    """Other sessions that wait for a session with the application name ``program``. ``found``: all rows of ``waits``."""
     others = [row for row in found if row["program"] != program]
     if not others:
         return []
@@ -139,7 +142,7 @@ def waiting_for(session: Session, program: str, found: list[dict[str, Any]]) -> 
 
 
 def thing(session: Session, wait: dict[str, Any]) -> str:
-    """What is waited for."""
+    """What the session of ``wait``, a row of ``waits``, waits for: such as a table, or a row of it."""
     if wait["oid"] is not None:
         name = wait["relation"] if wait["here"] else _named_there(session, wait["inside"], wait["oid"])
         return f"a row of {name}" if wait["kind"] == "tuple" else str(name)
@@ -155,7 +158,7 @@ def _named_there(session: Session, database: str, oid: int) -> str:
 
 
 def _of_sessions(session: Session, what: str, pids: Iterable[int], granted: bool, oid: int | None) -> list[Holder]:
-    """Each session; the pid 0 stands for a prepared transaction."""
+    """A holder for each session in ``pids``. The pid 0 stands for prepared transactions."""
     how = "is locked by" if granted else "is to be locked by"
     wanted = set(pids)
     said = [

@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 15.0
 _METHODS = {0: "trust", 3: "password", 5: "md5", 7: "gss", 9: "sspi", 10: "scram"}
 # The first release of node-postgres that supports SCRAM.
 SCRAM_SINCE = (7, 9)
-# SQLSTATE of a login that pg_hba.conf refuses; and the state of one whose server has no TLS, which is ours.
+# SQLSTATE of a login that pg_hba.conf refuses; and, for a server without TLS, a value of our own that is not an SQLSTATE.
 REFUSED, NO_TLS = "28000", "tls"
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The SQLSTATE of a refused login, which psycopg2 doesn't tell; the words of a server are in its own language."""
+"""The SQLSTATE of a refused login. psycopg2 doesn't provide it, and the server's message may be in any language."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ try:
     import psycopg2
     import psycopg2.extensions
 except ImportError:
-    # connection.py says so.
+    # The modules report the missing psycopg2 themselves.
     pass
 
 _VERBOSE = 2
@@ -27,8 +27,8 @@ SECONDS = 15.0
 def sqlstate(parameters: Mapping[str, Any]) -> str | None:
     """Log in again and return the SQLSTATE of the refusal; None when the server gave none, or psycopg2 is too old.
 
-    ``parameters`` are those of ``psycopg2.connect``. libpq puts the SQLSTATE into a message when it is asked to before
-    the message arrives, which an asynchronous connection allows.
+    ``parameters`` are those of ``psycopg2.connect``. libpq puts the SQLSTATE into its message if the verbosity is set before
+    the message arrives. Only an asynchronous connection allows that.
     """
     try:
         connection = psycopg2.connect(**parameters, async_=True)
@@ -44,7 +44,7 @@ def sqlstate(parameters: Mapping[str, Any]) -> str | None:
 
 
 def _be_verbose(connection: Any) -> None:
-    # Symbols are found in the libpq that psycopg2 itself is linked with.
+    # Loading psycopg2's own library finds the symbols of the libpq that psycopg2 is linked with.
     library = ctypes.PyDLL(import_module("psycopg2._psycopg").__file__)
     set_verbosity = library.PQsetErrorVerbosity
     set_verbosity.argtypes, set_verbosity.restype = [ctypes.c_void_p, ctypes.c_int], ctypes.c_int

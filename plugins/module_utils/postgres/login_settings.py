@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings that a role has when it logs in to a database: SET ROLE alone doesn't bring them."""
+"""The settings that a role has when it logs in to a database. SET ROLE alone doesn't apply them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..common.errors import MigrationError
 from . import event_triggers
 from .session import SET_AT_START, Session
 
-# Without these, a source that is frozen (default_transaction_read_only) or audited would stop our own work.
+# These keep the session's values. Otherwise a source that is frozen (default_transaction_read_only) or audited would stop its work.
 STAY_OURS = ("default_transaction_read_only", "event_triggers", "lc_messages")
 TIMEOUTS = (
     "statement_timeout",
@@ -48,19 +48,19 @@ def of_role(session: Session, role: str) -> dict[str, str]:
 
 
 def assume(session: Session, role: str, ours: Collection[str] = ()) -> None:
-    """Replace the session's settings by those of a login of ``role``; the session's role stays.
+    """Replace the session's settings by those of a login of ``role``. The session's role doesn't change.
 
-    ``ours`` names settings of ``session.pinned`` that stay as they are, beside ``STAY_OURS``.
+    ours: further settings of ``session.pinned``, besides ``STAY_OURS``, that keep the session's values.
     """
     settings = of_role(session, role)
-    # What the session began with, which RESET would bring back: the login's own settings, and ours.
+    # The settings with which this session started, and to which RESET returns: those of its own role, and SET_AT_START.
     began = {*_by_name(session.rows(_OWN)), *SET_AT_START}
     defaults = {name: _server_default(session, name) for name in sorted(began - set(settings))}
     stay = {name: session.pinned[name] for name in (*STAY_OURS, *ours) if name in session.pinned}
     session.execute("RESET ALL")
     for name, value in {**defaults, **settings, **stay}.items():
         if value is not None and name != "role":
-            # As at a login, which goes on without a setting that this server doesn't know or this role may not set.
+            # A login also ignores a setting that the server doesn't know or that the role may not set.
             with suppress(MigrationError):
                 session.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
     event_triggers.silence(session)
@@ -71,7 +71,7 @@ def _by_name(rows: list[dict[str, str]]) -> dict[str, str]:
 
 
 def _server_default(session: Session, name: str) -> str | None:
-    """What the server's configuration gives to a login without settings of its own; only superusers may read its files."""
+    """The server's default of a setting. Only superusers may read its configuration files; for others, it is the built-in default."""
     for statement in (_SERVER_DEFAULT, _BUILT_IN_DEFAULT):
         with suppress(MigrationError):
             rows = session.rows(statement, [name])

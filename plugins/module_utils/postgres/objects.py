@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What exists in a database: every object by kind and identity, with its owner and its grants.
 
-These are facts that two servers never word differently, unlike definitions. Kinds and identities are those of
+Unlike definitions, these facts are never printed differently by two servers. Kinds and identities are those of
 pg_identify_object. Left out: members of extensions, which their extension creates; what the server creates and names
 itself; what pg_dump leaves out by design (``left_out``). Works on PostgreSQL 10 and later.
 """
@@ -23,7 +23,7 @@ MAINTAIN_SINCE = 170000
 # Every object that a user creates has an oid from here on.
 _USER = "x.oid >= 16384"
 
-# Catalog: its owner, its ACL and the kind of its default ACL (as far as it has them), and which of its rows.
+# Catalog, column of the owner, column of the ACL and its kind for acldefault (empty where there is none), condition on the rows.
 _OWNED = (
     ("pg_class", "relowner", "relacl", "r", "x.relkind IN ('r', 'p', 'v', 'm', 'f') AND x.relpersistence <> 't'"),
     ("pg_class", "relowner", "relacl", "s", "x.relkind = 'S' AND x.relpersistence <> 't'"),
@@ -40,7 +40,7 @@ _OWNED = (
     ("pg_language", "lanowner", "lanacl", "l", "true"),
     ("pg_foreign_data_wrapper", "fdwowner", "fdwacl", "F", "true"),
     ("pg_foreign_server", "srvowner", "srvacl", "S", "true"),
-    # What pg_import_system_collations added to pg_catalog: pg_dump leaves it out, and the restore does the same again.
+    # Without collations that pg_import_system_collations added to pg_catalog: pg_dump leaves them out, and the restore imports them again.
     ("pg_collation", "collowner", "", "", "x.collnamespace <> 'pg_catalog'::pg_catalog.regnamespace"),
     ("pg_conversion", "conowner", "", "", "true"),
     ("pg_opclass", "opcowner", "", "", "true"),
@@ -57,8 +57,8 @@ _OWNED = (
     ("pg_transform", "", "", "", "true"),
     ("pg_am", "", "", "", "true"),
 )
-# Catalog of parts of relations: the relation, and which of its rows. What the server itself names on partitions is no
-# object of its own; not-null constraints have names since PostgreSQL 18 only.
+# Catalog of parts of relations, column of the relation, condition on the rows. Without parts that the server itself creates and names
+# on partitions, and without not-null constraints, which have names only since PostgreSQL 18.
 _PARTS = (
     ("pg_constraint", "conrelid", "x.contype NOT IN ('n', 't') AND coalesce(to_jsonb(x) ->> 'conparentid', '0') = '0'"),
     ("pg_trigger", "tgrelid", "NOT x.tgisinternal AND coalesce(to_jsonb(x) ->> 'tgparentid', '0') = '0'"),
@@ -73,7 +73,8 @@ _PUBLICATION_SCHEMAS = """
   UNION ALL SELECT 'pg_publication_namespace'::pg_catalog.regclass, x.oid, 0, NULL, NULL FROM pg_catalog.pg_publication_namespace AS x
 """
 
-# The superuser that initdb made (oid 10) owns public up to 14, pg_database_owner from 15 on: both are named by the newer one.
+# Schema public belongs to the superuser of initdb (oid 10) up to PostgreSQL 14, and to pg_database_owner from 15 on. To be comparable, both
+# owners are read as pg_database_owner.
 _SCHEMAS = f"""
 SELECT n.nspname AS identity, o.owner, (
     SELECT coalesce(jsonb_agg(g ORDER BY g COLLATE "C"), '[]') FROM (
@@ -130,7 +131,7 @@ SELECT e.extname AS identity, n.nspname AS schema
 FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
 """
 
-# What a user created in a schema of the server's own, in which pg_dump dumps nothing but grants.
+# What a user created in pg_catalog or information_schema, of which pg_dump dumps only grants.
 _IN_SYSTEM_SCHEMAS = f"""
 SELECT i.type AS kind, i.identity, 'it is in a schema of the server itself, and pg_dump leaves out what is there' AS reason
 FROM (
@@ -255,7 +256,7 @@ def _query(version: int) -> str:
     catalogs = " UNION ALL ".join([*owned, *parts, indexes])
     if version >= _PUBLICATION_SCHEMAS_SINCE:
         catalogs += _PUBLICATION_SCHEMAS
-    # Parts of temporary tables and of members of extensions go with these.
+    # Parts of temporary tables and of members of extensions are left out like these.
     return f"""
 WITH object(classid, oid, relation, owner, grants) AS ({catalogs}), kept AS (
     SELECT o.* FROM object AS o LEFT JOIN pg_catalog.pg_class AS r ON r.oid = o.relation

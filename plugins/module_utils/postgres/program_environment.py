@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The environment of PostgreSQL's own programs, so that their sessions have our settings, too."""
+"""The environment of PostgreSQL's own programs, which gives their sessions the settings of ``Session``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .session import Session
 def program_environment(settings: ConnectionSettings, passfile: Path, leave: Collection[str] = ()) -> dict[str, str]:
     """The environment for a PostgreSQL program; its password comes from ``passfile``.
 
-    The program's messages are in English and it inherits no ``PG*`` variable. Its sessions have our settings but for
-    those in ``leave``; a session of ours is opened to learn which this server has and this role may set.
+    The program's messages are in English and it inherits no ``PG*`` variable. Its sessions have the settings of
+    ``Session`` except those in ``leave``. A ``Session`` is opened to find out which settings this server has and this role may set.
     """
     with Session(settings) as session:
         pinned = {name: value for name, value in session.pinned.items() if name not in leave}

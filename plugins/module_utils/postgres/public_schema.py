@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The right of every role to create in schema public, which every database has up to PostgreSQL 14.
 
-couch2pg relies on it where another role owns the database. pg_dump before 15 takes the right for granted and doesn't dump
+couch2pg relies on it where another role owns the database. pg_dump before 15 assumes the right and doesn't dump
 it, but a new database of PostgreSQL 15 or later lacks it.
 """
 
@@ -27,7 +27,7 @@ SELECT 1 AS one FROM pg_catalog.pg_namespace WHERE nspname = 'public' AND pg_cat
 """
 
 
-# The owner that schema public has in a new database, where it has another one and this role may give it back.
+# The owner that schema public has in a new database; no row when it has that owner already, or this role may not change the owner.
 _USUAL_OWNER = """
 SELECT u.rolname AS owner FROM pg_catalog.pg_namespace AS n
 CROSS JOIN LATERAL (SELECT r.oid, r.rolname FROM pg_catalog.pg_roles AS r WHERE r.rolname = 'pg_database_owner' OR r.oid = 10
@@ -43,10 +43,10 @@ def everybody_creates(session: Session) -> bool:
 
 
 def carry_over(session: Session, source_everybody_creates: bool, owner: str = "") -> None:
-    """Grant every role what it had on the source, and give the schema to its owner there, as pg_dump 15 and later does.
+    """Give schema public the owner and the right of PUBLIC that it has on the source, as pg_dump 15 and later does.
 
-    owner: as ``objects.read_objects`` tells it; the role must exist. Empty leaves the owner as it is. pg_dump 15 and later names the
-    superuser of an older source, which may be an ordinary role on the target: that role does not get the schema.
+    owner: the source's owner as ``objects.read_objects`` returns it; the role must exist. Empty: don't change the owner. pg_dump 15 and
+    later dumps the superuser of an older source as the owner. That role may be an ordinary one on the target, and must not own the schema.
     """
     event_triggers.silence(session)
     if owner == "pg_database_owner":

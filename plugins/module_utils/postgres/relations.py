@@ -38,9 +38,9 @@ ORDER BY n.nspname, c.relname
 """
 
 
-# A restored row may belong to another partition where the hash of an enum's value counts, which depends on its number in the catalog,
-# or the order of text, which depends on the library of the server's host, as the hash of a collation that takes texts for equal does.
-# Arrays, ranges and rows, which have operator classes of pseudo-types, may be made of these.
+# Partitioned tables whose restored rows may belong to another partition than on the source. The hash of an enum's value depends on its oid.
+# The order of text, and the hash of text with a nondeterministic collation, depend on the libraries of the server's host. Arrays, ranges
+# and rows, which have operator classes of pseudo-types, may contain such values.
 _MOVING = f"""
 WITH RECURSIVE part(oid, top) AS (
     SELECT p.partrelid, p.partrelid FROM pg_catalog.pg_partitioned_table AS p
@@ -58,7 +58,7 @@ ORDER BY 3
 """
 
 
-# What a dump reads or locks: of an extension only its configuration.
+# What a dump reads or locks, and this role may not read. Of an extension, a dump reads only the configuration tables.
 _UNREADABLE = f"""
 SELECT {sql_shown("n.nspname", "c.relname")} AS name
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -81,7 +81,7 @@ class Table:
     table_bytes: heap and TOAST, without indexes.
     estimated_rows: negative when the table was never analyzed.
     row_security: whether row-level security hides rows from the session's role.
-    tree: the partitioned table within whose partitions a restored row may be in another one; else empty.
+    tree: the partitioned table that the table belongs to, if a restored row may be in another of its partitions; otherwise empty.
     """
 
     oid: int
@@ -109,13 +109,13 @@ class Table:
 
     @property
     def plain(self) -> str:
-        """``schema.name`` without any quote, as a person may write it: another table may have the same."""
+        """``schema.name`` without quotes, as an operator may write it. It need not be unique."""
         return f"{self.schema}.{self.name}"
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables to copy, and those left out as ``{table, reason, extension}``; extension: whose table it is, or empty."""
+    """The tables to copy, and those left out as ``{table, reason, extension}``; extension: the one that the table belongs to, or empty."""
 
     kept: list[Table]
     left_out: list[dict[str, str]]
@@ -125,7 +125,7 @@ def list_tables(session: Session) -> Tables:
     """Every table of the session's database, largest first, so that parallel workers end at about the same time."""
     kept: list[Table] = []
     left_out: list[dict[str, str]] = []
-    # Of several that contain each other, the largest comes last.
+    # Partitioned tables can be nested. The outermost one has most partitions, so it comes last and takes precedence.
     trees = {row["oid"]: row["top"] for row in session.rows(_MOVING)}
     for row in session.rows(_TABLES):
         row["tree"] = trees.get(row["oid"], "")
@@ -151,7 +151,7 @@ def _left_out(row: dict[str, Any]) -> str:
 
 
 def check_readable(session: Session, tables: list[Table] | None = None) -> None:
-    """Raise MigrationError ``not_readable`` when the session's user may not read ``tables``; without them, all that a dump reads."""
+    """Raise MigrationError ``not_readable`` when the session's user may not read ``tables`` (None: everything that a dump reads)."""
     if tables is None:
         names = [str(row["name"]) for row in session.rows(_UNREADABLE)]
     else:

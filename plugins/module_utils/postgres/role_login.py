@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a role can log in over the network with its password, and giving it that login where it cannot.
+"""Check whether a role can log in over the network with its password, and give it that login when it can't.
 
 A restore creates missing roles without login, and a dump carries no passwords. The password is hashed on this host, so that
 neither the server's log nor its list of running statements shows it.
@@ -22,9 +22,9 @@ HASHES = (MD5, SCRAM)
 
 
 def missing(session: Session, login: ConnectionSettings, password_hash: str) -> list[str]:
-    """What the role of ``login`` lacks to log in, in the words of ALTER ROLE; empty when it can log in.
+    """What the role of ``login`` lacks to log in, as keywords of ALTER ROLE; empty when it can log in.
 
-    session: of a role that may create roles. A password that the server asks for as SCRAM is missing when ``password_hash``
+    session: of a role that may create roles. The password counts as missing when the server requests SCRAM and ``password_hash``
     is md5. Raises MigrationError when the server of ``login`` does not answer, and ``role_login`` when it refuses this host's address.
     """
     found = session.rows("SELECT rolcanlogin AS login FROM pg_catalog.pg_roles WHERE rolname = %s", [login.user])
@@ -74,7 +74,7 @@ def give(session: Session, login: ConnectionSettings, password_hash: str, lackin
 
 
 def _line(login: ConnectionSettings, password_hash: str) -> str:
-    """How to let the role in from this host."""
+    """How the operator can let the role log in from this host."""
     return (
         "Put this line first in pg_hba.conf there, and reload it (SELECT pg_reload_conf()), then run again: "
         f"{hba_line(login.database, login.user, login.host, login.port, password_hash)}"

@@ -27,7 +27,7 @@ def moved(objects: Objects, moves: Moves) -> Objects:
             name = _identity(kind, identity, moves)
             if name is None or after is None:
                 continue
-            # Without its last grant to others the entry is gone; one that took something away stays.
+            # An entry that loses its last grant to another role disappears. An entry that only revokes built-in privileges stays.
             gone = kind == "default_privileges" and _built_in(name, after["grants"])
             if gone and not _built_in(identity, properties["grants"]):
                 continue
@@ -75,7 +75,7 @@ def _properties(kind: str, properties: dict[str, Any], moves: Moves) -> dict[str
 
 
 def _built_in(identity: str, grants: Iterable[str]) -> bool:
-    """Whether these may be a role's default privileges without any entry. PostgreSQL removes an entry that becomes equal to them."""
+    """Whether ``grants`` has only privileges that apply without an entry. PostgreSQL removes an entry that is equal to these."""
     role, schema, what = identity.rsplit(" ", 2)
     public = {"f": "PUBLIC EXECUTE", "T": "PUBLIC USAGE"}.get(what)
     return schema == "*" and all(grantee(text) == role or text == public for text in grants)

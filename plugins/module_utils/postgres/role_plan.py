@@ -18,8 +18,8 @@ from .role_mapping import Moves
 from .session import Session
 from .session_settings import PARAMETER_PRIVILEGES_SINCE, set_clause
 
-# Members of groups that have privileges, who are not mentioned in the database themselves. Without the current user, an
-# administrator that may have joined the group to read everything.
+# Members of groups, if the members themselves are not among the roles that the database needs. Without the current user: an administrator
+# may have become a member only to read everything.
 _MEMBERS = """
 SELECT g.rolname AS group, m.rolname AS member FROM pg_catalog.pg_auth_members AS a
 JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
@@ -189,7 +189,7 @@ def make(session: Session, planned: RolePlan, acted: AbstractSet[str]) -> None:
 
 
 def grant_statement(version: int, role: Role, group: str, group_here: str, role_here: str) -> str:
-    """SQL that makes a role a member of a group as on the source, by the names that both have here. version: of this server."""
+    """SQL that makes a role a member of a group as on the source. group_here, role_here: names on this server; version: of this server."""
     administers = group in (role.get("admin_of") or [])
     options = (role.get("member_options") or {}).get(group, "")
     if options and version >= MEMBER_OPTIONS_SINCE:

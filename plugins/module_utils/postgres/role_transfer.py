@@ -31,7 +31,7 @@ CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
 WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
 """
 
-# Without those on what the role still owns: objects of the server itself, and members of extensions.
+# Without privileges on objects that the role still owns: objects of the server itself, and members of extensions.
 _PRIVILEGES = """
 WITH object(what, name, columns, acl, owner) AS (
     SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::pg_catalog.regclass::text, '', relacl, relowner
@@ -115,13 +115,13 @@ def _move(session: Session, old: str, new: str) -> None:
 
 
 def owned(session: Session, objects: Objects, role: str) -> list[str]:
-    """Those of the session's ``objects`` that belong to the role, as ``ALTER`` names them.
+    """The objects among ``objects`` that the role owns, as ``ALTER`` names them.
 
-    pg_shdepend would have none of the server's first superuser.
+    pg_shdepend isn't read, because it contains no objects of the superuser of initdb.
     """
     of_columns = {row["identity"] for row in session.rows(_OF_COLUMNS)}
     return [
-        # That of a schema is its name, without quotes.
+        # The identity of a schema is its name without quotes.
         f"{_WORDS.get(kind, kind.upper())} {quote(identity) if kind == 'schema' else identity}"
         for kind, entries in sorted(objects.items())
         for identity, entry in sorted(entries.items())
@@ -137,7 +137,7 @@ def _privileges(session: Session, old: str, new: str | None) -> None:
         if to:
             option = " WITH GRANT OPTION" if row["grantable"] else ""
             session.execute(f"GRANT {_what(row)} TO {to}{option}")
-    # What it granted goes first: a grant on a column may rest on one on its table, which would be revoked without it.
+    # First revoke what the role granted: such a grant on a column may depend on the role's grant on the table, whose revocation leaves it.
     for row in sorted(found, key=lambda row: bool(row["to_it"])):
         # Only the grantor can revoke a grant, not even a superuser can do it directly.
         session.execute(f"SET LOCAL ROLE {quote(row['grantor'])}")
@@ -150,7 +150,7 @@ def _what(row: dict[str, Any]) -> str:
 
 
 def _defaults(session: Session, row: dict[str, Any], old: str, new: str) -> None:
-    """Transfer default privileges that the role set, or that another role set in its favour."""
+    """Transfer default privileges that the role set, or that another role granted to it."""
     whose = new if row["role"] == old else row["role"]
     if row["role"] != old and not any(role == old for role, _privilege, _option in row["entries"]):
         return

@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Columns that hold rows of a table whose columns are in another order after a restore.
+"""Columns whose values are rows of a table that has its columns in another order after a restore.
 
-pg_dump puts the inherited columns of a child first. A value of the child's row type is text without names: restored, each
-field is read as the column that is now in its place.
+pg_dump puts the inherited columns of a child table first. It prints a value of the child's row type without column names, so the restore
+would read its fields as the wrong columns.
 """
 
 from __future__ import annotations

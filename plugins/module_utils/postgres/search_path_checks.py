@@ -30,8 +30,8 @@ _DEPENDS = """EXISTS (
     WHERE d.classid = 'pg_catalog.{catalog}'::regclass AND d.objid = {oid}
       AND d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384)"""
 
-# Expressions of tables that call functions, evaluated when rows are inserted or indexes are built. Rows of a partitioned table are
-# those of its partitions.
+# Expressions of tables that call functions, evaluated when rows are inserted or indexes are built. Partitioned tables are read without
+# ONLY, because their rows are in the partitions.
 _EXPRESSIONS = f"""
 SELECT 'index' AS kind, n.nspname || '.' || c.relname AS name, i.indexrelid::bigint AS oid, 'pg_class' AS catalog,
        tn.nspname AS table_schema, t.relname AS table_name, 'ONLY ' AS of_table,
@@ -72,8 +72,8 @@ WHERE k.contype = 'c' AND {USER_SCHEMAS} AND {_DEPENDS.format(catalog="pg_constr
 ORDER BY 1, 2
 """
 
-# Functions without a search_path setting that the object, or a view that it reads, calls, or that an error names: a query plans
-# the indexes of its tables, too.
+# Functions without a search_path setting: those that the object, or a view that it reads, calls, and those that the error names. The error
+# may name a function of an index, because planning a query also plans the indexes of its tables.
 _FUNCTIONS = """
 WITH RECURSIVE rule(oid) AS (
     SELECT oid FROM pg_catalog.pg_rewrite WHERE ev_class = %(oid)s AND %(catalog)s = 'pg_rewrite'
@@ -110,9 +110,9 @@ class Hazard:
 
     functions: functions whose own search_path setting would fix it.
     members: those of ``functions`` that belong to an extension; pg_dump doesn't dump a setting of these.
-    extensions: the extensions of ``functions`` when all belong to one: the target's versions of them may be right.
-    suggested: a search_path under which the object works, which was tried; empty when none was found.
-    fixed: whether the operator's ``function_search_path`` fixes it on the target, which was tried.
+    extensions: the extensions of ``functions``, if each belongs to one; the target may have versions without the fault.
+    suggested: a search_path with which a trial of the object succeeded; empty when none was found.
+    fixed: whether a trial of the object succeeded with the operator's ``function_search_path``.
     """
 
     kind: str
@@ -158,7 +158,7 @@ class Hazard:
 
 
 def of_matviews(session: Session, matviews: list[Matview], paths: Mapping[str, str]) -> list[Hazard]:
-    """Materialized views that a REFRESH with an empty search_path can't populate; each is tried for SECONDS."""
+    """Materialized views that a REFRESH with an empty search_path can't populate; each is tried for at most SECONDS."""
     found = []
     for matview in matviews[:SHOWN]:
         query = f"SELECT * FROM ({matview.definition.rstrip().rstrip(';')}) AS tried LIMIT 1"
@@ -166,7 +166,7 @@ def of_matviews(session: Session, matviews: list[Matview], paths: Mapping[str, s
         if error is None:
             continue
         hazard = _hazard(session, ("matview", matview.key, matview.oid, "pg_rewrite"), query, error, paths)
-        # Where no function is called and no path helps, it is another error, such as that of a foreign server.
+        # When no function is called and no search_path helps, the error has another cause, such as a foreign server.
         if hazard.functions or hazard.suggested:
             found.append(hazard)
     return found
@@ -179,8 +179,8 @@ def of_tables(session: Session, paths: Mapping[str, str]) -> list[Hazard]:
 
 
 def _of_expressions(session: Session, rows: list[dict[str, Any]], paths: Mapping[str, str]) -> Iterator[Hazard]:
-    # Planning a query on a table plans the expressions of all its indexes, so try each expression without the table first, with a row
-    # that has the table's name and type: an expression may be of the whole row.
+    # Planning a query on a table plans the expressions of all its indexes, so try each expression without the table first. It is tried on a
+    # row with the table's name and type, because an expression may use the whole row.
     blamed: set[str] = set()
     for source in ("pg_catalog.unnest(ARRAY[NULL::{table}]) AS {name}", "{of_table}{table} LIMIT 1"):
         known = set(blamed)
@@ -199,7 +199,7 @@ def _hazard(
 ) -> Hazard:
     kind, name, oid, catalog = what
     context = error.details.get("context") or ""
-    # PostgreSQL names the functions that it was in; where it doesn't, any of them may be the one.
+    # The error's context names the functions that ran. If it names none, any of the called functions may be the cause.
     named = [quoted_name or name for quoted_name, name in _NAMED.findall(context)]
     found = session.rows(_FUNCTIONS, {"oid": oid, "catalog": catalog, "named": named})  # type: ignore[arg-type]
     told = [row for row in found if row["name"] in named]

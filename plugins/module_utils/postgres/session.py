@@ -29,25 +29,26 @@ else:
     PSYCOPG2_IMPORT_ERROR = None
     _UNANSWERED = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
-# How long a statement of a short call waits for a lock, because nobody sees what it waits for.
+# The longest lock wait of a statement in a short call, which has no progress that would show the wait.
 SHORT_LOCK_SECONDS = 15
-# How long those wait that take the locks of a long work.
+# The longest lock wait of sessions that take the locks for a long operation.
 LOCK_SECONDS = 60
 _LOCK_NOT_AVAILABLE = "55P03"
 COPY_BYTES = 1 << 18
-# A login event trigger (from PostgreSQL 17 on) fires before a session can set anything. Every version has this setting.
+# A login event trigger (from PostgreSQL 17 on) fires before the session's first statement, so only a connection option can prevent it.
+# Every version has this setting.
 _NO_LOGIN_TRIGGERS = "-c session_replication_role=replica"
-# psycopg2 decides how it quotes strings by what it finds when it connects, and a short timeout would end the first statement.
+# psycopg2 chooses its way of quoting strings by the settings at connection time. A short statement_timeout would end the first statement.
 _PLAIN = "-c standard_conforming_strings=on -c statement_timeout=0"
-# What RESET sets these to in a session of ours, and not to what a login gets.
+# In these sessions, RESET sets these to the values of the connection options, not to those that a login gets.
 SET_AT_START = ("session_replication_role", "standard_conforming_strings", "statement_timeout")
 _OPTIONS = (f"{_NO_LOGIN_TRIGGERS} {_PLAIN}", _PLAIN)
-# How many of these were refused, by host, port and user: a role may not have the first setting, or a pooler refuses options.
+# How many of _OPTIONS were refused, by host, port and user. The role may not set the first one, or a pooler refuses all options.
 _refused: dict[tuple[Any, ...], int] = {}
 
 
 def _connect(parameters: Mapping[str, Any]) -> Any:
-    """Connect without firing the database's login event triggers, as far as the role may. ``pin`` sets the role to origin again."""
+    """Connect without firing login event triggers, if the role may do that. ``pin`` sets session_replication_role to origin again."""
     key = tuple(parameters.get(name) for name in ("host", "port", "user"))
     for options in _OPTIONS[_refused.get(key, 0) :]:
         try:
@@ -70,15 +71,15 @@ class Session:
     """One autocommit connection with pinned settings; every database error becomes a MigrationError.
 
     A statement that has waited for a lock for ``lock_seconds`` (0: without a limit) raises MigrationError ``locked``, which names who
-    holds it. Jobs have no limit where none is given, because their progress shows each wait.
+    holds the lock. Jobs have no limit by default, because their progress shows each wait.
     version: the server's ``server_version_num``.
-    pinned: the settings that this server has and this role may set, as they were set.
+    pinned: the settings of ``session_settings`` that this server has and this role may set, with their values.
     """
 
-    # Those of this process that may be open.
+    # The sessions of this process that may be open.
     _all: ClassVar[weakref.WeakSet[Session]] = weakref.WeakSet()
     _all_lock = threading.Lock()
-    # Of the sessions of this process for which nothing else is said.
+    # For sessions of this process that are opened without ``lock_seconds``.
     default_lock_seconds: ClassVar[int] = SHORT_LOCK_SECONDS
 
     def __init__(self, settings: ConnectionSettings, lock_seconds: int | None = None) -> None:
@@ -106,7 +107,7 @@ class Session:
         self.pin()
 
     def pin(self) -> None:
-        """Give the session our own settings, after it had others."""
+        """Set the settings of ``session_settings``, at the start or after the session had others."""
         # With an empty search_path, unqualified names and operators are those of pg_catalog.
         self.execute("SELECT pg_catalog.set_config('search_path', '', false)")
         role = {"role": "none"} if self.rows(session_settings.NO_ROLE) else {}
@@ -117,7 +118,7 @@ class Session:
             self.execute(f"SET lock_timeout = '{int(self._lock_seconds)}s'")
 
     def beside(self, database: str) -> Session:
-        """Another session on this server, which waits for no lock."""
+        """Another session on this server, which waits for a lock for at most 2 s."""
         return _beside(self.settings.to(database))
 
     def __enter__(self) -> Session:
@@ -231,7 +232,7 @@ class Session:
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Find out who keeps the statement waiting that runs in this block: afterwards, nothing shows it."""
+        """Find out who blocks the statement that runs in this block. After a lock timeout it would be too late."""
         self._held_up = ""
         if not self._lock_seconds:
             yield
@@ -246,7 +247,7 @@ class Session:
                 self._held_up = watch.found
 
     def _keeps_out(self, reason: str) -> str:
-        """Who keeps everybody from connecting to the database; empty when the login failed for another ``reason``."""
+        """Who prevents every connection to the database; empty when the login failed for another ``reason``."""
         if "timeout expired" in reason and self.settings.database != self.settings.maintenance_database:
             with suppress(MigrationError), _beside(self.settings.maintenance) as other:
                 return locks.of_database(other, self.settings.database)
@@ -286,8 +287,8 @@ def _beside(settings: ConnectionSettings) -> Session:
 
 
 def look_beside(settings: ConnectionSettings, which: Callable[[dict[str, Any]], bool]) -> str:
-    """Who keeps a session of the server waiting, with the remedy; empty when nobody does. ``which``: says whether a wait is meant."""
-    # A catalog of this database may be what is locked, so that nobody can connect to it.
+    """Who blocks a session of the server, with the remedy; empty when nobody does. ``which``: whether a row of ``locks.waits`` counts."""
+    # A locked catalog of this database may prevent every connection to it, so look from the maintenance database.
     try:
         other = _beside(settings.maintenance)
     except MigrationError:
@@ -297,7 +298,7 @@ def look_beside(settings: ConnectionSettings, which: Callable[[dict[str, Any]], 
 
 
 def check_no_pooler(session: Session) -> None:
-    """Raise MigrationError ``pooler`` when something between us and the server shares its backends.
+    """Raise MigrationError ``pooler`` when the connection leads to a pooler that shares the server's processes.
 
     The process id in the answer to the start of a connection comes from the server or pooler that answered; the one that
     SQL returns comes from the server. Snapshots and session settings need them to be the same process.
@@ -312,9 +313,9 @@ def check_no_pooler(session: Session) -> None:
 
 
 def running_server(session: Session) -> str:
-    """What all sessions of one running server have in common, by whatever name, socket or port they came.
+    """An identifier of the running server, the same for sessions through any address, socket or port.
 
-    Unlike the system identifier it is another one for a copy of the server, and no service hides it.
+    Unlike the system identifier, it differs for a copy of the server, and managed services don't hide it.
     """
     return str(
         session.value(
@@ -324,9 +325,9 @@ def running_server(session: Session) -> str:
 
 
 def server_identity(session: Session) -> str:
-    """What stays the same for a server as long as its data directory lives.
+    """An identifier that a server keeps as long as its data directory exists.
 
-    Falls back to the address where a managed service hides the system identifier.
+    It is the server's address where a managed service hides the system identifier.
     """
     try:
         return str(session.value("SELECT system_identifier FROM pg_catalog.pg_control_system()"))

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The settings of our own sessions and programs, whatever the server, the database or the role sets."""
+"""The settings of this collection's sessions and programs. They override those of the server, the database and the role."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _MEANING = {
     "default_with_oids": "off",
     "synchronous_commit": "on",
     "session_replication_role": "origin",
-    # The source's event triggers belong to its users' statements, not to ours. Older servers: event_triggers.py.
+    # Event triggers are for the statements of the source's users, not for those of this collection. Older servers: event_triggers.py.
     "event_triggers": "off",
     "allow_system_table_mods": "off",
     "ignore_checksum_failure": "off",
     "zero_damaged_pages": "off",
 }
-# What ends a session that works for hours.
+# What could end a session that works for hours.
 _LIFE = {
     "statement_timeout": "0",
     "lock_timeout": "0",
@@ -61,20 +61,20 @@ _LIFE = {
     "tcp_keepalives_count": "8",
     "tcp_user_timeout": "0",
 }
-# What the server tells us.
+# What the server reports.
 _MESSAGES = {
     "lc_messages": "C",
     "client_min_messages": "notice",
     # The progress of pg_dump and pg_restore is read from there.
     "track_activities": "on",
-    # Whether rows were changed after they were verified.
+    # The counts show whether rows were changed after they were verified.
     "track_counts": "on",
 }
-# How fast our statements are.
+# The speed of statements.
 _SPEED = {
-    # To compile a query takes half a second, which is more than most of our queries take.
+    # Compiling a query takes half a second, more than most queries of this collection take.
     "jit": "off",
-    # Without it, each part of a table is found by reading the whole table.
+    # Without TID scans, the server would read the whole table to find a part of it.
     "enable_tidscan": "on",
 }
 PINNED = {**_OUTPUT, **_MEANING, **_LIFE, **_MESSAGES, **_SPEED}
@@ -93,11 +93,11 @@ WHERE s.context = 'user' OR s.context = 'superuser' AND {may_set}
 _SUPERUSER = "(SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user)"
 PARAMETER_PRIVILEGES_SINCE = 150000
 
-# PostgreSQL keeps the values of these quoted already, as a list.
+# PostgreSQL stores the values of these as lists that are quoted already.
 _LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
 _LIST_PART = re.compile(r'"(?:[^"]|"")*"|[^\s,"]+')
 
-# A superuser's own setting of a role would take its rights away; for other roles it may be what gives them theirs.
+# If ALTER ROLE has set ``role`` for a superuser, the superuser lacks its rights. For another role, it may be what gives it its rights.
 NO_ROLE = "SELECT pg_catalog.set_config('role', 'none', false) FROM pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper"
 
 

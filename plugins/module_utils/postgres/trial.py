@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server allows a role, tried in a transaction that is rolled back.
+"""Find out what a server allows a role, by trying it in a transaction that is rolled back.
 
-Managed services let their administrators do what PostgreSQL reserves for superusers, so that no rule tells it.
+Managed services let their administrators do what PostgreSQL reserves for superusers, so the role's attributes don't show it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PUBLICATION = ("CREATE PUBLICATION couch2pg_trial FOR ALL TABLES",)
 
 
 def refusal(session: Session, *statements: str) -> str:
-    """The server's reason for refusing the statements; empty when it allows them. Nothing of them stays."""
+    """The server's reason for refusing the statements; empty when it allows them. All their changes are rolled back."""
     session.execute("BEGIN")
     try:
         for statement in statements:
@@ -40,7 +40,7 @@ def extension_refusal(session: Session, name: str, version: str) -> str:
     """Why the role may not create the extension; empty when it may, or when the session's database has it already."""
     if session.rows("SELECT 1 AS one FROM pg_catalog.pg_extension WHERE extname = %s", [name]):
         return ""
-    # An extension needs a schema before the server looks at rights. Everybody may use the temporary one.
+    # The server looks for a schema for the extension before it checks rights. Every role may use the temporary schema.
     return refusal(
         session,
         "SET LOCAL search_path = pg_temp",

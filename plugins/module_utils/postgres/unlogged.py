@@ -21,5 +21,5 @@ WHERE c.relpersistence = 'u' AND c.relkind IN ('r', 'S') AND {USER_SCHEMAS} AND 
 
 
 def find(session: Session) -> dict[str, str]:
-    """By the name of each, ``schema.name``, the statement that puts its content into WAL."""
+    """The statement that puts the content into WAL, by the name of each table and sequence (``schema.name``)."""
     return {row["name"]: row["statement"] for row in session.rows(_UNLOGGED)}

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a database contains and pg_dump doesn't print: the server's own objects, members of extensions, subscriptions.
 
-Two databases of one server have the same of these when the same extensions were created in both.
+Two databases of one server contain the same such objects when the same extensions were created in both.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ LEFT JOIN (pg_catalog.pg_depend AS d JOIN pg_catalog.pg_extension AS e ON e.oid 
     AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.classid = 'pg_catalog.{catalog}'::pg_catalog.regclass
     AND d.objid = {alias}.oid
 """
-# An extension belongs to the role that created it, and its members usually do, too.
+# The owner, if it isn't the extension's owner. Members of an extension usually belong to the role that created the extension.
 _OF_ANOTHER = "CASE WHEN {owner} IS DISTINCT FROM e.extowner THEN 'owner ' || pg_catalog.pg_get_userbyid({owner}) END"
 _KIND = "CASE WHEN e.oid IS NULL THEN 'object of the server' ELSE 'member of extension ' || e.extname END"
 _UNPRINTED = (
@@ -89,7 +89,7 @@ def read_unprinted(session: Session) -> dict[Unprinted, str]:
 
 
 def fingerprints(texts: Mapping[Unprinted, str]) -> dict[str, str]:
-    """The start of each text's SHA-256, by kind and identity: for evidence, where the texts themselves would be too many."""
+    """The start of each text's SHA-256, by kind and identity: for the evidence, which would be too large with the texts themselves."""
     return {
         f"{entry.kind} {entry.identity}": hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:16]
         for entry, text in texts.items()

@@ -69,7 +69,7 @@ class _Pool(Generic[Task, Outcome]):
             try:
                 self._watch(futures)
             except BaseException:
-                # A signal: the pool waits for its threads, so they must stop.
+                # A signal was received. The pool waits for its threads, so they must stop.
                 self._stop.set()
                 self._cancel()
                 raise
