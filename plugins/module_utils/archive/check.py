@@ -116,7 +116,7 @@ def _manifest_of_a_folder(root: Path) -> manifest.Manifest | None:
 
 
 def _create(root: Path, migration_id: str, known: manifest.Manifest | None, context: JobContext) -> None:
-    """Write the manifest of a folder that was not written by this collection's dump. known: the one that it has.
+    """Write the manifest of a folder that was not written by this collection's dump. known: its present manifest, if any.
 
     Raises MigrationError ``manifest_of_a_dump`` for an archive of the dump, whose manifest is evidence.
     """

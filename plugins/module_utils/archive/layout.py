@@ -11,7 +11,7 @@ An archive is a folder::
         manifest.json                                size and SHA-256 of every other file
 
 While it is incomplete, the folder is named ``<migration_id>.partial`` and contains the marker ``.half-done``. On the target,
-``<migration_id>.early`` has what arrived of an archive that was still being written.
+``<migration_id>.early`` contains files of an archive that were transferred while the archive was still being written.
 """
 
 from __future__ import annotations
@@ -40,5 +40,5 @@ def partial_folder(final: Path) -> Path:
 
 
 def early_folder(final: Path) -> Path:
-    """The folder of what arrived of an archive before it was finished; ``final``: its folder once it is transferred."""
+    """The folder for files that are transferred before the archive is finished; ``final``: the archive's folder once it is transferred."""
     return final.with_name(final.name + EARLY_SUFFIX)

@@ -103,7 +103,7 @@ def _some(what: str, paths: list[str]) -> str:
 
 
 def _shown(path: str) -> str:
-    """The path for people: names of files are bytes, which need not be UTF-8."""
+    """The path for messages: names of files are bytes, which need not be UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -119,10 +119,10 @@ def _refuse(error: OSError) -> None:
 
 
 def list_files(root: Path, links: dict[str, str] | None = None) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file below ``root`` except the manifest and the marker, finished or not: its path relative to ``root``, and its stat.
+    """Path (relative to ``root``) and stat of every file below ``root`` except the manifest, the marker, and their temporary files.
 
-    Where each symbolic link leads is added to ``links``. Raises MigrationError ``not_plain`` for a special file, and without ``links``
-    for a symbolic link; ``not_readable`` for a folder.
+    links: gets the target of each symbolic link, by its path. Raises MigrationError ``not_plain`` for a special file or, without
+    ``links``, a symbolic link; ``not_readable`` for a folder that this user can't read.
     """
     for folder, subfolders, names in os.walk(root, onerror=_refuse):
         subfolders.sort()
@@ -185,7 +185,7 @@ def create(
     on_bytes: Callable[[int, str], None] = lambda _size, _path: None,
     links: dict[str, str] | None = None,
 ) -> Manifest:
-    """Compute the manifest of the folder ``root``; doesn't write it. links: empty for a folder that may contain symbolic links."""
+    """Compute the manifest of the folder ``root``; doesn't write it. links: an empty dict if symbolic links are allowed."""
     sizes = {path: stat.st_size for path, stat in list_files(root, links)}
     hashes = hash_files(root, list(sizes), workers, on_bytes)
     listing: Manifest = {

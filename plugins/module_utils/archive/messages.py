@@ -428,13 +428,13 @@ def classify(message: str, statement: str, rules: tuple[Rule, ...] = RULES) -> M
 
 
 def of_function(reason: str, context: str | None) -> str:
-    """The advice for a function that uses a name without its schema; empty where ``reason`` and the error's context are about another."""
+    """The advice for a function that uses a name without its schema; empty when ``reason`` and the error's context show another cause."""
     found = classify(f"{reason}\nCONTEXT:  {context}", "")
     return found["advice"] if found["kind"] == UNQUALIFIED else ""
 
 
 def advised(error: MigrationError) -> MigrationError:
-    """The error of a COPY of our own, with the advice for what pg_restore would have reported."""
+    """The error of a COPY that this collection ran, with the advice that the same message of pg_restore would get."""
     context = error.details.get("context")
     found = classify(f"{error.message}\nCONTEXT:  {context}" if context else error.message, "")
     if error.code != "sql" or found["kind"] == UNKNOWN.name:
@@ -443,7 +443,7 @@ def advised(error: MigrationError) -> MigrationError:
 
 
 def then(message: Message) -> str:
-    """What follows in a restore on the advice for a message: the archive doesn't know of a change on the source."""
+    """The sentence after the advice for a message: dump again, if the advice changes the source. The archive lacks such a change."""
     variable = next((name for name in _OF_DUMP if name in message["advice"]), "")
     if not variable and "source" not in message["advice"]:
         return ""

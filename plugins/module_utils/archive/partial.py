@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folder of an archive while it is incomplete, which a later run recognises wherever this one is killed.
+"""The folder of an incomplete archive. A later run recognises it, no matter when this run is killed.
 
 A marker is written into the folder first and removed last.
 """
@@ -51,7 +51,7 @@ def clear(folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove ``folder``, if it exists, so that a run that is killed here leaves one that the next run can remove."""
+    """Remove ``folder``, if it exists. A run that is killed in between leaves a folder that the next run can remove."""
     if folder.exists():
         clear(folder)
         (folder / layout.HALF_DONE).unlink()
@@ -70,9 +70,9 @@ def take_back(final: Path) -> None:
 
 
 def start_empty(partial: Path, name: str = "") -> str:
-    """Make the empty folder ``partial``; what an earlier attempt has left there is removed, and nothing else.
+    """Make the empty folder ``partial``. What an earlier attempt has left in it is removed.
 
-    name: of this attempt's snapshot, which the marker keeps. Returns the name that the earlier attempt kept, or "".
+    name: of this attempt's snapshot, stored in the marker. Returns the name that the earlier attempt stored, or "".
     Raises MigrationError ``archive_exists`` for a folder that this collection did not make.
     """
     make_private_folder(partial.parent)
@@ -86,7 +86,7 @@ def start_empty(partial: Path, name: str = "") -> str:
 
 
 def finish(partial: Path, document: Evidence, workers: int) -> None:
-    """Write the manifest, which makes the folder an archive for verify; also where a killed attempt has removed the marker."""
+    """Write the manifest, without which verify doesn't accept the archive. A killed attempt may have removed the marker already."""
     remove_unfinished(partial / layout.EVIDENCE)
     listing = manifest.create(partial, workers)
     manifest.add_origin(listing, document)

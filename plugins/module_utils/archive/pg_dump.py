@@ -55,7 +55,7 @@ def build(
     """
     archive = folder / layout.DUMP_NAMES[archive_format]
     if not all(text.isascii() for text in (*without_rows, *excluded)):
-        # pg_dump reads names in its options in the encoding of the archive, and ours are UTF-8.
+        # pg_dump reads names in its options in the encoding of the archive, and these names are UTF-8.
         encoding = "UTF8"
     arguments = [
         program.path,
@@ -70,7 +70,7 @@ def build(
         # A subscription's slot belongs to this server, and its connection string contains a password.
         "--no-subscriptions",
         "--verbose",
-        # In a pattern of pg_dump, nothing inside double quotes has a meaning of its own.
+        # pg_dump reads this as a pattern. Inside double quotes, no character has a special meaning.
         *(f"--exclude-table-data={name}" for name in without_rows),
         *excluded,
     ]
@@ -84,7 +84,7 @@ def build(
 
 
 def through_root(major: int, tables: Iterable[Table]) -> list[str]:
-    """Options for partitions between which rows may move: the target puts each row where it belongs."""
+    """Options for tables whose rows may belong to another partition on the target: there, each row goes to its partition."""
     moving = any(table.tree for table in tables)
     return ["--load-via-partition-root"] if moving and major >= THROUGH_ROOT_SINCE else []
 
@@ -145,7 +145,7 @@ def choose_compression(wanted: str, program: Program, archive_format: str) -> st
 
 
 def supports(compression: str, program: Program) -> bool:
-    """Whether this pg_dump was built with it. It reports what it lacks before it connects, so no server is needed."""
+    """Whether this pg_dump was built with the method. It reports a missing one before it connects, so no server is needed."""
     if compression.startswith(("none", "gzip")):
         return True
     if program.major < ZSTD_SINCE:

@@ -47,9 +47,9 @@ def unpacked(root: Path, archive_format: str, work: Path) -> Path:
 
 
 def without_rows(root: Path, archive_format: str, work: Path) -> Path:
-    """The archive as pg_restore reads it, as far as it is needed for the schema.
+    """The path of an archive for pg_restore that has at least the schema.
 
-    A compressed tar begins with its list of contents: only that part is unpacked, into ``work``.
+    A compressed tar begins with its table of contents, which contains the schema. Only that part is unpacked, into ``work``.
     """
     archive = root / layout.DUMP_NAMES[archive_format]
     if archive_format != "tar":

@@ -66,7 +66,7 @@ def scratch_database(
 
 
 def _set(session: Session, name: str, settings: Iterable[str]) -> None:
-    """Settings change how a server reads a definition, and load libraries that it needs. What is refused, the restore leaves out."""
+    """Set ``settings``, which change how a server reads a definition, and load libraries. As in the restore, refused ones are left out."""
     for setting in settings:
         if preload_libraries.refusal(session.settings, setting):
             continue

@@ -23,7 +23,7 @@ class DumpOptions(TypedDict, total=False):
 
 
 class Role(TypedDict):
-    """The attributes of a role, as in pg_roles; settings: ``name=value``, member_of: names of its groups. Never a password.
+    """The attributes of a role, as in pg_roles, without its password. settings: ``name=value``; member_of: names of its groups.
 
     admin_of: the groups that it may grant to others; missing in evidence of earlier versions.
     member_options: ``INHERIT TRUE, SET FALSE`` for each group, of a server from PostgreSQL 16 on; missing in evidence of earlier versions.
@@ -50,8 +50,8 @@ class Role(TypedDict):
 class DatabaseProperties(TypedDict, total=False):
     """The properties of a database, as in pg_database.
 
-    grants: texts of ``privileges.grants``; settings: ``name=value``; role_settings: the same by role.
-    locale_provider: ``c`` (libc), ``i`` (ICU) or ``b`` (builtin); locale_rules: those of ICU that were added.
+    grants: texts of ``privileges.grants``; settings: ``name=value``; role_settings: settings for this database, by role.
+    locale_provider: ``c`` (libc), ``i`` (ICU) or ``b`` (builtin); locale_rules: additional rules of ICU (ICU_RULES).
     bytes: its size, in the evidence only.
     """
 

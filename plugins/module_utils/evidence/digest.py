@@ -4,16 +4,16 @@
 """Row counts and content digests of tables, equal on two servers exactly when their rows are.
 
 Every column becomes text (or, for floats, the hex of its bytes), every text a hash, the hashes of a row one hash,
-and the hashes of all rows one sum. A sum doesn't care in which order rows come, counts a duplicate twice, and can be
-taken in pieces: so a table needs no primary key, and a large one is read by several workers at once.
+and the hashes of all rows one sum. A sum doesn't depend on the order of rows, counts a duplicate twice, and can be
+computed in pieces. So a table needs no primary key, and several workers can read a large one at once.
 
-Generated columns are not read: they are no data of their own, and each server computes them with its own library and functions.
+Generated columns are not read, because each server computes them with its own library and functions.
 
 Columns are hashed in their order. Those of an inheritance child are hashed in the order of their names, because pg_dump
 puts inherited columns first: a column that the parent got later is in another place in a restored child.
 
 The hash of text depends on the bytes of the server's encoding and, for PostgreSQL's own hashes, on the byte order of
-its processor; both servers must agree in these. Session settings that change text are pinned in ``connection``.
+its processor; both servers must agree in these. ``session_settings`` pins the settings that change text.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class TableDigest:
     tree: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For evidence and results.
+        """The digest as JSON types, for evidence and results.
 
         ``search_path``: only where the table can't be read under an empty one. ``by_name``: only for a table whose
         columns were hashed in the order of their names. ``rounded``: only where the text of floats has 15 digits.
@@ -112,8 +112,8 @@ class TableDigest:
 class Recipe:
     """How the rows of one table are hashed.
 
-    columns: of ``_COLUMNS``, in the order in which they are hashed; search_path: under which the table is read. rounded: whether the
-    text of floats has 15 digits, which every version prints alike.
+    columns: rows of ``_COLUMNS``, in the order in which the columns are hashed. search_path: with which the table is read. rounded:
+    whether the text of floats has 15 digits, which every version prints in the same way.
     """
 
     method: str
@@ -128,7 +128,7 @@ class Recipe:
 
     @contextmanager
     def settings(self, session: Session) -> Iterator[None]:
-        """The session's settings under which the rows are read."""
+        """Give the session the settings with which the rows are read, until the end of the block."""
         if self.search_path:
             planning_path.use(session, self.search_path)
         if self.rounded:
@@ -180,11 +180,11 @@ def digest_tables(
 
     ``like``: digests (of ``as_dict``) that these are compared with, which must be taken in the same way: with the same
     search_path, because the text of some types depends on it, with the columns in the same order and with as many digits of
-    floats. None finds out which tables need what.
+    floats. None: this call finds out what each table needs.
 
     ``open_session`` makes each worker's session. ``reading`` yields the session that reads a table in the worker's place
-    (``HeldSnapshot.reading``, where a snapshot matters). ``on_progress`` is told the bytes
-    of each piece that is done; ``stop`` ends the work early with MigrationError ``stopped``.
+    (``HeldSnapshot.reading``, where a snapshot matters). ``on_progress`` is called with the bytes
+    and the table of each piece that is done; ``stop`` ends the work early with MigrationError ``stopped``.
     """
 
     def work(session: Session, chunk: _Chunk) -> tuple[int, list[int]]:
@@ -300,14 +300,14 @@ def _query(recipe: Recipe, chunk: _Chunk) -> str:
 
 
 def copy_out(recipe: Recipe, names: Sequence[str], source: str) -> str:
-    """A query of the columns ``names`` of all rows of ``source`` (``FROM ... WHERE ...``), which sums their hashes on the way.
+    """A query for the columns ``names`` of all rows of ``source`` (``FROM ... WHERE ...``), which also sums the hashes of the rows.
 
-    So each document becomes text once, for both. ``start_sums`` comes before it, and ``read_sums`` after all rows are read.
+    So each document is converted to text only once. Call ``start_sums`` before it, and ``read_sums`` after all rows are read.
     """
     texts, shown = [], []
     for number, column in enumerate(recipe.columns):
         text = _text(column, recipe.method)
-        # COPY writes both as this text.
+        # COPY writes jsonb, and this text of it, in the same way. So the text that is hashed is also copied.
         shared = column["type"] == _JSONB and recipe.method != "semantic"
         texts.append(
             f"{'pg_catalog.textin(pg_catalog.jsonb_out(' + quote(column['name']) + '))' if shared else text} AS c{number}"
@@ -318,7 +318,7 @@ def copy_out(recipe: Recipe, names: Sequence[str], source: str) -> str:
             shown.append((names.index(column["name"]), f"{'c' if shared else 'v'}{number}"))
     kept = ", ".join(name for _position, name in sorted(shown))
     added = " AND ".join(
-        # Never NULL, which would drop the row.
+        # The condition must never be NULL, which would drop the row.
         f"pg_catalog.set_config('{_setting(number)}', (pg_catalog.current_setting('{_setting(number)}')::pg_catalog.numeric "
         f"+ coalesce({part}, 0))::pg_catalog.text, false) IS NOT NULL"
         for number, part in enumerate(_parts(recipe.method))
@@ -364,8 +364,8 @@ def _text(column: dict[str, Any], method: str) -> str:
     if method == "semantic" and column["type"] == _JSONB:
         return name
     if column["hashed_as_bytes"]:
-        # The text of floats differs before and from PostgreSQL 12; their bytes don't. Types that somebody made are left as text
-        # (``Recipe.rounded``), but for ranges: their bytes name types by numbers, which are other ones on every server.
+        # The text of floats differs before and from PostgreSQL 12; their bytes don't. User-defined types except ranges stay text
+        # (``Recipe.rounded``), because their bytes contain oids of types, which differ between servers.
         return f"pg_catalog.encode(pg_catalog.{quote(column['send'])}({name}::{column['base']}), 'hex')"
     if column["type"] == _BYTEA:
         # As text it has twice the size, which could exceed the limit of 1 GB for a value.
@@ -384,7 +384,7 @@ def _hash(column: dict[str, Any], name: str, method: str, seed: int) -> str:
 
 
 def _parts(method: str) -> list[str]:
-    """What of a row is summed up: numbers of 64 bits."""
+    """SQL expressions of the numbers (64 bits each) that a row adds to the sums."""
     if method == "md5":
         return [
             f"('x' || pg_catalog.substr(pg_catalog.md5(r0), {start}, 16))::pg_catalog.bit(64)::pg_catalog.int8"

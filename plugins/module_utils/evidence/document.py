@@ -87,7 +87,7 @@ def sequence_values(session: Session) -> dict[str, dict[str, Any]]:
 
 
 def put_sequences_back(session: Session, values: Mapping[str, Mapping[str, Any]]) -> None:
-    """Set each sequence back to where it stood in ``values``, which ``sequence_values`` returned."""
+    """Set each sequence back to its state in ``values``, the result of ``sequence_values``."""
     now = sequence_values(session)
     for sequence in session.rows(_SEQUENCES):
         key = shown(sequence["schema"], sequence["name"])
@@ -123,7 +123,7 @@ def matviews(session: Session) -> list[dict[str, Any]]:
 
 
 def _matviews_unheld(settings: ConnectionSettings) -> list[dict[str, Any]]:
-    """``matviews`` by a session that keeps no lock, so that a plain REFRESH doesn't wait for the whole dump."""
+    """``matviews`` in a session of its own, which keeps no lock. Otherwise a plain REFRESH would wait for the whole dump."""
     with Session(settings, MATVIEW_SECONDS) as session:
         return matviews(session)
 
@@ -155,7 +155,7 @@ def collect(
     if properties is None:
         raise AssertionError(f"connected to {database!r}, which pg_database doesn't list")
     if properties["encoding"] == "SQL_ASCII":
-        # pg_dump writes UTF-8, after preflight has checked that the rows are.
+        # pg_dump writes UTF-8. Preflight has checked that the rows are valid UTF-8.
         properties["encoding"] = "UTF8"
     objects = read_objects(session)
     removed = leaving.remove(session, tables.kept, objects)

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rows in tables that belong to extensions: pg_dump carries over those that the extension calls its configuration.
+"""Rows in tables that belong to extensions: pg_dump dumps those that the extension calls its configuration.
 
-CREATE EXTENSION may insert others, in another version of it other ones. So verify asks whether every row that was carried over is there,
+CREATE EXTENSION may insert other rows, which depend on the extension's version. So verify checks whether the target has every dumped row,
 not whether the tables are the same.
 """
 
@@ -18,7 +18,7 @@ from ..postgres.identifiers import qualified, quote, shown
 from ..postgres.relations import USER_SCHEMAS
 from ..postgres.session import Session
 
-# Above that, only the number of rows is kept.
+# Of a table with more rows, only the number of rows is kept.
 MOST_HASHES = 20000
 _TABLES = f"""
 SELECT n.nspname AS schema, c.relname AS name, e.extname AS extension, c.oid = ANY (e.extconfig) IS TRUE AS carried, (
@@ -37,9 +37,9 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE {USER_SCHEMAS}
 def collect(session: Session, without: Collection[str]) -> list[dict[str, Any]]:
     """Every table of the extensions that are not in ``without``.
 
-    Each is ``{table, schema, name, extension, carried, condition, columns, rows, hashes}``. carried: whether pg_dump carries over the
-    rows that ``condition`` chooses, which are those that are counted; else all are counted.
-    hashes: of each row that is carried over, sorted; None where there are too many.
+    Each is ``{table, schema, name, extension, carried, condition, columns, rows, hashes}``. carried: whether pg_dump dumps the
+    rows that ``condition`` selects. rows: the number of these rows; of all rows if the table isn't dumped.
+    hashes: of each dumped row, sorted; None when there are too many.
     """
     found = []
     for row in session.rows(_TABLES):
@@ -60,9 +60,9 @@ def _rows(session: Session, table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compare(session: Session, source: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Tables of extensions that lack rows of the source, as ``{table, expected, found}``; and sentences about what pg_dump never carries.
+    """Tables of extensions that lack rows of the source, as ``{table, expected, found}``; and sentences on rows that pg_dump never dumps.
 
-    source: what ``collect`` returned there.
+    source: what ``collect`` returned on the source.
     """
     there = {(row["schema"], row["name"]): row for row in session.rows(_TABLES)}
     lacking, left = [], []
@@ -81,9 +81,9 @@ def compare(session: Session, source: Iterable[Mapping[str, Any]]) -> tuple[list
 
 
 def _found(session: Session, source: Mapping[str, Any], here: Mapping[str, Any]) -> int | None:
-    """How many of the source's rows are there; of a table that isn't carried over, how many rows there are."""
+    """How many of the source's rows the target has; for a table that pg_dump doesn't dump, how many rows it has."""
     missing = set(source["columns"]) - set(here["columns"])
-    # A row was loaded with the columns of the source: without them, it can only be counted.
+    # The hashes contain all columns of the source. If the target lacks one of them, rows can only be counted.
     comparable = dict(source, carried=source["carried"] and source["hashes"] is not None and not missing)
     if not comparable["carried"]:
         return min(_count(session, source), source["rows"]) if source["carried"] else _count(session, source)

@@ -21,7 +21,7 @@ EXTENSIONS_SINCE = 17
 REASON = "couch2pg_leave_out names it"
 _MIGRATIONS = ("couch2pg_migrations", "xmlforms_migrations", "users_meta_migrations")
 
-# What goes with a table: constraints, triggers, rules, policies, defaults, its own sequences; and the comments on all these.
+# What is left out with a table: constraints, triggers, rules, policies, defaults, its own sequences; and the comments on all these.
 _PARTS = """
 WITH RECURSIVE part(classid, objid) AS (
     SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::oid, t.oid FROM pg_catalog.unnest(%s::oid[]) AS t(oid)
@@ -102,7 +102,7 @@ class LeaveOut:
     def remove(self, session: Session, tables: Iterable[Table], objects: Objects) -> list[dict[str, str]]:
         """Remove from ``objects`` what is left out; returns that as ``{kind, identity, reason}``.
 
-        ``tables``: the source's tables, those that are left out among them.
+        ``tables``: the source's tables, including those that are left out.
         """
         named = self._named(tables)
         rows = session.rows(_PARTS, [[table.oid for table in named]]) if named else []

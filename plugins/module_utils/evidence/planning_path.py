@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The search_path under which a table can be read, where our empty one does not do.
+"""The search_path with which a table can be read, for tables that can't be read with the empty one of ``Session``.
 
 To plan a query of a table, PostgreSQL expands the functions in the expressions of its indexes. A function that names
-something without its schema works under the source's own search_path, and fails under our empty one.
+something without its schema works with the source's own search_path, and fails with an empty one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.
 WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid >= 16384
   AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
 """
-# The schemas that exist of the search_path that the role and the database have by themselves.
+# The existing schemas of the search_path that is set for the role and the database.
 _OWN_PATH = """
 SELECT pg_catalog.string_agg(pg_catalog.quote_ident(s.name), ', ' ORDER BY s.number)
 FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS s(name, number)
@@ -60,5 +60,5 @@ def _is_readable(table: Table, open_session: Callable[[], Session], path: str) -
 
 
 def use(session: Session, path: str) -> None:
-    """Set the search_path of the session; empty for ours."""
+    """Set the search_path of the session to ``path``, which may be empty."""
     session.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])

@@ -16,7 +16,7 @@ from ..postgres.session import LOCK_SECONDS, Session
 
 ATTEMPTS = 5
 NAMES_PER_LOCK = 200
-# An index may be rebuilt (REINDEX) while its table can be read: such a wait ends by itself.
+# A long limit, because an index of a readable table may be under REINDEX, and such a wait ends without help.
 READER_SECONDS = 600
 # invalid_parameter_value (its file is gone), undefined_object (from PostgreSQL 17), object_not_in_prerequisite_state (it has just ended)
 _NO_SNAPSHOT = ("22023", "42704", "55000")
@@ -69,7 +69,7 @@ class HeldSnapshot:
         )
 
     def _attach(self, held: str) -> tuple[Tables, str]:
-        """The other session holds the locks, so no table has changed its shape; this one's are for the case that it ends."""
+        """Use the snapshot ``held``. Its session holds locks, so no table has changed its shape; this one takes them in case it ends."""
         begin_in(self.session, held)
         tables = list_tables(self.session)
         check_readable(self.session)
@@ -89,7 +89,7 @@ class HeldSnapshot:
 
     @property
     def encoding(self) -> str:
-        """The encoding of the archive: the database's own, and UTF8 for one in SQL_ASCII, whose texts the server checks then."""
+        """The encoding of the archive: the database's own; UTF8 for SQL_ASCII, so that the server checks the texts."""
         own = self.own_encoding
         return "UTF8" if own == "SQL_ASCII" else own
 

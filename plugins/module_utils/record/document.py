@@ -107,7 +107,7 @@ def record_path(state_dir: str, migration_id: str) -> Path:
 
 
 def putting_back(state: Path) -> str:
-    """How somebody gets the record in the state folder ``state`` back from its copy, as a clause."""
+    """A clause for messages: how the operator restores the record in the state folder ``state`` from its copy on the controller."""
     name = f"{state.name}.json"
     return (
         f"copy couch2pg-records/{name}, which is on the controller, to this host, and write it into the record, which keeps its owner (cat "
@@ -159,7 +159,7 @@ def merge(record: Record | None, migration_id: str, database: str, phase: str, e
     recorded = entry.copy()
     recorded["at"] = now
     merged = record.copy()
-    # A role of a phase that works without it, such as the transfer alone, doesn't know the name of the database.
+    # The name may be missing: a role that works without it, such as transfer used alone, doesn't know the name of the database.
     merged["database"] = record["database"] or database
     merged["updated_at"] = now
     merged["phases"] = {**record["phases"], phase: recorded}
@@ -171,7 +171,7 @@ def merge(record: Record | None, migration_id: str, database: str, phase: str, e
 
 
 def _is_finished(record: Record, phase: str, entry: PhaseEntry) -> bool:
-    """Whether a failure says nothing about a database that was promoted before, so that it must not hide what was proved."""
+    """Whether ``entry`` is a failure of a phase that was done before the promotion. It must not hide the proof for that database."""
     promoted = record["phases"].get("promote", {}).get("status") == "done"
     done = record["phases"].get(phase, {}).get("status") == "done"
     return entry["status"] == "failed" and phase in _BEFORE_PROMOTION and promoted and done
@@ -180,7 +180,7 @@ def _is_finished(record: Record, phase: str, entry: PhaseEntry) -> bool:
 def check_database(record: Record | None, database: str) -> None:
     """Raise MigrationError ``other_database`` when the record is of a migration of another database.
 
-    A database without a name is not checked.
+    An empty name is not checked.
     """
     known = (record or {}).get("database")
     if record is not None and known and database and known != database:

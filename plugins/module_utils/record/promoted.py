@@ -17,12 +17,12 @@ from ..postgres.database import find_database_by_oid
 from ..postgres.session import Session, server_identity
 
 PROMOTED = "promoted.json"
-# In a data directory that the method physical promoted: two copies of one source have the same system identifier.
+# A file in a data directory that the method physical promoted. It tells two copies of one source apart, whose system identifiers are equal.
 MARK = "couch2pg_migration.json"
 
 
 def stored_promotion(state: Path) -> dict[str, Any] | None:
-    """What was written down when this migration promoted a database: its ``identity``, ``oid``, ``name`` and more; None before that.
+    """What the promotion of this migration stored: ``identity``, ``oid`` and ``name`` of the database and more; None before it.
 
     Raises MigrationError ``damaged_file``, which says how the record replaces the file.
     """
@@ -56,7 +56,7 @@ def current(settings: ConnectionSettings, state: Path) -> ConnectionSettings:
 
 
 def has_mark(session: Session, stored: dict[str, Any]) -> bool:
-    """Whether the session's server has the mark of the stored promotion; also when there is none, or the role may not see it."""
+    """Whether the session's server has the mark of the stored promotion. True as well if there is no mark, or the role may not see it."""
     return "mark" not in stored or mark_of(session, stored["mark"]) == stored["mark"]
 
 

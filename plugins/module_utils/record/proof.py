@@ -36,7 +36,7 @@ NEEDS: dict[str, Need] = {
 def check(settings: ConnectionSettings, state: Path, record: Record | None, needs: list[str]) -> dict[str, Any]:
     """A summary of the record for later phases, after checking ``needs`` and that the promoted database is still there.
 
-    ``running`` of the target is its running server, as ``postgres.session.running_server``.
+    ``running`` of the target is the result of ``postgres.session.running_server``; empty unless the database is promoted there.
 
     Raises MigrationError ``record_missing``, ``record_altered``, ``not_permitted`` or ``stale_evidence``.
     """

@@ -33,7 +33,7 @@ def counts_when_digested(state: Path, identity: str, oid: int) -> dict[str, Any]
 
 
 def sequences_when_restored(state: Path, identity: str, oid: int) -> dict[str, Any]:
-    """Where the sequences of this database stood when its rows were loaded (``evidence.document.sequence_values``).
+    """The values of this database's sequences when its rows were loaded (``evidence.document.sequence_values``).
 
     Empty when that isn't known.
     """
@@ -55,7 +55,7 @@ def matviews_on_source(state: Path, identity: str, oid: int) -> dict[str, int | 
 
 
 def at_promotion(state: Path, identity: str, oid: int) -> PropertiesAtPromotion | None:
-    """The properties that the restore of this database left to its promotion; None when there are none or it isn't known."""
+    """The properties that the promotion of this database sets, as its restore stored them; None when there are none or it isn't known."""
     stored = _stored(state, identity)
     if stored is None or stored.get("oid") != oid:
         return None

@@ -24,7 +24,7 @@ def already_reversed(settings: ConnectionSettings, state: Path) -> dict[str, Any
         return None
     with Session(settings.maintenance) as session:
         if "mark" in stored:
-            # The whole server was put back (method physical).
+            # With the method physical, a rollback puts the whole former server back.
             identity = server_identity(session)
             gone = identity != stored["identity"] or not has_mark(session, stored)
             return stored if gone and identity == stored["replaced_identity"] else None

@@ -57,7 +57,7 @@ def check_counted(settings: ConnectionSettings) -> None:
 def check_unchanged(settings: ConnectionSettings, stored: dict[str, Any]) -> None:
     """Raise MigrationError ``changed_since_verified`` when something may have changed in the database since it was verified.
 
-    Raises ``not_counted`` where that can't be told.
+    Raises ``not_counted`` when the server's counts can't show that.
     """
     check_counted(settings)
     parts = changed_since(settings, stored)

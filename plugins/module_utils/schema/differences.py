@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What differs between a schema as it should be and a schema as it is."""
+"""Compare the expected schema with the schema that was found."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def difference(kind: str, name: str, problem: str, source: Any, target: Any) -> 
 
 
 def sentence(found: dict[str, Any]) -> str:
-    """One difference for a person: its object, and the first lines that are not the same."""
+    """One difference as a sentence for messages: its object, and the first lines that are not the same."""
     text = f"{found['kind']}{'' if 'name' in found else ':'} {found['object']} {found['problem']}"
     source, target = found["source"], found["target"]
     if isinstance(source, str) and isinstance(target, str):
@@ -92,13 +92,13 @@ def _in_order(text: str) -> str:
 
 
 def first_lines(source: str, target: str) -> tuple[str | None, str | None]:
-    """The first line that only one of the texts has, of each; None when the other has them all."""
+    """For each of both texts: the first line that the other text lacks; None when there is none."""
     ours, theirs = source.split("\n"), target.split("\n")
     return _first(ours, theirs), _first(theirs, ours)
 
 
 def _first(lines: list[str], others: list[str]) -> str | None:
-    """A statement rather than what pg_dump says of the object in a comment before, such as its tablespace."""
+    """The first line that is not in ``others``. A statement is preferred to pg_dump's comment before it, such as the tablespace."""
     own = [line.strip() for line in lines if line and line not in others]
     return next((line for line in own if not line.startswith("--")), own[0].lstrip("- ") if own else None)
 

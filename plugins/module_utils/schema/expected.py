@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The schema that a restored database must have: the archive's schema, restored alone into a scratch database.
 
-Of a copy of the source's files, the schema can go the same way: through a dump into a scratch database.
+The schema of a copy of the source's files can be printed in the same way: dumped, and restored into a scratch database.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def expected_schema(
             everybody = evidence["everybody_creates_in_public"]
             _restore(scratch, archive, schemas, everybody, owner, changes, restore, stop)
             with Session(scratch) as inside:
-                # The restore drops its temporary roles, with their default privileges and their part in policies.
+                # The restore of the whole archive also drops its temporary roles, with their default privileges and their part in policies.
                 with event_triggers.silent_transaction(inside):
                     for role in _marked(session, changes.moves):
                         inside.execute(f"DROP OWNED BY {quote(role)}")
@@ -90,8 +90,8 @@ def printed_after_a_dump(
 ) -> Printed:
     """The schema of the database ``target``, printed after it was dumped and restored into a scratch database as the archive's was.
 
-    A definition that a server has never read from a dump is printed in other words than after that: casts of constants, the lists of
-    IN, the limits of an identity column whose type was changed.
+    A server prints some definitions differently after they were restored from a dump: casts of constants, lists of IN, and limits of an
+    identity column whose type was changed.
     programs: pg_restore and pg_dump. work: a private folder. Raises MigrationError ``pg_dump_failed``, ``schema_not_restored``.
     """
     restore, dump = programs

@@ -118,7 +118,7 @@ def _entry(header: re.Match[str]) -> Entry:
 
 
 def _properties(header: re.Match[str], access_method: str) -> list[str]:
-    """What pg_dump says of an object before its statements."""
+    """The access method and tablespace of an object, which pg_dump prints before its statements."""
     found = []
     if header["type"] in ("TABLE", "MATERIALIZED VIEW"):
         found.append(f"{_METHOD}{access_method}")
@@ -130,7 +130,7 @@ def _properties(header: re.Match[str], access_method: str) -> list[str]:
 def _text(body: list[str]) -> str:
     """The statements of one object, without the comments and the settings of the session around them."""
     if any(line.startswith("PARTITION BY ") for line in body):
-        # pg_dump leaves the setting as it was for the table before: a partitioned table has no storage.
+        # A partitioned table has no storage, so pg_dump doesn't set the access method: the setting is still that of an earlier table.
         body = [line for line in body if not line.startswith(_METHOD)]
     properties = [line for line in body[:2] if line.startswith((_METHOD, _TABLESPACE))]
     first, last = len(properties), len(body)

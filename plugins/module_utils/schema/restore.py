@@ -59,7 +59,7 @@ def restore_schema(
     """Restore all but the rows of ``archive`` into ``scratch``; returns the messages that are failures.
 
     program: pg_restore. extension_schemas: the schema of each extension of the source. everybody_creates: whether every
-    role may create in schema public on the source. public_owner: whose it is there. stop: ends it early with MigrationError ``stopped``.
+    role may create in schema public on the source. public_owner: its owner there. stop: ends it early with MigrationError ``stopped``.
     """
     lines = pg_restore.read_list(program, archive)
     found: list[Message] = []
