@@ -18,7 +18,7 @@ from ..host.containers import known_as
 from ..postgres.connection import ConnectionSettings
 from .settings import ENTRYPOINT, PostgresPlace, Settings
 
-# Where somebody corrects a connection of couch2pg.
+# Messages about a failed connection name this as the place to correct it.
 ORIGIN = "couch2pg's settings"
 
 
@@ -26,9 +26,9 @@ ORIGIN = "couch2pg's settings"
 class Reach:
     """Addresses that replace those in couch2pg's settings on this host; empty means that the settings' own address works here.
 
-    couch2pg in a network of containers knows servers by names that don't resolve outside; those of other containers are found
-    by themselves. couchdb_server:
-    ``scheme://host:port``. ca_cert: a file with the certificates that are trusted for CouchDB.
+    couch2pg in a network of containers knows servers by names that don't resolve outside of it. Where such a name is another
+    container's, its address is found automatically.
+    couchdb_server: ``scheme://host:port``. ca_cert: a file with the certificates that are trusted for CouchDB.
     """
 
     couchdb_server: str = ""
@@ -55,7 +55,7 @@ class Reach:
 
 
 def _in_container(settings: Settings, name: str, port: int) -> tuple[str, int] | None:
-    """Where this host reaches the container that couch2pg, in a container itself, knows by ``name``; None when there is none."""
+    """Host and port at which this host reaches the container that couch2pg's own container knows as ``name``; None without one."""
     if settings.style != ENTRYPOINT:
         with suppress(OSError):
             socket.getaddrinfo(name, None)
@@ -65,7 +65,7 @@ def _in_container(settings: Settings, name: str, port: int) -> tuple[str, int] |
 
 def _couchdb_in_container(settings: Settings) -> str:
     url = settings.couchdb
-    # A certificate is for the name, not for the address.
+    # The certificate is valid for the name in the URL, so the container's address can't replace it.
     if url.scheme == "https" and settings.variables.get("NODE_TLS_REJECT_UNAUTHORIZED", "") != "0":
         return ""
     name, _colon, port = url.host.partition(":")
@@ -95,7 +95,7 @@ def connection(place: PostgresPlace) -> ConnectionSettings:
 
 
 def login(host: str, port: int, database: str, user: str, password: str, encrypted: bool) -> ConnectionSettings:
-    """A login over the network, as a program makes it that has no other authentication than a password."""
+    """The connection of a program that logs in over the network and can authenticate only with a password."""
     ssl_mode = "require" if encrypted else "disable"
     return ConnectionSettings(database, host, port, user, password, ssl_mode=ssl_mode, origin=ORIGIN)
 

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How many changes couch2pg is behind CouchDB: its checkpoints against high-water marks, compared by their numbers.
 
-A busy CouchDB changes all the time, so that couch2pg never equals it: current means past a mark that was taken before.
+A busy CouchDB changes all the time, so couch2pg never reaches its latest sequence. Current means: couch2pg has reached a mark that
+was taken earlier.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def compare(found: Sequence[Checkpoint], marks: Mapping[str, int]) -> list[Sync]
 
 
 def settle(client: CouchDB, found: Sequence[Sync]) -> list[Sync]:
-    """The same comparison, after asking CouchDB for each database that seems behind whether anything changed since.
+    """The same comparison, after asking CouchDB for each database that seems behind whether anything changed after its checkpoint.
 
     The number of a CouchDB cluster's sequence is a sum over its nodes, and can differ a little between two answers.
     """

@@ -27,7 +27,7 @@ _SCRIPT = (
     "socket.setTimeout(15000, () => { console.log('no answer within 15 s'); process.exit(); });"
     "socket.on('error', error => console.log(error.message));"
 )
-# Errors that come before any certificate.
+# Errors that occur before the server sends its certificate.
 _AWAY = re.compile(r"\bE[A-Z]{4,}\b|EAI_AGAIN|no answer within|wrong version number|socket (?:disconnected|hang up)")
 
 

@@ -34,9 +34,9 @@ SLEEP_MINUTES = 60.0
 # In the order of the URL that the entrypoint builds.
 ENTRYPOINT_VARIABLES = ("POSTGRES_USER_NAME", "POSTGRES_PASSWORD", "POSTGRES_SERVER_NAME", "POSTGRES_DB_NAME")
 MASK = "********"
-# Paths of certificates, which each host has at another place.
+# Paths of certificates. They can differ from host to host.
 _OF_HOST = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
-# What tells Node.js whom to trust.
+# Variables that decide which certificates Node.js trusts.
 OF_NODE = (*_OF_HOST, "NODE_TLS_REJECT_UNAUTHORIZED", "NODE_OPTIONS")
 
 _URL = re.compile(
@@ -210,7 +210,7 @@ class Settings:
         """
         style = style or self.style
         if style == self.style and self._is_at(place):
-            # Byte for byte as written on the source.
+            # Keep the variables byte for byte as the source has them.
             return self
         kept = {
             name: value
@@ -300,10 +300,10 @@ def for_target(
 ) -> Settings:
     """The settings that couch2pg gets on the target: those of the source, with the target's PostgreSQL and CouchDB address.
 
-    The one place that computes them: preflight checks, and ``couch2pg_settings`` writes, what this function returns.
-    present: those of the target's deployment. Its style stays, and so does what tells Node.js there whom to trust: the paths of
-    certificates, and what the source doesn't set. postgres: the options that replace parts of the source's address; None
-    keeps the source's value. couchdb_url: replaces COUCHDB_URL; None or empty keeps it.
+    Only this function computes them, so that preflight checks the same settings that ``couch2pg_settings`` writes.
+    present: the settings of the target's deployment. Their style and their paths of certificates stay, and those other variables of
+    ``OF_NODE`` that the source doesn't set. postgres: the options that replace parts of the source's address; None keeps the
+    source's value. couchdb_url: replaces COUCHDB_URL; None or empty keeps it.
     Raises MigrationError for settings that can't be used, or that the style can't express.
     """
     given = {name: value for name, value in postgres.items() if value is not None}

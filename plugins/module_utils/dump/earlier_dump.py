@@ -48,7 +48,7 @@ def evidence_of(partial: Path, context: JobContext) -> Evidence | None:
 
 
 def written(partial: Path) -> dict[str, int]:
-    """``{files, bytes}`` of the archive without evidence and manifest; removes their temporary files of a killed run."""
+    """``{files, bytes}`` of the archive without evidence and manifest. Removes temporary files of these two that a killed run left."""
     for name in (layout.EVIDENCE, layout.MANIFEST):
         remove_unfinished(partial / name)
     sizes = [stat.st_size for path, stat in manifest.list_files(partial) if path != layout.EVIDENCE]

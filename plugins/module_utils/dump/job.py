@@ -53,7 +53,7 @@ from . import earlier_dump
 LISTED_FILES = 1000
 
 
-# Below this, a full disk is the likely reason for a pg_dump that ended without one.
+# When less is free, a full disk is the likely reason why pg_dump failed without a message.
 LOW_BYTES = 64 * 1024 * 1024
 _SERVER_GONE = re.compile(
     "server closed the connection|terminating connection|connection to server .* failed|the database system is"
@@ -111,7 +111,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
 
 
 def _is_alone(record: dict[str, Any] | None) -> bool:
-    """Whether the role dump was used alone: a migration has its record on the target."""
+    """Whether the role dump was used alone. Then the record is on this host; a migration has its record on the target."""
     return record is not None and record["kept_on"] == record["host"]
 
 
@@ -124,10 +124,10 @@ def still_valid(result: dict[str, Any]) -> bool:
 
 
 def refuse(options: dict[str, Any]) -> None:
-    """Raise, for check mode, the MigrationError of a place that the archive can't be written to. options: the module's."""
+    """For check mode: raise the MigrationError of a run that could not write its archive. options: the module's."""
     final = layout.archive_folder(options["staging_dir"], options["migration_id"])
     if final.exists():
-        # An archive that is whole may be the one of a run that was killed at its end.
+        # A complete archive may be the result of a run that was killed at its end. The job accepts it.
         whole = (final / layout.MANIFEST).exists() and not manifest.compare(
             final, manifest.load(final), 1, hashes=False
         )

@@ -54,7 +54,7 @@ class Said:
 
 
 class BackupProgress(MonitorSession):
-    """Bytes that the backup has sent. Before PostgreSQL 13 the source doesn't tell, so the files that arrived count."""
+    """Bytes that the backup has sent. A source before PostgreSQL 13 doesn't report them, so the files that arrived are counted."""
 
     def __init__(self, settings: ConnectionSettings, folder: Path) -> None:
         super().__init__(settings)
@@ -62,7 +62,7 @@ class BackupProgress(MonitorSession):
         self._done = 0
 
     def __call__(self) -> tuple[int, str]:
-        """The bytes so far, and nothing in particular that is worked on."""
+        """The bytes so far, and an empty text, because the backup doesn't work on one object at a time."""
         return self.done(), ""
 
     def done(self) -> int:
@@ -108,7 +108,7 @@ def take(
 ) -> str:
     """Make a base backup in ``folder``; returns the LSN at which it ends.
 
-    environment: of ``replication_environment``. compression: of the line, ``none`` or a method that the source's server has
+    environment: of ``replication_environment``. compression: during the transfer, ``none`` or a method that the source's server has
     (``server-zstd``). Raises MigrationError ``backup_failed``.
     """
     remove_tree(folder)
@@ -142,7 +142,7 @@ def take(
 
 
 def advice(lines: Sequence[str], source: ConnectionSettings) -> str:
-    """What the operator can do about the failure that ``lines`` tell of."""
+    """The remedy for the failure that ``lines`` of pg_basebackup or pg_receivewal report."""
     text = "\n".join(lines)
     if "no pg_hba.conf entry for replication" in text:
         address = next(
@@ -168,7 +168,7 @@ def replication_environment(source: ConnectionSettings, owner: Owner, folder: Pa
     passfile = folder / "passfile"
     owner.write(passfile, source.passfile_line())
     try:
-        # The programs look for their home; the owner of a data directory may have none.
+        # The programs look for files in the home folder, and the owner of a data directory may have none.
         yield dict(program_environment(source, passfile), HOME=str(folder))
     finally:
         passfile.unlink()

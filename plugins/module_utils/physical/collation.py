@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Indexes of a copy are in the source's order of text. Where this host sorts otherwise, they are rebuilt.
+"""The indexes of a copy are in the source's order of text. If this host sorts text in another order, they are rebuilt.
 
-Otherwise rows would not be found, and a unique index would take a key twice, without a word.
+Without that, queries would miss rows, and a unique index would accept a key twice, without an error.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ DATABASE_RECORDS_SINCE = 15
 _DATABASES = (
     "SELECT datname AS name FROM pg_catalog.pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY 1"
 )
-# An index depends on the collations of its columns, of what these are made of (bounds of ranges, fields of rows), and of what its
-# expressions and its WHERE compare, whose result may be a number or a row's place in the index.
+# An index depends on the collations of its columns, of their parts (bounds of ranges, fields of rows), and of the comparisons in its
+# expressions and its WHERE: their results decide what is stored, and which rows are in the index.
 _USES = f"""
 WITH RECURSIVE part(root, type) AS (
     SELECT i.indexrelid, a.atttypid FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_attribute AS a
@@ -74,10 +74,10 @@ WHERE c.oid IN (SELECT index FROM use WHERE oid = ANY (%s::oid[])) ORDER BY 2 DE
 
 
 def of_source(session: Session) -> list[dict[str, Any]]:
-    """``[{provider, locale, version}]`` of the source's collations, as its host sorts.
+    """``[{provider, locale, version}]`` of the source's collations, with the versions on its host.
 
-    Beside those of the session's database, the version of the C library and those of ICU's own collations: other databases of the server
-    may use them.
+    Besides those of the session's database, the list has the C library and ICU's predefined collations, because other databases of the
+    server may use them.
     """
     database = find_database(session, session.settings.database)
     if database is None:
@@ -89,8 +89,8 @@ def of_source(session: Session) -> list[dict[str, Any]]:
 def differs(entry: Mapping[str, Any], source: Iterable[Mapping[str, Any]]) -> bool:
     """Whether indexes with the collation ``entry`` may be in another order than this host's.
 
-    entry: ``{provider, locale, stored, here}``; stored: the version that the source recorded for the indexes. The one that its host has
-    now must be the same, too. Where neither is known, the order may differ.
+    entry: ``{provider, locale, stored, here}``; stored: the version that the source recorded for the indexes; here: this host's version.
+    It must equal the recorded version, and the version on the source's host now. If neither is known, the order may differ.
     """
     if entry["locale"] in collations.PLAIN:
         return False
@@ -116,10 +116,10 @@ def rebuild(
     """Rebuild the indexes of every database whose order of text differs here; returns their names.
 
     source: of ``of_source``. choice: REBUILD, or REFUSE to raise instead. done: indexes that an earlier attempt has rebuilt; those that
-    are rebuilt are added. on_index: told each one that is done, with its bytes. upgraded_from: the source's major version, where
+    are rebuilt are added. on_index: called with each index that is done, and its bytes. upgraded_from: the source's major version, where
     pg_upgrade has made this copy.
 
-    Raises MigrationError ``collations`` when that is refused, or rows of partitions may be in the wrong ones.
+    Raises MigrationError ``collations`` when an index must be rebuilt but ``choice`` is REFUSE, or rows may be in the wrong partitions.
     """
     with Session(server.connection("postgres")) as session:
         names = [row["name"] for row in session.rows(_DATABASES)]
@@ -144,7 +144,8 @@ def _collations(session: Session, name: str, upgraded_from: int | None) -> tuple
         "here": next((row["version"] for row in used["collations"]), None),
     }
     rows = session.rows(_COLLATIONS)
-    # pg_upgrade carries over what the source recorded for its databases and its own collations. For the others it records this host's.
+    # pg_upgrade keeps the versions that the source recorded for databases and for collations of users. For predefined collations it
+    # records this host's version, which says nothing about the indexes.
     if upgraded_from is not None:
         if upgraded_from < DATABASE_RECORDS_SINCE:
             default["stored"] = None

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the source's server compresses the base backup on its way: what it can do, and what this host can unpack."""
+"""Compression of the base backup during its transfer: the methods of the source's server, and those that this host can unpack."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ..postgres.session import Session
 
 NONE = "none"
 SINCE_MAJOR = 15
-# What every server from then on has; the others depend on how it was built.
+# Every server since SINCE_MAJOR has this method. The others depend on how the server was built.
 _ALWAYS = "gzip"
-# As pg_basebackup has it: a level, or names with values.
+# In pg_basebackup's notation: a method, with a level or with names and values.
 _CHOICE = re.compile(r"server-(gzip|lz4|zstd)(:(-?\d+|[a-z]+(=\w+)?(,[a-z]+(=\w+)?)*))?")
 _METHODS = "SELECT enumvals FROM pg_catalog.pg_settings WHERE name = 'wal_compression' AND vartype = 'enum'"
 
 
 def of_server(session: Session) -> list[str]:
     """The methods with which the session's server can compress a backup; empty before PostgreSQL 15."""
-    # It was built for WAL and for backups with the same libraries.
+    # A server uses the same libraries to compress WAL and backups.
     rows = session.rows(_METHODS)
     return [_ALWAYS, *(name for name in rows[0]["enumvals"] if name in ("lz4", "zstd"))] if rows else []
 
 
 def check(choice: str, known: Sequence[str]) -> str:
-    """Raise MigrationError ``backup_compression`` unless a server that knows these methods can do ``choice``; returns what it does."""
+    """Raise MigrationError ``backup_compression`` unless a server that knows these methods can do ``choice``; returns a description."""
     if choice == NONE:
         return "the line carries the files as they are"
     found = _CHOICE.fullmatch(choice)

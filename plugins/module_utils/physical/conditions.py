@@ -22,19 +22,19 @@ from ..postgres.session import Session, server_identity
 from . import compression, placement, switch, upgrade_obstacles
 from .conditions_of_source import check_source
 
-# The base backup, the WAL beside it, and the WAL after it.
+# WAL senders that the copy needs: for the base backup, for the WAL during it, and for the WAL after it.
 SENDERS = 3
-# WAL that is written during the copy, the temporary server's, and what pg_upgrade adds.
+# Room for the WAL that is written during the copy and by the private server, and for what pg_upgrade adds.
 MARGIN = 1.1
 SHOWN = 5
 INSTEAD = "Set couch2pg_method to stream."
-# What only the promotion needs, and a rehearsal doesn't: another stop and start, a server without other databases, a common superuser.
+# Codes of failures that only prevent the promotion, not a rehearsal: of the service, of other databases, of roles.
 _OF_PROMOTION = ("no_service", "other_databases", "roles", "library_not_loaded", "md5_passwords")
-# A copy of the whole server has everything, as it is.
+# Variables that a copy of the whole server can't follow, because it copies everything as it is.
 _NOT_IN_A_COPY = ("leave_out", "role_map", "function_search_path")
 
 _CONTROL = "SELECT to_jsonb(c) AS control FROM pg_catalog.pg_control_init() AS c"
-# What the copy brings with it.
+# Properties that the copy brings along, so that they may differ on the target.
 _COPIED = ("data_page_checksum_version", "bytes_per_wal_segment", "default_char_signedness")
 _WORDS = {
     "max_data_alignment": "the alignment of values",
@@ -121,7 +121,7 @@ def examine_target(
             here = placement.find(session, placement.NOBODY)
     findings.ask(
         "other databases",
-        # Another finding tells of a database with the real name.
+        # Another finding reports a database with the real name.
         lambda: switch.check_contents(session, settings, replace_existing=True),
         lambda _none: "the target's server has no other database",
     )
@@ -139,7 +139,7 @@ def _compare(
     source: Mapping[str, Any],
     here: placement.Placement | None,
 ) -> None:
-    """Findings about what the source is like; here: where the target's server is, None when that is unknown."""
+    """Findings of the comparison with the source. here: the placement of the target's server, None when it is unknown."""
     theirs = source["physical"]
     findings.ask("architecture", lambda: _check_same_build(session, theirs), str)
     findings.attempt(
@@ -193,7 +193,7 @@ def _check_replication(session: Session) -> str:
     senders = session.row(_SENDERS)
     free = senders["most"] - senders["used"]
     if free < SENDERS:
-        # With the lowest one, the server would not start with any sender.
+        # With wal_level minimal, a server with max_wal_senders above 0 doesn't start.
         level = "ALTER SYSTEM SET wal_level = replica; " if senders["level"] == "minimal" else ""
         raise MigrationError(
             f"The source has {max(0, free)} of {senders['most']} WAL senders free, and the copy needs {SENDERS}. On the source: {level}"
@@ -204,7 +204,7 @@ def _check_replication(session: Session) -> str:
 
 
 def _check_prepared(session: Session) -> None:
-    """A prepared transaction would be in the copy, too, and never end there."""
+    """Refuse prepared transactions: they would be in the copy, too, where nothing ends them."""
     found = [str(row["gid"]) for row in session.rows("SELECT gid FROM pg_catalog.pg_prepared_xacts ORDER BY prepared")]
     if found:
         raise MigrationError(
@@ -275,7 +275,7 @@ def _check_collations(session: Session, findings: Findings, source: Mapping[str,
 
 
 def _check_locales(session: Session, theirs: Mapping[str, Any]) -> str:
-    """Every database of the copy is opened on this host, also the one named postgres."""
+    """Every database of the copy is opened on this host, including postgres, so the host needs the locales of all of them."""
     locales: list[str] = theirs["locales"]
     for locale in locales:
         collations.check_libc(session, locale)
@@ -358,7 +358,7 @@ def _check_passwords(session: Session, here: placement.Placement | None, theirs:
     """The target's pg_hba.conf stays in force, and where it asks for SCRAM it refuses passwords that are stored as MD5."""
     settings = session.settings
     superusers = {role["name"] for role in theirs["roles"] if role["superuser"]}
-    # Superusers log in on the host itself, but for the one who works here.
+    # Superusers are expected to log in on the host itself, except this session's role when it connects through the network.
     asked = [
         name for name in theirs["md5_roles"] if name not in superusers or (name == settings.user and settings.host)
     ]
@@ -404,7 +404,7 @@ def _check_archive(session: Session, findings: Findings, here: placement.Placeme
 
 
 def _check_elsewhere(session: Session, findings: Findings, here: placement.Placement) -> None:
-    """What of the target's server is not in its data directory: its folders stay as they are, and the copy doesn't use them."""
+    """Warn of the target server's files outside its data directory: they stay as they are, and the copy doesn't use them."""
     wal = here.data / "pg_wal"
     spaces = [f"the tablespace {row['name']}" for row in session.rows(_TABLESPACES)]
     found = [*([f"its WAL ({wal.resolve()})"] if wal.is_symlink() else []), *spaces]

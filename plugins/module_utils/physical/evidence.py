@@ -25,7 +25,7 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.unprinted import fingerprints, read_unprinted
 from .moment import Moment
 
-# Sequences are logged so many values ahead: the copy may stand there.
+# WAL has a sequence this many values ahead, and after recovery the copy may have that value.
 SEQUENCE_AHEAD = 32
 
 
@@ -48,7 +48,7 @@ def begin(moment: Moment, migration_id: str, pg_dump_major: int) -> Evidence:
 
 
 def archive_schema(context: JobContext, source: ConnectionSettings, moment: Moment, partial: Path) -> None:
-    """An archive of the schema, with which verify compares that of the copy."""
+    """Write an archive of the schema, with which verify compares the schema of the copy."""
     command = pg_dump.build(
         programs.find("pg_dump", context.parameters["bin_dir"]),
         "directory",
@@ -112,7 +112,7 @@ def finish(partial: Path, document: Evidence, workers: int) -> None:
 
 
 def ahead(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """How far sequences may stand after recovery: WAL has their values some steps ahead."""
+    """The last values that sequences may have after recovery, because WAL has their values some steps ahead."""
     return {
         name: dict(value, last_value=value["last_value"] + SEQUENCE_AHEAD * value["increment"], is_called=True)
         for name, value in values.items()

@@ -51,7 +51,7 @@ class Owner:
         return cls(found.st_uid, found.st_gid)
 
     def command(self, words: Sequence[str], folder: Path) -> list[str]:
-        """The command that runs ``words`` as this user; ``folder``: one that the user can read, where root runs it."""
+        """The command that runs ``words`` as this user. folder: its working directory if root runs it, readable for the user."""
         if os.geteuid() == self.uid:
             return list(words)
         setpriv = programs.locate("setpriv", "Install util-linux, or set couch2pg_become_user to the server's user.")
@@ -125,7 +125,7 @@ class Folders:
     def make_socket_folder(self, steps: Steps, owner: Owner) -> Path:
         """The folder of the private server's socket, which only its owner can enter.
 
-        It is another one where the path is too long, or has a character with a meaning, such as the comma between the names of hosts.
+        A temporary folder is used if the path is too long, or has a special character, such as the comma that separates names of hosts.
         """
         folder = self.work / "socket"
         if _PLAIN.fullmatch(str(folder)) and len(os.fsencode(folder / ".s.PGSQL.65535.lock")) <= SOCKET_PATH_BYTES:
@@ -165,7 +165,7 @@ class Steps:
         self._write()
 
     def forget(self) -> None:
-        """No step is done any more."""
+        """Forget all completed steps."""
         self._done = {}
         self._write()
 

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Damage that the source's indexes have already comes with the copy, and the digests of rows don't see it: amcheck does.
+"""Find indexes that are damaged on the source, and so in the copy, with amcheck: digests of rows don't show such damage.
 
-An operating system that was upgraded under a server leaves such indexes: their text is in an order that is not the server's any more.
+An upgrade of the operating system can cause it: the text in an index is then no longer in the server's order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..postgres.session import Session
 from ..postgres.workers import run_in_sessions
 from .private_server import PrivateServer
 
-# The extension's own definition, in the session's temporary schema: nothing is installed, and every worker has one at the same time.
+# As the extension defines it, but in the session's temporary schema: nothing is installed, and each worker has its own function.
 _FUNCTION = """
 CREATE FUNCTION pg_temp.bt_index_check(regclass) RETURNS void LANGUAGE c STRICT AS '$libdir/amcheck', 'bt_index_check'
 """
@@ -45,9 +45,9 @@ def rebuild_damaged(
 ) -> None:
     """Rebuild the btree indexes of every database whose entries are in a wrong order.
 
-    jobs: workers, each checks one index at a time, the largest first. sound: names of indexes that were checked before; those that
-    are sound are added. rebuilt: those that need no check because they were rebuilt; those that are rebuilt are added.
-    on_index: told each sound index, with its bytes. Without amcheck on this host nothing is checked. Raises MigrationError.
+    jobs: workers, each checks one index at a time, the largest first. sound: names of indexes that an earlier check found sound; more
+    are added. rebuilt: names of indexes that were rebuilt and need no check; more are added. on_index: called with each sound index and
+    its bytes. Without amcheck on this host nothing is checked. Raises MigrationError.
     """
     with Session(server.connection("postgres")) as session:
         if not _is_here(session):
@@ -67,7 +67,7 @@ def rebuild_damaged(
 
 
 def _is_here(session: Session) -> bool:
-    """Whether this host has the library. The list of extensions does not tell: one control file that can't be read makes it fail."""
+    """Whether this host has the library. pg_available_extensions is not used, because one unreadable control file makes it fail."""
     session.execute("BEGIN")
     try:
         session.execute(_FUNCTION)
@@ -92,7 +92,7 @@ def _check(
 
     def prepared() -> Session:
         session = Session(settings)
-        # It is never committed: the function and the temporary schema are gone with the session.
+        # Never committed, so that the function and the temporary schema disappear with the session.
         session.execute("BEGIN")
         session.execute(_FUNCTION)
         return session

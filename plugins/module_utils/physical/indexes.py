@@ -58,7 +58,7 @@ def settle(
 
 
 def _resumed(context: JobContext, steps: Steps, step: str, what: str) -> _Names:
-    """The names of indexes with which that was done, also by an earlier attempt."""
+    """The names of the indexes that an earlier attempt completed in ``step``. what: what was done with them, for the log."""
     names = _Names(steps, step)
     if names.names:
         context.log(f"Resumed: {counted(len(names.names), 'index')} {what} already.")
@@ -88,6 +88,6 @@ class _Names:
         self._written = time.monotonic()
 
     def write_sometimes(self) -> None:
-        """Record them, where that was not done just now: there may be thousands."""
+        """Record them, but not more often than every NAMES_SECONDS, because there may be thousands."""
         if time.monotonic() > self._written + NAMES_SECONDS:
             self.write()

@@ -164,7 +164,7 @@ def still_valid(state: Path, result: Mapping[str, Any]) -> bool:
 def run(context: JobContext) -> dict[str, Any]:
     """Make the copy; the work of the job. Raises MigrationError; the target's own server is not touched.
 
-    A backup that was cut begins again. What follows it is resumed.
+    An interrupted backup starts from the beginning. Later steps are resumed.
     """
     parameters = context.parameters
     source = ConnectionSettings.restored(parameters["source"], context.secrets.get("source_password"))
@@ -224,7 +224,7 @@ class _Copy:
         return dict(result, seconds=round(time.monotonic() - started, 1), section_seconds=seconds)
 
     def _check_there(self) -> None:
-        """Begin again where somebody removed the copy."""
+        """Start from the beginning if the copy of an earlier attempt was removed."""
         done = self._steps.result("upgraded") or self._same_major
         there = self._folders.incoming if done else self._data
         if self._steps.result("backup") and not there.exists():
@@ -256,7 +256,7 @@ class _Copy:
             self._recover(server)
 
     def _check_free(self) -> None:
-        """Remove the evidence of an earlier copy of this migration, which is gone; refuse any other folder."""
+        """Remove the evidence of an earlier copy of this migration, because that copy is gone. Refuse any other folder."""
         if not self._final.exists():
             return
         document = read_json(self._final / layout.EVIDENCE)
@@ -278,7 +278,7 @@ class _Copy:
             self._begins_again("backup")
         self._steps.mark("begun")
         remove_tree(self._folders.wal)
-        # Of an earlier copy: this one's would stay in its place, and count more than the private server's configuration.
+        # Left by an earlier copy. As long as it exists, ``configure`` doesn't keep the postgresql.auto.conf of this copy.
         (self._folders.work / private_server.SETTINGS_OF_SOURCE).unlink(missing_ok=True)
         program = self._client(server_programs.BACKUP)
         with Session(self._source) as session:
@@ -300,7 +300,7 @@ class _Copy:
                 )
         finally:
             progress.close()
-            # pg_basebackup leaves the process that receives WAL when it is ended.
+            # When pg_basebackup is killed, its child process that receives WAL keeps running.
             mine = processes.of_job(context.folder)
             processes.kill_all([process for process in mine if processes.name(process) == "pg_basebackup"])
         with Session(self._source) as session:
@@ -309,7 +309,7 @@ class _Copy:
         self._seconds["backup"] = time.monotonic() - started
 
     def _begins_again(self, what: str) -> None:
-        """Tell that work which can't be resumed is done again."""
+        """Report that work which can't be resumed starts from the beginning."""
         again = f"an earlier {what} was interrupted, so it begins again"
         self._context.log(f"Restarted: {again}.")
         self._context.progress.note("restarted", lambda: f"restarted: {again}")
@@ -381,7 +381,7 @@ class _Copy:
         if not self._steps.result("armed"):
             server.end()
             self._folders.log.unlink(missing_ok=True)
-            # Of an earlier migration, which made the source.
+            # The source may be a copy itself. Then this folder is from the migration that made it.
             remove_tree(self._data / SOURCE_FILES)
             wal.complete(self._folders.wal)
             more = recovery.arm(self._data, self._facts["major"], self._folders.wal, point, self._owner)
@@ -399,7 +399,7 @@ class _Copy:
         context.progress.step("upgrade")
         superuser = self._facts["settings"]["superuser"]
         if not self._steps.result("upgraded"):
-            # One that was killed has to recover before pg_upgrade takes it.
+            # A server that was killed must recover before pg_upgrade accepts its data directory.
             if (self._data / "postmaster.pid").exists() and not old.running:
                 old.start()
                 old.wait()
@@ -410,7 +410,7 @@ class _Copy:
         context.progress.step("analyze")
         new.ready()
         if not self._steps.result("analyzed"):
-            # From 18 on, vacuumdb takes those only that are missing.
+            # From PostgreSQL 18 on, vacuumdb analyses only tables without statistics, so it doesn't repeat work.
             if self._steps.result("analysis begun") and major < upgrade.KEEPS_STATISTICS_SINCE:
                 self._begins_again("analysis of the tables")
             self._steps.mark("analysis begun")
@@ -431,7 +431,7 @@ class _Copy:
             version = session.version
             sequences = evidence_document.sequence_values(session)
         sha256 = manifest_sha256(self._final)
-        # Refresh asks this for what it need not do again: the views of the copy have their rows.
+        # Refresh reads these steps to find what it needn't repeat: the views of the copy are populated already.
         restored = RestoreSteps(state, identity, str(sha256))
         if restored.oid != oid:
             restored.start(oid)

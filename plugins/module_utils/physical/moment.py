@@ -21,16 +21,16 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table
 from ..postgres.session import Session
 
-# A source that never rests for so long needs couch2pg_physical_lock_seconds.
+# A source on which transactions end all the time, for this long, needs couch2pg_physical_lock_seconds.
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 0.05
-# A transaction that ends is in the WAL before others see its end. One that has been seen this long is not at its end.
+# The end of a transaction is in the WAL shortly before other sessions see it. A transaction that was seen for this long is not in between.
 SETTLED_SECONDS = 1.0
 _OURS = "couchdb"
 
 _BEGIN = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _SNAPSHOT = "SELECT pg_catalog.pg_export_snapshot() AS identifier, pg_catalog.txid_current_snapshot()::text AS shows"
-# One message, so that the source's own speed counts and not the line's. Each of its statements has a snapshot of its own.
+# Sent as one message, so that the network doesn't add time between the statements. Each statement has a snapshot of its own.
 _POINT = """
 SELECT pg_catalog.set_config('couch2pg.before', pg_catalog.txid_current_snapshot()::text, false);
 SELECT pg_catalog.set_config('couch2pg.point',
@@ -64,7 +64,7 @@ def running_at(shows: str, numbers: str) -> list[int]:
     found = []
     for number in numbers.split(","):
         if number:
-            # The one of its 64-bit numbers that is nearest to the snapshot's.
+            # Of the 64-bit numbers that end with these 32 bits, the one nearest to the snapshot's xmax.
             distance = (int(number) - xmax) & 0xFFFFFFFF
             found.append(xmax + distance - (1 << 32 if distance >> 31 else 0))
     return sorted(found)
@@ -95,8 +95,8 @@ class Moment:
     ) -> Moment:
         """Take a snapshot and its restore point; tries until no transaction ends in between.
 
-        name: of the restore point; the number of the attempt is added. lock_seconds: more than 0 keeps couch2pg from writing
-        for the moment, with a lock that is given up after so long. waiting: told the number of attempts.
+        name: of the restore point; the number of the attempt is added. lock_seconds: if above 0, couch2pg's tables are locked, so that
+        it can't write at that moment; the most seconds to wait for that lock. waiting: called with the number of attempts.
 
         Raises MigrationError ``never_rests``, ``is_standby`` or ``locked``.
         """
@@ -109,7 +109,7 @@ class Moment:
                 )
             exporter = Session(settings)
             try:
-                # Its locks come before the snapshot, so that no table is altered or emptied between the snapshot and its readers.
+                # The locks of this snapshot come first, so that no table is altered or emptied between the final snapshot and its readers.
                 with HeldSnapshot(settings) as before:
                     tables = before.tables.kept
                     identifier, point, attempts = _meet(
@@ -124,7 +124,7 @@ class Moment:
                             "run again.",
                             "tables_change",
                         )
-                # A transaction that ends makes the server write the restore point to its disk, and so to the line.
+                # The commit of this transaction makes the server flush its WAL, so that the restore point is sent.
                 control.value("SELECT pg_catalog.txid_current()")
             except BaseException:
                 exporter.close()
@@ -173,7 +173,7 @@ def _meet(
 
 
 class _Lock:
-    """Keeps others from writing to couch2pg's tables for a moment; nothing with 0 seconds."""
+    """Keeps other sessions from writing to couch2pg's tables for a moment; does nothing with 0 seconds."""
 
     def __init__(self, session: Session, tables: list[Table], seconds: int) -> None:
         self._session, self._seconds = session, seconds

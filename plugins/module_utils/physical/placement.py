@@ -22,7 +22,7 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.session import Session
 
 DEBIAN, SYSTEMD, COMMANDS = "debian", "systemd", "commands"
-# Commands for ``find`` where nobody stops or starts the server.
+# Commands for ``find`` when nothing will stop or start the server.
 NOBODY = {"stop": ["false"], "start": ["false"]}
 INSTEAD = "Set couch2pg_method to stream, or to archive."
 _DEBIAN_CONFIGURATION = re.compile(r"/etc/postgresql/(\d+)/([^/]+)/postgresql\.conf")
@@ -151,7 +151,7 @@ def _main_process(data: Path) -> int:
 def _check_user(session: Session, data: Path) -> None:
     """Raise MigrationError ``not_owner`` unless this user is root, or the one as whom the server runs."""
     try:
-        # This user may not even enter the folder above its data.
+        # Read from /proc, because this user may have no access to the folder of the data directory.
         number = Path(f"/proc/{session.value('SELECT pg_catalog.pg_backend_pid()')}").stat().st_uid
     except OSError:
         return
@@ -172,7 +172,7 @@ def _name_of(user: int) -> str:
 
 
 def _check_exchangeable(data: Path, owner: str) -> None:
-    """Whether the data directory can change its name with another one beside it."""
+    """Raise MigrationError unless a folder beside the data directory can be put in its place by renaming both."""
     parent = data.parent
     if is_mount_point(data):
         raise MigrationError(
@@ -199,7 +199,7 @@ def _bin_dir(session: Session, pid: int) -> Path:
 def _service(
     pid: int, owner: str, data: Path, config_file: Path, bin_dir: Path, commands: Mapping[str, Any]
 ) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
-    # Ansible gives an empty option the keys that it may have.
+    # An option that is not set has all its keys, too: Ansible adds them without values.
     if any(commands.values()):
         if not commands.get("stop") or not commands.get("start"):
             raise MigrationError(
@@ -214,7 +214,7 @@ def _service(
         kind = DEBIAN if debian else SYSTEMD
         return kind, unit, ("systemctl", "stop", unit), ("systemctl", "start", unit)
     if debian:
-        # Without systemd, or started by hand: where there is systemd, pg_ctlcluster hands over to it.
+        # A host without systemd, or a server that was started by hand. Where systemd runs, pg_ctlcluster calls it.
         words = ("pg_ctlcluster", *debian.groups())
         return DEBIAN, "", (*words, "stop", "--mode", "fast"), (*words, "start")
     raise MigrationError(
@@ -231,7 +231,7 @@ def _suggestion(owner: str, data: Path, config_file: Path, bin_dir: Path) -> str
 
 
 def hand_commands(owner: str, data: Path, config_file: Path, bin_dir: Path) -> tuple[list[str], list[str]]:
-    """What stops and starts a server by pg_ctl, as its owner: the commands are run as root where there is root."""
+    """The commands that stop and start a server with pg_ctl as its owner. As root, they change to the owner with runuser."""
     user = ["runuser", "-u", owner, "--"] if os.getuid() == 0 else []
     control = [*user, str(bin_dir / "pg_ctl"), "--pgdata", str(data), "--wait"]
     elsewhere = [] if config_file.parent == data else ["--options", f"-cconfig_file={shlex.quote(str(config_file))}"]

@@ -28,7 +28,7 @@ STOP_SECONDS = 600
 # A server that was started has its lock file by then, or has ended.
 APPEARS_SECONDS = 15.0
 POLL_SECONDS = 0.1
-# What ALTER SYSTEM has set on the source, in the copy's work folder.
+# The source's own postgresql.auto.conf (ALTER SYSTEM), in the copy's work folder.
 SETTINGS_OF_SOURCE = "postgresql.auto.conf.source"
 LOG_LINES = 12
 # Recovery demands that these are not less than on the source.
@@ -65,7 +65,7 @@ class PrivateServer:
         self._folders, self._owner, self._settings = folders, owner, settings
 
     def connection(self, database: str) -> ConnectionSettings:
-        """How the owner, or root, logs in to a database of it."""
+        """The connection of its owner, or of root, to one of its databases."""
         return ConnectionSettings(
             database,
             port=PORT,
@@ -76,13 +76,13 @@ class PrivateServer:
 
     @property
     def running(self) -> bool:
-        """Whether its postmaster lives."""
+        """Whether its postmaster runs."""
         return self._postmaster() is not None
 
     def configure(self, more: Mapping[str, str] | None = None) -> None:
         """Write its configuration; ``more``: further settings. The source's own ``postgresql.auto.conf`` is moved aside.
 
-        That of the target, which a promotion that was cut has left, goes as well: it would count more than these settings.
+        A ``postgresql.auto.conf`` of the target, which an interrupted promotion left there, is emptied: it would override these settings.
         """
         folder = self._owner.folder(self._folders.configuration)
         libraries = [name.strip() for name in self._settings["shared_preload_libraries"].split(",") if name.strip()]
@@ -126,8 +126,8 @@ class PrivateServer:
         """
         if self.running:
             return
-        # Of a server that was killed; its number may be another process's by now. The files would protect the data from what that
-        # server has left running, so this ends first.
+        # Lock files of a server that was killed; the process number in them may belong to another process now. The files protect the
+        # data from processes that this server left running, so those are ended first.
         processes.kill_all(left_over(self.data))
         for path in (self.data / "postmaster.pid", self.socket / f".s.PGSQL.{PORT}.lock"):
             path.unlink(missing_ok=True)
@@ -135,7 +135,7 @@ class PrivateServer:
         self._pg_ctl([*words, "-o", option(self._folders)])
 
     def ready(self) -> None:
-        """Let it run, accept connections, and do nothing any more that an attempt which was killed has asked for.
+        """Start it if it doesn't run, wait until it accepts connections, and end the sessions that a killed attempt left.
 
         Raises MigrationError ``server_not_started``.
         """
@@ -186,17 +186,17 @@ class PrivateServer:
         end_on(self.data)
 
     def log_lines(self) -> list[str]:
-        """What it has said."""
+        """The lines of its log; none without a log."""
         try:
             return self._folders.log.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
 
     def last_error(self) -> str:
-        """Why it ended, in its own words."""
+        """The last error in its log, or else the last lines."""
         said = self.log_lines()
         lines = [line for line in said if any(word in line for word in ("FATAL:", "PANIC:", "ERROR:"))]
-        # What is wrong with the command line has none of these words.
+        # A message about a wrong command line has none of these words.
         return lines[-1] if lines else " ".join(said[-2:]) or "it gave no reason."
 
     def _postmaster(self) -> int | None:
@@ -204,7 +204,7 @@ class PrivateServer:
 
     def _pg_ctl(self, words: list[str]) -> None:
         program = str(self.bin_dir / "pg_ctl")
-        # Without the mark of the job, because the server outlives it.
+        # Without the variable that marks processes of the job, because the server must outlive the job.
         environment = {name: value for name, value in programs.environment().items() if name != processes.MARKER}
         said: list[str] = []
         command = self._owner.command([program, *words], self._folders.work)
@@ -221,7 +221,7 @@ class PrivateServer:
 
 
 def option(folders: Folders) -> str:
-    """The option of a server for its configuration, for programs that give it to a shell."""
+    """The server's option that names its configuration file, quoted for programs that pass it to a shell."""
     return f"-c config_file={shlex.quote(str(folders.configuration / 'postgresql.conf'))}"
 
 
@@ -231,7 +231,10 @@ def runs_on(data: Path) -> bool:
 
 
 def postmaster(data: Path) -> int | None:
-    """The process of the server that runs on this data directory; all of them work in it, and nothing else does."""
+    """The process of the server that runs on this data directory; None without one.
+
+    The working directory of a postmaster is its data directory. That distinguishes it from another process with the same number.
+    """
     try:
         first = (data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0]
         process = int(first)
@@ -242,7 +245,7 @@ def postmaster(data: Path) -> int | None:
 
 
 def left_over(data: Path) -> list[int]:
-    """Processes of servers on this data directory. Where the postmaster was killed, they go on until they have done what they do."""
+    """Processes of servers on this data directory. After the postmaster was killed, they run until they have finished their work."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -253,16 +256,16 @@ def left_over(data: Path) -> list[int]:
             ):
                 found.append(int(entry.name))
         except OSError:
-            # It has ended, or is another user's.
+            # The process has ended, or belongs to another user.
             continue
     return found
 
 
 def end_on(data: Path) -> None:
-    """End the server on this data directory at once, and what a server that was killed has left there."""
+    """End the server on this data directory at once, and the processes that a killed server left there."""
     process = postmaster(data)
     if process is not None:
-        # It ends its processes itself.
+        # The postmaster ends its child processes itself.
         os.kill(process, signal.SIGQUIT)
         deadline = time.monotonic() + processes.TERM_SECONDS
         while processes.is_alive(process) and time.monotonic() < deadline:

@@ -26,7 +26,7 @@ WHERE CASE WHEN number < pg_catalog.txid_snapshot_xmax(pg_catalog.txid_current_s
 
 def settings(wal: Path, point: Point) -> dict[str, str]:
     """The recovery's settings. wal: the folder of the WAL after the backup."""
-    # In a setting, the only quotes are those of the shell that runs the command.
+    # These quotes are for the shell that runs the command. Quotes of the configuration file are added when it is written.
     folder = "'" + str(wal).replace("'", "'\\''").replace("%", "%%") + "'"
     return {
         "restore_command": f'cp {folder}/%f "%p"',
@@ -37,7 +37,7 @@ def settings(wal: Path, point: Point) -> dict[str, str]:
 
 
 def arm(data: Path, major: int, wal: Path, point: Point, owner: Owner) -> dict[str, str]:
-    """Let the next start of the server on ``data`` recover to the point; returns settings for its configuration."""
+    """Prepare ``data`` so that the server's next start recovers to the point; returns settings for its configuration."""
     for name in ("recovery.signal", "standby.signal", "recovery.conf", "recovery.done"):
         (data / name).unlink(missing_ok=True)
     if major >= SIGNAL_SINCE:

@@ -34,7 +34,7 @@ def remove(folders: Folders, write: bool = True) -> bool:
 
 
 def remove_work(folders: Folders) -> None:
-    """Remove what the copy needed beside its data directory: its notes, and the folder of its socket, which may be elsewhere."""
+    """Remove what the copy needed besides its data directory: its work folder, and the folder of its socket, which may be elsewhere."""
     steps = read_json(folders.work / STEPS)
     socket = (steps.get("done") or {}).get("socket") if isinstance(steps, dict) else None
     if socket:

@@ -17,7 +17,7 @@ try:
     import psycopg2
     import psycopg2.extras
 except ImportError:
-    # connection.py says so.
+    # connection.py reports that psycopg2 is missing.
     pass
 
 INSTEAD = "Or use couch2pg_method: stream."
@@ -34,7 +34,7 @@ def check(source: ConnectionSettings) -> None:
         connection = psycopg2.connect(**parameters, connection_factory=psycopg2.extras.PhysicalReplicationConnection)
     except psycopg2.Error as error:
         said = " ".join(str(error).split())
-        # The words of a server are in its own language.
+        # The remedy depends on the SQLSTATE, because the server's message may be in another language.
         state = login_refusal.sqlstate({**parameters, "replication": "true"})
         raise MigrationError(
             f"The source's server at {source.place} refuses a copy of its files: {said} {_remedy(source, state)}",

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which programs make the copy: clients, and the servers of the source's and the target's major version."""
+"""Find the programs that make the copy: clients, and the servers of the source's and the target's major version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..host.programs import Program
 
 INSTEAD = "or use couch2pg_method: stream."
 BACKUP, RECEIVE, VERIFY = "pg_basebackup", "pg_receivewal", "pg_verifybackup"
-# What pg_upgrade asks for in the folder of either version.
+# The programs that pg_upgrade needs in the folders of the old and of the new version.
 UPGRADE_FROM = ("pg_ctl", "pg_controldata", "pg_resetwal")
 UPGRADE_TO = (*UPGRADE_FROM, "initdb", "pg_upgrade", "pg_dump", "pg_dumpall", "pg_restore", "psql", "vacuumdb")
 
@@ -25,7 +25,7 @@ _FOLDERS = ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin", "/usr/lib64/pgsql
 
 
 def of_process(process: int) -> Path | None:
-    """The folder of the program that the process runs; None when this user may not know."""
+    """The folder of the program that the process runs; None when this user can't read it."""
     try:
         return Path(f"/proc/{process}/exe").resolve(strict=True).parent
     except OSError:
@@ -75,7 +75,7 @@ def check_complete(folder: Path, names: Sequence[str], major: int) -> None:
 def client(name: str, source_bin: str, given: str, target_bin: str, major: int) -> Program:
     """A client program: with the source's own major version if it is there, else the one in ``given``, or on PATH.
 
-    given: couch2pg_bin_dir; an image doesn't count, because the program works as the owner of the copy. major: the source's.
+    given: couch2pg_bin_dir; an image is ignored, because the program must run as the owner of the copy. major: the source's.
     Raises MigrationError ``program_missing``.
     """
     folders = [folder for folder in (source_bin, given, target_bin) if folder and not container_programs.is_one(folder)]

@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put a copied data directory in the place of the target's own, prove that its server answers, and the way back.
+"""Put the copied data directory in the place of the target's own, and check that its server answers; or undo that.
 
-Both directories only change their names. What is to be done is written down before it is done (``exchange.json`` in the state folder),
-and each step can be repeated, so that a run that was killed is finished by the next one: ``resume``.
+Both directories are only renamed. The plan is recorded before the first step (``exchange.json`` in the state folder), and each step can
+be repeated. So the next run finishes what a killed run has begun (``resume``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EXCHANGE = "exchange.json"
 PROMOTION, ROLLBACK = "promotion", "rollback"
 STOP_SECONDS = 900.0
 ANSWER_SECONDS = 120.0
-# A larger folder in the data directory is no configuration.
+# A larger folder in the data directory is not configuration.
 FOLDER_BYTES = 16 * 1024 * 1024
 # What PostgreSQL keeps in the top of a data directory; pg_hba.conf and pg_ident.conf are configuration.
 _OWN = (
@@ -74,7 +74,7 @@ def promote(
 ) -> dict[str, Any]:
     """Put this migration's verified copy in the place of the server of ``settings``; returns the stored promotion.
 
-    In check mode, only what can be known before. Raises what ``placement.find`` raises, and MigrationError ``not_verified``,
+    In check mode, changes nothing. Raises what ``placement.find`` raises, and MigrationError ``not_verified``,
     ``changed_since_verified``, ``target_not_empty``, ``other_databases``, ``database_in_use``, ``not_root``, ``service`` or
     ``exchange_failed`` (the server that was there before runs again).
     """
@@ -122,7 +122,7 @@ def promote(
 
 
 def temporary_server(settings: ConnectionSettings, state: Path, incoming: Path) -> ConnectionSettings:
-    """How to log in to the private server on the copy. Raises MigrationError ``incoming_missing`` or ``not_verified``."""
+    """The connection to the private server on the copy. Raises MigrationError ``incoming_missing`` or ``not_verified``."""
     if not (incoming / "PG_VERSION").is_file():
         raise MigrationError(
             f"There is no copy of the source's server in {incoming}. Run cht.couch2pg.migrate: it makes it again.",
@@ -145,13 +145,13 @@ def temporary_server(settings: ConnectionSettings, state: Path, incoming: Path) 
 
 
 def _stop_unchanged(temporary: ConnectionSettings, data: Path, state: Path, oid: int) -> None:
-    """Stop the private server on ``data`` while its database is as it was verified: what is put in place is what was checked.
+    """Stop the private server on ``data`` while its database is still as it was verified, so that only a verified copy is promoted.
 
     Raises what ``promotion.begin_unchanged`` raises, and MigrationError ``service``.
     """
     database = temporary.database
     with Session(temporary.to("template1" if database == "postgres" else "postgres")) as session:
-        # The end of the server undoes this transaction, in which nobody can connect to the database.
+        # During this transaction nobody can connect to the database. The end of the server rolls it back.
         promotion.begin_unchanged(session, temporary, state, oid, [(database, with_suffix(database, "_stopping"))])
         stop_server(data)
 
@@ -192,7 +192,7 @@ def _is_empty(settings: ConnectionSettings, database: str) -> bool:
 def back(
     settings: ConnectionSettings, state: Path, check_mode: bool, clock: Callable[[], float] = time.time
 ) -> dict[str, Any]:
-    """Put the data directory that was replaced back in its place; returns the stored rollback. Not in check mode.
+    """Put the data directory that was replaced back in its place; returns the stored rollback. In check mode, changes nothing.
 
     The promoted one is kept as ``<data directory>_rolled_back_<time>``. Raises MigrationError ``database_in_use``, ``not_root``,
     ``stale_evidence``, ``service`` or ``exchange_failed`` (the promoted server runs again).
@@ -213,7 +213,8 @@ def back(
         "kept_as": str(aside),
     }
     if check_mode:
-        # Role rollback predicts as the user of the play, while couch2pg still runs. Then it stops couch2pg, and acts as root.
+        # The role rollback first calls this in check mode, as the user of the play, while couch2pg still runs. Only the call after that
+        # is made as root, with couch2pg stopped.
         return stored
     services.check_root([done["service"]["stop"], done["service"]["start"]])
     with Session(settings.maintenance) as session:
@@ -240,7 +241,7 @@ def unfinished(state: Path) -> dict[str, Any] | None:
 def resume(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
     """Finish an exchange that was interrupted; returns what it stored, or None when there is none.
 
-    One that had not yet begun to rename is forgotten, and the server is started again. Raises MigrationError.
+    If nothing was renamed yet, the exchange is dropped, and the server is started again. Raises MigrationError.
     """
     intent = unfinished(state)
     if intent is None:
@@ -256,7 +257,7 @@ def resume(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
 
 
 def _exchange(settings: ConnectionSettings, state: Path, intent: dict[str, Any]) -> None:
-    """Every step of an exchange; those that were done before are not repeated."""
+    """Run every step of an exchange. Steps that an earlier run has done are not repeated."""
     data, put_in, aside = (Path(intent[name]) for name in ("data", "put_in", "aside"))
     # The directory that leaves must not be taken for the one that comes, whatever else they have in common.
     write_json(state / EXCHANGE, intent)
@@ -326,7 +327,7 @@ def _stop_service(intent: Mapping[str, Any], data: Path) -> None:
 
 
 def stop_server(data: Path) -> None:
-    """Stop the server in ``data`` as its owner may, and wait until it has written everything.
+    """Stop the server in ``data`` with a signal, which its owner may send, and wait until it has written everything.
 
     Raises MigrationError ``service``.
     """
@@ -359,7 +360,7 @@ def carry_over(old: Path, new: Path, log_directory: str) -> list[str]:
     postgresql.auto.conf there.
     """
     aside, incomplete = new / SOURCE_FILES, new / f"{SOURCE_FILES}.part"
-    # Where all of the source's are in their folder, what is in their place came from the target: an earlier run was interrupted.
+    # If this folder exists, an interrupted run has moved all of the source's files into it. Files in their place are the target's.
     if not aside.exists():
         incomplete.mkdir(mode=0o700, exist_ok=True)
         _give(incomplete, old)
@@ -417,13 +418,13 @@ def _give(path: Path, like: Path) -> None:
 
 
 def _write_mark(data: Path, mark: str) -> None:
-    """A file in the data directory by which its server is known, even beside another copy of the same source."""
+    """Write the file by which this data directory's server is recognised, even if there is another copy of the same source."""
     write_json(data / MARK, {"mark": mark})
     _give(data / MARK, data)
 
 
 def _answers(settings: ConnectionSettings) -> None:
-    """Wait for a login. Raises the error of the last try."""
+    """Wait until a login succeeds. Raises the error of the last attempt."""
     deadline = time.monotonic() + ANSWER_SECONDS
     while True:
         try:
@@ -437,7 +438,7 @@ def _answers(settings: ConnectionSettings) -> None:
 
 
 def _prove(settings: ConnectionSettings, intent: Mapping[str, Any]) -> None:
-    """The server answers under its usual address, and it is the one that was put in. Raises MigrationError."""
+    """Raise MigrationError unless the server that was put in answers at the usual address."""
     stored = intent["stored"]
     _answers(settings)
     with Session(settings.maintenance) as session:

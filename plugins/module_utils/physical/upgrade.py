@@ -19,7 +19,7 @@ from .private_server import PORT, PrivateServer, option
 
 PROVIDERS_SINCE = 150000
 CHECKSUMS_BY_DEFAULT_SINCE = 18
-# From this major version on, pg_upgrade keeps the planner's statistics but for extended ones.
+# From this major version on, pg_upgrade keeps the planner's statistics, except extended ones.
 KEEPS_STATISTICS_SINCE = 18
 LOG_LINES = 20
 _CONTROL = Path("global/pg_control")
@@ -75,7 +75,7 @@ def upgrade(
     jobs: int,
     log: Callable[[str], None],
 ) -> None:
-    """Make the new server's data directory from the old one, which is stopped. An attempt that was cut begins again.
+    """Make the new server's data directory from that of the old server, which is stopped. Undoes an interrupted attempt first.
 
     properties: of ``cluster_properties``. major: the new server's. Raises MigrationError ``upgrade_refused`` or ``upgrade_failed``.
     """
@@ -131,7 +131,7 @@ def analyze(
     said = backup.Said(log)
     if not programs.run(owner.command(words, folders.work), dict(programs.environment(), HOME=str(folders.work)), said):
         return
-    # It ends with the first table that can't be analysed, such as one with a foreign partition whose server doesn't answer.
+    # vacuumdb ends at the first table that can't be analysed, such as one with a foreign partition whose server doesn't answer.
     log(f"vacuumdb ended: {said.reason()} Each table is analysed by itself.")
     with Session(connection) as session:
         names = session.rows(
@@ -142,7 +142,7 @@ def analyze(
 
 
 def as_before(old: Path, new: Path, owner: Owner) -> None:
-    """Undo an attempt that was cut: it has only made links, and renamed one file of the old cluster."""
+    """Undo an interrupted attempt: it has only made links, and renamed one file of the old cluster."""
     remove_tree(new)
     owner.folder(new)
     kept = old / _CONTROL.with_name("pg_control.old")
@@ -156,6 +156,6 @@ def reason_of(lines: list[str]) -> str:
     failed = next(
         (number for number, line in enumerate(shown) if line.endswith("fatal") or "Failure" in line), len(shown) - 4
     )
-    # The last line of a check that fails at once tells nothing.
+    # The line "Failure" gives no reason. The lines before it do.
     first = failed - 2 if 0 <= failed < len(shown) and shown[failed].startswith("Failure") else failed
     return " ".join(shown[max(0, first) :][:8]) or "it gave no reason."

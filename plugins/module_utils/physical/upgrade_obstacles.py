@@ -16,8 +16,8 @@ from ..postgres.identifiers import literal
 from ..postgres.session import Session
 
 SHOWN = 5
-# A stored column of a type, which can be within domains, arrays, ranges and composite types. A view stores nothing. Another type of the
-# column keeps its meaning.
+# Stored columns of a type, also within domains, arrays, ranges and composite types. A view stores nothing. The remedy gives the column
+# another type that keeps its meaning.
 _STORED = """
 WITH RECURSIVE bad(oid) AS (
     SELECT t.oid FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace WHERE {condition}
@@ -69,7 +69,7 @@ SELECT pg_catalog.format('the encoding conversion %I.%I', n.nspname, c.conname) 
        pg_catalog.format('DROP CONVERSION %I.%I', n.nspname, c.conname) AS remedy
 FROM pg_catalog.pg_conversion AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.connamespace WHERE c.oid >= 16384
 """
-# Functions of the system that take other pseudo-types from 14 on, and what of the user's is made of them.
+# Aggregates and operators of users that use a system function whose pseudo-types changed in PostgreSQL 14.
 _POLYMORPHIC = """
 WITH pseudo AS (SELECT ARRAY['anyarray'::pg_catalog.regtype, 'anyelement'::pg_catalog.regtype]::pg_catalog.oid[] AS types),
 changed AS (
@@ -121,7 +121,7 @@ SELECT datname AS name FROM pg_catalog.pg_database WHERE datallowconn AND datcon
 
 
 class _Check(NamedTuple):
-    """Of major versions ``first`` to ``last`` of the source, and of targets from ``target`` on; sql: of ``what`` and ``remedy``."""
+    """A check of sources of major versions ``first`` to ``last``, for targets from ``target`` on. sql: returns ``what``, ``remedy``."""
 
     kind: str
     first: int
@@ -150,7 +150,7 @@ _OF_THE_SERVER = (_Check("database", 0, _ANY, 0, _CLOSED),)
 class Obstacle(TypedDict):
     """Something on the source that pg_upgrade refuses.
 
-    target: the first major version to which it refuses it. what: it, with its name. remedy: what to do in ``database``.
+    target: the first major version of a target that refuses it. what: the object, with its name. remedy: what to do in ``database``.
     """
 
     kind: str
@@ -163,7 +163,7 @@ class Obstacle(TypedDict):
 def find(session: Session) -> dict[str, Any]:
     """``{obstacles, libraries, unread}`` of all databases of the session's server.
 
-    libraries: those of functions in C, by database. unread: databases that refuse this login, as pg_hba.conf may for all but one.
+    libraries: those of functions in C, by database. unread: databases that refuse this login: pg_hba.conf may allow only one.
     """
     obstacles = _ask(session, _OF_THE_SERVER)
     libraries, unread = {}, []

@@ -31,7 +31,7 @@ def prepare(folder: Path, owner: Owner, first: str) -> None:
 
 
 def _repeat_partial(folder: Path) -> None:
-    """Empty the incomplete file. pg_receivewal refuses one that it has not made to its full size before it was ended."""
+    """Empty the incomplete file. pg_receivewal refuses a file of partial size, which it leaves when it is killed while creating one."""
     for path in folder.glob(f"*{PARTIAL}"):
         os.truncate(path, 0)
 
@@ -42,7 +42,7 @@ def file_of(session: Session, lsn: str) -> str:
 
 
 def complete(folder: Path) -> None:
-    """Let recovery find the last file, which is only begun. pg_receivewal would take it for complete, so nothing can be added then."""
+    """Rename the last, incomplete file, so that recovery finds it. pg_receivewal would then take it for complete and add nothing."""
     for path in folder.glob(f"*{PARTIAL}"):
         path.rename(path.with_suffix(""))
 
@@ -90,7 +90,7 @@ class Receiver:
         self._thread.join()
         _repeat_partial(self._folder)
         said = backup.Said(self._log)
-        # It ends when it has received more than this, so the last byte is one before.
+        # pg_receivewal ends when it has received more than --endpos, so --endpos is one byte before ``lsn``.
         command = [*self._command, f"--endpos={_minus_one(lsn)}"]
         code = programs.run(self._owner.command(command, self._folder), self._environment, said)
         if code:

@@ -13,7 +13,7 @@ from ..postgres.identifiers import quote
 from ..postgres.relations import Table
 from ..postgres.session import Session
 
-# Small enough to keep every core busy to the end, large enough that a transaction for each costs nothing.
+# Small enough to keep every core busy to the end, large enough that the cost of a transaction for each chunk doesn't matter.
 CHUNK_BYTES = 32 * 1024 * 1024
 # Before PostgreSQL 14, a condition on ctid reads the whole table.
 RANGES_SINCE = 140000
@@ -29,10 +29,10 @@ ORDER BY a.attrelid, a.attnum
 
 @dataclass(frozen=True)
 class Chunk:
-    """The rows in the blocks of a table from ``first`` on.
+    """A range of a table's blocks, with the statements that copy its rows.
 
-    table: ``schema.name``; number: of the chunk in its table, from 0; query: of the rows, with the sums of their digests on the way;
-    copy_in: the statement for the target; method: of the digest; weight: bytes, TOAST included.
+    table: ``schema.name``; number: of the chunk in its table, from 0; query: selects the rows, and adds up their digests while they
+    are sent; copy_in: the statement for the target; method: of the digest; weight: bytes, TOAST included.
     """
 
     table: str
@@ -44,7 +44,7 @@ class Chunk:
 
     @property
     def key(self) -> str:
-        """Names this chunk among all chunks of a snapshot."""
+        """Identifies this chunk among all chunks of a snapshot."""
         return f"{self.table}:{self.number}"
 
     @property
@@ -53,12 +53,12 @@ class Chunk:
         return f"COPY ({self.query}) TO STDOUT"
 
     def as_dict(self) -> dict[str, Any]:
-        """For a worker's standard input."""
+        """The fields for JSON: a worker's standard input, and the plan in the target's database."""
         return asdict(self)
 
 
 def plan(session: Session, tables: list[Table], recipes: Mapping[str, digest.Recipe]) -> list[Chunk]:
-    """The chunks of ``tables``, those of the largest table first. ``session`` is one of the source.
+    """The chunks of ``tables``, those of the largest table first. session: a session of the source.
 
     recipes: how the rows of each table are hashed (``digest.recipes``).
     """

@@ -93,7 +93,7 @@ class _Worker:
         self._stop = stop
         self._ended = False
         self.failure: MigrationError | None = None
-        # The core runs without Ansible, so there is no run_command; a worker must also outlive a single answer.
+        # The core runs without Ansible, so run_command is not available. It also could not keep a worker running for several answers.
         self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
             [sys.executable, "-m", worker.__name__],
             stdin=subprocess.PIPE,

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The chunks of a copy, which of them are complete, and what they contain, kept in the database that is loaded.
+"""The plan and the marks of a copy, in a schema of the database that is loaded: all chunks, the complete ones, and their contents.
 
 A chunk's rows and its mark are one transaction. So a chunk whose mark is there is complete, and one without a mark left no row.
 The plan is kept with the marks, because a later one could divide a table at other blocks.
@@ -20,7 +20,7 @@ SCHEMA = "couch2pg_stream"
 
 
 def prepare(session: Session, plan: Callable[[], list[Chunk]]) -> tuple[list[Chunk], int]:
-    """The chunks that are not complete, and how many are. ``plan`` makes all chunks when none are known yet."""
+    """The chunks that are not complete, and the number of complete chunks. plan: makes all chunks when the database has no plan yet."""
     event_triggers.silence(session)
     session.execute("BEGIN")
     session.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
@@ -37,7 +37,7 @@ def prepare(session: Session, plan: Callable[[], list[Chunk]]) -> tuple[list[Chu
 
 
 def claim(session: Session, chunk: str) -> bool:
-    """Mark a chunk as complete, first thing in the transaction that loads it; False when it is complete already.
+    """Mark a chunk as complete, as the first statement of the transaction that loads it. Returns False when it is complete already.
 
     Waits while another session loads the chunk, such as one whose client's connection was cut and that doesn't know it yet.
     """
@@ -48,7 +48,7 @@ def claim(session: Session, chunk: str) -> bool:
 
 
 def describe(session: Session, chunk: str, rows: int, sums: list[int]) -> None:
-    """Keep what the source sent, last thing in that transaction: the number of rows, and the sums of their hashes."""
+    """Store the number of rows that the source sent, and the sums of their hashes, as the last statement of that transaction."""
     session.execute(
         f"UPDATE {SCHEMA}.complete SET rows = %s, sums = %s WHERE chunk = %s", [rows, json.dumps(sums), chunk]
     )
@@ -78,6 +78,6 @@ def rows_of(session: Session, table: str) -> int:
 
 
 def remove(session: Session) -> None:
-    """Remove plan and marks when all rows are loaded: they are no part of the database."""
+    """Remove plan and marks when all rows are loaded: they don't belong to the migrated database."""
     event_triggers.silence(session)
     session.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")

@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
-    """Copy the rows of ``chunk`` and mark it, in one transaction of the target; returns the number of rows: 0 if it is there."""
+    """Copy the rows of ``chunk`` and mark it, in one transaction of the target. Returns the number of rows; 0 if it was complete."""
     target.execute("BEGIN")
     if not marks.claim(target, chunk.key):
         target.execute("ROLLBACK")
@@ -75,7 +75,7 @@ def copy_chunk(source: Session, target: Session, chunk: Chunk) -> int:
             )
         target.execute("COMMIT")
     except MigrationError as error:
-        # An error of the source ends the target's COPY with an error that says less.
+        # After an error of the source, the target's COPY fails, too, with a less useful message. Raise the source's error.
         if pipe.failure is not None:
             raise pipe.failure from None
         raise advised(error) from error
@@ -94,7 +94,7 @@ class _Pipe:
         self.sums: list[int] = []
 
     def fill(self, source: Session, chunk: Chunk) -> None:
-        """Write what the source sends. A failure is kept for the reader, which sees it before the end of the file."""
+        """Write the rows of the source into the pipe. A failure is kept, and ``read`` raises it at the end of the pipe."""
         try:
             digest.start_sums(source, chunk.method)
             self.sent = source.copy_out(chunk.copy_out, self._writer.write)
@@ -103,21 +103,21 @@ class _Pipe:
         except MigrationError as error:
             self.failure = error
         except OSError:
-            # The reader stopped, and has the reason.
+            # The reader has stopped, and reports the reason itself.
             self.failure = None
         finally:
             with suppress(OSError):
                 self._writer.close()
 
     def read(self, size: int) -> bytes:
-        """What comes next. Raises the source's error in place of an end that would look like the end of the rows."""
+        """The next bytes. Raises the source's error, because an empty answer would look like the end of the rows."""
         found = os.read(self._reading, size)
         if not found and self.failure is not None:
             raise self.failure
         return found
 
     def stop_reading(self) -> None:
-        """Close the reading end, so that the source's COPY doesn't wait for a reader for ever."""
+        """Close the reading end, so that the source's COPY doesn't wait forever for a reader."""
         os.close(self._reading)
 
 

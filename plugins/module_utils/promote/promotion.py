@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Phase promote: rename the verified database to its real name, and the existing one with that name, in one transaction.
+"""Phase promote: give the verified database its real name, and the existing database of that name another one, in one transaction.
 
 The same transaction gives the database the properties that would have disturbed its restore.
 """
@@ -26,7 +26,7 @@ from ..record.promoted import PROMOTED
 from ..record.restored import at_promotion
 from ..record.verified import check_unchanged, verified
 
-# ANALYZE by autovacuum counts as a write, too, and is not a change.
+# A rename is repeated when the server counted a write meanwhile. ANALYZE by autovacuum counts as a write, but changes nothing.
 ATTEMPTS = 5
 
 
@@ -89,7 +89,7 @@ def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, repla
 
 
 def check_unused(settings: ConnectionSettings, state: Path, names: list[str], oid: int) -> None:
-    """Raise the MigrationError that ``promote`` raises before it renames: the databases ``names`` are in use, or the first one changed.
+    """Raise the MigrationError that ``promote`` raises before it renames: a database in ``names`` is in use, or the first was changed.
 
     Its code is ``database_in_use``, ``not_verified`` or ``changed_since_verified``. oid: of the first one.
     """
@@ -128,7 +128,7 @@ def promote(
 def begin_unchanged(
     session: Session, incoming: ConnectionSettings, state: Path, oid: int, renames: list[tuple[str, str]]
 ) -> None:
-    """Begin a transaction that renames databases (old and new name); in it the database ``incoming`` is as it was verified.
+    """Begin a transaction and rename databases in it (old and new name), while ``incoming`` is still as it was verified.
 
     Nobody can connect to these databases until the transaction ends. session: of another database of that server. oid: of ``incoming``.
     Raises MigrationError ``database_in_use``, ``not_verified``, ``not_counted`` or ``changed_since_verified``; no transaction is open then.
@@ -140,7 +140,7 @@ def begin_unchanged(
         session.execute("BEGIN")
         for old, new in renames:
             rename(session, old, new)
-        # Nobody can connect since the rename, so what was written between the check and the rename is counted by now.
+        # Nobody can connect after the rename. So the server has counted every write between the check and the rename.
         if rows_written(session, oid) == written:
             return
         session.execute("ROLLBACK")

@@ -13,18 +13,18 @@ from ..postgres.matview_graph import Matview
 
 @dataclass(frozen=True)
 class Forecast:
-    """``weights`` of the views by ``schema.name``, in ``unit``: ``s``, ``bytes``, or ``matviews`` where nothing is known of them."""
+    """``weights`` of the views by ``schema.name``, in ``unit``: ``s``, ``bytes``, or ``matviews`` (each counts 1) if both are unknown."""
 
     unit: str
     weights: Mapping[str, float]
 
     @classmethod
     def of(cls, matviews: list[Matview], seconds: Mapping[str, float], sizes: Mapping[str, int | None]) -> Forecast:
-        """By the seconds that a rehearsal took, where that is known, else by the bytes on the source."""
+        """The forecast by the seconds that a rehearsal took, if they are known, else by the bytes on the source."""
         keys = [matview.key for matview in matviews]
         known = [seconds[key] for key in keys if key in seconds]
         if sum(known) >= 1:
-            # One that is new since the rehearsal counts as the average.
+            # A view that is newer than the rehearsal gets the average time.
             return cls("s", {key: seconds.get(key, sum(known) / len(known)) for key in keys})
         if any(sizes.get(key) for key in keys):
             return cls("bytes", {key: float(sizes.get(key) or 0) for key in keys})
@@ -41,19 +41,20 @@ class Forecast:
         return round(sum(self.weights.values()))
 
     def done(self, finished: Iterable[str], running: Mapping[str, float]) -> int:
-        """The weights of the finished views. Of a running one, whose seconds are given, count those that were expected."""
+        """The weights of the finished views. A running view counts with its seconds so far (``running``), at most with its weight."""
         whole = sum(self.weights[key] for key in finished)
         if self.unit == "s":
             whole += sum(min(since, self.weights[key]) for key, since in running.items())
         return int(whole)
 
     def largest_first(self, matviews: list[Matview]) -> list[Matview]:
-        """Those first on which the most work waits, so that no large one runs alone in the end.
+        """The views in order, the one that the most work waits for first, so that no large view runs alone at the end.
 
-        A view counts with the largest chain of views that read it.
+        A view counts with its own weight and that of the largest chain of views that read it.
         """
         chains: dict[str, float] = {}
-        # A view that reads more views comes after each of them, so its own chain is known before theirs.
+        # ``depends_on`` includes indirect dependencies. So a view has more of them than each view that it reads, and comes before it
+        # here: the chains of all its readers are known.
         for matview in sorted(matviews, key=lambda matview: -len(matview.depends_on)):
             readers = [chains[other.key] for other in matviews if matview.key in other.depends_on]
             chains[matview.key] = self.weights[matview.key] + max(readers, default=0)

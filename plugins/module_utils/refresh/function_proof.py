@@ -1,11 +1,11 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A call of couch2pg's refresh function on empty tables, which is undone: it proves in a moment what a call on all rows would.
+"""Call couch2pg's refresh function on empty tables and roll it back: that proves in a moment what a call on all rows would prove.
 
 The function refreshes every materialized view a second time, one after the other and with CONCURRENTLY: that takes longer than all
 refreshes before. It fails because of a view's owner, its indexes, its schema, or a missing name, and all of that is the same
-when there are no rows. What fails because of rows (a division by zero, a duplicate key) has failed in the first refresh.
+when there are no rows. An error because of rows (a division by zero, a duplicate key) has already occurred in the first refresh.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..postgres.matview_graph import read_graph
 from ..postgres.relations import list_tables
 from ..postgres.session import Session
 
-# Smaller tables cost no time, and each table that is emptied takes locks.
+# Smaller tables keep their rows: these cost almost no time, and emptying a table takes locks.
 EMPTY_FROM_BYTES = 1024 * 1024
 
 _SHORTER = """
@@ -65,7 +65,7 @@ def succeeds_without_rows(session: Session, owner: str, call: str) -> bool:
 
 
 def call(session: Session, owner: str, statement: str, undone: bool) -> None:
-    """Call the function as ``owner``. ``undone``: what it writes, and event triggers of the database for it, is rolled back."""
+    """Call the function as ``owner``. undone: roll back what the function, and event triggers that it fires, have written."""
     session.execute("BEGIN")
     try:
         session.execute(f"SET LOCAL ROLE {quote(owner)}")

@@ -37,7 +37,7 @@ def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
 
     restored: whether this migration restored the database and has not promoted it yet. A populated materialized view in
     it was then refreshed by an earlier attempt. on_source: bytes of the materialized views on the source, None without data.
-    sequences: where they stood when the rows were loaded.
+    sequences: their values when the rows were loaded.
     """
     with Session(settings) as session:
         identity, oid = server_identity(session), current_oid(session)
@@ -50,7 +50,7 @@ def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
 def job_spec(
     settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], rehearsed: dict[str, float]
 ) -> JobSpec:
-    """The job for a refresh. options: the module's; known: the result of ``examine``; rehearsed: seconds that views took then."""
+    """The job for a refresh. options: the module's; known: the result of ``examine``; rehearsed: seconds of each view in a rehearsal."""
     fingerprint = {"server_identity": known["identity"], "database_oid": known["oid"]}
     parameters = dict(
         fingerprint,
@@ -69,13 +69,13 @@ def job_spec(
 def run(context: JobContext) -> dict[str, Any]:
     """Refresh everything; the entry function of the job ``refresh``.
 
-    A materialized view without data on the source may stay so. Raises MigrationError ``refresh_failed`` for any other.
+    A materialized view without data on the source may stay without data. Raises MigrationError ``refresh_failed`` for any other.
     """
     settings = context.connection()
     started = time.monotonic()
     with Session(settings) as session:
         pending = read_graph(session)
-        # Nothing may write to the database before it is verified.
+        # An event trigger must not write to the database before it is verified.
         quietly = context.parameters["resume"] and event_triggers.are_loud(session)
     on_source = context.parameters["on_source"]
     forecast = Forecast.of(pending, context.parameters["rehearsed"], on_source)
@@ -129,11 +129,11 @@ class _Scheduler:
         self._sessions: list[Session] = []
         self._aborted = False
         self._resume = context.parameters["resume"]
-        # One after the other, each in a transaction in which no event trigger fires.
+        # Refresh one view at a time, each in a transaction in which no event trigger fires.
         self._quietly = quietly
 
     def progress(self) -> tuple[int, str]:
-        """The weight of the refreshed matviews, and their number, if that is another, with the running ones and their durations."""
+        """The weight of the refreshed matviews, and a text: their number (unless that is the weight), and the running ones."""
         with self._changed:
             finished = [key for key, outcome in self._outcomes.items() if not outcome["error"]]
             running = {key: time.monotonic() - since for key, since in self._running.items()}
@@ -146,7 +146,7 @@ class _Scheduler:
         with ThreadPoolExecutor(max_workers=workers) as pool:
             futures = [pool.submit(self._worker) for _number in range(workers)]
             try:
-                # With a time limit, because another thread may receive a signal, which only this one handles.
+                # With a time limit: another thread may receive a signal, but only this one handles it.
                 while wait(futures, timeout=0.1).not_done:
                     pass
             except BaseException:
@@ -175,7 +175,7 @@ class _Scheduler:
             raise
 
     def _settings_of(self, session: Session, owner: str) -> None:
-        """The settings that the owner's own refresh will have (search_path, TimeZone ...), without its timeouts."""
+        """Give the session the settings that the owner's own refresh will have (search_path, TimeZone ...), without timeouts."""
         login_settings.assume(session, owner, login_settings.TIMEOUTS)
         memory = self._context.parameters["maintenance_work_mem"]
         session.execute("SELECT pg_catalog.set_config('maintenance_work_mem', %s, false)", [memory])
@@ -326,7 +326,7 @@ def _cause(failed: list[dict[str, Any]]) -> str:
 
 
 def _only_here(matviews: list[Matview], on_source: dict[str, int | None]) -> str:
-    """What undoes a change on the target that the function doesn't expect; empty when there was none, or nothing is known."""
+    """For a message: the views that only the target has, and how to undo that. Empty without any, or if the source's are unknown."""
     new = [view for view in matviews if on_source and view.key not in on_source]
     if not new:
         return ""

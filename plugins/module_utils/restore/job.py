@@ -89,8 +89,9 @@ def still_valid(
 ) -> bool:
     """Whether the restored database still exists, under any name, and was restored from this archive.
 
-    archive: SHA-256 of the manifest of the archive to restore. A newer dump replaces what an earlier one has made, until that is
-    promoted. Until it is verified, its functions can still get other ``paths``; MigrationError ``different_work`` says that it is.
+    archive: SHA-256 of the manifest of the archive to restore. If it is another archive, the database is restored again, unless it is
+    promoted. paths: search_path by function. If they differ, the result is False; after the verification, they can't be changed any
+    more, and MigrationError ``different_work`` is raised.
     """
     with Session(settings.maintenance) as session:
         found = find_database_by_oid(session, result["oid"])
@@ -182,7 +183,7 @@ def restore(
 
 
 def is_kept(session: Session, name: str, steps: RestoreSteps) -> bool:
-    """Whether the database ``name`` is the one of these steps, so that a restore goes on in it; else it begins again."""
+    """Whether the database ``name`` is the one of these steps. Then a restore resumes in it; otherwise it starts from the beginning."""
     found = find_database(session, name)
     return found is not None and found["oid"] == steps.oid and bool(steps.result("pre-data"))
 

@@ -35,14 +35,14 @@ _END = b"\\.\n"
 
 
 def choose(evidence: Evidence, jobs: int) -> list[str]:
-    """The large tables (``schema.name``); none where one session is all that may work. pg_restore converts other encodings."""
+    """The large tables (``schema.name``). None with one job, or with another encoding than UTF8, which pg_restore must convert."""
     if jobs == 1 or evidence["database"]["encoding"] != "UTF8":
         return []
     return [row["table"] for row in evidence["tables"] if row["bytes"] >= FROM_BYTES]
 
 
 def find(incoming: ConnectionSettings, names: list[str], lines: list[str]) -> dict[str, tuple[Table, str]]:
-    """Of each of these tables, the target's table, and its line of the archive's list. Those whose line is not clear are left out."""
+    """For each of these tables: the target's table, and its line of the archive's list. Tables without exactly one line are left out."""
     found = {}
     with Session(incoming) as session:
         for table in list_tables(session).kept:
@@ -64,7 +64,7 @@ def load(
 ) -> int:
     """Load the rows that are missing; returns how many the table has.
 
-    unpack: writes pg_restore's script of the rows; on_piece: is told the bytes and rows of each piece (0 rows when it was there).
+    unpack: writes pg_restore's script of the rows; on_piece: called with the bytes and rows of each piece (0 rows if it was complete).
     Raises MigrationError, also when the script ends too early.
     """
     reading, writing = os.pipe()
@@ -100,7 +100,7 @@ def load(
 
 
 def _statement(script: BinaryIO, table: Table) -> str:
-    """The COPY statement that the rows follow."""
+    """The COPY statement, which is followed by the rows."""
     for line in script:
         if line.startswith(b"COPY ") and line.endswith(b" FROM stdin;\n"):
             return line[: -len(b";\n")].decode("utf-8")
@@ -130,7 +130,7 @@ def pieces(script: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, b"".join(piece)
             number, size, piece = number + 1, 0, []
         if last:
-            # What follows are comments, which pg_restore can only write when somebody reads them.
+            # Read the comments that follow: pg_restore can only write them while something reads the pipe.
             while script.read(READ_BYTES):
                 pass
             return

@@ -21,7 +21,7 @@ from .steps import RestoreSteps
 
 FILE = "temporary_roles.json"
 CREATED = "created_roles.json"
-# The databases in which something depends on a role; for what belongs to the whole server, any will do.
+# The databases in which an object depends on a role. For an object of the whole server, any database will do: the current one.
 _USED_IN = """
 SELECT DISTINCT coalesce(d.datname, pg_catalog.current_database()) AS name FROM pg_catalog.pg_shdepend AS s
 JOIN pg_catalog.pg_roles AS r ON r.oid = s.refobjid AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
@@ -88,7 +88,7 @@ def _drop(session: Session, name: str) -> None:
 
 
 def _dropped(session: Session, name: str) -> bool:
-    """Drop a role that an earlier attempt created and this one doesn't need; False when it is used by now."""
+    """Drop a role that an earlier attempt created and this one doesn't need; False when an object depends on it."""
     try:
         session.execute(f"DROP ROLE {quote(name)}")
     except MigrationError as error:

@@ -116,7 +116,7 @@ class Sections:
         self._rows()
         if not self._steps.result("post-data"):
             with Session(self._incoming) as session:
-                # Only now that no attempt can need them any more.
+                # Not earlier: until here, another attempt could need the marks.
                 marks.remove(session)
         self._post_data_and_digests()
 
@@ -138,7 +138,7 @@ class Sections:
             self._done("rows")
             self.seconds["rows"] = time.monotonic() - started
         if last:
-            # One after the other, in the order of pg_dump, as by hand.
+            # With one worker, as in a manual restore: one table after the other, in the order of pg_dump.
             self._restore("data", 1, lines=last)
         if not loaded:
             with Session(self._incoming) as session:
@@ -160,7 +160,7 @@ class Sections:
             extension_versions.create(session, versions, installed)
 
     def _last(self) -> list[str]:
-        """Take the rows of tables that are loaded after all others out of the list; returns those that are not loaded yet."""
+        """Remove the lines of tables that are loaded after all others from the list; returns those that are not loaded yet."""
         with Session(self._incoming) as session:
             oids = loading.last(session)
             tables = [table for table in list_tables(session).kept if table.oid in oids]
@@ -208,10 +208,10 @@ class Sections:
         self._done("data")
 
     def _large_tables_apart(self) -> Callable[[], None] | None:
-        """Take the rows of large tables out of the list, and return what loads them; None where there are none."""
+        """Remove the lines of large tables from the list. Returns a function that loads their rows; None without large tables."""
         names = large_tables.choose(self._evidence, self._jobs)
         if self._steps.result("data"):
-            # What the earlier attempt has left for later, whatever this one's number of jobs is.
+            # The earlier attempt has loaded all other tables. Load those that it set apart, even if the number of jobs has changed.
             names = self._steps.result("apart") or []
         large = large_tables.find(self._incoming, names, self._lines) if names else {}
         self._steps.mark("apart", sorted(large))
@@ -222,7 +222,7 @@ class Sections:
         return functools.partial(self._large_tables, large)
 
     def _large_tables(self, large: dict[str, tuple[Table, str]]) -> None:
-        """Load the rows of these tables from the archive: of each its table on the target, and its line of the list."""
+        """Load the rows of these tables from the archive. large: by name, the target's table and its line of the list."""
         context = self._context
         expected = {row["table"]: row for row in self._evidence["tables"]}
         context.progress.step("rows", sum(expected[name]["rows"] for name in large), "rows")
@@ -255,7 +255,7 @@ class Sections:
         built = IndexProgress(self._incoming, indexes)
         total = sum(index["bytes"] for index in indexes)
         self._context.progress.step("indexes", total, "bytes", estimated=True, probe=built)
-        # The digests take longer, and have all workers once the indexes are built.
+        # The digests take longer than the indexes. They get all workers as soon as the indexes are built.
         indexed = threading.Event()
 
         def post_data() -> None:
@@ -320,7 +320,7 @@ class Sections:
         self.seconds[section] = self.seconds.get(section, 0.0) + time.monotonic() - started
 
     def _own_settings(self, section: str) -> dict[str, str]:
-        """The settings of pg_restore for this section. Scripts of extensions, which the first section runs, may need their triggers."""
+        """The settings of pg_restore for this section. In pre-data, event triggers may fire: the scripts of extensions may need them."""
         if section == "pre-data":
             return {}
         with Session(self._incoming) as session:
@@ -343,7 +343,7 @@ def _run_pg_restore(
     output: BinaryIO | None = None,
     own: Mapping[str, str] | None = None,
 ) -> list[Message]:
-    """Run pg_restore, with settings of its ``own``; returns its harmless messages.
+    """Run pg_restore; returns its harmless messages. own: additional settings of its sessions.
 
     Raises MigrationError for any other message and for a failed run.
     """

@@ -82,7 +82,8 @@ def leave_out_loaded(
 def rows_of_extensions(session: Session, lines: list[str]) -> list[str]:
     """The lines of the archive's list with the rows of tables that belong to extensions.
 
-    These have their foreign keys already, and pg_restore's parallel workers don't keep the order in which the list has the tables.
+    These tables have their foreign keys already. So one worker must load them in the order of the list, which parallel workers don't
+    keep.
     """
     entries = {
         pg_restore.entry_of_rows(row["schema"], row["name"], row["owner"]) for row in session.rows(_CONFIGURATION)

@@ -24,7 +24,7 @@ from ..postgres.session_settings import set_clause
 from ..record.promoted import PROMOTED
 
 INTENT = "incoming.json"
-# A value that names an object of the database, which isn't there yet: the server takes it for a database with a notice.
+# The value of these settings names an object of the database, which doesn't exist yet. ALTER DATABASE accepts it with a notice.
 _OF_DATABASE = ("default_text_search_config", "default_table_access_method", "default_tablespace", "temp_tablespaces")
 
 
@@ -118,7 +118,7 @@ def create(session: Session, name: str, model: DatabaseProperties) -> Created:
     properties, at_promotion = split(model)
     session.execute(create_statement(session, name, model["owner"], model))
     left_out = _apply(session, name, properties["settings"] or [], properties["role_settings"] or {})
-    # The promotion must not be the first to find out that this server refuses one of the others.
+    # Try the settings of the promotion now, so that it doesn't fail because this server refuses one.
     refused = _apply(session, name, at_promotion["settings"], at_promotion["role_settings"], keep=False)
     at_promotion["settings"] = [text for text in at_promotion["settings"] if text not in refused]
     at_promotion["role_settings"] = {

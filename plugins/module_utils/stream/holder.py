@@ -28,10 +28,10 @@ KIND = "snapshot"
 FILE = "snapshot.json"
 LOOK_SECONDS = 5.0
 POLL_SECONDS = 0.1
-# Whatever waits for a lock has said so by then.
+# Longer than the wait for a lock: a job that can't get one has failed by then.
 START_SECONDS = LOCK_SECONDS + 60.0
 
-# The server remembers what this view showed first in a transaction, so that is cleared before.
+# In a transaction, pg_stat_activity keeps showing its first state, so pg_stat_clear_snapshot() is called before this query.
 _IN_USE = """
 SELECT EXISTS (
     SELECT FROM pg_catalog.pg_stat_activity AS other, pg_catalog.pg_stat_activity AS own
@@ -47,7 +47,7 @@ WHERE own.pid = pg_catalog.pg_backend_pid() AND other.pid = %s AND other.applica
 
 
 def job_spec(settings: ConnectionSettings, unused_minutes: int) -> JobSpec:
-    """The job that holds a snapshot of the database of ``settings``; it ends when the snapshot is unused for so long."""
+    """The job that holds a snapshot of the database of ``settings``. It ends when nothing used the snapshot for ``unused_minutes``."""
     with Session(settings) as session:
         check_no_pooler(session)
         fingerprint = {"server_identity": server_identity(session), "database": settings.database}
@@ -65,7 +65,7 @@ def hold(folder: Path, spec: JobSpec) -> dict[str, Any]:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         found = read_json(folder / "work" / FILE)
-        # In this order: a job that ends removes its file.
+        # The file is read before the state, because a job that ends removes its file.
         now = job.read_state(folder)
         if now.status != "running":
             now.raise_if_failed()
@@ -79,7 +79,7 @@ def hold(folder: Path, spec: JobSpec) -> dict[str, Any]:
 
 
 def release(settings: ConnectionSettings, backend: int) -> None:
-    """End the session that holds the snapshot, from any host. It is no error when it has ended."""
+    """End the session that holds the snapshot, from any host. Does nothing when that session has ended already."""
     with Session(settings) as session:
         session.rows(_RELEASE, [backend])
 
@@ -121,7 +121,7 @@ def _watch(settings: ConnectionSettings, session: Session, unused_seconds: float
 
 
 def _is_the_same(settings: ConnectionSettings, server: str) -> bool:
-    """Whether the server still runs, so that only this one connection has been ended."""
+    """Whether the server runs and was not restarted. Then only the session of the snapshot was ended."""
     try:
         with Session(settings) as session:
             return running_server(session) == server

@@ -55,9 +55,9 @@ from . import holder
 
 # The rows of smaller tables stay in the archive: a connection for each would cost more than it saves.
 STREAM_FROM_BYTES = 8 * 1024 * 1024
-# A query has at most 1664 columns, and ours has two for each.
+# PostgreSQL allows 1664 columns in a query, and the query of a chunk has two for each column of the table.
 MOST_COLUMNS = 800
-# A lost connection is opened again, this often in a row without a new chunk, with this pause before each attempt.
+# A lost connection is opened again: at most TRIES failures in a row without a new chunk, and a pause before each attempt.
 TRIES = 5
 PAUSE_SECONDS = 5.0
 _LOST = ("connection_lost", "unreachable", "worker_died")
@@ -112,8 +112,8 @@ def job_spec(
 def run(context: JobContext) -> dict[str, Any]:
     """Copy the database; the work of the job. Raises MigrationError; no database then has the real name.
 
-    An attempt that was interrupted before all rows were copied is resumed while its snapshot is held, and else begins again. After
-    that point, indexes and the rest are resumed.
+    An attempt that was interrupted before all rows were copied is resumed while its snapshot is held; otherwise the copy starts from
+    the beginning. After all rows are copied, an interrupted attempt is always resumed.
     """
     source = ConnectionSettings.restored(context.parameters["source"], context.secrets.get("source_password"))
     try:
@@ -150,7 +150,7 @@ def _copy_or_resume(context: JobContext, source: ConnectionSettings) -> dict[str
 
 
 class _Copy:
-    """One attempt: of a snapshot that a job on the source holds, or of one that this job holds itself."""
+    """One attempt to copy, from a snapshot that a job on the source holds, or from one that this job holds itself."""
 
     def __init__(self, context: JobContext, source: ConnectionSettings, partial: Path) -> None:
         self._context = context
@@ -161,7 +161,7 @@ class _Copy:
         self._held = self._parameters["snapshot"] or {}
         self._leaving = LeaveOut.of(self._parameters["leave_out"])
         self._snapshot: HeldSnapshot
-        # Those of the tables that are not streamed.
+        # The digests of the tables that are not streamed.
         self._digests: list[digest.TableDigest] | None = None
         self._recipes: dict[str, digest.Recipe] = {}
         self._copied = self._resumed_chunks = 0
@@ -194,7 +194,7 @@ class _Copy:
         return HeldSnapshot(self._source, self._held.get("identifier", ""))
 
     def _streamed(self) -> list[Table]:
-        """The tables whose rows are streamed, and their recipes."""
+        """The tables whose rows are streamed. Also sets the recipes of their digests."""
         snapshot = self._snapshot
         tables = [table for table in self._leaving.kept(snapshot.tables).kept if table.table_bytes >= STREAM_FROM_BYTES]
         self._recipes = digest.recipes(tables, self._parameters["digest_method"], snapshot.reader)
@@ -271,7 +271,7 @@ class _Copy:
         session.close()
         if self._held:
             holder.release(self._source, self._held["backend"])
-        # The evidence last: when it is there, all rows are.
+        # Written last: the evidence shows that all rows are copied.
         fsync_tree(self._partial)
         write_json(self._partial / layout.EVIDENCE, document)
 
@@ -286,10 +286,10 @@ class _Copy:
         return True
 
     def _copy_and_digest(self, streamed: list[Table]) -> list[digest.TableDigest]:
-        """Copy the chunks that are missing; meanwhile digest the other tables of the source, and return that.
+        """Copy the chunks that are missing; meanwhile digest the other tables of the source. Returns their digests.
 
-        The streamed rows are digested by the statements that read them. So that these can't miss a part of a table
-        unnoticed, its rows are counted, too.
+        The statements that read the streamed rows also digest them. The rows of each streamed table are counted separately, to notice
+        when these statements miss a part of the table.
         """
         context, jobs, snapshot = self._context, self._parameters["jobs"], self._snapshot
         names = {table.key for table in streamed}
@@ -312,7 +312,7 @@ class _Copy:
             copy_all(Ends(self._source, self._target, snapshot.identifier), chunks, jobs, on_chunk, stop)
 
         def digests_and_counts() -> dict[str, int]:
-            # A lost connection does not undo them.
+            # After a lost connection, digests of the same snapshot are still valid.
             if self._digests is None:
                 self._digests = digest.digest_tables(
                     others,
@@ -337,7 +337,7 @@ class _Copy:
 
 
 def _may_stream(table: Table, recipe: digest.Recipe) -> bool:
-    """Whether pg_dump isn't needed for the rows: it loads through a root, with other settings, without columns, with very many."""
+    """Whether the rows can be streamed: not through a partition root, with no special settings, and with neither 0 nor too many columns."""
     return bool(
         not table.tree and not recipe.search_path and not recipe.rounded and 0 < len(recipe.columns) <= MOST_COLUMNS
     )
@@ -368,7 +368,7 @@ def _is_of_this_job(document: Evidence, parameters: dict[str, Any]) -> bool:
 
 
 def _has_its_rows(context: JobContext, document: Evidence) -> bool:
-    """Whether the database is still there into which an earlier attempt copied all rows: the archive has only some of them."""
+    """Whether the database into which an earlier attempt copied all rows still exists. The archive has only a part of these rows."""
     parameters = context.parameters
     state = expand(parameters["state_dir"]) / parameters["migration_id"]
     steps = RestoreSteps(state, parameters["server_identity"], _snapshot_name(document))

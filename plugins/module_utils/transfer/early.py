@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetch what a dump has written while it still writes, because a slow line has nothing to do until the dump ends.
+"""Fetch the archive while the dump still writes it, because a slow line would be idle until the dump ends.
 
-The job copies the growing files of tables into a folder of its own. It promises nothing: the dump doesn't wait for it, and the transfer
-takes the folder over and verifies every file. So whatever goes wrong here only leaves more for the transfer.
+The job copies the growing files of tables into a folder of its own. Nothing depends on it: the dump doesn't wait for it, and the
+transfer takes the folder over and verifies every file. So a failure here only leaves more work for the transfer.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from . import rsync
 
 KIND = "early_transfer"
 ROUND_SECONDS = 2.0
-# The job ends when nothing has arrived for so long: a dump that began before was killed, or writes to another place.
+# The job ends after this time without new data: the dump was killed, or writes to another place.
 IDLE_SECONDS = 900.0
-# rsync's daemon has no such folder.
+# What rsync's daemon says when it has no such folder.
 _NO_FOLDER = "chdir failed"
 
 
@@ -48,14 +48,14 @@ def take_over(final: Path, jobs: Path, resumable: bool) -> None:
     """End the job and let the transfer resume from what has arrived.
 
     final: the archive's folder once it is transferred; jobs: the folder of the migration's jobs.
-    resumable: whether the transfer finds out that a file has begun in another way than on the source; else what has arrived is removed.
+    resumable: whether the transfer detects a file whose first bytes differ from the source's. If not, the fetched files are removed.
     """
     if job.needs_cancel(jobs / KIND):
         job.cancel(jobs / KIND)
     arrived, resumed = layout.early_folder(final), layout.partial_folder(final)
     if not arrived.is_dir():
         return
-    # An earlier attempt of this transfer has more.
+    # Where the partial folder exists, an earlier attempt of this transfer has fetched more.
     if resumable and not resumed.exists():
         arrived.rename(resumed)
     else:
@@ -63,7 +63,7 @@ def take_over(final: Path, jobs: Path, resumable: bool) -> None:
 
 
 def run(context: JobContext) -> dict[str, Any]:
-    """Fetch until the dump has ended; returns ``{bytes}``, what has arrived.
+    """Fetch until the dump has ended; returns ``{bytes}``, the bytes that have arrived.
 
     Raises MigrationError ``gate_refused``, ``not_writable`` or ``archive_exists``.
     """
@@ -82,7 +82,7 @@ def _follow(context: JobContext, key: Path, final: Path) -> int:
     parameters = context.parameters
     arrived = layout.early_folder(final)
     check_writable(final.parent)
-    # What an earlier dump left is another archive's.
+    # Files that were fetched during an earlier dump belong to another archive.
     partial.start_empty(arrived)
 
     def build(rate: int) -> list[str]:
@@ -99,7 +99,7 @@ def _follow(context: JobContext, key: Path, final: Path) -> int:
     begun, known, moved = False, 0, time.monotonic()
     context.progress.note("arrived", lambda: amount(known, "bytes"))
     while time.monotonic() - moved < IDLE_SECONDS:
-        # Both hosts see the same folder, which the dump writes; or a transfer has begun.
+        # Either both hosts share the folder that the dump writes to, or a transfer has begun.
         if final.exists() or layout.partial_folder(final).exists():
             partial.discard(arrived)
             return 0
@@ -112,7 +112,7 @@ def _follow(context: JobContext, key: Path, final: Path) -> int:
         if gone and begun:
             break
         begun = begun or code == 0
-        # A slow line is never idle, and a fast one doesn't log in all the time.
+        # At most one login every ROUND_SECONDS on a fast line. A slow line, whose round takes longer, doesn't wait.
         if code is not None:
             time.sleep(max(0.0, ROUND_SECONDS - (time.monotonic() - round_begun)))
     return known

@@ -75,7 +75,7 @@ def still_valid(options: dict[str, Any], result: dict[str, Any]) -> bool:
 def run(context: JobContext) -> dict[str, Any]:
     """Transfer the archive or resume a transfer, verify it, rename it to its final name.
 
-    Raises MigrationError; the archive's final name then doesn't refer to anything new.
+    Raises MigrationError; then no new archive has the final name.
     """
     parameters = context.parameters
     transfer = Transfer(context)

@@ -37,7 +37,7 @@ class ArchiveIdentity(TypedDict):
 
 
 class SourceArchive(TypedDict, total=False):
-    """The source's archive and how it is served; only the last three keys while there is no archive.
+    """The source's archive and how it is served. While there is no archive, only the last three keys exist.
 
     archive: its folder; manifest_bytes: size of the manifest; bytes, files: of the archive.
     compressible: whether its files are uncompressed. user: serves the archive; rsync: path of rsync, empty if missing.
@@ -192,7 +192,7 @@ def reopen(final: Path) -> Path:
     partial = layout.partial_folder(final)
     complete = (partial / layout.MANIFEST).exists() and not (partial / layout.HALF_DONE).exists()
     if half_done.is_ours(partial) and not complete:
-        # An interrupted transfer left it, and somebody has copied the archive in another way since.
+        # An interrupted transfer left this folder. The archive under the final name was copied later, in another way.
         half_done.discard(partial)
     if partial.exists():
         raise MigrationError(

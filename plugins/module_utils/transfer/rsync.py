@@ -29,7 +29,7 @@ def command(
     """The command that fetches the file ``what`` of the archive, or everything when it is empty.
 
     Incomplete files are resumed: rsync verifies the bytes that exist and sends only the rest.
-    growing: the archive is still being written; fetch only what tables' files have more than here, without reading the rest again.
+    growing: the archive is still being written. Fetch only the bytes that were added to the files of tables, without checking the others.
     silence: seconds without data after which rsync gives up; rate_limit: bytes per second, 0 for no limit.
     """
     quoted = str(configuration).replace("'", "''")

@@ -25,7 +25,7 @@ SAME = "source and target see the same archive"
 
 
 def choose(options: dict[str, Any]) -> dict[str, Any]:
-    """``{way, reason, done, blocked}``: ``done`` if the archive is here already, ``blocked`` why ``direct`` is not possible.
+    """``{way, reason, done, blocked}``. done: the archive is here already; blocked: the reasons why ``direct`` is not possible.
 
     Raises MigrationError ``not_the_same``, ``direct_impossible``, ``other_archive``, or as ``partial_archive.check_place``.
     """

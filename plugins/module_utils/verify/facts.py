@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the source had beside rows: its objects, the database's properties and the memberships of its roles."""
+"""Compare what the source has besides rows: its objects, the database's properties and the memberships of its roles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def compare_objects(source: Objects, found: Objects, moves: Moves, versions: tup
     """Objects of the source that are not in ``found``, or that have another owner or other grants there.
 
     found: what the archive's schema made on the target's server. versions: ``server_version_num`` of source and target.
-    Objects that only ``found`` has are not looked for: the texts that pg_dump prints tell of those.
+    Objects that only ``found`` has are not compared here: the comparison of pg_dump's texts finds them.
     """
     differences = []
     for kind, entries in sorted(moved(source, moves).items()):
@@ -41,7 +41,7 @@ def compare_objects(source: Objects, found: Objects, moves: Moves, versions: tup
 def _of_object(
     kind: str, identity: str, source: Mapping[str, Any], found: Mapping[str, Any], versions: tuple[int, int]
 ) -> Iterator[dict[str, Any]]:
-    # Only large objects have the last two, in evidence of this version and later ones.
+    # Only large objects have a comment and labels, and only in evidence of this version of the collection or a later one.
     for name in ("owner", "columns", "roles", "grants", *sorted({"comment", "labels"} & set(source))):
         ours, theirs = source.get(name), found.get(name)
         if name == "grants":
@@ -77,7 +77,7 @@ def compare_properties(
 
     for name in _EXACT:
         add(name, expected[name], found[name])
-    # Everybody who may create databases can copy a template.
+    # Every role that may create databases can copy a template.
     if found.get("is_template") and not expected.get("is_template"):
         add("is template", False, True)
     add("locale", _locale(expected["locale"]), _locale(found["locale"]))
@@ -93,7 +93,7 @@ def compare_properties(
 
 
 def _locale(name: str | None) -> str:
-    """Without what a newer server writes otherwise: ICU's en_US is en-US from PostgreSQL 16 on."""
+    """The locale in one notation: PostgreSQL 16 and later write ICU's en_US as en-US."""
     return (name or "").replace("_", "-").lower()
 
 
@@ -142,7 +142,7 @@ def compare_memberships(
 def compare_created(
     wanted: Iterable[Role], there: Iterable[Role], moves: Moves, created: Collection[str]
 ) -> list[dict[str, Any]]:
-    """What the roles in ``created`` have beyond those of the source: the restore gave them nothing else."""
+    """What the roles in ``created`` have that they don't have on the source. The restore, which created them, gave them nothing more."""
     source = {moves.get(role["name"], role["name"]): role for role in wanted}
     differences = []
     for role in there:

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Phase verify: what stands on the target, held against the evidence of the source."""
+"""Phase verify: the job that compares the restored database with the evidence of the source."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SHOWN_CHARACTERS = 4000
 
 
 def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
-    """Identity of what is compared with what: the database, and the archive of this migration whose evidence counts.
+    """What is compared: server and database (``identity``, ``oid``), and this migration's archive (``manifest_sha256``).
 
     Raises MigrationError ``manifest_missing``, ``other_archive``, ``promoted`` (for a recount), or for a program that is
     missing or too old.
@@ -95,9 +95,9 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
 def still_valid(
     settings: ConnectionSettings, state: Path, known: dict[str, Any], recount: bool, result: dict[str, Any]
 ) -> bool:
-    """Whether this very database was verified, and nothing was changed in it until its promotion.
+    """Whether this database was verified against this archive, and nothing was changed in it until its promotion.
 
-    known: what ``examine`` found. What was verified stays verified when couch2pg writes to the database after its promotion.
+    known: what ``examine`` found. After the promotion couch2pg writes to the database, and the verification stays valid.
     """
     if recount or any(result.get(name) != known[name] for name in ("oid", "manifest_sha256")):
         return False
@@ -113,7 +113,7 @@ def run(context: JobContext) -> dict[str, Any]:
     settings = context.connection()
     started = time.monotonic()
     state = Path(parameters["state"])
-    # Nothing is promoted until this verification succeeds, too.
+    # Removed first, so that nothing is promoted until this verification has succeeded, too.
     (state / VERIFIED).unlink(missing_ok=True)
     with Session(settings) as session:
         before = changes.read_state(session)
@@ -188,7 +188,7 @@ def _raise_if_different(rows: list[dict[str, Any]], schema: list[dict[str, Any]]
 
 
 def _shown(difference: dict[str, Any]) -> dict[str, Any]:
-    """A difference for results, which may be of two large functions."""
+    """A difference for results. Its texts are shortened, because it may be between two large functions."""
     return {
         name: value[:SHOWN_CHARACTERS] if name in ("source", "target") and isinstance(value, str) else value
         for name, value in difference.items()
@@ -208,7 +208,7 @@ def _restored(parameters: dict[str, Any]) -> dict[str, Any] | None:
 def _compare(
     context: JobContext, settings: ConnectionSettings, root: Path, evidence: Evidence, before: dict[str, Any]
 ) -> tuple[dict[str, Any], SchemaComparison]:
-    """What ``_tables`` returns, and the comparison of the schema beside it."""
+    """Compare tables and schema, in parallel unless ``jobs`` is 1. Returns the result of ``_tables``, and the schema's comparison."""
     parameters = context.parameters
     restored = _restored(parameters)
     stop, one_by_one = threading.Event(), parameters["jobs"] == 1
@@ -239,7 +239,8 @@ def _tables(
 ) -> dict[str, Any]:
     """Counts and digests of the target's tables as ``digests``, and when they were read.
 
-    Those of ``restored`` count where the server has counted no write to the table since; ``before`` is the database's state now.
+    A digest of the restore (``restored``) is used again if the server has counted no write to the table since. before: the database's
+    state now.
     """
     parameters = context.parameters
     with Session(settings) as session:
@@ -319,7 +320,7 @@ def _difference(name: str, problem: str, source: Any, target: Any, kind: str = "
 
 
 def compare_large_objects(source: dict[str, Any], target: dict[str, Any]) -> list[dict[str, Any]]:
-    """Whether there are as many with the same content."""
+    """The difference in number or content, if there is one."""
     if source == target:
         return []
     problem = "are not as many" if source["count"] != target["count"] else "have other content"
@@ -327,7 +328,7 @@ def compare_large_objects(source: dict[str, Any], target: dict[str, Any]) -> lis
 
 
 def compare_sequences(source: dict[str, Any], target: dict[str, Any]) -> list[dict[str, Any]]:
-    """Sequences that are not between where the source stood before and after the dump."""
+    """Sequences whose value is not between the source's values before and after the dump."""
     differences = []
     for name, bounds in sorted(source.items()):
         found = target.get(name)
@@ -336,7 +337,7 @@ def compare_sequences(source: dict[str, Any], target: dict[str, Any]) -> list[di
         forward = found["increment"] > 0
         low, high = bounds["before"], bounds.get("after", bounds["before"])
         first, position, last = (_position(value, forward) for value in (low, found, high))
-        # One that starts over at its end may have done so in between.
+        # A sequence that cycles may have started over between the two values.
         within = first <= position <= last if first <= last else position >= first or position <= last
         if not within:
             values = [value["last_value"] for value in (low, high)]

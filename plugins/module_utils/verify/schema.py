@@ -50,7 +50,7 @@ def compare_schema(
     stop: threading.Event,
     one_by_one: bool,
 ) -> SchemaComparison:
-    """Everything but rows.
+    """Compare everything except rows.
 
     restored: the result of the restore that made this database; empty when another program restored it.
     programs: pg_restore and pg_dump. work: a private folder. one_by_one: use one session of the server at a time.
@@ -65,7 +65,8 @@ def compare_schema(
     )
     differences = compare(expected.printed, printed)
     if differences and evidence["dump"].get("method") == "physical":
-        # A copy has the source's own definitions, which the scratch database has in other words.
+        # A physical copy keeps the source's definitions as they are. The same definition can be printed in other words after a dump and
+        # a restore, so print the copy's schema after these, too.
         again = compare(expected.printed, printed_after_a_dump(settings, migration_id, programs, work, stop))
         remain = {(found["kind"], found["object"]) for found in again}
         differences = [found for found in differences if (found["kind"], found["object"]) in remain]
@@ -83,7 +84,7 @@ def compare_schema(
         names = {changes.moves.get(role["name"], role["name"]) for role in evidence["roles"]}
         there = roles(session, names - {None})
     lacking = facts.compare_memberships(evidence["roles"], there, changes.moves)
-    # The restore promised the memberships of the roles that it created; others are the operator's own.
+    # The restore is responsible for the memberships of the roles that it created. Other roles belong to the operator.
     created = set(restored.get("created_roles") or ())
     differences += [found for found in lacking if found["object"] in created]
     differences += facts.compare_created(evidence["roles"], there, changes.moves, created)
@@ -96,9 +97,10 @@ def compare_schema(
 def compare_with_source(
     evidence: Mapping[str, Any], expected: Mapping[Unprinted, str], found: Mapping[Unprinted, str]
 ) -> list[dict[str, Any]]:
-    """What differs from new extensions, but for what the evidence of a copy has from the source.
+    """Differences in objects that pg_dump doesn't print. expected: those of the scratch database, which has new extensions.
 
-    A subscription is no part of the database on the target: a copy that has one would take the rows from the source's slot.
+    A physical copy keeps these objects, so one that is the same as in the source's evidence is no difference. A subscription always is
+    one: on the target, it would take the rows from the source's slot.
     """
     differences = compare_unprinted(expected, found)
     source, target = evidence.get("unprinted"), fingerprints(found)
@@ -113,7 +115,7 @@ def compare_with_source(
 
 
 def _left_out(rows: Iterable[Mapping[str, str]], there: set[str]) -> list[dict[str, Any]]:
-    """What pg_dump left out by design, but for what another object of the archive declared on the target all the same."""
+    """Objects that pg_dump leaves out by design, except those in ``there``, which another object of the archive declared on the target."""
     return [
         {
             "kind": row["kind"],

@@ -12,9 +12,9 @@ from .kinds import Deployment
 
 
 def starts_itself(deployment: Deployment) -> bool:
-    """Whether systemd or Docker starts couch2pg at boot. False when the operator starts it by other commands, which is unknown."""
+    """Whether systemd or Docker starts couch2pg at boot. False for the operator's own commands: what runs them at boot is unknown."""
     if deployment.kind == kinds.SYSTEMD:
-        # What is enabled in /run only is forgotten when the host boots.
+        # A unit that is enabled only in /run (enabled-runtime) is not enabled after the next boot.
         return systemd.enablement(deployment.unit) == "enabled"
     if deployment.kind == kinds.COMPOSE:
         container = compose.container_of(deployment)
@@ -28,7 +28,7 @@ def prevent(deployment: Deployment) -> None:
         command = ["systemctl", "disable", systemd.service(deployment.unit)]
         answer = systemd.systemctl(*command[1:])
     else:
-        # Docker restarts a container with the policy "always" also when it was stopped.
+        # When Docker starts, it starts a container with the policy "always" even if it was stopped before.
         command = ["docker", "update", "--restart=no", compose.container_of(deployment)]
         answer = docker(*command[1:])
     if answer.code != 0 or starts_itself(deployment):

@@ -157,7 +157,7 @@ def _raise(error: OSError) -> None:
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> int:
-    """Add a path; returns 1 for a file. A file with two names becomes two files. Pipes and sockets are left out."""
+    """Add a path; returns 1 for a file, else 0. A file with two hard links becomes two files. Pipes and sockets are left out."""
     info, has = tarfile.TarInfo(name), path.lstat()
     info.mode, info.mtime = stat.S_IMODE(has.st_mode) & 0o777, int(has.st_mtime)
     try:

@@ -19,6 +19,7 @@ from ...host.temporary import temporary_folder
 from . import dotenv, env_text
 
 _NAMES = re.compile(r"(?<!\$)(?:\$\$)*\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+# A mark is a test value: each variable of .env gets another one, and the resolved service shows where each mark arrives.
 # Marks are numbers, because Compose refuses other values for some fields, such as ports.
 _FIRST_MARK = 41017
 
@@ -39,7 +40,7 @@ def _text(value: object) -> str:
 
 
 def sources(compose: Compose, service: str, text: str) -> dict[str, str]:
-    """The name in ``.env`` of each variable of the service that is exactly one variable of ``.env``."""
+    """For each variable of the service whose whole value is one variable of ``.env``: the name of that variable."""
     names = sorted(_mentioned(compose))
     marks = {str(_FIRST_MARK + number): name for number, name in enumerate(names)}
     return _leads(compose, service, text, marks)
@@ -53,7 +54,7 @@ def _leads(compose: Compose, service: str, text: str, marks: Mapping[str, str]) 
     except MigrationError as error:
         if error.code != "compose_refuses":
             raise
-        # Compose refuses a mark in a field that allows certain words only. Halve the marks, until only that one is left out.
+        # Compose refuses a mark in a field that allows only certain words. Try each half of the marks, until only that mark is left out.
         half = len(marks) // 2
         parts = [dict(list(marks.items())[:half]), dict(list(marks.items())[half:])] if half else []
         return {name: lead for part in parts for name, lead in _leads(compose, service, text, part).items()}

@@ -78,7 +78,7 @@ def _container(named: Deployment) -> Deployment | None:
 
 
 def _beside(named: Deployment, found: list[dict[str, Any]]) -> Deployment | None:
-    """A service of couch2pg that has no container yet, in the Compose project of another container: its PostgreSQL's."""
+    """A service of couch2pg that has no container yet, in the Compose project of another container, such as its PostgreSQL."""
     for inspected in {_folder(one): one for one in found if _folder(one)}.values():
         deployment = _of_labels(named, inspected)
         with suppress(MigrationError):
@@ -127,7 +127,7 @@ def read(deployment: Deployment) -> Found:
 
 
 def _with_node(deployment: Deployment, found: Found) -> Found:
-    """The same, with the Node.js that the operator named, if any."""
+    """``found`` with the Node.js that the operator named, if any."""
     return replace(found, node=deployment.node) if deployment.node else found
 
 

@@ -196,7 +196,7 @@ def _refuse_another(description: Description, options: Mapping[str, Any]) -> Non
     if found.kind == kinds.SYSTEMD:
         unit = systemd.show(found.unit)
         path, name = unit.one("FragmentPath"), systemd.service(found.unit)
-        # What a package has brought is masked.
+        # A unit file outside of /etc belongs to a package. It is masked, not removed.
         gone = f"rm {path}; systemctl daemon-reload" if path.startswith("/etc/") else f"systemctl mask {name}"
         remove = f"Remove it, as root: systemctl disable --now {name}; {gone}"
     raise MigrationError(
@@ -306,7 +306,7 @@ def put_file(content: IO[bytes], path: Path, mode: int) -> None:
 
 
 def make_folder(path: Path, user: str) -> None:
-    """Make a new folder of this user: the next run would take one that root made for the user's."""
+    """Make a new folder that belongs to this user. It gets its name last, because the next run accepts any folder of that name."""
     _parents(path)
     beside = _beside(path)
     remove_tree(beside)
@@ -316,7 +316,7 @@ def make_folder(path: Path, user: str) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """Where a file or folder is made before it gets its name; what a run has left there that was killed is removed."""
+    """The temporary path at which a file or folder is made. The callers remove what a killed run has left there."""
     return path.with_name(f".{path.name}.couch2pg-unpacked")
 
 

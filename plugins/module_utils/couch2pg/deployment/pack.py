@@ -29,9 +29,9 @@ COMPOSE_FILES = tuple(
 )
 # Folders of a distribution's own Node.js, which must be installed as a package on the target.
 _PACKAGED = ("/usr/bin", "/bin", "/usr/sbin", "/snap/bin")
-# Settings, files with credentials of other tools, and logs, which may name patients.
+# Not packed: settings, files with credentials of other tools, and logs, which may name patients.
 _STAYS = re.compile(r"\.git|\.svn|\.npmrc|\.netrc|\.env|\.env\..*|.*\.env|.*\.env\.before-.*|.*\.log")
-# A shorter secret may occur in a program by chance.
+# Files are searched for secrets of at least this length: a shorter one may occur in a program by chance.
 _TELLING = 8
 _LARGEST_TEXT = 1 << 20
 
@@ -47,7 +47,7 @@ class Packed:
     problems: list[str] = field(default_factory=list)
 
     def skip(self, path: Path) -> bool:
-        """Whether to leave out a path of the application. Unexpected cases become problems."""
+        """Whether to leave out a path of the application. A file with a password, and a link out of the folder, become problems."""
         if str(path) in map(os.path.realpath, self.description.env_files) or _STAYS.fullmatch(path.name):
             self.left_out.append(str(path))
             return True

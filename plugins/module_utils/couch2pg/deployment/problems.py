@@ -12,7 +12,7 @@ from ...host.programs import ask
 from ...postgres.login_probe import driver_version
 from .kinds import Found
 
-# With this Node.js or a later one, an older PostgreSQL driver never answers, and couch2pg ends without a message.
+# With this major version of Node.js or later, a PostgreSQL driver before SOUND_DRIVER never answers, and couch2pg ends without a message.
 SILENT_NODE = 14
 SOUND_DRIVER = (8, 0, 3)
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start and stop couch2pg by the means of its deployment."""
+"""Start and stop couch2pg with systemd, Docker, or the operator's commands."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def bring(deployment: Deployment, state: str) -> None:
             _by_systemd(deployment, "stop")
         elif _start_needed(deployment):
             systemd.loaded_unit(deployment.unit)
-            # A running process has old settings.
+            # Not "start": a process that runs already has old settings, and must be replaced.
             _by_systemd(deployment, "restart")
         if state == STARTED and _is_disabled(deployment):
             _by_systemd(deployment, "enable")

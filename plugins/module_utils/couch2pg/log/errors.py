@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .lines import IMPORT_FAILED, UNRECOVERABLE, XMLFORMS_FAILED
 
-# Prints a password that it asks for as a URL contains it.
+# A command that asks for a password and prints it percent-encoded, as a URL needs it.
 _ENCODED = """python3 -c 'import getpass, urllib.parse as u; print(u.quote(getpass.getpass(), safe=""))'"""
 _TRAP = "After a restart couch2pg skips the refresh and logs 'Run completed', although this is still broken."
 
@@ -19,7 +19,8 @@ _TRAP = "After a restart couch2pg skips the refresh and logs 'Run completed', al
 class ErrorKind:
     """A kind of error: the evidence in its lines, its meaning and its remedy.
 
-    remedy: with names in braces, for ``remedies.remedy``. only_in: the announcement that must precede the error; empty for any.
+    remedy: a template, whose names in braces ``remedies.remedy`` replaces. only_in: the announcement that must precede the error;
+    empty for any.
     """
 
     name: str
@@ -61,7 +62,7 @@ KINDS = (
     ),
     _kind(
         "couchdb_no_database",
-        # Nor may this user create it, which couch2pg tries.
+        # "not a server admin": couch2pg tries to create a missing database, and its user has no right to.
         rb"status: 404|Database does not exist|not a server admin",
         "CouchDB has no database with the name in COUCHDB_URL.",
         "curl --user {user} {couchdb}/_all_dbs lists those that it has. Correct COUCHDB_URL, which must be as on the source, letter by "
@@ -123,7 +124,7 @@ KINDS = (
     ),
     _kind(
         "matview_no_unique_index",
-        # A server that speaks another language is known by the code, which a closed database has, too.
+        # A server with messages in another language is recognised by the code. A closed database has the same code, but another routine.
         rb"cannot refresh materialized view .* concurrently|code: '55000'(?![\s\S]*routine: 'CheckMyDatabase')",
         f"refresh_matviews() failed on a materialized view without a unique index. The process ended. {_TRAP}",
         "Create the unique index that the view has on the source: there, psql --no-align --tuples-only --command={indexes} "
@@ -369,7 +370,7 @@ def subject(evidence: bytes) -> str:
     return ""
 
 
-# What a failed statement names comes before the statement that it is part of.
+# The first match counts. So the message of an error, which names the faulty object, comes before the statement that failed.
 _SUBJECTS = tuple(
     re.compile(pattern, re.MULTILINE)
     for pattern in (

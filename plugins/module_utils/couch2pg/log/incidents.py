@@ -16,9 +16,10 @@ from .remedies import Names, remedy
 
 SUBJECTS = 10
 EVIDENCE_LIMIT = 8192
-# The message of an error object without a line of its own.
+# The place of an error in a source file, which Node.js prints before a SyntaxError.
 _PLACE = re.compile(rb"\.[cm]?js:\d+$")
 _STATUS_401 = re.compile(rb"\bstatus: 401\b|error: 'unauthorized'")
+# The message within a printed error object. It has no line of its own.
 _MESSAGE = re.compile(rb"\b(?:message|reason): ('[^'\n]*')")
 
 

@@ -54,8 +54,8 @@ class JournalLog(LogSource):
             )
 
     def _from(self, cursor: str) -> list[str]:
-        """The option that skips what comes before the position, and its own entry."""
-        # journalctl 252 skips the next entry where the cursor's own one is gone.
+        """The option of journalctl that skips everything up to the position, including the position's own entry."""
+        # With --after-cursor, journalctl 252 skips one entry too many when the cursor's own entry is gone. So look for that entry first.
         command = [word for word in self.command(f"--cursor={cursor}") if word not in (_TEXT, "--show-cursor")]
         output = iter(Output([*command, "--output=export"]))
         first = next(output, b"")

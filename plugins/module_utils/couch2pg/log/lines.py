@@ -86,11 +86,11 @@ _FOREIGN = (
     (re.compile(rb"[\w@.:\\-]+\.service: Start request repeated too quickly"), SERVICE_GAVE_UP),
     (re.compile(rb"[\w@.:\\-]+\.service: "), SERVICE),
 )
-# One match tells that a line fits none of these, which is true for nearly all unknown lines.
+# For speed: one match shows that a line fits none of these patterns, which is true for nearly all unknown lines.
 _ANY_FOREIGN = re.compile(
     b"|".join([*(re.escape(start) for start, _kind in _FOREIGN_STARTS), *(found.pattern for found, _kind in _FOREIGN)])
 )
-# What stands before couch2pg's own text where a log went through syslog, `docker compose logs` or `docker logs --timestamps`.
+# The prefix that syslog, `docker compose logs` or `docker logs --timestamps` puts before couch2pg's own text.
 _PREFIX = re.compile(
     rb"(?:(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*) [\w.-]+ [^\s:\[]+(?:\[\d+\])?: "
     rb"|[\w.-]+ +\| ?"

@@ -10,7 +10,7 @@ from . import lines as kinds
 # A process begins with these lines. Before them, it may have logged its settings and its migrations.
 _BANNERS = (kinds.BANNER, kinds.SERVICE_STARTED, kinds.ADAPTER)
 _BEFORE_BANNER = {kinds.DEBUG, kinds.OPTIONS, kinds.MIGRATION}
-# Lines that no process logs in its middle.
+# Lines that a process never logs in the middle of its work.
 _EARLY = (*_BANNERS, kinds.MIGRATION, kinds.DRIVER_NOTICE, kinds.ENTRYPOINT, kinds.UNRECOVERABLE, kinds.CRASH)
 _LAST = (kinds.EXITING, kinds.ENTRYPOINT_FAILED, kinds.SERVICE_ENDED)
 _OF_SYSTEMD = (kinds.SERVICE_ENDED, kinds.SERVICE_RESTARTS, kinds.SERVICE_GAVE_UP, kinds.SERVICE)
@@ -40,7 +40,7 @@ class Process:
             self._count_start()
         elif not self.alive and kind not in _OF_SYSTEMD:
             self._begin()
-            # Whatever comes after another process, or with an early line, began in this log.
+            # A process that follows another one, or whose first line is an early one, was started within this log.
             if self.starts or self.exits or kind in _EARLY:
                 self._count_start()
         self._kinds.add(kind)
@@ -54,7 +54,7 @@ class Process:
         self.alive = False
 
     def _is_of_the_next(self, kind: str) -> bool:
-        """Whether a line can't be of the present process, which was killed then, or ended without a word."""
+        """Whether a line can only come from a new process. Then the present one was killed, or ended without a message."""
         if kind == kinds.OPTIONS:
             # A process logs its settings before its first run and after each run, so never twice in succession. With Node.js 14
             # or later, a stock couch2pg logs nothing else.

@@ -40,7 +40,7 @@ class RunSeen:
 class LogSummary:
     """The summary of a log.
 
-    starts, exits: of the process in the log; a healthy one has at most 1 and 0 since its start.
+    starts, exits: of the process in the log. In a log since its start, a healthy process has at most 1 start and no exit.
     restart_counter: systemd's own, in a log of journald. refreshes: started ones, also when they failed.
     refresh_in_doubt: a refresh failed and none started since, so that a later 'Run completed' means nothing.
     last_completed, next_run: of the last complete run. kinds: the number of lines of each kind.

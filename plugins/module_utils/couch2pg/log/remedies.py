@@ -49,7 +49,7 @@ _MEMBER = (
 
 @dataclass(frozen=True)
 class Names:
-    """What couch2pg's settings name. A word in capitals stands for what nobody has told.
+    """The names in couch2pg's settings. A word in capitals stands for a name that is unknown.
 
     couchdb: ``scheme://host[:port]``. medic: the database in COUCHDB_URL. certificate: the file of NODE_EXTRA_CA_CERTS, or empty.
     """
@@ -80,7 +80,7 @@ class Names:
 
 
 def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str], str]) -> str:
-    """The remedy for an error of ``kind`` with these lines. redact: masks secrets in what the lines name."""
+    """The remedy for an error of ``kind`` with these lines. redact: masks secrets in names that the lines contain."""
 
     def named(pattern: re.Pattern[bytes], otherwise: str) -> str:
         found = pattern.search(evidence)
@@ -90,7 +90,7 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
     about = redact(subject(evidence))
     table = _sql_name(about.removeprefix("schema ")) if about else "NAME"
     address = named(_FROM, "")
-    # Redaction takes the unit couch2pg@cht.service for an address of mail.
+    # Not redacted: redaction would take a unit such as couch2pg@cht.service for an e-mail address.
     unit = subject(evidence) if kind.name == "service_gave_up" else ""
     function = named(_FUNCTION, "")
     others = [name.format(names.medic) for name, _switch in _SWITCHES]
@@ -139,7 +139,7 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
 
 
 def _sql_name(about: str) -> str:
-    """A relation of a message as SQL. One with quotes is SQL already; a dot separates its schema."""
+    """The SQL name of a relation in a message. A name with quotes is SQL already. Without quotes, a dot separates schema and name."""
     if '"' in about:
         return about
     parts = about.split(".") if re.fullmatch(r"[\w$]+\.[\w$]+", about) else [about]
