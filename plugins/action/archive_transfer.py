@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module of this name and shows its progress; first carries the archive through the controller, with the way ``relay``."""
+"""Runs the module of this name and shows its progress. With the way ``relay``, first carries the archive through the controller."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import relay
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.job_action import JobAction, keep_alive
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.other_host import connect
 
-# What is in memory at a time, a few times over.
+# Bytes of a piece. A few copies of it are in memory at the same time.
 PIECE = 8 * 1024 * 1024
-# A connection that is lost is tried again: as often as it brings something, and so often when it doesn't.
+# A lost connection is opened again, until this many attempts in a row have brought no data.
 TRIES = 4
 PAUSE_SECONDS = 3.0
 SILENCE_SECONDS = 60
-# Whatever a login says comes before it.
+# Marks the begin of the data. Anything that the login prints comes before it.
 BEGIN = "cht.couch2pg begins here\n"
-# What is there is counted first: nobody else may have written meanwhile, and nothing may be doubled.
+# Checks the size of the file first: another process may have written to it, and no piece may be appended twice.
 WRITE = 'if [ "$(wc -c <{path})" -eq {offset} ]; then cat >>{path}; else cat >/dev/null; fi && wc -c <{path}'
 READ = "printf '%s\\n' '{begin}' && tail -c +{first} {path} | head -c {size}"
 
@@ -35,7 +35,7 @@ class ActionModule(JobAction):
     """Action plugin of M(cht.couch2pg.archive_transfer)."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The module's result, after everything that it lacked was carried to its host."""
+        """Carry everything that is missing to the module's host, then run the module; returns its result."""
         self._carried = 0
         if self._task.args.get("way") == "relay" and not self._task.check_mode:
             failure = self._relay(task_vars or {})

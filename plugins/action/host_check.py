@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The first contact with a host: login, Python, the users who are become, psycopg2 and programs, all findings together."""
+"""The first contact with a host: login, Python, the users that tasks become, psycopg2 and programs, all findings together."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ActionModule(ActionBase):
         return dict(result, changed=False, ready=not self._findings.failed, findings=self._findings.as_list())
 
     def _summary(self, hosts: list[str]) -> dict[str, Any]:
-        """A failure with what must be fixed on each host; with it, what else is missing there."""
+        """A failure with the failures and warnings of every host; empty when all hosts are ready."""
         found = {host: self._variables["hostvars"][host].get(REGISTERED) or {} for host in hosts}
         if all(entry.get("ready", True) for entry in found.values()):
             return {}
@@ -89,7 +89,7 @@ class ActionModule(ActionBase):
             self._check_use(host, users)
 
     def _become(self, host: Host, become: Become, users: dict[str, Any]) -> None:
-        """Become the user, with Ansible's own means; add the connection to ``users`` where that works."""
+        """Try to become the user with Ansible's own means; if that works, add the connection to ``users``."""
         connection = connect(
             self._variables["inventory_hostname"],
             True,
@@ -113,7 +113,7 @@ class ActionModule(ActionBase):
             users[become.user] = connection
 
     def _ask(self, connection: Any, host: Host, bin_dir: str) -> tuple[dict[str, list[str]] | None, str]:
-        """The answers of the user that ``connection`` becomes, and what was said where there are none."""
+        """Run the script as the user that ``connection`` becomes. Returns its answers (or None), and its output."""
         own, self._connection = self._connection, connection
         try:
             said = self._low_level_execute_command(contact.use_script(host.python or "python3", bin_dir))
@@ -139,7 +139,7 @@ class ActionModule(ActionBase):
         return False
 
     def _check_use(self, host: Host, users: Mapping[str, Any]) -> None:
-        """psycopg2 for every user, and programs for the one of the databases."""
+        """Check psycopg2 for every user, and the programs for the user that works with the databases."""
         bin_dir = "" if self._has_image() else str(self._value("couch2pg_bin_dir", ""))
         of_databases = self._user_of("couch2pg", "postgres", host) if self._is_in("run_databases") else None
         for user, connection in users.items():
@@ -168,7 +168,7 @@ class ActionModule(ActionBase):
         return is_one(given) or (not given and bool(server.get("container")))
 
     def _names(self) -> list[str]:
-        """The prefixes of the variables that say who is become on this host."""
+        """The prefixes of the variables that name the users to become on this host."""
         apps = self._is_in("run_apps") and boolean(self._value("couch2pg_handover", True))
         return (["couch2pg"] if self._is_in("run_databases") else []) + (["couch2pg_app"] if apps else [])
 
@@ -221,7 +221,7 @@ class ActionModule(ActionBase):
 
 
 def _said(result: Mapping[str, Any]) -> str:
-    """Both outputs: with a terminal, what sudo says is in the first."""
+    """Both outputs, because sudo writes its messages to the standard output when it has a terminal."""
     return f"{result['stdout']}\n{result['stderr']}"
 
 

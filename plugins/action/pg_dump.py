@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs a module whose work is a job, and shows the progress of the job; ``meta/runtime.yml`` routes the other ones here."""
+"""Runs a module whose work is a job, and shows the progress of the job. ``meta/runtime.yml`` routes all such modules here."""
 
 from __future__ import annotations
 

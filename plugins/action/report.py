@@ -99,7 +99,7 @@ class ActionModule(ActionBase):
 
 
 def _copy(record: dict[str, Any], path: Path) -> str:
-    """The record as text for ``path``. A copy from before the record was edited stays: it is what the record can be restored from."""
+    """The record as text for ``path``. If the record was edited, an earlier, unedited copy stays: the record can be restored from it."""
     if record.get("seal") != seal(record):
         with suppress(OSError, ValueError, AttributeError):
             text = path.read_text(encoding="utf-8")

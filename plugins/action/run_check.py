@@ -29,9 +29,9 @@ from ansible_collections.cht.couch2pg.plugins.plugin_utils.unfit import find_unf
 
 COLLECTION = Path(__file__).parents[2]
 OPTIONS: dict[str, Any] = {"every_host": False, "may_be_limited": False, "rehearsal": False, "tags": []}
-# Variables of connections, which lead to passwords in a vault.
+# The prefix of connection variables, which are checked because they may refer to passwords in a vault.
 CONNECTION = "ansible_"
-# What hosts said of themselves is no template.
+# Facts come from the hosts, so they are not templates.
 FACTS = ("ansible_facts", "ansible_local")
 
 Problem = tuple[str, str]
@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fail with a sentence for each mistake; they are found together."""
+        """Fail with a sentence for each mistake. All mistakes are reported together."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         given = task_vars or {}
         wrong = set(self._task.args) - set(OPTIONS)
@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
         }
         if options["every_host"]:
             found = [*self._run(options, given), *self._hosts(given)]
-            # A run that may be limited only looks at jobs, or ends them, and draws no report.
+            # A run that may be limited only shows jobs or ends them, and writes no report.
             if not found and not options["may_be_limited"]:
                 found = self._reports(given)
         else:
@@ -98,7 +98,7 @@ class ActionModule(ActionBase):
         return found
 
     def _hosts(self, given: Mapping[str, Any]) -> list[Problem]:
-        """Problems of the variables of every host. What is wrong on some hosts only says on which."""
+        """Problems of the variables of every host. A problem that only some hosts have names these hosts."""
         all_hosts = host_groups.members(given["groups"])
         places: dict[Problem, list[str]] = {}
         for host in all_hosts:
@@ -125,7 +125,7 @@ class ActionModule(ActionBase):
         return []
 
     def _of_play(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What a playbook sets that imports this one; it goes before what the inventory says."""
+        """The variables that a playbook sets when it imports this one. They have precedence over the inventory's."""
         first = given["hostvars"].raw_get(given["inventory_hostname"])
         return {name: given[name] for name in given if name.startswith(PREFIX) and given[name] != first.get(name)}
 

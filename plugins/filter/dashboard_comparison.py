@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The answers of two databases to the queries of dashboards, compared on the controller."""
+"""Compare the answers of two databases to the queries of dashboards, on the controller."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def dashboard_comparison(
     slow_ratio: float = 3.0,
     slow_milliseconds: float = 1000.0,
 ) -> dict[str, Any]:
-    """Both sides' answers compared."""
+    """Compare the answers of both sides."""
     try:
         return dict(dashboard_compare.compare(source, target, float(slow_ratio), float(slow_milliseconds)))
     except MigrationError as error:

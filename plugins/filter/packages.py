@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The packages that a host of PostgreSQL needs, by what its facts say of it."""
+"""The packages that a host of PostgreSQL needs, according to its facts."""
 
 from __future__ import annotations
 

@@ -12,16 +12,15 @@ from typing import Any, Iterable, Mapping
 import yaml
 
 ALWAYS = "always"
-# What the oldest supported ansible-core needs on its own machine.
+# The oldest Python of the controller with which the oldest supported ansible-core works.
 OLDEST_PYTHON = (3, 11)
-# What Ansible itself understands, and what skips nothing of ours.
-# Molecule skips tags of its own in every run.
+# Tags that are allowed although no task has them: those of Ansible itself, and those that Molecule skips in every run.
 GENERAL_TAGS = {"all", ALWAYS, "notest"}
 MOLECULE = "molecule-"
 
 
 def refusal(arguments: Mapping[str, Any], version: str, requires: str, python: tuple[int, ...] = OLDEST_PYTHON) -> str:
-    """Why no play may start, or nothing. These options would skip the tasks that check everything else.
+    """The reason why no play may start; empty without one. The refused options would skip the tasks that check everything else.
 
     arguments: the command line, as ``ansible.context.CLIARGS``; version: of ansible-core; requires: as ``required``; python: the version
     of the Python that runs it.
@@ -53,7 +52,7 @@ def required(runtime: str) -> str:
 
 
 def unknown_tags(given: Iterable[str], known: Iterable[str]) -> list[str]:
-    """A sentence for each tag of ``given`` that no task has. With a misspelt one, a run would check, do nothing, and look done."""
+    """A sentence for each tag of ``given`` that no task has. With a misspelt tag, a run would do nothing and still look successful."""
     names = list(known)
     sentences = []
     for tag in given:

@@ -1,11 +1,11 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lead a port of the target to the source's sshd, where only the controller reaches both.
+"""Forward a port of the target to the source's sshd, if only the controller reaches both hosts.
 
-Two ssh processes do that: one has a socket on the controller that leads to the source's sshd, the other a port on the target that
-leads to the socket. What goes through is ssh again, from the target to the source, so the controller can't read it. Both
-processes belong to ``way_guard``, which ends them and removes the socket with this process, however that ends.
+Two ssh processes do that: one forwards a socket on the controller to the source's sshd, the other forwards a port on the target to
+that socket. The forwarded connection is ssh itself, from the target to the source, so the controller can't read it. Both processes
+are children of ``way_guard``. It ends them and removes the socket when this process ends, for whatever reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ansible.errors import AnsibleError
 from . import way_guard
 
 PREFIX = "couch2pg-way-"
-# Before the inventory's own options, because ssh uses the first: a connection that others share is of no use here.
+# They come before the inventory's own options, because ssh uses the first one. A shared connection can't be used here.
 OPTIONS = (
     *("-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"),
     *("-o", "Compression=no", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-a", "-x", "-T"),
@@ -52,11 +52,11 @@ def opened(target: Any, source: Any, port: int) -> Iterator[None]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # Ctrl-C reaches this process, and the guard through it.
+            # Ctrl-C reaches only this process, and the guard ends after it.
             start_new_session=True,
         )
         with guard:
-            # As long as this pipe is open, the way is.
+            # The guard forwards as long as this pipe is open.
             if guard.stdin is None or guard.stdout is None:
                 raise AssertionError("there are pipes")
             with guard.stdin as stdin:
@@ -91,11 +91,11 @@ def _sshd_of(source: Any) -> str:
 
 
 def _ssh(connection: Any, *forwarding: str) -> list[str]:
-    """The command with which Ansible's connection would log in, but with a forwarding."""
+    """The command with which Ansible's connection would log in, with a forwarding added."""
     if connection.get_option("password"):
         raise AnsibleError(f"A way through the controller needs keys for both hosts, not passwords. {INSTEAD}")
     host = connection.get_option("host") or connection._play_context.remote_addr  # noqa: SLF001 - as the plugin itself
-    # The only place where the inventory's options become ssh's.
+    # Only this method of the plugin turns the inventory's options into options of ssh.
     words = connection._build_command(  # noqa: SLF001
         connection.get_option("ssh_executable"), "ssh", *forwarding, host, f"echo {way_guard.READY}; exec cat"
     )

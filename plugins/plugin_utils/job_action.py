@@ -46,7 +46,7 @@ class JobAction(ActionBase):
         if self._task.async_val or self._task.check_mode or "job_wait" in self._task.args:
             answer: dict[str, Any] = self._execute_module(task_vars=variables, wrap_async=self._task.async_val)
             if self._task.check_mode and answer.get("msg") and not answer.get("failed"):
-                # A promise that holds only under a condition names it.
+                # A prediction that holds only under a condition says so in its message.
                 self._show(answer["msg"], "check mode", variables)
             return answer
         keep_alive(self._connection, UNANSWERED_SECONDS)
@@ -57,7 +57,7 @@ class JobAction(ActionBase):
             return self._follow(variables)
 
     def _way_to_source(self, variables: dict[str, Any]) -> ContextManager[None]:
-        """What the controller carries from the job to the source, where it has to."""
+        """The forwarding through the controller, from the job to the source, if the task needs one."""
         tunnel = self._task.args.get("tunnel") or {}
         if not tunnel.get("source_host"):
             return nullcontext()
@@ -76,7 +76,7 @@ class JobAction(ActionBase):
             raise AnsibleConnectionFailure(
                 f"{error.message} If the job was started, it continues on the host: run the same playbook again to join it."
             ) from error
-        # What only reads says so.
+        # Kept from the module's first answer, because a job that only reads changes nothing.
         changed = result.get("changed", False)
         while _is_running(result):
             self._show(result["job"]["line"], result["job"]["kind"], variables)
@@ -158,7 +158,7 @@ class JobAction(ActionBase):
 
 @contextmanager
 def _told_when_interrupted(sentence: str) -> Iterator[None]:
-    """Meanwhile, Ctrl-C shows the sentence. Ansible ends its workers then, whose own outputs lead nowhere; its main process has one."""
+    """Show the sentence on Ctrl-C. A worker of Ansible has no output of its own, so it is written to that of the main process."""
     output = f"/proc/{os.getppid()}/fd/2"
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -184,7 +184,7 @@ def _restore(handlers: dict[signal.Signals, Any]) -> None:
 
 
 def keep_alive(connection: Any, seconds: int) -> None:
-    """Make ssh detect a lost connection, with a separate control connection: the play's has no keepalive."""
+    """Make ssh detect a lost connection. It gets a control connection of its own, because the play's has no keepalive."""
     if connection.transport != "ssh":
         return
     given = connection.get_option("ssh_extra_args") or ""

@@ -33,14 +33,14 @@ def summary(record: dict[str, Any]) -> list[str]:
     if promoted and promoted.get("replaced") and not gone:
         lines.append(f"  kept     the data directory that the target's server had before is now {promoted['replaced']}")
     roles = roles_without_login(done)
-    # Before the promotion nobody logs in there, and after a rollback nobody does any more.
+    # Roles need a login only on a promoted database that was not rolled back.
     if roles and promoted and "rollback" not in done:
         lines.append(f"  to do    give these roles their login and password on the target: {', '.join(roles)}")
     return lines
 
 
 def roles_without_login(done: Mapping[str, Any]) -> list[str]:
-    """Roles that the restore or an earlier migration created, without the one that couch2pg has logged in as since.
+    """Roles that the restore or an earlier migration created, except the one with which couch2pg logs in.
 
     done: result by phase.
     """

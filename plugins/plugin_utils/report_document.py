@@ -188,7 +188,7 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
 
 
 def _at(done: dict[str, Any]) -> str:
-    """When it was verified, as the end of a sentence; empty where a record of an earlier version doesn't tell."""
+    """When it was verified, as the end of a sentence; empty for a record of an earlier version, which doesn't have that time."""
     at = done.get("verify", {}).get("verified_at")
     return f" at {text.clock(at)}" if at else ""
 
@@ -310,7 +310,7 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
 
 
 def _notices(done: dict[str, Any]) -> list[dict[str, str]]:
-    """What verify found worth a look though it is no difference."""
+    """Notices of verify: they are no differences, but the operator should look at them."""
     sentences = done.get("verify", {}).get("notices") or []
     return [{"state": "warn", "what": "Materialized view", "detail": text.sentence(sentence)} for sentence in sentences]
 
@@ -364,7 +364,7 @@ def _timeline(phases: dict[str, Any], needed: tuple[str, ...]) -> list[dict[str,
 
 
 def _estimate(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
-    """What preflight estimated for the method, beside what it took; empty when one of them is not known."""
+    """The time that preflight estimated for the method, and the time that it took; empty when one of them is unknown."""
     found = next((row for row in _rows(done.get("preflight", {}), "target") if row.get("name") == "estimate"), {})
     method = text.name((done.get("preflight", {}).get("method") or {}).get("method"))
     details = found.get("details") or {}
@@ -382,7 +382,7 @@ def _estimate(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
 
 
 def _clean_install(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
-    """The time that this took beside the time of a clean install, which preflight measured; empty when one of them is not known."""
+    """The time of this migration and that of a clean install, which preflight measured; empty when one of them is unknown."""
     measured = next(
         (row for row in _rows(done.get("preflight", {}), "target") if row.get("name") == clean_install.NAME), {}
     )
@@ -390,7 +390,7 @@ def _clean_install(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
     documents, fetching = text.number(details.get("documents")), text.number(details.get("seconds"))
     if not documents or fetching is None or "verify" not in done:
         return ""
-    # couch2pg would build the materialized views, too.
+    # With a clean install, couch2pg would build the materialized views, too.
     building = text.number(done.get("refresh", {}).get("seconds")) or 0.0
     took = sum(row["seconds"] for row in timeline if row["phase"] in rehearsals.TIMED)
     return (

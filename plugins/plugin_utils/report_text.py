@@ -14,7 +14,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.redaction import remove_credentials, remove_personal
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-# Stands where there is no value.
+# Shown in place of a missing value.
 NONE = "\N{EN DASH}"
 LONGEST_TEXT = 2000
 LONGEST_NAME = 300

@@ -123,7 +123,7 @@ def _roles(done: dict[str, Any], places: Places) -> list[Item]:
 
 
 def _properties(record: dict[str, Any], done: dict[str, Any], places: Places) -> list[Item]:
-    """What an empty database on the target changed of the source's properties."""
+    """The step that checks which of the source's properties an empty database on the target has changed."""
     restore = done["restore"]
     differs = [text.sentence(phrase) for phrase in restore["result"].get("properties_differ") or []]
     if not differs:

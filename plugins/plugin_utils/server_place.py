@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether ``couch2pg_postgres``, which says where PostgreSQL runs, fits itself and the other variables of a host."""
+"""Whether ``couch2pg_postgres``, which says where PostgreSQL runs, is consistent in itself and with the other variables of a host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     """A sentence for each problem of a host's variables ``values``."""
     given = values.get(VARIABLE)
     if not isinstance(given, Mapping):
-        # What is no mapping at all is reported with the other variables.
+        # A value that is no mapping is reported with the other variables.
         return []
     unknown = sorted(set(given) - set(ENTRIES))
     kind = given.get("kind", "auto")

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find variables whose value uses something that is not defined: a ``default()`` would silently take its place."""
+"""Find variables whose value uses something that is not defined. Where they are used, a ``default()`` would silently replace them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _evaluate(place: str, value: Any, template: Template, sentences: list[str]) 
         return value
     try:
         evaluated = template(value)
-        # What is encrypted is decrypted when it is used.
+        # An encrypted value is decrypted only when it is used, so use it here.
         return evaluated if isinstance(evaluated, (Mapping, Sequence)) else _used(evaluated)
     except Exception as error:  # noqa: BLE001 - a template may fail in any way, and the operator learns which variable it is in
         sentences.append(_sentence(place, str(getattr(error, "message", "") or error)))

@@ -75,7 +75,7 @@ def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
 
 
 def _is_empty(value: Any, known: Mapping[str, Any]) -> bool:
-    """Whether there is no value where one is needed. An empty text is one where it is the default, or means it (``empty``)."""
+    """Whether there is no value where one is needed. An empty text is a value if it is the default, or has a meaning (``empty``)."""
     return value is None or (value == "" and known["default"] != "" and not known.get("empty", False))
 
 

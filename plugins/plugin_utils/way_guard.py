@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A process of its own that holds the ssh processes of ``controller_way``, and ends them with the one that wants them.
+"""A separate process that runs the ssh processes of ``controller_way``, and ends them with the process that needs them.
 
 It reads one line of JSON (``commands``, ``folder``, ``parent``), answers with one (``ready`` or ``said``), and then waits until its
 input ends, ``parent`` has ended, or one of the commands has.
@@ -67,7 +67,7 @@ def hold(plan: dict[str, Any]) -> None:
 
 
 def answer(**words: Any) -> None:
-    """Tell the process that wants the way."""
+    """Send an answer to the process that started this one."""
     print(json.dumps(words), flush=True)
 
 

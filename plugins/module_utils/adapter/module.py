@@ -90,7 +90,7 @@ def require_psycopg2(module: AnsibleModule) -> None:
 def connection_settings(module: AnsibleModule) -> ConnectionSettings:
     """The connection settings from CONNECTION_OPTIONS, completed by those of ``login_container``.
 
-    So is ``bin_dir`` in the module's parameters. Fails the module when psycopg2 is missing, or the container unreachable.
+    Also completes ``bin_dir`` in the module's parameters. Fails the module when psycopg2 is missing, or the container unreachable.
     """
     require_psycopg2(module)
     try:
@@ -113,7 +113,7 @@ def fail(module: AnsibleModule, error: MigrationError, **extra: Any) -> NoReturn
     """Fail the module with an error of the core."""
     message = " ".join(filter(None, (error.message, error.details.get("remedy"))))
     result = dict(extra, failed=True, msg=named(module, message), code=error.code, details=error.details)
-    # The error that came first is the one to show.
+    # If the record can't be written, the first error is still the one to show.
     with suppress(MigrationError, OSError), acting_as(module.params.get("act_as") or ""):
         result = write_outcome(module, result)
     module.fail_json(**result)
@@ -127,7 +127,7 @@ def migration_state(module: AnsibleModule) -> Path:
 def predict_or_fail(module: AnsibleModule, error: MigrationError) -> NoReturn:
     """Fail the module; but in check mode report a change if only the result of an earlier phase is missing."""
     if module.check_mode and error.code in ("database_missing", "manifest_missing", "not_verified"):
-        # Ansible's own code, which it may still have to load, is root's.
+        # As root, because Ansible may still have to load its own code, which only root may be able to read.
         with as_root():
             module.exit_json(changed=True, msg=f"An earlier phase has to run first. {error.message}")
     with as_root():
@@ -137,7 +137,7 @@ def predict_or_fail(module: AnsibleModule, error: MigrationError) -> NoReturn:
 def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> NoReturn:
     """End the module with the result of ``work``, or with its error. With the option ``act_as``, root works as that user."""
     try:
-        # Ansible's own code may still have to be loaded by root, whose it is.
+        # Only the work runs as that user. Afterwards, Ansible may have to load its own code, which belongs to root.
         with acting_as(module.params.get("act_as") or ""):
             result = write_outcome(module, work())
     except MigrationError as error:

@@ -28,7 +28,7 @@ CONNECTION_OPTIONS: dict[str, Any] = {
     "maintenance_database": {"type": "str", "default": "postgres"},
     "login_container": {"type": "str", "default": ""},
 }
-# A string, because a path could not be docker://IMAGE.
+# A string, because an option of type path can't have the value docker://IMAGE.
 PROGRAM_OPTIONS: dict[str, Any] = {"bin_dir": {"type": "str", "default": ""}}
 LIMIT_OPTIONS: dict[str, Any] = {
     "nice": {"type": "int", "default": 0},
@@ -116,7 +116,7 @@ DEPLOYMENT_OPTIONS: dict[str, Any] = {
         },
     },
 }
-# For modules that stop and start the server (method physical): they are run as root, and act as the user whose files these are.
+# For modules that stop and start the server (method physical): they run as root, and act as the user that owns the files.
 SERVER_OPTIONS: dict[str, Any] = {
     "method": {"type": "str", "default": "archive", "choices": ["archive", "stream", "physical"]},
     "commands": {

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Drop the source's database: only the one that was dumped, and only without unexpected sessions.
 
-It is closed for connections, renamed to ``<name>_dropping_<time>``, then dropped. Until then it can be restored to its
-name. The next run continues a run that was killed in between.
+The database is closed for connections, renamed to ``<name>_dropping_<time>``, then dropped. Before the drop, this can be
+undone. The next run resumes a run that was killed in between.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def plan(
         if found is None or found["name"] not in names:
             where = ""
             if found is not None and find_database(session, settings.database) is None:
-                # Where the name belongs to another database, the name is more likely to be wrong.
+                # Only if no other database has the name. Otherwise the name in the inventory is probably wrong.
                 where = f" {renamed(session, oid, settings.database)}"
             raise MigrationError(
                 f"The database {settings.database!r} at {settings.place} is not the one that was dumped (oid {oid} on server "
@@ -95,7 +95,7 @@ def drop(
     allowed: Sequence[str],
     clock: Callable[[], float] = time.time,
 ) -> dict[str, Any]:
-    """Drop the planned database. If that fails before the server begins with it, it gets its name back and accepts connections again."""
+    """Drop the planned database. If that fails before the server begins the drop, the database gets its name and connections back."""
     with Session(settings.maintenance) as session:
         name = planned["name"]
         last = _last_name(settings.database, name, clock)
@@ -116,7 +116,7 @@ def drop(
                 )
             drop_database(session, last)
         except BaseException as error:
-            # Of a drop that was interrupted in the server, files may be gone: the next run drops the rest.
+            # If the server was interrupted during the drop, files may be gone: the next run drops the rest.
             if getattr(error, "code", "") != "server_stuck":
                 _reopen(session, planned["oid"], settings.database)
             raise
@@ -167,14 +167,14 @@ def _check_sessions(name: str, sessions: list[dict[str, Any]], allowed: Sequence
 
 
 def _check_droppable(session: Session, found: DatabaseProperties) -> None:
-    """Raise MigrationError ``not_droppable`` for what PostgreSQL would refuse when the database is closed already."""
+    """Raise MigrationError ``not_droppable`` for what PostgreSQL would refuse only after the database is closed."""
     name = found["name"]
     remedies = [f"ALTER DATABASE {quote(name)} IS_TEMPLATE false;"] if found["is_template"] else []
     subscriptions = session.rows(
         "SELECT subname AS name FROM pg_catalog.pg_subscription WHERE subdbid = %s ORDER BY 1", [found["oid"]]
     )
     for row in subscriptions:
-        # Without its slot, because its server may be gone; the slot there is dropped by hand.
+        # The subscription is dropped without its slot, because the slot's server may be gone. There, the slot is dropped by hand.
         sub = f"SUBSCRIPTION {quote(row['name'])}"
         remedies.append(f"ALTER {sub} DISABLE; ALTER {sub} SET (slot_name = NONE); DROP {sub};")
     if remedies:

@@ -88,7 +88,7 @@ def preview(planned: dict[str, Any]) -> dict[str, Any]:
 def remove(planned: dict[str, Any]) -> dict[str, Any]:
     """Remove the planned files in their order, and each folder as soon as it is empty; returns ``{files, bytes, left}``.
 
-    So the file by which the next run continues an interrupted removal is removed after the folders of the others.
+    So the file that the next run needs to resume an interrupted removal is removed after all other files and their folders.
     """
     result = preview(planned)
     folders = set(planned["folders"])

@@ -45,16 +45,16 @@ def _stop_command(path: Path, process: int) -> str:
         return f"systemctl stop {unit}"
     pg_ctl = "pg_ctl"
     with suppress(OSError):
-        # The server's own; after an upgrade of its package, the link says so.
+        # The pg_ctl of the running server. After an upgrade of its package, the link ends with " (deleted)".
         pg_ctl = str(Path(os.readlink(f"/proc/{process}/exe").replace(" (deleted)", "")).with_name("pg_ctl"))
     return f"sudo -u {path.owner()} {pg_ctl} stop --pgdata={shlex.quote(str(path))}"
 
 
 def remove(path: Path, write: bool) -> dict[str, object]:
-    """Remove it; returns ``{files, bytes, left}``. Not without ``write``."""
+    """Remove the data directory; returns ``{files, bytes, left}``. Without ``write``, nothing is removed."""
     files = sum(1 for found in path.rglob("*") if not found.is_dir())
     size = folder_bytes(path)
-    # What its tablespaces hold is elsewhere, and stays.
+    # The files of its tablespaces are elsewhere, and stay.
     left = [str(link.resolve()) for link in sorted((path / "pg_tblspc").glob("*"))]
     if write:
         remove_tree(path)

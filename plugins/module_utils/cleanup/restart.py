@@ -48,7 +48,7 @@ def discard_archive(
         if ours:
             planned = removal.plan(archive, state.name, found or None, str(state.parent), jobs=False, damaged=True)
             removed["bytes"] = (removal.remove if write else removal.preview)(planned)["bytes"]
-        # Files that are not in the manifest still exist.
+        # The folder still exists if it has files that are not in the manifest.
         if os.path.lexists(archive) and (write or not ours):
             stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock()))
             aside = archive.with_name(f"{archive.name}.kept_{stamp}")

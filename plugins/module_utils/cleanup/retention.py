@@ -1,10 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep the newest dumps of a database, such as nightly ones. Older ones are removed with their state; no database is asked.
+"""Keep the newest dumps of a database, such as nightly ones. Older ones are removed with their state; no database is contacted.
 
-Only a dump that stands alone is removed: one whose record on this host has no other phase, or one that began alone and was killed
-before it was recorded. An archive of a migration stays.
+Only a dump outside of a migration is removed ("a dump alone"): its record on this host has no other phase, or it was killed before it
+was recorded. An archive of a migration stays.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Dump:
 def plan(staging_dir: str, state_dir: str, migration_id: str, database: str, keep: int) -> dict[str, Any]:
     """What to remove so that ``keep`` archives of the database stay: ``dumps`` (their names), and as ``removal.plan`` the paths.
 
-    migration_id: the dump of this run, which always stays. In check mode it may not exist yet, and counts all the same.
+    migration_id: the dump of this run, which always stays. It counts even if it doesn't exist yet (check mode).
     Raises MigrationError ``other_archive`` when its archive is of another database.
     """
     finished, failed = _dumps(staging_dir, state_dir, database)
@@ -61,7 +61,7 @@ def plan(staging_dir: str, state_dir: str, migration_id: str, database: str, kee
         with suppress(MigrationError):
             _add(planned, dump, staging_dir, state_dir)
     for dump in (dump for dump in failed if dump not in old and dump.name != migration_id):
-        # Its log is of use as long as the archives of its days; half an archive only takes space.
+        # The log of a failed dump stays as long as the archives from that time. Its incomplete archive only takes space.
         with suppress(MigrationError):
             archive = layout.archive_folder(staging_dir, dump.name)
             half = removal.plan(archive, dump.name, None, state_dir, half_done=True, jobs=False)
@@ -75,7 +75,7 @@ def _dumps(staging_dir: str, state_dir: str, database: str) -> tuple[list[tuple[
     finished, failed = [], []
     for state in sorted(path for path in expand(state_dir).glob("*") if path.is_dir()):
         archive = layout.archive_folder(staging_dir, state.name)
-        # A damaged file is left to its owner.
+        # Nothing is removed of a dump with a damaged file.
         with suppress(MigrationError):
             at = _alone(state, database)
             if at is None:
@@ -91,7 +91,7 @@ def _dumps(staging_dir: str, state_dir: str, database: str) -> tuple[list[tuple[
 
 
 def _alone(state: Path, database: str) -> str | None:
-    """When a dump alone of the database was recorded, or begun where it was killed before that; None for anything else."""
+    """The time at which a dump alone of the database was recorded or, if it was killed before, begun. None for anything else."""
     record = document.load(state / document.NAME)
     if record is not None:
         alone = set(record["phases"]) == {"dump"} and record["database"] == database

@@ -128,7 +128,7 @@ def put_back(changes: Sequence[Change], back: Callable[[Change], object]) -> lis
 
 
 def pack(changes: Sequence[Change]) -> str:
-    """Encode changes for a result: Ansible would mask a role's name in it that equals a password."""
+    """Encode changes for a result. Without that, Ansible would mask a role's name that equals a password."""
     return base64.b64encode(json.dumps(list(changes)).encode()).decode()
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The answers of source and target to the queries of dashboards, compared."""
+"""Compare the answers of source and target to the queries of dashboards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ComparedQuery(TypedDict):
 
 
 class Comparison(TypedDict):
-    """Whether both sides agree, each query's comparison, and both as text: the problems, and a line for each query."""
+    """Whether both sides agree, the comparison of each query, and as text the problems and a line for each query."""
 
     passed: bool
     queries: list[ComparedQuery]

@@ -105,7 +105,7 @@ def _begin(session: Session, query: Query, timeout: float) -> None:
             session.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
         session.execute(f"SET LOCAL ROLE {quote(query.role)}")
     session.execute(f"SET LOCAL statement_timeout = {max(1, round(timeout * 1000))}")
-    # A dashboard reads all rows: a plan for the first rows of a cursor would be another one.
+    # A dashboard reads all rows. Without this, the planner would optimise the cursor for its first rows.
     session.execute("SET LOCAL cursor_tuple_fraction = 1")
 
 

@@ -106,7 +106,7 @@ class FileStep(Step):
             self._restore()
         if self.then:
             self.must_run(self.then)
-        # In this order: a run that is killed between the two still has what it puts back.
+        # The copy is removed last, so that a run after a kill can still restore it.
         self._mark.unlink(missing_ok=True)
         if side == "source":
             self._copy.unlink(missing_ok=True)

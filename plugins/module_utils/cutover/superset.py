@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Superset's database connections: which lead to the source, whether the target would let them in, and the change itself.
 
-Superset shows an address with a mask in place of the password. Given back with the mask, it keeps the password that it
-has; it tests an address with a mask only where nothing else was changed. So a password that is needed on the other
-side must be given, and both ways are tested before anything is changed.
+Superset shows an address with a mask in place of the password. When such an address is written back, Superset keeps the
+password. It tests an address with a mask only if nothing else in it was changed. So the operator must give the passwords
+of the other side, and the connections to both sides are tested before anything is changed.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Superset:
     def back(self, change: Change) -> bool:
         """Give it its old address; returns whether that was needed.
 
-        Raises MigrationError ``changed_since`` when somebody has led it elsewhere since.
+        Raises MigrationError ``changed_since`` when it was changed to a third address since.
         """
         if not self.needs_back(change):
             return False

@@ -1,9 +1,9 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way back of a cutover: what each connection of a dashboard was, stored beside the record before the cutover changes it.
+"""The way back of a cutover: the old settings of each dashboard's connection, stored beside the record before the cutover changes it.
 
-A run that is killed in the middle can so be taken back, too. The file holds addresses and names, no passwords.
+So a run that is killed in the middle can be undone, too. The file has addresses and names, but no passwords.
 """
 
 from __future__ import annotations

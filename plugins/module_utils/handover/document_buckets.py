@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Digests of a database's documents and their revisions, a few bytes for each bucket of documents.
 
-The hash of a document's ``_id`` selects its bucket, and a bucket's digest is the sum of the hashes of ``_id`` and ``_rev``. Two servers
-that can't reach each other so find the few buckets in which they differ, and list only the documents of those.
+The hash of a document's ``_id`` selects its bucket, and a bucket's digest is the sum of the hashes of ``_id`` and ``_rev``. With these
+digests, two servers that can't reach each other find the few buckets in which they differ, and list only the documents of those.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Digests = Dict[str, List[int]]
 # Yields the session that reads a table in the worker's place, as HeldSnapshot.reading does.
 Reading = Callable[[Session, Table], ContextManager[Session]]
 
-# Equal on every version, encoding and processor. A row whose document is null is no document: couch2pg inserts it when a document is
-# deleted at the same moment.
+# The hashes are equal on every version, encoding and processor. A row whose document is null doesn't count: couch2pg inserts it when a
+# document is deleted at the same moment.
 _DOCUMENTS = """
 SELECT doc ->> '_id' AS id, coalesce(doc ->> '_rev', '') AS rev
 FROM ONLY {table} WHERE {where} AND doc ->> '_id' IS NOT NULL OFFSET 0

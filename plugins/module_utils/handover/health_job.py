@@ -118,7 +118,7 @@ def _next_step(context: JobContext, step: str) -> None:
 def still_valid(options: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
     """Whether the result is still valid: the same process, no error in the log since, every view populated.
 
-    Other settings need a restart, which makes it another process.
+    Settings are not compared: changed settings need a restart, after which couch2pg is another process.
     """
     process = SameProcess(options["process"], options["status_command"])
     if (options["process"] or {}) != (result["process"] or {}) or process.state() == GONE:

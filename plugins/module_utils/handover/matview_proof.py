@@ -92,7 +92,7 @@ def _refresh(session: Session, settings: ConnectionSettings) -> Refreshed | None
     # The settings of couch2pg's own session.
     session.execute("RESET ALL")
     if "session_replication_role" in session.pinned:
-        # What a session of ours begins with is not what couch2pg's does.
+        # RESET ALL restores the value with which this session was opened. couch2pg's session has origin.
         session.execute("SET session_replication_role = origin")
     for last in (False, True):
         try:

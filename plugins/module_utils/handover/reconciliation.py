@@ -24,7 +24,8 @@ from .document_buckets import Revision
 BATCH = 100
 PAUSE_SECONDS = 5.0
 
-# The target has CouchDB's revision; couch2pg will fetch it; CouchDB deleted it; lost; several rows on the target.
+# The verdicts, in this order: the target has CouchDB's revision; couch2pg will fetch it; CouchDB deleted it; lost; several rows on the
+# target.
 SOURCE_BEHIND, CHANGED_SINCE, DELETED, LOST, DOUBLED = "source_behind", "changed_since", "deleted", "lost", "doubled"
 VERDICTS = (SOURCE_BEHIND, CHANGED_SINCE, DELETED, LOST, DOUBLED)
 BAD = (LOST, DOUBLED)

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A query over rows of the source that may take only so long, because preflight does not wait for it."""
+"""A query over rows of the source with a time limit, because preflight does not wait for it."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Preflight on the source: rows that break a constraint of their own table, so that the target can't load them.
 
-Only a constraint whose answer can change is tried: it calls a function that somebody made, or reads the time or another setting.
+Only constraints whose result can change are tried: those that call a user's function, or read the time or another setting.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .bounded_query import rows_within
 
 NAME = "constraints"
 SECONDS_EACH, SECONDS = 5, 60
-# The planner would take a validated constraint at its word.
+# Otherwise the planner trusts a validated constraint, and finds no row that breaks it.
 _ALL_TABLES = "SET constraint_exclusion = off"
 _CHECKS = f"""
 SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, pg_catalog.pg_get_expr(k.conbin, k.conrelid) AS expression,
@@ -35,7 +35,7 @@ ORDER BY pg_catalog.pg_table_size(c.oid), 1, 2, 3
 
 
 def examine(session: Session, findings: Findings) -> None:
-    """Search for such rows, for a minute at most; those of a constraint that takes long are not searched."""
+    """Search for such rows, for SECONDS at most. A constraint whose query takes longer than SECONDS_EACH is skipped."""
     until = time.monotonic() + SECONDS
     broken = [row for row in session.rows(_CHECKS) if time.monotonic() < until and _is_broken(session, row)]
     if not broken:
@@ -54,7 +54,7 @@ def examine(session: Session, findings: Findings) -> None:
 
 
 def _is_broken(session: Session, row: dict[str, Any]) -> bool:
-    # Other checks tell of a function that fails, and of a lock.
+    # A query that fails or waits for a lock finds nothing here, because other checks report that.
     table = qualified(row["schema"], row["table"])
     query = f"SELECT 1 FROM {table} WHERE NOT ({row['expression']}) LIMIT 1"
     return bool(rows_within(session, SECONDS_EACH, query, _ALL_TABLES))

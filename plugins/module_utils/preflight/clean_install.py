@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The alternative to a migration: an empty database, into which couch2pg fetches every document from CouchDB again.
 
-A sample of the documents is fetched as couch2pg does it, a list of changes first and then the documents in batches, and not kept.
+To estimate how long that takes, a sample of the documents is fetched as couch2pg does it: first a list of changes, then the documents in
+batches. The sample is not kept.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def verdict(clean_install: float, shortest: float, longest: float) -> str:
 def measure(
     server: CouchDB, databases: Sequence[str], batch: int, clock: Callable[[], float] = time.monotonic
 ) -> CleanInstall:
-    """Fetch documents of the largest database for a moment. ``batch``: how many couch2pg asks for at once.
+    """Fetch documents of the largest database for SAMPLE_SECONDS. batch: how many documents couch2pg asks for at once.
 
     Raises the MigrationErrors of ``CouchDB``.
     """

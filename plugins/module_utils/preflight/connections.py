@@ -10,7 +10,7 @@ from ..common.errors import MigrationError
 from ..postgres.identifiers import quote
 from ..postgres.session import Session
 
-# Beside the workers: the snapshot, the leader of pg_dump or pg_restore, progress, and a look from outside.
+# Connections besides those of the workers: the snapshot, the leader of pg_dump or pg_restore, progress, and a look from outside.
 BESIDE = 6
 
 _CONNECTIONS = """

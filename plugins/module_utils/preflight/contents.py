@@ -45,7 +45,7 @@ _SUBSCRIPTIONS = """
 SELECT s.subname AS name FROM pg_catalog.pg_subscription AS s
 JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database() ORDER BY 1
 """
-# pg_dump carries over those of the objects in the database.
+# Security labels of shared objects. pg_dump carries over only those of objects in the database.
 _SHARED_LABELS = """
 SELECT pg_catalog.format('SECURITY LABEL FOR %I ON %s %I IS %L', l.provider, CASE WHEN d.oid IS NULL THEN 'ROLE' ELSE 'DATABASE' END,
                          coalesce(d.datname, r.rolname), l.label) AS statement
@@ -72,7 +72,7 @@ _WITH_OIDS = f"""
 SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relhasoids AND c.relkind = 'r' AND {USER_SCHEMAS} ORDER BY 1
 """
-# Those of partitioned tables are dumped, valid or not.
+# Indexes of partitioned tables are dumped, valid or not.
 _INVALID_INDEXES = f"""
 SELECT n.nspname || '.' || c.relname AS name FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -165,7 +165,7 @@ class _Contents:
             self.findings.ok("large objects", f"{found}, copied with owners, grants and a digest of their content")
 
     def unlogged(self) -> None:
-        """A standby has them without rows, and pg_dump on a standby leaves the rows of tables out without a word."""
+        """Refuse unlogged tables on a standby: they have no rows there, and pg_dump leaves these rows out without a message."""
         if not self.facts["server"]["standby"]:
             return
         found = unlogged.find(self.session)
@@ -227,7 +227,10 @@ class _Contents:
             )
 
     def row_types(self) -> None:
-        """Neither pg_dump nor a comparison of texts would notice that values have changed places."""
+        """Refuse columns with rows of a table whose columns pg_dump puts into another order.
+
+        Neither pg_dump nor a comparison of texts would notice that values have changed places.
+        """
         found = row_types.reordered(self.session)
         if not found:
             return
@@ -300,7 +303,7 @@ class _Contents:
             self.findings.ok("not copied", text, items=list(NEVER))
 
     def gather(self) -> None:
-        # Those that have a value, or may have one.
+        # The columns that have a value, or whose query took too long.
         self.facts["xml_columns"] = [
             row["name"]
             for row in self.session.rows(_XML_COLUMNS)

@@ -83,7 +83,7 @@ def examine_target(
 
     progress: the source's checkpoints, from ``examine_source``. rename: whether checkpoints may be renamed.
     give_login: whether the role will get its login before the start.
-    knows_scram: the fact of ``examine_source``, for a driver that this host doesn't show: in an image, or not yet installed.
+    knows_scram: the fact of ``examine_source``. Used when this host can't tell the driver: it is in an image, or not yet installed.
     started: whether couch2pg is started next, so that the database exists under its real name.
     promoted: whether the database has its real name already, so that its own checkpoints count.
     created_roles: roles that the target lacks, which the restore creates without login.
@@ -172,7 +172,7 @@ def _node(findings: Findings, deployment: Deployment, found: Found) -> None:
 
 
 def _guessed_node(findings: Findings, deployment: Deployment, found: Found) -> None:
-    """Commands of the operator start couch2pg: the Node.js on the PATH is only the likely one."""
+    """Check the Node.js on the PATH, which is only a guess: the operator's own commands start couch2pg."""
     guessed = replace(found, node=shutil.which("node") or "")
     problem = node_problem(guessed, deployment.app_dir)
     name_it = "If couch2pg runs on another Node.js, name that program as node in couch2pg_app."
@@ -238,7 +238,7 @@ def _will_be_given(findings: Findings, place: PostgresPlace) -> None:
 
 
 def _by_hand(verb: str, user: str, driver: tuple[int, ...] | None) -> str:
-    """The statements that give a role its login; an old driver, or one that nobody knows, needs the password as md5."""
+    """The statements that give a role its login. An old driver, or an unknown one, needs the password as md5."""
     old = driver is None or driver < login_probe.SCRAM_SINCE
     first = "SET password_encryption = 'md5'; " if old else ""
     return f"{first}{verb} ROLE {quote(user)} LOGIN PASSWORD 'PASSWORD';"
@@ -274,7 +274,7 @@ def _checkpoints(findings: Findings, settings: Settings, progress: Mapping[str, 
 
 
 def _own_checkpoints(settings: Settings, reach: Reach, progress: Mapping[str, str]) -> Mapping[str, str]:
-    """The checkpoints in the migrated database; ``progress``, those of the source, when couch2pg can't read it yet."""
+    """The checkpoints in the migrated database; those of the source (``progress``) when couch2pg can't read it yet."""
     try:
         with Session(connection(reach.postgres(settings))) as session:
             return checkpoint.stored(session)

@@ -54,7 +54,7 @@ class Differences:
         self.options = options
         self.source = source
         self.planned = RolePlan()
-        # Extensions that become another version here.
+        # The new version of each extension that gets another one on the target.
         self.changed: dict[str, str] = {}
 
     def examine(self) -> None:
@@ -84,14 +84,14 @@ class Differences:
     def _locale(self) -> None:
         wanted = self.source["database"]
         existing = find_database(self.session, self.settings.database)
-        # One that isn't empty is kept under another name.
+        # A database that isn't empty is kept under another name, so its encoding doesn't matter.
         if existing is not None and existing["encoding"] != wanted["encoding"] and self._wanted().merged:
             raise MigrationError(
                 f"The target's empty database {existing['name']!r} has the encoding {existing['encoding']}, the source's "
                 f"{wanted['encoding']}. Drop it on the target, so that the restore makes it: DROP DATABASE {quote(existing['name'])};",
                 "encoding",
             )
-        # The database names locales of the C library whatever its provider is.
+        # With any locale provider, a database also names locales of the C library.
         for locale in sorted({wanted["lc_collate"], wanted["lc_ctype"]} - {"C", "POSIX"}):
             collations.check_libc(self.session, locale)
         if wanted["locale_provider"] == "i":
@@ -296,13 +296,13 @@ class Differences:
         self.findings.ok("rights", f"{user!r} may create databases and is a member of every owner{becomes}")
 
     def _membership_remedy(self, user: str, missing: list[dict[str, Any]]) -> str:
-        """How ``user`` may give objects to these roles. Nobody is made a member of a superuser for that."""
+        """The remedy that lets ``user`` give objects to these roles. It never makes ``user`` a member of a superuser."""
         powerful = [row["name"] for row in missing if row["superuser"]]
         if powerful:
             came_from = {new: old for old, new in self.planned.moves.items() if new}
             old = [came_from.get(name, name) for name in powerful]
             if not {role["name"] for role in self.source["roles"]}.issuperset(old):
-                # The owner of an empty database that is replaced.
+                # The role is not from the source: it owns the empty database that is replaced.
                 return f"On the target: ALTER DATABASE {quote(self.settings.database)} OWNER TO {quote(user)};"
             theirs = [name for role in old for name in self.source["of_superusers"].get(role, [])]
             new = self.source.get("public", {}).get("role") or "ROLE"
@@ -317,7 +317,7 @@ class Differences:
             )
         names = ", ".join(quote(row["name"]) for row in missing)
         member = f"GRANT {names} TO {quote(user)}"
-        # The role may be a member already, of which it has nothing.
+        # The role may be a member already, but without using the rights of the group.
         if self.session.version >= SET_PRIVILEGE_SINCE:
             member += " WITH INHERIT TRUE, SET TRUE"
         elif not self.session.value("SELECT rolinherit FROM pg_catalog.pg_roles WHERE rolname = current_user"):
@@ -365,7 +365,7 @@ class Differences:
         return plan_properties(self.settings, self.settings.database, self.source["database"], self.planned.moves)
 
     def _properties(self) -> None:
-        """Properties that an empty database on the target changes."""
+        """Report the properties that an existing, empty database on the target changes."""
         wanted = self._wanted()
         name = self.settings.database
         if not wanted.merged:
@@ -493,7 +493,7 @@ class Differences:
             )
 
     def _xml(self) -> None:
-        """A server that was built without libxml has the type, and refuses each value."""
+        """A server that was built without libxml has the type xml, but refuses each value."""
         columns = self.source.get("xml_columns", [])
         if not columns:
             return
@@ -511,7 +511,7 @@ class Differences:
         self.findings.ok("xml", f"the server holds XML values ({', '.join(columns[:SHOWN])})")
 
     def _hazards_of_extensions(self) -> None:
-        """What fails on the source because of a function of an extension, which another version may have corrected."""
+        """Report what fails on the source because of an extension's function. Another version of the extension may have corrected it."""
         for hazard in self.source.get("hazards", []):
             name, mine = f"{hazard['kind']} {hazard['object']}", hazard["extensions"]
             if hazard["fixed"] or not mine:

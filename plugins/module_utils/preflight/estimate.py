@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long a migration takes with each method, from the sizes of the database and a measured sample of each server.
 
-One unit of work is to read all rows as text once. What each method needs beside it, such as digests, indexes and
-materialized views, is a multiple of that or of loading the rows; ``tests/bench/run compare`` gave the multiples.
+One unit of work is to read all rows as text once. The other work of each method, such as digests, indexes and
+materialized views, is a multiple of that or of loading the rows. ``tests/bench/run compare`` measured the multiples.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from ..gate.line import is_slow
 from .source_facts import Sizes
 
 METHODS = ("archive", "stream", "physical")
-# Bytes of text in a second of one process, where the sample told nothing.
+# Bytes of text per second and process, where there is no sample.
 USUAL_READING, USUAL_LOADING = 120e6, 60e6
-# Bytes in a second of a line of 1 Gbit/s and of 100 Mbit/s, without what the protocols need.
+# Bytes per second on a line of 1 Gbit/s and of 100 Mbit/s, without the overhead of the protocols.
 FAST_LINE, SLOW_LINE = 112e6, 11e6
-# Bytes in a second from server to server on one machine, which no line exceeds.
+# Bytes per second from server to server on one machine. No line is faster.
 NO_LINE = 300e6
 # Multiples of one reading of all rows: a digest, the indexes, each materialized view.
 DIGEST, INDEXES, MATVIEW = 1.1, 0.6, 0.25
-# Compressing the archive, beside the reading.
+# Compressing the archive, as a multiple of the reading, which is not included.
 COMPRESSING = 0.9
-# Seconds of a table whatever its size: its statements, files and digest, as 500, 2,000 and 8,000 small tables took with two jobs
-# on an idle machine; without the archive, its digest alone.
+# Seconds for each table, whatever its size: its statements, files and digest; without the archive, its digest alone. Measured with 500,
+# 2,000 and 8,000 small tables and two jobs on an idle machine.
 ARCHIVED_TABLE, DIGESTED_TABLE = 0.006, 0.001
-# A server takes this long whatever the size: to compare schemas, to start and to stop.
+# Seconds that don't depend on the size: to compare schemas, to start and to stop.
 CONSTANT_SECONDS = 10.0
 # Real documents, disks and neighbours differ from the sample.
 SHORTEST, LONGEST = 0.7, 1.8
-# So much faster another method must be before it is recommended.
+# Another method must be faster by this factor before it is recommended.
 MUCH_FASTER = 1.5
 
 
@@ -109,11 +109,11 @@ def of_methods(sizes: Sizes, matviews: int, pace: Pace, one_machine: bool) -> li
     def together(source: float, target: float) -> float:
         return source + target if one_machine else max(source, target)
 
-    # The source digests what it sends in the statement that reads it, and an archive's rows once more.
+    # With stream, the statement that reads the rows also digests them. With an archive, the digest reads them once more.
     seconds = {
         "archive": (read * (1 + COMPRESSING) + digest + load + digest + after + ARCHIVED_TABLE * tables, packed),
         "stream": (together(read + digest / 3, load) + digest + after + ARCHIVED_TABLE * tables, streamed),
-        # The source is digested while the files are copied, in part.
+        # A part of the digests is taken while the files are copied.
         "physical": (1.5 * digest + DIGESTED_TABLE * tables, sizes["server"]),
     }
     return [_estimate(method, work, sent, line) for method, (work, sent) in seconds.items()]
@@ -133,7 +133,7 @@ def _estimate(method: str, work: float, sent: int, line: float) -> Estimate:
 
 
 def sentence(estimates: list[Estimate], chosen: str, pace: Pace) -> str:
-    """The finding of preflight: the chosen method first, the others beside it."""
+    """The text of preflight's finding: the chosen method first, then the others."""
     by_method = {estimate.method: estimate for estimate in estimates}
     mine = by_method[chosen]
     others = "; ".join(estimate.describe() for estimate in estimates if estimate is not mine)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Preflight on the source: rows that break their own foreign key, which the target refuses when it creates the key.
 
-A trigger that was disabled, or session_replication_role, has let them in.
+Such rows were inserted while a trigger was disabled, or with session_replication_role.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ORDER BY pg_catalog.pg_table_size(c.oid), 1, 2, 3
 
 
 def examine(session: Session, findings: Findings) -> None:
-    """Search for such rows, for a minute at most; those of a key that takes long are not searched."""
+    """Search for such rows, for SECONDS at most. A key whose query takes longer than SECONDS_EACH is skipped."""
     until = time.monotonic() + SECONDS
     found = [dict(row, query=_query(row)) for row in session.rows(_KEYS)]
     broken = [

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the target's server answers in English, the language in which pg_restore's messages are told apart."""
+"""Whether the target's server answers in English: harmless messages of pg_restore are only recognised in English."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENGLISH = re.compile(r"C|POSIX|C[._-].*|en([_.@].*)?|English.*|", re.IGNORECASE
 def problem(session: Session) -> str:
     """Why messages would be in another language, with the remedy; empty when they are in English.
 
-    ``Session`` sets the language itself where the role may: a superuser, or who has been granted it.
+    ``Session`` sets the language itself if the role may do that: a superuser, or a role with a grant.
     """
     language = str(session.value("SELECT pg_catalog.current_setting('lc_messages')"))
     if _ENGLISH.fullmatch(language):

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Preflight on the source: values that name objects (of types regclass, regrole and aclitem), which the target must have to load them."""
+"""Preflight on the source: values that name objects (types regclass, regrole, aclitem). To load them, the target needs the objects."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _LATER = (
     "JOIN pg_catalog.pg_namespace AS n ON n.oid = o.relnamespace WHERE o.oid = {value} "
     "AND (o.relkind IN ('i', 'I') AND n.nspname <> 'pg_catalog' OR o.relpersistence = 't' OR n.nspname = 'pg_toast')"
 )
-# grantee=rights/grantor, and nothing before the sign for everybody.
+# grantee=rights/grantor. An empty grantee means PUBLIC.
 _RIGHT = re.compile(r'("(?:[^"]|"")*"|[^="]*)=[^/]*/(.*)', re.DOTALL)
 
 _AS_TEXT = "make the column text (ALTER TABLE ... ALTER COLUMN ... TYPE text USING ...::text)"
 
 
 def roles(session: Session) -> list[str]:
-    """The names of the roles that values name. Columns whose reading takes long are left out.
+    """The names of the roles in such values. A column that takes longer than SECONDS_EACH to read is left out.
 
     Raises MigrationError ``names_dropped_role`` for a right of a role that no longer exists: PostgreSQL prints its number then.
     """
@@ -76,7 +76,7 @@ def roles(session: Session) -> list[str]:
 
 
 def check_relations(session: Session) -> None:
-    """Raise MigrationError ``names_later`` for a value of type regclass that names what the target has only after its rows, or never."""
+    """Raise MigrationError ``names_later`` for a value of type regclass whose object the target has only after its rows, or never."""
     found = _found(session, "regclass", _LATER)
     if found:
         first = found[0]

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast one process reads rows on the source, loads documents on the target, and how fast the line between them is.
 
-All from short measured samples.
+Each is measured with a short sample.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table
 from ..postgres.session import Session
 
-# What a sample reads at most, of a table on disk and of text.
+# The most bytes of a sample: of a table on disk, which is read, and of text, which is loaded.
 SAMPLE_BYTES = 32 * 1024 * 1024
 LOADED_BYTES = 8 * 1024 * 1024
 SAMPLE_SECONDS = 5
 UNKNOWN_ROWS = 20_000
-# Less text than this tells nothing, because what is measured is the statement itself.
+# With less text than this, a sample would measure only the overhead of the statement.
 ENOUGH_BYTES = 64 * 1024
 
 
@@ -79,7 +79,7 @@ def loading(session: Session, clock: Callable[[], float] = time.monotonic) -> in
 def line(server: Mapping[str, Any] | None) -> tuple[int, str]:
     """Bytes in a second from the source's server to this host; 0 when unknown, and then why, as a clause of a sentence.
 
-    server: the connection options with which this host may log in to it; None when it won't, or does so later.
+    server: the connection options with which this host may log in to it; None when it doesn't log in there, or not yet.
     """
     if server is None:
         return 0, "this host does not log in to the source's server before the migration"

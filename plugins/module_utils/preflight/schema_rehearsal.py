@@ -48,7 +48,7 @@ def examine(
     if not failures:
         findings.ok(NAME, "the source's schema was restored into a scratch database without a failure")
         return
-    # What lacks an object often lacks it because of another failure.
+    # A missing object is often the consequence of another failure, so other failures are shown first.
     causes = [message for message in failures if message["kind"] != OBJECT_MISSING] or failures
     shown = " ".join(sentence(message) for message in causes[:SHOWN])
     hidden = len(failures) - len(causes[:SHOWN])
@@ -57,7 +57,7 @@ def examine(
 
 
 def _one_for_each_entry(messages: list[Message]) -> list[Message]:
-    """The first message of each entry of the archive: an object that could not be created has no owner and no grants."""
+    """The first message of each entry of the archive. The others are consequences: a missing object can have no owner and no grants."""
     first: dict[str, Message] = {}
     for message in messages:
         first.setdefault(message["entry"], message)

@@ -62,7 +62,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Find
 
 
 def _was_dropped(settings: ConnectionSettings, options: dict[str, Any]) -> bool:
-    """Whether this migration is finished, and cleanup has dropped the database. Any problem is left to the checks that follow."""
+    """Whether this migration is finished, and cleanup has dropped the database. Problems are reported by the checks that follow."""
     state = expand(options["state_dir"]) / options["migration_id"]
     if not (state / DROPPED).exists():
         return False
@@ -155,7 +155,7 @@ class _Source:
             self.findings.attempt("standby", self._standby)
 
     def _standby(self) -> None:
-        """Replay ends queries that are in its way, whatever hot_standby_feedback is: those that read a table which was truncated."""
+        """Warn if replay may cancel the dump. With any hot_standby_feedback, it cancels queries that read a table which was truncated."""
         limited = [row["name"] for row in self.session.rows(_DELAYS)]
         if not limited:
             self.findings.ok("standby", "the source is a standby, and its replay waits for the dump")
@@ -263,7 +263,7 @@ class _Source:
         sizes = disk_plan.measure(self.session, tables)
         self.facts["sizes"] = sizes
         report = disk_plan.examine(self.session, dict(self.options, side="source", sizes=sizes))
-        # For a target on the same machine, whose disks must hold both.
+        # For a target on the same machine: then its disks need room for both servers.
         self.facts["needs"] = report["needs"]
         report_disk(self.findings, report)
         archive = next((need["bytes"] for need in report["needs"] if need["use"] == "archive"), 0)
@@ -331,7 +331,7 @@ class _Source:
         self.facts["hazards"] = [hazard.as_dict() for hazard in found]
 
     def _refreshers(self) -> list[str]:
-        """The owners of functions ``refresh_matviews()``: the only one's must own every materialized view."""
+        """The owners of all functions ``refresh_matviews()``. If there is only one, its owner must own every materialized view."""
         owners = self.session.rows(
             "SELECT pg_catalog.pg_get_userbyid(proowner) AS owner FROM pg_catalog.pg_proc "
             "WHERE proname = 'refresh_matviews' AND pronargs = 0"
@@ -342,7 +342,7 @@ class _Source:
         for hazard in search_path_checks.of_tables(self.session, self.options["function_search_path"]):
             name = f"{hazard.kind} {hazard.name}"
             if hazard.extensions and not hazard.fixed:
-                # The target's version of the extension counts.
+                # Left to preflight on the target, because the target's version of the extension decides.
                 self.facts.setdefault("hazards", []).append(hazard.as_dict())
             elif hazard.fixed:
                 self.findings.warning(

@@ -31,8 +31,8 @@ from .source import check_folders, report_disk
 from .source_facts import SourceFacts
 
 OLDEST = 13
-# Checks whose failure prevents restoring the schema.
 USUAL_STATE_DIR = "~/couch2pg-migration"
+# Checks whose failure prevents restoring the schema.
 NEEDED = ("pg_restore", "pooler", "server version", "names", "locale", "extensions", "roles", "rights", "tablespaces")
 
 
@@ -41,7 +41,7 @@ def examine(
 ) -> tuple[Findings, dict[str, Any]]:
     """All findings, and facts of the target. ``source``: the source's facts; when empty, the checks that need them are skipped."""
     findings = Findings()
-    # Nobody is told to rehearse a migration that was promoted, even when the server doesn't answer.
+    # Read before the server is asked: even if it doesn't answer, no message may recommend to rehearse a promoted migration.
     state = expand(options["state_dir"]) / options["migration_id"]
     facts: dict[str, Any] = {"promotion_stored": (state / PROMOTED).exists()}
     check_folders(findings, options)
@@ -147,7 +147,7 @@ class _Target:
         """The program that prints the schemas which the verification compares."""
         program = programs.find("pg_dump", self.options["bin_dir"])
         programs.check_pg_dump(program, self.session.version)
-        # pg_restore can't be asked without an archive, and comes with this program.
+        # Whether pg_restore supports the compression can't be tested without an archive. It comes with this pg_dump.
         compression = self.source.get("compression", "none")
         if self.options["method"] == "archive" and not pg_dump.supports(compression, program):
             raise MigrationError(
@@ -203,7 +203,7 @@ class _Target:
         self.findings.ok("names", "all names fit into 63 bytes")
 
     def _state_known(self) -> None:
-        """With another state folder, or another user in whose home it is, the migration would start from nothing without a word."""
+        """Refuse another state folder than the one that has the record: the migration would start from the beginning without a message."""
         usual = expand(USUAL_STATE_DIR) / self.state.name
         if self.state != usual and not self._has_record and (usual / record_document.NAME).exists():
             raise MigrationError(
@@ -218,7 +218,7 @@ class _Target:
         return (self.state / record_document.NAME).exists()
 
     def _hint_at_state(self) -> str:
-        """What else explains a database that this migration doesn't know; empty where its record exists."""
+        """A hint for a database that this migration doesn't know: the state folder may have changed. Empty if the record exists."""
         if self._has_record:
             return ""
         return f" If an earlier run of this migration made it, set its couch2pg_state_dir again: {self.state} has no record."

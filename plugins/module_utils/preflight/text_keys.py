@@ -18,7 +18,7 @@ from .bounded_query import rows_within
 
 NAME = "keys of text"
 SECONDS = 60
-# The index itself must not answer.
+# The query must read the table, because the index doesn't find all rows.
 _WITHOUT_INDEXES = "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off"
 DATABASE_VERSION_SINCE, LIBC_VERSION_SINCE = 150000, 130000
 _DATABASE = """
@@ -41,7 +41,7 @@ WHERE i.indisunique AND i.indisvalid AND c.relkind = 'r' AND {USER_SCHEMAS}
 
 
 def examine(session: Session, findings: Findings) -> None:
-    """Search for equal keys where a collation has another version than when it was first used, a minute for each table at most."""
+    """Search for equal keys where a collation has another version than when it was first used, for SECONDS at most for each index."""
     changed = _changed(session)
     if not changed:
         return
@@ -73,7 +73,7 @@ def examine(session: Session, findings: Findings) -> None:
 
 
 def _changed(session: Session) -> list[dict[str, Any]]:
-    """The collations whose version is not the one of their first use. Older servers don't know it of the database's own."""
+    """The collations whose version is not the one of their first use. Servers before PostgreSQL 15 don't store it for the database."""
     if session.version < LIBC_VERSION_SINCE:
         return []
     rows = session.rows(_COLLATIONS)

@@ -13,7 +13,7 @@ from ..postgres.identifiers import literal
 from ..postgres.relations import Table
 from ..postgres.session import Session
 
-# What the server answers for bytes that are not valid in the client's encoding.
+# The SQLSTATE for bytes that are not valid in the client's encoding.
 INVALID_BYTES = "22021"
 
 
@@ -24,7 +24,7 @@ def check_rows(settings: ConnectionSettings, tables: Iterable[Table]) -> int:
     """
     rows = 0
     with Session(settings) as session:
-        # Always in the order in which the rows lie in the table, so that a row can be found again by its number.
+        # Read the rows in their physical order, so that a row can be found again by its number.
         session.execute("SET synchronize_seqscans = off")
         session.execute("SET max_parallel_workers_per_gather = 0")
         for table in tables:

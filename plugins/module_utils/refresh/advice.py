@@ -15,7 +15,7 @@ from ..postgres.connection_errors import INSUFFICIENT_PRIVILEGE
 from ..postgres.identifiers import quote
 from ..postgres.session import Session
 
-# What a role may not use, in the words of PostgreSQL, which name it without its schema.
+# PostgreSQL's message about an object that a role may not use. It names the object without its schema.
 _REFUSED = re.compile(
     r"permission denied for (table|view|materialized view|foreign table|sequence|schema|function|foreign server) (.*)"
 )
@@ -50,9 +50,9 @@ SELECT FROM pg_catalog.pg_db_role_setting AS s, pg_catalog.unnest(s.setconfig) A
 WHERE s.setrole = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = %s) AND c LIKE %s
   AND s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 """
-# It ends the session, too.
+# This timeout ends the session, too.
 TRANSACTION_TIMEOUT = "due to transaction timeout"
-# What the owner's own limits end, by words of the message.
+# Words of the message with which PostgreSQL enforces a limit, and the setting that removes the limit.
 _LIMITS = {
     "due to statement timeout": "statement_timeout = 0",
     TRANSACTION_TIMEOUT: "transaction_timeout = 0",
@@ -67,7 +67,7 @@ _OF_DATA = ("22", "23")
 
 
 def of_view(session: Session, name: str, owner: str, reason: str, details: dict[str, Any]) -> str:
-    """For the materialized view ``name`` (as SQL) of ``owner``. ``reason``, ``details``: of the error of its refresh."""
+    """The advice for the materialized view ``name`` (as SQL) of ``owner``. reason, details: of the error of its refresh."""
     found = _of_server(session, owner, reason, details)
     if found:
         return found
@@ -87,7 +87,7 @@ def of_view(session: Session, name: str, owner: str, reason: str, details: dict[
 
 
 def of_call(session: Session, owner: str, reason: str, details: dict[str, Any]) -> str:
-    """For the function that refreshes all, called as ``owner``."""
+    """The advice for the function that refreshes all views, called as ``owner``."""
     found = _of_server(session, owner, reason, details) or _of_foreign_server(session, owner, reason, details)
     if found:
         return found
@@ -104,7 +104,7 @@ def statement(details: dict[str, Any]) -> str:
 
 
 def then(advice: str) -> str:
-    """What follows on an advice: after a change of the database the archive, or the comparison, is to know of it."""
+    """The sentence after an advice: after a change of the database, dump again or accept the difference in verify."""
     if advice.endswith("run again."):
         return ""
     return (
@@ -114,14 +114,14 @@ def then(advice: str) -> str:
 
 
 def _of_server(session: Session, owner: str, reason: str, details: dict[str, Any]) -> str:
-    """For what is no part of the database: nothing has to be dumped or accepted afterwards."""
+    """The advice for a cause outside of the database: afterwards, nothing has to be dumped or accepted."""
     state = details["sqlstate"]
     if state == "53100":
         return "Free or add disk space on the target's server, then run again."
     for words, value in _LIMITS.items():
         if words in reason:
             start = f"On the target, as a superuser: ALTER ROLE {quote(owner)}"
-            # The role's setting for this database is stronger than the role's own, which is in no archive.
+            # A role's setting for one database overrides the role's own setting. The role's own setting is in no archive.
             if session.rows(_OF_BOTH, [owner, f"{value.split()[0]}=%"]):
                 return f"{start} IN DATABASE {quote(session.settings.database)} SET {value};"
             return f"{start} SET {value}; Then run again."
@@ -142,7 +142,7 @@ def _of_privilege(session: Session, owner: str, reason: str) -> str:
     names = [quote(name)]
     if kind not in ("schema", "foreign server"):
         query = _UNUSABLE if kind == "function" else _UNREADABLE
-        # A role between it and the view may be the one that lacks it: the owner of another view.
+        # Without a result, another role lacks the privilege: the owner of a view between this view and the object.
         names = [row["name"] for row in session.rows(query, [name, owner])] or [f"SCHEMA.{quote(name)}"]
     what = _PRIVILEGES.get(kind, "SELECT ON")
     statements = " ".join(f"GRANT {what} {each} TO {quote(owner)};" for each in names)
@@ -151,7 +151,7 @@ def _of_privilege(session: Session, owner: str, reason: str) -> str:
 
 
 def _of_foreign_server(session: Session, owner: str, reason: str, details: dict[str, Any]) -> str:
-    """For what postgres_fdw reports; empty for everything else."""
+    """The advice for an error that postgres_fdw reports; empty for any other."""
     state, context = details["sqlstate"], details["context"] or ""
     unmapped = _UNMAPPED_ROLE.search(reason)
     if unmapped:

@@ -90,7 +90,7 @@ def run(context: JobContext) -> dict[str, Any]:
     if context.parameters["call_function"]:
         before = 0 if any(entry["done_before"] for entry in done) else sum(entry["seconds"] for entry in done)
         function = _call_function(context, settings, before, not_populated)
-    # A view's query, or what the function writes into a log, may have taken numbers.
+    # A view's query, or the function when it writes to a log table, may have taken values from sequences.
     with Session(settings) as session:
         put_sequences_back(session, context.parameters["sequences"])
     return {
@@ -240,8 +240,9 @@ def _call_function(
 ) -> dict[str, Any] | None:
     """Call ``refresh_matviews()`` as its owner, couch2pg's role; None when there is no such function.
 
-    In a database that nobody uses yet, it is called on empty tables first. Only when that fails, or elsewhere, on all rows. Before
-    the promotion, what it does is undone: all views are refreshed already, and nothing else may be written.
+    In a database that nobody uses yet, it is called on empty tables first, unless a call on all rows may exceed a timeout. If that
+    call fails, or in any other database, it is called on all rows. Before the promotion, what it does is rolled back: all views are
+    refreshed already, and nothing else may be written.
     before: the seconds that the same views have just taken in total; 0 when unknown. not_populated: those that can't be refreshed.
     """
     with Session(settings) as session:
@@ -274,7 +275,7 @@ def _call_function(
         except MigrationError as error:
             reason = error.details.get("reason", "")
             if error.code == "connection_lost" and _timed_out(settings, owner, time.monotonic() - called):
-                # psycopg2 doesn't show the server's last words.
+                # psycopg2 doesn't show the last message of the server.
                 reason = f"terminating connection {advice.TRANSACTION_TIMEOUT}"
             elif error.code != "sql":
                 raise

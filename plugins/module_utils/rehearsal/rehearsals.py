@@ -148,7 +148,7 @@ def summary(rehearsal: Record) -> dict[str, Any]:
 
 
 def _seconds(rehearsal: Record, phase: str) -> float:
-    """The duration of a phase. A relay runs on the controller, so its time is measured between its neighbours' entries."""
+    """The duration of a phase. A relay runs on the controller: its duration is the time between the record's dump and transfer."""
     entry, before = rehearsal["phases"][phase], rehearsal["phases"].get("dump")
     result = entry["result"]
     if phase == "transfer" and result.get("way") == "relay" and before is not None:

@@ -23,8 +23,8 @@ from ..record.rolled_back import REVERSED
 def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
     """The promotion to reverse: ``{name, oid, identity, restored, server, data}``.
 
-    restored: the name of the replaced database, or None; server: whether the whole server was replaced (method physical), whose data
-    directory is ``data``, and ``restored`` the path of the replaced one.
+    restored: the name of the replaced database, or None. server: whether the whole server was replaced (method physical). Then ``data``
+    is its data directory, and ``restored`` the path of the replaced data directory.
 
     Raises MigrationError ``not_promoted`` or ``stale_evidence``.
     """
