@@ -33,7 +33,7 @@ class ManifestFile(TypedDict):
 
 
 class Manifest(TypedDict, total=False):
-    """``manifest.json``. A manifest of other files than a dump's has ``links``, and no key after ``migration_id``.
+    """``manifest.json``. The manifest of a folder that no dump wrote has ``links``, and none of the keys after ``migration_id``.
 
     bytes: the sum of all files. links: where each symbolic link leads, by its path; a dump has none.
     snapshot, taken_at: of the dump; options: the evidence's ``dump``.

@@ -74,7 +74,7 @@ RULES = (
         "The kernel or somebody killed a worker of pg_restore; most often memory ran out (see journalctl -k). Nothing is lost: run again. "
         "If it happens again, set couch2pg_jobs or couch2pg_maintenance_work_mem lower.",
     ),
-    # Before the rule of a lost connection: some of them end the session.
+    # Before the rule for a lost connection, because some of these errors end the session.
     Rule(
         "extension_not_loaded",
         r"unrecognized configuration parameter|must be (?:pre)?loaded|be loaded via",
@@ -126,7 +126,7 @@ RULES = (
         False,
         "Set couch2pg_login_user to a superuser of the target, or to a member of the roles that own the objects.",
     ),
-    # A language without a handler in the archive is taken for an extension of that name.
+    # PostgreSQL takes a language without a handler in the archive for an extension of that name.
     Rule(
         "language_handler",
         r'extension "(.*)" is not available',

@@ -32,7 +32,7 @@ MARK = MARK_START + " of the migration {migration_id}, safe to drop"
 
 
 def scratch_name(migration_id: str) -> str:
-    """A name that nobody else uses; the same for every run of a migration."""
+    """The name of a migration's scratch database: unique, and the same in every run."""
     return f"couch2pg_scratch_{hashlib.sha256(migration_id.encode()).hexdigest()[:12]}"
 
 

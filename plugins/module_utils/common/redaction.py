@@ -122,7 +122,7 @@ class Redactor:
         return remove_credentials(self._known.sub(MASK, line) if self._known else line)
 
 
-# A host name contains no space, quote or @. If a message names such a host, part of a password that wasn't encoded was taken for the host.
+# A host name contains no space, quote or @. A host with one of these in a message is a part of a password that wasn't encoded.
 _HOST = r"(?i)\b(?<!\.)((?:server(?:_?name)?|host(?:_?name)?|address)"
 # What libpq prints after the host name. libpq quotes the name without escaping it.
 _PLACE = r"\"(?:,? port \d| \([^()\"]*\),? port \d| failed|$)"

@@ -18,7 +18,8 @@ ATTEMPTS = 5
 NAMES_PER_LOCK = 200
 # A long limit, because an index of a readable table may be under REINDEX, and such a wait ends without help.
 READER_SECONDS = 600
-# invalid_parameter_value (its file is gone), undefined_object (from PostgreSQL 17), object_not_in_prerequisite_state (it has just ended)
+# invalid_parameter_value (the snapshot's file is gone), undefined_object (from PostgreSQL 17), object_not_in_prerequisite_state (the
+# snapshot's session has just ended)
 _NO_SNAPSHOT = ("22023", "42704", "55000")
 
 

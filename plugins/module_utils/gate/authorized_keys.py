@@ -101,7 +101,7 @@ def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any
 
 
 def _serve_archive(options: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write the configuration of rsync's daemon; returns what the gate has to know."""
+    """Write the configuration of rsync's daemon; returns its part of the gate's settings."""
     archive = expand(options["archive"])
     for path in (folder, archive):
         if re.search(r"[\n\r%]", str(path)):

@@ -159,7 +159,7 @@ def connect(host: str, port: int) -> None:
         server = socket.create_connection((host, port), CONNECT_SECONDS)
         server.settimeout(None)
     threading.Thread(target=_to_server, args=(server,), daemon=True).start()
-    # When the client is gone, closing the connection tells the server.
+    # A failed write means that the client is gone. The server notices that when this process ends and its connection closes.
     with suppress(BrokenPipeError, ConnectionError):
         while True:
             data = server.recv(CHUNK)

@@ -15,7 +15,7 @@ from .progress import Progress
 
 @contextmanager
 def shown(progress: Progress, settings: ConnectionSettings | None) -> Iterator[None]:
-    """Show the waits while the block runs; none without a server."""
+    """Show the waits while the block runs; nothing without ``settings``."""
     if settings is None:
         yield
         return

@@ -112,7 +112,7 @@ def read_state(session: Session) -> dict[str, Any]:
 
 
 def rows_changed(before: dict[str, Any], now: dict[str, Any]) -> set[str]:
-    """The tables of ``now`` (``schema.name``) whose rows may have changed since ``before``; all when the counts can't tell."""
+    """The tables of ``now`` (``schema.name``) whose rows may have changed since ``before``; all if the counts don't show it."""
     tables = {oid: row["table"] for oid, row in now["tables"].items()}
     if before.get("counting") != now["counting"] or not now["counting"]["on"]:
         return set(tables.values())

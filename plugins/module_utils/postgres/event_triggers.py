@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Event triggers of a restored database must not fire on our own statements before the database is promoted."""
+"""Event triggers of a restored database must not fire on statements of this collection before the database is promoted."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ try:
     import psycopg2
     import psycopg2.extensions
 except ImportError:
-    # The modules report the missing psycopg2 themselves.
+    # adapter.module.require_psycopg2 reports the missing psycopg2.
     pass
 
 _VERBOSE = 2

@@ -84,7 +84,8 @@ def order(matviews: list[Matview]) -> list[list[str]]:
     waiting = {matview.key: set(matview.depends_on) for matview in matviews}
     levels: list[list[str]] = []
     while waiting:
-        # CREATE OR REPLACE VIEW can create a cycle: a view that reads its own reader. A cycle has no order, so it becomes one level.
+        # CREATE OR REPLACE VIEW can create a cycle: a view that reads its own reader. A cycle has no order, so all remaining views become
+        # one level.
         ready = sorted(key for key, needs in waiting.items() if not needs & set(waiting)) or sorted(waiting)
         levels.append(ready)
         for key in ready:

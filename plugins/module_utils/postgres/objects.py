@@ -16,7 +16,7 @@ from .identifiers import sql_shown
 from .privileges import GRANTABLE, grantee, grants, not_member, not_part
 from .session import Session
 
-# {kind: {identity: {"owner": role, "grants": ["role PRIVILEGE", ...], "columns": [...], "roles": [...]}}}, as far as each has it.
+# {kind: {identity: {"owner": role, "grants": ["role PRIVILEGE", ...], "columns": [...], "roles": [...]}}}, only with keys that apply.
 Objects = Dict[str, Dict[str, Dict[str, Any]]]
 
 MAINTAIN_SINCE = 170000
@@ -256,7 +256,7 @@ def _query(version: int) -> str:
     catalogs = " UNION ALL ".join([*owned, *parts, indexes])
     if version >= _PUBLICATION_SCHEMAS_SINCE:
         catalogs += _PUBLICATION_SCHEMAS
-    # Parts of temporary tables and of members of extensions are left out like these.
+    # Parts of temporary tables and of members of extensions are left out, as are the tables and members themselves.
     return f"""
 WITH object(classid, oid, relation, owner, grants) AS ({catalogs}), kept AS (
     SELECT o.* FROM object AS o LEFT JOIN pg_catalog.pg_class AS r ON r.oid = o.relation

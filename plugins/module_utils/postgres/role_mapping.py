@@ -75,7 +75,7 @@ def _properties(kind: str, properties: dict[str, Any], moves: Moves) -> dict[str
 
 
 def _built_in(identity: str, grants: Iterable[str]) -> bool:
-    """Whether ``grants`` has only privileges that apply without an entry. PostgreSQL removes an entry that is equal to these."""
+    """Whether ``grants`` has only privileges that apply without an entry. PostgreSQL removes an entry that becomes equal to these."""
     role, schema, what = identity.rsplit(" ", 2)
     public = {"f": "PUBLIC EXECUTE", "T": "PUBLIC USAGE"}.get(what)
     return schema == "*" and all(grantee(text) == role or text == public for text in grants)

@@ -171,7 +171,10 @@ def merge(record: Record | None, migration_id: str, database: str, phase: str, e
 
 
 def _is_finished(record: Record, phase: str, entry: PhaseEntry) -> bool:
-    """Whether ``entry`` is a failure of a phase that was done before the promotion. It must not hide the proof for that database."""
+    """Whether ``entry`` is a failure of a phase that was done before the promotion.
+
+    Such a failure says nothing about the promoted database. It is not recorded, because it would hide the proof for that database.
+    """
     promoted = record["phases"].get("promote", {}).get("status") == "done"
     done = record["phases"].get(phase, {}).get("status") == "done"
     return entry["status"] == "failed" and phase in _BEFORE_PROMOTION and promoted and done

@@ -22,7 +22,7 @@ MARK = "couch2pg_migration.json"
 
 
 def stored_promotion(state: Path) -> dict[str, Any] | None:
-    """What the promotion of this migration stored: ``identity``, ``oid`` and ``name`` of the database and more; None before it.
+    """What the promotion of this migration stored: ``identity``, ``oid`` and ``name`` of the database and more; None before the promotion.
 
     Raises MigrationError ``damaged_file``, which says how the record replaces the file.
     """

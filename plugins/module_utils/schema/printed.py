@@ -4,7 +4,7 @@
 """The schema of a database as pg_dump prints it: one text for each object.
 
 Texts of two databases can be compared when one program printed both from one server. Texts from two servers can't:
-each server prints the same expression in its own words.
+two servers may print the same expression differently.
 """
 
 from __future__ import annotations
