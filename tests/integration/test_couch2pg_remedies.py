@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Any, Callable, Iterator
 from urllib.parse import quote
 
 import pytest
-from support import handed_over, node, seed
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from support import binaries, handed_over, node, places, seed
 from support.background import wait_until
 from support.cases import rarely
 from support.clusters import Cluster
@@ -24,6 +27,7 @@ from support.handed_over import PASSWORD, Target
 from support.migration import execute
 from support.modules import run_module
 from support.places import SupportError
+from support.small_disk import fill, folder_of_server, resize
 from support.systemd import SystemdHost
 
 STATEMENT = r"\b(?:ALTER|CREATE ROLE|DROP|GRANT|REFRESH|SET) [^;]+;"
@@ -458,3 +462,84 @@ def test_a_lock_that_is_waited_for_too_short_a_time(target: Target) -> None:
     assert "SET lock_timeout = 0;" in seen["remedy"]
     run_statements(target, seen["remedy"])
     becomes_healthy(target)
+
+
+@pytest.mark.long
+def test_a_full_disk(target: Target, small_disk: Path) -> None:
+    """Neither the import nor the refresh finds room, and the process ends."""
+    resize(small_disk, "100m")
+    execute(target.cluster, f"CREATE TABLESPACE small LOCATION '{folder_of_server(small_disk)}'")
+    try:
+        execute(target.cluster, f"ALTER DATABASE {target.database} SET TABLESPACE small")
+        fill(small_disk, 200_000)
+        target.couchdb.put(
+            "medic", [{"_id": f"large-{n}", "type": "x", "text": os.urandom(20000).hex()} for n in range(20)]
+        )
+        since = target.position()
+        with target.make() as couch2pg:
+            assert couch2pg.wait_for_end() == 1
+            errors = target.health(since=since, process=None, timeout=1)["details"]["errors"]
+        assert {seen["kind"] for seen in errors} == {"postgres_full"}
+        assert "Then start couch2pg again" in errors[0]["remedy"]
+        resize(small_disk, "200m")
+        becomes_healthy(target)
+    finally:
+        seed.drop_database(target.cluster, target.database)
+        execute(target.cluster, "DROP TABLESPACE small")
+
+
+SERVER, NOBODY = "127.77.0.1", "127.77.0.2"
+
+
+@pytest.fixture
+def on_the_usual_port() -> Iterator[Cluster]:
+    """The entrypoint of the image knows no other."""
+    folder = Path(tempfile.mkdtemp(prefix="usual-", dir=places.work_folder("clusters")))
+    made = Cluster.create(folder, binaries.binaries(18), settings={"listen_addresses": SERVER, "port": "5432"})
+    made.host, made.port = SERVER, 5432
+    made.remember(made.superuser, made.password)
+    with made:
+        yield made
+
+
+@pytest.mark.long
+def test_the_entrypoint_of_a_container(on_the_usual_port: Cluster, couchdb: CouchDB, tmp_path: Path) -> None:
+    """Each server is waited for in vain, for every reason that the remedy tells apart."""
+    cluster, name = on_the_usual_port, "cht"
+    seed.create_role(cluster, seed.OWNER, PASSWORD)
+    seed.create_database(cluster, name)
+    target = Target(cluster, name, couchdb, tmp_path)
+    good = target.variables["COUCHDB_URL"]
+    del target.variables["POSTGRESQL_URL"]
+    target.variables.update(
+        POSTGRES_USER_NAME=seed.OWNER, POSTGRES_PASSWORD=quote(PASSWORD, safe=""), POSTGRES_DB_NAME=name
+    )
+    target.variables.update(POSTGRES_SERVER_NAME=NOBODY, WAIT_THRESHOLD="1", SLEEP_SECONDS="0.1")
+
+    def remedy_of(kind: str) -> str:
+        since = target.position()
+        with target.make() as couch2pg:
+            assert couch2pg.wait_for_end() == 1
+            (seen,) = target.health(since=since, process=None, timeout=1)["details"]["errors"]
+        assert seen["kind"] == kind
+        return str(seen["remedy"])
+
+    def status(remedy: str, password: str) -> str:
+        (command,) = re.findall(r"curl .*?/medic\S*", remedy)
+        return target.shell(command, entered=f"{password}\n").split()[1]
+
+    (command,) = re.findall(r"pg_isready \S+ \S+", remedy_of("entrypoint_no_postgres"))
+    with pytest.raises(AssertionError):
+        target.shell(command)
+    target.shell(command.replace(NOBODY, SERVER))
+    target.variables["POSTGRES_SERVER_NAME"] = SERVER
+    target.variables["COUCHDB_URL"] = good.replace(f"{USER}:", f"{USER}:wrong", 1)
+    remedy = remedy_of("entrypoint_no_couchdb")
+    assert status(remedy, "wrong") == "401"
+    assert status(remedy, couchdb.password) == "200"
+    target.variables["COUCHDB_URL"] = f"{good}al"
+    assert status(remedy_of("entrypoint_no_couchdb"), couchdb.password) == "404"
+    target.variables["COUCHDB_URL"] = good
+    with target.make() as couch2pg:
+        couch2pg.wait_for(COMPLETED)
+    processes.kill_all([pid for job in target.state.glob("*/jobs/*") for pid in processes.of_job(job)])

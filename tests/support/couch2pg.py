@@ -19,6 +19,7 @@ from .node import Node
 from .places import SupportError
 from .seed import OWNER
 
+ENTRYPOINT = node.DAEMON.with_name("entrypoint")
 COMPLETED = "Run completed. Next run at"
 
 
@@ -39,6 +40,9 @@ def settings(couchdb: CouchDB, cluster: Cluster, database: str, password: str) -
 class Couch2pg:
     """One process of it, whose log is ``folder/couch2pg.log``."""
 
+    # As in a container, with the variables of its entrypoint.
+    by_entrypoint = False
+
     def __init__(self, folder: Path, environment: Mapping[str, str], installed: Node | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "couch2pg.log"
@@ -55,10 +59,11 @@ class Couch2pg:
 
     def start(self) -> None:
         """Start it; what it says is appended to the log."""
-        environment = {"PATH": os.environ["PATH"], "NODE_PATH": str(self._node.packages), **self._environment}
+        program, packages = str(self._node.program), str(self._node.packages)
+        environment = {"PATH": os.environ["PATH"], "NODE_PATH": packages, "NODE": program, **self._environment}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self._node.program, node.DAEMON],
+                [ENTRYPOINT] if self.by_entrypoint else [program, node.DAEMON],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

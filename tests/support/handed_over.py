@@ -82,8 +82,11 @@ class Target:
     def make(self, installed: node.Node | None = None, **variables: str) -> Couch2pg:
         """couch2pg, not yet started."""
         self.variables.update(variables)
-        couch2pg_settings.Settings(self.variables).save(self.settings_file)
+        by_entrypoint = "POSTGRES_SERVER_NAME" in self.variables
+        style = couch2pg_settings.ENTRYPOINT if by_entrypoint else couch2pg_settings.URL
+        couch2pg_settings.Settings(self.variables, style).save(self.settings_file)
         self.couch2pg = Couch2pg(self.folder, self.variables, installed)
+        self.couch2pg.by_entrypoint = by_entrypoint
         return self.couch2pg
 
     def position(self) -> Any:

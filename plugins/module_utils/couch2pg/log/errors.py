@@ -251,7 +251,7 @@ KINDS = (
         "postgres_full",
         rb"code: '53[12]00'|No space left on device",
         "PostgreSQL ran out of disk space or memory.",
-        "Free or add disk space on the PostgreSQL host. couch2pg continues with its next run.",
+        "Free or add disk space on the PostgreSQL host. Then start couch2pg again: it ends where the refresh fails, too.",
     ),
     _kind(
         "too_many_connections",
@@ -297,17 +297,18 @@ KINDS = (
     _kind(
         "entrypoint_no_couchdb",
         rb"No couchdb end point Found",
-        "The Docker entrypoint got no answer 200 from CouchDB in 21 tries: CouchDB is unreachable, or refused the credentials. The "
-        "container ended.",
-        "Ask it in the container's network: curl --user {user} {couchdb}/_session asks for the password, and must answer with "
-        '"ok":true. Correct COUCHDB_URL, then start the container again.',
+        "The Docker entrypoint tried for some time and got no answer 200 from CouchDB: it is unreachable, refused the credentials, or has "
+        "no such database. The container ended.",
+        "Ask it in the container's network: curl --insecure --head --user {user} {couchdb}/{medic}/ asks for the password, and must answer "
+        "200 (401: the user or the password is wrong, 403: the user may not read this database, 404: the name of the database is wrong). "
+        "Correct COUCHDB_URL. {container_again}",
     ),
     _kind(
         "entrypoint_no_postgres",
         rb"No  PostgreSQL DB Found",
-        "The Docker entrypoint found no PostgreSQL on port 5432 of POSTGRES_SERVER_NAME in 21 tries. The container ended.",
+        "The Docker entrypoint tried for some time and found no PostgreSQL on port 5432 of POSTGRES_SERVER_NAME. The container ended.",
         "In the container's network, pg_isready --host={shell_host} --port=5432 shows whether it answers; the entrypoint uses no other "
-        "port. Correct POSTGRES_SERVER_NAME, then start the container again.",
+        "port. Correct POSTGRES_SERVER_NAME. {container_again}",
     ),
     _kind(
         "service_gave_up",

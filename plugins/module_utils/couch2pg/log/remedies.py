@@ -46,6 +46,11 @@ _MEMBER = (
     ".append({}); print(json.dumps(s))"
 )
 
+_CONTAINER_AGAIN = (
+    "A container keeps the variables that it was made with, so let Compose make another, in the project's folder: docker compose up "
+    "--detach"
+)
+
 
 @dataclass(frozen=True)
 class Names:
@@ -133,6 +138,7 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
         else "",
         "timeout": _timeout(evidence),
         "connections": _connections(evidence, role, database),
+        "container_again": _CONTAINER_AGAIN,
         "unit": shlex.quote(unit or "couch2pg.service"),
     }
     return kind.remedy.format_map(words).rstrip()
