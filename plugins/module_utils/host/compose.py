@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import shlex
 import subprocess
 from contextlib import suppress
@@ -21,6 +22,10 @@ from .programs import Answer, ask, locate, locate_docker
 from .system_account import myself
 
 _REMEDY = "Install Docker's command line for this user, or set another kind in couch2pg_app."
+_COMPOSE_REMEDY = (
+    "Docker has no compose command either. Install it: apt-get install docker-compose-plugin (from Docker's repository), docker-compose-v2 "
+    "(Ubuntu) or docker-compose (Debian); or set another kind in couch2pg_app."
+)
 # Variables that Docker needs to find its daemon. Compose would use any other variable when it resolves the project.
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
 START_SECONDS = 900
@@ -57,9 +62,19 @@ def remedy(said: str) -> str:
     """What the operator can do after Docker refused a command on a container with the message ``said``."""
     if "ermission denied" in said:
         return f"sudo usermod --append --groups docker {myself()} lets this user use Docker from the next login on; then run again."
-    if "o such " in said:
-        return "docker ps --all shows the containers of this host. Correct container in couch2pg_app, then run again."
+    if re.search("[Nn]o such (?:container|object|service)", said):
+        return (
+            "docker ps --all shows the containers of this host. Correct the container's name in couch2pg_postgres or couch2pg_app, then "
+            "run again."
+        )
     return "Start Docker if it doesn't run (sudo systemctl start docker), then run again."
+
+
+def unreadable(what: str, answer: Answer) -> MigrationError:
+    """The error for ``what`` that Docker refused to tell."""
+    return MigrationError(
+        f"{what} can't be read: {_last_line(answer)}. {remedy(answer.stderr)}", "container_unreadable"
+    )
 
 
 def image_variables(image: str) -> dict[str, str]:
@@ -111,9 +126,12 @@ class Compose:
         return dict(found)
 
     def containers(self, service: str) -> list[str]:
-        """The ids of the service's containers, running or stopped."""
+        """The ids of the service's containers, running or stopped. Raises MigrationError ``container_unreadable``."""
         answer = self.run("ps", "--all", "--quiet", service)
-        return answer.output.split() if answer.code == 0 else []
+        if answer.code != 0:
+            # Otherwise a couch2pg that runs would be taken for one that does not.
+            raise unreadable(f"The list of the containers of {service} in {self.folder}", answer)
+        return answer.output.split()
 
     def run(self, *words: str) -> Answer:
         """Run any other Compose command of the project."""
@@ -143,7 +161,7 @@ def _program() -> tuple[list[str], bool]:
         docker_itself = locate("docker", _REMEDY)
         if ask([docker_itself, "compose", "version"], variables=environment()).code == 0:
             found = [docker_itself, "compose"]
-    found = found or [locate("docker-compose", f"Docker has no compose command either. {_REMEDY}")]
+    found = found or [locate("docker-compose", _COMPOSE_REMEDY)]
     version = _ask([*found, "version", "--short"], None).output.strip()
     return found, version.lstrip("v").startswith("1.")
 
@@ -171,4 +189,4 @@ def _yaml(text: str) -> Any:
 
 def _last_line(answer: Answer) -> str:
     lines = answer.stderr.splitlines() or [f"exit code {answer.code}"]
-    return Redactor()(lines[-1]).rstrip(".")
+    return Redactor()(lines[-1]).rstrip(".?")

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Mapping
 
 from ..common.errors import MigrationError
-from .compose import docker, inspect, variables_of
+from .compose import docker, inspect, unreadable, variables_of
 from .container_programs import LABEL
 
 CONNECT_SECONDS = 3.0
@@ -145,10 +145,12 @@ def _of_service(project: str, service: str) -> Container:
     """The first container of a Compose service. It is found by labels, because its name depends on the version of Compose."""
     labels = (f"com.docker.compose.project={project}", f"com.docker.compose.service={service}")
     found = docker("ps", "--all", "--quiet", *(f"--filter=label={label}" for label in labels))
+    if found.code != 0:
+        raise unreadable(f"The list of the containers of {project}/{service}", found)
     if not found.output.split():
         raise MigrationError(
             f"No container of this host belongs to the service {service!r} of the Compose project {project!r}. Correct container in "
-            f"couch2pg_postgres; docker compose ls shows the projects.{f' Docker says: {found.stderr}.' if found.stderr else ''}",
+            f"couch2pg_postgres; docker compose ls shows the projects.",
             "container_missing",
         )
     return Container(inspect(found.output.split()[0]))
@@ -157,7 +159,7 @@ def _of_service(project: str, service: str) -> Container:
 def all_of_them(running: bool = True) -> list[Container]:
     """The containers of this host, without the helper containers of this collection.
 
-    Raises MigrationError ``docker_refuses`` with Docker's reason, and ``program_missing``.
+    Raises MigrationError ``container_unreadable`` with Docker's reason, and ``program_missing``.
     """
     answer = docker("ps", "--quiet", "--no-trunc", *(() if running else ("--all",)))
     ids = answer.output.split()
@@ -166,10 +168,7 @@ def all_of_them(running: bool = True) -> list[Container]:
         shown = [Container(one) for one in json.loads(docker("inspect", "--type=container", *ids).output or "[]")]
         return [one for one in shown if LABEL not in (one.inspected["Config"].get("Labels") or {})]
     if answer.code:
-        raise MigrationError(
-            f"Docker doesn't answer this user: {answer.stderr}. Check that it runs, and that the user may use it.",
-            "docker_refuses",
-        )
+        raise unreadable("The list of the containers of this host", answer)
     return []
 
 
