@@ -59,11 +59,11 @@ def test_docker_refuses(tmp_path: Path) -> None:
                 assert re.search("docker (?:ps --all|compose ls) shows the ", answer[1]), answer
 
 
-# Compose needs no daemon for the first two; the words are those of version 1.29.
+# For a machine without Compose: it needs no daemon for the first two, and the words are those of version 1.29.
 COMPOSE = """#!/bin/sh
 case "$*" in
 *version*) echo 1.29.2 ;;
-*config*) echo '{services: {couch2pg: {image: couch2pg, environment: {}}}}' ;;
+*config*) cat docker-compose.yml ;;
 *) echo "Error while fetching server API version: ('Connection aborted.', FileNotFoundError(2, 'No such file or directory'))" >&2; exit 1 ;;
 esac
 """
@@ -72,6 +72,7 @@ esac
 @pytest.mark.parametrize("state", [{}, {"state": "stopped"}])
 def test_a_compose_that_cannot_ask(state: dict[str, str], tmp_path: Path) -> None:
     """Nobody knows then whether couch2pg runs."""
+    (tmp_path / "docker-compose.yml").write_text("services: {couch2pg: {image: couch2pg}}\n", encoding="utf-8")
     program = tmp_path / "docker-compose"
     program.write_text(COMPOSE, encoding="utf-8")
     program.chmod(0o755)
