@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Iterator
@@ -16,6 +17,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb import url as
 from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb.client import CouchDB as Client
 from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb.url import CouchdbUrl
 from support import node, ports
+from support.cases import rarely
 from support.couchdb import CouchDB
 from support.couchdb_proxy import Proxy
 
@@ -118,6 +120,27 @@ def test_couch2pgs_own_node_must_trust_it(couchdb: CouchDB, tmp_path: Path, whic
             away = replace(url, host=f"127.0.0.1:{port}")
             assert "doesn't reach CouchDB" in refused_by_node(program, away, trusted, "couchdb_unreachable")
     node_trust.check(program, couchdb_url.parse(couchdb.url()), {})
+
+
+@pytest.mark.parametrize("which", ["new", rarely("stock")])
+def test_a_certificate_of_a_lower_authority(couchdb: CouchDB, tmp_path: Path, which: str) -> None:
+    """Neither the root nor the one below it is enough: the message asks for both."""
+    program = [str((node.new() if which == "new" else node.stock()).program)]
+    with Proxy(couchdb, tmp_path, signed=True) as proxy:
+        url = couchdb_url.parse(proxy.url())
+        asked = "the certificates of its authorities, from the one that signed it up to the root,"
+        assert f"Put {asked} into a file" in refused_by_node(program, url, {}, "node_trust")
+        between, root = (
+            f"{part}-----END CERTIFICATE-----\n" for part in re.split("-----END.*\n", proxy.certificate.read_text())[:2]
+        )
+        file = tmp_path / "known.pem"
+        for part, rest in ((root, between), (between, root)):
+            file.write_text(part, encoding="utf-8")
+            refused = refused_by_node(program, url, {"NODE_EXTRA_CA_CERTS": str(file)}, "node_trust")
+            assert f"Add {asked} to {file}, which" in refused
+            file.write_text(part + rest, encoding="utf-8")
+            node_trust.check(program, url, {"NODE_EXTRA_CA_CERTS": str(file)})
+        assert client(proxy.url(), ca_cert=str(file)).update_seq("medic") == 7
 
 
 def refused_by_node(program: list[str], url: CouchdbUrl, variables: dict[str, str], code: str) -> str:

@@ -14,7 +14,6 @@ from typing import Any, Iterator
 import pytest
 from support import binaries, libraries, places, seed
 from support.by_phases import Phases
-from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import column, execute
 from support.preflight import failures, finding, look, look_at_target, schema_of
@@ -85,7 +84,8 @@ def test_an_extension(phases: Phases) -> None:
     assert column(phases.target, "SHOW shared_preload_libraries") == ['plpgsql, "from-start"']
 
 
-@pytest.mark.parametrize("there", ["target", rarely("source")])
+@pytest.mark.long
+@pytest.mark.parametrize("there", ["target", "source"])
 def test_labels(there: str, phases: Phases) -> None:
     execute(phases.source, LABELS, DATABASE)
     phases.run("dump", "transfer")

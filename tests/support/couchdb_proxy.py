@@ -27,13 +27,17 @@ HOP = {"connection", "transfer-encoding", "content-length", "host", "accept-enco
 
 
 class Proxy:
-    """In front of ``couchdb`` on ``port``, over TLS when ``tls`` is set; ``fails_with`` is a status that it answers instead."""
+    """In front of ``couchdb`` on ``port``, over TLS when ``tls`` is set; ``fails_with`` is a status that it answers instead.
 
-    def __init__(self, couchdb: CouchDB, folder: Path, tls: bool = True) -> None:
+    signed: ``certificate`` has the two authorities above its certificate, which it does not send.
+    """
+
+    def __init__(self, couchdb: CouchDB, folder: Path, tls: bool = True, signed: bool = False) -> None:
         self.couchdb = couchdb
         self.port = free_port()
         self.tls = tls
         self.certificate = folder / "authority.pem"
+        self._own = folder / "own.pem" if signed else self.certificate
         self._key = folder / "key.pem"
         self.fails_with: int | None = None
         self.requests: list[str] = []
@@ -51,9 +55,12 @@ class Proxy:
 
         self._server = _Server(("127.0.0.1", self.port), Handler)
         if self.tls:
-            certificate.make(self.certificate, self._key)
+            if self._own == self.certificate:
+                certificate.make(self._own, self._key)
+            else:
+                certificate.make_signed(self.certificate, self._own, self._key)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(self.certificate, self._key)
+            context.load_cert_chain(self._own, self._key)
             # The connection's own thread handles a client that doesn't trust the certificate.
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
