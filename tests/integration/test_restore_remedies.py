@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -426,4 +427,50 @@ def test_a_view_that_calls_a_function_without_a_search_path(there: str, phases: 
     else:
         execute(phases.source, printed(message), phases.database)
         dump_again(phases, message.split("dump again: ")[1].split(". After", maxsplit=1)[0])
+    phases.run("restore", "refresh", "verify")
+
+
+def documents(phases: Phases) -> None:
+    """So many that the archive has a file to damage."""
+    harm(
+        phases,
+        "INSERT INTO couchdb SELECT jsonb_build_object('_id', n, 't', md5(n::text)) FROM generate_series(1, 5000) AS n",
+    )
+
+
+def damage(file: Path, at: int, with_bytes: bytes) -> None:
+    """As a disk does: neither size nor time tells."""
+    before = file.stat()
+    with file.open("r+b") as opened:
+        opened.seek(at)
+        opened.write(with_bytes)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.long
+def test_an_archive_that_was_damaged_after_its_check(phases: Phases) -> None:
+    """The next run reads every file, and its command fetches the archive again, or makes it again."""
+    documents(phases)
+    phases.run("dump", "transfer")
+    file = max(phases.archive.rglob("*.dat.gz"), key=lambda path: path.stat().st_size)
+    damage(file, file.stat().st_size // 2, b"\xff" * 2000)
+    message = phases.fail("restore")
+    assert message.partition("run again, which checks the archive first")[1]
+    message = phases.fail("restore")
+    assert re.search(f"differs from its manifest: .*archive/{file.name}", message), message
+    dump_again(phases, message)
+    phases.run("restore", "refresh", "verify")
+
+
+@pytest.mark.long
+def test_an_archive_that_pg_restore_can_not_decompress(phases: Phases) -> None:
+    """No program here writes zstd, so the head of the archive says that it does."""
+    documents(phases)
+    phases.run("dump", "transfer")
+    head = phases.archive / "archive" / "toc.dat"
+    damage(head, 11, b"\3")
+    message = phases.fail("restore")
+    assert "This pg_restore was built without the archive's compression." in message
+    phases.options["dump"] = {"compression": re.findall(r"couch2pg_compression: (\S+)\.", message)[0]}
+    dump_again(phases, message)
     phases.run("restore", "refresh", "verify")

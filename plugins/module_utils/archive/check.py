@@ -42,6 +42,13 @@ def remember(root: Path, state: Path) -> None:
     )
 
 
+def distrust(state: Path) -> None:
+    """Have the next check read every file again, because files can be damaged whose size and time are the same."""
+    stamp = read_json(state / STAMP)
+    if isinstance(stamp, dict):
+        write_json(state / STAMP, {name: value for name, value in stamp.items() if name != "files"})
+
+
 def is_untouched(root: Path, state: Path) -> bool:
     """Whether the last full check of ``root`` succeeded and no file has changed since."""
     stamp = read_json(state / STAMP)
@@ -81,7 +88,7 @@ def run(context: JobContext) -> dict[str, Any]:
     parameters = context.parameters
     root, state = Path(parameters["archive"]), Path(parameters["state"])
     if parameters["full"]:
-        write_json(state / STAMP, {})
+        distrust(state)
     if parameters["create"]:
         known = _manifest_of_a_folder(root)
         if parameters["renew"] or known is None:

@@ -41,7 +41,7 @@ class Rule:
     statement: str = ""
 
 
-OBJECT_MISSING, UNQUALIFIED = "object_missing", "unqualified_name"
+OBJECT_MISSING, UNQUALIFIED, UNREADABLE = "object_missing", "unqualified_name", "archive_unreadable"
 _CREATE_EXTENSION = r'^CREATE EXTENSION (?:IF NOT EXISTS )?"?([^";]+?)"? '
 
 RULES = (
@@ -306,7 +306,7 @@ RULES = (
         "again. Or compress in another way on the source: couch2pg_compression: gzip:1.",
     ),
     Rule(
-        "archive_unreadable",
+        UNREADABLE,
         r"could not (?:read from|open) input file|could not close data file|could not uncompress",
         False,
         "The archive can't be read, although its checksums were right when the restore began: see what the kernel says about its disk "

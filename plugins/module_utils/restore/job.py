@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Callable, Mapping
 
 from ..archive import layout
-from ..archive.check import check_archive
+from ..archive.check import check_archive, distrust
 from ..archive.identity import load_own, manifest_sha256, pg_dump_major
+from ..archive.messages import UNREADABLE
 from ..common import restart
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
@@ -133,7 +134,12 @@ def run(context: JobContext) -> dict[str, Any]:
     check_archive(root, state, parameters["manifest_sha256"], parameters["jobs"], context.progress)
     evidence = read_json(root / layout.EVIDENCE)
     evidence_document.check_format(evidence, root)
-    return restore(context, root, evidence)
+    try:
+        return restore(context, root, evidence)
+    except MigrationError as error:
+        if any(message["kind"] == UNREADABLE for message in error.details.get("messages", ())):
+            distrust(state)
+        raise
 
 
 def restore(
