@@ -15,7 +15,7 @@ from typing import Iterator
 
 @contextlib.contextmanager
 def relay(place: Path, goal: str) -> Iterator[None]:
-    """As long as the block lasts, whoever connects to ``place`` reaches ``goal``."""
+    """As long as the block lasts, a client that connects to ``place`` reaches ``goal``."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
