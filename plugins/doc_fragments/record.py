@@ -18,7 +18,7 @@ options:
     type: dict
     suboptions:
       phase:
-        description: The phase that this is.
+        description: The phase that the outcome belongs to.
         type: str
         required: true
         choices: [preflight, dump, transfer, restore, refresh, verify, promote, handover, dashboards, cutover, rollback, cleanup, rehearse]
@@ -27,7 +27,7 @@ options:
         type: str
         required: true
       kept_on:
-        description: Inventory name of the host that keeps the record. Nothing is recorded where that is another host.
+        description: Inventory name of the host that keeps the record. Nothing is recorded if that is another host.
         type: str
         required: true
       database:
@@ -35,7 +35,7 @@ options:
         type: str
         default: ""
       details:
-        description: What to record beside the result.
+        description: Values to record in addition to the result.
         type: dict
         default: {}
 """

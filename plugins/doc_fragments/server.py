@@ -36,8 +36,8 @@ options:
 options:
   act_as:
     description:
-      - User as whom a module that root runs connects and writes its files, the owner of the data directory; only the service is stopped
-        and started by root. Without effect when another user runs the module.
+      - For a module that runs as root, the user as whom it connects and writes files, which is the owner of the data directory. Only the
+        service is stopped and started as root. Without effect when another user runs the module.
     type: str
     default: ""
 """

@@ -73,7 +73,7 @@ options:
       - The way through SSH to the source's server, instead of O(source.login_host) and O(source.login_port).
       - It needs the key and the gate of M(cht.couch2pg.transfer_key), with O(cht.couch2pg.transfer_key#module:kind=restore). The job
         removes both when it ends.
-      - In check mode there is no key yet, so what only the source's server can tell is not checked.
+      - In check mode there is no key yet, so nothing is checked that needs a connection to the source's server.
     type: dict
     suboptions:
       address:
@@ -100,7 +100,7 @@ options:
         default: []
       source_host:
         description:
-          - For a way through the controller, the source's name in the inventory. While the task runs, the controller leads connections to
+          - For a way through the controller, the source's name in the inventory. While the task runs, the controller forwards
             O(tunnel.port) of this host, which is RV(cht.couch2pg.transfer_key#module:port), to the source's sshd.
         type: str
         default: ""

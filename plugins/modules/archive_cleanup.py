@@ -16,7 +16,7 @@ description:
     which contain credentials.
   - Files that don't exist are not an error.
   - Other files are kept and listed, and so are files of the archive whose size differs from the manifest. The record is kept.
-  - With O(keep), removes older dumps instead, as a nightly dump needs it. No database is asked.
+  - With O(keep), removes older dumps instead, for example after a nightly dump. No database is contacted.
   - With O(phase), discards the result of that phase instead, so that the next run starts it from the beginning.
   - Fails if a job of this migration is running on this host, or if the archive isn't the one that this migration created.
 author: cht.couch2pg maintainers (@medic)
@@ -41,20 +41,21 @@ options:
     default: true
   replaced_server:
     description:
-      - Remove only the data directory that the target's server had before a promotion with the method physical. There is no way back
-        then.
+      - Remove only the data directory that the target's server had before a promotion with the method physical. After that, a rollback
+        is not possible.
     type: bool
     default: false
   keep:
     description:
-      - In place of this migration's own archive, remove older dumps of the same database and server from O(staging_dir), with their state
-        in O(state_dir). So many stay, this migration's own included.
-      - Only dumps that stand alone are removed. An archive of a migration stays, and so does one with a file that is not known.
-      - What a dump left that failed or was killed is removed when it is older than the archives that stay, half an archive at once.
+      - Number of dumps to keep, this migration's own included. Instead of this migration's own archive, older dumps of the same database
+        and server are removed from O(staging_dir), with their state in O(state_dir).
+      - Only dumps outside of a migration are removed. An archive of a migration stays, and so does a dump with an unknown file.
+      - What a failed or killed dump left is removed when it is older than the archives that stay. Its incomplete archive is removed at
+        once.
     type: int
   phase:
     description:
-      - In place of all else, discard what this phase did on this host - its jobs, and the archive in O(archive) if this phase created it.
+      - Only discard what this phase did on this host, that is its jobs, and the archive in O(archive) if this phase created it.
         Another archive in the same place is renamed and kept.
       - V(dump) removes the archive on the source. V(transfer) removes an archive on the target that is not the one that was dumped.
     type: str

@@ -104,7 +104,7 @@ options:
     type: bool
     default: false
   missing_only:
-    description: Only tell which bytes are missing here. The action plugin sets it, with O(way=relay).
+    description: Only return which bytes are missing here. The action plugin sets it, with O(way=relay).
     type: bool
     default: false
 """

@@ -38,8 +38,8 @@ options:
     type: dict
   status_command:
     description:
-      - A command that ends with code 0 while couch2pg runs. It is asked while couch2pg is watched, where O(process) has no C(pid).
-      - Where it prints only numbers of processes, as C(pgrep) does, other numbers show a restart.
+      - A command that ends with code 0 while couch2pg runs. It is run while couch2pg is watched, if O(process) has no C(pid).
+      - If it prints only numbers of processes, as C(pgrep) does, a change of the numbers shows a restart.
     type: list
     elements: str
     default: []

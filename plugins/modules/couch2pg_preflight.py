@@ -81,11 +81,11 @@ options:
     elements: int
     default: []
   clean_install:
-    description: On the target, whether to measure how long that would take; false for a migration that has been promoted.
+    description: On the target, whether to measure that time for O(migration_seconds); false for a migration that has been promoted.
     type: bool
     default: true
   install:
-    description: On the target, a missing couch2pg is a warning and no failure, because it will be installed.
+    description: Whether couch2pg will be installed on the target. Then a missing couch2pg is a warning there, and no failure.
     type: bool
     default: false
 """

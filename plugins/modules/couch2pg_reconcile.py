@@ -12,8 +12,8 @@ short_description: Check whether differing documents are lost, or changed later
 version_added: 0.1.0
 description:
   - Takes the documents in which source and target differ, and looks each of them up in CouchDB.
-  - A document that CouchDB changed or deleted after the target's checkpoint will arrive with couch2pg. When the target has CouchDB's
-    revision, the source is behind. Any other document is lost or duplicated, and the module fails.
+  - A document that CouchDB changed or deleted after the target's checkpoint is no loss, because couch2pg will fetch the change. When the
+    target has CouchDB's revision, the source is behind. Any other document is lost or duplicated, and the module fails.
   - The module reads a document that seems lost again from the target first, because couch2pg deletes a document before it inserts it.
   - Runs on a host that reaches CouchDB and the target's PostgreSQL, such as couch2pg's host.
 author: cht.couch2pg maintainers (@medic)

@@ -38,12 +38,12 @@ options:
   dashboards_on:
     description:
       - Where the dashboards lead, as RV(cht.couch2pg.record#module:way_back.side) says.
-      - With V(between), the changes in O(remembered) are of an interrupted run and were not seen to work. They are made again.
+      - With V(between), the changes in O(remembered) are from an interrupted run that did not test all of them. They are made again.
     type: str
     default: source
     choices: [source, between, target]
   remembered:
-    description: What was changed, of all steps, as RV(packed) or RV(cht.couch2pg.record#module:way_back.packed).
+    description: The changes of all steps, as RV(packed) or RV(cht.couch2pg.record#module:way_back.packed).
     type: list
     elements: str
     default: []

@@ -17,10 +17,10 @@ description:
   - With O(which=rehearsal), drops the database that the restore of the rehearsal O(migration_id) created, identified by the server, its
     name and its oid. Fails for any other database, and if there are sessions. Also drops the roles that this restore created, except
     roles that can log in or own something else on the server by now. With the method physical, ends the server on the rehearsal's copy
-    and removes that copy; the target's own server is not asked.
-  - With O(which=incoming), drops the database O(incoming) that the restore of this migration filled, and forgets the restore, so that the
-    next run starts it from the beginning. With the method physical, removes the copy of the whole server. Fails for a database that
-    another migration made, while a restore runs, and if the database was promoted.
+    and removes that copy; the target's own server is not contacted.
+  - With O(which=incoming), drops the database O(incoming) that the restore of this migration filled, and removes the state of the
+    restore, so that the next run starts it from the beginning. With the method physical, removes the copy of the whole server. Fails for
+    a database that another migration made, while a restore runs, and if the database was promoted.
   - A database that is already dropped is not an error.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:

@@ -22,7 +22,7 @@ extends_documentation_fragment:
 options:
   hosts:
     description:
-      - Contact no host, but fail with the findings of all these together, where one of them can't be worked on.
+      - Contact no host. If one of these hosts has a failure, fail with the findings of all of them together.
         The findings must be registered as C(host_contact).
     type: list
     elements: str

@@ -15,14 +15,14 @@ description:
   - With O(state=running), changes the limits that are given, and returns each job's progress and result. Without a limit, it changes
     nothing. A running job follows within seconds. The number of its workers can't be changed.
   - With O(state=stopped), asks each job to stop and waits until it has ended with all its programs and sessions. It also ends programs
-    that a killed job left behind. Nothing is lost - the next run uses or cleans up what was half done.
+    that a killed job left behind. Nothing is lost - the next run uses or removes what is unfinished.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
   - cht.couch2pg.migration
 options:
   state:
-    description: Whether the jobs go on, with the limits that are given, or stop.
+    description: Whether the jobs continue, with the limits that are given, or stop.
     type: str
     default: running
     choices: [running, stopped]
@@ -33,14 +33,14 @@ options:
     type: list
     elements: str
   nice:
-    description: Niceness, from V(0) to V(19). Without it, it stays as it is. Only root can make a process less nice again.
+    description: Niceness, from V(0) to V(19). Without it, the niceness is not changed. Only root can lower it again.
     type: int
   io_class:
-    description: Class of disk access. Without it, it stays as it is.
+    description: Class of disk access. Without it, the class is not changed.
     type: str
     choices: [none, best-effort, idle]
   rate_limit:
-    description: Most bytes of tables to read in a second, V(0) for no limit. Without it, it stays as it is.
+    description: Maximum bytes of tables to read per second, V(0) for no limit. Without it, the limit is not changed.
     type: bytes
   wait:
     description: With O(state=running), seconds to wait for the end of each running job.

@@ -14,10 +14,10 @@ description:
   - Runs on the target's host, which must reach the source's server. Makes a base backup of that server beside the data directory of
     the target's server, and recovers it to a restore point that shows the same rows as the snapshot in which every table of the source
     is counted and digested.
-  - A server runs on the copy then that only its owner can reach. The target's own server is not touched.
+  - Afterwards, a server runs on the copy, which only its owner can reach. The target's own server is not touched.
   - The folder O(archive) gets the evidence and the archive of the schema, for M(cht.couch2pg.verify).
-  - The source is only read. It gets no replication slot that remains, and one record of a restore point in its WAL.
-  - A backup that was cut begins again. What follows the backup is resumed.
+  - The source is only read. No replication slot remains there, and its WAL gets one record of a restore point.
+  - An interrupted backup starts from the beginning. The steps after the backup are resumed.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
   - cht.couch2pg.attributes
@@ -40,19 +40,19 @@ options:
     default: ""
   lock_seconds:
     description:
-      - With more than V(0), couch2pg's tables on the source are locked against writes for the moment of the restore point, and the lock
-        is given up after so many seconds. Needed where couch2pg writes without a pause.
+      - With more than V(0), couch2pg's tables on the source are locked against writes for the moment of the restore point, and the module
+        waits at most this many seconds for the lock. Needed where couch2pg writes without a pause.
     type: int
     default: 0
   compression:
     description:
-      - How the source compresses what it sends, from PostgreSQL 15 on, V(server-zstd), V(server-lz4) or V(server-gzip), with a level such
-        as V(server-zstd:3) if need be, or V(none). For lines that are slower than about 1 Gbit/s.
+      - How the source compresses the files that it sends. V(none), or from PostgreSQL 15 on V(server-zstd), V(server-lz4) or
+        V(server-gzip), each also with a level, such as V(server-zstd:3). Useful on lines that are slower than about 1 Gbit/s.
     type: str
     default: none
   collations:
     description:
-      - What is done where this host sorts text otherwise than the source, because its C library or ICU is another version.
+      - What to do if this host sorts text in another order than the source, because its C library or ICU has another version.
       - V(rebuild) rebuilds every index that depends on it; V(refuse) fails.
     type: str
     default: rebuild
@@ -96,7 +96,7 @@ data_directory:
   type: str
   sample: /var/lib/postgresql/16/main_incoming_cht-2026
 work_folder:
-  description: Folder of what is needed until the copy is promoted.
+  description: Folder with everything that is needed until the copy is promoted.
   returned: when the copy is done
   type: str
   sample: /var/lib/postgresql/16/main_incoming_cht-2026_work
@@ -111,7 +111,7 @@ restore_point:
   type: dict
   sample: {name: cht_couch2pg_1795892400_1, lsn: 0/5000090, shows: "745:745:", running: []}
 reindexed:
-  description: Indexes that were rebuilt, because this host sorts text otherwise than the source, or because they are damaged there, too.
+  description: Indexes that were rebuilt, because this host sorts text in another order, or because they are damaged on the source, too.
   returned: when the copy is done
   type: list
   elements: str

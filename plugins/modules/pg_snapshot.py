@@ -12,9 +12,9 @@ short_description: Hold a snapshot of the source's database for a copy that can 
 version_added: 0.1.0
 description:
   - Runs on the source's host. Starts a job that holds a snapshot of the database and a lock that protects its tables' definitions,
-    or joins the job that does. Other sessions read and write as before.
-  - M(cht.couch2pg.pg_stream) copies the rows of this snapshot, and ends the job when it has all. Until then, a copy that was interrupted
-    goes on where it was.
+    or joins a job that already does. Other sessions read and write as before.
+  - M(cht.couch2pg.pg_stream) copies the rows of this snapshot, and ends the job when it has all of them. Until then, an interrupted copy
+    can be resumed.
   - While a snapshot is held, VACUUM can't remove rows that it still sees. So the job ends by itself when the snapshot is not used.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:

@@ -54,7 +54,7 @@ options:
     required: true
   replace_existing:
     description:
-      - Whether a database O(database) that is not empty may be kept aside when the new one is promoted.
+      - Whether a database O(database) that is not empty may be renamed when the new one is promoted.
       - Nothing is ever dropped.
     type: bool
     default: false
@@ -142,7 +142,7 @@ tables:
   elements: dict
   sample: [{table: public.couchdb, rows: 1500000, digest: 0000000000000000000000000012ab34}]
 harmless_messages:
-  description: What C(pg_restore) said that is known to be harmless.
+  description: Messages of C(pg_restore) that are known to be harmless.
   returned: when the copy is done
   type: list
   elements: dict

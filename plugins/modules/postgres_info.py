@@ -28,7 +28,7 @@ options:
     type: int
     default: 5432
   kind:
-    description: V(container) when it is known to run in a container, whatever runs on the host beside it.
+    description: V(container) if the server is known to run in a container. Then servers on the host itself are ignored.
     type: str
     default: auto
     choices: [auto, container]
@@ -79,7 +79,7 @@ user:
   type: str
   sample: postgres_root
 engine_user:
-  description: The user whose rootless engine runs the container, and whom the other modules must become; empty for root's engine.
+  description: The user whose rootless engine runs the container. The other modules must become this user. Empty for root's engine.
   returned: success
   type: str
   sample: ""

@@ -90,8 +90,8 @@ options:
     type: int
     default: 2
   limited:
-    description: Whether a priority is asked for (C(nice), C(io_class)). On the source, a server whose processes it can't reach is a
-      finding then.
+    description: Whether the run sets a priority (C(nice), C(io_class)). Then it is a finding if the priority can't be set for the
+      processes of the source's server.
     type: bool
     default: false
   rehearsal:
@@ -108,7 +108,7 @@ options:
     default: rebuild
     choices: [rebuild, refuse]
   backup_compression:
-    description: With O(method=physical), how the source compresses what it sends; see O(cht.couch2pg.pg_physical#module:compression).
+    description: With O(method=physical), how the source compresses the files; see O(cht.couch2pg.pg_physical#module:compression).
     type: str
     default: none
   rule:

@@ -41,7 +41,7 @@ options:
     type: bool
     default: false
   only_resume:
-    description: Whether only a promotion or rollback with O(method=physical) that was interrupted is finished. Nothing else is done.
+    description: Only finish an interrupted promotion or rollback with O(method=physical), and do nothing else.
     type: bool
     default: false
 """
@@ -153,7 +153,7 @@ def main() -> None:
     def one_at_a_time() -> dict[str, Any]:
         if module.params["only_resume"] and switch.unfinished(state) is None:
             return {"changed": False}
-        # What a second run finds is then what the first one did.
+        # A second run waits here, so that it finds what the first one has done.
         with lock(state / "promote.lock"):
             return work()
 

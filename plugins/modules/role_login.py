@@ -171,7 +171,7 @@ def _login(options: dict[str, Any], connection: ConnectionSettings) -> Connectio
         user, password, encrypted = place.user, place.password, place.encrypted
     else:
         user, password = options["role"], options["password"]
-        # A server that insists on TLS gets it.
+        # With these modes the server requires TLS, so the login uses it, too.
         encrypted = options["ssl_mode"] in ("require", "verify-ca", "verify-full")
     host, port = options["host"], options["port"]
     if connection.container and host in LOCAL_HOSTS:

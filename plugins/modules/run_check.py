@@ -14,8 +14,8 @@ description:
   - Compares every variable of the host with a prefix of this collection (C(couch2pg_), C(dump_) ...) with the known names.
   - An unknown C(couch2pg_*) variable fails the task, which names the nearest known one.
     A variable with the prefix of a role fails it only when it is close to a known name, because other roles may use the same prefix.
-  - A C(couch2pg_*) variable whose value uses something that is not defined fails it, because a role would silently take its default
-    instead. So does a value that can't work, with what the value should be.
+  - A C(couch2pg_*) variable whose value uses something that is not defined fails the task, because a role would silently use its default
+    instead. A value that can't work fails the task, too, and the message says what the value should be.
   - Ansible checks the options that a role is called with, but not the variables of an inventory.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -29,7 +29,7 @@ options:
     type: bool
     default: false
   may_be_limited:
-    description: Whether C(--limit) is possible, and one of the two sides enough.
+    description: Whether C(--limit) is allowed, and hosts of one side are enough.
     type: bool
     default: false
   rehearsal:

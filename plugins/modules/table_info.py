@@ -27,8 +27,9 @@ options:
     default: []
   digest_method:
     description:
-      - V(auto) takes V(hash64) where the server has it (PostgreSQL 11), else V(md5). To compare two servers, use what the older one has.
-      - V(hash64), V(hash128) and V(md5) are exact; V(semantic) is fast but takes C(1.0) and C(1.00) in a document for equal.
+      - V(auto) uses V(hash64) if the server supports it (PostgreSQL 11), else V(md5). To compare two servers, use what the older one
+        supports.
+      - V(hash64), V(hash128) and V(md5) are exact; V(semantic) is fast but treats C(1.0) and C(1.00) in a document as equal.
     type: str
     default: auto
     choices: [auto, hash64, hash128, md5, semantic]

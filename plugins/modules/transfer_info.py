@@ -14,7 +14,7 @@ description:
   - On the source (without O(source)), tells which archive is there, which user would serve it, and what may keep sshd from serving it.
     In check mode an archive that does not exist yet is no error. Without O(archive), it tells only the user and the obstacles.
   - On the target (with O(source)), finds out whether this host sees the source's archive already, or reaches the source's sshd,
-    and chooses the way. A transfer that was started is not switched to another way, also after its archive has arrived.
+    and chooses the way. A transfer that was started is not switched to another way, even after its archive has arrived.
   - With O(server), chooses the way from the target to the source's PostgreSQL server instead.
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:
@@ -32,18 +32,18 @@ options:
     description:
       - V(direct), this host fetches it with rsync over SSH. V(relay), it goes through the controller.
         V(local), both hosts see the same folder.
-      - V(auto) takes V(local) where that is so, else V(direct) where that is possible, else V(relay).
-      - To O(server), V(direct) logs in from this host, V(ssh) through the source's sshd, V(controller) through that and the controller.
-        V(auto) takes V(direct) where that is possible, else V(ssh), else V(controller).
+      - V(auto) uses V(local) if both see the same folder, else V(direct) if that is possible, else V(relay).
+      - With O(server), V(direct) connects from this host, V(ssh) through the source's sshd, and V(controller) through the controller and
+        the source's sshd. V(auto) uses V(direct) if that is possible, else V(ssh), else V(controller).
     type: str
     default: auto
     choices: [auto, direct, relay, local, ssh, controller]
   on_source:
-    description: Whether O(server) runs on the source's own host, as V(ssh) needs it.
+    description: Whether O(server) runs on the source's own host, which V(ssh) requires.
     type: bool
     default: true
   controller:
-    description: Whether Ansible logs in to both hosts with ssh and a key, as V(controller) needs it.
+    description: Whether Ansible logs in to both hosts with ssh and a key, which V(controller) requires.
     type: bool
     default: false
   replication:
@@ -85,7 +85,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 source:
-  description: What the target has to know of the source, for O(source) and M(cht.couch2pg.archive_transfer).
+  description: Facts of the source that the target needs, for O(source) and M(cht.couch2pg.archive_transfer).
   returned: without O(source)
   type: dict
   contains:
@@ -93,13 +93,13 @@ source:
       description: Folder of the archive; missing when there is none yet.
       type: str
     manifest_sha256:
-      description: SHA-256 of its manifest, which tells archives apart.
+      description: SHA-256 of its manifest, which identifies the archive.
       type: str
     manifest_bytes:
       description: Size of the manifest.
       type: int
     identity:
-      description: What tells this folder from a copy of it.
+      description: What distinguishes this folder from a copy of it.
       type: dict
     bytes:
       description: Bytes of all its files.
@@ -137,7 +137,7 @@ done:
   type: bool
   sample: false
 blocked:
-  description: What keeps the archive from going directly, a sentence each.
+  description: Why this host can't fetch the archive directly, a sentence each.
   returned: with O(source)
   type: list
   elements: str

@@ -106,7 +106,7 @@ expires:
   type: int
   sample: 1795600000
 port:
-  description: A free port of this host, for a way through the controller to begin at.
+  description: A free port of this host, which a way through the controller can use.
   returned: with O(side=target) and O(state=present), unless in check mode
   type: int
   sample: 40123

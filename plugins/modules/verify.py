@@ -14,7 +14,7 @@ description:
   - Compares rows, content digests, large objects, sequences and materialized views of a database with the evidence in an archive.
   - Restores the archive's schema alone into a scratch database on the same server, has C(pg_dump) print the schemas of
     both databases, compares them object by object, and drops the scratch database.
-  - Compares what exists in the archive's schema, with owners and grants, with what existed on the source.
+  - Compares the objects in the archive's schema, with their owners and grants, with the objects of the source.
   - Compares owner, settings, grants, connection limit, comment, encoding and locale of the database.
   - Any difference fails the module, with what differs.
   - Rows of materialized views and versions of extensions are compared as information.
@@ -94,7 +94,7 @@ counted_again:
   elements: str
   sample: []
 verified_at:
-  description: When everything was found the same. What is changed after that prevents the promotion.
+  description: When everything was found the same. A later change prevents the promotion.
   returned: when the verification is done
   type: str
   sample: "2026-11-28T14:23:01Z"
