@@ -24,7 +24,7 @@ PIECE = 8 * 1024 * 1024
 TRIES = 4
 PAUSE_SECONDS = 3.0
 SILENCE_SECONDS = 60
-# Marks the begin of the data. Anything that the login prints comes before it.
+# Marks the beginning of the data. Anything that the login prints comes before it.
 BEGIN = "cht.couch2pg begins here\n"
 # Checks the size of the file first: another process may have written to it, and no piece may be appended twice.
 WRITE = 'if [ "$(wc -c <{path})" -eq {offset} ]; then cat >>{path}; else cat >/dev/null; fi && wc -c <{path}'

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ends a run that would skip checks before its first play."""
+"""Refuses a run that would skip checks, before its first play starts."""
 
 from __future__ import annotations
 

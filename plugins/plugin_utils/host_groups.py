@@ -44,7 +44,7 @@ def resolve(groups: Groups, rehearsal: bool) -> dict[str, list[str]]:
 
 
 def problems(groups: Groups, partial: bool = False) -> list[str]:
-    """A sentence for each mistake. ``partial``: whether one side is enough, as for a look at its state."""
+    """A sentence for each mistake. ``partial``: whether one side is enough, as for a run that only shows its state."""
     if not groups.get("all"):
         return ["The inventory has no host. Give it with -i: ansible-playbook cht.couch2pg.preflight -i inventory.yml"]
     found = []
@@ -79,7 +79,7 @@ def problems(groups: Groups, partial: bool = False) -> list[str]:
 
 
 def _near(name: str, groups: Groups) -> str:
-    """A group with hosts that is spelt like ``name`` and is none of ours."""
+    """A group with hosts that is spelt like ``name`` and is not a group of this collection."""
     others = [other for other, hosts in groups.items() if hosts and other not in NAMES]
     return next(iter(get_close_matches(name, others, n=1, cutoff=CLOSE)), "")
 

@@ -24,7 +24,7 @@ from ..jobs import job
 from ..record import document
 from . import removal
 
-# The files in the state folder of a dump beside its jobs.
+# The files in the state folder of a dump, besides its jobs.
 _STATE_FILES = (document.NAME, f"{Path(document.NAME).stem}.lock", earlier_dump.FINISHED, archive_check.STAMP)
 
 
@@ -38,7 +38,7 @@ class _Dump:
 
 
 def plan(staging_dir: str, state_dir: str, migration_id: str, database: str, keep: int) -> dict[str, Any]:
-    """What to remove so that ``keep`` archives of the database stay: ``dumps`` (their names), and as ``removal.plan`` the paths.
+    """What to remove so that ``keep`` archives of the database stay: ``dumps`` (their names), and the paths as in ``removal.plan``.
 
     migration_id: the dump of this run, which always stays. It counts even if it doesn't exist yet (check mode).
     Raises MigrationError ``other_archive`` when its archive is of another database.

@@ -58,7 +58,7 @@ class Tool(Protocol):
 def cut_over(tool: Tool, write: bool, unproven: Sequence[Change] = ()) -> Result:
     """Point every connection at the target. Without ``write``, only read and test.
 
-    unproven: changes of an interrupted run. Those that lead to the target are made again, because they were not yet seen to work.
+    unproven: changes of an interrupted run. Those that lead to the target are made again, because that run may not have tested them.
     Raises MigrationError.
     """
     changes, ready = tool.plan()

@@ -38,7 +38,7 @@ KINDS = [*TOOLS, *steps.KINDS]
 
 
 def bring(options: Options, write: bool) -> Result:
-    """Bring the program that the options of M(cht.couch2pg.cutover_step) describe to their ``side``. Without ``write``, only look.
+    """Bring the program that the options of M(cht.couch2pg.cutover_step) describe to their ``side``. Without ``write``, only read.
 
     Raises MigrationError.
     """
@@ -64,7 +64,7 @@ def _bring_step(kind: str, remembered: bool, options: Options, write: bool) -> R
     known = "target" if remembered and (side == "source" or options["dashboards_on"] == "target") else "source"
     secrets = [str(value) for sort in ("passwords", "source_passwords") for value in options[sort].values()]
     step = steps.KINDS[kind](options[kind], name, options["migration_id"], known, secrets)
-    # Without a change, there is no way back.
+    # Without a stored change of this step, there is nothing to take back.
     needed = (side == "target" or remembered) and step.needs(side)
     result = Result(
         changed=needed,

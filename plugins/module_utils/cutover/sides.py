@@ -94,7 +94,7 @@ class Sides:
         return self.source_passwords.get(user, self.password(user))
 
     def set_password(self, user: str) -> str:
-        """How to tell the password on the target of the source's role ``user``."""
+        """The sentence that says how to set the password on the target of the source's role ``user``."""
         return f"Set couch2pg_dashboard_passwords: {{{json.dumps(self.role(user))}: PASSWORD}}."
 
     @property

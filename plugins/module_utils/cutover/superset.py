@@ -43,7 +43,7 @@ class Superset:
     def plan(self) -> tuple[list[Change], list[str]]:
         """The changes to make, and the names of databases that lead to the target already.
 
-        Raises MigrationError ``nothing_found``, or ``ssh_tunnel`` for one that can't be tested from here.
+        Raises MigrationError ``nothing_found``, or ``ssh_tunnel`` for a database behind an SSH tunnel.
         """
         changes: list[Change] = []
         ready: list[str] = []

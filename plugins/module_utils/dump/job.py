@@ -340,7 +340,7 @@ def _run_pg_dump(
         raise MigrationError("pg_dump was stopped.", "stopped")
     if code != 0:
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        # The snapshot still holds its locks, so the session that asked for one is still waiting.
+        # The snapshot still holds its locks. So a session that waits for an exclusive lock is still there, and can be named.
         who = pg_dump.kept_waiting(context.connection(), errors)
         if who:
             raise MigrationError(

@@ -130,7 +130,7 @@ def _failed(settings: ConnectionSettings, error: MigrationError) -> MigrationErr
 
 
 def _dump(session: Session, names: Sequence[str]) -> str:
-    """The command that prints the definitions of materialized views, whose names are ``shown`` ones, on the source."""
+    """The command that prints the definitions of materialized views on the source. names: as ``_MATVIEWS`` shows them."""
     # A name with a dot in one of its parts is quoted there already.
     patterns = [name if '"' in name else ".".join(quote(part) for part in name.split(".")) for name in names]
     words = ["pg_dump", "--schema-only", *(f"--table={pattern}" for pattern in patterns), session.settings.database]

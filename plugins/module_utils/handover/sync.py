@@ -57,7 +57,7 @@ def look(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> SyncState:
-    """Compare couch2pg's checkpoints with what CouchDB has now. One that is behind has ``timeout`` seconds to catch up."""
+    """Compare couch2pg's checkpoints with what CouchDB has now. A couch2pg that is behind has ``timeout`` seconds to catch up."""
     database, client = couch2pg_access.connection(reach.postgres(settings)), reach.couchdb(settings)
     sync = _wait(settings, database, client, most_behind, clock() + timeout, clock, sleep)
     with Session(database) as session:

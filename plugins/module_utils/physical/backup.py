@@ -37,7 +37,7 @@ SELECT pg_catalog.current_setting('max_replication_slots')::int > (SELECT pg_cat
 
 
 class Said:
-    """The lines of a program: all go to the job's log, the errors are kept."""
+    """The lines of a program. Each goes to the job's log, and is kept for ``reason``."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log

@@ -24,7 +24,7 @@ _METHODS = "SELECT enumvals FROM pg_catalog.pg_settings WHERE name = 'wal_compre
 
 def of_server(session: Session) -> list[str]:
     """The methods with which the session's server can compress a backup; empty before PostgreSQL 15."""
-    # A server uses the same libraries to compress WAL and backups.
+    # A server uses the same libraries to compress WAL and backups, so the choices of wal_compression show what it can do.
     rows = session.rows(_METHODS)
     return [_ALWAYS, *(name for name in rows[0]["enumvals"] if name in ("lz4", "zstd"))] if rows else []
 

@@ -348,7 +348,7 @@ def _check_roles(session: Session, findings: Findings, theirs: Mapping[str, Any]
 
 
 def _md5_roles(session: Session) -> list[str]:
-    """Roles whose password is stored as MD5; none where this role may not know."""
+    """Roles whose password is stored as MD5; none if this role can't read pg_authid."""
     if not session.value("SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')"):
         return []
     return [row["name"] for row in session.rows(_MD5_ROLES)]

@@ -132,7 +132,7 @@ class Folders:
             return owner.folder(folder)
         known = steps.result("socket")
         if not known:
-            # Before it is made, so that whatever is made can be removed.
+            # Recorded before the folder is made, so that the folder can be removed after a kill.
             known = str(Path(tempfile.gettempdir()) / f"couch2pg-{secrets.token_hex(8)}")
             steps.mark("socket", known)
         return owner.folder(Path(known))

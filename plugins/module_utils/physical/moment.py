@@ -21,10 +21,10 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table
 from ..postgres.session import Session
 
-# A source on which transactions end all the time, for this long, needs couch2pg_physical_lock_seconds.
+# If a transaction ends within every attempt for this long, the source needs couch2pg_physical_lock_seconds.
 PATIENCE_SECONDS = 120.0
 PAUSE_SECONDS = 0.05
-# The end of a transaction is in the WAL shortly before other sessions see it. A transaction that was seen for this long is not in between.
+# The end of a transaction is in the WAL shortly before other sessions see it. One that was seen as running for this long is not in between.
 SETTLED_SECONDS = 1.0
 _OURS = "couchdb"
 

@@ -175,7 +175,7 @@ class PrivateServer:
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """Stop it cleanly, with a checkpoint; nothing where it doesn't run."""
+        """Stop it cleanly, with a checkpoint; does nothing when it doesn't run."""
         if self.running:
             self._pg_ctl(
                 ["stop", "--mode=fast", "--wait", f"--timeout={STOP_SECONDS}", "--silent", f"--pgdata={self.data}"]

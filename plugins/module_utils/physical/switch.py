@@ -259,7 +259,7 @@ def resume(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
 def _exchange(settings: ConnectionSettings, state: Path, intent: dict[str, Any]) -> None:
     """Run every step of an exchange. Steps that an earlier run has done are not repeated."""
     data, put_in, aside = (Path(intent[name]) for name in ("data", "put_in", "aside"))
-    # The directory that leaves must not be taken for the one that comes, whatever else they have in common.
+    # Recorded first. Its paths tell a later run which directory leaves and which one comes, whatever else they have in common.
     write_json(state / EXCHANGE, intent)
     try:
         if put_in.exists():

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The plan and the marks of a copy, in a schema of the database that is loaded: all chunks, the complete ones, and their contents.
 
-A chunk's rows and its mark are one transaction. So a chunk whose mark is there is complete, and one without a mark left no row.
-The plan is kept with the marks, because a later one could divide a table at other blocks.
+A chunk's rows and its mark are written in one transaction. So a chunk with a mark is complete, and a chunk without one left no row.
+The plan is kept with the marks, because a plan that is made later could divide a table at other blocks.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def prepare(session: Session, plan: Callable[[], list[Chunk]]) -> tuple[list[Chu
 def claim(session: Session, chunk: str) -> bool:
     """Mark a chunk as complete, as the first statement of the transaction that loads it. Returns False when it is complete already.
 
-    Waits while another session loads the chunk, such as one whose client's connection was cut and that doesn't know it yet.
+    Waits while another session loads the chunk, for example one that has not noticed yet that its client is gone.
     """
     added = session.rows(
         f"INSERT INTO {SCHEMA}.complete (chunk) VALUES (%s) ON CONFLICT DO NOTHING RETURNING chunk", [chunk]

@@ -28,7 +28,7 @@ SELECT FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'transact
 
 
 def may_time_out(session: Session, owner: str, seconds: float) -> bool:
-    """Whether a login of ``owner`` ends what takes ``seconds``: a call without rows would not show that."""
+    """Whether a timeout in the settings of ``owner`` would end a call of ``seconds``. A call without rows would not show that."""
     login_settings.assume(session, owner)
     return bool(session.rows(_SHORTER, [seconds * 1000]))
 
@@ -41,7 +41,7 @@ def succeeds_without_rows(session: Session, owner: str, call: str) -> bool:
     """
     views = read_graph(session)
     tables = [table.sql for table in list_tables(session).kept if table.table_bytes >= EMPTY_FROM_BYTES]
-    # The transaction is ours, with more in it than a call.
+    # The owner's transaction_timeout doesn't apply, because this transaction does more than the call.
     login_settings.assume(session, owner, ["transaction_timeout"])
     session.execute("BEGIN")
     try:

@@ -305,7 +305,7 @@ def _remedy_of_call(
     on_source: dict[str, int | None],
     not_populated: list[dict[str, Any]],
 ) -> str:
-    # The session of the call has the owner's own limits.
+    # A new session, because that of the call has the owner's own limits.
     with Session(settings) as session:
         changed = _only_here(read_graph(session), on_source)
         if changed:

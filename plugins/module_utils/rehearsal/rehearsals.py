@@ -127,7 +127,7 @@ def summary(rehearsal: Record) -> dict[str, Any]:
     """The key figures of one rehearsal."""
     done = _done(rehearsal)
     how = method(rehearsal) or ARCHIVE
-    # A method without an archive takes the evidence, which its record calls dump, within its restore.
+    # A method without an archive collects the evidence during its restore. The record stores it as dump, and its time would count twice.
     timed = [phase for phase in TIMED if phase in done and (phase != "dump" or how == ARCHIVE)]
     seconds = {phase: _seconds(rehearsal, phase) for phase in timed}
     failed = [name for name, entry in rehearsal["phases"].items() if entry["status"] == "failed"]

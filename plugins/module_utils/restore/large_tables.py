@@ -4,7 +4,8 @@
 """Load the rows of a large table from pg_dump's archive with several sessions at a time.
 
 pg_restore loads a table in one session, on one processor. So for a large table it only unpacks the rows, whatever the archive's format
-and compression, and several sessions load them piece by piece. A piece and its mark are one transaction, as in the method stream.
+and compression, and several sessions load them piece by piece. A piece and its mark are written in one transaction, as in the method
+stream.
 """
 
 from __future__ import annotations
