@@ -42,6 +42,7 @@ from support import binaries, places
 from support.background import Background, kill, wait_until
 from support.cases import rarely
 from support.clusters import Cluster
+from support.ground import IGNORED, JOB, killed_at
 from support.migration import Migration, column, execute
 from support.migration import login as migration_login
 from support.modules import login, run_module
@@ -843,6 +844,47 @@ def test_a_copy_that_is_killed_anywhere_is_resumed(
     verified = verify(done, options)
     assert not verified.get("failed"), verified
     assert not run_module("pg_physical", options)["changed"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("newer", [False, True])
+def test_a_copy_that_is_killed_at_any_moment_is_completed(
+    make_options: Callable[..., dict[str, Any]],
+    source_cluster: Cluster,
+    same_major: Cluster,
+    target_cluster: Cluster,
+    tmp_path: Path,
+    newer: bool,
+) -> None:
+    """Before each change of a file, and before and after each statement that writes; nothing but the copy is there in the end."""
+    target = target_cluster if newer else same_major
+    options = make_options(target)
+    restart = {name: value for name, value in options.items() if name.startswith(("login_", "migration", "state"))}
+    restart |= {"which": "incoming", "database": options["database"], "incoming": options["database"]}
+    at, killed, log = 0, True, tmp_path / "log"
+    others = f"^(?!{target.directory}/data_incoming|{tmp_path})|{IGNORED}|/current_logfiles|{log}"
+    while killed:
+        at += 1
+        log.write_text("", encoding="utf-8")
+        first = run_module("pg_physical", options, environment=killed_at(at, JOB, Path("/"), others, log))
+        changes = log.read_text(encoding="utf-8").splitlines()
+        where = f"{at}: {changes[-1]}"
+        assert first.get("code") in (None, "job_died"), (where, first)
+        killed = bool(first.get("failed"))
+        done = run_module("pg_physical", options)
+        assert not done.get("failed"), (where, done)
+        work = {path.name for path in Path(done["work_folder"]).iterdir()}
+        assert not {name for name in work if name.endswith(".part") or name == "passfile"}, (where, work)
+        refreshed = run_module("matview_refresh", of_copy(done, options))
+        verified = verify(done, options)
+        assert [result.get("failed") for result in (refreshed, verified)] == [None, None], (where, refreshed, verified)
+        discarded = run_module("database_drop", restart)
+        assert discarded["dropped"] == done["data_directory"], (where, discarded)
+        assert not list(target.directory.glob("data_incoming_*")), where
+        assert not list(tmp_path.glob("staging/*.partial")), where
+        shutil.rmtree(tmp_path / "staging")
+        assert column(source_cluster, "SELECT slot_name FROM pg_replication_slots") == [], where
+    assert at > 30
 
 
 def _kill_analysis(copy: Copy, waiting: Waiting, options: dict[str, Any]) -> None:
