@@ -88,6 +88,13 @@ def test_what_is_not_known_stays(tmp_path: Path, archive: Path, job: Path) -> No
     assert len(again["left"]) == len(done["left"])
 
 
+def test_a_folder_that_is_no_jobs_stays(tmp_path: Path, job: Path) -> None:
+    (job / "start.lock").unlink()
+    planned = plan(tmp_path)
+    assert planned["files"] == planned["folders"] == []
+    assert job / "spec.json" in planned["left"]
+
+
 def test_an_interrupted_removal_goes_on(tmp_path: Path, archive: Path) -> None:
     planned = plan(tmp_path, archive)
     assert planned["files"][-1] == archive / layout.MANIFEST

@@ -15,6 +15,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.archive import check,
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.identity import manifest_sha256
 from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import removal, restart, retention
 from ansible_collections.cht.couch2pg.plugins.module_utils.dump import earlier_dump
+from ansible_collections.cht.couch2pg.plugins.module_utils.dump import job as dump_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.gate import authorized_keys, forced_command
 from ansible_collections.cht.couch2pg.plugins.module_utils.gate import key as gate_key
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import files, kept_file
@@ -194,6 +195,32 @@ def test_a_manifest_of_any_folder(root: Path) -> None:
 
 def without_times(found: dict[str, str]) -> dict[str, str]:
     return {name: "" if name.endswith((check.STAMP, "progress.json")) else text for name, text in found.items()}
+
+
+DUMPED: Any = {
+    **ORIGIN,
+    "server": {"identity": "1", "version": "16"},
+    "database": {"name": "cht", "oid": 1, "bytes": 1},
+    "digest_method": "hash64",
+    **{name: [] for name in ("tables", "matviews", "left_out", "couchdb_progress")},
+}
+
+
+def test_a_dump_that_lacks_its_checksums_only(root: Path) -> None:
+    """The rest needs no server."""
+
+    def make(root: Path) -> None:
+        half(root)
+        folder = root / "staging" / "m.partial"
+        dumped = {"format": "directory", "compression": "none", "seconds": 1.0, "written": earlier_dump.written(folder)}
+        files.write_json(folder / layout.EVIDENCE, {**DUMPED, "dump": dumped})
+
+    def end(root: Path) -> list[str]:
+        same = {"migration_id": "m", "server_identity": "1", "database": "cht", "digest_method": "hash64", "jobs": 1}
+        parameters = {**same, "format": "directory", "compression": "none", "staging_dir": str(root / "staging")}
+        return [entry["path"] for entry in dump_job.run(context(root, "dump", **parameters))["file_list"]]
+
+    check_every_moment(root, make, end, without_times)
 
 
 # Transfer
