@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import pytest
 import yaml
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from support import seed
-from support.background import wait_until
+from support.background import kill, wait_until
 from support.clusters import Cluster
 from support.migration import ROOT, WARM_PLAYBOOK, Run, column, environment, execute
 from support.modules import login, run_module
@@ -110,8 +109,7 @@ class Place:
         assert begun.get("job", {}).get("status") == "running", begun
         partial = self.srv / "dumps" / f"{name}.partial"
         wait_until("it has begun", (partial / ".half-done").exists)
-        for pid in processes.of_job(self.state / name / "jobs" / "dump"):
-            os.kill(pid, signal.SIGKILL)
+        kill(processes.of_job(self.state / name / "jobs" / "dump"))
         assert (partial / ".half-done").exists()
 
     def _inventory(self) -> dict[str, Any]:

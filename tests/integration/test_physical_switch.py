@@ -349,6 +349,10 @@ def test_a_run_that_is_killed_at_any_moment_is_finished_by_the_next(source: Clus
         folder.mkdir()
         with a_pair(source, folder) as pair:
             pair.make_copy()
+            # What the method leaves beside the copy until it is promoted.
+            work = pair.copy.with_name(f"{pair.copy.name}_work")
+            work.mkdir()
+            (work / "server.log").touch()
             if way == "rollback":
                 pair.promote()
             log = folder / "log"

@@ -289,16 +289,20 @@ def test_the_controller_is_killed(migration: Migration, kind: str) -> None:
 def test_the_controller_is_killed_while_it_promotes(migration: Migration, renamed: bool) -> None:
     """While the names are changed, when all of it is taken back; and when they are changed, but not recorded yet."""
     waiting = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'ALTER DATABASE%' AND wait_event_type = 'Lock'"
-    run = Background(migration)
-    wait_until("it is verified", lambda: "verify" in recorded(migration))
-    with ExitStack() as stack:
+    with ExitStack() as stack, ExitStack() as before:
+        # However late this process gets to it, the promotion doesn't begin before.
+        before.enter_context(files.lock(migration.state / "promote.lock"))
+        run = Background(migration)
+        wait_until("it is verified", lambda: "verify" in recorded(migration))
         if renamed:
             stack.enter_context(files.lock(migration.state / "record.lock"))
+            before.close()
             wait_until("it has its name", lambda: migration.database in migration.databases())
         else:
             session = stack.enter_context(closing(migration.target.connect()))
             session.autocommit = False
             session.cursor().execute("LOCK TABLE pg_database IN SHARE MODE")
+            before.close()
             wait_until("it is renamed", lambda: column(migration.target, waiting))
         run.kill()
         assert "promote" not in recorded(migration)

@@ -279,9 +279,10 @@ def _exchange(settings: ConnectionSettings, state: Path, intent: dict[str, Any])
     except (MigrationError, OSError) as error:
         _undo(settings, state, intent, error)
     write_json(state / (PROMOTED if intent["what"] == PROMOTION else REVERSED), intent["stored"])
-    (state / EXCHANGE).unlink()
     if intent["what"] == PROMOTION:
         removal.remove_work(Folders(put_in))
+    # Last: the next run repeats all of this where this one is killed.
+    (state / EXCHANGE).unlink()
 
 
 def _undo(settings: ConnectionSettings, state: Path, intent: dict[str, Any], reason: Exception) -> NoReturn:
