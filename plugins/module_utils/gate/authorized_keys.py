@@ -148,12 +148,13 @@ def obstacles(account: pwd.struct_passwd, configuration: Path = Path("/etc/ssh/s
     name, home = account.pw_name, Path(account.pw_dir)
     if Path(account.pw_shell).name in ("nologin", "false"):
         found.append(f"The shell of {name} is {account.pw_shell}, which prevents a login.")
-    found += [
-        f"{folder} is writable for others, so sshd refuses the keys in it (StrictModes): chmod go-w {shlex.quote(str(folder))}."
-        for folder in (home, home / ".ssh")
-        if folder.is_dir() and folder.stat().st_mode & 0o022
-    ]
     settings = _sshd_settings(configuration)
+    if settings.get("strictmodes", "yes").lower() != "no":
+        found += [
+            f"{path} is writable for others, so sshd refuses the keys there (chmod go-w {shlex.quote(str(path))} corrects that)."
+            for path in (home, home / ".ssh", authorized_keys(account))
+            if path.exists() and path.stat().st_mode & 0o022
+        ]
     if settings.get("pubkeyauthentication", "yes").lower() == "no":
         found.append("sshd doesn't accept keys (PubkeyAuthentication no).")
     places = settings.get("authorizedkeysfile", ".ssh/authorized_keys")

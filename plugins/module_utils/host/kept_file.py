@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +94,7 @@ def _remedy(error: OSError) -> str:
 def open_to_all(path: Path) -> str:
     """A warning when a file with secrets is readable for every user; empty when it isn't, or doesn't exist."""
     if path.exists() and path.stat().st_mode & stat.S_IROTH:
-        return f"{path} holds passwords and is readable for every user. Close it: chmod o-rwx {path}"
+        return f"{path} holds passwords and is readable for every user. Close it: chmod o-rwx {shlex.quote(str(path))}"
     return ""
 
 

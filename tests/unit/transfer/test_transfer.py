@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import pwd
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,26 @@ def test_what_sshd_has_against_us(tmp_path: Path, text: str, sentence: str) -> N
     found = authorized_keys.obstacles(account, path)
     assert len(found) == bool(sentence)
     assert sentence in "".join(found)
+
+
+def test_what_others_may_write_to(tmp_path: Path) -> None:
+    """Each command is run as it is printed."""
+    home = tmp_path / "a home"
+    (home / ".ssh").mkdir(parents=True)
+    paths = (home, home / ".ssh", home / ".ssh" / "authorized_keys")
+    paths[2].touch()
+    for path in paths:
+        path.chmod(path.stat().st_mode | 0o020)
+    account = pwd.struct_passwd(("postgres", "x", 4242, 4242, "", str(home), "/bin/bash"))
+    settings = tmp_path / "sshd_config"
+    settings.write_text("StrictModes no\n")
+    assert authorized_keys.obstacles(account, settings) == []
+    settings.write_text("")
+    found = authorized_keys.obstacles(account, settings)
+    assert len(found) == len(paths)
+    for obstacle in found:
+        subprocess.run(["sh", "-c", re.findall(r"\((chmod .*) corrects that\)", obstacle)[0]], check=True)
+    assert authorized_keys.obstacles(account, settings) == []
 
 
 def test_rsync_is_understood() -> None:
