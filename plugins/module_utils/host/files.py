@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Iterator
 
 from ..common.errors import MigrationError
+from . import processes
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -117,7 +118,9 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
 def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """A new file (0600) that replaces ``path`` at the end of the block; ``durable`` as in ``write_text``."""
     remove_unfinished(path)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
+    # Another thread or process may write the same file at this moment.
+    prefix = f".{path.name}.{os.getpid()}-"
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=UNFINISHED)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
@@ -133,7 +136,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
 
 def unfinished(path: Path) -> list[Path]:
-    """The temporary files of runs that were killed while they wrote ``path``."""
+    """The temporary files of runs that write ``path``, or were killed while they did."""
     beside = path.parent.iterdir() if path.parent.is_dir() else ()
     return sorted(found for found in beside if is_unfinished(found.name, path.name))
 
@@ -146,7 +149,9 @@ def is_unfinished(name: str, of: str) -> bool:
 def remove_unfinished(path: Path) -> None:
     """Remove the temporary files of runs that were killed while they wrote ``path``."""
     for left in unfinished(path):
-        left.unlink()
+        process = left.name[len(f".{path.name}.") :].partition("-")[0]
+        if not process.isdigit() or not processes.is_alive(int(process)):
+            left.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any, *, durable: bool = True) -> None:

@@ -21,7 +21,7 @@ _REFUSED = re.compile(
 )
 _PRIVILEGES = {
     "schema": "USAGE ON SCHEMA",
-    "function": "EXECUTE ON ROUTINE",
+    "function": "EXECUTE ON FUNCTION",
     "foreign server": "USAGE ON FOREIGN SERVER",
 }
 # Everything with that name that the role may not read.

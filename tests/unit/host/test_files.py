@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,16 @@ def test_another_user_is_advised_where_that_helps_only(tmp_path: Path) -> None:
         kept_file.read(tmp_path)
     with pytest.raises(MigrationError, match=r"Not a directory\. Correct that, or the path, then run again"):
         kept_file.Change(tmp_path / "file" / "new", None, "text").apply("m")
+
+
+def test_two_threads_that_write_the_same_file(tmp_path: Path) -> None:
+    """Neither takes the other's temporary file for one of a process that was killed; that one is removed."""
+    path = tmp_path / "steps.json"
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    (tmp_path / f".steps.json.{ended.pid}-left.part").touch()
+    with files.replacing(path) as stream:
+        files.write_text(path, "two")
+        stream.write(b"one")
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
