@@ -25,6 +25,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database imp
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import schema_rehearsal
 from support import binaries, places, seed
+from support.cases import rarely
 from support.clusters import Cluster
 from support.migration import column, execute
 from support.preflight import failures, finding, look, look_at_target, schema_of
@@ -69,28 +70,32 @@ def test_a_sound_schema_is_restored_and_dropped(
     assert finding(moved, NAME)["status"] == "ok"
 
 
+@pytest.mark.parametrize("server", ["thirteen_cluster", rarely("old_cluster")])
 def test_an_aggregate_over_anyarray(
-    thirteen_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any]
+    server: str, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
-    name = made(thirteen_cluster, fresh_database(thirteen_cluster), "aggregate-over-anyarray")
-    found = tried(place, thirteen_cluster, clean_target, name)
+    source: Cluster = request.getfixturevalue(server)
+    name = made(source, fresh_database(source), "aggregate-over-anyarray")
+    found = tried(place, source, clean_target, name)
     assert failures(found) == [NAME]
     message = finding(found, NAME)["message"]
     assert "function array_append(anyarray, anyelement) does not exist" in message
     assert "STYPE = anycompatiblearray" in message
     # The remedy that it prints works.
-    execute(
-        thirteen_cluster,
-        message[message.index("CREATE FUNCTION public.same_array_append") : message.index("; then CREATE OR REPLACE")]
-        + "; CREATE OR REPLACE AGGREGATE collect(anyelement) "
-        "(SFUNC = public.same_array_append, STYPE = anyarray, INITCOND = '{}')",
-        name,
-    )
-    assert finding(tried(place, thirteen_cluster, clean_target, name), NAME)["status"] == "ok"
+    function = message[
+        message.index("CREATE FUNCTION public.same_array_append") : message.index("; then CREATE OR REPLACE")
+    ]
+    again = "CREATE OR REPLACE AGGREGATE"
+    if server == "old_cluster":
+        assert "before PostgreSQL 12, DROP AGGREGATE ...; and CREATE AGGREGATE without OR REPLACE" in message
+        again = "DROP AGGREGATE collect(anyelement); CREATE AGGREGATE"
+    properties = "(SFUNC = public.same_array_append, STYPE = anyarray, INITCOND = '{}')"
+    execute(source, f"{function}; {again} collect(anyelement) {properties}", name)
+    assert finding(tried(place, source, clean_target, name), NAME)["status"] == "ok"
     # So does the other one.
     definition = "CREATE AGGREGATE collect({}) (SFUNC = array_append, STYPE = {}, INITCOND = '{{}}')"
-    execute(thirteen_cluster, "DROP AGGREGATE collect(anyelement)", name)
-    assert finding(tried(place, thirteen_cluster, clean_target, name), NAME)["status"] == "ok"
+    execute(source, "DROP AGGREGATE collect(anyelement)", name)
+    assert finding(tried(place, source, clean_target, name), NAME)["status"] == "ok"
     seed.create_database(clean_target, f"{name}_migrated")
     execute(clean_target, definition.format("anycompatible", "anycompatiblearray"), f"{name}_migrated")
     seed.drop_database(clean_target, f"{name}_migrated")

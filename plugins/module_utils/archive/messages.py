@@ -209,8 +209,8 @@ RULES = (
         "PostgreSQL 14 changed this function's arguments to anycompatiblearray and anycompatible. Give the aggregate or "
         "operator a function that both versions have, on the source: CREATE FUNCTION public.same_{0}({1}) RETURNS anyarray "
         "IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.{0}($1, $2)'; then CREATE OR REPLACE AGGREGATE ... (SFUNC = "
-        "public.same_{0}, ...). Or drop it on the source, and create it after the migration for anycompatible instead of anyelement, "
-        "with STYPE = anycompatiblearray.",
+        "public.same_{0}, ...); before PostgreSQL 12, DROP AGGREGATE ...; and CREATE AGGREGATE without OR REPLACE. Or drop it on the "
+        "source, and create it after the migration for anycompatible instead of anyelement, with STYPE = anycompatiblearray.",
     ),
     Rule(
         "syntax",
