@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -500,6 +500,32 @@ def on_the_usual_port() -> Iterator[Cluster]:
     made.remember(made.superuser, made.password)
     with made:
         yield made
+
+
+@pytest.mark.long
+def test_a_server_that_has_no_more_connections(couchdb: CouchDB, tmp_path: Path) -> None:
+    """The query shows who has them; with a higher limit there is one for couch2pg, too."""
+    folder = Path(tempfile.mkdtemp(prefix="few-", dir=places.work_folder("clusters")))
+    with Cluster.create(folder, binaries.binaries(18), settings={"max_connections": "8"}) as cluster:
+        seed.create_role(cluster, seed.OWNER, PASSWORD)
+        seed.create_database(cluster, "cht")
+        target = Target(cluster, "cht", couchdb, tmp_path)
+        with ExitStack() as others:
+            for _number in range(5):
+                others.enter_context(closing(cluster.connect(user=seed.OWNER, password=PASSWORD)))
+            since = target.position()
+            with target.make() as couch2pg:
+                assert couch2pg.wait_for_end() == 1
+                (seen,) = target.health(since=since, process=None, timeout=1)["details"]["errors"]
+            assert seen["kind"] == "too_many_connections"
+            query, statement = re.findall(r"(?:SELECT|ALTER) [^;]+;", seen["remedy"])
+            first = target.shell(f'psql --no-align --tuples-only --command="{query}" postgres').splitlines()[0]
+            assert first == f"{seed.OWNER}|127.0.0.1|5"
+            execute(cluster, statement.replace("HIGHER_NUMBER", "30"))
+        cluster.stop()
+        cluster.start()
+        becomes_healthy(target)
+        processes.kill_all([pid for job in target.state.glob("*/jobs/*") for pid in processes.of_job(job)])
 
 
 @pytest.mark.long

@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import readable
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import query_plan, readable
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import binaries, places, seed
@@ -390,3 +390,50 @@ def test_what_is_in_the_way_is_moved(
         assert all((final.with_name(f"away {number}") / "of somebody").exists() for number in range(2))
     finally:
         seed.drop_database(target_cluster, f"{name}_incoming")
+
+
+def test_an_index_that_is_invalid(source_cluster: Cluster, fresh_database: Fresh) -> None:
+    """And a table without statistics: both may make a query of a dashboard slow."""
+    name = fresh_database(source_cluster)
+    execute(
+        source_cluster,
+        'CREATE TABLE "A b" (n int); CREATE INDEX "Of n" ON "A b" (n); INSERT INTO "A b" VALUES (1)',
+        name,
+    )
+    execute(source_cluster, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"Of n\"'::regclass", name)
+    plan: list[dict[str, Any]] = [{"schema": "public", "relation": "A b", "index": None, "node": "Seq Scan"}]
+    where = ConnectionSettings(name, source_cluster.host, source_cluster.port, password=source_cluster.password)
+    with Session(where) as session:
+
+        def advice() -> list[str]:
+            side = {"plan": plan, "relations": query_plan.relations(session, plan)}
+            return query_plan.advice(side, side)
+
+        found = advice()
+        assert len(found) == 2, found
+        for sentence in found:
+            execute(source_cluster, sentence.partition("On the target, run: ")[2], name)
+        assert "The servers use the same plan" in advice()[0]
+
+
+NAMES = """
+CREATE ROLE "Gone"; CREATE TABLE couchdb (doc jsonb); CREATE TABLE later (what regclass); CREATE INDEX of_doc ON couchdb (doc);
+INSERT INTO later VALUES ('of_doc'); CREATE TABLE rights (what aclitem); INSERT INTO rights VALUES ('"Gone"=r/postgres');
+ALTER TABLE couchdb OWNER TO couch2pg; DROP ROLE "Gone";
+"""
+
+
+def test_values_that_name_what_the_target_lacks(
+    source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    name = fresh_database(source_cluster)
+    execute(source_cluster, NAMES, name)
+    for table in ("rights", "later"):
+        found = look(place, source_cluster, name)["findings"]
+        (message,) = (entry["message"] for entry in found if entry["status"] == "failure")
+        assert f"The column public.{table}.what has" in message
+        (statement,) = re.findall(r"\((ALTER TABLE .*? USING .*?)\), then run again", message)
+        for value in (table, "what", "what"):
+            statement = statement.replace("...", value, 1)
+        execute(source_cluster, statement, name)
+    assert failures(look(place, source_cluster, name)) == []

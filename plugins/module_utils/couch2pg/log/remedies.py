@@ -184,9 +184,9 @@ def _connections(evidence: bytes, role: str, database: str) -> str:
     if b"too many connections for database" in evidence:
         return f"As a superuser of that server: ALTER DATABASE {quote(database)} CONNECTION LIMIT -1;"
     return (
-        "SELECT usename, client_addr, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC; shows who has the connections. End "
-        "some of them. Or raise the limit as a superuser (SHOW max_connections; prints it): ALTER SYSTEM SET max_connections = "
-        "HIGHER_NUMBER; and restart PostgreSQL."
+        "SELECT usename, client_addr, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2 ORDER BY 3 DESC; "
+        "shows who has the connections. End some of them. Or raise the limit as a superuser (SHOW max_connections; prints it): ALTER "
+        "SYSTEM SET max_connections = HIGHER_NUMBER; and restart PostgreSQL."
     )
 
 
