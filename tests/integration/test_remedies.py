@@ -268,7 +268,15 @@ def test_a_partitioned_table_that_is_called_unlogged(
 
 
 @pytest.mark.parametrize(
-    "harm", ['ALTER ROLE "Logs in" NOLOGIN', 'REVOKE CONNECT ON DATABASE "{database}" FROM PUBLIC', "pg_hba.conf"]
+    "harm",
+    [
+        'ALTER ROLE "Logs in" NOLOGIN',
+        'ALTER ROLE "Logs in" CONNECTION LIMIT 0',
+        'REVOKE CONNECT ON DATABASE "{database}" FROM PUBLIC',
+        'ALTER DATABASE "{database}" CONNECTION LIMIT 0',
+        'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false',
+        "pg_hba.conf",
+    ],
 )
 def test_a_login_that_is_refused(harm: str, source_cluster: Cluster, fresh_database: Fresh) -> None:
     name = fresh_database(source_cluster)

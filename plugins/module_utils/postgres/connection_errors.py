@@ -91,6 +91,15 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         ),
     ),
     (
+        "55000",
+        r"is not currently accepting connections",
+        "database_closed",
+        (
+            "The database {database!r} at {place} lets nobody connect. There, in another database, as a superuser: ALTER DATABASE "
+            "{database_quoted} ALLOW_CONNECTIONS true;"
+        ),
+    ),
+    (
         "53300",
         r"too many connections for role",
         "too_many_connections",
@@ -114,8 +123,8 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         "too_many_connections",
         (
             "PostgreSQL at {place} gives {user!r} no more connections to {database!r} ({reason}). Set couch2pg_jobs lower, end idle "
-            "sessions there, or raise the limit: of the server (max_connections), of the role (ALTER ROLE ... CONNECTION LIMIT) or of "
-            "the database (ALTER DATABASE ... CONNECTION LIMIT)."
+            "sessions there, or raise the limit: of the server (ALTER SYSTEM SET max_connections = HIGHER_NUMBER; and a restart), of the "
+            "role (ALTER ROLE ... CONNECTION LIMIT) or of the database (ALTER DATABASE ... CONNECTION LIMIT)."
         ),
     ),
     (
