@@ -193,8 +193,9 @@ def stream(field: Field) -> tuple[str, Call]:
 # What is begun, and in which of its changes a default run kills it.
 KINDS: dict[Callable[[Field], tuple[str, Call]], tuple[str, ...]] = {
     restore: ("after CREATE DATABASE",),
-    promote: ("after COMMIT",),
-    drop_the_source: ("after ALTER DATABASE",),
+    # It was renamed already.
+    drop_the_source: ("before DROP DATABASE",),
+    promote: (),
     refresh: (),
     verify: (),
     roll_back: (),

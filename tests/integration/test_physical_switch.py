@@ -94,9 +94,9 @@ class Pair:
         places.server_account().give(passfile)
         where = ["--host", self.source.host, "--port", str(self.source.port), "--username", "postgres", "--no-password"]
         self.run_as_server("pg_basebackup", "--pgdata", str(self.copy), "--checkpoint=fast", *where)
-        hba = self.copy / "own_hba.conf"
+        hba, configuration = (self.target.directory / f"own{name}.conf" for name in ("_hba", ""))
         hba.write_text("local all all trust\n", encoding="utf-8")
-        places.server_account().give(hba)
+        configuration.write_text("", encoding="utf-8")
         self.start_copy()
         with Session(self.temporary) as session:
             self.oid = int(session.value("SELECT oid::bigint FROM pg_database WHERE datname = 'cht'"))
@@ -123,7 +123,15 @@ class Pair:
             places.server_account().give(folder)
 
     def start_copy(self) -> None:
-        options = f"-clisten_addresses= -cport=6543 -cunix_socket_directories={self.sockets} -chba_file={self.copy}/own_hba.conf"
+        # As the method does it, whatever a promotion that was cut has left in the place of the copy's own.
+        settings = self.copy / "postgresql.auto.conf"
+        settings.write_text("", encoding="utf-8")
+        places.server_account().give(settings)
+        own = self.target.directory
+        options = (
+            f"-clisten_addresses= -cport=6543 -cunix_socket_directories={self.sockets} -chba_file={own}/own_hba.conf"
+        )
+        options += f" -cconfig_file={own}/own.conf"
         log = str(self.target.directory / "log" / "copy.log")
         self.run_as_server("pg_ctl", "-D", str(self.copy), "--wait", "--options", options, "--log", log, "start")
 
