@@ -200,8 +200,8 @@ def check_words(moved: Migration) -> None:
             "value of cleanup_step must be one of",
             # Nothing was cut over.
             "dashboards were not pointed at the target",
-            "say both names",
-            "say both names",
+            "set couch2pg_cleanup_database",
+            "set couch2pg_cleanup_database",
             "Decide first",
         ),
     ):
@@ -260,7 +260,7 @@ def test_cleanup(moved: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
             f"on source: drop the database {moved.database}",
         ]
         assert moved.database in source_databases(moved)
-    done(*printed(asked(moved, {"role": "cleanup", "step": "source_database"})[0], "say both names"))
+    done(*printed(asked(moved, {"role": "cleanup", "step": "source_database"})[0], "set couch2pg_cleanup_database"))
     assert moved.database not in source_databases(moved)
     assert moved.database in moved.databases()
     last = moved.archive.with_name(f"{moved.name}_last")
@@ -275,7 +275,7 @@ def test_cleanup(moved: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
     assert "FAILURE" not in again
 
     # There is nothing to go back to any more.
-    assert "no way back" in asked(moved, {"role": "rollback"})[0]
+    assert "a rollback is not possible any more" in asked(moved, {"role": "rollback"})[0]
 
     record = moved.state / "record.json"
     record.write_text(record.read_text(encoding="utf-8").replace('"status": "done"', '"status": "failed"', 1))

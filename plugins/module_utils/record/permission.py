@@ -89,7 +89,7 @@ def healthy(record: Record) -> str | None:
         return f"couch2pg on the target was not verified to be healthy ({MIGRATE})"
     return (
         f"couch2pg on the target was not verified to be healthy, because it was not moved ({MIGRATE} -e couch2pg_handover=true; "
-        "where there is no couch2pg, nothing shows that the target is fed, and this step is done by hand)"
+        "where there is no couch2pg, nothing shows that the target is up to date, so do this step by hand)"
     )
 
 
