@@ -13,8 +13,10 @@ from typing import Any, Callable, Iterator
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import loading
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.objects import read_objects
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import job as stream_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.verify import facts
 from support import binaries, independent, places, public_databases, seed
 from support.binaries import Binaries
 from support.by_phases import Phases
@@ -105,6 +107,43 @@ def test_rows_that_functions_check_are_loaded_last(
         late = loading.last(session)
         found = session.rows("SELECT relname AS name FROM pg_catalog.pg_class WHERE oid = ANY(%s)", [sorted(late)])
     assert {row["name"] for row in found} == {"visits", "stays", "by_place_1", "by_place_2", "kept"}
+
+
+TYPES = "SELECT format('%I', typname) FROM pg_type WHERE oid < 16384 AND typtype IN ('b', 'r') AND typarray <> 0"
+JSON = """
+CREATE FUNCTION length_of(json) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'; COMMENT ON FUNCTION length_of(json) IS 'c';
+CREATE CAST (json AS bigint) WITH FUNCTION length_of(json); CREATE FUNCTION two(json, json) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+CREATE OPERATOR ## (PROCEDURE = two, LEFTARG = json, RIGHTARG = json);
+CREATE FUNCTION f(json, json) RETURNS json LANGUAGE sql AS 'SELECT $1';
+CREATE AGGREGATE last(json) (SFUNC = f, STYPE = json); CREATE DOMAIN d AS json CONSTRAINT c CHECK (VALUE IS NOT NULL);
+CREATE FUNCTION "pg_catalog.json"(pg_catalog.json[], "a ""json"".b" int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+"""
+
+
+def test_objects_have_the_same_names_on_every_version(
+    thirteen_cluster: Cluster, target_cluster: Cluster, fresh_database: Callable[[Cluster], str]
+) -> None:
+    """From PostgreSQL 16 on, the type json is named without its schema; and which names are quoted depends on the version's keywords."""
+    servers = (thirteen_cluster, target_cluster)
+    types = sorted(set(column(thirteen_cluster, TYPES)) & set(column(target_cluster, TYPES)))
+    keywords = column(target_cluster, "SELECT word FROM pg_get_keywords()")
+    made = JSON + "CREATE SCHEMA own;"
+    for number, name in enumerate(types):
+        made += f"CREATE FUNCTION f_{number}(pg_catalog.{name}, pg_catalog.{name}[]) RETURNS int LANGUAGE sql AS 'SELECT 1';"
+    for name in keywords:
+        made += f'CREATE DOMAIN own."{name}" AS int; CREATE FUNCTION own."{name}"(own."{name}") RETURNS int LANGUAGE sql AS \'SELECT 1\';'
+    found = []
+    for server in servers:
+        name = fresh_database(server)
+        execute(server, made, name)
+        with Session(ConnectionSettings(name, server.host, server.port, password=server.password)) as session:
+            # Everybody creates in public up to 14.
+            objects = {kind: entries for kind, entries in read_objects(session).items() if kind != "schema"}
+            found.append((objects, session.version))
+    (before, old), (after, new) = found
+    assert len(before["function"]) == len(types) + len(keywords) + 4
+    assert facts.compare_objects(before, after, {}, (old, new)) == []
+    assert facts.compare_objects(after, before, {}, (new, old)) == []
 
 
 @pytest.mark.long

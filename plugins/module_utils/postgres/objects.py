@@ -10,6 +10,7 @@ itself; what pg_dump leaves out by design (``left_out``). Works on PostgreSQL 10
 
 from __future__ import annotations
 
+import re
 from typing import Any, Dict, Iterable
 
 from .identifiers import sql_shown
@@ -20,6 +21,8 @@ from .session import Session
 Objects = Dict[str, Dict[str, Dict[str, Any]]]
 
 MAINTAIN_SINCE = 170000
+_NEEDS_NO_QUOTES = re.compile(r'(?<!")"([a-z_][a-z0-9_$]*)"(?!")')
+_JSON = re.compile(r"\bpg_catalog\.json\b")
 # Every object that a user creates has an oid from here on.
 _USER = "x.oid >= 16384"
 
@@ -230,6 +233,14 @@ def _roles_of(properties: dict[str, Any]) -> set[str]:
     names.update(grantee(text) for text in properties.get("grants") or ())
     names.update(properties.get("roles") or ())
     return names
+
+
+def comparable_identity(identity: str) -> str:
+    """An identity without what depends on the server's version.
+
+    Which names are quoted depends on its keywords, and from PostgreSQL 16 on it names the type json without its schema.
+    """
+    return _JSON.sub("json", _NEEDS_NO_QUOTES.sub(r"\1", identity))
 
 
 def comparable_grants(texts: Iterable[str], versions: tuple[int, int]) -> list[str]:

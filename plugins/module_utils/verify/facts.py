@@ -9,7 +9,7 @@ from typing import Any, Collection, Iterable, Iterator, Mapping
 
 from ..common.evidence_document import DatabaseProperties, Role
 from ..postgres.identifiers import quote
-from ..postgres.objects import Objects, comparable_grants
+from ..postgres.objects import Objects, comparable_grants, comparable_identity
 from ..postgres.role_mapping import Moves, moved, moved_database
 from ..postgres.role_plan import attributes
 from ..schema.differences import difference
@@ -26,9 +26,9 @@ def compare_objects(source: Objects, found: Objects, moves: Moves, versions: tup
     """
     differences = []
     for kind, entries in sorted(moved(source, moves).items()):
-        there = found.get(kind, {})
+        there = {comparable_identity(identity): entry for identity, entry in found.get(kind, {}).items()}
         for identity, expected in sorted(entries.items()):
-            actual = there.get(identity)
+            actual = there.get(comparable_identity(identity))
             if actual is None:
                 # A column whose grants were all revoked has no entry.
                 if kind != "column" or comparable_grants(expected["grants"], versions):

@@ -14,7 +14,7 @@ from ..common.parallel import run_together
 from ..host.programs import Program
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import existing_database, roles
-from ..postgres.objects import large_objects, left_out
+from ..postgres.objects import comparable_identity, large_objects, left_out
 from ..postgres.session import Session
 from ..postgres.unprinted import Unprinted, fingerprints, read_unprinted
 from ..schema.differences import compare, compare_unprinted
@@ -75,7 +75,7 @@ def compare_schema(
         differences += compare_with_source(evidence, expected.unprinted, read_unprinted(session))
         versions = (evidence["server"]["version_number"], session.version)
         # Large objects are rows to pg_dump: their owners and grants are not in its schema.
-        shells = {row["identity"] for row in left_out(session)}
+        shells = {comparable_identity(row["identity"]) for row in left_out(session)}
         objects = dict(expected.objects, **{"large object": large_objects(session)})
         differences += facts.compare_objects(evidence["objects"], objects, changes.moves, versions)
         properties = existing_database(session, settings.database)
@@ -125,5 +125,5 @@ def _left_out(rows: Iterable[Mapping[str, str]], there: set[str]) -> list[dict[s
             "target": None,
         }
         for row in rows
-        if row["identity"] not in there
+        if comparable_identity(row["identity"]) not in there
     ]
