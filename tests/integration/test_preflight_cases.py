@@ -15,6 +15,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.archive.messages impo
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import collations, public_schema
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.public_schema import PublicSchema
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from support import seed
 from support.clusters import Cluster
@@ -335,7 +336,7 @@ def test_couch2pg_may_create_in_public_after_14(
             everybody = public_schema.everybody_creates(source)
         assert column(target_cluster, may_create, database_name) == [False]
         with Session(settings(target_cluster, database_name)) as target:
-            public_schema.carry_over(target, everybody)
+            public_schema.carry_over(target, PublicSchema(everybody))
         assert column(target_cluster, may_create, database_name) == [True]
     finally:
         seed.drop_database(thirteen_cluster, database_name)
@@ -355,7 +356,7 @@ def test_schema_public_gets_its_owner(
     owner = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'"
     with Session(settings(cluster, name)) as target:
         for wanted, then in ((seed.OWNER, seed.OWNER), ("pg_database_owner", usual), ("pg_database_owner", usual)):
-            public_schema.carry_over(target, False, wanted)
+            public_schema.carry_over(target, PublicSchema(False, wanted))
             assert column(cluster, owner, name) == [then]
 
 

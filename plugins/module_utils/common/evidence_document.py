@@ -104,7 +104,7 @@ class Evidence(TypedDict, total=False):
     extension_rows: of ``evidence.extension_rows.collect``.
     sequences: ``before`` and ``after`` the dump, by name, because sequences ignore snapshots.
     tables: ``{table, rows, digest, bytes}``; matviews: ``{matview, owner, populated, rows, bytes}``.
-    compression: of columns, missing in evidence of earlier versions.
+    compression: of columns, missing in evidence of earlier versions, as ``public_has_comment`` is.
     unprinted: for the method physical, ``postgres.unprinted.fingerprints`` of the source.
     indexes: ``{index, table, bytes}``; large_objects: ``{count, digest}``; couchdb_progress: ``{source, seq}``.
     """
@@ -120,6 +120,7 @@ class Evidence(TypedDict, total=False):
     objects: dict[str, dict[str, Any]]
     objects_left_out: list[dict[str, Any]]
     everybody_creates_in_public: bool
+    public_has_comment: bool
     left_out: list[dict[str, str]]
     extension_rows: list[dict[str, Any]]
     sequences: dict[str, dict[str, dict[str, Any]]]

@@ -174,6 +174,7 @@ def collect(
         "objects": objects,
         "objects_left_out": left_out(session) + removed,
         "everybody_creates_in_public": public_schema.everybody_creates(session),
+        "public_has_comment": public_schema.has_comment(session),
         "left_out": leaving.kept(tables).left_out,
         "extension_rows": extension_rows.collect(session, leaving.extensions),
         "sequences": {name: {"before": value} for name, value in sequences.items()},

@@ -9,6 +9,8 @@ it, but a new database of PostgreSQL 15 or later lacks it.
 
 from __future__ import annotations
 
+from typing import Any, Mapping, NamedTuple
+
 from . import event_triggers
 from .identifiers import quote
 from .session import Session
@@ -37,22 +39,54 @@ WHERE n.nspname = 'public' AND n.nspowner NOT IN (10, u.oid)
 """
 
 
+_MAY_COMMENT = "SELECT pg_catalog.pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = 'public'"
+_COMMENT = """
+SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') IS NOT NULL FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'public'
+"""
+
+
+class PublicSchema(NamedTuple):
+    """What pg_dump leaves out, depending on its version and on the source's.
+
+    everybody_creates: whether every role may create in it. owner: as ``objects.read_objects`` tells it. comment: whether it has one;
+    where it was removed, as with the schema that was dropped and created, pg_dump --quote-all-identifiers dumps nothing.
+    """
+
+    everybody_creates: bool
+    owner: str = ""
+    comment: bool = True
+
+    @classmethod
+    def of_evidence(cls, evidence: Mapping[str, Any]) -> PublicSchema:
+        """On the source. Evidence of earlier versions doesn't tell of the comment."""
+        owner = evidence["objects"]["schema"].get("public", {}).get("owner", "")
+        return cls(evidence["everybody_creates_in_public"], owner, evidence.get("public_has_comment", True))
+
+
+def has_comment(session: Session) -> bool:
+    """Whether schema public has a comment, as in a new database; also where there is no such schema."""
+    return session.value(_COMMENT) is not False
+
+
 def everybody_creates(session: Session) -> bool:
     """Whether every role may create in schema public of the session's database."""
     return bool(session.value(_EVERYBODY_CREATES))
 
 
-def carry_over(session: Session, source_everybody_creates: bool, owner: str = "") -> None:
-    """Give schema public the owner and the right of PUBLIC that it has on the source, as pg_dump 15 and later does.
+def carry_over(session: Session, source: PublicSchema) -> None:
+    """Grant every role what it had on the source, and give the schema to its owner there, as pg_dump 15 and later does.
 
-    owner: the source's owner as ``objects.read_objects`` returns it; the role must exist. Empty: don't change the owner. pg_dump 15 and
-    later dumps the superuser of an older source as the owner. That role may be an ordinary one on the target, and must not own the schema.
+    The owner must exist; an empty one leaves the schema's owner as it is. pg_dump 15 and later names the superuser of an older source,
+    which may be an ordinary role on the target: that role does not get the schema.
     """
     event_triggers.silence(session)
-    if owner == "pg_database_owner":
+    # Nobody else may, and nothing depends on it.
+    if not source.comment and session.value(_MAY_COMMENT):
+        session.execute("COMMENT ON SCHEMA public IS NULL")
+    if source.owner == "pg_database_owner":
         for row in session.rows(_USUAL_OWNER):
             session.execute(f"ALTER SCHEMA public OWNER TO {quote(row['owner'])}")
-    elif owner and session.rows(_OF_ANOTHER, [owner]):
-        session.execute(f"ALTER SCHEMA public OWNER TO {quote(owner)}")
-    if source_everybody_creates and not everybody_creates(session):
+    elif source.owner and session.rows(_OF_ANOTHER, [source.owner]):
+        session.execute(f"ALTER SCHEMA public OWNER TO {quote(source.owner)}")
+    if source.everybody_creates and not everybody_creates(session):
         session.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")

@@ -25,6 +25,7 @@ from ..postgres import role_plan
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database_properties import plan_properties
 from ..postgres.identifiers import literal, quote
+from ..postgres.public_schema import PublicSchema
 from ..postgres.role_plan import RolePlan
 from ..postgres.session import Session
 from ..schema.restore import Changes, restore_schema
@@ -96,7 +97,7 @@ class _Rehearsal:
         )
         everybody = "PUBLIC" in self.source.get("public", {}).get("creators", [])
         extensions = self.source.get("extension_schemas", {})
-        return restore_schema(self.program, archive, scratch, changes, extensions, everybody)
+        return restore_schema(self.program, archive, scratch, changes, extensions, PublicSchema(everybody))
 
     @contextmanager
     def _temporary_roles(self) -> Iterator[RolePlan]:

@@ -101,8 +101,7 @@ class Sections:
             self._extensions()
             self._restore("pre-data", 1)
             with Session(self._incoming) as session:
-                owner = self._evidence["objects"]["schema"].get("public", {}).get("owner", "")
-                public_schema.carry_over(session, self._evidence["everybody_creates_in_public"], owner)
+                public_schema.carry_over(session, public_schema.PublicSchema.of_evidence(self._evidence))
             # Large objects can't be loaded twice, so with them the next attempt must start from the beginning.
             if not pg_restore.has_large_objects(self._lines):
                 self._done("pre-data")

@@ -26,6 +26,7 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.database import existing_database, roles
 from ..postgres.identifiers import literal, quote
 from ..postgres.objects import Objects, read_objects
+from ..postgres.public_schema import PublicSchema
 from ..postgres.role_mapping import Moves
 from ..postgres.session import Session
 from ..postgres.unprinted import Unprinted, read_unprinted
@@ -70,9 +71,7 @@ def expected_schema(
         ) as scratch:
             archive = pg_restore.without_rows(root, evidence["dump"]["format"], work)
             schemas = {name: entry["schema"] for name, entry in evidence["objects"]["extension"].items()}
-            owner = evidence["objects"]["schema"].get("public", {}).get("owner", "")
-            everybody = evidence["everybody_creates_in_public"]
-            _restore(scratch, archive, schemas, everybody, owner, changes, restore, stop)
+            _restore(scratch, archive, schemas, PublicSchema.of_evidence(evidence), changes, restore, stop)
             with Session(scratch) as inside:
                 # The restore of the whole archive also drops its temporary roles, with their default privileges and their part in policies.
                 with event_triggers.silent_transaction(inside):
@@ -102,10 +101,10 @@ def printed_after_a_dump(
         model = existing_database(session, target.database)
         with Session(target) as inside:
             # The rights in schema public are those of the target, whatever the source has.
-            everybody = public_schema.everybody_creates(inside)
             owner = read_objects(inside)["schema"].get("public", {}).get("owner", "")
+            public = PublicSchema(public_schema.everybody_creates(inside), owner, public_schema.has_comment(inside))
         with scratch_database(target, migration_id, scratch_name(migration_id), model["owner"], model) as scratch:
-            _restore(scratch, archive, {}, everybody, owner, Changes(), restore, stop)
+            _restore(scratch, archive, {}, public, Changes(), restore, stop)
             return print_schema(dump, scratch, work, stop)
 
 
@@ -113,16 +112,13 @@ def _restore(
     scratch: ConnectionSettings,
     archive: Path,
     extension_schemas: Mapping[str, str],
-    everybody_creates: bool,
-    public_owner: str,
+    public: PublicSchema,
     changes: Changes,
     program: Program,
     stop: threading.Event | None,
 ) -> None:
     """The same steps as the restore of the whole archive, without the section ``data``."""
-    failures = restore_schema(
-        program, archive, scratch, changes, extension_schemas, everybody_creates, public_owner, stop
-    )
+    failures = restore_schema(program, archive, scratch, changes, extension_schemas, public, stop)
     if failures:
         raise MigrationError(
             "The schema can't be compared: the target's server refused a statement of the archive in a scratch "

@@ -16,6 +16,7 @@ from ..archive.scratch import restore_section
 from ..host.programs import Program, major
 from ..postgres import collations, extension_versions, function_paths, public_schema, role_transfer
 from ..postgres.connection import ConnectionSettings
+from ..postgres.public_schema import PublicSchema
 from ..postgres.role_mapping import Moves
 from ..postgres.session import Session
 
@@ -52,8 +53,7 @@ def restore_schema(
     scratch: ConnectionSettings,
     changes: Changes,
     extension_schemas: Mapping[str, str],
-    everybody_creates: bool,
-    public_owner: str = "",
+    public: PublicSchema,
     stop: threading.Event | None = None,
 ) -> list[Message]:
     """Restore all but the rows of ``archive`` into ``scratch``; returns the messages that are failures.
@@ -77,7 +77,7 @@ def restore_schema(
             section("pre-data", first)
         extension_versions.create(session, changes.extension_versions, extension_schemas)
         section("pre-data", [line for line in lines if line not in first])
-        public_schema.carry_over(session, everybody_creates, public_owner)
+        public_schema.carry_over(session, public)
         function_paths.apply(session, changes.function_search_path)
         section("post-data", lines)
         if not found:
