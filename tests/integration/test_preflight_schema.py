@@ -143,6 +143,27 @@ def test_what_newer_versions_have_no_more(
     assert failures(tried(place, thirteen_cluster, clean_target, name)) == []
 
 
+OF_TWO = """
+CREATE TABLE couchdb (doc jsonb);
+CREATE FUNCTION add(interval, numeric) RETURNS interval LANGUAGE sql AS 'SELECT $1'; CREATE SCHEMA "of Dates";
+CREATE FUNCTION "of Dates"."take, away"(interval, numeric) RETURNS interval LANGUAGE sql AS 'SELECT $1';
+CREATE OPERATOR + (PROCEDURE = add, LEFTARG = interval, RIGHTARG = numeric, COMMUTATOR = -);
+CREATE OPERATOR "of Dates".- (PROCEDURE = "of Dates"."take, away", LEFTARG = interval, RIGHTARG = numeric, COMMUTATOR = OPERATOR(public.-));
+"""
+
+
+def test_an_operator_that_is_the_commutator_of_two(
+    thirteen_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """Older versions take that."""
+    name = fresh_database(thirteen_cluster)
+    execute(thirteen_cluster, OF_TWO, name)
+    message = finding(tried(place, thirteen_cluster, clean_target, name), NAME)["message"]
+    assert "that it has: " in message, message
+    execute(thirteen_cluster, message.split("that it has: ")[1], name)
+    assert failures(tried(place, thirteen_cluster, clean_target, name)) == []
+
+
 @pytest.fixture
 def of_distribution() -> Iterator[tuple[Cluster, Path]]:
     """A server of the installed version, and the folder of the client programs of that version."""

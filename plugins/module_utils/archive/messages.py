@@ -219,6 +219,15 @@ RULES = (
         "The target's PostgreSQL reads this definition no more: since 14, an operator can't follow its only argument, as in n ! (write "
         "factorial(n)). Write the definition in another way on the source, or drop it there, then run again.",
     ),
+    Rule(
+        "commutator_of_two",
+        r"operator \S+ is already the (commutator|negator) of operator",
+        False,
+        "Since PostgreSQL 17, an operator is the {0} of one other only, and on the source of several. There, create this one again "
+        "without it, with the RESTRICT, JOIN, HASHES and MERGES that it has: DROP OPERATOR {1} ({3}, {4}); CREATE OPERATOR {1} "
+        "(PROCEDURE = {2}, LEFTARG = {3}, RIGHTARG = {4});",
+        r"^CREATE OPERATOR (.+) \(\s+(?:FUNCTION|PROCEDURE) = (.+),\s+LEFTARG = (.+),\s+RIGHTARG = ([^\n]+?),?\n",
+    ),
     # PL/pgSQL names its functions with schema and arguments, SQL doesn't.
     Rule(
         UNQUALIFIED,
