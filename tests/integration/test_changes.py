@@ -141,6 +141,18 @@ def test_upkeep_and_reading_are_no_changes(target_cluster: Cluster, database: Co
     assert changes.changed_parts(before, state(database)) == []
 
 
+def test_catalogs_that_are_read_in_parallel(target_cluster: Cluster, database: ConnectionSettings) -> None:
+    """As the planner has large ones read: the answers of the parts come in any order."""
+    whom = f"ALTER ROLE postgres IN DATABASE {DATABASE}"
+    try:
+        for name in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size"):
+            execute(target_cluster, f"{whom} SET {name} = 0")
+        before = state(database)
+        assert [changes.changed_parts(before, state(database)) for _number in range(10)] == [[]] * 10
+    finally:
+        execute(target_cluster, f"{whom} RESET ALL")
+
+
 @pytest.mark.parametrize("lost", ["crash", "reset", "reset of a table", "switched off"])
 def test_where_the_counts_are_lost_all_rows_are_read_again(
     target_cluster: Cluster, database: ConnectionSettings, lost: str

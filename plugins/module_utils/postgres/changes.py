@@ -53,7 +53,8 @@ WHERE c.relnamespace = 'pg_catalog'::pg_catalog.regnamespace AND c.relkind = 'r'
   AND pg_catalog.has_table_privilege(c.oid, 'SELECT') ORDER BY 1
 """
 _VERSIONS = """
-SELECT pg_catalog.concat_ws(' ', pg_catalog.count(*), coalesce(pg_catalog.sum(pg_catalog.hashtext(xmin::text || ctid::text)), 0))
+SELECT '{catalog}' AS catalog,
+       pg_catalog.concat_ws(' ', pg_catalog.count(*), coalesce(pg_catalog.sum(pg_catalog.hashtext(xmin::text || ctid::text)), 0)) AS seen
 FROM pg_catalog.{catalog}
 """
 _SEQUENCES = """
@@ -104,7 +105,8 @@ def read_state(session: Session) -> dict[str, Any]:
     database = find_database(session, session.settings.database) or {}
     return {
         **read_counts(session),
-        "schema": [next(iter(row.values())) for row in session.rows(versions)],
+        # Large catalogs are read in parallel, and the answers come in any order.
+        "schema": {row["catalog"]: row["seen"] for row in session.rows(versions)},
         "sequences": session.value(_SEQUENCES),
         "properties": {key: value for key, value in database.items() if key not in ("name", "oid")},
         "roles": session.value(_ROLES),
