@@ -42,7 +42,7 @@ from support import binaries, places
 from support.background import Background, kill, wait_until
 from support.cases import rarely
 from support.clusters import Cluster
-from support.ground import IGNORED, JOB, killed_at
+from support.ground import IGNORED, JOB, every, killed_at
 from support.migration import Migration, column, execute
 from support.migration import login as migration_login
 from support.modules import login, run_module
@@ -861,16 +861,27 @@ def test_a_copy_that_is_killed_at_any_moment_is_completed(
     options = make_options(target)
     restart = {name: value for name, value in options.items() if name.startswith(("login_", "migration", "state"))}
     restart |= {"which": "incoming", "database": options["database"], "incoming": options["database"]}
-    at, killed, log = 0, True, tmp_path / "log"
+    log = tmp_path / "log"
     others = f"^(?!{target.directory}/data_incoming|{tmp_path})|{IGNORED}|/current_logfiles|{log}"
-    while killed:
-        at += 1
+
+    def copy(at: int) -> tuple[dict[str, Any], list[str]]:
         log.write_text("", encoding="utf-8")
-        first = run_module("pg_physical", options, environment=killed_at(at, JOB, Path("/"), others, log))
-        changes = log.read_text(encoding="utf-8").splitlines()
-        where = f"{at}: {changes[-1]}"
-        assert first.get("code") in (None, "job_died"), (where, first)
-        killed = bool(first.get("failed"))
+        result = run_module("pg_physical", options, environment=killed_at(at, JOB, Path("/"), others, log))
+        return result, log.read_text(encoding="utf-8").splitlines()
+
+    def remove(done: dict[str, Any]) -> None:
+        discarded = run_module("database_drop", restart)
+        assert discarded["dropped"] == done["data_directory"], discarded
+        assert not list(target.directory.glob("data_incoming_*"))
+        assert not list(tmp_path.glob("staging/*.partial"))
+        shutil.rmtree(tmp_path / "staging")
+
+    whole, changes = copy(0)
+    remove(whole)
+    for at in every(changes):
+        killed, seen = copy(at)
+        where = f"{at}: {seen[-1]}"
+        assert killed.get("code") in ("job_died", "job_not_started", None), (where, killed)
         done = run_module("pg_physical", options)
         assert not done.get("failed"), (where, done)
         work = {path.name for path in Path(done["work_folder"]).iterdir()}
@@ -878,13 +889,8 @@ def test_a_copy_that_is_killed_at_any_moment_is_completed(
         refreshed = run_module("matview_refresh", of_copy(done, options))
         verified = verify(done, options)
         assert [result.get("failed") for result in (refreshed, verified)] == [None, None], (where, refreshed, verified)
-        discarded = run_module("database_drop", restart)
-        assert discarded["dropped"] == done["data_directory"], (where, discarded)
-        assert not list(target.directory.glob("data_incoming_*")), where
-        assert not list(tmp_path.glob("staging/*.partial")), where
-        shutil.rmtree(tmp_path / "staging")
+        remove(done)
         assert column(source_cluster, "SELECT slot_name FROM pg_replication_slots") == [], where
-    assert at > 30
 
 
 def _kill_analysis(copy: Copy, waiting: Waiting, options: dict[str, Any]) -> None:
