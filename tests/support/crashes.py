@@ -143,14 +143,14 @@ def run(root: Path, act: Callable[[Path], Any], at: int = 0, ignored: str = "") 
 
 
 def tree(root: Path) -> dict[str, str]:
-    """What is below ``root``: modes, and contents of files."""
+    """What is below ``root``: modes, owners, and contents of files."""
     found = {}
     for path in sorted(root.rglob("*")):
-        mode = path.lstat().st_mode
+        mode, owner = path.lstat().st_mode, path.lstat().st_uid
         what = (
             "" if stat.S_ISDIR(mode) else os.readlink(path) if stat.S_ISLNK(mode) else path.read_text(errors="replace")
         )
-        found[str(path.relative_to(root))] = f"{stat.filemode(mode)} {what}"
+        found[str(path.relative_to(root))] = f"{stat.filemode(mode)} {owner} {what}"
     return found
 
 

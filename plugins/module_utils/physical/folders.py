@@ -27,7 +27,7 @@ from typing import Any, Sequence
 
 from ..common.errors import MigrationError
 from ..host import programs
-from ..host.files import read_json, write_json
+from ..host.files import read_json, replacing, write_json
 
 # Bytes of a socket's path, without the terminating zero.
 SOCKET_PATH_BYTES = 107
@@ -79,9 +79,11 @@ class Owner:
 
     def write(self, path: Path, text: str) -> None:
         """Write a private file (0600) of this user."""
-        path.touch(mode=0o600)
-        path.write_text(text, encoding="utf-8")
-        self.own(path)
+        # It has its owner as soon as it has its name: a run that is killed must not leave one that the owner can't read.
+        with replacing(path) as stream:
+            if os.geteuid() != self.uid:
+                os.fchown(stream.fileno(), self.uid, self.gid)
+            stream.write(text.encode())
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Callable, Mapping
 
 from ..common.errors import MigrationError
 from ..host import programs
+from ..host.files import remove_unfinished
 from ..host.programs import Program
 from ..postgres.connection import ConnectionSettings
 from ..postgres.session import Session
@@ -25,8 +26,10 @@ _GONE = "has already been removed"
 def prepare(folder: Path, owner: Owner, first: str) -> None:
     """Let pg_receivewal begin with the file ``first``: it resumes after the last file in its folder, and repeats one that is incomplete."""
     owner.folder(folder)
+    begun = folder / f"{first}{PARTIAL}"
+    remove_unfinished(begun)
     if not any(folder.iterdir()):
-        owner.write(folder / f"{first}{PARTIAL}", "")
+        owner.write(begun, "")
     _repeat_partial(folder)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -21,11 +22,18 @@ from support.crashes import check_every_moment
 SETTINGS = dict.fromkeys(
     ("max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions"), "1"
 ) | {"max_locks_per_transaction": "1", "shared_preload_libraries": "", "superuser": "postgres"}
+# The user nobody.
+OTHER = 65534
 POINT = Point("p", "0/1", "1:1:")
 
 
 def folders(root: Path) -> Folders:
     return Folders.beside(root / "data", "m")
+
+
+def owner(root: Path) -> Owner:
+    """Root works for another user, as on most hosts."""
+    return Owner(OTHER, OTHER) if os.geteuid() == 0 else Owner.of(root)
 
 
 def a_copy(root: Path) -> None:
@@ -46,7 +54,7 @@ def a_copy(root: Path) -> None:
 
 def server(root: Path) -> PrivateServer:
     copy = folders(root)
-    return PrivateServer(root / "bin", copy.incoming, copy, copy.work / "socket", Owner.of(root), SETTINGS)
+    return PrivateServer(root / "bin", copy.incoming, copy, copy.work / "socket", owner(root), SETTINGS)
 
 
 def test_the_private_configuration(root: Path) -> None:
@@ -85,12 +93,12 @@ def test_a_promotion_that_was_cut_leaves_a_private_server_as_privateas_before(ro
 
 def test_the_steps(root: Path) -> None:
     def take(root: Path) -> Any:
-        Owner.of(root).folder(folders(root).work)
+        owner(root).folder(folders(root).work)
         steps = Steps(folders(root), {"migration_id": "m"})
         for name in ("begun", "backup"):
             if not steps.result(name):
                 steps.mark(name)
-        return folders(root).make_socket_folder(steps, Owner.of(root)) == folders(root).work / "socket"
+        return folders(root).make_socket_folder(steps, owner(root)) == folders(root).work / "socket"
 
     check_every_moment(root, lambda _root: None, take)
 
@@ -105,9 +113,8 @@ def test_a_socket_elsewhere(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (root / "tmp").mkdir()
 
     def take(root: Path) -> bool:
-        owner = Owner.of(root)
-        owner.folder(copy.work)
-        return copy.make_socket_folder(Steps(copy, {"migration_id": "m"}), owner).parent == root / "tmp"
+        owner(root).folder(copy.work)
+        return copy.make_socket_folder(Steps(copy, {"migration_id": "m"}), owner(root)).parent == root / "tmp"
 
     def take_and_remove(root: Path) -> None:
         take(root)
@@ -124,9 +131,9 @@ def test_the_wal(root: Path) -> None:
     def receive(root: Path) -> list[str]:
         folder = folders(root).wal
         if not (root / "armed").exists():
-            wal.prepare(folder, Owner.of(root), "000000010000000000000001")
+            wal.prepare(folder, owner(root), "000000010000000000000001")
         wal.complete(folder)
-        recovery.arm(folders(root).incoming, 16, folder, POINT, Owner.of(root))
+        recovery.arm(folders(root).incoming, 16, folder, POINT, owner(root))
         return [path.name for path in folder.iterdir()]
 
     check_every_moment(root, a_copy, receive)
@@ -139,7 +146,7 @@ def test_an_upgrade_begins_again(root: Path) -> None:
         (folders(root).old / "global" / "pg_control.old").write_text("control")
 
     check_every_moment(
-        root, make, lambda root: upgrade.as_before(folders(root).old, folders(root).incoming, Owner.of(root))
+        root, make, lambda root: upgrade.as_before(folders(root).old, folders(root).incoming, owner(root))
     )
     assert (folders(root).old / "global" / "pg_control").exists()
 
