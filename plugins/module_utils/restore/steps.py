@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, Iterable
 
@@ -32,6 +33,8 @@ class RestoreSteps:
 
     def __init__(self, state: Path, identity: str, manifest_sha256: str) -> None:
         self._path = state / STEPS_FILE
+        # Some steps run side by side.
+        self._lock = threading.Lock()
         self._identity = {"server_identity": identity, "manifest_sha256": manifest_sha256}
         stored = read_json(self._path)
         same = isinstance(stored, dict) and stored.get("of") == self._identity
@@ -51,8 +54,9 @@ class RestoreSteps:
 
     def mark(self, step: str, result: Any = True) -> None:
         """Record that the step is done. What it wrote must be durable already."""
-        self._done[step] = result
-        self._write()
+        with self._lock:
+            self._done[step] = result
+            self._write()
 
     def _write(self) -> None:
         write_json(self._path, {"of": self._identity, "oid": self.oid, "done": self._done})
