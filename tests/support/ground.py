@@ -49,7 +49,8 @@ class Ground:
         """Put all back."""
         processes.kill_all([pid for path in self.folder.rglob("jobs/*") for pid in processes.of_job(path)], 0)
         for cluster in self._clusters:
-            cluster.kill()
+            # One that is killed leaves its shared memory.
+            cluster.stop("immediate")
         for number, folder in enumerate(self._folders()):
             shutil.rmtree(folder)
             subprocess.run(["cp", "-a", str(self._kept / str(number)), str(folder)], check=True)
