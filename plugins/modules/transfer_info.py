@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: transfer_info
-short_description: Look at an archive on the source, and choose its way, or that to the source's server
+short_description: Examine an archive on the source, and choose how the target reaches it or the source's server
 version_added: 0.1.0
 description:
   - On the source (without O(source)), tells which archive is there, which user would serve it, and what may keep sshd from serving it.

@@ -281,7 +281,7 @@ def _exchange(settings: ConnectionSettings, state: Path, intent: dict[str, Any])
     write_json(state / (PROMOTED if intent["what"] == PROMOTION else REVERSED), intent["stored"])
     if intent["what"] == PROMOTION:
         removal.remove_work(Folders(put_in))
-    # Last: the next run repeats all of this where this one is killed.
+    # Remove this file last: if this run is killed earlier, the next one still finds it and repeats these steps.
     (state / EXCHANGE).unlink()
 
 
