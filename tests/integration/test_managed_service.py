@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -53,6 +54,36 @@ def migration(service: Cluster, source: Cluster, make_migration: Callable[..., M
     return made
 
 
+@pytest.fixture
+def older_servers() -> Iterator[tuple[Cluster, Cluster]]:
+    """Versions whose schema public belongs to a superuser."""
+    folders = [Path(tempfile.mkdtemp(prefix="service-", dir=places.work_folder("clusters"))) for _ in range(2)]
+    with Cluster.create(folders[0], binaries.binaries(13)) as source, Cluster.create(
+        folders[1], binaries.binaries(14)
+    ) as target:
+        for cluster in (source, target):
+            seed.create_role(cluster, SERVICE)
+        yield source, target
+
+
+@pytest.fixture
+def older(older_servers: tuple[Cluster, Cluster], make_migration: Callable[..., Migration]) -> Migration:
+    """Between them, as their administrator."""
+    source, target = older_servers
+    execute(target, f"ALTER ROLE {SERVICE} CREATEDB CREATEROLE")
+    seed.create_role(source, seed.OWNER)
+    execute(source, f"GRANT {seed.OWNER} TO {SERVICE}")
+    made = make_migration(source, target)
+    execute(target, f"GRANT {seed.OWNER} TO {SERVICE}")
+    for side, cluster in (("source", source), ("target", target)):
+        made.host_variables[side] = {
+            "couch2pg_postgres": {"kind": "service"},
+            "couch2pg_login_user": SERVICE,
+            "couch2pg_login_password": cluster.password_of(SERVICE),
+        }
+    return made
+
+
 def finding(migration: Migration, name: str) -> dict[str, Any]:
     """Of the target's, as the record has it."""
     found: list[dict[str, Any]] = migration.record["phases"]["preflight"]["result"]["target"]
@@ -87,3 +118,12 @@ def test_an_administrator_of_the_owner_who_may_not_act_for_it(migration: Migrati
     assert f"may not give objects to {seed.OWNER}" not in refused.output
     # A role that only joined a group to read everything is not created on the target.
     assert f"{SERVICE} (of {seed.OWNER})" not in refused.output
+
+
+def test_schema_public_of_a_superuser(older: Migration) -> None:
+    """Its comment is in the archive, and only a superuser may set it."""
+    execute(older.source, "COMMENT ON SCHEMA public IS 'Tables of couch2pg'", older.database)
+    said = older.fail(playbook="preflight")
+    (remedy,) = re.findall(r"in the source's database: (COMMENT ON SCHEMA [^;]*;)", said)
+    execute(older.source, remedy, older.database)
+    older.succeed()

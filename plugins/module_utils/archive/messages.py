@@ -66,6 +66,22 @@ RULES = (
         "Only the extension's owner may set its comment, which is the same on every server.",
         r"^COMMENT ON EXTENSION",
     ),
+    # pg_dump --quote-all-identifiers always writes this statement, and before PostgreSQL 15 only a superuser owns the schema.
+    Rule(
+        "public_comment",
+        r"must be owner of schema \"?public",
+        True,
+        "Every new database has this comment.",
+        r"^COMMENT ON SCHEMA \"?public\"? IS 'standard public schema'",
+    ),
+    Rule(
+        "public_comment",
+        r"must be owner of schema \"?public",
+        False,
+        "Only the schema's owner may set its comment, who is a superuser before PostgreSQL 15. Set couch2pg_login_user to a superuser of "
+        "the target. Or give the schema its usual comment in the source's database: COMMENT ON SCHEMA public IS 'standard public schema';",
+        r"^COMMENT ON SCHEMA \"?public\"?",
+    ),
     Rule("disk_full", r"No space left on device|disk full", False, "Free disk space on the target, then run again."),
     Rule(
         "worker_killed",
