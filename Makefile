@@ -13,7 +13,7 @@ demo-clean: ## Stop the demo's servers and remove what it made
 	tests/demo/clean
 
 # What the tests need is fetched at once. Then the gates and the tests without servers share the cores: the longest come first.
-test: ## Run every gate, and every test that does not take minutes
+test: ## Run every gate, and every short test
 	$(MAKE) --no-print-directory -j3 --output-sync=target setup system node
 	$(MAKE) --no-print-directory -j2 --output-sync=target gate-ansible-test gates unit rehearsal-local artifact
 	$(MAKE) --no-print-directory integration

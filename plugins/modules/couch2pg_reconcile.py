@@ -147,7 +147,7 @@ def main() -> None:
                 f"Documents of CouchDB that are missing or older on the target: {found['lost']}; that are there more than once: "
                 f"{found['doubled']}. The details name the first of them. To repair that, stop couch2pg on the target, run in its database "
                 f"{place.database}: {reconciliation.begin_again(verdicts, followed)} Then run again: couch2pg downloads all documents of "
-                "these databases once more, and replaces their rows. Or roll back (ansible-playbook cht.couch2pg.rollback -i inventory), "
+                "these databases again, and replaces their rows. Or roll back (ansible-playbook cht.couch2pg.rollback -i inventory.yml), "
                 "and migrate again with another couch2pg_migration_id.",
                 "documents_lost",
                 **found,

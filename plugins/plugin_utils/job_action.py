@@ -24,7 +24,7 @@ from .other_host import connect
 INTERVALS = (5.0, 5.0, 10.0, 15.0, 30.0)
 UNREACHABLE_SECONDS = 900.0
 JOIN_OR_CANCEL = (
-    "To join it, run the same command again. To stop it: ansible-playbook cht.couch2pg.cancel -i inventory "
+    "To join it, run the same command again. To stop it: ansible-playbook cht.couch2pg.cancel -i inventory.yml "
     "-e couch2pg_migration_id={}"
 )
 # Detect a dead connection within a minute. An operator's own ServerAlive options have precedence, because ssh uses the first.

@@ -224,12 +224,12 @@ def _commands(record: dict[str, Any], phase: str) -> list[str]:
     """Commands to see the status and to continue."""
     name = record["migration_id"]
     if restart.rehearses(name) is not None:
-        status = f"ansible-playbook cht.couch2pg.status -i inventory -e couch2pg_migration_id={text.name(name)}"
-        return [status, "ansible-playbook cht.couch2pg.rehearse -i inventory"]
+        status = f"ansible-playbook cht.couch2pg.status -i inventory.yml -e couch2pg_migration_id={text.name(name)}"
+        return [status, "ansible-playbook cht.couch2pg.rehearse -i inventory.yml"]
     playbook = phase if phase in ("dashboards", "cutover", "rollback", "cleanup") else "migrate"
     return [
-        "ansible-playbook cht.couch2pg.status -i inventory",
-        f"ansible-playbook cht.couch2pg.{playbook} -i inventory",
+        "ansible-playbook cht.couch2pg.status -i inventory.yml",
+        f"ansible-playbook cht.couch2pg.{playbook} -i inventory.yml",
     ]
 
 

@@ -150,7 +150,7 @@ def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, so
                 "Compare the dashboards' queries on both sides",
                 "Set couch2pg_dashboard_queries to the queries, run this, and fix the problems that it reports.",
                 "the controller",
-                ["ansible-playbook cht.couch2pg.dashboards -i inventory"],
+                ["ansible-playbook cht.couch2pg.dashboards -i inventory.yml"],
             )
         )
     if (done.get("cutover") or {"result": {"side": "source"}})["result"].get("side") == "source":
@@ -163,8 +163,8 @@ def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, so
                 "To undo it, run cht.couch2pg.switch_back.",
                 "the controller",
                 [
-                    "ansible-playbook cht.couch2pg.cutover -i inventory --check --diff",
-                    "ansible-playbook cht.couch2pg.cutover -i inventory",
+                    "ansible-playbook cht.couch2pg.cutover -i inventory.yml --check --diff",
+                    "ansible-playbook cht.couch2pg.cutover -i inventory.yml",
                 ],
             )
         )

@@ -130,7 +130,7 @@ def words(step: str, **more: Any) -> list[str]:
 def printed(sentence: str, what: str) -> list[str]:
     """The arguments of the command with which a message about ``what`` ends."""
     assert what in sentence
-    command = sentence.split("ansible-playbook cht.couch2pg.cleanup -i inventory ")
+    command = sentence.split("ansible-playbook cht.couch2pg.cleanup -i inventory.yml ")
     assert len(command) == 2, sentence
     return shlex.split(command[1])
 

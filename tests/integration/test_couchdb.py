@@ -128,7 +128,9 @@ def test_a_certificate_of_a_lower_authority(couchdb: CouchDB, tmp_path: Path, wh
     program = [str((node.new() if which == "new" else node.stock()).program)]
     with Proxy(couchdb, tmp_path, signed=True) as proxy:
         url = couchdb_url.parse(proxy.url())
-        asked = "the certificates of its authorities, from the one that signed it up to the root,"
+        asked = (
+            "the certificates of the authorities of CouchDB's certificate, from the one that signed it up to the root,"
+        )
         assert f"Put {asked} into a file" in refused_by_node(program, url, {}, "node_trust")
         between, root = (
             f"{part}-----END CERTIFICATE-----\n" for part in re.split("-----END.*\n", proxy.certificate.read_text())[:2]

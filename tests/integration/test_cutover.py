@@ -224,7 +224,7 @@ def test_a_failure_puts_everything_back(dashboards: Dashboards) -> None:
     dashboards.command_step["to"] = ["sh", "-c", f"echo no {PASSWORD}; exit 7"]
     sentence = dashboards.fail()
     assert sentence.startswith("The step 'name' failed: sh ended with 7: no ***."), sentence
-    assert "put back: the dashboards lead where they led before" in sentence
+    assert "put back: the dashboards use the same server as before" in sentence
     assert dashboards.state() == dashboards.before
     assert dashboards.migration.record["phases"]["cutover"]["error"]["msg"] == sentence
 

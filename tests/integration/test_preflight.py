@@ -352,10 +352,10 @@ def test_an_incoming_database_of_somebody_else(
 @pytest.mark.parametrize(
     ("other", "goes_on"),
     [
-        ("other", "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=other)"),
+        ("other", "ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_migration_id=other)"),
         (
             "mine_rehearsal_20261123T221530",
-            "ansible-playbook cht.couch2pg.rehearse -i inventory -e couch2pg_migration_id=mine)",
+            "ansible-playbook cht.couch2pg.rehearse -i inventory.yml -e couch2pg_migration_id=mine)",
         ),
     ],
 )
@@ -372,7 +372,7 @@ def test_an_incoming_database_of_another_migration(
     message = finding(look_at_target(place, target_cluster, "x", facts, incoming=name), "incoming database")["message"]
     assert f"belongs to the migration '{other}', which has not ended (its state folder: {state})" in message
     assert goes_on in message
-    assert f"ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id={other})" in message
+    assert f"ansible-playbook cht.couch2pg.cancel -i inventory.yml -e couch2pg_migration_id={other})" in message
     execute(target_cluster, re.findall(r"DROP DATABASE .*;", message)[0])
     assert failures(look_at_target(place, target_cluster, "x", facts, incoming=name)) == []
 
@@ -380,7 +380,7 @@ def test_an_incoming_database_of_another_migration(
 def test_commands_in_findings_name_their_migration(target_cluster: Cluster, place: dict[str, Any]) -> None:
     looked = {"look_for_rehearsals": True, "migration_id": "mine"}
     found = look_at_target(place, target_cluster, "x", {}, **looked)
-    command = "ansible-playbook cht.couch2pg.rehearse -i inventory -e couch2pg_migration_id=mine"
+    command = "ansible-playbook cht.couch2pg.rehearse -i inventory.yml -e couch2pg_migration_id=mine"
     assert finding(found, "rehearsal")["message"].endswith(command)
     # One that was promoted needs no rehearsal, also where the server can't be asked.
     state = Path(place["state_dir"]) / "mine"

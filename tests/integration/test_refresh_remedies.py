@@ -186,7 +186,7 @@ def test_a_refresh_that_somebody_cancels(phases: Phases) -> None:
     with ThreadPoolExecutor(1) as pool:
         failing = pool.submit(phases.fail, "refresh")
         wait_until("it is cancelled", lambda: column(phases.target, cancel))
-        assert failing.result().endswith("Somebody cancelled it: run again.")
+        assert failing.result().endswith("Another session cancelled the refresh: run again.")
     phases.run("refresh", "verify")
 
 

@@ -361,7 +361,7 @@ def test_a_cause_on_the_source(method: str, migration: Migration) -> None:
     assert "ADD CONSTRAINT ... CHECK (...) NOT VALID" in message
     change = "ALTER TABLE late DROP CONSTRAINT in_order, ADD CONSTRAINT in_order CHECK (sorted()) NOT VALID"
     execute(migration.source, change, migration.database)
-    migration.succeed(*message.split("migrate -i inventory ")[1].split())
+    migration.succeed(*message.split("migrate -i inventory.yml ")[1].split())
     assert column(migration.target, "SELECT n FROM late", migration.database) == [1]
 
 

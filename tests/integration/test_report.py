@@ -228,7 +228,7 @@ def test_a_migration_that_has_stopped() -> None:
             "STOPPED in verify",
             said,
             "the source was only read",
-            "ansible-playbook cht.couch2pg.migrate -i inventory",
+            "ansible-playbook cht.couch2pg.migrate -i inventory.yml",
             "~/couch2pg-migration/demo/jobs/verify/log on new.example.org",
         ):
             assert part in top, (ending, part)
@@ -266,7 +266,7 @@ def test_a_cutover_and_its_way_back() -> None:
             assert "old.example.org:5432/cht" in text
             assert "new.example.org:5433/cht?sslmode=require" in text
             assert "XXXXXXXXXX" not in text
-            assert ("cutover -i inventory --check --diff" in text) == (side == "source"), ending
+            assert ("cutover -i inventory.yml --check --diff" in text) == (side == "source"), ending
 
 
 def plant(value: Any) -> Any:

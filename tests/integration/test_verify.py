@@ -113,7 +113,7 @@ def test_a_run_throws_a_phase_away_and_says_what_is_empty(migration: Migration) 
     for phase, changed in (("restore", [False, True]), ("transfer", [False, True]), ("dump", [True, True])):
         incoming = f"{migration.database}_incoming"
         execute(migration.target, "DELETE FROM couchdb WHERE ctid = (SELECT min(ctid) FROM couchdb)", incoming)
-        named = f"-i inventory -e couch2pg_migration_id={migration.name} -e couch2pg_restart_from=restore"
+        named = f"-i inventory.yml -e couch2pg_migration_id={migration.name} -e couch2pg_restart_from=restore"
         assert named in migration.fail()
         migration.succeed("--tags", until, "-e", f"couch2pg_restart_from={phase}")
         now = made_by(migration)

@@ -74,7 +74,7 @@ def require_psycopg2(module: AnsibleModule) -> None:
     if PSYCOPG2_IMPORT_ERROR is not None:
         module.fail_json(
             msg=f"{missing_required_lib('psycopg2')} On Debian, Ubuntu and Red Hat the package is python3-psycopg2; "
-            "ansible-playbook cht.couch2pg.prepare -i inventory installs it.",
+            "ansible-playbook cht.couch2pg.prepare -i inventory.yml installs it.",
             code="psycopg2_missing",
             exception=PSYCOPG2_IMPORT_ERROR,
         )

@@ -289,8 +289,8 @@ def raise_if_different(root: Path, listing: Manifest, differences: Differences) 
     if differences:
         raise MigrationError(
             f"The archive in {root} differs from its manifest: {differences.sentence()}. "
-            f"Nothing was restored from it. Transfer it again: {restart.command('transfer')}. If the source's archive is damaged too, "
-            f"dump again: {restart.command('dump')}",
+            f"Nothing was restored from it. Transfer it again ({restart.command('transfer')}). If the source's archive is damaged, too, "
+            f"dump again ({restart.command('dump')}).",
             "archive_differs",
             root=str(root),
             **differences.as_dict(),

@@ -78,7 +78,7 @@ RULES = (
         "public_comment",
         r"must be owner of schema \"?public",
         False,
-        "Only the schema's owner may set its comment, who is a superuser before PostgreSQL 15. Set couch2pg_login_user to a superuser of "
+        "Only the owner of the schema may set its comment: before PostgreSQL 15 a superuser. Set couch2pg_login_user to a superuser of "
         "the target. Or give the schema its usual comment in the source's database: COMMENT ON SCHEMA public IS 'standard public schema';",
         r"^COMMENT ON SCHEMA \"?public\"?",
     ),
@@ -97,8 +97,8 @@ RULES = (
         False,
         "This extension needs its library from the start of the server. On the target, as a superuser: ALTER SYSTEM SET "
         "shared_preload_libraries = '{0}'; If SHOW shared_preload_libraries; there names others, put them first, each in quotes of its "
-        "own: 'OTHER', '{0}'. On the source, it shows what the library is called if not like the extension. Restart the target's "
-        "server, then run again. Or leave the extension out: couch2pg_leave_out: {{extensions: [{0}]}}.",
+        "own: 'OTHER', '{0}'. If the library has another name than the extension, SHOW shared_preload_libraries; on the source shows "
+        "it. Restart the target's server, then run again. Or leave the extension out: couch2pg_leave_out: {{extensions: [{0}]}}.",
         _CREATE_EXTENSION,
     ),
     Rule(
@@ -239,9 +239,9 @@ RULES = (
         "commutator_of_two",
         r"operator \S+ is already the (commutator|negator) of operator",
         False,
-        "Since PostgreSQL 17, an operator is the {0} of one other only, and on the source of several. There, create this one again "
-        "without it, with the RESTRICT, JOIN, HASHES and MERGES that it has: DROP OPERATOR {1} ({3}, {4}); CREATE OPERATOR {1} "
-        "(PROCEDURE = {2}, LEFTARG = {3}, RIGHTARG = {4});",
+        "Since PostgreSQL 17, an operator can be the {0} of only one other operator, and on the source this one shares its {0} with "
+        "another. On the source, create it again without its {0}, with the same RESTRICT, JOIN, HASHES and MERGES: DROP "
+        "OPERATOR {1} ({3}, {4}); CREATE OPERATOR {1} (PROCEDURE = {2}, LEFTARG = {3}, RIGHTARG = {4});",
         r"^CREATE OPERATOR (.+) \(\s+(?:FUNCTION|PROCEDURE) = (.+),\s+LEFTARG = (.+),\s+RIGHTARG = ([^\n]+?),?\n",
     ),
     # PL/pgSQL names its functions with schema and arguments, SQL doesn't.

@@ -52,7 +52,7 @@ def plan(
     if running:
         raise MigrationError(
             f"Jobs of this migration are running on this host: {', '.join(running)}. Nothing was removed. Wait until they end, or "
-            f"stop them (ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id={migration_id}), then run again.",
+            f"stop them (ansible-playbook cht.couch2pg.cancel -i inventory.yml -e couch2pg_migration_id={migration_id}), then run again.",
             "job_running",
             jobs=running,
         )

@@ -85,7 +85,7 @@ def check_idle(phase: str, state: Path) -> None:
     if running:
         raise MigrationError(
             f"The {running[0]} of this migration is running. Nothing was discarded. Wait until it ends, or stop it "
-            f"(ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id={state.name}), then run again.",
+            f"(ansible-playbook cht.couch2pg.cancel -i inventory.yml -e couch2pg_migration_id={state.name}), then run again.",
             "job_running",
             jobs=running,
         )

@@ -35,7 +35,7 @@ def discard_database(settings: ConnectionSettings, state: Path, incoming: str, w
         raise MigrationError(
             f"The migration {state.name!r} has given the database {settings.database!r} its name already, so it can't be restored "
             "again under this couch2pg_migration_id. Nothing was changed. Roll it back where that wasn't done (ansible-playbook "
-            f"cht.couch2pg.rollback -i inventory), then migrate again under another name: {restart.migrate_as(state.name)}",
+            f"cht.couch2pg.rollback -i inventory.yml), then migrate again under another name: {restart.migrate_as(state.name)}",
             "promoted",
         )
     copy = removal_of_copy.copy_of(state)

@@ -15,14 +15,14 @@ def command(phase: str) -> str:
     """The command line that discards the results of ``phase`` (one of ``PHASES``) and of later phases, and runs them again."""
     if phase not in PHASES:
         raise ValueError(phase)
-    return f"ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_restart_from={phase}"
+    return f"ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_restart_from={phase}"
 
 
 def migrate_as(name: str) -> str:
     """The command line that migrates under another id: ``name`` with the next number (cht, cht_2, cht_3)."""
     found = re.fullmatch(r"(.*)_(\d{1,4})", name)
     another = f"{found[1]}_{int(found[2]) + 1}" if found else f"{name}_2"
-    return f"ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id={another}"
+    return f"ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_migration_id={another}"
 
 
 def rehearses(migration_id: str) -> str | None:
@@ -34,17 +34,19 @@ def rehearses(migration_id: str) -> str | None:
 def resume(name: str) -> str:
     """The command line that continues the migration or rehearsal ``name``."""
     playbook = "rehearse" if rehearses(name) else "migrate"
-    return f"ansible-playbook cht.couch2pg.{playbook} -i inventory -e couch2pg_migration_id={rehearses(name) or name}"
+    return (
+        f"ansible-playbook cht.couch2pg.{playbook} -i inventory.yml -e couch2pg_migration_id={rehearses(name) or name}"
+    )
 
 
 def give_up(name: str) -> str:
     """The command line that ends the running jobs of the migration ``name``."""
-    return f"ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id={name}"
+    return f"ansible-playbook cht.couch2pg.cancel -i inventory.yml -e couch2pg_migration_id={name}"
 
 
 _REHEARSAL = re.compile(r"(?P<of>.+)_rehearsal_\d{8}T\d{6}")
 _COMMAND = re.compile(
-    r"ansible-playbook cht\.couch2pg\.(?!prepare\b|preflight\b)\w+ -i inventory(?! -e couch2pg_migration_id=)"
+    r"ansible-playbook cht\.couch2pg\.(?!prepare\b|preflight\b)\w+ -i inventory.yml(?! -e couch2pg_migration_id=)"
 )
 
 

@@ -23,7 +23,9 @@ def remedy(reason: str, file: str = "") -> str:
     if file and not Path(file).is_file():
         return f"couch2pg's {VARIABLE} names {file}, which this host lacks. Copy that file from the source."
     # CouchDB may send only its own certificate.
-    authorities = "the certificates of its authorities, from the one that signed it up to the root,"
+    authorities = (
+        "the certificates of the authorities of CouchDB's certificate, from the one that signed it up to the root,"
+    )
     if file:
         return f"Add {authorities} to {file}, which couch2pg's {VARIABLE} names."
     return (

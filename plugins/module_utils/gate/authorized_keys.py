@@ -142,6 +142,18 @@ def authorized_keys(account: pwd.struct_passwd) -> Path:
     return Path(os.path.realpath(Path(account.pw_dir) / ".ssh" / "authorized_keys"))
 
 
+def _others_may_write(stat: os.stat_result, account: pwd.struct_passwd) -> bool:
+    """Whether another user may write to the file. On Debian, sshd accepts that the account's own group may, if nobody else is in it."""
+    if stat.st_mode & 0o002:
+        return True
+    if not stat.st_mode & 0o020:
+        return False
+    own_group = stat.st_gid == account.pw_gid
+    members = {name for group in grp.getgrall() if group.gr_gid == stat.st_gid for name in group.gr_mem}
+    members |= {entry.pw_name for entry in pwd.getpwall() if entry.pw_gid == stat.st_gid}
+    return not (own_group and members <= {account.pw_name})
+
+
 def obstacles(account: pwd.struct_passwd, configuration: Path = Path("/etc/ssh/sshd_config")) -> list[str]:
     """Reasons why sshd would refuse the key of ``account``, as far as an ordinary user can find out."""
     found = []
@@ -153,7 +165,7 @@ def obstacles(account: pwd.struct_passwd, configuration: Path = Path("/etc/ssh/s
         found += [
             f"{path} is writable for others, so sshd refuses the keys there (chmod go-w {shlex.quote(str(path))} corrects that)."
             for path in (home, home / ".ssh", authorized_keys(account))
-            if path.exists() and path.stat().st_mode & 0o022
+            if path.exists() and _others_may_write(path.stat(), account)
         ]
     if settings.get("pubkeyauthentication", "yes").lower() == "no":
         found.append("sshd doesn't accept keys (PubkeyAuthentication no).")

@@ -149,8 +149,8 @@ def _of_service(project: str, service: str) -> Container:
         raise unreadable(f"The list of the containers of {project}/{service}", found)
     if not found.output.split():
         raise MigrationError(
-            f"No container of this host belongs to the service {service!r} of the Compose project {project!r}. Correct container in "
-            f"couch2pg_postgres; docker compose ls shows the projects.",
+            f"No container of this host belongs to the service {service!r} of the Compose project {project!r}. Correct the "
+            f"value of container in couch2pg_postgres; docker compose ls shows the projects.",
             "container_missing",
         )
     return Container(inspect(found.output.split()[0]))

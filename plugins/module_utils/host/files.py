@@ -9,6 +9,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -129,7 +130,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
                 os.fsync(stream.fileno())
         Path(temporary).replace(path)
     except BaseException:
-        Path(temporary).unlink()
+        Path(temporary).unlink(missing_ok=True)
         raise
     if durable:
         fsync_path(path.parent)
@@ -143,14 +144,15 @@ def unfinished(path: Path) -> list[Path]:
 
 def is_unfinished(name: str, of: str) -> bool:
     """Whether a file with this name was about to replace the file ``of`` in the same folder."""
-    return name.startswith(f".{of}.") and name.endswith(UNFINISHED)
+    # As ``replacing`` names it: the process, and what mkstemp adds. Another user's .NAME.part is none.
+    return re.fullmatch(rf"\.{re.escape(of)}\.\d+-\w+{re.escape(UNFINISHED)}", name) is not None
 
 
 def remove_unfinished(path: Path) -> None:
     """Remove the temporary files of runs that were killed while they wrote ``path``."""
     for left in unfinished(path):
         process = left.name[len(f".{path.name}.") :].partition("-")[0]
-        if not process.isdigit() or not processes.is_alive(int(process)):
+        if not processes.is_alive(int(process)):
             left.unlink(missing_ok=True)
 
 

@@ -257,7 +257,7 @@ def check_pg_dump(program: Program, server_version: int) -> None:
 
 def _installing(wanted: int) -> str:
     return (
-        f"Install postgresql-client-{wanted} or newer (ansible-playbook cht.couch2pg.prepare -i inventory -e "
+        f"Install postgresql-client-{wanted} or newer (ansible-playbook cht.couch2pg.prepare -i inventory.yml -e "
         f"couch2pg_client_major={wanted}), "
         "or set couch2pg_bin_dir to the folder of newer programs."
     )

@@ -286,7 +286,7 @@ def _check_same_work(
         )
         status, remedy = "is done", f"migrate under another name: {restart.migrate_as(folder.parents[1].name)}"
         if state.status == "running":
-            status, remedy = "is running", "stop it first: ansible-playbook cht.couch2pg.cancel -i inventory"
+            status, remedy = "is running", "stop it first: ansible-playbook cht.couch2pg.cancel -i inventory.yml"
         elif spec.kind in restart.PHASES:
             remedy = f"{spec.kind} again with the new values: {restart.command(spec.kind)}"
         raise MigrationError(

@@ -317,8 +317,8 @@ def _check_libraries(session: Session, source: Mapping[str, Any]) -> str:
     unloaded = [name for name in wanted if name not in loaded]
     if unloaded:
         raise MigrationError(
-            f"The source's server loads {', '.join(unloaded)} at its start, and the target's configuration, which stays in force, doesn't. "
-            f"On the target, as a superuser: {preload_libraries.add_at_start(loaded, unloaded)} Then restart it.",
+            f"The source's server loads {', '.join(unloaded)} at its start. The target keeps its own configuration, which doesn't. On "
+            f"the target, as a superuser: {preload_libraries.add_at_start(loaded, unloaded)} Then restart the target's server.",
             "library_not_loaded",
             libraries=unloaded,
         )

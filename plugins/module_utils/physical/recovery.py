@@ -66,7 +66,7 @@ def run(server: PrivateServer, point: Point, on_wait: Callable[[], None] = lambd
             raise
         raise MigrationError(
             f"The copy could not be recovered to the restore point {point.name}: {_reason(server, point)} Run again after this command, "
-            "which begins the backup again: ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_restart_from=restore",
+            "which begins the backup again: ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_restart_from=restore",
             "recovery_failed",
             log=server.log_lines()[-20:],
         ) from error
@@ -85,7 +85,7 @@ def check(server: PrivateServer, point: Point) -> None:
     reason = "transactions that were running count as committed" if stopped else "the WAL ended before it"
     raise MigrationError(
         f"The copy does not stand at the restore point {point.name}: {reason}. Begin the backup again: "
-        "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_restart_from=restore",
+        "ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_restart_from=restore",
         "restore_point",
         committed=committed,
     )

@@ -113,8 +113,8 @@ def upgrade(
             lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
             raise MigrationError(
                 f"pg_upgrade to PostgreSQL {major} {'refuses the copy' if words else 'failed'}: {reason_of(lines)} See {output}. Correct "
-                "the source, and begin again: ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_restart_from=restore; or use "
-                "couch2pg_method: stream.",
+                "the source, and begin again: ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_restart_from=restore; or "
+                "use couch2pg_method: stream.",
                 code,
                 messages=lines[-LOG_LINES:],
             )

@@ -95,8 +95,8 @@ _LOGIN: tuple[tuple[str, str | None, str, str], ...] = (
         r"is not currently accepting connections",
         "database_closed",
         (
-            "The database {database!r} at {place} lets nobody connect. There, in another database, as a superuser: ALTER DATABASE "
-            "{database_quoted} ALLOW_CONNECTIONS true;"
+            "The database {database!r} at {place} allows no connections. In another database of that server, as a superuser: ALTER "
+            "DATABASE {database_quoted} ALLOW_CONNECTIONS true;"
         ),
     ),
     (

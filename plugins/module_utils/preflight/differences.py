@@ -486,8 +486,8 @@ class Differences:
             views = f" Until then the views {', '.join(readers[:SHOWN])} only give errors." if readers else ""
             self.findings.warning(
                 "libraries",
-                f"The source's server loads {', '.join(missing)} at its start (shared_preload_libraries), the target's "
-                f"doesn't.{views} If it is needed there, install its package, run as a superuser: "
+                f"The source's server loads {', '.join(missing)} at its start (shared_preload_libraries); the target's "
+                f"doesn't.{views} If the target needs them, install their packages, run as a superuser: "
                 f"{preload_libraries.add_at_start(here, missing)} and restart the server.",
                 libraries=missing,
             )

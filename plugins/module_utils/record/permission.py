@@ -20,7 +20,7 @@ Need = Callable[[Record], Optional[str]]
 
 
 def _run(playbook: str) -> str:
-    return f"run ansible-playbook cht.couch2pg.{playbook} -i inventory"
+    return f"run ansible-playbook cht.couch2pg.{playbook} -i inventory.yml"
 
 
 MIGRATE = _run("migrate")

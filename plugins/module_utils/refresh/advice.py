@@ -74,8 +74,8 @@ def of_view(session: Session, name: str, owner: str, reason: str, details: dict[
     state = str(details["sqlstate"])
     if state[:2] in _OF_DATA:
         return (
-            f"Its query fails on this data, as it does on the source: REFRESH MATERIALIZED VIEW {name}; there shows it. Correct the query "
-            "there, or the documents in CouchDB."
+            f"The view's query fails on its rows, on the source, too. This shows the error there: REFRESH MATERIALIZED VIEW {name}; "
+            "Correct the query on the source, or the documents in CouchDB."
         )
     if state == INSUFFICIENT_PRIVILEGE:
         return _of_privilege(session, owner, reason)
@@ -93,7 +93,10 @@ def of_call(session: Session, owner: str, reason: str, details: dict[str, Any]) 
         return found
     view = _REFRESHED.match(statement(details))
     if view and str(details["hint"]).startswith("Create a unique index"):
-        return f"It needs a unique index. In the source's database: CREATE UNIQUE INDEX ON {view.group(1)} (COLUMNS);"
+        return (
+            "The view needs a unique index on columns that are unique in it. In the source's database: CREATE UNIQUE INDEX ON "
+            f"{view.group(1)} (COLUMNS);"
+        )
     return "Fix that materialized view on the source."
 
 
@@ -108,8 +111,8 @@ def then(advice: str) -> str:
     if advice.endswith("run again."):
         return ""
     return (
-        f" After a change on the source, dump again: {restart.command('dump')}. After a change on the target, run again: verify then names "
-        "the difference for couch2pg_accept_differences."
+        " After a change on the target, run again: verify then reports this change as a difference, with the entry for "
+        f"couch2pg_accept_differences. After a change on the source, dump again: {restart.command('dump')}"
     )
 
 
@@ -126,7 +129,7 @@ def _of_server(session: Session, owner: str, reason: str, details: dict[str, Any
                 return f"{start} IN DATABASE {quote(session.settings.database)} SET {value};"
             return f"{start} SET {value}; Then run again."
     if state == "57014":
-        return "Somebody cancelled it: run again."
+        return "Another session cancelled the refresh: run again."
     library = _NOT_LOADED.search(reason)
     if library:
         statement = preload_libraries.add_at_start(preload_libraries.at_start(session) or [], [library.group(1)])
@@ -146,7 +149,7 @@ def _of_privilege(session: Session, owner: str, reason: str) -> str:
         names = [row["name"] for row in session.rows(query, [name, owner])] or [f"SCHEMA.{quote(name)}"]
     what = _PRIVILEGES.get(kind, "SELECT ON")
     statements = " ".join(f"GRANT {what} {each} TO {quote(owner)};" for each in names)
-    of_one = "" if len(names) == 1 else " (of these, the one whose object the view reads)"
+    of_one = "" if len(names) == 1 else " (only the statement for the object that the view reads)"
     return f"The owner of the view lacks a privilege. On the target, as a superuser{of_one}: {statements}"
 
 

@@ -284,7 +284,7 @@ def _call_function(
             )
             statement = advice.statement(error.details)
             raise MigrationError(
-                f"refresh_matviews() fails as {owner!r}, so couch2pg would fail too: {reason}"
+                f"refresh_matviews() fails when the role {owner!r} calls it, so couch2pg would fail, too: {reason}"
                 f"{f' ({statement})' * bool(statement)}. {remedy}",
                 "refresh_function_failed",
                 **error.details,
@@ -340,7 +340,7 @@ def _only_here(matviews: list[Matview], on_source: dict[str, int | None]) -> str
         if key.endswith(f".{view.name}")
     ]
     undo = f" On the target, run: {'; '.join(back)}; then run again." if back else ""
-    return f"The target has {names}, and the source doesn't.{undo} Or change the source in the same way"
+    return f"The target has {names}, and the source doesn't.{undo} Or make the same change on the source"
 
 
 def still_valid(settings: ConnectionSettings, known: dict[str, Any], result: dict[str, Any]) -> bool:

@@ -288,7 +288,7 @@ def finding(records: list[Record], migration_id: str) -> dict[str, Any]:
         "forecast": expected,
         "conclusions": conclusions(records),
     }
-    command = restart.of_migration("ansible-playbook cht.couch2pg.rehearse -i inventory", migration_id)
+    command = restart.of_migration("ansible-playbook cht.couch2pg.rehearse -i inventory.yml", migration_id)
     if expected is not None:
         count = sum(entry["outcome"] == "done" for entry in summaries)
         times = "once" if count == 1 else f"{count} times"

@@ -32,7 +32,7 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
     if stored is None:
         raise MigrationError(
             f"This migration has not promoted a database ({state / PROMOTED} is missing), so there is nothing to roll back. "
-            f"To stop its jobs: ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id={state.name}",
+            f"To stop its jobs: ansible-playbook cht.couch2pg.cancel -i inventory.yml -e couch2pg_migration_id={state.name}",
             "not_promoted",
         )
     with Session(settings.maintenance) as session:

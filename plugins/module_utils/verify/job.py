@@ -58,7 +58,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
         raise MigrationError(
             f"The rows of {settings.database!r} can't be compared again: it was verified before its promotion, and couch2pg writes to it "
             "since. What was verified stays in the record. To compare the documents with CouchDB again: ansible-playbook "
-            "cht.couch2pg.migrate -i inventory -e couch2pg_recount=true",
+            "cht.couch2pg.migrate -i inventory.yml -e couch2pg_recount=true",
             "promoted",
         )
     with Session(settings) as session:
@@ -180,7 +180,7 @@ def _raise_if_different(rows: list[dict[str, Any]], schema: list[dict[str, Any]]
         )
     raise MigrationError(
         f"The target is not the same as the source: {words}{more}. The target was not renamed. "
-        f"The report lists all differences. {remedy}",
+        f"The report lists {'all differences' if len(differences) <= SHOWN else 'the first ' + counted(SHOWN, 'difference')}. {remedy}",
         "not_the_same",
         count=len(differences),
         differences=[_shown(difference) for difference in differences[:SHOWN]],

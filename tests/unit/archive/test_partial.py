@@ -54,7 +54,7 @@ def test_an_attempt_that_was_killed_while_it_began(tmp_path: Path) -> None:
     folder = tmp_path / "m.partial"
     folder.mkdir()
     assert partial.start_empty(folder, "second") == ""
-    (folder / layout.HALF_DONE).rename(folder / f".{layout.HALF_DONE}.x{UNFINISHED}")
+    (folder / layout.HALF_DONE).rename(folder / f".{layout.HALF_DONE}.1-abc{UNFINISHED}")
     assert partial.start_empty(folder, "third") == ""
     assert [path.name for path in folder.iterdir()] == [layout.HALF_DONE]
 

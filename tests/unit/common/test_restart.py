@@ -14,7 +14,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
     [("cht", "cht_2"), ("cht_2", "cht_3"), ("cht-2026", "cht-2026_2"), ("cht_20261123", "cht_20261123_2")],
 )
 def test_another_name(name: str, another: str) -> None:
-    command = f"ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id={another}"
+    command = f"ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_migration_id={another}"
     assert restart.migrate_as(name) == command
 
 
@@ -23,14 +23,14 @@ def test_another_name(name: str, another: str) -> None:
     [
         (
             restart.command("restore"),
-            "ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=one -e couch2pg_restart_from=restore",
+            "ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_migration_id=one -e couch2pg_restart_from=restore",
         ),
         (
-            "(ansible-playbook cht.couch2pg.rollback -i inventory), or",
-            "(ansible-playbook cht.couch2pg.rollback -i inventory -e couch2pg_migration_id=one), or",
+            "(ansible-playbook cht.couch2pg.rollback -i inventory.yml), or",
+            "(ansible-playbook cht.couch2pg.rollback -i inventory.yml -e couch2pg_migration_id=one), or",
         ),
-        ("ansible-playbook cht.couch2pg.cancel -i inventory -e couch2pg_migration_id=two", None),
-        ("ansible-playbook cht.couch2pg.prepare -i inventory installs it", None),
+        ("ansible-playbook cht.couch2pg.cancel -i inventory.yml -e couch2pg_migration_id=two", None),
+        ("ansible-playbook cht.couch2pg.prepare -i inventory.yml installs it", None),
     ],
 )
 def test_a_command_names_its_migration(command: str, named: str | None) -> None:

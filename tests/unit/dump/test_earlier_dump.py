@@ -16,6 +16,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.context import J
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.progress import Progress
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import Throttle
 
+# More than any process can have (pid_max).
+DEAD = 4194305
 WANTED: dict[str, Any] = {
     "migration_id": "m",
     "server_identity": "7000000000000000001",
@@ -54,7 +56,7 @@ def partial(tmp_path: Path) -> Path:
 
 def test_one_that_is_whole(partial: Path, context: JobContext) -> None:
     """What was left of a manifest that was being written is no part of it, and goes."""
-    (partial / f".{layout.MANIFEST}.x1y2{UNFINISHED}").write_text("{", encoding="utf-8")
+    (partial / f".{layout.MANIFEST}.{DEAD}-x1y2{UNFINISHED}").write_text("{", encoding="utf-8")
     assert earlier_dump.evidence_of(partial, context)
     assert not list(partial.glob(".manifest*"))
 

@@ -38,3 +38,12 @@ def test_two_threads_that_write_the_same_file(tmp_path: Path) -> None:
         stream.write(b"one")
     assert path.read_text() == "one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_of_others_are_not_unfinished(tmp_path: Path) -> None:
+    """Such as those of an editor, and those that belong to another file whose name begins in the same way."""
+    kept = [tmp_path / name for name in (".env.part", ".env.before-m.12-abcd.part", ".env.abcd.part")]
+    for path in kept:
+        path.touch()
+    files.write_text(tmp_path / "env", "")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "env"])

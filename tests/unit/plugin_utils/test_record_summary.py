@@ -124,7 +124,7 @@ def test_one_that_was_rolled_back(record: dict[str, Any]) -> None:
     assert "ROLLED BACK. The migrated database is kept as cht_rolled_back_1 on new." in lines[0]
     # Nothing else is to do or to look at on a target that nobody uses.
     (to_do,) = [line for line in lines if line.startswith(("  to do", "  look at", "  kept"))]
-    assert to_do.endswith("ansible-playbook cht.couch2pg.migrate -i inventory -e couch2pg_migration_id=demo_2")
+    assert to_do.endswith("ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_migration_id=demo_2")
 
 
 @pytest.mark.parametrize(("outcome", "word"), [("done", "DONE"), ("abandoned", "ABANDONED")])

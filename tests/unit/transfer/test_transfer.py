@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pwd
 import re
 import subprocess
@@ -87,6 +88,20 @@ def test_what_others_may_write_to(tmp_path: Path) -> None:
     for obstacle in found:
         subprocess.run(["sh", "-c", re.findall(r"\((chmod .*) corrects that\)", obstacle)[0]], check=True)
     assert authorized_keys.obstacles(account, settings) == []
+
+
+def test_a_group_of_the_account_alone_may_write(tmp_path: Path) -> None:
+    """Debian's sshd accepts that, as with the umask 002."""
+    mine = pwd.getpwuid(os.getuid())
+    account = pwd.struct_passwd((mine.pw_name, "x", mine.pw_uid, mine.pw_gid, "", str(tmp_path), "/bin/bash"))
+    settings = tmp_path / "sshd_config"
+    settings.touch()
+    tmp_path.chmod(0o770)
+    assert authorized_keys.obstacles(account, settings) == []
+    other = pwd.struct_passwd(("another", "x", 4242, mine.pw_gid, "", str(tmp_path), "/bin/bash"))
+    assert len(authorized_keys.obstacles(other, settings)) == 1
+    tmp_path.chmod(0o702)
+    assert len(authorized_keys.obstacles(account, settings)) == 1
 
 
 def test_rsync_is_understood() -> None:

@@ -204,8 +204,8 @@ KINDS = (
         rb"\b3D000\b|database \"[^\"\n]*\" does not exist",
         "PostgreSQL has no database with the name in POSTGRESQL_URL or POSTGRES_DB_NAME. The process ended.",
         "psql --list shows the databases of the server. If the name is wrong, correct it in POSTGRESQL_URL or POSTGRES_DB_NAME. If the "
-        "restored database is still called {shell_incoming}, promote it (ansible-playbook cht.couch2pg.migrate -i inventory). Then start "
-        "couch2pg again.",
+        "restored database is still called {shell_incoming}, promote it (ansible-playbook cht.couch2pg.migrate -i inventory.yml). Then "
+        "start couch2pg again.",
     ),
     _kind(
         "no_role",
@@ -251,7 +251,7 @@ KINDS = (
         "postgres_full",
         rb"code: '53[12]00'|No space left on device",
         "PostgreSQL ran out of disk space or memory.",
-        "Free or add disk space on the PostgreSQL host. Then start couch2pg again: it ends where the refresh fails, too.",
+        "Free or add disk space on the PostgreSQL host. Then start couch2pg again, because it also ends when a refresh fails.",
     ),
     _kind(
         "too_many_connections",
@@ -262,7 +262,7 @@ KINDS = (
     _kind(
         "database_closed",
         rb"is not currently accepting connections|code: '55000'",
-        "PostgreSQL lets nobody connect to couch2pg's database.",
+        "The database of couch2pg allows no connections.",
         "As a superuser of that server: ALTER DATABASE {database} ALLOW_CONNECTIONS true; Then start couch2pg again.",
     ),
     _kind(
@@ -299,9 +299,9 @@ KINDS = (
         rb"No couchdb end point Found",
         "The Docker entrypoint tried for some time and got no answer 200 from CouchDB: it is unreachable, refused the credentials, or has "
         "no such database. The container ended.",
-        "Ask it in the container's network: curl --insecure --head --user {user} {couchdb}/{medic}/ asks for the password, and must answer "
-        "200 (401: the user or the password is wrong, 403: the user may not read this database, 404: the name of the database is wrong). "
-        "Correct COUCHDB_URL. {container_again}",
+        "Run this in the container's network: curl --insecure --head --user {user} {couchdb}/{medic}/ It asks for the password, and "
+        "CouchDB must answer 200 (401: the user or the password is wrong, 403: the user may not read this database, 404: the name of the "
+        "database is wrong). Correct COUCHDB_URL. {container_again}",
     ),
     _kind(
         "entrypoint_no_postgres",

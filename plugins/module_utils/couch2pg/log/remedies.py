@@ -93,7 +93,7 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
 
     role, database = named(_ROLE, names.role), named(_DATABASE, names.database)
     about = redact(subject(evidence))
-    table = _sql_name(about.removeprefix("schema ")) if about else "NAME"
+    table = _sql_name(re.sub("^schema ", "", about)) if about else "NAME"
     address = named(_FROM, "")
     # Not redacted: redaction would take a unit such as couch2pg@cht.service for an e-mail address.
     unit = subject(evidence) if kind.name == "service_gave_up" else ""
