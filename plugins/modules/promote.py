@@ -107,7 +107,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.record_option import RECORD_OPTION
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import lock
-from ansible_collections.cht.couch2pg.plugins.module_utils.physical import switch
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import removal, switch
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.promoted import already_promoted
@@ -172,7 +172,9 @@ def _exchange(module: AnsibleModule, settings: ConnectionSettings, state: Path) 
         return {"changed": resumed is not None}
     done = already_promoted(settings, state, settings.database)
     if done is not None:
-        return dict(done, changed=resumed is not None)
+        # An earlier run may have been killed before it did this.
+        warnings = [] if module.check_mode else removal.remove_needless(state)
+        return dict(done, changed=resumed is not None, warnings=warnings)
     try:
         done = switch.promote(
             settings,
@@ -186,7 +188,8 @@ def _exchange(module: AnsibleModule, settings: ConnectionSettings, state: Path) 
         predict_or_fail(module, error)
     data, replaced = done["data_directory"], done["replaced"]
     diff = {"before": f"{data}\n{done['incoming']}\n", "after": f"{replaced}\n{data}\n"}
-    return dict(done, changed=True, diff=diff)
+    warnings = [] if module.check_mode else removal.remove_needless(state)
+    return dict(done, changed=True, diff=diff, warnings=warnings)
 
 
 if __name__ == "__main__":

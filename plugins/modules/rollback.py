@@ -80,7 +80,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
     SERVER_OPTIONS,
 )
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import lock
-from ansible_collections.cht.couch2pg.plugins.module_utils.physical import switch
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import removal, switch
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.rolled_back import already_reversed
 from ansible_collections.cht.couch2pg.plugins.module_utils.rollback import reversal
 
@@ -107,9 +107,13 @@ def main() -> None:
             "after": f"{name}_rolled_back_<time>\n" + (f"{name}\n" if restored else ""),
         }
         if planned["server"]:
+            # A promotion that was killed after it was recorded has left it.
+            warnings = [] if module.check_mode else removal.remove_needless(state)
             done = switch.back(settings, state, module.check_mode)
             diff = {"before": f"{planned['data']}\n{restored}\n", "after": f"{done['kept_as']}\n{planned['data']}\n"}
-            return dict(done, kept_as=None if module.check_mode else done["kept_as"], changed=True, diff=diff)
+            return dict(
+                done, kept_as=None if module.check_mode else done["kept_as"], changed=True, diff=diff, warnings=warnings
+            )
         if module.check_mode:
             return dict(planned, kept_as=None, changed=True, diff=diff)
         return dict(reversal.reverse(settings, state, planned), changed=True, diff=diff)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -25,7 +26,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import chang
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session, server_identity
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.verified import VERIFIED, remember_verified
-from support import binaries, places
+from support import binaries, places, warm
 from support.clusters import Cluster
 from support.ground import killed_at
 from support.migration import column, execute
@@ -142,9 +143,19 @@ class Pair:
     def run(
         self, module: str, check: bool = False, environment: dict[str, str] | None = None, **options: Any
     ) -> dict[str, Any]:
+        return run_module(module, self.given(options), check=check, environment=environment, through=self.through)
+
+    def given(self, options: dict[str, Any]) -> dict[str, Any]:
         place = {"migration_id": NAME, "state_dir": str(self.folder), **login(self.target, DATABASE)}
-        given = {**place, "method": "physical", "commands": self.commands, **self.options, **options}
-        return run_module(module, given, check=check, environment=environment, through=self.through)
+        return {**place, "method": "physical", "commands": self.commands, **self.options, **options}
+
+    def output(self, module: str, **options: Any) -> str:
+        """What Ansible shows of the module, with its warnings."""
+        words = ["ansible", "localhost", "-m", f"cht.couch2pg.{module}", "-a", json.dumps(self.given(options))]
+        environment = {**warm.environment(), "COLUMNS": "1000"}
+        return subprocess.run(
+            words, env=environment, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, check=True, text=True
+        ).stdout
 
     def promote(self, **options: Any) -> dict[str, Any]:
         return self.run("promote", incoming=DATABASE, **options)
@@ -212,12 +223,22 @@ def test_the_copy_takes_the_place_and_gives_it_back(pair: Pair) -> None:
     predicted = pair.promote(check=True)
     assert predicted["changed"]
     assert pair.folders() == ["data", pair.copy.name]
+    # What the method leaves beside the copy until it is promoted; this can't be removed at once.
+    work = pair.copy.with_name(f"{pair.copy.name}_work")
+    work.mkdir()
+    places.server_account().give(work)
+    (work / "steps.json").write_text("{", encoding="utf-8")
     execute(pair.target, "ALTER SYSTEM SET temp_buffers = '9MB'")
     execute(pair.source, "ALTER SYSTEM SET temp_buffers = '3MB'")
     done = pair.promote()
     assert done["changed"], done
     replaced = Path(done["replaced"])
-    assert pair.folders() == ["data", replaced.name]
+    assert pair.folders() == ["data", work.name, replaced.name]
+    assert switch.unfinished(pair.state) is None
+    said = " ".join(pair.output("promote", incoming=DATABASE).split())
+    assert f"[WARNING]: After the promotion, nothing needs {work} any more, but it could not be removed" in said
+    assert f"Remove the folder: sudo rm -r {work}" in said
+    (work / "steps.json").unlink()
     assert rows(pair) == 1000
     assert (pair.identity, done["oid"], done["name"]) == (pair.copied_identity, pair.oid, DATABASE)
     # The target's own configuration is in force, and the source's is kept beside it.
@@ -229,6 +250,7 @@ def test_the_copy_takes_the_place_and_gives_it_back(pair: Pair) -> None:
     again = pair.promote()
     assert not again["changed"]
     assert again["replaced"] == done["replaced"]
+    assert pair.folders() == ["data", replaced.name]
     assert not Path(done["incoming"]).exists()
 
     predicted = pair.run("rollback", check=True)

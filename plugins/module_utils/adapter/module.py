@@ -135,7 +135,10 @@ def predict_or_fail(module: AnsibleModule, error: MigrationError) -> NoReturn:
 
 
 def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> NoReturn:
-    """End the module with the result of ``work``, or with its error. With the option ``act_as``, root works as that user."""
+    """End the module with the result of ``work``, or with its error. With the option ``act_as``, root works as that user.
+
+    ``warnings`` in the result are shown as Ansible's.
+    """
     try:
         # Only the work runs as that user. Afterwards, Ansible may have to load its own code, which belongs to root.
         with acting_as(module.params.get("act_as") or ""):
@@ -146,4 +149,6 @@ def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> NoReturn:
         fail(module, MigrationError.from_system(error))
     for finding in result.get("findings", ()):
         finding["message"] = named(module, finding["message"])
+    for text in result.pop("warnings", ()):
+        module.warn(named(module, text))
     module.exit_json(**result)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,18 @@ class Owner:
     def own(self, path: Path) -> None:
         """Give the file or folder to this user."""
         if os.geteuid() != self.uid:
-            os.chown(path, self.uid, self.gid)
+            # A user that may write to the folder above could have put a link there.
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def has_private(self, path: Path) -> bool:
+        """Whether ``path`` is a folder (0700) of this user or of the one who runs this, and not a link to one."""
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return False
+        # A run that was killed before it gave the folder away leaves one of its own user.
+        ours = found.st_uid in (self.uid, os.geteuid())
+        return ours and stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o777 == 0o700
 
     def folder(self, path: Path) -> Path:
         """Create the folder (0700) of this user where it is missing. Raises MigrationError ``not_writable``."""
@@ -133,7 +145,8 @@ class Folders:
         if _PLAIN.fullmatch(str(folder)) and len(os.fsencode(folder / ".s.PGSQL.65535.lock")) <= SOCKET_PATH_BYTES:
             return owner.folder(folder)
         known = steps.result("socket")
-        if not known:
+        # After a restart has emptied the temporary folder, another user could have made a folder or link with this name.
+        if not known or not owner.has_private(Path(known)):
             # Recorded before the folder is made, so that the folder can be removed after a kill.
             known = str(Path(tempfile.gettempdir()) / f"couch2pg-{secrets.token_hex(8)}")
             steps.mark("socket", known)

@@ -29,7 +29,7 @@ from ..postgres.session import Session, server_identity
 from ..promote import promotion
 from ..record.promoted import MARK, PROMOTED, has_mark, mark_of, stored_promotion
 from ..record.rolled_back import REVERSED
-from . import placement, private_server, removal
+from . import placement, private_server
 from .folders import SOURCE_FILES, Folders
 
 EXCHANGE = "exchange.json"
@@ -246,6 +246,10 @@ def resume(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
     intent = unfinished(state)
     if intent is None:
         return None
+    if read_json(_outcome(state, intent)) == intent["stored"]:
+        # The server was proven to be the right one. Whether it answers now must not decide which directory is in use.
+        (state / EXCHANGE).unlink()
+        return dict(intent["stored"])
     services.check_root([intent["stop"], intent["start"]])
     if Path(intent["put_in"]).exists() and Path(intent["data"]).exists():
         if not _runs(Path(intent["data"])):
@@ -278,11 +282,13 @@ def _exchange(settings: ConnectionSettings, state: Path, intent: dict[str, Any])
         _prove(settings, intent)
     except (MigrationError, OSError) as error:
         _undo(settings, state, intent, error)
-    write_json(state / (PROMOTED if intent["what"] == PROMOTION else REVERSED), intent["stored"])
-    if intent["what"] == PROMOTION:
-        removal.remove_work(Folders(put_in))
-    # Remove this file last: if this run is killed earlier, the next one still finds it and repeats these steps.
+    write_json(_outcome(state, intent), intent["stored"])
     (state / EXCHANGE).unlink()
+
+
+def _outcome(state: Path, intent: Mapping[str, Any]) -> Path:
+    """Where the end of an exchange is recorded."""
+    return state / (PROMOTED if intent["what"] == PROMOTION else REVERSED)
 
 
 def _undo(settings: ConnectionSettings, state: Path, intent: dict[str, Any], reason: Exception) -> NoReturn:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
@@ -127,6 +128,46 @@ def test_a_socket_elsewhere(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
     check_every_moment(root, make, take_and_remove, unnamed)
 
 
+def test_a_socket_elsewhere_that_is_not_ours(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart empties /tmp. Then a local user who has seen the name can take it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(root / "tmp"))
+    copy, victim, ours = Folders(root / "a, b" / "data"), root / "victim", owner(root)
+    for folder in (root, copy.work.parent, root / "tmp", victim):
+        folder.mkdir(mode=0o700)
+    before = victim.stat()
+    ours.folder(copy.work)
+
+    def make() -> Path:
+        return copy.make_socket_folder(Steps(copy, {"migration_id": "m"}), ours)
+
+    taken: list[Callable[[Path], object]] = [
+        lambda path: path.symlink_to(victim),
+        lambda path: path.write_text("a file"),
+        lambda path: path.mkdir() or path.chmod(0o755) or ours.own(path),
+    ]
+    if os.geteuid() == 0:
+        taken.append(lambda path: path.mkdir(mode=0o700) or os.chown(path, OTHER - 1, OTHER - 1))
+    for take in taken:
+        known = make()
+        assert make() == known
+        known.rmdir()
+        take(known)
+        left = known.lstat()
+        found = make()
+        assert found != known
+        assert (stat.S_IMODE(found.lstat().st_mode), found.lstat().st_uid) == (0o700, ours.uid)
+        assert make() == found
+        found.rmdir()
+        found.symlink_to(victim) if known.is_symlink() else known.rename(found)
+        # What belongs to somebody else is not removed either.
+        removal.remove_work(copy)
+        assert os.path.lexists(found)
+        assert not copy.work.exists()
+        ours.folder(copy.work)
+        assert (left.st_uid, left.st_mode) == (found.lstat().st_uid, found.lstat().st_mode)
+    assert (victim.stat().st_uid, victim.stat().st_mode) == (before.st_uid, before.st_mode)
+
+
 def test_the_wal(root: Path) -> None:
     def receive(root: Path) -> list[str]:
         folder = folders(root).wal
@@ -154,7 +195,7 @@ def test_an_upgrade_begins_again(root: Path) -> None:
 def test_a_copy_is_removed(root: Path) -> None:
     def make(root: Path) -> None:
         a_copy(root)
-        (root / "elsewhere").mkdir()
+        (root / "elsewhere").mkdir(mode=0o700)
         write_json(folders(root).work / "steps.json", {"done": {"socket": str(root / "elsewhere")}})
 
     check_every_moment(root, make, lambda root: removal.remove(folders(root)) and None)
