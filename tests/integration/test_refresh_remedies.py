@@ -9,12 +9,18 @@ import json
 import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import Findings
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical import conditions
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
+from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.refresh import advice
 from support import binaries, places, seed
 from support.background import wait_until
 from support.by_phases import Phases
@@ -76,7 +82,7 @@ class OnSource:
 
 def another_query(message: str) -> str:
     """First what shows the fault."""
-    assert "Correct the query there" in message
+    assert "Correct the query on the source" in message
     return f"DROP MATERIALIZED VIEW told; {VIEW.format('SELECT length(n) AS n FROM given')}"
 
 
@@ -223,6 +229,58 @@ def test_a_library_that_the_target_does_not_load(of_debian: Phases) -> None:
     phases.target.stop()
     phases.target.start()
     phases.run("refresh", "verify")
+
+
+@pytest.fixture
+def plain(target_cluster: Cluster) -> Iterator[ConnectionSettings]:
+    """A login that may not read what the server loads at its start."""
+    execute(target_cluster, f"CREATE ROLE plain LOGIN PASSWORD '{target_cluster.password}'")
+    target_cluster.remember("plain", target_cluster.password)
+    host, port = target_cluster.host, target_cluster.port
+    yield ConnectionSettings(database="postgres", host=host, port=port, user="plain", password=target_cluster.password)
+    execute(target_cluster, "DROP ROLE plain")
+
+
+def test_what_a_login_cannot_see_is_not_replaced(plain: ConnectionSettings) -> None:
+    """A statement without the libraries that the server loads now would end their use."""
+    details = {"sqlstate": "55000", "context": None, "hint": None}
+    with Session(plain) as session:
+        told = advice.of_call(session, "plain", "pg_cron must be loaded via shared_preload_libraries", details)
+        findings = Findings()
+        conditions.check_libraries(session, findings, {"preload_libraries": ["plpgsql"]})
+    (found,) = findings.found
+    assert found.status == "warning"
+    assert "may not read shared_preload_libraries" in found.message
+    for said, name in ((told, "pg_cron"), (found.message, "plpgsql")):
+        assert "as a superuser: SHOW shared_preload_libraries;" in said
+        assert f"ALTER SYSTEM SET shared_preload_libraries = ..., '{name}';" in said
+        assert said.count("ALTER SYSTEM") == 1
+    assert told.endswith("then run again.")
+
+
+LOCKED = {
+    "SET lock_timeout = '10ms'; LOCK TABLE public.held": 'ALTER ROLE "plain" SET lock_timeout = 0; Then run again.',
+    "LOCK TABLE public.held NOWAIT": "Another session has a lock that the refresh needs: run again.",
+}
+
+
+@pytest.mark.parametrize("statement", LOCKED)
+def test_a_lock_of_another_session(statement: str, plain: ConnectionSettings, target_cluster: Cluster) -> None:
+    """Nothing is wrong with the view on the source."""
+    execute(target_cluster, "CREATE TABLE public.held (); GRANT ALL ON public.held TO plain")
+    try:
+        with closing(target_cluster.connect()) as holder, Session(plain) as session:
+            holder.autocommit = False
+            holder.cursor().execute("LOCK TABLE public.held")
+            with pytest.raises(MigrationError) as caught:
+                session.execute(f"BEGIN; {statement}")
+            details = caught.value.details
+            session.execute("ROLLBACK")
+            told = advice.of_call(session, "plain", details["reason"], details)
+        assert told.endswith(LOCKED[statement])
+        execute(target_cluster, "".join(re.findall("ALTER [^;]+;", told)) or "SELECT 1")
+    finally:
+        execute(target_cluster, "DROP TABLE public.held")
 
 
 # Without a login to it, the view on the source has what it read before.

@@ -95,10 +95,11 @@ RULES = (
         "extension_not_loaded",
         r"unrecognized configuration parameter|must be (?:pre)?loaded|be loaded via",
         False,
-        "This extension needs its library from the start of the server. On the target, as a superuser: ALTER SYSTEM SET "
-        "shared_preload_libraries = '{0}'; If SHOW shared_preload_libraries; there names others, put them first, each in quotes of its "
-        "own: 'OTHER', '{0}'. If the library has another name than the extension, SHOW shared_preload_libraries; on the source shows "
-        "it. Restart the target's server, then run again. Or leave the extension out: couch2pg_leave_out: {{extensions: [{0}]}}.",
+        "This extension needs its library from the start of the server. On the target, as a superuser: SHOW shared_preload_libraries; If "
+        "it names none: ALTER SYSTEM SET shared_preload_libraries = '{0}'; If it names others, put them first, each in quotes of its own: "
+        "ALTER SYSTEM SET shared_preload_libraries = ..., '{0}'; If the library has another name than the extension, SHOW "
+        "shared_preload_libraries; on the source shows it. Restart the target's server, then run again. Or leave the extension out: "
+        "couch2pg_leave_out: {{extensions: [{0}]}}.",
         _CREATE_EXTENSION,
     ),
     Rule(
@@ -173,10 +174,13 @@ RULES = (
         r'security label provider "(.*?)" is not loaded',
         False,
         "Every session must load the library that knows these labels. SHOW shared_preload_libraries; or SHOW session_preload_libraries; "
-        "on the source shows what it is called. When it is installed on the target, there, as a superuser: ALTER SYSTEM SET "
-        "session_preload_libraries = 'LIBRARY'; (if SHOW session_preload_libraries; names others, put them first, each in quotes of its "
-        "own), then SELECT pg_reload_conf(); and run again. Or remove the labels in the source's database, as a superuser: DELETE FROM "
-        "pg_catalog.pg_seclabel WHERE provider = '{0}';",
+        "on the source shows what it is called. When it is installed on the target, there, as a superuser: SHOW session_preload_libraries; "
+        "If it names none: ALTER SYSTEM SET session_preload_libraries = 'LIBRARY'; If it names others, put them first, each in quotes of "
+        "its own: ALTER SYSTEM SET session_preload_libraries = ..., 'LIBRARY'; Then SELECT pg_reload_conf(); and run again. Only if nobody "
+        "needs the labels, remove them on the source, too. There, that ends what they do at once, such as the masking of columns or the "
+        "control of access. Save them first, as statements: psql --no-align --tuples-only --command=\"SELECT format('SECURITY LABEL FOR "
+        "%I ON %s %s IS %L;', provider, objtype, objname, label) FROM pg_seclabels WHERE provider = '{0}'\" DATABASE >labels.sql. Then, in "
+        "the source's database, as a superuser: DELETE FROM pg_catalog.pg_seclabel WHERE provider = '{0}';",
     ),
     Rule(
         "library_missing",
@@ -235,14 +239,17 @@ RULES = (
         "The target's PostgreSQL reads this definition no more: since 14, an operator can't follow its only argument, as in n ! (write "
         "factorial(n)). Write the definition in another way on the source, or drop it there, then run again.",
     ),
-    Rule(
-        "commutator_of_two",
-        r"operator \S+ is already the (commutator|negator) of operator",
-        False,
-        "Since PostgreSQL 17, an operator can be the {0} of only one other operator, and on the source this one shares its {0} with "
-        "another. On the source, create it again without its {0}, with the same RESTRICT, JOIN, HASHES and MERGES: DROP "
-        "OPERATOR {1} ({3}, {4}); CREATE OPERATOR {1} (PROCEDURE = {2}, LEFTARG = {3}, RIGHTARG = {4});",
-        r"^CREATE OPERATOR (.+) \(\s+(?:FUNCTION|PROCEDURE) = (.+),\s+LEFTARG = (.+),\s+RIGHTARG = ([^\n]+?),?\n",
+    *(
+        Rule(
+            "commutator_of_two",
+            rf"operator \S+ is already the ({shared}) of operator",
+            False,
+            "Since PostgreSQL 17, an operator can be the {0} of only one other operator, and on the source this one shares its {0} with "
+            f"another. On the source, create it again without its {{0}}, with the same {kept}, RESTRICT, JOIN, HASHES and MERGES: "
+            "DROP OPERATOR {1} ({3}, {4}); CREATE OPERATOR {1} (PROCEDURE = {2}, LEFTARG = {3}, RIGHTARG = {4});",
+            r"^CREATE OPERATOR (.+) \(\s+(?:FUNCTION|PROCEDURE) = (.+),\s+LEFTARG = (.+),\s+RIGHTARG = ([^\n]+?),?\n",
+        )
+        for shared, kept in (("commutator", "NEGATOR"), ("negator", "COMMUTATOR"))
     ),
     # PL/pgSQL names its functions with schema and arguments, SQL doesn't.
     Rule(

@@ -78,7 +78,7 @@ def run(context: JobContext) -> dict[str, Any]:
             parameters["pause"],
         ),
         Redactor(settings.secrets()),
-        Names.of(settings),
+        Names.of(settings, parameters["log"]),
     )
     started = time.monotonic()
     context.progress.step("waiting for couch2pg")

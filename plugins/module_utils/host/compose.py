@@ -62,7 +62,12 @@ def remedy(said: str) -> str:
     """What the operator can do after Docker refused a command on a container with the message ``said``."""
     if "ermission denied" in said:
         return f"sudo usermod --append --groups docker {myself()} lets this user use Docker from the next login on; then run again."
-    if re.search("[Nn]o such (?:container|object|service)", said):
+    if re.search("[Nn]o such service", said):
+        return (
+            "docker compose config --services, in the folder of the compose file, shows the project's services. Correct service in "
+            "couch2pg_app, then run again."
+        )
+    if re.search("[Nn]o such (?:container|object)", said):
         return (
             "docker ps --all shows the containers of this host. Correct the container's name in couch2pg_postgres or couch2pg_app, then "
             "run again."

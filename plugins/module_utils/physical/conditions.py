@@ -159,7 +159,7 @@ def _compare(
     if here is not None:
         findings.attempt("archive of WAL", lambda: _check_archive(session, findings, here))
         findings.attempt("files elsewhere", lambda: _check_elsewhere(session, findings, here))
-        findings.ask("libraries", lambda: _check_libraries(session, source), str)
+        findings.attempt("libraries", lambda: check_libraries(session, findings, source))
         findings.ask("disk", lambda: _check_disk(here, theirs, options["migration_id"]), str)
 
 
@@ -301,9 +301,22 @@ def _check_extensions(session: Session, source: Mapping[str, Any]) -> str:
     return f"the target has {', '.join(sorted(wanted)) or 'all that is needed'}"
 
 
-def _check_libraries(session: Session, source: Mapping[str, Any]) -> str:
+def check_libraries(session: Session, findings: Findings, source: Mapping[str, Any]) -> None:
     """Libraries that the source's server loads at its start: the copy may not work without them."""
     wanted = [name for name in source.get("preload_libraries", []) if name]
+    loaded = preload_libraries.at_start(session)
+    if not wanted:
+        findings.ok("libraries", "the source's server loads none at its start")
+        return
+    if loaded is None:
+        findings.warning(
+            "libraries",
+            f"The source's server loads {', '.join(wanted)} at its start. Whether the target's does was not checked: "
+            f"{session.settings.user!r} may not read shared_preload_libraries there. On the target, as a superuser: "
+            f"{preload_libraries.ask_and_add_at_start(wanted)} Then restart the target's server. Leave out what is loaded already.",
+            libraries=wanted,
+        )
+        return
     folder = Path(str(session.value("SELECT setting FROM pg_catalog.pg_config WHERE name = 'PKGLIBDIR'")))
     missing = [name for name in wanted if not (folder / f"{Path(name).name}.so").exists()]
     if missing:
@@ -313,7 +326,6 @@ def _check_libraries(session: Session, source: Mapping[str, Any]) -> str:
             "library_missing",
             libraries=missing,
         )
-    loaded = preload_libraries.at_start(session) or []
     unloaded = [name for name in wanted if name not in loaded]
     if unloaded:
         raise MigrationError(
@@ -322,7 +334,7 @@ def _check_libraries(session: Session, source: Mapping[str, Any]) -> str:
             "library_not_loaded",
             libraries=unloaded,
         )
-    return f"loaded at the start as on the source: {', '.join(wanted) or 'none'}"
+    findings.ok("libraries", f"loaded at the start as on the source: {', '.join(wanted)}")
 
 
 def _check_roles(session: Session, findings: Findings, theirs: Mapping[str, Any]) -> None:

@@ -40,6 +40,15 @@ def at_start(session: Session) -> list[str] | None:
     return list_parts(rows[0]["setting"] or "") if rows else None
 
 
+def ask_and_add_at_start(more: Iterable[str]) -> str:
+    """The same as sentences, for a role that may not read what the server loads: a complete statement would drop that."""
+    names = ", ".join(map(literal, more))
+    return (
+        f"SHOW shared_preload_libraries; Add {names} after the libraries that it names, each in quotes of its own: ALTER SYSTEM SET "
+        f"shared_preload_libraries = ..., {names};"
+    )
+
+
 def add_at_start(loaded: Iterable[str], more: Iterable[str]) -> str:
     """The statement with which the server also loads ``more``. Each library has its own quotes: a quoted list would be one name."""
     return f"ALTER SYSTEM SET shared_preload_libraries = {', '.join(map(literal, [*loaded, *more]))};"

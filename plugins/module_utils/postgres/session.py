@@ -33,7 +33,7 @@ else:
 SHORT_LOCK_SECONDS = 15
 # The longest lock wait of sessions that take the locks for a long operation.
 LOCK_SECONDS = 60
-_LOCK_NOT_AVAILABLE = "55P03"
+LOCK_NOT_AVAILABLE = "55P03"
 COPY_BYTES = 1 << 18
 # A login event trigger (from PostgreSQL 17 on) fires before the session's first statement, so only a connection option can prevent it.
 # Every version has this setting.
@@ -221,7 +221,7 @@ class Session:
     def _failed(self, error: psycopg2.Error) -> MigrationError:
         lost = bool(self._connection.closed) or (error.pgcode is None and isinstance(error, _UNANSWERED))
         failure = connection_errors.of_statement(self.settings, error, lost)
-        if error.pgcode != _LOCK_NOT_AVAILABLE or not self._lock_seconds:
+        if error.pgcode != LOCK_NOT_AVAILABLE or not self._lock_seconds:
             return failure
         return MigrationError(
             f"A lock in {self.settings.database!r} at {self.settings.place} could not be had within {self._lock_seconds} s: "

@@ -13,7 +13,7 @@ from ..common import restart
 from ..postgres import preload_libraries
 from ..postgres.connection_errors import INSUFFICIENT_PRIVILEGE
 from ..postgres.identifiers import quote
-from ..postgres.session import Session
+from ..postgres.session import LOCK_NOT_AVAILABLE, Session
 
 # PostgreSQL's message about an object that a role may not use. It names the object without its schema.
 _REFUSED = re.compile(
@@ -55,8 +55,15 @@ TRANSACTION_TIMEOUT = "due to transaction timeout"
 # Words of the message with which PostgreSQL enforces a limit, and the setting that removes the limit.
 _LIMITS = {
     "due to statement timeout": "statement_timeout = 0",
+    "due to lock timeout": "lock_timeout = 0",
     TRANSACTION_TIMEOUT: "transaction_timeout = 0",
     "temp_file_limit": "temp_file_limit = -1",
+}
+# By SQLSTATE, where the message names no limit.
+_PASSING = {
+    "53100": "Free or add disk space on the target's server, then run again.",
+    "57014": "Another session cancelled the refresh: run again.",
+    LOCK_NOT_AVAILABLE: "Another session has a lock that the refresh needs: run again.",
 }
 _NOT_LOADED = re.compile(r'(\S+) must be loaded via "?shared_preload_libraries')
 _UNMAPPED_ROLE = re.compile(r'user mapping not found for (?:user )?"(.*?)"(?:, server "(.*)")?$')
@@ -119,8 +126,6 @@ def then(advice: str) -> str:
 def _of_server(session: Session, owner: str, reason: str, details: dict[str, Any]) -> str:
     """The advice for a cause outside of the database: afterwards, nothing has to be dumped or accepted."""
     state = details["sqlstate"]
-    if state == "53100":
-        return "Free or add disk space on the target's server, then run again."
     for words, value in _LIMITS.items():
         if words in reason:
             start = f"On the target, as a superuser: ALTER ROLE {quote(owner)}"
@@ -128,12 +133,17 @@ def _of_server(session: Session, owner: str, reason: str, details: dict[str, Any
             if session.rows(_OF_BOTH, [owner, f"{value.split()[0]}=%"]):
                 return f"{start} IN DATABASE {quote(session.settings.database)} SET {value};"
             return f"{start} SET {value}; Then run again."
-    if state == "57014":
-        return "Another session cancelled the refresh: run again."
+    if state in _PASSING:
+        return _PASSING[state]
     library = _NOT_LOADED.search(reason)
     if library:
-        statement = preload_libraries.add_at_start(preload_libraries.at_start(session) or [], [library.group(1)])
-        return f"On the target, as a superuser: {statement} Restart the server, then run again."
+        more, loaded = [library.group(1)], preload_libraries.at_start(session)
+        add = (
+            preload_libraries.ask_and_add_at_start(more)
+            if loaded is None
+            else preload_libraries.add_at_start(loaded, more)
+        )
+        return f"On the target, as a superuser: {add} Restart the server, then run again."
     return ""
 
 

@@ -131,3 +131,54 @@ def test_a_unique_index_that_cannot_be_built_names_the_key() -> None:
 def test_the_function_that_needs_a_search_path_is_named() -> None:
     (message,) = listen(UNQUALIFIED).failures
     assert message["advice"].startswith("The function unsafe uses a name without its schema")
+
+
+def advice_for(message: str, statement: str) -> str:
+    (found,) = listen(
+        f"pg_restore: error: could not execute query: ERROR:  {message}\nCommand was: {statement}\n"
+    ).failures
+    return found["advice"]
+
+
+@pytest.mark.parametrize(
+    ("message", "statement", "setting"),
+    [
+        (
+            "pg_cron can only be loaded via shared_preload_libraries",
+            "CREATE EXTENSION IF NOT EXISTS pg_cron WITH SCHEMA public;",
+            "shared_preload_libraries",
+        ),
+        (
+            'security label provider "anon" is not loaded',
+            "SECURITY LABEL FOR anon ON COLUMN public.couchdb.doc IS 'x';",
+            "session_preload_libraries",
+        ),
+    ],
+)
+def test_what_is_loaded_is_shown_before_the_statement_that_replaces_it(
+    message: str, statement: str, setting: str
+) -> None:
+    before, _found, after = advice_for(message, statement).partition(f"ALTER SYSTEM SET {setting} = '")
+    assert f"superuser: SHOW {setting};" in before
+    # Pasted as it is, the statement for a server that loads others is an error.
+    assert f"ALTER SYSTEM SET {setting} = ..., '" in after
+
+
+def test_labels_are_saved_before_they_are_removed() -> None:
+    advice = advice_for('security label provider "anon" is not loaded', "SECURITY LABEL FOR anon ON TABLE t IS 'x';")
+    load, _only, remove = advice.partition("Only if nobody needs the labels")
+    assert "ALTER SYSTEM" in load
+    save, _delete, _rest = remove.partition("DELETE FROM pg_catalog.pg_seclabel WHERE provider = 'anon';")
+    assert "FROM pg_seclabels WHERE provider = 'anon'" in save
+
+
+@pytest.mark.parametrize(("at_fault", "kept"), [("commutator", "NEGATOR"), ("negator", "COMMUTATOR")])
+def test_an_operator_keeps_what_is_not_at_fault(at_fault: str, kept: str) -> None:
+    advice = advice_for(
+        f"operator + is already the {at_fault} of operator -",
+        "CREATE OPERATOR public.- (\n    FUNCTION = public.minus,\n    LEFTARG = interval,\n    RIGHTARG = numeric,\n"
+        f"    {at_fault.upper()} = OPERATOR(public.+)\n);",
+    )
+    assert f"without its {at_fault}, with the same {kept}, RESTRICT, JOIN, HASHES and MERGES" in advice
+    statement = "CREATE OPERATOR public.- (PROCEDURE = public.minus, LEFTARG = interval, RIGHTARG = numeric);"
+    assert advice.endswith(f"DROP OPERATOR public.- (interval, numeric); {statement}")

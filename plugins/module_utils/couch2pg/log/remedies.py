@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Callable
+from typing import Any, Callable, Mapping
 
 from ...couchdb import certificate
+from ...host.files import expand
 from ...postgres.connection_errors import INCOMING
 from ...postgres.hba_line import hba_name
 from ...postgres.identifiers import literal, quote, with_suffix
@@ -47,9 +48,10 @@ _MEMBER = (
 )
 
 _CONTAINER_AGAIN = (
-    "A container keeps the variables that it was made with, so let Compose make another, in the project's folder: docker compose up "
-    "--detach"
+    "A container keeps the variables that it was made with, so let Compose make another for this service only: "
 )
+_UP = "up --detach --no-deps"
+_UNKNOWN_SERVICE = f"docker compose {_UP} SERVICE (in the project's folder; SERVICE is couch2pg's name under services in the compose file)"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Names:
     """The names in couch2pg's settings. A word in capitals stands for a name that is unknown.
 
     couchdb: ``scheme://host[:port]``. medic: the database in COUCHDB_URL. certificate: the file of NODE_EXTRA_CA_CERTS, or empty.
+    container_again: the command with which Compose makes couch2pg's container again, or empty.
     """
 
     role: str = "COUCH2PG"
@@ -67,10 +70,11 @@ class Names:
     medic: str = "medic"
     user: str = "USER"
     certificate: str = ""
+    container_again: str = ""
 
     @classmethod
-    def of(cls, settings: Settings) -> Names:
-        """The names in ``settings``. Raises MigrationError when a URL in them is unusable."""
+    def of(cls, settings: Settings, log: Mapping[str, Any]) -> Names:
+        """The names in ``settings`` and in the place of the log. Raises MigrationError when a URL in them is unusable."""
         place, url = settings.postgres, settings.couchdb
         return cls(
             role=place.user,
@@ -81,6 +85,7 @@ class Names:
             medic=url.path.strip("/"),
             user=url.user,
             certificate=settings.variables.get(certificate.VARIABLE, ""),
+            container_again=_container_again(log),
         )
 
 
@@ -138,10 +143,20 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
         else "",
         "timeout": _timeout(evidence),
         "connections": _connections(evidence, role, database),
-        "container_again": _CONTAINER_AGAIN,
+        "container_again": _CONTAINER_AGAIN + (names.container_again or _UNKNOWN_SERVICE),
         "unit": shlex.quote(unit or "couch2pg.service"),
     }
     return kind.remedy.format_map(words).rstrip()
+
+
+def _container_again(log: Mapping[str, Any]) -> str:
+    """The command for the service whose log this is; empty for any other log. Without a service, Compose would make all of them again."""
+    if log["kind"] != "compose":
+        return ""
+    options = [f"--file={name}" for name in log.get("compose_files") or ()]
+    options += [f"--env-file={name}" for name in log.get("env_files") or ()]
+    command = " ".join(map(shlex.quote, ["docker", "compose", *options, *_UP.split(), log["service"]]))
+    return f"cd {shlex.quote(str(expand(log['project_dir'])))} && {command}"
 
 
 def _sql_name(about: str) -> str:

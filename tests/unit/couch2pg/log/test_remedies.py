@@ -9,6 +9,11 @@ import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.redaction import Redactor
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.errors import recognise
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.remedies import Names, remedy
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import URL, Settings
+
+SETTINGS = Settings(
+    {"POSTGRESQL_URL": "postgres://couch2pg:password@db/cht", "COUCHDB_URL": "https://medic:password@couch/medic"}, URL
+)
 
 
 @pytest.mark.parametrize(
@@ -25,3 +30,21 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.remedies
 )
 def test_what_is_printed_can_be_pasted(log: bytes, expected: str) -> None:
     assert expected in remedy(recognise("", log), log, Names(role="c"), Redactor())
+
+
+WAITED = b"No couchdb end point Found"
+
+
+def test_only_the_container_of_couch2pg_is_made_again() -> None:
+    """Without the name of a service, Compose makes all of them again, and with its name those that it depends on."""
+    said = remedy(recognise("", WAITED), WAITED, Names(), Redactor())
+    assert "docker compose up --detach --no-deps SERVICE (in the project's folder; SERVICE is couch2pg's" in said
+
+
+def test_the_service_is_named_where_it_is_known() -> None:
+    log = {"kind": "compose", "project_dir": "/srv/the app", "service": "sync", "compose_files": ["b.yml"]}
+    said = remedy(recognise("", WAITED), WAITED, Names.of(SETTINGS, log), Redactor())
+    command = "docker compose --file=b.yml up --detach --no-deps sync"
+    assert said.endswith(f"cd '/srv/the app' && {command}")
+    other = remedy(recognise("", WAITED), WAITED, Names.of(SETTINGS, {"kind": "docker", "container": "c"}), Redactor())
+    assert "--no-deps SERVICE" in other
