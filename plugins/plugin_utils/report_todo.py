@@ -215,7 +215,7 @@ def _cleanup(step: str, *words: str) -> str:
             "ansible-playbook",
             "cht.couch2pg.cleanup",
             "-i",
-            "inventory",
+            "inventory.yml",
             "-e",
             " ".join([f"couch2pg_cleanup={step}", *words]),
         ]

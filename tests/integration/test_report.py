@@ -114,11 +114,11 @@ def test_a_finished_migration() -> None:
     psql = ["psql", "-h", "10.0.0.7", "-p", "5433", "-U", "admin", "-d", "postgres"]
     assert [*psql, "-c", 'ALTER ROLE "superset" LOGIN', "-c", '\\password "superset"'] in commands
     assert ["dropdb", *psql[1:7], "cht_replaced_20261125T210716"] in commands
-    cleanup = ["ansible-playbook", "cht.couch2pg.cleanup", "-i", "inventory", "-e"]
+    cleanup = ["ansible-playbook", "cht.couch2pg.cleanup", "-i", "inventory.yml", "-e"]
     assert [*cleanup, "couch2pg_cleanup=archives"] in commands
     confirmed = "couch2pg_cleanup_database=cht couch2pg_cleanup_host=old.example.org couch2pg_cleanup_last_archive=true"
     assert [*cleanup, f"couch2pg_cleanup=source_database {confirmed}"] in commands
-    assert ["ansible-playbook", "cht.couch2pg.dashboards", "-i", "inventory"] in commands
+    assert ["ansible-playbook", "cht.couch2pg.dashboards", "-i", "inventory.yml"] in commands
     # What is done is no longer to be done.
     later = copy.deepcopy(finished())
     later["phases"]["dashboards"]["result"]["passed"] = True
