@@ -128,6 +128,17 @@ def test_the_owner_may_dump_its_own_database(seeded: Cluster, place: dict[str, A
     password = seed.create_role(seeded, seed.OWNER)
     found = look(place, seeded, DATABASE, login_user=seed.OWNER, login_password=password)
     assert failures(found) == []
+    # What this role may not read is named, with the statement that lets it.
+    assert found["facts"]["preload_libraries"] is None
+    granted = finding(found, "libraries")["message"].split("checked: ")[-1].split(" Then")[0]
+    assert granted == f'GRANT pg_read_all_settings TO "{seed.OWNER}";'
+    execute(seeded, granted)
+    try:
+        found = look(place, seeded, DATABASE, login_user=seed.OWNER, login_password=password)
+    finally:
+        execute(seeded, f'REVOKE pg_read_all_settings FROM "{seed.OWNER}"')
+    assert found["facts"]["preload_libraries"] == []
+    assert "libraries" not in {entry["name"] for entry in found["findings"]}
 
 
 def test_psycopg2_is_missing(seeded: Cluster, place: dict[str, Any], tmp_path: Path) -> None:
@@ -435,6 +446,12 @@ def test_a_role_that_may_not_create_databases(
     facts["of_superusers"] = {"postgres": ["VIEW public.seen"]}
     message = finding(look_at_target(place, target_cluster, "x", facts, **guest), "rights")["message"]
     assert f'in the source\'s database: ALTER VIEW public.seen OWNER TO "{seed.OWNER}";' in message
+    facts["preload_libraries"] = ["auto_explain"]
+    message = finding(look_at_target(place, target_cluster, "x", facts, **guest), "libraries")["message"]
+    assert "'target_guest' may not read shared_preload_libraries" in message
+    facts["preload_libraries"] = None
+    unknown = look_at_target(place, target_cluster, "x", facts, **guest)["findings"]
+    assert "libraries" not in {entry["name"] for entry in unknown}
     execute(target_cluster, f"REVOKE {seed.OWNER} FROM target_guest")
 
 

@@ -303,19 +303,16 @@ def _check_extensions(session: Session, source: Mapping[str, Any]) -> str:
 
 def check_libraries(session: Session, findings: Findings, source: Mapping[str, Any]) -> None:
     """Libraries that the source's server loads at its start: the copy may not work without them."""
-    wanted = [name for name in source.get("preload_libraries", []) if name]
+    if source["preload_libraries"] is None:
+        # A finding of the source says so.
+        return
+    wanted = [name for name in source["preload_libraries"] if name]
     loaded = preload_libraries.at_start(session)
     if not wanted:
         findings.ok("libraries", "the source's server loads none at its start")
         return
     if loaded is None:
-        findings.warning(
-            "libraries",
-            f"The source's server loads {', '.join(wanted)} at its start. Whether the target's does was not checked: "
-            f"{session.settings.user!r} may not read shared_preload_libraries there. On the target, as a superuser: "
-            f"{preload_libraries.ask_and_add_at_start(wanted)} Then restart the target's server. Leave out what is loaded already.",
-            libraries=wanted,
-        )
+        findings.warning("libraries", preload_libraries.unknown(session, wanted), libraries=wanted)
         return
     folder = Path(str(session.value("SELECT setting FROM pg_catalog.pg_config WHERE name = 'PKGLIBDIR'")))
     missing = [name for name in wanted if not (folder / f"{Path(name).name}.so").exists()]

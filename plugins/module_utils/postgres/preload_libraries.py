@@ -40,6 +40,15 @@ def at_start(session: Session) -> list[str] | None:
     return list_parts(rows[0]["setting"] or "") if rows else None
 
 
+def unknown(session: Session, wanted: Iterable[str]) -> str:
+    """What the operator has to compare, where the role of this session on the target may not read what its server loads."""
+    return (
+        f"The source's server loads {', '.join(wanted)} at its start. Whether the target's does was not checked: "
+        f"{session.settings.user!r} may not read shared_preload_libraries there. On the target, as a superuser: "
+        f"{ask_and_add_at_start(wanted)} Then restart the target's server. Leave out what is loaded already."
+    )
+
+
 def ask_and_add_at_start(more: Iterable[str]) -> str:
     """The same as sentences, for a role that may not read what the server loads: a complete statement would drop that."""
     names = ", ".join(map(literal, more))

@@ -312,7 +312,15 @@ class _Contents:
         self.facts["catalog_columns"] = catalog_use.read(self.session)
         if "database" in self.facts:
             self.facts["sorting"] = collations.used(self.session, self.facts["database"])
-        self.facts["preload_libraries"] = preload_libraries.at_start(self.session) or []
+        self.facts["preload_libraries"] = preload_libraries.at_start(self.session)
+        if self.facts["preload_libraries"] is None:
+            user = self.session.settings.user
+            self.findings.warning(
+                "libraries",
+                f"Whether the target's server loads the libraries that this one loads at its start is not checked: {user!r} may not read "
+                "shared_preload_libraries. On the source, as a superuser, to have it checked: GRANT pg_read_all_settings TO "
+                f"{quote(user)}; Then run again.",
+            )
         # Objects that only a superuser can create or own.
         self.facts["superuser_objects"] = [
             {"object": f"event trigger {name}", "owner": entry["owner"]}

@@ -475,14 +475,19 @@ class Differences:
 
     def _libraries(self) -> None:
         here = preload_libraries.at_start(self.session)
-        wanted = list(self.source.get("preload_libraries", []))
+        # None: the source's login may not read them, which is a finding of the source.
+        wanted = list(self.source.get("preload_libraries") or [])
         readers = sorted(
             {row["view"] for row in self.source.get("catalog_columns", []) if row["extension"] == "pg_stat_statements"}
         )
         if readers and "pg_stat_statements" not in wanted:
             wanted.append("pg_stat_statements")
-        missing = [] if here is None else [name for name in wanted if name not in here]
-        if here is not None and missing:
+        if here is None:
+            if wanted:
+                self.findings.warning("libraries", preload_libraries.unknown(self.session, wanted), libraries=wanted)
+            return
+        missing = [name for name in wanted if name not in here]
+        if missing:
             views = f" Until then the views {', '.join(readers[:SHOWN])} only give errors." if readers else ""
             self.findings.warning(
                 "libraries",

@@ -73,6 +73,6 @@ class SourceFacts(TypedDict, total=False):
     xml_columns: list[str]
     catalog_columns: list[dict[str, Any]]
     sorting: dict[str, Any]
-    preload_libraries: list[str]
+    preload_libraries: list[str] | None  # None: the login may not read the setting.
     physical: dict[str, Any]
     superuser_objects: list[dict[str, Any]]
