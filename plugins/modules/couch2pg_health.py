@@ -185,8 +185,9 @@ job:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module, require_psycopg2
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     JOB_OPTIONS,
     LOG_OPTIONS,

@@ -177,7 +177,8 @@ not_current:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, require_psycopg2, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import DEPLOYMENT_OPTIONS, REACH_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.access import Reach
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import boot, discovery

@@ -135,7 +135,8 @@ facts:
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, require_psycopg2, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     DEPLOYMENT_OPTIONS,
     POSTGRES_OPTION,

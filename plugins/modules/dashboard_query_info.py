@@ -113,7 +113,8 @@ candidates:
 import secrets
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import dashboard_query, statement_candidates
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session

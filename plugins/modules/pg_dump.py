@@ -129,8 +129,9 @@ job:
       type: dict
 """
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import initial_limits, run_job
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import connection_settings, fail, make_module
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
     JOB_OPTIONS,

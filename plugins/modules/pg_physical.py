@@ -155,17 +155,13 @@ job:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import (
     initial_limits,
     predict_job,
     run_job,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
-    connection_settings,
-    fail,
-    make_module,
-    migration_state,
-)
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module, migration_state
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
     JOB_OPTIONS,

@@ -68,12 +68,8 @@ restored:
 
 from typing import Any
 
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
-    connection_settings,
-    make_module,
-    migration_state,
-    run,
-)
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     CONNECTION_OPTIONS,
     MIGRATION_OPTIONS,

@@ -6,21 +6,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import expand
-from ..host.packages import PSYCOPG2_SINCE
 from ..host.system_account import acting_as, as_root
-from ..postgres import container_server
-from ..postgres.connection import ConnectionSettings
-from ..postgres.session import PSYCOPG2_IMPORT_ERROR, psycopg2_version
 from .record_option import check_record, write_outcome
 
 
@@ -67,40 +62,6 @@ def _relative_paths(specs: dict[str, Any], values: dict[str, Any]) -> list[str]:
             if "options" in spec and isinstance(inner, dict):
                 sentences += _relative_paths(spec["options"], inner)
     return sentences
-
-
-def require_psycopg2(module: AnsibleModule) -> None:
-    """Fail the module when psycopg2 is missing or too old."""
-    if PSYCOPG2_IMPORT_ERROR is not None:
-        module.fail_json(
-            msg=f"{missing_required_lib('psycopg2')} On Debian, Ubuntu and Red Hat the package is python3-psycopg2; "
-            "ansible-playbook cht.couch2pg.prepare -i inventory.yml installs it.",
-            code="psycopg2_missing",
-            exception=PSYCOPG2_IMPORT_ERROR,
-        )
-    if psycopg2_version() < PSYCOPG2_SINCE:
-        needed, found = (".".join(map(str, version)) for version in (PSYCOPG2_SINCE, psycopg2_version()))
-        module.fail_json(
-            msg=f"psycopg2 on this host is version {found}; {needed} or later is needed. Install it for the Python that Ansible uses: "
-            f"{sys.executable} -m pip install --upgrade 'psycopg2-binary>={needed}'",
-            code="psycopg2_old",
-        )
-
-
-def connection_settings(module: AnsibleModule) -> ConnectionSettings:
-    """The connection settings from CONNECTION_OPTIONS, completed by those of ``login_container``.
-
-    Also completes ``bin_dir`` in the module's parameters. Fails the module when psycopg2 is missing, or the container unreachable.
-    """
-    require_psycopg2(module)
-    try:
-        module.params.update(container_server.effective(module.params))
-        if module.params["login_password"]:
-            # It may have come from the container.
-            module.no_log_values.add(module.params["login_password"])
-        return ConnectionSettings.from_options(module.params)
-    except MigrationError as error:
-        fail(module, error)
 
 
 def named(module: AnsibleModule, message: str) -> str:

@@ -16,7 +16,7 @@ try:
     import psycopg2
     import psycopg2.extensions
 except ImportError:
-    # adapter.module.require_psycopg2 reports the missing psycopg2.
+    # adapter.connection.require_psycopg2 reports the missing psycopg2.
     pass
 
 _VERBOSE = 2

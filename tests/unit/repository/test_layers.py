@@ -80,3 +80,25 @@ def test_only_the_adapter_knows_ansible(path: Path) -> None:
     }
     if package_of(path) != "adapter":
         assert not {name for name in names if name.partition(".")[0] in ("ansible", "ansible_collections")}
+
+
+def shipped(path: Path) -> set[Path]:
+    """The modules of the core that Ansible ships with ``path``: itself, and all that it imports, also within functions."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        current = waiting.pop()
+        if current in found:
+            continue
+        found.add(current)
+        for node in ast.walk(ast.parse(current.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                folder = current.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                names = [folder.with_suffix(".py"), *(folder / f"{name.name}.py" for name in node.names)]
+                waiting += [name for name in names if name.is_file()]
+    return found
+
+
+def test_a_module_without_a_connection_ships_no_code_for_postgresql() -> None:
+    assert "postgres" not in {package_of(path) for path in shipped(CORE / "adapter" / "module.py")}
+    assert "postgres" in {package_of(path) for path in shipped(CORE / "adapter" / "connection.py")}
