@@ -248,6 +248,9 @@ def test_what_a_login_cannot_see_is_not_replaced(plain: ConnectionSettings) -> N
         told = advice.of_call(session, "plain", "pg_cron must be loaded via shared_preload_libraries", details)
         findings = Findings()
         conditions.check_libraries(session, findings, {"preload_libraries": ["plpgsql"]})
+        # What the source could not tell has a finding there.
+        conditions.check_libraries(session, findings, {"preload_libraries": None})
+        conditions.check_libraries(session, findings, {})
     (found,) = findings.found
     assert found.status == "warning"
     assert "may not read shared_preload_libraries" in found.message

@@ -303,10 +303,11 @@ def _check_extensions(session: Session, source: Mapping[str, Any]) -> str:
 
 def check_libraries(session: Session, findings: Findings, source: Mapping[str, Any]) -> None:
     """Libraries that the source's server loads at its start: the copy may not work without them."""
-    if source["preload_libraries"] is None:
-        # A finding of the source says so.
+    known = source.get("preload_libraries")
+    if known is None:
+        # The source's login may not read them, or its check ended before. A finding of the source says so.
         return
-    wanted = [name for name in source["preload_libraries"] if name]
+    wanted = [name for name in known if name]
     loaded = preload_libraries.at_start(session)
     if not wanted:
         findings.ok("libraries", "the source's server loads none at its start")
