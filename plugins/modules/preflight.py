@@ -36,15 +36,15 @@ options:
     default: {}
   schema:
     description:
-      - RV(schema) of the source. The target restores it into a scratch database, reports every
+      - RV(schema) of the source, in the same run of C(ansible-playbook). The target restores it into a scratch database, reports every
         statement that fails, and drops the scratch database. Not done in check mode, or when the incoming database exists already.
       - The name of the scratch database begins with C(couch2pg_scratch_).
     type: str
     default: ""
   read_schema:
     description:
-      - In place of all checks, reads the schema of the database without rows, for O(schema) of the target.
-      - The result may hold passwords, for example those of user mappings. Set C(no_log) for the task.
+      - Whether the source's side also reads the schema of the database without rows, for O(schema) of the target.
+      - Not done in check mode, with O(method=physical), or when a finding is a failure.
     type: bool
     default: false
   staging_dir:
@@ -122,28 +122,18 @@ EXAMPLES = r"""
 - name: Check the source
   cht.couch2pg.preflight:
     side: source
+    read_schema: true
     database: cht
     migration_id: cht-2026
     state_dir: ~/couch2pg
     staging_dir: /srv/staging
   register: source
 
-- name: Read the source's schema
-  cht.couch2pg.preflight:
-    side: source
-    read_schema: true
-    database: cht
-    migration_id: cht-2026
-    state_dir: ~/couch2pg
-    staging_dir: /srv/staging
-  register: source_schema
-  no_log: true
-
 - name: Check the target
   cht.couch2pg.preflight:
     side: target
     source: "{{ source.facts }}"
-    schema: "{{ source_schema.schema }}"
+    schema: "{{ source.schema }}"
     database: cht
     incoming: cht_incoming
     migration_id: cht-2026
@@ -154,25 +144,27 @@ EXAMPLES = r"""
 RETURN = r"""
 ready:
   description: Whether no finding is a failure.
-  returned: without O(read_schema=true)
+  returned: always
   type: bool
   sample: true
 findings:
   description: Every finding in the order of the checks.
-  returned: without O(read_schema=true)
+  returned: always
   type: list
   elements: dict
   sample: [{name: connection, status: ok, message: connected, details: {}}]
 facts:
   description: Facts about this server for the checks of the target.
-  returned: without O(read_schema=true)
+  returned: always
   type: dict
   sample: {pg_dump_major: 17}
 schema:
-  description: The schema as a custom archive of C(pg_dump), in base64.
-  returned: with O(read_schema=true)
+  description:
+    - Path of a file on the controller with the schema, a custom archive of C(pg_dump) in base64. Ansible removes the file when it ends.
+    - The schema is not in the result, because it may hold passwords, for example those of user mappings.
+  returned: with O(read_schema=true), when it was read
   type: str
-  sample: UEdETVAB
+  sample: /home/ops/.ansible/tmp/ansible-local-4242x/schema_k3j
 """
 
 from contextlib import suppress
@@ -191,7 +183,6 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
-from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.leave_out import LeaveOut
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import schema_archive
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import source as preflight_source
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import target as preflight_target
@@ -237,12 +228,12 @@ def main() -> None:
     options = dict(module.params, check_mode=module.check_mode)
 
     def work() -> dict[str, Any]:
-        if options["read_schema"]:
-            leaving = LeaveOut.of(options["leave_out"])
-            return {"changed": False, "schema": schema_archive.dump(settings, options["bin_dir"], leaving)}
+        schema: str | None = None
         if options["side"] == "source":
             findings, source_facts = preflight_source.examine(settings, options)
             facts = dict(source_facts)
+            if options["read_schema"]:
+                schema = schema_archive.read(settings, findings, options, source_facts)
         else:
             findings, facts = preflight_target.examine(settings, options, options["source"])
         shown: list[Any] = list(findings.as_list())
@@ -251,7 +242,8 @@ def main() -> None:
             with suppress(MigrationError, OSError):
                 records, _problems = rehearsals.known(options["state_dir"], options["migration_id"])
                 shown.append(rehearsals.finding(records, options["migration_id"]))
-        return {"changed": False, "ready": not findings.failed, "findings": shown, "facts": facts}
+        result = {"changed": False, "ready": not findings.failed, "findings": shown, "facts": facts}
+        return result if schema is None else dict(result, schema=schema)
 
     run(module, work)
 

@@ -431,7 +431,7 @@ def test_a_database_in_sql_ascii_becomes_utf8(
     found = look(place, source_cluster, ascii_database, encoding="UTF8")
     assert failures(found) == []
     assert "all text on the source is valid UTF-8 (3 rows)." in finding(found, "encoding")["message"]
-    schema = schema_of(place, source_cluster, ascii_database)
+    schema = schema_of(place, source_cluster, ascii_database, encoding="UTF8")
     assert failures(look_at_target(place, target_cluster, ascii_database, found["facts"], schema=schema)) == []
     dumped = run_module("pg_dump", {**login(source_cluster, ascii_database), **place})
     incoming = f"{ascii_database}_incoming"

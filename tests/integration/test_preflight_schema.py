@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import tempfile
 import threading
@@ -27,7 +28,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import sche
 from support import binaries, places, seed
 from support.cases import rarely
 from support.clusters import Cluster
-from support.migration import column, execute
+from support.migration import ROOT, Migration, column, execute
 from support.preflight import failures, finding, look, look_at_target, schema_of
 
 CASES = Path(__file__).parents[1] / "support" / "sql" / "cases"
@@ -68,6 +69,42 @@ def test_a_sound_schema_is_restored_and_dropped(
     assert finding(found, NAME)["status"] == "ok"
     moved = tried(place, source_cluster, clean_target, name, role_map={"superset": "nowhere_yet"})
     assert finding(moved, NAME)["status"] == "ok"
+
+
+PLAYS = """
+- ansible.builtin.import_playbook: {preflight}
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.copy: {{src: "{{{{ hostvars.source.preflight_source_schema }}}}", dest: {kept}, mode: preserve}}
+    - cht.couch2pg.preflight:
+        {{side: target, database: cht, incoming: i, migration_id: m, state_dir: s, staging_dir: s, schema: {kept}.nowhere}}
+      register: unread
+      failed_when: unread.code != 'schema_unread'
+    - ansible.builtin.debug: {{msg: "path={{{{ hostvars.source.preflight_source_schema }}}}="}}
+"""
+
+
+def test_the_schema_is_in_a_private_file_and_not_in_the_output(
+    source_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, client_dir: Path, tmp_path: Path
+) -> None:
+    """A schema may hold passwords. With -vvv, Ansible shows the whole result of a task."""
+    name, kept = fresh_database(source_cluster), tmp_path / "kept"
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    plays = PLAYS.format(preflight=ROOT / "playbooks" / "preflight.yml", kept=kept)
+    (tmp_path / "plays.yml").write_text(plays, encoding="utf-8")
+    migration = Migration(source_cluster, clean_target, client_dir, tmp_path, name, warm=False)
+    run = migration.run(str(tmp_path / "plays"), "-vvv")
+    assert run.code == 0, run.output
+    assert "schema on the target: the source's schema was restored into a scratch database" in run.output
+    content = kept.read_text(encoding="ascii")
+    assert base64.b64decode(content).startswith(b"PGDMP")
+    assert content[100:160] not in run.output
+    assert kept.stat().st_mode & 0o777 == 0o600
+    found = re.search("path=(/.+)=", run.output)
+    assert found
+    assert not Path(found[1]).exists()
 
 
 @pytest.mark.parametrize("server", ["thirteen_cluster", rarely("old_cluster")])

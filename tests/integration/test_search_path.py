@@ -43,7 +43,7 @@ def tried(place: dict[str, Any], source: Cluster, target: Cluster, name: str, **
     """Preflight of both sides; the source's must have no failure."""
     here = look(place, source, name, **options)
     assert failures(here) == []
-    schema = schema_of(place, source, name)
+    schema = schema_of(place, source, name, **options)
     return look_at_target(place, target, name, here["facts"], schema=schema, **options)
 
 
@@ -141,7 +141,7 @@ def test_a_function_of_an_extension_that_another_version_corrects(
         assert failures(here) == []
         # As if it were another server.
         facts = {**here["facts"], "running_server": ""}
-        schema = schema_of(place, target_cluster, name)
+        schema = schema_of(place, target_cluster, name, **options)
         return look_at_target(place, target_cluster, f"{name}_there", facts, schema=schema, **options)
 
     found = seen()

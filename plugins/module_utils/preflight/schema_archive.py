@@ -3,15 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The source's schema without rows, as a custom archive in memory: small enough to travel through the controller.
 
-It may hold passwords (of user mappings, for example), so it is a secret like those.
+It may hold passwords (of user mappings, for example), so the action plugin of preflight keeps it out of the displayed result.
 """
 
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 from ..archive import pg_dump
 from ..common.errors import MigrationError
+from ..common.findings import Findings
 from ..evidence.leave_out import LeaveOut
 from ..host import programs
 from ..host.files import FILE_MODE
@@ -22,8 +24,20 @@ from ..postgres.extension_versions import installed_versions
 from ..postgres.program_environment import program_environment
 from ..postgres.relations import list_tables
 from ..postgres.session import Session
+from .source_facts import SourceFacts
 
+NAME = "schema for the target"
 LIMIT_BYTES = 64 * 1024 * 1024
+
+
+def read(settings: ConnectionSettings, findings: Findings, options: dict[str, Any], facts: SourceFacts) -> str | None:
+    """The schema for the trial on the target, or None if the target does not make one. If the schema can't be read, adds a failure."""
+    if findings.failed or options["check_mode"] or options["method"] == "physical" or facts.get("dropped"):
+        return None
+    schema: list[str] = []
+    leaving = LeaveOut.of(options["leave_out"])
+    findings.attempt(NAME, lambda: schema.append(dump(settings, options["bin_dir"], leaving)))
+    return schema[0] if schema else None
 
 
 def dump(settings: ConnectionSettings, bin_dir: str, leaving: LeaveOut) -> str:
