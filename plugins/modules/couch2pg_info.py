@@ -84,10 +84,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 found:
-  description: Whether this host has a couch2pg. Without one, only this, RV(deployment) and RV(not_current) are returned.
+  description: Whether this host has a couch2pg. Without one, only this, RV(deployment), RV(reason) and RV(not_current) are returned.
   returned: success
   type: bool
   sample: true
+reason:
+  description: What was searched for without success, and what could not be searched.
+  returned: when not found
+  type: str
+  sample: "There is no couch2pg on this host: ..."
 deployment:
   description: The deployment as found, for the same option of other modules. Its C(log) is as module
     M(cht.couch2pg.couch2pg_log_info) takes it; empty when the place of the log isn't known.
@@ -182,7 +187,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import DEPLOYMENT_OPTIONS, REACH_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.access import Reach
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import boot, discovery
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.kinds import NONE, Deployment
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.kinds import NONE, Deployment, missing
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.problems import problems
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.service import is_running
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import Settings
@@ -215,7 +220,8 @@ def main() -> None:
             "deployment": deployment.as_dict(),
         }
         if deployment.kind == NONE:
-            return {**result, "not_current": ["there is no couch2pg on this host"] if options["sync"] else []}
+            reason = missing(deployment).message
+            return {**result, "reason": reason, "not_current": [_clause(reason)] if options["sync"] else []}
         found = discovery.read(deployment)
         deployment = deployment.as_found(found)
         result.update(
@@ -234,6 +240,11 @@ def main() -> None:
         return result
 
     run(module, work)
+
+
+def _clause(sentences: str) -> str:
+    """Sentences as a part of a list that ends with a full stop."""
+    return sentences[0].lower() + sentences[1:].rstrip(".")
 
 
 def _sync(deployment: Deployment, settings: Settings, options: dict[str, Any]) -> dict[str, Any]:

@@ -147,7 +147,12 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.access import Reach
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.kinds import NONE, Deployment, Found
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.kinds import (
+    NONE,
+    Deployment,
+    Found,
+    missed,
+)
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import Settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import couch2pg as preflight_couch2pg
@@ -223,7 +228,7 @@ def _examine(deployment: Deployment, options: dict[str, Any]) -> Examined:
     if deployment.kind == NONE and options["install"] and options["side"] == "target":
         return Examined(_to_be_installed(options))
     if deployment.kind == NONE:
-        return Examined(_nothing_here(options["side"]))
+        return Examined(_nothing_here(options["side"], missed(deployment)))
     if options["side"] == "source":
         found = discovery.read(deployment)
         findings, facts = preflight_couch2pg.examine_source(deployment.as_found(found), found, Reach.of(options))
@@ -248,19 +253,19 @@ def _examine(deployment: Deployment, options: dict[str, Any]) -> Examined:
     )
 
 
-def _nothing_here(side: str) -> Findings:
+def _nothing_here(side: str, missed_why: str) -> Findings:
     findings = Findings()
     where = "set couch2pg_app (kind systemd, compose or env_file)"
     if side == "source":
         findings.warning(
             "couch2pg",
-            f"There is no couch2pg on this host: only the database is migrated. If couch2pg is here, {where}.",
+            f"There is no couch2pg on this host: only the database is migrated. If couch2pg is here, {where}.{missed_why}",
         )
     else:
         findings.failure(
             "couch2pg",
             f"There is no couch2pg on this host, where it will run. Set couch2pg_install: true to install it as on the source. If it is "
-            f"here, {where}. To migrate only the database, set couch2pg_handover: false.",
+            f"here, {where}. To migrate only the database, set couch2pg_handover: false.{missed_why}",
         )
     return findings
 

@@ -58,9 +58,14 @@ def inspect(container: str) -> dict[str, Any]:
     return dict(found)
 
 
+def is_refusal(said: str) -> bool:
+    """Whether ``said`` is the message of a Docker that runs, but that this user may not use."""
+    return "ermission denied" in said
+
+
 def remedy(said: str) -> str:
     """What the operator can do after Docker refused a command on a container with the message ``said``."""
-    if "ermission denied" in said:
+    if is_refusal(said):
         return f"sudo usermod --append --groups docker {myself()} lets this user use Docker from the next login on; then run again."
     if re.search("[Nn]o such service", said):
         return (

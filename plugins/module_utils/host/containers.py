@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Mapping
 
 from ..common.errors import MigrationError
-from .compose import docker, inspect, unreadable, variables_of
+from .compose import docker, inspect, is_refusal, unreadable, variables_of
 from .container_programs import LABEL
 
 CONNECT_SECONDS = 3.0
@@ -173,12 +173,29 @@ def all_of_them(running: bool = True) -> list[Container]:
 
 
 def known_as(name: str, port: int) -> tuple[str, int] | None:
-    """Host and port by which this host reaches ``port`` of the container ``name``; None unless exactly one container has that name."""
+    """Host and port by which this host reaches ``port`` of the container ``name``; None unless exactly one container has that name.
+
+    Raises MigrationError ``container_unreadable`` when Docker refuses this user, and this host doesn't know ``name`` itself.
+    """
     try:
         found = [one for one in all_of_them() if name in one.names()]
-    except MigrationError:
+    except MigrationError as error:
+        if is_refusal(error.message) and not _resolves(name):
+            raise MigrationError(
+                f"This host doesn't know the name {name} in couch2pg's settings, which may be that of a container. {error.message} Or set "
+                "couch2pg_app_become: true for this host; or couch2pg_app_reach, to addresses that work on it.",
+                error.code,
+            ) from error
         return None
     return found[0].address(port) if len(found) == 1 else None
+
+
+def _resolves(name: str) -> bool:
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        return False
+    return True
 
 
 def sweep(job: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Mapping
 
 from ..common.errors import MigrationError
 from ..host import containers
+from ..host.compose import is_refusal
 from ..host.container_programs import SCHEME
 from ..host.containers import Container
 
@@ -101,7 +102,7 @@ def _nowhere(stopped: list[Container], kind: str) -> dict[str, Any]:
 
 def _may_not_ask(error: MigrationError) -> bool:
     """Whether Docker refused this user, who is not root, so that root might get an answer."""
-    return os.geteuid() != 0 and "permission denied" in error.message
+    return os.geteuid() != 0 and is_refusal(error.message)
 
 
 def _described(server: Container, reason: str) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from ...common.errors import MigrationError
 from ...host import compose as docker_compose
+from ...host import containers
 from ...host.containers import Container
 from ..settings import ENTRYPOINT, URL, Settings
 from . import compose, env_file, kinds, systemd
@@ -26,7 +26,8 @@ _LABEL = "com.docker.compose."
 def find(options: Mapping[str, Any]) -> Deployment:
     """The deployment that the option ``deployment`` names; with the kind ``auto``, the one on this host.
 
-    Raises MigrationError ``ambiguous`` when there are two, ``deployment`` when the option is incomplete.
+    Of the kind ``none``, ``unseen`` says what could not be searched. Raises MigrationError ``ambiguous`` when there are two,
+    ``deployment`` when the option is incomplete, ``container_unreadable`` or ``unit_unreadable`` when this user may not search.
     """
     named = kinds.from_options(options)
     if named.kind != kinds.AUTO:
@@ -35,7 +36,7 @@ def find(options: Mapping[str, Any]) -> Deployment:
         return replace(named, kind=kinds.COMPOSE)
     if named.env_file:
         return replace(named, kind=kinds.ENV_FILE)
-    return _unit(named, options) or _container(named) or replace(named, kind=kinds.NONE)
+    return _unit(named, options) or _container(named)
 
 
 def _unit(named: Deployment, options: Mapping[str, Any]) -> Deployment | None:
@@ -44,7 +45,8 @@ def _unit(named: Deployment, options: Mapping[str, Any]) -> Deployment | None:
     try:
         shown = [systemd.show(name) for name in ([options["unit"]] if options.get("unit") else UNITS)]
     except MigrationError:
-        # systemd is installed, but is not the init system of this host.
+        if systemd.is_init():
+            raise
         return None
     units = [unit for unit in shown if unit.exists and (unit.running or not unit.masked)]
     units = [unit for unit in units if unit.running] or [unit for unit in units if unit.loaded] or units
@@ -57,12 +59,22 @@ def _unit(named: Deployment, options: Mapping[str, Any]) -> Deployment | None:
     return replace(named, kind=kinds.SYSTEMD, unit=units[0].name) if units else None
 
 
-def _container(named: Deployment) -> Deployment | None:
+def _container(named: Deployment) -> Deployment:
     try:
-        listed = docker_compose.docker("ps", "--all", "--quiet", "--no-trunc")
-        found = [docker_compose.inspect(container) for container in listed.output.split()] if listed.code == 0 else []
-    except MigrationError:
-        return None
+        found = [one.inspected for one in containers.all_of_them(running=False)]
+    except MigrationError as error:
+        if docker_compose.is_refusal(error.message):
+            raise MigrationError(
+                f"Whether couch2pg runs in a container of this host is unknown. {error.message} Or set couch2pg_app_become: true for this "
+                "host; or couch2pg_app: {kind: none}, if no couch2pg runs here.",
+                error.code,
+            ) from error
+        if error.code == "container_unreadable":
+            return replace(named, kind=kinds.NONE, unseen=error.message)
+        if error.code == "program_missing":
+            # A host without Docker has no containers.
+            return replace(named, kind=kinds.NONE)
+        raise
     # The image of its PostgreSQL may have the name of the project, such as cht-couch2pg-postgres.
     ours = [
         one for one in found if "couch2pg" in str(one["Config"].get("Image") or "") and not Container(one).is_postgres
@@ -77,14 +89,18 @@ def _container(named: Deployment) -> Deployment | None:
     return _of_labels(named, ours[0]) if ours else _beside(named, found)
 
 
-def _beside(named: Deployment, found: list[dict[str, Any]]) -> Deployment | None:
+def _beside(named: Deployment, found: Sequence[Mapping[str, Any]]) -> Deployment:
     """A service of couch2pg that has no container yet, in the Compose project of another container, such as its PostgreSQL."""
+    unseen = ""
     for inspected in {_folder(one): one for one in found if _folder(one)}.values():
         deployment = _of_labels(named, inspected)
-        with suppress(MigrationError):
+        try:
             config = compose.project(deployment).config()
             return replace(deployment, service=compose.service_name(config, replace(deployment, service="")))
-    return None
+        except MigrationError as error:
+            if error.code != "deployment_missing":
+                unseen = error.message
+    return replace(named, kind=kinds.NONE, unseen=unseen)
 
 
 def _folder(inspected: Mapping[str, Any]) -> str:
@@ -122,7 +138,7 @@ def read(deployment: Deployment) -> Found:
         kinds.ENV_FILE: env_file.read,
     }
     if deployment.kind not in readers:
-        raise kinds.missing()
+        raise kinds.missing(deployment)
     return _with_node(deployment, readers[deployment.kind](deployment))
 
 
@@ -165,7 +181,7 @@ def plan(deployment: Deployment, settings: Settings) -> Plan:
         return compose.plan(deployment, settings)
     if deployment.kind == kinds.ENV_FILE:
         return env_file.plan(deployment, settings)
-    raise kinds.missing()
+    raise kinds.missing(deployment)
 
 
 def apply(deployment: Deployment, planned: Plan, migration_id: str) -> None:

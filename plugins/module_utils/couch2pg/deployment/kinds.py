@@ -37,10 +37,13 @@ class Deployment:
     stop_command: tuple[str, ...] = ()
     status_command: tuple[str, ...] = ()
     log: Mapping[str, Any] = field(default_factory=dict)
+    # Why the search may have missed a couch2pg, and what to do about that.
+    unseen: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The deployment as the option ``deployment`` of this collection's modules takes it."""
         shown = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+        del shown["unseen"]
         return {**shown, "log": self.where_its_log_is()}
 
     def where_its_log_is(self) -> dict[str, Any]:
@@ -115,10 +118,16 @@ def _incomplete(kind: str, needed: str) -> MigrationError:
     return MigrationError(f"couch2pg_app has the kind {kind} without {needed}. Add it.", "deployment")
 
 
-def missing() -> MigrationError:
-    """The error for a host without couch2pg."""
+def missing(deployment: Deployment) -> MigrationError:
+    """The error for a host without couch2pg. deployment: the result of the search."""
     return MigrationError(
-        "There is no couch2pg on this host: no systemd unit couch2pg or cht-couch2pg, and no container of an image with couch2pg "
-        "in its name. If couch2pg is here, describe it in couch2pg_app (kind systemd, compose or env_file).",
+        "There is no couch2pg on this host: neither a systemd unit couch2pg or cht-couch2pg nor a container of an image with couch2pg in "
+        "its name was found. If couch2pg is here, describe it in couch2pg_app (kind systemd, compose or env_file)."
+        + missed(deployment),
         "deployment_missing",
     )
+
+
+def missed(deployment: Deployment) -> str:
+    """A sentence after "There is no couch2pg on this host": why the search may have missed one; empty when it can't have."""
+    return f" One in a container may have been missed: {deployment.unseen}" if deployment.unseen else ""

@@ -83,7 +83,7 @@ def look(deployment: Deployment, found: Found) -> Packed:
         folder = _application(deployment)
         description = Description(deployment.kind, folder, env_files=(deployment.env_file,))
         return _with_node(Packed(description, secrets=secrets), found)
-    raise kinds.missing()
+    raise kinds.missing(deployment)
 
 
 def _unit(deployment: Deployment, found: Found, secrets: tuple[str, ...]) -> Packed:

@@ -40,7 +40,7 @@ def needed(deployment: Deployment, state: str) -> bool:
     if state == STOPPED:
         return is_running(deployment)
     if deployment.kind == kinds.NONE:
-        raise kinds.missing()
+        raise kinds.missing(deployment)
     return _start_needed(deployment) or _is_disabled(deployment) or bool(deployment_boot.kept_from_it(deployment))
 
 

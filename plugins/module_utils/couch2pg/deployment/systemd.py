@@ -109,8 +109,7 @@ def show(name: str) -> Unit:
     answer = systemctl("show", "--no-pager", f"--property={','.join(_PROPERTIES)}", service(name))
     if answer.code != 0:
         raise MigrationError(
-            f"systemctl can't show the unit {name}: {answer.stderr or f'exit code {answer.code}'}. If systemd is not the init system of "
-            "this host, set another kind in couch2pg_app.",
+            f"systemctl can't show the unit {name}: {answer.stderr or f'exit code {answer.code}'}. {_refused()}",
             "unit_unreadable",
             unit=name,
         )
@@ -122,6 +121,17 @@ def show(name: str) -> Unit:
         if equals and value:
             found[key] = (*found.get(key, ()), value)
     return Unit(name, found)
+
+
+def is_init() -> bool:
+    """Whether systemd is the init system of this host: sd_booted(3) tests the same folder."""
+    return Path("/run/systemd/system").is_dir()
+
+
+def _refused() -> str:
+    if not is_init():
+        return "systemd is not the init system of this host: set another kind in couch2pg_app."
+    return "Set couch2pg_app_become: true for this host; or another kind in couch2pg_app: none, if no couch2pg runs here. Then run again."
 
 
 def service(name: str) -> str:
