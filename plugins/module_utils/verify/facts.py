@@ -115,8 +115,9 @@ def compare_memberships(
     for role in wanted:
         name = moves.get(role["name"], role["name"])
         administers = {moves.get(group, group) for group in role.get("admin_of") or ()}
-        for group in (moves.get(group, group) for group in role["member_of"]):
-            if name in groups and group is not None and group not in groups[name]:
+        # Without the groups that the target lacks, so that their grants were revoked.
+        for group in filter(None, (moves.get(group, group) for group in role["member_of"])):
+            if name in groups and group not in groups[name]:
                 statement = f"GRANT {quote(group)} TO {quote(str(name))}"
                 lacking.append(
                     difference("role", str(name), f"is not a member of {group} (remedy: {statement})", None, None)

@@ -93,6 +93,13 @@ def test_a_membership_between_roles_that_exist_is_not_lost() -> None:
     assert compare_memberships(wanted, there, {"readers": "everybody", "gone": None}) == []
 
 
+def test_the_administrator_of_a_group_that_was_revoked_lacks_nothing() -> None:
+    wanted = [{"name": "clerk", "member_of": ["gone", "readers"], "admin_of": ["gone", "readers"]}]
+    there = [{"name": "clerk", "member_of": ["readers"], "admin_of": []}]
+    (found,) = compare_memberships(wanted, there, {"gone": None})
+    assert found["problem"] == 'may not grant readers (remedy: GRANT "readers" TO "clerk" WITH ADMIN OPTION)'
+
+
 def test_a_membership_that_gives_more_is_another_one() -> None:
     wanted = [{"name": "clerk", "member_of": ["readers"], "member_options": {"readers": "INHERIT FALSE, SET TRUE"}}]
     there = [{"name": "clerk", "member_of": ["all"], "member_options": {"all": "INHERIT TRUE, SET TRUE"}}]
