@@ -7,6 +7,16 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from .evidence_rows import (
+    CouchdbProgress,
+    ExtensionTable,
+    IndexDocument,
+    LargeObjects,
+    MatviewDocument,
+    SequenceBounds,
+    TableDocument,
+)
+
 
 class DumpOptions(TypedDict, total=False):
     """How the archive was written.
@@ -101,12 +111,9 @@ class Evidence(TypedDict, total=False):
     roles: the roles that the database needs; extensions: the version of each extension.
     objects: properties of objects by kind and identity, from ``postgres.objects``.
     objects_left_out, left_out: objects and tables that are not copied, each with a reason.
-    extension_rows: of ``evidence.extension_rows.collect``.
-    sequences: ``before`` and ``after`` the dump, by name, because sequences ignore snapshots.
-    tables: ``{table, rows, digest, bytes}``; matviews: ``{matview, owner, populated, rows, bytes}``.
-    compression: of columns, missing in evidence of earlier versions, as ``public_has_comment`` is.
+    sequences: by name.
+    compression: of columns, missing in evidence of earlier versions, as ``public_has_comment`` and ``extension_rows`` are.
     unprinted: for the method physical, ``postgres.unprinted.fingerprints`` of the source.
-    indexes: ``{index, table, bytes}``; large_objects: ``{count, digest}``; couchdb_progress: ``{source, seq}``.
     """
 
     format: int
@@ -118,18 +125,18 @@ class Evidence(TypedDict, total=False):
     roles: list[Role]
     extensions: dict[str, str]
     objects: dict[str, dict[str, Any]]
-    objects_left_out: list[dict[str, Any]]
+    objects_left_out: list[dict[str, str]]
     everybody_creates_in_public: bool
     public_has_comment: bool
     left_out: list[dict[str, str]]
-    extension_rows: list[dict[str, Any]]
-    sequences: dict[str, dict[str, dict[str, Any]]]
-    matviews: list[dict[str, Any]]
+    extension_rows: list[ExtensionTable]
+    sequences: dict[str, SequenceBounds]
+    matviews: list[MatviewDocument]
     compression: Compression
     unprinted: dict[str, str]
-    indexes: list[dict[str, Any]]
-    large_objects: dict[str, Any]
-    couchdb_progress: list[dict[str, Any]]
+    indexes: list[IndexDocument]
+    large_objects: LargeObjects
+    couchdb_progress: list[CouchdbProgress]
     digest_method: str
-    tables: list[dict[str, Any]]
+    tables: list[TableDocument]
     dump: DumpOptions

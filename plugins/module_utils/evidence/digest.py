@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, ContextManager, Iterable, Iterator, Mapping, Sequence
 
 from ..common.errors import MigrationError
+from ..common.evidence_rows import DigestDocument
 from ..postgres.identifiers import quote
 from ..postgres.relations import Table
 from ..postgres.row_types import PARTS
@@ -89,14 +90,9 @@ class TableDigest:
     rounded: bool = False
     tree: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """The digest as JSON types, for evidence and results.
-
-        ``search_path``: only where the table can't be read under an empty one. ``by_name``: only for a table whose
-        columns were hashed in the order of their names. ``rounded``: only where the text of floats has 15 digits.
-        ``tree``: only where ``relations.Table`` has one.
-        """
-        found: dict[str, Any] = {"table": self.table, "rows": self.rows, "digest": self.digest}
+    def as_dict(self) -> DigestDocument:
+        """The digest as JSON types, for evidence and results."""
+        found: DigestDocument = {"table": self.table, "rows": self.rows, "digest": self.digest}
         if self.search_path:
             found["search_path"] = self.search_path
         if self.by_name:
@@ -173,7 +169,7 @@ def digest_tables(
     open_session: Callable[[], Session],
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
     stop: threading.Event | None = None,
-    like: Sequence[Mapping[str, Any]] | None = None,
+    like: Sequence[DigestDocument] | None = None,
     reading: Callable[[Session, Table], ContextManager[Session]] = lambda session, _table: nullcontext(session),
 ) -> list[TableDigest]:
     """The digest of every table, in the order given.
@@ -213,7 +209,7 @@ def recipes(
     tables: list[Table],
     method: str,
     open_session: Callable[[], Session],
-    like: Sequence[Mapping[str, Any]] | None = None,
+    like: Sequence[DigestDocument] | None = None,
 ) -> dict[str, Recipe]:
     """How the rows of each table are hashed, by ``schema.name``. ``like``: see ``digest_tables``."""
     own = planning_path.find(tables, open_session) if like is None else _paths_of(like)
@@ -241,13 +237,13 @@ def _is_text_of_floats(column: Mapping[str, Any]) -> bool:
     return bool(column["may_hold_floats"] and not column["hashed_as_bytes"])
 
 
-def _paths_of(digests: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def _paths_of(digests: Iterable[DigestDocument]) -> dict[str, str]:
     """The search_path of each table that has one."""
     return {row["table"]: row["search_path"] for row in digests if row.get("search_path")}
 
 
 def _by_name(
-    like: Sequence[Mapping[str, Any]] | None, tables: list[Table], columns: Mapping[int, list[dict[str, Any]]]
+    like: Sequence[DigestDocument] | None, tables: list[Table], columns: Mapping[int, list[dict[str, Any]]]
 ) -> set[str]:
     """The tables whose columns are hashed in the order of their names."""
     if like is not None:

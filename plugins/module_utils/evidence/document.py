@@ -10,12 +10,13 @@ the same document.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Mapping
 
 from ..common import restart
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
+from ..common.evidence_rows import CouchdbProgress, IndexDocument, MatviewDocument, SequenceValue, TableDocument
 from ..postgres import compression, large_objects, public_schema, role_plan
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import database_size, find_database, server
@@ -77,16 +78,20 @@ def check_format(evidence: Evidence, root: Path) -> None:
         )
 
 
-def sequence_values(session: Session) -> dict[str, dict[str, Any]]:
-    """The state of every sequence: ``{last_value, is_called, increment}`` by name."""
-    found = {}
+def sequence_values(session: Session) -> dict[str, SequenceValue]:
+    """The state of every sequence, by name."""
+    found: dict[str, SequenceValue] = {}
     for sequence in session.rows(_SEQUENCES):
         row = session.row(f"SELECT last_value, is_called FROM {qualified(sequence['schema'], sequence['name'])}")
-        found[shown(sequence["schema"], sequence["name"])] = dict(row, increment=sequence["increment"])
+        found[shown(sequence["schema"], sequence["name"])] = {
+            "last_value": row["last_value"],
+            "is_called": row["is_called"],
+            "increment": sequence["increment"],
+        }
     return found
 
 
-def put_sequences_back(session: Session, values: Mapping[str, Mapping[str, Any]]) -> None:
+def put_sequences_back(session: Session, values: Mapping[str, SequenceValue]) -> None:
     """Set each sequence back to its state in ``values``, the result of ``sequence_values``."""
     now = sequence_values(session)
     for sequence in session.rows(_SEQUENCES):
@@ -99,9 +104,9 @@ def put_sequences_back(session: Session, values: Mapping[str, Mapping[str, Any]]
             )
 
 
-def matviews(session: Session) -> list[dict[str, Any]]:
-    """Every materialized view with its number of rows: None if it isn't populated, or another session refreshes it."""
-    found = []
+def matviews(session: Session) -> list[MatviewDocument]:
+    """Every materialized view with its number of rows."""
+    found: list[MatviewDocument] = []
     for row in session.rows(_MATVIEWS):
         name = qualified(row["schema"], row["name"])
         rows = f"(SELECT pg_catalog.count(*) FROM {name})" if row["populated"] else "NULL::int8"
@@ -116,31 +121,36 @@ def matviews(session: Session) -> list[dict[str, Any]]:
                 "matview": shown(row["schema"], row["name"]),
                 "owner": row["owner"],
                 "populated": row["populated"],
-                **counted,
+                "rows": counted["rows"],
+                "bytes": counted["bytes"],
             }
         )
     return found
 
 
-def _matviews_unheld(settings: ConnectionSettings) -> list[dict[str, Any]]:
+def _matviews_unheld(settings: ConnectionSettings) -> list[MatviewDocument]:
     """``matviews`` in a session of its own, which keeps no lock. Otherwise a plain REFRESH would wait for the whole dump."""
     with Session(settings, MATVIEW_SECONDS) as session:
         return matviews(session)
 
 
-def couchdb_progress(session: Session) -> list[dict[str, Any]]:
+def couchdb_progress(session: Session) -> list[CouchdbProgress]:
     """couch2pg's stored sequence of each CouchDB database, from every table ``couchdb_progress``."""
     schemas = session.rows(
         "SELECT n.nspname AS schema FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n "
         "ON n.oid = c.relnamespace WHERE c.relname = 'couchdb_progress' AND c.relkind = 'r' ORDER BY 1"
     )
     return [
-        row
+        {"source": row["source"], "seq": row["seq"]}
         for schema in schemas
         for row in session.rows(
             f"SELECT source::text AS source, seq::text AS seq FROM {quote(schema['schema'])}.couchdb_progress ORDER BY 1"
         )
     ]
+
+
+def _indexes(session: Session) -> list[IndexDocument]:
+    return [{"index": row["index"], "table": row["table"], "bytes": row["bytes"]} for row in session.rows(_INDEXES)]
 
 
 def collect(
@@ -181,7 +191,7 @@ def collect(
         "matviews": _matviews_unheld(session.settings),
         "compression": compression.read(session),
         # For the progress of the restore.
-        "indexes": session.rows(_INDEXES),
+        "indexes": _indexes(session),
         "large_objects": large_objects.digest(session),
         "couchdb_progress": couchdb_progress(session),
     }
@@ -191,12 +201,11 @@ def add_tables(evidence: Evidence, tables: Tables, digests: list[TableDigest], m
     """Add counts and digests of the tables to the evidence."""
     sizes = {table.key: table.table_bytes for table in tables.kept}
     evidence["digest_method"] = method
-    evidence["tables"] = sorted(
-        (dict(digest.as_dict(), bytes=sizes[digest.table]) for digest in digests), key=lambda row: row["table"]
-    )
+    rows: list[TableDocument] = [{**digest.as_dict(), "bytes": sizes[digest.table]} for digest in digests]
+    evidence["tables"] = sorted(rows, key=lambda row: row["table"])
 
 
-def add_sequences_after(evidence: Evidence, values: dict[str, dict[str, Any]]) -> None:
+def add_sequences_after(evidence: Evidence, values: Mapping[str, SequenceValue]) -> None:
     """Add the state of sequences at the end of the dump, because sequences ignore snapshots."""
     for name, value in values.items():
         if name in evidence["sequences"]:

@@ -10,10 +10,11 @@ not whether the tables are the same.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Collection, Iterable, Mapping
+from typing import Any, Collection, Iterable, Mapping, TypedDict
 
 from ..common.counted import counted
 from ..common.errors import MigrationError
+from ..common.evidence_rows import ExtensionTable
 from ..postgres.identifiers import qualified, quote, shown
 from ..postgres.relations import USER_SCHEMAS
 from ..postgres.session import Session
@@ -34,38 +35,53 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE {USER_SCHEMAS}
 """
 
 
-def collect(session: Session, without: Collection[str]) -> list[dict[str, Any]]:
-    """Every table of the extensions that are not in ``without``.
+class Lacking(TypedDict):
+    """A table of an extension that has ``found`` of the ``expected`` rows of the source; None where the target lacks the table."""
 
-    Each is ``{table, schema, name, extension, carried, condition, columns, rows, hashes}``. carried: whether pg_dump dumps the
-    rows that ``condition`` selects. rows: the number of these rows; of all rows if the table isn't dumped.
-    hashes: of each dumped row, sorted; None when there are too many.
-    """
-    found = []
-    for row in session.rows(_TABLES):
-        if row["extension"] not in without:
-            row.update(_rows(session, row), table=shown(row["schema"], row["name"]))
-            found.append(row)
-    return found
+    table: str
+    expected: int
+    found: int | None
 
 
-def _rows(session: Session, table: Mapping[str, Any]) -> dict[str, Any]:
+def collect(session: Session, without: Collection[str]) -> list[ExtensionTable]:
+    """Every table of the extensions that are not in ``without``."""
+    return [_table(session, row) for row in session.rows(_TABLES) if row["extension"] not in without]
+
+
+def _table(session: Session, row: Mapping[str, Any]) -> ExtensionTable:
+    """A row of ``_TABLES``, with its rows."""
+    rows, hashes = _rows(session, row)
+    return {
+        "schema": row["schema"],
+        "name": row["name"],
+        "extension": row["extension"],
+        "carried": row["carried"],
+        "condition": row["condition"],
+        "columns": row["columns"],
+        "rows": rows,
+        "hashes": hashes,
+        "table": shown(row["schema"], row["name"]),
+    }
+
+
+def _rows(session: Session, table: Mapping[str, Any]) -> tuple[int, list[str] | None]:
     chosen = f"FROM ONLY {qualified(table['schema'], table['name'])} {table['condition'] or ''}"
     rows = int(session.value(f"SELECT pg_catalog.count(*) {chosen}"))
     if not table["carried"] or rows > MOST_HASHES:
-        return {"rows": rows, "hashes": None}
+        return rows, None
     columns = ", ".join(map(quote, table["columns"]))
     hashes = session.rows(f"SELECT pg_catalog.md5(ROW({columns})::pg_catalog.text) AS hash {chosen} ORDER BY 1")
-    return {"rows": rows, "hashes": [row["hash"] for row in hashes]}
+    return rows, [row["hash"] for row in hashes]
 
 
-def compare(session: Session, source: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Tables of extensions that lack rows of the source, as ``{table, expected, found}``; and sentences on rows that pg_dump never dumps.
+def compare(session: Session, source: Iterable[ExtensionTable]) -> tuple[list[Lacking], list[str]]:
+    """Tables of extensions that lack rows of the source, and sentences on rows that pg_dump never dumps.
 
     source: what ``collect`` returned on the source.
     """
     there = {(row["schema"], row["name"]): row for row in session.rows(_TABLES)}
-    lacking, left = [], []
+    lacking: list[Lacking] = []
+    left = []
     for table in source:
         here = there.get((table["schema"], table["name"]))
         found = None if here is None else _found(session, table, here)
@@ -80,12 +96,11 @@ def compare(session: Session, source: Iterable[Mapping[str, Any]]) -> tuple[list
     return lacking, left
 
 
-def _found(session: Session, source: Mapping[str, Any], here: Mapping[str, Any]) -> int | None:
+def _found(session: Session, source: ExtensionTable, here: Mapping[str, Any]) -> int:
     """How many of the source's rows the target has; for a table that pg_dump doesn't dump, how many rows it has."""
     missing = set(source["columns"]) - set(here["columns"])
     # The hashes contain all columns of the source. If the target lacks one of them, rows can only be counted.
-    comparable = dict(source, carried=source["carried"] and source["hashes"] is not None and not missing)
-    if not comparable["carried"]:
+    if not source["carried"] or source["hashes"] is None or missing:
         return min(_count(session, source), source["rows"]) if source["carried"] else _count(session, source)
     columns = ", ".join(map(quote, source["columns"]))
     query = f"SELECT pg_catalog.md5(ROW({columns})::pg_catalog.text) AS hash FROM ONLY {qualified(source['schema'], source['name'])}"
@@ -93,7 +108,7 @@ def _found(session: Session, source: Mapping[str, Any], here: Mapping[str, Any])
     return sum((Counter(source["hashes"]) & hashes).values())
 
 
-def _count(session: Session, table: Mapping[str, Any]) -> int:
+def _count(session: Session, table: ExtensionTable) -> int:
     name = qualified(table["schema"], table["name"])
     try:
         return int(session.value(f"SELECT pg_catalog.count(*) FROM ONLY {name} {table['condition'] or ''}"))

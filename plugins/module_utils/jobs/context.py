@@ -9,12 +9,14 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from ..host.files import FILE_MODE
 from ..postgres.connection import ConnectionSettings
 from .progress import Progress
 from .throttle import Throttle
+
+Parameters = TypeVar("Parameters")
 
 
 @dataclass
@@ -31,6 +33,10 @@ class JobContext:
     def work(self) -> Path:
         """A private folder, empty when the job starts and removed when it ends."""
         return self.folder / "work"
+
+    def given(self, _shape: type[Parameters]) -> Parameters:
+        """The parameters, in the shape in which the job's ``job_spec`` passed them."""
+        return cast("Parameters", self.parameters)
 
     def log(self, line: str) -> None:
         """Add a line to the job's log."""

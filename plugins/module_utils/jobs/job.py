@@ -28,7 +28,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, cast
+from typing import Any, Callable, Mapping, cast
 
 from ..common import restart
 from ..common.errors import MigrationError
@@ -65,9 +65,9 @@ class JobSpec:
     """
 
     kind: str
-    entry: Callable[[JobContext], dict[str, Any]]
-    parameters: dict[str, Any]
-    fingerprint: dict[str, Any]
+    entry: Callable[[JobContext], Mapping[str, object]]
+    parameters: Mapping[str, object]
+    fingerprint: Mapping[str, object]
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     once: bool = True
     initial_limits: limits.Limits = field(default_factory=limits.Limits)

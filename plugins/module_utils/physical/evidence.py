@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable, Mapping
 
 from ..archive import layout, pg_dump
 from ..archive import partial as partial_archive
 from ..archive.schema_dump import dump_schema
 from ..common.evidence_document import Evidence
+from ..common.evidence_rows import SequenceValue
 from ..common.parallel import run_together
 from ..evidence import digest
 from ..evidence import document as evidence_document
@@ -111,9 +112,13 @@ def finish(partial: Path, document: Evidence, workers: int) -> None:
     fsync_tree(partial)
 
 
-def ahead(values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def ahead(values: Mapping[str, SequenceValue]) -> dict[str, SequenceValue]:
     """The last values that sequences may have after recovery, because WAL has their values some steps ahead."""
     return {
-        name: dict(value, last_value=value["last_value"] + SEQUENCE_AHEAD * value["increment"], is_called=True)
+        name: {
+            "last_value": value["last_value"] + SEQUENCE_AHEAD * value["increment"],
+            "is_called": True,
+            "increment": value["increment"],
+        }
         for name, value in values.items()
     }

@@ -12,7 +12,7 @@ an object.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Mapping, TypedDict
 
 from .database import find_database
 from .identifiers import quote, sql_shown
@@ -70,6 +70,43 @@ SELECT pg_catalog.md5(coalesce((SELECT pg_catalog.string_agg(r::text, ',' ORDER 
 _WRITTEN = "SELECT tup_inserted + tup_updated + tup_deleted AS n FROM pg_catalog.pg_stat_database WHERE datid = %s"
 
 
+class Counting(TypedDict):
+    """When the counts were last reset, on the server and in the database; on: whether every session is counted."""
+
+    server: str | None
+    database: str | None
+    on: bool
+
+
+class TableCounts(TypedDict):
+    """A table ``schema.name``, its file, and the rows that were inserted, updated and deleted in it."""
+
+    table: str
+    file: int | None
+    inserted: int
+    updated: int
+    deleted: int
+
+
+class Counts(TypedDict, total=False):
+    """What ``rows_changed`` compares: the tables by oid. Empty where it isn't known."""
+
+    counting: Counting
+    tables: dict[str, TableCounts]
+
+
+class DatabaseState(Counts, total=False):
+    """What ``changed_parts`` compares.
+
+    schema: number and hash of the row versions of each catalog; sequences, roles: a hash; properties: as in pg_database.
+    """
+
+    schema: dict[str, str]
+    sequences: str | None
+    properties: dict[str, object]
+    roles: str
+
+
 def rows_written(session: Session, oid: int) -> int:
     """The number of rows written to the database ``oid`` since its counts were last reset, rows of its catalogs included."""
     _await_collector(session)
@@ -89,17 +126,27 @@ def uncounted(session: Session) -> list[str]:
     return statements
 
 
-def read_counts(session: Session) -> dict[str, Any]:
-    """What ``rows_changed`` compares, as JSON types. Call it before the rows are read."""
+def read_counts(session: Session) -> Counts:
+    """What the server has counted so far. Call it before the rows are read."""
     _await_collector(session)
+    reset = session.row(_COUNTING)
     return {
-        "counting": dict(session.row(_COUNTING), on=not uncounted(session)),
-        "tables": {str(row.pop("oid")): row for row in session.rows(_TABLES)},
+        "counting": {"server": reset["server"], "database": reset["database"], "on": not uncounted(session)},
+        "tables": {
+            str(row["oid"]): {
+                "table": row["table"],
+                "file": row["file"],
+                "inserted": row["inserted"],
+                "updated": row["updated"],
+                "deleted": row["deleted"],
+            }
+            for row in session.rows(_TABLES)
+        },
     }
 
 
-def read_state(session: Session) -> dict[str, Any]:
-    """What ``changed_parts`` compares, as JSON types. Call it before the rows and the schema are read."""
+def read_state(session: Session) -> DatabaseState:
+    """The state of the session's database. Call it before the rows and the schema are read."""
     catalogs = [str(row["quote_ident"]) for row in session.rows(_CATALOGS)]
     versions = " UNION ALL ".join(f"({_VERSIONS.format(catalog=name)})" for name in catalogs)
     database = find_database(session, session.settings.database) or {}
@@ -113,7 +160,7 @@ def read_state(session: Session) -> dict[str, Any]:
     }
 
 
-def rows_changed(before: dict[str, Any], now: dict[str, Any]) -> set[str]:
+def rows_changed(before: Counts, now: Counts) -> set[str]:
     """The tables of ``now`` (``schema.name``) whose rows may have changed since ``before``; all if the counts don't show it."""
     tables = {oid: row["table"] for oid, row in now["tables"].items()}
     if before.get("counting") != now["counting"] or not now["counting"]["on"]:
@@ -122,7 +169,7 @@ def rows_changed(before: dict[str, Any], now: dict[str, Any]) -> set[str]:
     return {name for oid, name in tables.items() if before["tables"].get(oid) != now["tables"][oid]}
 
 
-def changed_parts(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def changed_parts(before: DatabaseState, now: DatabaseState) -> list[str]:
     """What may have changed in the database since ``before``, in words; empty when nothing has."""
     parts = [f"rows of {name}" for name in sorted(rows_changed(before, now))]
     names = {
@@ -131,7 +178,9 @@ def changed_parts(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         "properties": "properties of the database",
         "roles": "roles",
     }
-    return parts + [words for name, words in names.items() if before.get(name) != now[name]]
+    old: Mapping[str, object] = before
+    new: Mapping[str, object] = now
+    return parts + [words for name, words in names.items() if old.get(name) != new[name]]
 
 
 def _await_collector(session: Session) -> None:

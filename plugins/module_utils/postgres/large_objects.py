@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..common.evidence_rows import LargeObjects
 from .identifiers import literal
 from .session import Session
 
@@ -48,8 +47,8 @@ def reading(role: str) -> str:
     )
 
 
-def digest(session: Session) -> dict[str, Any]:
-    """``{count, digest}`` of all large objects in the session's snapshot."""
+def digest(session: Session) -> LargeObjects:
+    """Number and digest of all large objects in the session's snapshot."""
     row = session.row(_DIGEST)
     return {"count": row["count"], "digest": format(int(row["total"]) % (1 << 128), "032x")}
 

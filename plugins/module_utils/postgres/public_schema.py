@@ -9,8 +9,9 @@ it, but a new database of PostgreSQL 15 or later lacks it.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple
+from typing import NamedTuple
 
+from ..common.evidence_document import Evidence
 from . import event_triggers
 from .identifiers import quote
 from .session import Session
@@ -57,7 +58,7 @@ class PublicSchema(NamedTuple):
     comment: bool = True
 
     @classmethod
-    def of_evidence(cls, evidence: Mapping[str, Any]) -> PublicSchema:
+    def of_evidence(cls, evidence: Evidence) -> PublicSchema:
         """On the source. Evidence of earlier versions doesn't tell of the comment."""
         owner = evidence["objects"]["schema"].get("public", {}).get("owner", "")
         return cls(evidence["everybody_creates_in_public"], owner, evidence.get("public_has_comment", True))

@@ -9,6 +9,7 @@ import re
 import threading
 from typing import Any, Iterable, Mapping
 
+from ..common.evidence_rows import IndexDocument
 from .connection import APPLICATION_NAME, ConnectionSettings
 from .identifiers import sql_shown
 from .monitor_session import MonitorSession
@@ -128,9 +129,9 @@ class CopyProgress(_Probe):
 
 
 class IndexProgress(_Probe):
-    """Bytes of the indexes that were built, by their sizes on the source: ``indexes`` is ``[{index, table, bytes}]``."""
+    """Bytes of the indexes that were built, by their sizes on the source."""
 
-    def __init__(self, settings: ConnectionSettings, indexes: list[dict[str, Any]]) -> None:
+    def __init__(self, settings: ConnectionSettings, indexes: list[IndexDocument]) -> None:
         super().__init__(settings)
         self._indexes = indexes
 

@@ -6,12 +6,60 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from ..common.evidence_document import PropertiesAtPromotion
+from ..common.evidence_rows import DigestDocument, SequenceValue
 from ..host.files import read_json
+from ..postgres.changes import Counts
+from .results import Choices, CreatedProperties
 
 STEPS_FILE = "restore_steps.json"
+
+# The steps of a restore that are done, with what they found.
+# rows, apart: large tables, loaded apart from the others, and their names; last: tables that are loaded after all others.
+# properties, roles, moves, settings, choices: of the new database, as the result has them. matviews: bytes on the source by name, None for
+# a view without data there. functions, paths: settings of functions, as the result has them.
+# digests, digested_at: of the tables; counts, sequences: the server's counts and the sequences' values before they were read.
+Done = TypedDict(
+    "Done",
+    {
+        "pre-data": bool,
+        "data": bool,
+        "rows": bool,
+        "apart": "list[str]",
+        "last": bool,
+        "post-data": bool,
+        "properties": CreatedProperties,
+        "roles": "list[str]",
+        "moves": "dict[str, str | None]",
+        "settings": "list[str]",
+        "choices": Choices,
+        "matviews": "dict[str, int | None]",
+        "functions": "dict[str, list[str]]",
+        "paths": "dict[str, str]",
+        "sequences": "dict[str, SequenceValue]",
+        "counts": Counts,
+        "digests": "list[DigestDocument]",
+        "digested_at": str,
+    },
+    total=False,
+)
+
+
+class Of(TypedDict):
+    """Which restore it is: the target's server, and the manifest of the archive."""
+
+    server_identity: str
+    manifest_sha256: str
+
+
+class StoredSteps(TypedDict):
+    """The content of STEPS_FILE. oid: of the database to restore into."""
+
+    of: Of
+    oid: int | None
+    done: Done
 
 
 def restored_oid(state: Path, identity: str) -> int | None:
@@ -20,27 +68,26 @@ def restored_oid(state: Path, identity: str) -> int | None:
     return None if stored is None else stored.get("oid")
 
 
-def counts_when_digested(state: Path, identity: str, oid: int) -> dict[str, Any]:
-    """What the server had counted in the tables of this database when the restore digested them (``changes.read_counts``).
+def counts_when_digested(state: Path, identity: str, oid: int) -> Counts:
+    """What the server had counted in the tables of this database when the restore digested them.
 
     Empty when that isn't known.
     """
     stored = _stored(state, identity)
     if stored is None or stored.get("oid") != oid:
         return {}
-    counts = (stored.get("done") or {}).get("counts")
-    return counts if isinstance(counts, dict) else {}
+    return stored["done"].get("counts") or {}
 
 
-def sequences_when_restored(state: Path, identity: str, oid: int) -> dict[str, Any]:
-    """The values of this database's sequences when its rows were loaded (``evidence.document.sequence_values``).
+def sequences_when_restored(state: Path, identity: str, oid: int) -> dict[str, SequenceValue]:
+    """The values of this database's sequences when its rows were loaded.
 
     Empty when that isn't known.
     """
     stored = _stored(state, identity)
     if stored is None or stored.get("oid") != oid:
         return {}
-    return dict((stored.get("done") or {}).get("sequences") or {})
+    return stored["done"].get("sequences") or {}
 
 
 def matviews_on_source(state: Path, identity: str, oid: int) -> dict[str, int | None]:
@@ -51,7 +98,7 @@ def matviews_on_source(state: Path, identity: str, oid: int) -> dict[str, int | 
     stored = _stored(state, identity)
     if stored is None or stored.get("oid") != oid:
         return {}
-    return dict((stored.get("done") or {}).get("matviews") or {})
+    return stored["done"].get("matviews") or {}
 
 
 def at_promotion(state: Path, identity: str, oid: int) -> PropertiesAtPromotion | None:
@@ -59,11 +106,12 @@ def at_promotion(state: Path, identity: str, oid: int) -> PropertiesAtPromotion 
     stored = _stored(state, identity)
     if stored is None or stored.get("oid") != oid:
         return None
-    return ((stored.get("done") or {}).get("properties") or {}).get("at_promotion")
+    created = stored["done"].get("properties")
+    return created.get("at_promotion") if created else None
 
 
-def _stored(state: Path, identity: str) -> dict[str, Any] | None:
+def _stored(state: Path, identity: str) -> StoredSteps | None:
     stored = read_json(state / STEPS_FILE)
     if not isinstance(stored, dict) or (stored.get("of") or {}).get("server_identity") != identity:
         return None
-    return stored
+    return cast("StoredSteps", {**stored, "oid": stored.get("oid"), "done": stored.get("done") or {}})

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
@@ -18,25 +18,34 @@ from ..postgres.session import Session
 VERIFIED = "verified.json"
 
 
-def remember_verified(state: Path, identity: str, oid: int, found: dict[str, Any]) -> str:
-    """Record that the database was verified; ``found`` is its state (``changes.read_state``) from before it was read.
+class Verified(TypedDict):
+    """The content of VERIFIED: server and oid of the database, the time, and its state from before it was read."""
+
+    identity: str
+    oid: int
+    at: str
+    state: changes.DatabaseState
+
+
+def remember_verified(state: Path, identity: str, oid: int, found: changes.DatabaseState) -> str:
+    """Record that the database was verified; ``found`` is its state from before it was read.
 
     Returns the time, as the record has it.
     """
-    at = utc_now()
-    write_json(state / VERIFIED, {"identity": identity, "oid": oid, "at": at, "state": found})
-    return at
+    stored: Verified = {"identity": identity, "oid": oid, "at": utc_now(), "state": found}
+    write_json(state / VERIFIED, stored)
+    return stored["at"]
 
 
-def verified(state: Path, identity: str, oid: int) -> dict[str, Any] | None:
-    """``at`` and ``state`` of the verification of this very database, or None."""
+def verified(state: Path, identity: str, oid: int) -> Verified | None:
+    """The verification of this very database, or None."""
     stored = read_json(state / VERIFIED)
     if not isinstance(stored, dict) or (stored.get("identity"), stored.get("oid")) != (identity, oid):
         return None
-    return stored
+    return cast("Verified", stored)
 
 
-def changed_since(settings: ConnectionSettings, stored: dict[str, Any]) -> list[str]:
+def changed_since(settings: ConnectionSettings, stored: Verified) -> list[str]:
     """What changed in the database of ``settings`` since it was verified, in words; ``stored`` is what ``verified`` returned."""
     with Session(settings) as session:
         return changes.changed_parts(stored["state"], changes.read_state(session))
@@ -54,7 +63,7 @@ def check_counted(settings: ConnectionSettings) -> None:
         )
 
 
-def check_unchanged(settings: ConnectionSettings, stored: dict[str, Any]) -> None:
+def check_unchanged(settings: ConnectionSettings, stored: Verified) -> None:
     """Raise MigrationError ``changed_since_verified`` when something may have changed in the database since it was verified.
 
     Raises ``not_counted`` when the server's counts can't show that.

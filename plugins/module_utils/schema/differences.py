@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any, Mapping
+from typing import Mapping
 
+from ..common.difference import Difference, SchemaDifference
 from ..postgres.unprinted import Unprinted
 from .printed import Entry, Printed
 
@@ -20,7 +21,7 @@ _OPTION = re.compile(r"(?<!COMMENT IS )'(?:[^']|'')*'")
 _GRANTED_BY = re.compile(r"SET SESSION AUTHORIZATION .*?\nRESET SESSION AUTHORIZATION;|[^\n]+", re.DOTALL)
 
 
-def compare(expected: Printed, found: Printed) -> list[dict[str, Any]]:
+def compare(expected: Printed, found: Printed) -> list[SchemaDifference]:
     """Every object whose texts are not the same, as ``difference`` returns it. ``source`` is the text that is expected."""
     differences = []
     for entry in sorted(set(expected) | set(found)):
@@ -34,7 +35,7 @@ def compare(expected: Printed, found: Printed) -> list[dict[str, Any]]:
     return differences
 
 
-def compare_unprinted(expected: Mapping[Unprinted, str], found: Mapping[Unprinted, str]) -> list[dict[str, Any]]:
+def compare_unprinted(expected: Mapping[Unprinted, str], found: Mapping[Unprinted, str]) -> list[SchemaDifference]:
     """Every object that pg_dump doesn't print and whose texts are not the same, as ``difference`` returns it."""
     differences = []
     for entry in sorted(set(expected) | set(found)):
@@ -45,12 +46,8 @@ def compare_unprinted(expected: Mapping[Unprinted, str], found: Mapping[Unprinte
     return differences
 
 
-def difference(kind: str, name: str, problem: str, source: Any, target: Any) -> dict[str, Any]:
-    """One difference of the schema, for results: ``{kind, object, problem, source, target, name}``.
-
-    ``name`` is what ``accept_differences`` takes. It ends with a hash of both sides, so that an accepted difference
-    that grows is a new difference.
-    """
+def difference(kind: str, name: str, problem: str, source: object, target: object) -> SchemaDifference:
+    """One difference of the schema. Its name ends with a hash of both sides, so that an accepted difference that grows is a new one."""
     digest = hashlib.sha256(repr((source, target)).encode(errors="backslashreplace")).hexdigest()[:8]
     return {
         "kind": kind,
@@ -62,18 +59,18 @@ def difference(kind: str, name: str, problem: str, source: Any, target: Any) -> 
     }
 
 
-def sentence(found: dict[str, Any]) -> str:
+def sentence(found: Difference) -> str:
     """One difference as a sentence for messages: its object, and the first lines that are not the same."""
     text = f"{found['kind']}{'' if 'name' in found else ':'} {found['object']} {found['problem']}"
     source, target = found["source"], found["target"]
     if isinstance(source, str) and isinstance(target, str):
         source, target = first_lines(source, target)
     if source is None and target is None:
-        return str(text)
+        return text
     return f"{text} (source: {_short(source)}; target: {_short(target)})"
 
 
-def _of_texts(entry: Entry, problem: str, ours: list[str], theirs: list[str]) -> dict[str, Any]:
+def _of_texts(entry: Entry, problem: str, ours: list[str], theirs: list[str]) -> SchemaDifference:
     source, target = "\n".join(ours), "\n".join(theirs)
     if entry.kind in _WITH_SECRETS:
         masked = _OPTION.sub("'***'", source), _OPTION.sub("'***'", target)
@@ -103,6 +100,6 @@ def _first(lines: list[str], others: list[str]) -> str | None:
     return next((line for line in own if not line.startswith("--")), own[0].lstrip("- ") if own else None)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = "nothing" if value is None else value if isinstance(value, str) else repr(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."

@@ -13,13 +13,14 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Iterator, Mapping
 
 from ..archive import pg_dump, pg_restore
 from ..archive.messages import sentence, then
 from ..archive.schema_dump import dump_schema
 from ..archive.scratch import scratch_database, scratch_name
 from ..common.errors import MigrationError
+from ..common.evidence_document import Evidence
 from ..host.programs import Program
 from ..postgres import event_triggers, public_schema
 from ..postgres.connection import ConnectionSettings
@@ -50,7 +51,7 @@ def expected_schema(
     target: ConnectionSettings,
     migration_id: str,
     root: Path,
-    evidence: Mapping[str, Any],
+    evidence: Evidence,
     changes: Changes,
     programs: tuple[Program, Program],
     work: Path,

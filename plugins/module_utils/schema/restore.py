@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Mapping
 
 from ..archive import pg_restore
 from ..archive.messages import Message, written_for_newer
@@ -19,6 +19,7 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.public_schema import PublicSchema
 from ..postgres.role_mapping import Moves
 from ..postgres.session import Session
+from ..record.results import RestoreResult
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,16 @@ class Changes:
     tablespaces: str = "keep"
 
     @classmethod
-    def of_restore(cls, result: Mapping[str, Any]) -> Changes:
-        """The changes that the result of a restore names; none for an empty result."""
-        choices = result.get("choices") or {}
+    def of_restore(cls, result: RestoreResult | None) -> Changes:
+        """The changes that the result of a restore names; none without a result."""
+        if result is None:
+            return cls()
+        choices = result.get("choices")
         return cls(
             result.get("moved_roles") or {},
             result.get("function_search_path") or {},
-            choices.get("extension_versions") or {},
-            choices.get("tablespaces") or "keep",
+            choices.get("extension_versions") or {} if choices else {},
+            choices.get("tablespaces") or "keep" if choices else "keep",
         )
 
 

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import Any, Collection, Iterable, Iterator, Mapping
 
-from ..common.evidence_document import DatabaseProperties, Role
+from ..common.difference import SchemaDifference
+from ..common.evidence_document import DatabaseProperties, Evidence, Role
 from ..postgres.identifiers import quote
 from ..postgres.objects import Objects, comparable_grants, comparable_identity
 from ..postgres.role_mapping import Moves, moved, moved_database
 from ..postgres.role_plan import attributes
+from ..record.results import RestoreResult
 from ..schema.differences import difference
 
-Difference = Mapping[str, Any]
 _EXACT = ("owner", "connection_limit", "comment", "encoding", "lc_collate", "lc_ctype", "locale_provider")
 
 
-def compare_objects(source: Objects, found: Objects, moves: Moves, versions: tuple[int, int]) -> list[dict[str, Any]]:
+def compare_objects(source: Objects, found: Objects, moves: Moves, versions: tuple[int, int]) -> list[SchemaDifference]:
     """Objects of the source that are not in ``found``, or that have another owner or other grants there.
 
     found: what the archive's schema made on the target's server. versions: ``server_version_num`` of source and target.
@@ -40,7 +41,7 @@ def compare_objects(source: Objects, found: Objects, moves: Moves, versions: tup
 
 def _of_object(
     kind: str, identity: str, source: Mapping[str, Any], found: Mapping[str, Any], versions: tuple[int, int]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[SchemaDifference]:
     # Only large objects have a comment and labels, and only in evidence of this version of the collection or a later one.
     for name in ("owner", "columns", "roles", "grants", *sorted({"comment", "labels"} & set(source))):
         ours, theirs = source.get(name), found.get(name)
@@ -59,24 +60,26 @@ def _without(some: Any, others: Any) -> Any:
     return [one for one in some if one not in others] if isinstance(some, list) and isinstance(others, list) else some
 
 
-def expected_properties(evidence: Mapping[str, Any], restored: Mapping[str, Any]) -> DatabaseProperties:
+def expected_properties(evidence: Evidence, restored: RestoreResult | None) -> DatabaseProperties:
     """Properties that the restore gave the database: the source's, merged with those of an empty database that it replaces."""
-    stored: DatabaseProperties | None = restored.get("properties")
-    return stored or moved_database(evidence["database"], restored.get("moved_roles") or {})
+    stored = restored.get("properties") if restored else None
+    return stored or moved_database(evidence["database"], restored.get("moved_roles") or {} if restored else {})
 
 
 def compare_properties(
-    expected: Mapping[str, Any], found: Mapping[str, Any], left_out: Iterable[str]
-) -> list[dict[str, Any]]:
+    expected: DatabaseProperties, found: DatabaseProperties, left_out: Iterable[str]
+) -> list[SchemaDifference]:
     """Properties of the database that are not as expected. ``left_out``: settings that the target's server refused."""
     differences = []
 
-    def add(name: str, ours: Any, theirs: Any) -> None:
+    def add(name: str, ours: object, theirs: object) -> None:
         if ours != theirs:
             differences.append(difference("database", name.replace("_", " "), "differs", ours, theirs))
 
+    source: Mapping[str, object] = expected
+    target: Mapping[str, object] = found
     for name in _EXACT:
-        add(name, expected[name], found[name])
+        add(name, source[name], target[name])
     # Every role that may create databases can copy a template.
     if found.get("is_template") and not expected.get("is_template"):
         add("is template", False, True)
@@ -101,9 +104,7 @@ def _settings(settings: Iterable[str] | None, refused: set[str]) -> list[str]:
     return sorted(setting for setting in settings or () if setting not in refused)
 
 
-def compare_memberships(
-    wanted: Iterable[Mapping[str, Any]], there: Iterable[Mapping[str, Any]], moves: Moves
-) -> list[dict[str, Any]]:
+def compare_memberships(wanted: Iterable[Role], there: Iterable[Role], moves: Moves) -> list[SchemaDifference]:
     """Memberships of the source's roles that the target lacks, between roles that the target has.
 
     ``wanted`` and ``there``: roles as ``database.roles`` returns them.
@@ -128,21 +129,19 @@ def compare_memberships(
                     difference("role", str(name), f"may not grant {group} (remedy: {statement})", None, None)
                 )
         for old, ours in sorted((role.get("member_options") or {}).items()):
-            group = moves.get(old, old)
-            theirs = options.get(str(name), {}).get(str(group))
-            if theirs not in (None, ours):
-                statement = f"GRANT {quote(str(group))} TO {quote(str(name))} WITH {ours}"
+            new = moves.get(old, old)
+            theirs = options.get(str(name), {}).get(new) if new else None
+            if new and theirs not in (None, ours):
+                statement = f"GRANT {quote(new)} TO {quote(str(name))} WITH {ours}"
                 lacking.append(
-                    difference(
-                        "role", str(name), f"is a member of {group} otherwise (remedy: {statement})", ours, theirs
-                    )
+                    difference("role", str(name), f"is a member of {new} otherwise (remedy: {statement})", ours, theirs)
                 )
     return lacking
 
 
 def compare_created(
     wanted: Iterable[Role], there: Iterable[Role], moves: Moves, created: Collection[str]
-) -> list[dict[str, Any]]:
+) -> list[SchemaDifference]:
     """What the roles in ``created`` have that they don't have on the source. The restore, which created them, gave them nothing more."""
     source = {moves.get(role["name"], role["name"]): role for role in wanted}
     differences = []

@@ -9,14 +9,16 @@ import json
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping, Sequence, cast
 
 from ..archive.identity import load_own, manifest_sha256, pg_dump_major, read_evidence
 from ..common import restart
 from ..common.clock import utc_now
 from ..common.counted import counted
+from ..common.difference import Difference, SchemaDifference
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
+from ..common.evidence_rows import DigestDocument, LargeObjects, MatviewDocument, SequenceBounds, SequenceValue
 from ..common.parallel import run_together
 from ..evidence import digest, extension_rows
 from ..evidence import document as evidence_document
@@ -35,16 +37,18 @@ from ..postgres.session import Session, server_identity
 from ..record.dumped import dumped_archive
 from ..record.promoted import already_promoted
 from ..record.restored import counts_when_digested
+from ..record.results import CountedTables, RestoreResult, VerifyResult
 from ..record.verified import VERIFIED, changed_since, remember_verified, verified
 from ..schema.differences import sentence
+from .parameters import Fingerprint, Known, Parameters
 from .schema import SchemaComparison, compare_schema
 
 SHOWN = 50
 SHOWN_CHARACTERS = 4000
 
 
-def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
-    """What is compared: server and database (``identity``, ``oid``), and this migration's archive (``manifest_sha256``).
+def examine(settings: ConnectionSettings, options: dict[str, Any]) -> Known:
+    """What is compared.
 
     Raises MigrationError ``manifest_missing``, ``other_archive``, ``promoted`` (for a recount), or for a program that is
     missing or too old.
@@ -70,36 +74,36 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
         }
 
 
-def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: Known) -> JobSpec:
     """The job for a verification with the module's ``options``, given what ``examine`` found."""
-    fingerprint = {
+    fingerprint: Fingerprint = {
         "server_identity": known["identity"],
         "database_oid": known["oid"],
         "manifest_sha256": known["manifest_sha256"],
     }
-    parameters = dict(
-        fingerprint,
-        migration_id=options["migration_id"],
-        archive=str(expand(options["archive"])),
-        connection=settings.public(),
-        state=str(expand(options["state_dir"]) / options["migration_id"]),
-        restore_folder=str(job.job_folder(options["state_dir"], options["migration_id"], "restore")),
-        bin_dir=options["bin_dir"],
-        accept_differences=options["accept_differences"],
-        recount=options["recount"],
-        jobs=max(1, options["jobs"]),
-    )
+    parameters: Parameters = {
+        **fingerprint,
+        "migration_id": options["migration_id"],
+        "archive": str(expand(options["archive"])),
+        "connection": settings.public(),
+        "state": str(expand(options["state_dir"]) / options["migration_id"]),
+        "restore_folder": str(job.job_folder(options["state_dir"], options["migration_id"], "restore")),
+        "bin_dir": options["bin_dir"],
+        "accept_differences": options["accept_differences"],
+        "recount": options["recount"],
+        "jobs": max(1, options["jobs"]),
+    }
     return JobSpec("verify", run, parameters, fingerprint, {"login_password": settings.password or ""}, once=False)
 
 
 def still_valid(
-    settings: ConnectionSettings, state: Path, known: dict[str, Any], recount: bool, result: dict[str, Any]
+    settings: ConnectionSettings, state: Path, known: Known, recount: bool, result: Mapping[str, object]
 ) -> bool:
     """Whether this database was verified against this archive, and nothing was changed in it until its promotion.
 
     known: what ``examine`` found. After the promotion couch2pg writes to the database, and the verification stays valid.
     """
-    if recount or any(result.get(name) != known[name] for name in ("oid", "manifest_sha256")):
+    if recount or (result.get("oid"), result.get("manifest_sha256")) != (known["oid"], known["manifest_sha256"]):
         return False
     if already_promoted(settings, state, settings.database) is not None:
         return True
@@ -107,9 +111,9 @@ def still_valid(
     return stored is not None and not changed_since(settings, stored)
 
 
-def run(context: JobContext) -> dict[str, Any]:
+def run(context: JobContext) -> VerifyResult:
     """Compare; the work of the job ``verify``. Raises ``not_the_same`` that names the first differences."""
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     settings = context.connection()
     started = time.monotonic()
     state = Path(parameters["state"])
@@ -159,8 +163,8 @@ def run(context: JobContext) -> dict[str, Any]:
     }
 
 
-def _raise_if_different(rows: list[dict[str, Any]], schema: list[dict[str, Any]]) -> None:
-    differences = rows + schema
+def _raise_if_different(rows: list[Difference], schema: list[SchemaDifference]) -> None:
+    differences = [*rows, *schema]
     if not differences:
         return
     words = "; ".join(sentence(difference) for difference in differences[:3])
@@ -187,65 +191,67 @@ def _raise_if_different(rows: list[dict[str, Any]], schema: list[dict[str, Any]]
     )
 
 
-def _shown(difference: dict[str, Any]) -> dict[str, Any]:
+def _shown(difference: Difference) -> Difference:
     """A difference for results. Its texts are shortened, because it may be between two large functions."""
-    return {
-        name: value[:SHOWN_CHARACTERS] if name in ("source", "target") and isinstance(value, str) else value
-        for name, value in difference.items()
-    }
+    found = difference.copy()
+    found["source"], found["target"] = _shortened(difference["source"]), _shortened(difference["target"])
+    return found
 
 
-def _restored(parameters: dict[str, Any]) -> dict[str, Any] | None:
+def _shortened(side: object) -> object:
+    return side[:SHOWN_CHARACTERS] if isinstance(side, str) else side
+
+
+def _restored(parameters: Parameters) -> RestoreResult | None:
     """The result of the restore that made this very database, or None."""
     restored = job.read_state(Path(parameters["restore_folder"]))
     if restored.status != "done":
         return None
-    value: dict[str, Any] = restored.result["value"]
+    value = cast("RestoreResult", restored.result["value"])
     same = value["oid"] == parameters["database_oid"] and value["server_identity"] == parameters["server_identity"]
     return value if same else None
 
 
 def _compare(
-    context: JobContext, settings: ConnectionSettings, root: Path, evidence: Evidence, before: dict[str, Any]
-) -> tuple[dict[str, Any], SchemaComparison]:
+    context: JobContext, settings: ConnectionSettings, root: Path, evidence: Evidence, before: changes.DatabaseState
+) -> tuple[CountedTables, SchemaComparison]:
     """Compare tables and schema, in parallel unless ``jobs`` is 1. Returns the result of ``_tables``, and the schema's comparison."""
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     restored = _restored(parameters)
     stop, one_by_one = threading.Event(), parameters["jobs"] == 1
     both = (programs.find("pg_restore", parameters["bin_dir"]), programs.find("pg_dump", parameters["bin_dir"]))
-    tables: dict[str, Any] = {}
+    counted_tables: list[CountedTables] = []
 
     def count() -> None:
-        tables.update(_tables(context, settings, evidence, None if parameters["recount"] else restored, before, stop))
+        kept = None if parameters["recount"] else restored
+        counted_tables.append(_tables(context, settings, evidence, kept, before, stop))
 
     def schema() -> SchemaComparison:
         migration_id = parameters["migration_id"]
-        return compare_schema(
-            settings, migration_id, root, evidence, restored or {}, both, context.work, stop, one_by_one
-        )
+        return compare_schema(settings, migration_id, root, evidence, restored, both, context.work, stop, one_by_one)
 
     context.progress.step("schema")
     comparison = run_together(count, schema, stop, one_by_one)
-    return tables, comparison
+    return counted_tables[0], comparison
 
 
 def _tables(
     context: JobContext,
     settings: ConnectionSettings,
     evidence: Evidence,
-    restored: dict[str, Any] | None,
-    before: dict[str, Any],
+    restored: RestoreResult | None,
+    before: changes.DatabaseState,
     stop: threading.Event,
-) -> dict[str, Any]:
-    """Counts and digests of the target's tables as ``digests``, and when they were read.
+) -> CountedTables:
+    """Counts and digests of the target's tables, and when they were read.
 
     A digest of the restore (``restored``) is used again if the server has counted no write to the table since. before: the database's
     state now.
     """
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     with Session(settings) as session:
         tables = list_tables(session).kept
-    kept: dict[str, Any] = {}
+    kept: dict[str, DigestDocument] = {}
     if restored is not None:
         counts = counts_when_digested(
             Path(parameters["state"]), parameters["server_identity"], parameters["database_oid"]
@@ -269,12 +275,12 @@ def _digests(
     evidence: Evidence,
     tables: list[Table],
     stop: threading.Event,
-) -> list[dict[str, Any]]:
+) -> list[DigestDocument]:
     context.progress.step("digests", sum(table.table_bytes for table in tables), "bytes")
     found = digest.digest_tables(
         tables,
         evidence["digest_method"],
-        context.parameters["jobs"],
+        context.given(Parameters)["jobs"],
         lambda: Session(settings),
         context.progress.advance,
         stop,
@@ -283,7 +289,7 @@ def _digests(
     return [table.as_dict() for table in found]
 
 
-def compare_tables(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def compare_tables(source: Sequence[DigestDocument], target: Sequence[DigestDocument]) -> list[Difference]:
     """Tables whose rows or digest differ, or that only one side has.
 
     Partitions between which rows may move (``relations.Table.tree``) are compared as one table.
@@ -303,23 +309,24 @@ def compare_tables(source: list[dict[str, Any]], target: list[dict[str, Any]]) -
     return differences
 
 
-def _by_table(rows: list[dict[str, Any]], trees: dict[str, str]) -> dict[str, dict[str, Any]]:
+def _by_table(rows: Sequence[DigestDocument], trees: dict[str, str]) -> dict[str, DigestDocument]:
     found = {row["table"]: row for row in rows if row["table"] not in trees}
     for tree in set(trees.values()):
         parts = [row for row in rows if trees.get(row["table"]) == tree]
         if parts:
             found[tree] = {
+                "table": tree,
                 "rows": sum(row["rows"] for row in parts),
                 "digest": digest.together([row["digest"] for row in parts]),
             }
     return found
 
 
-def _difference(name: str, problem: str, source: Any, target: Any, kind: str = "rows") -> dict[str, Any]:
+def _difference(name: str, problem: str, source: object, target: object, kind: str = "rows") -> Difference:
     return {"kind": kind, "object": name, "problem": problem, "source": source, "target": target}
 
 
-def compare_large_objects(source: dict[str, Any], target: dict[str, Any]) -> list[dict[str, Any]]:
+def compare_large_objects(source: LargeObjects, target: LargeObjects) -> list[Difference]:
     """The difference in number or content, if there is one."""
     if source == target:
         return []
@@ -327,7 +334,7 @@ def compare_large_objects(source: dict[str, Any], target: dict[str, Any]) -> lis
     return [_difference("all", problem, source["count"], target["count"], "large objects")]
 
 
-def compare_sequences(source: dict[str, Any], target: dict[str, Any]) -> list[dict[str, Any]]:
+def compare_sequences(source: Mapping[str, SequenceBounds], target: Mapping[str, SequenceValue]) -> list[Difference]:
     """Sequences whose value is not between the source's values before and after the dump."""
     differences = []
     for name, bounds in sorted(source.items()):
@@ -346,11 +353,11 @@ def compare_sequences(source: dict[str, Any], target: dict[str, Any]) -> list[di
     return differences
 
 
-def _position(value: dict[str, Any], forward: bool) -> tuple[int, bool]:
+def _position(value: SequenceValue, forward: bool) -> tuple[int, bool]:
     return (value["last_value"] if forward else -value["last_value"], value["is_called"])
 
 
-def compare_populated(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def compare_populated(source: list[MatviewDocument], target: list[MatviewDocument]) -> list[Difference]:
     """Matviews that hold data on the source and none on the target."""
     populated = {row["matview"]: row["populated"] for row in target}
     return [
@@ -360,7 +367,7 @@ def compare_populated(source: list[dict[str, Any]], target: list[dict[str, Any]]
     ]
 
 
-def _notices(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list[str]:
+def _notices(source: list[MatviewDocument], target: list[MatviewDocument]) -> list[str]:
     """Sentences about materialized views without rows on the target: dashboards would be empty."""
     rows = {row["matview"]: row["rows"] for row in target}
     empty = [row["matview"] for row in target if not row["populated"]]
@@ -378,9 +385,7 @@ def _notices(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> list
     ]
 
 
-def _information(
-    evidence: Evidence, refreshed: list[dict[str, Any]], extensions: dict[str, str]
-) -> list[dict[str, Any]]:
+def _information(evidence: Evidence, refreshed: list[MatviewDocument], extensions: dict[str, str]) -> list[Difference]:
     """Differences that are no fault: the source's matviews are as old as its last refresh."""
     rows = {row["matview"]: row["rows"] for row in refreshed}
     information = [

@@ -8,8 +8,10 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Mapping
+from typing import Iterable, Mapping
 
+from ..common.difference import Difference, SchemaDifference
+from ..common.evidence_document import Evidence
 from ..common.parallel import run_together
 from ..host.programs import Program
 from ..postgres.connection import ConnectionSettings
@@ -17,6 +19,7 @@ from ..postgres.database import existing_database, roles
 from ..postgres.objects import comparable_identity, large_objects, left_out
 from ..postgres.session import Session
 from ..postgres.unprinted import Unprinted, fingerprints, read_unprinted
+from ..record.results import RestoreResult
 from ..schema.differences import compare, compare_unprinted
 from ..schema.expected import expected_schema, printed_after_a_dump
 from ..schema.printed import Printed, print_schema
@@ -28,11 +31,11 @@ from . import facts
 class SchemaComparison:
     """differences: what is wrong. information: what is no fault. objects: number of objects of each kind."""
 
-    differences: list[dict[str, Any]]
-    information: list[dict[str, Any]]
+    differences: list[SchemaDifference]
+    information: list[Difference]
     objects: dict[str, int]
 
-    def accepting(self, names: Iterable[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def accepting(self, names: Iterable[str]) -> tuple[list[SchemaDifference], list[SchemaDifference]]:
         """The differences that remain, and those that ``names`` accept."""
         accepted = set(names)
         remaining = [found for found in self.differences if found["name"] not in accepted]
@@ -43,8 +46,8 @@ def compare_schema(
     settings: ConnectionSettings,
     migration_id: str,
     root: Path,
-    evidence: Mapping[str, Any],
-    restored: Mapping[str, Any],
+    evidence: Evidence,
+    restored: RestoreResult | None,
     programs: tuple[Program, Program],
     work: Path,
     stop: threading.Event,
@@ -52,7 +55,7 @@ def compare_schema(
 ) -> SchemaComparison:
     """Compare everything except rows.
 
-    restored: the result of the restore that made this database; empty when another program restored it.
+    restored: the result of the restore that made this database; None when another program restored it.
     programs: pg_restore and pg_dump. work: a private folder. one_by_one: use one session of the server at a time.
     """
     changes = Changes.of_restore(restored)
@@ -80,23 +83,24 @@ def compare_schema(
         differences += facts.compare_objects(evidence["objects"], objects, changes.moves, versions)
         properties = existing_database(session, settings.database)
         wanted = facts.expected_properties(evidence, restored)
-        differences += facts.compare_properties(wanted, properties, restored.get("settings_left_out") or ())
-        names = {changes.moves.get(role["name"], role["name"]) for role in evidence["roles"]}
-        there = roles(session, names - {None})
+        refused = restored.get("settings_left_out") or [] if restored else []
+        differences += facts.compare_properties(wanted, properties, refused)
+        names = filter(None, (changes.moves.get(role["name"], role["name"]) for role in evidence["roles"]))
+        there = roles(session, set(names))
     lacking = facts.compare_memberships(evidence["roles"], there, changes.moves)
     # The restore is responsible for the memberships of the roles that it created. Other roles belong to the operator.
-    created = set(restored.get("created_roles") or ())
+    created = set(restored.get("created_roles") or [] if restored else [])
     differences += [found for found in lacking if found["object"] in created]
     differences += facts.compare_created(evidence["roles"], there, changes.moves, created)
-    information = [found for found in lacking if found["object"] not in created]
+    information: list[Difference] = [found for found in lacking if found["object"] not in created]
     information += _left_out(evidence["objects_left_out"], shells)
     counts = {kind: len(entries) for kind, entries in evidence["objects"].items() if entries}
     return SchemaComparison(differences, information, counts)
 
 
 def compare_with_source(
-    evidence: Mapping[str, Any], expected: Mapping[Unprinted, str], found: Mapping[Unprinted, str]
-) -> list[dict[str, Any]]:
+    evidence: Evidence, expected: Mapping[Unprinted, str], found: Mapping[Unprinted, str]
+) -> list[SchemaDifference]:
     """Differences in objects that pg_dump doesn't print. expected: those of the scratch database, which has new extensions.
 
     A physical copy keeps these objects, so one that is the same as in the source's evidence is no difference. A subscription always is
@@ -114,7 +118,7 @@ def compare_with_source(
     ]
 
 
-def _left_out(rows: Iterable[Mapping[str, str]], there: set[str]) -> list[dict[str, Any]]:
+def _left_out(rows: Iterable[Mapping[str, str]], there: set[str]) -> list[Difference]:
     """Objects that pg_dump leaves out by design, except those in ``there``, which another object of the archive declared on the target."""
     return [
         {
