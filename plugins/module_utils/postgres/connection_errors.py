@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, TypedDict, cast
 
 from ..common.errors import MigrationError
 from ..host.system_account import myself
@@ -214,18 +214,39 @@ def _came_from_a_server(text: str) -> bool:
     )
 
 
+class StatementDetails(TypedDict):
+    """The details of an error with the code ``sql`` or ``connection_lost``. reason: the server's message; place: of the server.
+
+    hint, detail, context: the server's further lines, None without them. Without an answer of the server, sqlstate is None, too.
+    """
+
+    sqlstate: str | None
+    hint: str | None
+    detail: str | None
+    context: str | None
+    database: str
+    place: str
+    reason: str
+
+
+def details_of(error: MigrationError) -> StatementDetails:
+    """The details of an error that ``of_statement`` made."""
+    return cast("StatementDetails", error.details)
+
+
 def of_statement(settings: ConnectionSettings, error: Any, lost: bool) -> MigrationError:
     """The error for a failed statement, with the server's message. ``lost``: whether the session ended with the statement.
 
     The SQLSTATE alone doesn't show a lost session: a foreign server that doesn't answer gives the same code.
-    ``details["remedy"]`` is what the operator can do, for an error that no caller handles.
+    The details are ``StatementDetails``; those of the code ``sql`` also have ``remedy``: what the operator can do, for an error that no
+    caller handles.
     """
     diagnosis = getattr(error, "diag", None)
     # A message of libpq itself can have several lines; take the first one.
     primary = getattr(diagnosis, "message_primary", None) or (str(error).strip().splitlines() or [""])[
         0
     ].strip().rstrip(".")
-    details = {
+    details: StatementDetails = {
         "sqlstate": getattr(error, "pgcode", None),
         "hint": getattr(diagnosis, "message_hint", None),
         "detail": getattr(diagnosis, "message_detail", None),

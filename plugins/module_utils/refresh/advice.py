@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from ..archive import messages
 from ..common import restart
 from ..postgres import preload_libraries
-from ..postgres.connection_errors import INSUFFICIENT_PRIVILEGE
+from ..postgres.connection_errors import INSUFFICIENT_PRIVILEGE, StatementDetails
 from ..postgres.identifiers import quote
 from ..postgres.session import LOCK_NOT_AVAILABLE, Session
 
@@ -73,7 +72,7 @@ _REFRESHED = re.compile(r"REFRESH MATERIALIZED VIEW (?:CONCURRENTLY )?(.+?);?$")
 _OF_DATA = ("22", "23")
 
 
-def of_view(session: Session, name: str, owner: str, reason: str, details: dict[str, Any]) -> str:
+def of_view(session: Session, name: str, owner: str, reason: str, details: StatementDetails) -> str:
     """The advice for the materialized view ``name`` (as SQL) of ``owner``. reason, details: of the error of its refresh."""
     found = _of_server(session, owner, reason, details)
     if found:
@@ -93,7 +92,7 @@ def of_view(session: Session, name: str, owner: str, reason: str, details: dict[
     )
 
 
-def of_call(session: Session, owner: str, reason: str, details: dict[str, Any]) -> str:
+def of_call(session: Session, owner: str, reason: str, details: StatementDetails) -> str:
     """The advice for the function that refreshes all views, called as ``owner``."""
     found = _of_server(session, owner, reason, details) or _of_foreign_server(session, owner, reason, details)
     if found:
@@ -107,7 +106,7 @@ def of_call(session: Session, owner: str, reason: str, details: dict[str, Any]) 
     return "Fix that materialized view on the source."
 
 
-def statement(details: dict[str, Any]) -> str:
+def statement(details: StatementDetails) -> str:
     """The statement in a function that failed; empty where the error's context has none."""
     found = _STATEMENT.match(details["context"] or "")
     return found.group(1) if found else ""
@@ -123,7 +122,7 @@ def then(advice: str) -> str:
     )
 
 
-def _of_server(session: Session, owner: str, reason: str, details: dict[str, Any]) -> str:
+def _of_server(session: Session, owner: str, reason: str, details: StatementDetails) -> str:
     """The advice for a cause outside of the database: afterwards, nothing has to be dumped or accepted."""
     state = details["sqlstate"]
     for words, value in _LIMITS.items():
@@ -163,7 +162,7 @@ def _of_privilege(session: Session, owner: str, reason: str) -> str:
     return f"The owner of the view lacks a privilege. On the target, as a superuser{of_one}: {statements}"
 
 
-def _of_foreign_server(session: Session, owner: str, reason: str, details: dict[str, Any]) -> str:
+def _of_foreign_server(session: Session, owner: str, reason: str, details: StatementDetails) -> str:
     """The advice for an error that postgres_fdw reports; empty for any other."""
     state, context = details["sqlstate"], details["context"] or ""
     unmapped = _UNMAPPED_ROLE.search(reason)

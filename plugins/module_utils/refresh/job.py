@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 from ..common import restart
 from ..common.errors import MigrationError
@@ -20,25 +20,23 @@ from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres import event_triggers, login_settings
 from ..postgres.connection import ConnectionSettings
+from ..postgres.connection_errors import StatementDetails, details_of
 from ..postgres.database import current_oid, find_database_by_oid
 from ..postgres.identifiers import qualified, quote
 from ..postgres.matview_graph import Matview, read_graph
 from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
 from ..record.restored import matviews_on_source, restored_oid, sequences_when_restored
+from ..record.results import RefreshFunction, RefreshOutcome, RefreshResult
 from . import advice, function_proof
 from .forecast import Forecast
+from .parameters import Fingerprint, Known, Parameters
 
 UNPOPULATED = "55000"
 
 
-def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """``{identity, oid, restored, on_source, sequences}`` of the server and database; identity and oid survive a rename.
-
-    restored: whether this migration restored the database and has not promoted it yet. A populated materialized view in
-    it was then refreshed by an earlier attempt. on_source: bytes of the materialized views on the source, None without data.
-    sequences: their values when the rows were loaded.
-    """
+def examine(settings: ConnectionSettings, state: Path) -> Known:
+    """The database, and what this migration knows of it."""
     with Session(settings) as session:
         identity, oid = server_identity(session), current_oid(session)
     restored = not (state / PROMOTED).exists() and restored_oid(state, identity) == oid
@@ -48,37 +46,37 @@ def examine(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
 
 
 def job_spec(
-    settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], rehearsed: dict[str, float]
+    settings: ConnectionSettings, options: dict[str, Any], known: Known, rehearsed: dict[str, float]
 ) -> JobSpec:
     """The job for a refresh. options: the module's; known: the result of ``examine``; rehearsed: seconds of each view in a rehearsal."""
-    fingerprint = {"server_identity": known["identity"], "database_oid": known["oid"]}
-    parameters = dict(
-        fingerprint,
-        connection=settings.public(),
-        jobs=max(1, options["jobs"]),
-        maintenance_work_mem=options["maintenance_work_mem"],
-        call_function=options["call_function"],
-        resume=known["restored"],
-        on_source=known["on_source"],
-        sequences=known["sequences"],
-        rehearsed=rehearsed,
-    )
+    fingerprint: Fingerprint = {"server_identity": known["identity"], "database_oid": known["oid"]}
+    parameters: Parameters = {
+        **fingerprint,
+        "connection": settings.public(),
+        "jobs": max(1, options["jobs"]),
+        "maintenance_work_mem": options["maintenance_work_mem"],
+        "call_function": options["call_function"],
+        "resume": known["restored"],
+        "on_source": known["on_source"],
+        "sequences": known["sequences"],
+        "rehearsed": rehearsed,
+    }
     return JobSpec("refresh", run, parameters, fingerprint, {"login_password": settings.password or ""}, once=False)
 
 
-def run(context: JobContext) -> dict[str, Any]:
+def run(context: JobContext) -> RefreshResult:
     """Refresh everything; the entry function of the job ``refresh``.
 
     A materialized view without data on the source may stay without data. Raises MigrationError ``refresh_failed`` for any other.
     """
-    settings = context.connection()
+    settings, parameters = context.connection(), context.given(Parameters)
     started = time.monotonic()
     with Session(settings) as session:
         pending = read_graph(session)
         # An event trigger must not write to the database before it is verified.
-        quietly = context.parameters["resume"] and event_triggers.are_loud(session)
-    on_source = context.parameters["on_source"]
-    forecast = Forecast.of(pending, context.parameters["rehearsed"], on_source)
+        quietly = parameters["resume"] and event_triggers.are_loud(session)
+    on_source = parameters["on_source"]
+    forecast = Forecast.of(pending, parameters["rehearsed"], on_source)
     scheduler = _Scheduler(context, settings, pending, quietly, forecast)
     context.progress.step("materialized views", forecast.total, forecast.unit, forecast.estimated, scheduler.progress)
     done = scheduler.run()
@@ -87,14 +85,14 @@ def run(context: JobContext) -> dict[str, Any]:
     if failed:
         raise MigrationError(_cause(failed), "refresh_failed", matviews=failed)
     function = None
-    if context.parameters["call_function"]:
+    if parameters["call_function"]:
         before = 0 if any(entry["done_before"] for entry in done) else sum(entry["seconds"] for entry in done)
         function = _call_function(context, settings, before, not_populated)
     # A view's query, or the function when it writes to a log table, may have taken values from sequences.
     with Session(settings) as session:
-        put_sequences_back(session, context.parameters["sequences"])
+        put_sequences_back(session, parameters["sequences"])
     return {
-        "oid": context.parameters["database_oid"],
+        "oid": parameters["database_oid"],
         "matviews": [entry for entry in done if not entry["error"]],
         "not_populated": not_populated,
         "function": function,
@@ -117,18 +115,18 @@ class _Scheduler:
         quietly: bool,
         forecast: Forecast,
     ) -> None:
-        self._context = context
+        self._parameters = context.given(Parameters)
         self._settings = settings
         self._forecast = forecast
         self._waiting = {matview.key: matview for matview in forecast.largest_first(matviews)}
         self._retry: dict[str, Matview] = {}
         # The start time of each refresh that is running.
         self._running: dict[str, float] = {}
-        self._outcomes: dict[str, dict[str, Any]] = {}
+        self._outcomes: dict[str, RefreshOutcome] = {}
         self._changed = threading.Condition()
         self._sessions: list[Session] = []
         self._aborted = False
-        self._resume = context.parameters["resume"]
+        self._resume = self._parameters["resume"]
         # Refresh one view at a time, each in a transaction in which no event trigger fires.
         self._quietly = quietly
 
@@ -141,8 +139,8 @@ class _Scheduler:
         counted = [f"{len(finished)} of {len(self._forecast.weights)}"] if self._forecast.estimated else []
         return self._forecast.done(finished, running), ", ".join(counted + words)
 
-    def run(self) -> list[dict[str, Any]]:
-        workers = 1 if self._quietly else max(1, min(self._context.parameters["jobs"], len(self._waiting)))
+    def run(self) -> list[RefreshOutcome]:
+        workers = 1 if self._quietly else max(1, min(self._parameters["jobs"], len(self._waiting)))
         with ThreadPoolExecutor(max_workers=workers) as pool:
             futures = [pool.submit(self._worker) for _number in range(workers)]
             try:
@@ -177,7 +175,7 @@ class _Scheduler:
     def _settings_of(self, session: Session, owner: str) -> None:
         """Give the session the settings that the owner's own refresh will have (search_path, TimeZone ...), without timeouts."""
         login_settings.assume(session, owner, login_settings.TIMEOUTS)
-        memory = self._context.parameters["maintenance_work_mem"]
+        memory = self._parameters["maintenance_work_mem"]
         session.execute("SELECT pg_catalog.set_config('maintenance_work_mem', %s, false)", [memory])
 
     def _abort(self) -> None:
@@ -200,7 +198,7 @@ class _Scheduler:
                 self._changed.wait(timeout=0.5)
             return None
 
-    def _finish(self, matview: Matview, outcome: dict[str, Any]) -> None:
+    def _finish(self, matview: Matview, outcome: RefreshOutcome) -> None:
         with self._changed:
             self._running.pop(matview.key, None)
             self._outcomes[matview.key] = outcome
@@ -212,10 +210,10 @@ class _Scheduler:
             self._changed.notify_all()
 
 
-def _refresh(session: Session, matview: Matview, done_before: bool, quietly: bool) -> dict[str, Any]:
+def _refresh(session: Session, matview: Matview, done_before: bool, quietly: bool) -> RefreshOutcome:
     """Refresh one matview without CONCURRENTLY, which can't populate an empty one; ``done_before`` skips the refresh."""
     started = time.monotonic()
-    outcome: dict[str, Any] = {"matview": matview.key, "rows": None, "error": None, "sqlstate": None, "advice": None}
+    outcome: RefreshOutcome = {"matview": matview.key, "rows": None, "error": None, "sqlstate": None, "advice": None}
     outcome["done_before"] = done_before
     name = qualified(matview.schema, matview.name)
     try:
@@ -227,17 +225,17 @@ def _refresh(session: Session, matview: Matview, done_before: bool, quietly: boo
     except MigrationError as error:
         if error.code != "sql":
             raise
-        state = error.details["sqlstate"]
-        reason = error.details["reason"].rstrip(".")
-        outcome.update(error=reason, sqlstate=state, context=error.details["context"])
-        outcome["advice"] = advice.of_view(session, name, matview.owner, reason, error.details)
+        details = details_of(error)
+        reason = details["reason"].rstrip(".")
+        outcome["error"], outcome["sqlstate"], outcome["context"] = reason, details["sqlstate"], details["context"]
+        outcome["advice"] = advice.of_view(session, name, matview.owner, reason, details)
     outcome["seconds"] = round(time.monotonic() - started, 1)
     return outcome
 
 
 def _call_function(
-    context: JobContext, settings: ConnectionSettings, before: float, not_populated: list[dict[str, Any]]
-) -> dict[str, Any] | None:
+    context: JobContext, settings: ConnectionSettings, before: float, not_populated: list[RefreshOutcome]
+) -> RefreshFunction | None:
     """Call ``refresh_matviews()`` as its owner, couch2pg's role; None when there is no such function.
 
     In a database that nobody uses yet, it is called on empty tables first, unless a call on all rows may exceed a timeout. If that
@@ -245,6 +243,7 @@ def _call_function(
     refreshed already, and nothing else may be written.
     before: the seconds that the same views have just taken in total; 0 when unknown. not_populated: those that can't be refreshed.
     """
+    parameters = context.given(Parameters)
     with Session(settings) as session:
         found = session.rows(
             "SELECT n.nspname AS schema, pg_catalog.pg_get_userbyid(p.proowner) AS owner FROM pg_catalog.pg_proc AS p "
@@ -255,11 +254,16 @@ def _call_function(
             return None
         owner, name = found[0]["owner"], qualified(found[0]["schema"], "refresh_matviews")
         started = time.monotonic()
-        done = {"name": f"{found[0]['schema']}.refresh_matviews()", "role": owner, "without_rows": True}
-        if context.parameters["resume"] and not function_proof.may_time_out(session, owner, before):
+
+        def done(without_rows: bool) -> RefreshFunction:
+            shown = f"{found[0]['schema']}.refresh_matviews()"
+            seconds = round(time.monotonic() - started, 1)
+            return {"name": shown, "role": owner, "without_rows": without_rows, "seconds": seconds}
+
+        if parameters["resume"] and not function_proof.may_time_out(session, owner, before):
             context.progress.step("refresh_matviews() without rows")
             if function_proof.succeeds_without_rows(session, owner, f"SELECT {name}()"):
-                return dict(done, seconds=round(time.monotonic() - started, 1))
+                return done(without_rows=True)
         # The function refreshes all views again and reports no progress, so show the time against the estimate.
         context.progress.step(
             "refresh_matviews()",
@@ -271,7 +275,7 @@ def _call_function(
         called = time.monotonic()
         try:
             login_settings.assume(session, owner)
-            function_proof.call(session, owner, f"SELECT {name}()", undone=context.parameters["resume"])
+            function_proof.call(session, owner, f"SELECT {name}()", undone=parameters["resume"])
         except MigrationError as error:
             reason = error.details.get("reason", "")
             if error.code == "connection_lost" and _timed_out(settings, owner, time.monotonic() - called):
@@ -279,17 +283,16 @@ def _call_function(
                 reason = f"terminating connection {advice.TRANSACTION_TIMEOUT}"
             elif error.code != "sql":
                 raise
-            remedy = _remedy_of_call(
-                settings, owner, reason, error.details, context.parameters["on_source"], not_populated
-            )
-            statement = advice.statement(error.details)
+            details = details_of(error)
+            remedy = _remedy_of_call(settings, owner, reason, details, parameters["on_source"], not_populated)
+            statement = advice.statement(details)
             raise MigrationError(
                 f"refresh_matviews() fails when the role {owner!r} calls it, so couch2pg would fail, too: {reason}"
                 f"{f' ({statement})' * bool(statement)}. {remedy}",
                 "refresh_function_failed",
                 **error.details,
             ) from error
-        return dict(done, without_rows=False, seconds=round(time.monotonic() - started, 1))
+        return done(without_rows=False)
 
 
 def _timed_out(settings: ConnectionSettings, owner: str, seconds: float) -> bool:
@@ -301,9 +304,9 @@ def _remedy_of_call(
     settings: ConnectionSettings,
     owner: str,
     reason: str,
-    details: dict[str, Any],
+    details: StatementDetails,
     on_source: dict[str, int | None],
-    not_populated: list[dict[str, Any]],
+    not_populated: list[RefreshOutcome],
 ) -> str:
     # A new session, because that of the call has the owner's own limits.
     with Session(settings) as session:
@@ -316,14 +319,12 @@ def _remedy_of_call(
         return f"{remedy}{advice.then(remedy)}"
 
 
-def _cause(failed: list[dict[str, Any]]) -> str:
+def _cause(failed: list[RefreshOutcome]) -> str:
     """Why the first of these can't be refreshed, and what to do."""
     first = failed[0]
     more = f" {len(failed) - 1} more failed; see the details." if len(failed) > 1 else ""
-    return (
-        f"The materialized view {first['matview']} can't be refreshed: {first['error']}. {first['advice']}{more}"
-        f"{advice.then(first['advice'])}"
-    )
+    told = first["advice"] or ""
+    return f"The materialized view {first['matview']} can't be refreshed: {first['error']}. {told}{more}{advice.then(told)}"
 
 
 def _only_here(matviews: list[Matview], on_source: dict[str, int | None]) -> str:
@@ -343,7 +344,7 @@ def _only_here(matviews: list[Matview], on_source: dict[str, int | None]) -> str
     return f"The target has {names}, and the source doesn't.{undo} Or make the same change on the source"
 
 
-def still_valid(settings: ConnectionSettings, known: dict[str, Any], result: dict[str, Any]) -> bool:
+def still_valid(settings: ConnectionSettings, known: Known, result: Mapping[str, Any]) -> bool:
     """Whether the database was refreshed, still exists, and has every matview populated that could be.
 
     known: the result of ``examine``. Before the promotion it must also have the matviews that were refreshed, and no other.
