@@ -34,6 +34,7 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.database import current_oid
 from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
+from ..restore.job import bytes_of_matviews
 from ..restore.steps import RestoreSteps
 from . import (
     backup,
@@ -435,10 +436,7 @@ class _Copy:
         restored = RestoreSteps(state, identity, str(sha256))
         if restored.oid != oid:
             restored.start(oid)
-            restored.mark("sequences", sequences)
-            restored.mark(
-                "matviews", {row["matview"]: row["bytes"] if row["populated"] else None for row in document["matviews"]}
-            )
+            restored.mark({"sequences": sequences, "matviews": bytes_of_matviews(document)})
         archive = dump_job.describe_archive(self._final, {"format": "directory", "compression": "none"})
         return {
             "data_directory": str(self._folders.incoming),

@@ -60,6 +60,7 @@ class RestoreResult(Copied, CreatedProperties, total=False):
 
     function_settings: ``name=value`` by function; function_search_path: as the option of that name. resumed_after: sections that an
     earlier attempt had completed. harmless_messages: of pg_restore (``archive.messages.Message``). digested_at: when tables were read.
+    resumed_chunks: with the method stream, the pieces of tables that an earlier attempt had copied.
     """
 
     choices: Choices
@@ -68,6 +69,14 @@ class RestoreResult(Copied, CreatedProperties, total=False):
     resumed_after: list[str]
     harmless_messages: Sequence[Mapping[str, object]]
     digested_at: str
+    resumed_chunks: int
+
+
+class StreamResult(RestoreResult):
+    """The result of the method stream. archive: the folder of its evidence; dump: the result of the phase dump."""
+
+    archive: str
+    dump: Mapping[str, object]
 
 
 class RefreshFunction(TypedDict):

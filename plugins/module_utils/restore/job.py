@@ -30,21 +30,20 @@ from ..postgres.database_properties import plan_properties
 from ..postgres.identifiers import check_length
 from ..postgres.session import Session, check_no_pooler, server_identity
 from ..record.dumped import dumped_archive
+from ..record.results import Choices, RestoreResult
 from . import roles as restore_roles
 from . import steps as restore_steps
 from . import target_database
+from .parameters import Fingerprint, Known, Parameters, choices
 from .sections import Sections
 from .steps import RestoreSteps
 
-# Options that can't change between attempts, because the database was created with them.
-CHOICES = ("role_map", "missing_roles", "tablespaces", "extension_versions")
+# Keys of the fingerprint that may change when the restored database is gone.
+CHANGEABLE = ("role_map", "missing_roles", "tablespaces", "extension_versions", "manifest_sha256")
 
 
-def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
-    """Check everything that can be checked before the restore starts; raises MigrationError.
-
-    Returns ``{identity, manifest_sha256}``; the latter is None when the archive doesn't exist yet (check mode).
-    """
+def examine(settings: ConnectionSettings, options: dict[str, Any]) -> Known:
+    """Check everything that can be checked before the restore starts; raises MigrationError."""
     program = programs.find("pg_restore", options["bin_dir"])
     check_length(options["incoming"], "Set couch2pg_incoming to a shorter name.")
     function_paths.check(options["function_search_path"])
@@ -60,33 +59,46 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> dict[str, 
     return {"identity": identity, "manifest_sha256": manifest_sha256(root)}
 
 
-def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any]) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: Known) -> JobSpec:
     """The job for a restore. options: the module's; known: the result of ``examine``."""
-    fingerprint = {
+    identifying = fingerprint(options, known)
+    parameters = job_parameters(settings, options, identifying)
+    secrets = {"login_password": settings.password or ""}
+    return JobSpec("restore", run, parameters, identifying, secrets, changeable=CHANGEABLE)
+
+
+def fingerprint(options: dict[str, Any], known: Known) -> Fingerprint:
+    """What identifies a restore with the module's ``options``."""
+    return {
         "server_identity": known["identity"],
         "database": options["database"],
         "incoming": options["incoming"],
-        "manifest_sha256": known["manifest_sha256"],
-        **{name: options[name] for name in CHOICES},
+        "manifest_sha256": known["manifest_sha256"] or "",
+        "role_map": options["role_map"],
+        "missing_roles": options["missing_roles"],
+        "tablespaces": options["tablespaces"],
+        "extension_versions": options["extension_versions"],
     }
-    parameters = dict(
-        fingerprint,
-        migration_id=options["migration_id"],
-        state_dir=str(expand(options["state_dir"])),
-        archive=str(expand(options["archive"])),
-        connection=settings.public(),
-        bin_dir=options["bin_dir"],
-        jobs=max(1, options["jobs"]),
-        function_search_path=options["function_search_path"],
-        replace_existing=options["replace_existing"],
-        maintenance_work_mem=options["maintenance_work_mem"],
-    )
-    secrets = {"login_password": settings.password or ""}
-    return JobSpec("restore", run, parameters, fingerprint, secrets, changeable=(*CHOICES, "manifest_sha256"))
+
+
+def job_parameters(settings: ConnectionSettings, options: dict[str, Any], identifying: Fingerprint) -> Parameters:
+    """The parameters of a restore with the module's ``options``."""
+    return {
+        **identifying,
+        "migration_id": options["migration_id"],
+        "state_dir": str(expand(options["state_dir"])),
+        "archive": str(expand(options["archive"])),
+        "connection": settings.public(),
+        "bin_dir": options["bin_dir"],
+        "jobs": max(1, options["jobs"]),
+        "function_search_path": options["function_search_path"],
+        "replace_existing": options["replace_existing"],
+        "maintenance_work_mem": options["maintenance_work_mem"],
+    }
 
 
 def still_valid(
-    settings: ConnectionSettings, paths: Mapping[str, str], archive: str | None, state: Path, result: dict[str, Any]
+    settings: ConnectionSettings, paths: Mapping[str, str], archive: str | None, state: Path, result: Mapping[str, Any]
 ) -> bool:
     """Whether the restored database still exists, under any name, and was restored from this archive.
 
@@ -123,12 +135,12 @@ def refuse(settings: ConnectionSettings, options: dict[str, Any]) -> None:
         target_database.check_own(session, state, server_identity(session), options["incoming"])
 
 
-def run(context: JobContext) -> dict[str, Any]:
+def run(context: JobContext) -> RestoreResult:
     """Restore the archive; the entry function of the job ``restore``. The database with the real name is not changed.
 
     Sections, tables, indexes and digests that an earlier attempt has completed are not repeated.
     """
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     root = Path(parameters["archive"])
     state = Path(parameters["state_dir"]) / parameters["migration_id"]
     check_archive(root, state, parameters["manifest_sha256"], parameters["jobs"], context.progress)
@@ -144,12 +156,12 @@ def run(context: JobContext) -> dict[str, Any]:
 
 def restore(
     context: JobContext, root: Path, evidence: Evidence, load_rows: Callable[[], None] | None = None
-) -> dict[str, Any]:
+) -> RestoreResult:
     """Restore the archive in the folder ``root``; ``load_rows`` loads the rows that the archive does not contain.
 
     The job's parameters are those of ``job_spec``.
     """
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     settings = context.connection()
     started = time.monotonic()
     state = Path(parameters["state_dir"]) / parameters["migration_id"]
@@ -162,74 +174,91 @@ def restore(
     moved = restore_roles.finish(incoming, state, steps, parameters["server_identity"])
     context.progress.step("analyze", len(evidence["tables"]), "tables")
     analyzing = time.monotonic()
-    analyze_tables(incoming, context.parameters["jobs"], context.log, context.progress.advance)
+    analyze_tables(incoming, parameters["jobs"], context.log, context.progress.advance)
     sections.seconds["analyze"] = time.monotonic() - analyzing
     restore_steps.make_durable(incoming)
+    done, oid = steps.done, steps.oid
+    created = done["properties"]
+    if oid is None:
+        raise AssertionError("the database of these steps was not created")
     return {
         "incoming": parameters["incoming"],
-        "oid": steps.oid,
+        "oid": oid,
         "server_identity": parameters["server_identity"],
         "manifest_sha256": parameters["manifest_sha256"],
         "database": parameters["database"],
-        "created_roles": steps.result("roles"),
+        "created_roles": done["roles"],
         "moved_roles": moved,
-        "choices": steps.result("choices"),
-        "function_settings": steps.result("functions") or {},
-        "function_search_path": steps.result("paths") or {},
-        "settings_left_out": steps.result("settings") or [],
+        "choices": done["choices"],
+        "function_settings": done.get("functions") or {},
+        "function_search_path": done.get("paths") or {},
+        "settings_left_out": done.get("settings") or [],
         "resumed_after": resumed,
         "harmless_messages": sections.harmless,
-        "tables": steps.result("digests"),
-        "digested_at": steps.result("digested_at"),
-        "rows": sum(table["rows"] for table in steps.result("digests")),
+        "tables": done["digests"],
+        "digested_at": done["digested_at"],
+        "rows": sum(table["rows"] for table in done["digests"]),
         "seconds": round(time.monotonic() - started, 1),
         "section_seconds": {name: round(value, 1) for name, value in sections.seconds.items()},
-        **steps.result("properties"),
+        "properties": created["properties"],
+        "properties_differ": created["properties_differ"],
+        "at_promotion": created["at_promotion"],
     }
 
 
 def is_kept(session: Session, name: str, steps: RestoreSteps) -> bool:
     """Whether the database ``name`` is the one of these steps. Then a restore resumes in it; otherwise it starts from the beginning."""
     found = find_database(session, name)
-    return found is not None and found["oid"] == steps.oid and bool(steps.result("pre-data"))
+    return found is not None and found["oid"] == steps.oid and bool(steps.done.get("pre-data"))
+
+
+def bytes_of_matviews(evidence: Evidence) -> dict[str, int | None]:
+    """Bytes of each materialized view on the source, None without data: for the steps of a restore."""
+    return {row["matview"]: row["bytes"] if row["populated"] else None for row in evidence["matviews"]}
 
 
 def _database(
     settings: ConnectionSettings,
-    parameters: dict[str, Any],
+    parameters: Parameters,
     steps: RestoreSteps,
     evidence: Evidence,
 ) -> list[str]:
     """Create the database to restore into, or keep that of an earlier attempt; returns the sections that are done in it."""
     name = parameters["incoming"]
     with Session(settings.maintenance) as session:
-        choices = {choice: parameters[choice] for choice in CHOICES}
+        chosen, done = choices(parameters), steps.done
         if is_kept(session, name, steps):
-            _check_choices(name, steps.result("choices") or choices, choices)
+            _check_choices(name, done.get("choices") or chosen, chosen)
             end_sessions(session, name)
-            return [section for section in ("pre-data", "data", "post-data") if steps.result(section)]
+            sections = {name: done.get(name) for name in ("pre-data", "data", "post-data")}
+            return [name for name, complete in sections.items() if complete]
         state = Path(parameters["state_dir"]) / parameters["migration_id"]
         target_database.start_incoming(session, state, parameters["server_identity"], name)
         planned = restore_roles.make(session, state, parameters, evidence)
         wanted = plan_properties(settings, parameters["database"], evidence["database"], planned.moves)
         created = target_database.create(session, name, wanted.properties)
         steps.start(created.oid)
-        properties = {"properties": created.properties, "properties_differ": wanted.differs}
-        steps.mark("properties", {**properties, "at_promotion": created.at_promotion})
-        steps.mark("roles", restore_roles.created(session, state, parameters["server_identity"]))
-        steps.mark("moves", planned.moves)
-        steps.mark("settings", created.left_out)
-        steps.mark("choices", choices)
         steps.mark(
-            "matviews", {row["matview"]: row["bytes"] if row["populated"] else None for row in evidence["matviews"]}
+            {
+                "properties": {
+                    "properties": created.properties,
+                    "properties_differ": wanted.differs,
+                    "at_promotion": created.at_promotion,
+                },
+                "roles": restore_roles.created(session, state, parameters["server_identity"]),
+                "moves": planned.moves,
+                "settings": created.left_out,
+                "choices": chosen,
+                "matviews": bytes_of_matviews(evidence),
+            }
         )
         return []
 
 
-def _check_choices(database: str, before: dict[str, Any], now: dict[str, Any]) -> None:
-    differs = [
-        f"{name} was {before.get(name)!r}, is now {now[name]!r}" for name in now if before.get(name) != now[name]
-    ]
+def _check_choices(database: str, before: Choices, now: Choices) -> None:
+    old: Mapping[str, object] = before
+    new: Mapping[str, object] = now
+    differs = [f"{name} was {old.get(name)!r}, is now {new[name]!r}" for name in new if old.get(name) != new[name]]
     if differs:
         raise MigrationError(
             f"The incomplete database {database!r} was created with other parameters: {'; '.join(differs)}. Use the earlier "

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
@@ -17,6 +16,7 @@ from ..postgres.database import roles
 from ..postgres.identifiers import quote
 from ..postgres.role_plan import RolePlan
 from ..postgres.session import Session
+from .parameters import Parameters
 from .steps import RestoreSteps
 
 FILE = "temporary_roles.json"
@@ -29,7 +29,7 @@ LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.dbid WHERE r.rolname = %s ORD
 """
 
 
-def make(session: Session, state: Path, parameters: dict[str, Any], evidence: Evidence) -> RolePlan:
+def make(session: Session, state: Path, parameters: Parameters, evidence: Evidence) -> RolePlan:
     """Create the roles that the archive needs and this server lacks; returns the plan for all roles."""
     owning = role_plan.owners(evidence["objects"], evidence["database"])
     identity = parameters["server_identity"]
@@ -61,7 +61,7 @@ def created(session: Session, state: Path, identity: str) -> list[str]:
 
 def finish(incoming: ConnectionSettings, state: Path, steps: RestoreSteps, identity: str) -> dict[str, str | None]:
     """Rename and revoke roles as planned, and drop the temporary roles; returns the moves."""
-    moves: dict[str, str | None] = steps.result("moves") or {}
+    moves = steps.done.get("moves") or {}
     temporary = _stored(state / FILE, identity)
     with Session(incoming) as session:
         role_transfer.transfer(session, moves)

@@ -9,7 +9,7 @@ import functools
 import threading
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Mapping
+from typing import BinaryIO, Callable, Mapping
 
 from ..archive import pg_restore
 from ..archive.messages import Listener, Message, Rule, sentence, then, written_for_newer
@@ -41,8 +41,10 @@ from ..postgres.relations import Table, list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress, DatabaseSize, IndexProgress
 from ..postgres.session import Session
 from ..postgres.workers import Growing
+from ..record.restored import Done
 from . import large_tables
 from . import steps as restore_steps
+from .parameters import Parameters
 from .steps import RestoreSteps
 
 
@@ -73,10 +75,11 @@ class Sections:
         self._evidence = evidence
         self._compression = evidence.get("compression", compression.UNKNOWN)
         self._steps = steps
-        self._jobs = context.parameters["jobs"]
-        self._resumed = steps.result("pre-data") is not None
+        self._parameters = context.given(Parameters)
+        self._jobs = self._parameters["jobs"]
+        self._resumed = steps.done.get("pre-data") is not None
         self._stop = threading.Event()
-        self._program = programs.find("pg_restore", context.parameters["bin_dir"])
+        self._program = programs.find("pg_restore", self._parameters["bin_dir"])
         self._archive = root
         self._lines: list[str] = []
         self._rules: tuple[Rule, ...] = ()
@@ -88,14 +91,15 @@ class Sections:
     def run(self) -> None:
         """Run all steps that are not done yet."""
         progress = self._context.progress
-        progress.plan(3 if self._steps.result("data") else 4)
+        progress.plan(3 if self._steps.done.get("data") else 4)
         progress.step("prepare")
-        if not all(self._steps.result(name) for name in pg_restore.SECTIONS):
+        done = self._steps.done
+        if not (done.get("pre-data") and done.get("data") and done.get("post-data")):
             self._archive = pg_restore.unpacked(self._root, self._evidence["dump"]["format"], self._context.work)
             self._lines = pg_restore.read_list(self._program, self._archive)
             with Session(self._incoming) as session:
                 self._rules = written_for_newer(pg_restore.dumped_by(self._lines), programs.major(session.version))
-        if not self._steps.result("pre-data"):
+        if not self._steps.done.get("pre-data"):
             with Session(self._incoming) as session:
                 collations.import_system(session)
             self._extensions()
@@ -104,16 +108,16 @@ class Sections:
                 public_schema.carry_over(session, public_schema.PublicSchema.of_evidence(self._evidence))
             # Large objects can't be loaded twice, so with them the next attempt must start from the beginning.
             if not pg_restore.has_large_objects(self._lines):
-                self._done("pre-data")
-        paths = self._context.parameters["function_search_path"]
+                self._done({"pre-data": True})
+        paths = self._parameters["function_search_path"]
         # Also when resuming: refresh may show that a function needs a search_path after everything else is done.
         if paths:
             with Session(self._incoming) as session, event_triggers.silent_transaction(session):
                 applied = function_paths.apply(session, paths)
-            self._steps.mark("functions", {**(self._steps.result("functions") or {}), **applied})
-            self._steps.mark("paths", {**(self._steps.result("paths") or {}), **paths})
+            self._steps.mark({"functions": {**(self._steps.done.get("functions") or {}), **applied}})
+            self._steps.mark({"paths": {**(self._steps.done.get("paths") or {}), **paths}})
         self._rows()
-        if not self._steps.result("post-data"):
+        if not self._steps.done.get("post-data"):
             with Session(self._incoming) as session:
                 # Not earlier: until here, another attempt could need the marks.
                 marks.remove(session)
@@ -121,20 +125,20 @@ class Sections:
 
     def _rows(self) -> None:
         """The section ``data``: most tables, the large ones, and those that come after all others."""
-        loaded = self._steps.result("last") or self._steps.result("post-data")
+        loaded = self._steps.done.get("last") or self._steps.done.get("post-data")
         if not loaded:
             with Session(self._incoming) as session:
                 compression.begin(session, self._compression)
         last = [] if loaded else self._last()
         load_rows = self._load_rows
-        if load_rows is None and not self._steps.result("rows"):
+        if load_rows is None and not self._steps.done.get("rows"):
             load_rows = self._large_tables_apart()
-        if not self._steps.result("data"):
+        if not self._steps.done.get("data"):
             self._data()
-        if load_rows is not None and not self._steps.result("rows"):
+        if load_rows is not None and not self._steps.done.get("rows"):
             started = time.monotonic()
             load_rows()
-            self._done("rows")
+            self._done({"rows": True})
             self.seconds["rows"] = time.monotonic() - started
         if last:
             # With one worker, as in a manual restore: one table after the other, in the order of pg_dump.
@@ -142,11 +146,11 @@ class Sections:
         if not loaded:
             with Session(self._incoming) as session:
                 compression.end(session, self._compression)
-            self._done("last")
+            self._done({"last": True})
 
     def _extensions(self) -> None:
         """Create the extensions whose version the operator chose, after restoring the schemas that they need."""
-        versions = self._context.parameters["extension_versions"]
+        versions = self._parameters["extension_versions"]
         installed = {name: entry["schema"] for name, entry in self._evidence["objects"]["extension"].items()}
         needed = set(extension_versions.schemas(versions, installed).values()) - {"public", "pg_catalog"}
         if needed:
@@ -204,16 +208,16 @@ class Sections:
             self._context.progress.step("data", total, "bytes", estimated=True, probe=size)
             self._restore("data", self._jobs)
             size.close()
-        self._done("data")
+        self._done({"data": True})
 
     def _large_tables_apart(self) -> Callable[[], None] | None:
         """Remove the lines of large tables from the list. Returns a function that loads their rows; None without large tables."""
         names = large_tables.choose(self._evidence, self._jobs)
-        if self._steps.result("data"):
+        if self._steps.done.get("data"):
             # The earlier attempt has loaded all other tables. Load those that it set apart, even if the number of jobs has changed.
-            names = self._steps.result("apart") or []
+            names = self._steps.done.get("apart") or []
         large = large_tables.find(self._incoming, names, self._lines) if names else {}
-        self._steps.mark("apart", sorted(large))
+        self._steps.mark({"apart": sorted(large)})
         if not large:
             return None
         rows = {line for _table, line in large.values()}
@@ -272,17 +276,17 @@ class Sections:
             built.close()
 
     def _post_data(self, jobs: int) -> None:
-        if not self._steps.result("post-data"):
+        if not self._steps.done.get("post-data"):
             self._restore("post-data", jobs)
-            self._done("post-data")
+            self._done({"post-data": True})
 
     def _digests(self, workers: Growing) -> None:
-        if self._steps.result("digests"):
+        if self._steps.done.get("digests"):
             return
         with Session(self._incoming) as session:
             tables = list_tables(session).kept
             counts = changes.read_counts(session)
-            self._steps.mark("sequences", sequence_values(session))
+            self._steps.mark({"sequences": sequence_values(session)})
         total = sum(table.table_bytes for table in tables)
         track = self._context.progress.parallel_track("digests", total, "bytes")
         found = digest.digest_tables(
@@ -294,9 +298,8 @@ class Sections:
             self._stop,
             self._evidence["tables"],
         )
-        self._steps.mark("digested_at", utc_now())
-        self._steps.mark("counts", counts)
-        self._done("digests", [table.as_dict() for table in found])
+        self._steps.mark({"digested_at": utc_now(), "counts": counts})
+        self._done({"digests": [table.as_dict() for table in found]})
 
     def _restore(
         self,
@@ -309,7 +312,7 @@ class Sections:
         listing = self._context.work / f"{section}.list"
         pg_restore.write_list(self._lines if lines is None else lines, listing)
         command = pg_restore.build(self._program, section, self._archive, listing, self._incoming.conninfo(), workers)
-        if self._context.parameters["tablespaces"] == "default":
+        if self._parameters["tablespaces"] == "default":
             command.insert(1, "--no-tablespaces")
         listener = Listener(self._resumed and section == "post-data", self._rules)
         own = self._own_settings(section)
@@ -326,9 +329,9 @@ class Sections:
             indexes = compression.for_indexes(session, self._compression) if section == "post-data" else {}
             return {**event_triggers.settings(session), **indexes}
 
-    def _done(self, step: str, result: Any = True) -> None:
+    def _done(self, done: Done) -> None:
         restore_steps.make_durable(self._incoming)
-        self._steps.mark(step, result)
+        self._steps.mark(done)
 
 
 def _run_pg_restore(
@@ -381,9 +384,10 @@ def _run_pg_restore(
 def _environment(context: JobContext, incoming: ConnectionSettings, more: Mapping[str, str]) -> dict[str, str]:
     """The environment of pg_restore."""
     environment = program_environment(incoming, context.passfile(), session_settings.NOT_FOR_RESTORE)
+    parameters = context.given(Parameters)
     own = {
-        "maintenance_work_mem": context.parameters["maintenance_work_mem"],
-        "max_parallel_maintenance_workers": context.parameters["jobs"],
+        "maintenance_work_mem": parameters["maintenance_work_mem"],
+        "max_parallel_maintenance_workers": parameters["jobs"],
         **loading.SETTINGS,
         **more,
     }

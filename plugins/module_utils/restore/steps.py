@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any, Iterable, cast
 
 from ..archive import pg_restore
 from ..common import restart
@@ -17,7 +17,7 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.identifiers import qualified
 from ..postgres.relations import Table
 from ..postgres.session import Session
-from ..record.restored import STEPS_FILE
+from ..record.restored import STEPS_FILE, Done, Of, StoredSteps
 
 _CONFIGURATION = """
 SELECT n.nspname AS schema, c.relname AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner, e.condition
@@ -29,37 +29,39 @@ WHERE c.relkind = 'r'
 
 
 class RestoreSteps:
-    """The completed steps of one restore: of one archive, into the database ``oid`` of one server."""
+    """The completed steps of one restore: of one archive, into the database ``oid`` of one server.
+
+    done: what they found; only ``mark`` and ``start`` change it.
+    """
 
     def __init__(self, state: Path, identity: str, manifest_sha256: str) -> None:
         self._path = state / STEPS_FILE
         # Some steps run side by side.
         self._lock = threading.Lock()
-        self._identity = {"server_identity": identity, "manifest_sha256": manifest_sha256}
+        self._of: Of = {"server_identity": identity, "manifest_sha256": manifest_sha256}
         stored = read_json(self._path)
-        same = isinstance(stored, dict) and stored.get("of") == self._identity
+        same = isinstance(stored, dict) and stored.get("of") == self._of
         # If the file belongs to another restore or is damaged, no step counts as done.
         done, oid = (stored.get("done"), stored.get("oid")) if same else (None, None)
         self.oid: int | None = oid if isinstance(oid, int) else None
-        self._done: dict[str, Any] = done if isinstance(done, dict) and self.oid is not None else {}
+        self.done: Done = {}
+        if isinstance(done, dict) and self.oid is not None:
+            self.done = cast("Done", done)
 
     def start(self, oid: int) -> None:
         """Start with a new database, without completed steps."""
-        self.oid, self._done = oid, {}
+        self.oid, self.done = oid, {}
         self._write()
 
-    def result(self, step: str) -> Any:
-        """The result that was passed to ``mark``; None when the step isn't done."""
-        return self._done.get(step)
-
-    def mark(self, step: str, result: Any = True) -> None:
-        """Record that the step is done. What it wrote must be durable already."""
+    def mark(self, done: Done) -> None:
+        """Record that these steps are done. What they wrote must be durable already."""
         with self._lock:
-            self._done[step] = result
+            self.done.update(done)
             self._write()
 
     def _write(self) -> None:
-        write_json(self._path, {"of": self._identity, "oid": self.oid, "done": self._done})
+        stored: StoredSteps = {"of": self._of, "oid": self.oid, "done": self.done}
+        write_json(self._path, stored)
 
 
 def leave_out_loaded(

@@ -49,9 +49,11 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table
 from ..postgres.session import Session
 from ..postgres.workers import run_in_sessions
+from ..record.results import RestoreResult, StreamResult
 from ..restore import job as restore_job
 from ..restore.steps import RestoreSteps
 from . import holder
+from .parameters import Fingerprint, Known, Parameters
 
 # The rows of smaller tables stay in the archive: a connection for each would cost more than it saves.
 STREAM_FROM_BYTES = 8 * 1024 * 1024
@@ -63,21 +65,29 @@ PAUSE_SECONDS = 5.0
 _LOST = ("connection_lost", "unreachable", "worker_died")
 
 
-def examine(settings: ConnectionSettings, source: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
+def examine(settings: ConnectionSettings, source: ConnectionSettings, options: dict[str, Any]) -> Known:
     """Everything that can be checked before the copy starts. Raises MigrationError for what would make it fail."""
     from_source = dump_job.examine(
         source, options["bin_dir"], "directory", "auto", options["digest_method"], LeaveOut.of(options["leave_out"])
     )
     program = programs.find("pg_restore", options["bin_dir"])
     programs.check_pg_restore(program, from_source["pg_dump_major"])
-    return dict(restore_job.examine(settings, options), source=from_source)
+    return {
+        **restore_job.examine(settings, options),
+        "source": {
+            "identity": from_source["identity"],
+            "pg_dump_major": from_source["pg_dump_major"],
+            "compression": from_source["compression"],
+            "digest_method": from_source["digest_method"],
+        },
+    }
 
 
 def job_spec(
     settings: ConnectionSettings,
     source: ConnectionSettings,
     options: dict[str, Any],
-    known: dict[str, Any],
+    known: Known,
     limits: Limits,
 ) -> JobSpec:
     """The job for the module's ``options``, given what ``examine`` returned.
@@ -85,46 +95,48 @@ def job_spec(
     Its kind is ``restore``, because later phases ask that job for the restored database, whatever the method.
     """
     found = known["source"]
-    restored = restore_job.job_spec(settings, options, dict(known, manifest_sha256=""))
-    fingerprint = dict(
-        restored.fingerprint,
-        source_database=source.database,
-        digest_method=found["digest_method"],
-        leave_out=LeaveOut.of(options["leave_out"]).as_dict(),
-    )
-    parameters = dict(
-        restored.parameters,
+    # Its archive doesn't exist yet.
+    of_restore = restore_job.fingerprint(options, {"identity": known["identity"], "manifest_sha256": None})
+    fingerprint: Fingerprint = {
+        **of_restore,
+        "source_database": source.database,
+        "digest_method": found["digest_method"],
+        "leave_out": LeaveOut.of(options["leave_out"]).as_dict(),
+    }
+    parameters: Parameters = {
+        **restore_job.job_parameters(settings, options, of_restore),
         **fingerprint,
-        source=source.public(),
-        source_identity=found["identity"],
-        format="directory",
-        compression=found["compression"],
-        pg_dump_major=found["pg_dump_major"],
-        snapshot=options["snapshot"],
-        tunnel=tunnel.parameters(options["tunnel"]),
-    )
-    secrets = dict(restored.secrets, source_password=source.password or "")
+        "source": source.public(),
+        "source_identity": found["identity"],
+        "format": "directory",
+        "compression": found["compression"],
+        "pg_dump_major": found["pg_dump_major"],
+        "snapshot": options["snapshot"],
+        "tunnel": tunnel.parameters(options["tunnel"]),
+    }
+    secrets = {"login_password": settings.password or "", "source_password": source.password or ""}
     return JobSpec(
-        "restore", run, parameters, fingerprint, secrets, initial_limits=limits, changeable=restored.changeable
+        "restore", run, parameters, fingerprint, secrets, initial_limits=limits, changeable=restore_job.CHANGEABLE
     )
 
 
-def run(context: JobContext) -> dict[str, Any]:
+def run(context: JobContext) -> StreamResult:
     """Copy the database; the work of the job. Raises MigrationError; no database then has the real name.
 
     An attempt that was interrupted before all rows were copied is resumed while its snapshot is held; otherwise the copy starts from
     the beginning. After all rows are copied, an interrupted attempt is always resumed.
     """
-    source = ConnectionSettings.restored(context.parameters["source"], context.secrets.get("source_password"))
+    parameters = context.given(Parameters)
+    source = ConnectionSettings.restored(parameters["source"], context.secrets.get("source_password"))
     try:
-        with tunnel.to_source(source, context.folder, context.parameters["tunnel"], log=context.log) as reached:
+        with tunnel.to_source(source, context.folder, parameters["tunnel"], log=context.log) as reached:
             return _copy_or_resume(context, reached)
     finally:
         access.end(key.key_folder(context.folder))
 
 
-def _copy_or_resume(context: JobContext, source: ConnectionSettings) -> dict[str, Any]:
-    parameters = context.parameters
+def _copy_or_resume(context: JobContext, source: ConnectionSettings) -> StreamResult:
+    parameters = context.given(Parameters)
     final = expand(parameters["archive"])
     partial = layout.partial_folder(final)
     root = final if (final / layout.MANIFEST).exists() else partial
@@ -145,8 +157,9 @@ def _copy_or_resume(context: JobContext, source: ConnectionSettings) -> dict[str
         partial_archive.finish(partial, document, parameters["jobs"])
         partial.rename(final)
         fsync_path(final.parent)
-    archive = dump_job.describe_archive(final, parameters)
-    return dict(result, archive=str(final), manifest_sha256=archive["manifest_sha256"], dump=archive)
+    described = {"format": parameters["format"], "compression": parameters["compression"]}
+    archive = dump_job.describe_archive(final, described)
+    return {**result, "archive": str(final), "manifest_sha256": archive["manifest_sha256"], "dump": archive}
 
 
 class _Copy:
@@ -154,11 +167,11 @@ class _Copy:
 
     def __init__(self, context: JobContext, source: ConnectionSettings, partial: Path) -> None:
         self._context = context
-        self._parameters = context.parameters
+        self._parameters = context.given(Parameters)
         self._partial = partial
         self._source = source
         self._target = context.connection().to(self._parameters["incoming"])
-        self._held = self._parameters["snapshot"] or {}
+        self._held = self._parameters["snapshot"]
         self._leaving = LeaveOut.of(self._parameters["leave_out"])
         self._snapshot: HeldSnapshot
         # The digests of the tables that are not streamed.
@@ -166,7 +179,7 @@ class _Copy:
         self._recipes: dict[str, digest.Recipe] = {}
         self._copied = self._resumed_chunks = 0
 
-    def run(self) -> tuple[dict[str, Any], Evidence]:
+    def run(self) -> tuple[RestoreResult, Evidence]:
         """The result of the restore, and the evidence."""
         context = self._context
         context.progress.plan(1)
@@ -188,10 +201,11 @@ class _Copy:
                 result = restore_job.restore(context, self._partial, document, lambda: self._load(document, streamed))
         finally:
             self._snapshot.session.close()
-        return dict(result, resumed_chunks=self._resumed_chunks), document
+        result["resumed_chunks"] = self._resumed_chunks
+        return result, document
 
     def _attach(self) -> HeldSnapshot:
-        return HeldSnapshot(self._source, self._held.get("identifier", ""))
+        return HeldSnapshot(self._source, self._held["identifier"] if self._held else "")
 
     def _streamed(self) -> list[Table]:
         """The tables whose rows are streamed. Also sets the recipes of their digests."""
@@ -358,7 +372,7 @@ def _snapshot_name(document: Evidence) -> str:
     return f"{document['server']['identity']} {document['snapshot']}"
 
 
-def _is_of_this_job(document: Evidence, parameters: dict[str, Any]) -> bool:
+def _is_of_this_job(document: Evidence, parameters: Parameters) -> bool:
     return bool(
         document["migration_id"] == parameters["migration_id"]
         and document["server"]["identity"] == parameters["source_identity"]
@@ -369,7 +383,7 @@ def _is_of_this_job(document: Evidence, parameters: dict[str, Any]) -> bool:
 
 def _has_its_rows(context: JobContext, document: Evidence) -> bool:
     """Whether the database into which an earlier attempt copied all rows still exists. The archive has only a part of these rows."""
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     state = expand(parameters["state_dir"]) / parameters["migration_id"]
     steps = RestoreSteps(state, parameters["server_identity"], _snapshot_name(document))
     with Session(context.connection().maintenance) as session:

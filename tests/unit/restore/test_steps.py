@@ -17,7 +17,7 @@ SECONDS = 0.2
 def test_steps_that_end_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     """As post-data and the digests, which run side by side: the second ends while the first is being written."""
     steps = RestoreSteps(tmp_path, "server", "archive")
-    second = threading.Thread(target=steps.mark, args=["second"])
+    second = threading.Thread(target=steps.mark, args=[{"post-data": True}])
 
     class Result(dict[str, int]):
         def items(self) -> Any:
@@ -27,7 +27,7 @@ def test_steps_that_end_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
             return super().items()
 
     steps.start(1)
-    steps.mark("first", Result(rows=1))
+    steps.mark({"matviews": Result(rows=1)})
     second.join()
     stored = RestoreSteps(tmp_path, "server", "archive")
-    assert (stored.result("first"), stored.result("second")) == ({"rows": 1}, True)
+    assert stored.done == {"matviews": {"rows": 1}, "post-data": True}
