@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
         if wrong:
             return dict(result, failed=True, msg=f"Unknown options of run_check: {', '.join(sorted(wrong))}.")
         options = {**OPTIONS, **self._task.args}
-        self._shared = _load(COLLECTION / "docs" / "variables.yml")
+        self._shared: dict[str, Any] = _load(COLLECTION / "docs" / "variables.yml")
         self._roles = {
             path.parents[1].name: role_options(_load(path))
             for path in sorted(COLLECTION.glob("roles/*/meta/argument_specs.yml"))
@@ -70,7 +70,7 @@ class ActionModule(ActionBase):
             return dict(result, failed=True, code=found[0][0], msg=" ".join(sentences))
         result.update(changed=False, checked=sum(is_ours(name, self._roles) for name in given))
         if options["every_host"]:
-            resolved = host_groups.resolve(given["groups"], options["rehearsal"])
+            resolved = host_groups.resolve(given["groups"], options["rehearsal"], partial(self._is_open, given))
             result["hosts"] = [
                 {"host": host, "groups": [name for name, hosts in resolved.items() if host in hosts]}
                 for host in resolved["run_hosts"]
@@ -135,14 +135,21 @@ class ActionModule(ActionBase):
         checked = {name: values[name] for name in values if self._is_known(name) or _is_connection(name, values[name])}
         return self._variables(values, checked, Templar(loader=self._loader, variables=values))
 
+    def _is_open(self, given: Mapping[str, Any], host: str) -> bool:
+        """Whether the host's variables, which have no problem, leave open where PostgreSQL runs."""
+        values = {**given["hostvars"].raw_get(host), **self._of_play(given), "hostvars": given["hostvars"]}
+        asked = {name: values[name] for name in server_place.NAMES if name in values}
+        evaluated, _undefined = evaluate(asked, partial(_evaluate, Templar(loader=self._loader, variables=values)))
+        return server_place.is_open(evaluated)
+
     def _variables(self, names: Iterable[str], checked: Mapping[str, Any], templar: Any) -> list[Problem]:
         """Problems of one host's variables: unknown among ``names``; undefined or unfit among ``checked``."""
         found = [("unknown_variable", sentence) for sentence in find_misspelt(names, set(self._shared), self._roles)]
         values, undefined = evaluate(checked, partial(_evaluate, templar))
         found += [("undefined_variable", sentence) for sentence in undefined]
-        shared = self._shared
-        ours = {name: values[name] for name in values if name in shared}
-        found += [("unfit_value", sentence) for sentence in find_unfit(ours, shared)]
+        known = {name: option for options in (*self._roles.values(), self._shared) for name, option in options.items()}
+        ours = {name: values[name] for name in values if name in known}
+        found += [("unfit_value", sentence) for sentence in find_unfit(ours, known)]
         return found + [("unfit_value", sentence) for sentence in server_place.problems(values)]
 
     def _is_known(self, name: str) -> bool:

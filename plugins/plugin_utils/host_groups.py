@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Mapping, Sequence
+from typing import Callable, Mapping, Sequence
 
 SOURCE, TARGET, REHEARSAL = "couch2pg_source", "couch2pg_target", "couch2pg_rehearsal"
 APP_SOURCE, APP_TARGET = "couch2pg_app_source", "couch2pg_app_target"
@@ -21,23 +21,26 @@ def members(groups: Groups) -> list[str]:
     return list(dict.fromkeys(host for name in NAMES for host in groups.get(name, ())))
 
 
-def resolve(groups: Groups, rehearsal: bool) -> dict[str, list[str]]:
-    """The hosts by the groups of the run.
+def resolve(groups: Groups, rehearsal: bool, is_open: Callable[[str], bool]) -> dict[str, list[str]]:
+    """The hosts by the groups of the run. ``is_open``: whether a host's variables leave open where PostgreSQL runs.
 
     ``run_source``, ``run_target``: PostgreSQL before and after; a rehearsal has its copy on couch2pg_rehearsal.
     ``run_app_source``, ``run_app_target``: couch2pg before and after; on the hosts of PostgreSQL, unless it has groups of its own.
     ``run_databases``, ``run_apps``: all hosts of either, with that of rehearsals. ``run_hosts``: all.
+    ``run_search``: the hosts of PostgreSQL for which ``is_open`` is true.
     """
     source, target, third = (list(groups.get(name, ())) for name in (SOURCE, TARGET, REHEARSAL))
     app_source = list(groups.get(APP_SOURCE, ())) or source
     app_target = list(groups.get(APP_TARGET, ())) or target
     copy = third if rehearsal else []
+    databases = _once(source, target, third)
     return {
         "run_source": source,
         "run_target": copy or target,
         "run_app_source": app_source,
         "run_app_target": copy or app_target,
-        "run_databases": _once(source, target, third),
+        "run_databases": databases,
+        "run_search": [host for host in databases if is_open(host)],
         "run_apps": _once(app_source, app_target, third),
         "run_hosts": members(groups),
     }

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping
 
 PREFIX = "couch2pg_"
 # Others use role names such as "record" as prefixes too, so report only names that are this similar to a known one.
@@ -20,12 +20,16 @@ def is_ours(name: str, roles: Iterable[str]) -> bool:
     return name.startswith((PREFIX, *(f"{role}_" for role in roles)))
 
 
-def role_options(document: dict[str, Any]) -> set[str]:
-    """The options of every entry point in a role's argument specs."""
-    return {option for entry in document["argument_specs"].values() for option in entry.get("options") or {}}
+Options = Mapping[str, Mapping[str, Any]]
 
 
-def find_misspelt(names: Iterable[str], shared: set[str], roles: dict[str, set[str]]) -> list[str]:
+def role_options(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options of every entry point in a role's argument specs, by name."""
+    entries = document["argument_specs"].values()
+    return {name: option for entry in entries for name, option in (entry.get("options") or {}).items()}
+
+
+def find_misspelt(names: Iterable[str], shared: set[str], roles: Mapping[str, Options]) -> list[str]:
     """A sentence for each unknown variable in ``names``. shared: known couch2pg_* variables; roles: options by role."""
     sentences = []
     for name in sorted(names):
@@ -49,7 +53,7 @@ def find_misspelt(names: Iterable[str], shared: set[str], roles: dict[str, set[s
     return sentences
 
 
-def find_misspelt_extra(names: Iterable[str], shared: set[str], roles: dict[str, set[str]]) -> list[str]:
+def find_misspelt_extra(names: Iterable[str], shared: set[str], roles: Mapping[str, Options]) -> list[str]:
     """A sentence for each extra variable (``-e``) that looks like a known one without its prefix, or with another."""
     sentences = []
     for name in sorted(names):

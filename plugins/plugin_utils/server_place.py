@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether ``couch2pg_postgres``, which says where PostgreSQL runs, is consistent in itself and with the other variables of a host."""
+"""Where PostgreSQL runs on a host, as far as its variables say: ``couch2pg_postgres`` and those of the connection."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any, Mapping
 VARIABLE, ADDRESS = "couch2pg_postgres", "couch2pg_login_host"
 KINDS = ("auto", "host", "container", "service")
 ENTRIES = ("kind", "container")
+SOCKET, USER = "couch2pg_login_unix_socket", "couch2pg_become_user"
+NAMES = (VARIABLE, ADDRESS, SOCKET, USER)
 
 
 def problems(values: Mapping[str, Any]) -> list[str]:
@@ -30,3 +32,13 @@ def problems(values: Mapping[str, Any]) -> list[str]:
             f"The variable {VARIABLE} has the kind service, and nothing says where the service is: set {ADDRESS} to its address."
         )
     return found
+
+
+def is_open(values: Mapping[str, Any]) -> bool:
+    """Whether a host's variables ``values`` leave open where PostgreSQL runs, or which user works for it there."""
+    given = values.get(VARIABLE)
+    entries = given if isinstance(given, Mapping) else {}
+    kind = entries.get("kind", "auto")
+    if ADDRESS not in values and (kind == "container" or (kind == "auto" and SOCKET not in values)):
+        return True
+    return USER not in values and (kind == "service" or bool(entries.get("container")))

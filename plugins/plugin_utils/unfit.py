@@ -61,12 +61,11 @@ _FORMS: dict[str, tuple[Callable[[str], bool], str]] = {
 
 
 def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence for each invalid value; ``known``: the content of docs/variables.yml."""
+    """A sentence for each invalid value; ``known``: the content of docs/variables.yml, or the options of roles."""
     sentences = []
     for name in sorted(values):
         if _is_empty(values[name], known[name]):
-            remedy = f"give it one, such as {_example(known[name])}, or leave it out"
-            sentences.append(f"The variable {name} has no value: {remedy}.")
+            sentences.append(f"The variable {name} has no value: give it one{_example(known[name])}, or leave it out.")
             continue
         wanted = _wanted(values[name], known[name])
         if wanted is not None:
@@ -76,11 +75,15 @@ def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
 
 def _is_empty(value: Any, known: Mapping[str, Any]) -> bool:
     """Whether there is no value where one is needed. An empty text is a value if it is the default, or has a meaning (``empty``)."""
-    return value is None or (value == "" and known["default"] != "" and not known.get("empty", False))
+    return value is None or (value == "" and known.get("default", "") != "" and not known.get("empty", False))
 
 
 def _example(known: Mapping[str, Any]) -> str:
-    return json.dumps(known["example"]) if known["type"] in ("dict", "list", "bool") else str(known["example"])
+    """The example of docs/variables.yml as the end of a sentence. The options of roles have none."""
+    if "example" not in known:
+        return ""
+    is_text = known["type"] not in ("dict", "list", "bool")
+    return f", such as {known['example'] if is_text else json.dumps(known['example'])}"
 
 
 def _shown(value: Any, known: Mapping[str, Any]) -> str:
@@ -99,7 +102,7 @@ def _wanted(value: Any, known: Mapping[str, Any]) -> str | None:
     form = known.get("form", known["type"])
     if form in _FORMS:
         fits, wanted = _FORMS[form]
-        return None if fits(str(value)) else f"{wanted}, such as {known['example']}"
+        return None if fits(str(value)) else f"{wanted}{_example(known)}"
     return _wanted_of_type(value, known) if known["type"] in _TYPES else None
 
 

@@ -40,16 +40,21 @@ def test_a_mistake(changed: dict[str, list[str]], words: list[str]) -> None:
         assert word in sentence
 
 
+def is_open(host: str) -> bool:
+    return host != "a"
+
+
 def test_couch2pg_is_on_the_hosts_of_postgresql_unless_it_has_its_own() -> None:
-    assert resolve(RIGHT, rehearsal=False)["run_apps"] == ["a", "b"]
+    assert resolve(RIGHT, False, is_open)["run_apps"] == ["a", "b"]
     own = {**RIGHT, "couch2pg_app_source": ["c"], "couch2pg_rehearsal": ["d"]}
-    assert resolve(own, rehearsal=False) == {
+    assert resolve(own, False, is_open) == {
         "run_source": ["a"],
         "run_target": ["b"],
         "run_app_source": ["c"],
         "run_app_target": ["b"],
         "run_databases": ["a", "b", "d"],
+        "run_search": ["b", "d"],
         "run_apps": ["c", "b", "d"],
         "run_hosts": ["a", "b", "d", "c"],
     }
-    assert resolve(own, rehearsal=True)["run_target"] == ["d"]
+    assert resolve(own, True, is_open)["run_target"] == ["d"]

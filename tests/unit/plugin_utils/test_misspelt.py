@@ -39,8 +39,8 @@ def test_a_misspelt_variable_is_named_with_the_nearest(name: str, sentence: str)
 def test_options_of_every_entry_point_of_a_role_are_known() -> None:
     main, capture = {"options": {"dump_jobs": {}}}, {"options": {"dump_settings": {}}}
     assert role_options({"argument_specs": {"main": main, "capture": capture, "stop": {}}}) == {
-        "dump_jobs",
-        "dump_settings",
+        "dump_jobs": {},
+        "dump_settings": {},
     }
 
 

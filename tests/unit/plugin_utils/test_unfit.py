@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import role_options
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.unfit import find_unfit
 
 ROLES = Path(__file__).parents[3] / "roles"
@@ -97,3 +98,23 @@ def test_what_works_is_left_alone(name: str, value: Any) -> None:
 def test_every_example_is_one_that_works() -> None:
     examples = {name: known["example"] for name, known in KNOWN.items()}
     assert find_unfit({name: value for name, value in examples.items() if "{{" not in str(value)}, KNOWN) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("verify_jobs", "many", "must be a whole number, and it is 'many'."),
+        ("dump_format", "zip", "must be one of directory, custom, tar, and it is 'zip'."),
+        ("restore_role_map", "x", "must be a mapping, and it is a text."),
+        ("refresh_jobs", None, "has no value: give it one, or leave it out."),
+        ("promote_login_host", "", None),
+        ("verify_accept_differences", ["public.t"], None),
+    ],
+)
+def test_a_variable_of_a_role_has_the_types_and_choices_of_its_spec(
+    name: str, value: Any, sentence: str | None
+) -> None:
+    role = name.split("_", maxsplit=1)[0]
+    path = ROLES / role / "meta" / "argument_specs.yml"
+    options = role_options(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert find_unfit({name: value}, options) == ([f"The variable {name} {sentence}"] if sentence else [])
