@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import counted
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.restart import migrate_as
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import PhaseEntry, Record
+
+from .record_results import RehearseResult, Results, results
 
 SHOWN = 3
 _LOGIN = re.compile(r'ALTER ROLE "(.+)" LOGIN')
 _TIMED = ("dump", "restore", "refresh", "verify")
 
 
-def summary(record: dict[str, Any]) -> list[str]:
+def summary(record: Record) -> list[str]:
     """What the phases did, what is left to do, and where databases and archives are."""
-    phases: dict[str, Any] = record["phases"]
-    done = {name: phase["result"] for name, phase in phases.items() if phase["status"] == "done"}
+    phases, done = record["phases"], results(record)
     lines = [*_verdict(record, done), *_data(phases, done), *_couch2pg(record, done)]
-    rehearsed = phases.get("rehearse", {}).get("result")
+    rehearsed = done.get("rehearse")
     if rehearsed:
         lines += _rehearsal(rehearsed, phases["rehearse"]["host"])
     promoted = done.get("promote")
@@ -39,11 +41,8 @@ def summary(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def roles_without_login(done: Mapping[str, Any]) -> list[str]:
-    """Roles that the restore or an earlier migration created, except the one with which couch2pg logs in.
-
-    done: result by phase.
-    """
+def roles_without_login(done: Results) -> list[str]:
+    """Roles that the restore or an earlier migration created, except the one with which couch2pg logs in."""
     in_use = done.get("handover", {}).get("postgres", {}).get("user")
     created = list(done.get("restore", {}).get("created_roles") or [])
     # Preflight has found that these may log in on the source, and not on the target.
@@ -57,15 +56,15 @@ def roles_without_login(done: Mapping[str, Any]) -> list[str]:
     return [role for role in dict.fromkeys([*created, *earlier]) if role != in_use]
 
 
-def _verdict(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
+def _verdict(record: Record, done: Results) -> list[str]:
     phases, name = record["phases"], record["migration_id"]
     failed = [phase for phase, entry in phases.items() if entry["status"] == "failed"]
-    rehearsed = phases.get("rehearse", {}).get("result")
+    rehearsed = done.get("rehearse")
     if "rollback" in done:
         place = f"{done['rollback']['kept_as']} on {phases['rollback']['host']}"
         return [f"Migration {name}: ROLLED BACK. The migrated database is kept as {place}."]
     if failed and not rehearsed:
-        return [f"Migration {name}: STOPPED in {failed[0]}.", f"  {phases[failed[0]]['error']['msg']}"]
+        return [f"Migration {name}: STOPPED in {failed[0]}.", f"  {(phases[failed[0]]['error'] or {}).get('msg')}"]
     if "promote" in done:
         place = f"{done['promote']['name']} on {phases['promote']['host']}"
         verified_at = done.get("verify", {}).get("verified_at")
@@ -80,18 +79,18 @@ def _verdict(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
     return [f"Migration {name}: under way."]
 
 
-def archive_host(phases: dict[str, Any]) -> Any:
+def archive_host(phases: Mapping[str, PhaseEntry]) -> str:
     """The host of the archive. A copy without an archive keeps its evidence where it is restored."""
     copied = "restore" in phases and "transfer" not in phases
     return phases["restore" if copied else "dump"]["host"]
 
 
-def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
+def _data(phases: Mapping[str, PhaseEntry], done: Results) -> list[str]:
     lines = []
     if "verify" in done:
         verified = done["verify"]
-        read = f", read at {verified['counted_at']}" if "counted_at" in verified else ""
-        compared = f" (at {verified['verified_at']})" if "verified_at" in verified else ""
+        read = f", read at {verified['counted_at']}" if verified.get("counted_at") else ""
+        compared = f" (at {verified['verified_at']})" if verified.get("verified_at") else ""
         lines.append(
             f"  verified {counted(verified['rows'], 'row')} in {counted(verified['tables'], 'table')}, row by row "
             f"({verified['digest_method']}{read}), "
@@ -111,11 +110,12 @@ def _data(phases: dict[str, Any], done: dict[str, Any]) -> list[str]:
         elif "rehearse" in done:
             place = "removed at the end; it was"
         lines.append(f"  archive  {place} {size}")
-    times = [f"{name} {done[name]['seconds']} s" for name in _TIMED if name in done]
+    timed = [(name, phases[name]) for name in _TIMED if name in done]
+    times = [f"{name} {entry['result']['seconds']} s" for name, entry in timed]
     return [*lines, f"  time     {', '.join(times)}"] if times else lines
 
 
-def _couch2pg(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
+def _couch2pg(record: Record, done: Results) -> list[str]:
     phases = record["phases"]
     if "rollback" in done:
         again = migrate_as(record["migration_id"])
@@ -134,7 +134,7 @@ def _couch2pg(record: dict[str, Any], done: dict[str, Any]) -> list[str]:
     return []
 
 
-def _rehearsal(rehearsed: dict[str, Any], host: str) -> list[str]:
+def _rehearsal(rehearsed: RehearseResult, host: str) -> list[str]:
     kept = f"{rehearsed['database']} on {host} is kept until you drop it"
     lines = [f"  copy     {kept if rehearsed['kept'] else 'dropped'}"]
     for number, line in enumerate(rehearsed["lines"]):
@@ -142,7 +142,7 @@ def _rehearsal(rehearsed: dict[str, Any], host: str) -> list[str]:
     return lines + [f"  {sentence}" for sentence in rehearsed["conclusions"]]
 
 
-def places(written: dict[str, Any], record_place: str) -> list[str]:
+def places(written: Mapping[str, str], record_place: str) -> list[str]:
     """Where the report and the record are, as the last lines of a summary.
 
     written: the paths of the files on the controller, by ``html``, ``markdown`` and ``record_copy``; record_place: where the record is.

@@ -6,17 +6,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping, TypeVar
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import counted
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.difference import Difference
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.evidence_rows import DigestDocument
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.dashboard_compare import ComparedQuery
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import clean_install
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import PhaseEntry, Record
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 from ansible_collections.cht.couch2pg.plugins.module_utils.schema.differences import first_lines
 
 from . import report_text as text
+from .record_results import Rehearsal, Results, results
 from .record_summary import archive_host
 from .report_todo import Places, checklist, shown
+
+Row = TypeVar("Row")
 
 # The phases in the order of a run, with their purpose.
 PHASES = {
@@ -47,10 +54,10 @@ _SPEAKING = {
 _ROWS = 50
 
 
-def document(record: dict[str, Any], places: Places, state_dir: str, record_place: str) -> dict[str, Any]:
+def document(record: Record, places: Places, state_dir: str, record_place: str) -> dict[str, Any]:
     """The variables of the templates."""
     phases = {name: entry for name, entry in record["phases"].items() if name in PHASES}
-    done = {name: entry["result"] for name, entry in phases.items() if entry["status"] == "done"}
+    done = results(record)
     tables, timeline = _tables(done), _timeline(phases, _needed(record))
     return {
         "migration": text.name(record["migration_id"]),
@@ -70,15 +77,15 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
         "tables": tables,
         "left_out": [
             {"table": text.name(row.get("table")), "reason": text.sentence(row.get("reason"))}
-            for row in _rows(done.get("dump", {}), "left_out")
+            for row in _rows(done.get("dump", {}).get("left_out"))
         ],
         "objects": [
             {"kind": text.name(kind).replace("_", " "), "count": text.count(count)}
             for kind, count in sorted((done.get("verify", {}).get("objects") or {}).items())
             if count
         ],
-        "accepted": [_difference(row) for row in _rows(done.get("verify", {}), "accepted")],
-        "information": [_difference(row) for row in _rows(done.get("verify", {}), "information")],
+        "accepted": [_difference(row) for row in _rows(done.get("verify", {}).get("accepted"))],
+        "information": [_difference(row) for row in _rows(done.get("verify", {}).get("information"))],
         "archive": _archive(phases, done),
         "matviews": _matviews(done),
         "function": _function(done),
@@ -88,11 +95,11 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
                 "source": text.name(row.get("source")),
                 "seq": text.name(str(row.get("seq", "")).split("-", maxsplit=1)[0]),
             }
-            for row in _rows(done.get("dump", {}), "couchdb_progress")
+            for row in _rows(done.get("dump", {}).get("couchdb_progress"))
         ],
         "couch2pg": _generic(done["handover"]) if "handover" in done else [],
         "cutover": _cutover(done),
-        "dashboards": [_dashboard(query) for query in _rows(done.get("dashboards", {}), "queries")],
+        "dashboards": [_dashboard(query) for query in _rows(done.get("dashboards", {}).get("queries"))],
         "history": [
             {
                 "at": text.clock(event.get("at")),
@@ -105,16 +112,16 @@ def document(record: dict[str, Any], places: Places, state_dir: str, record_plac
     }
 
 
-def _needed(record: dict[str, Any]) -> tuple[str, ...]:
+def _needed(record: Record) -> tuple[str, ...]:
     return _NEEDED if restart.rehearses(record["migration_id"]) is None else _REHEARSED
 
 
-def _rows(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = result.get(name)
+def _rows(found: list[Row] | None) -> list[Row]:
+    """The entries of a list in the record, without those that are no objects; none where it is no list."""
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
-def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any], state_dir: str) -> dict[str, Any]:
+def _verdict(record: Record, phases: Mapping[str, PhaseEntry], done: Results, state_dir: str) -> dict[str, Any]:
     """The verdict: a word and a sentence; after a failure also the error, the differences, the state and the next steps."""
     failed = sorted(
         (name for name, entry in phases.items() if entry["status"] == "failed"), key=lambda name: phases[name]["at"]
@@ -152,14 +159,14 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
             ],
             log=f"{text.name(state_dir)}/{text.name(record['migration_id'])}/jobs/{name}/log on {host}",
             commands=_commands(record, name),
-            differences=[_difference(row) for row in _rows(error, "differences")],
+            differences=[_difference(row) for row in _rows(error.get("differences"))],
             matviews=[
                 {
                     "matview": text.name(row.get("matview")),
                     "error": text.sentence(row.get("error")),
                     "advice": text.sentence(row.get("advice")),
                 }
-                for row in _rows(error, "matviews")
+                for row in _rows(error.get("matviews"))
             ],
         )
         return verdict
@@ -176,7 +183,9 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
     name, host = text.name(done["promote"].get("name")), text.name(phases["promote"]["host"])
     sentence = f"The database {name} on {host} was complete and verified{_at(done)}."
     if done.get("dashboards", {}).get("passed") is False:
-        bad = [text.name(query.get("name")) for query in _rows(done["dashboards"], "queries") if query.get("problems")]
+        bad = [
+            text.name(query.get("name")) for query in _rows(done["dashboards"].get("queries")) if query.get("problems")
+        ]
         return dict(
             verdict,
             state="attention",
@@ -187,13 +196,13 @@ def _verdict(record: dict[str, Any], phases: dict[str, Any], done: dict[str, Any
     return dict(verdict, state="done", word="DONE", sentence=sentence)
 
 
-def _at(done: dict[str, Any]) -> str:
+def _at(done: Results) -> str:
     """When it was verified, as the end of a sentence; empty for a record of an earlier version, which doesn't have that time."""
     at = done.get("verify", {}).get("verified_at")
     return f" at {text.clock(at)}" if at else ""
 
 
-def _safe_state(phase: str, promoted: bool, record: dict[str, Any]) -> str:
+def _safe_state(phase: str, promoted: bool, record: Record) -> str:
     database = text.name(record["database"])
     if promoted:
         return f"The database {database} on the target was complete and verified before this step failed. The source is unchanged."
@@ -205,7 +214,7 @@ def _safe_state(phase: str, promoted: bool, record: dict[str, Any]) -> str:
     )
 
 
-def _rehearsed(done: dict[str, Any], host: str) -> dict[str, str]:
+def _rehearsed(done: Results, host: str) -> dict[str, str]:
     """The verdict of a rehearsal that has ended."""
     result = done["rehearse"]
     if result.get("outcome") != "done":
@@ -220,7 +229,7 @@ def _rehearsed(done: dict[str, Any], host: str) -> dict[str, str]:
     }
 
 
-def _commands(record: dict[str, Any], phase: str) -> list[str]:
+def _commands(record: Record, phase: str) -> list[str]:
     """Commands to see the status and to continue."""
     name = record["migration_id"]
     if restart.rehearses(name) is not None:
@@ -233,17 +242,18 @@ def _commands(record: dict[str, Any], phase: str) -> list[str]:
     ]
 
 
-def _servers(phases: dict[str, Any], done: dict[str, Any]) -> list[dict[str, str]]:
+def _servers(phases: Mapping[str, PhaseEntry], done: Results) -> list[dict[str, str]]:
     """Host and version of source and target."""
     shown_ = []
-    for side, phase, version in (("Source", "dump", "dump"), ("Target", "restore", "verify")):
+    dumped, verified = done.get("dump", {}).get("server_version"), done.get("verify", {}).get("server_version")
+    for side, phase, version in (("Source", "dump", dumped), ("Target", "restore", verified)):
         if phase in phases:
-            known = text.name(done.get(version, {}).get("server_version")).split(" ")[0]
+            known = text.name(version).split(" ")[0]
             shown_.append({"side": side, "host": text.name(phases[phase]["host"]), "version": known})
     return shown_
 
 
-def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _evidence(phases: Mapping[str, PhaseEntry], done: Results, tables: list[dict[str, Any]]) -> list[dict[str, str]]:
     """The evidence in a few lines, each with its state."""
     lines: list[dict[str, str]] = []
 
@@ -271,7 +281,7 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
             f"({text.name(verified.get('digest_method'))}) when they were read at {text.clock(verified.get('counted_at'))}",
         )
         total = sum(value for value in (verified.get("objects") or {}).values() if text.number(value))
-        accepted = len(_rows(verified, "accepted"))
+        accepted = len(_rows(verified.get("accepted")))
         but = f", except {counted(accepted, 'accepted difference')}" if accepted else ""
         same = f"{text.counted(total, 'object')} {'was' if total == 1 else 'were'} the same, with owners and grants"
         add("warn" if accepted else "ok", "Schema", f"{same}{but}{_at(done)}")
@@ -279,7 +289,7 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
         differing = sum(row["state"] == "differs" for row in tables)
         add("bad", "Rows and schema", f"different; {counted(differing, 'table')} with different rows")
     if "refresh" in done:
-        count = len(_rows(done["refresh"], "matviews"))
+        count = len(_rows(done["refresh"].get("matviews")))
         add("ok", "Materialized views", f"{count} refreshed in {text.duration(done['refresh'].get('seconds'))}")
     if "handover" in phases:
         add(
@@ -288,7 +298,7 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
             "healthy on the target" if "handover" in done else "not running there",
         )
     if "dashboards" in done:
-        queries = _rows(done["dashboards"], "queries")
+        queries = _rows(done["dashboards"].get("queries"))
         good = sum(not query.get("problems") for query in queries)
         slow = sum(query.get("status") == "slow" for query in queries)
         state = "bad" if good < len(queries) else "warn" if slow else "ok"
@@ -297,10 +307,10 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
             "Dashboards",
             f"the same result in {good} of {counted(len(queries), 'query')}{f', {slow} slower' if slow else ''}",
         )
-    moved = _cutover(done)
-    if moved is not None:
-        connections = counted(len(moved["changes"]), "connection")
-        back = moved["side"] == "source"
+    led = _cutover(done)
+    if led is not None:
+        connections = counted(len(led["changes"]), "connection")
+        back = led["side"] == "source"
         add(
             "warn" if back else "ok",
             "Cutover",
@@ -309,28 +319,28 @@ def _evidence(phases: dict[str, Any], done: dict[str, Any], tables: list[dict[st
     return lines
 
 
-def _notices(done: dict[str, Any]) -> list[dict[str, str]]:
+def _notices(done: Results) -> list[dict[str, str]]:
     """Notices of verify: they are no differences, but the operator should look at them."""
     sentences = done.get("verify", {}).get("notices") or []
     return [{"state": "warn", "what": "Materialized view", "detail": text.sentence(sentence)} for sentence in sentences]
 
 
-def _cutover(done: dict[str, Any]) -> dict[str, Any] | None:
+def _cutover(done: Results) -> dict[str, Any] | None:
     """The connections that were changed, with their old and new addresses."""
     if "cutover" not in done:
         return None
-    changes = _rows(done["cutover"], "changes")
+    changes = _rows(done["cutover"].get("changes"))
     shown_ = [{key: text.name(change.get(key)) for key in ("tool", "name", "old", "new")} for change in changes]
     return {"side": "source" if done["cutover"].get("side") == "source" else "target", "changes": shown_}
 
 
-def _outcome(entry: dict[str, Any] | None) -> str:
+def _outcome(entry: PhaseEntry | None) -> str:
     if entry is None:
         return "not yet"
     return "done" if entry["status"] == "done" and (entry["result"] or {}).get("passed", True) else "failed"
 
 
-def _timeline(phases: dict[str, Any], needed: tuple[str, ...]) -> list[dict[str, Any]]:
+def _timeline(phases: Mapping[str, PhaseEntry], needed: tuple[str, ...]) -> list[dict[str, Any]]:
     """Each phase with its share of the time, without waiting time between phases."""
     rows: list[dict[str, Any]] = []
     for phase, what in PHASES.items():
@@ -363,11 +373,17 @@ def _timeline(phases: dict[str, Any], needed: tuple[str, ...]) -> list[dict[str,
     return rows
 
 
-def _estimate(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
+def _details(done: Results, name: str) -> dict[str, Any]:
+    """The details of preflight's finding ``name`` on the target; empty without it."""
+    found = (row for row in _rows(done.get("preflight", {}).get("target")) if row.get("name") == name)
+    return next((row.get("details") or {} for row in found), {})
+
+
+def _estimate(done: Results, timeline: list[dict[str, Any]]) -> str:
     """The time that preflight estimated for the method, and the time that it took; empty when one of them is unknown."""
-    found = next((row for row in _rows(done.get("preflight", {}), "target") if row.get("name") == "estimate"), {})
-    method = text.name((done.get("preflight", {}).get("method") or {}).get("method"))
-    details = found.get("details") or {}
+    details = _details(done, "estimate")
+    chosen = done.get("preflight", {}).get("method")
+    method = text.name(chosen.get("method") if chosen else None)
     estimates = details.get("estimates")
     mine = next((row for row in estimates or () if isinstance(row, dict) and row.get("method") == method), {})
     shortest, longest = text.number(mine.get("shortest")), text.number(mine.get("longest"))
@@ -381,12 +397,9 @@ def _estimate(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
     )
 
 
-def _clean_install(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
+def _clean_install(done: Results, timeline: list[dict[str, Any]]) -> str:
     """The time of this migration and that of a clean install, which preflight measured; empty when one of them is unknown."""
-    measured = next(
-        (row for row in _rows(done.get("preflight", {}), "target") if row.get("name") == clean_install.NAME), {}
-    )
-    details = measured.get("details") or {}
+    details = _details(done, clean_install.NAME)
     documents, fetching = text.number(details.get("documents")), text.number(details.get("seconds"))
     if not documents or fetching is None or "verify" not in done:
         return ""
@@ -402,11 +415,11 @@ def _clean_install(done: dict[str, Any], timeline: list[dict[str, Any]]) -> str:
     )
 
 
-def _sizes(done: dict[str, Any]) -> list[dict[str, Any]]:
+def _sizes(done: Results) -> list[dict[str, Any]]:
     """Sizes, with their ratio to the size of the source's database."""
     dump, verified = done.get("dump", {}), done.get("verify", {})
     whole = text.number(dump.get("database_bytes")) or 0
-    tables = sum(text.number(row.get("bytes")) or 0 for row in _rows(dump, "tables"))
+    tables = sum(text.number(row.get("bytes")) or 0 for row in _rows(dump.get("tables")))
     sizes = [
         ("Database on the source", whole or None, ""),
         ("of it in tables", tables or None, ""),
@@ -428,28 +441,30 @@ def _sizes(done: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _tables(done: dict[str, Any]) -> list[dict[str, Any]]:
+def _tables(done: Results) -> list[dict[str, Any]]:
     """Rows and digests of each table on both sides; tables that differ come first."""
-    source = {str(row.get("table")): row for row in _rows(done.get("dump", {}), "tables")}
-    found = _rows(done.get("verify", {}), "digests") or _rows(done.get("restore", {}), "tables")
+    source = {str(row.get("table")): row for row in _rows(done.get("dump", {}).get("tables"))}
+    found = _rows(done.get("verify", {}).get("digests")) or _rows(done.get("restore", {}).get("tables"))
     target = {str(row.get("table")): row for row in found}
     rows = []
     for table in sorted(set(source) | set(target)):
-        ours, theirs = source.get(table, {}), target.get(table, {})
-        same = all(ours.get(key) == theirs.get(key) for key in ("rows", "digest"))
+        ours = source.get(table)
+        sides: tuple[DigestDocument | None, ...] = (ours, target.get(table))
+        read = [(side.get("rows"), side.get("digest")) if side else (None, None) for side in sides]
+        same = read[0] == read[1]
         rows.append(
             {
                 "table": text.name(table),
                 "state": "not yet" if not found else "same" if same else "differs",
-                "size": text.size(ours.get("bytes")),
-                "rows": [text.count(side.get("rows")) for side in (ours, theirs)],
-                "digests": [text.digest(side.get("digest")) for side in (ours, theirs)],
+                "size": text.size(ours.get("bytes") if ours else None),
+                "rows": [text.count(number) for number, _digest in read],
+                "digests": [text.digest(digest) for _number, digest in read],
             }
         )
     return sorted(rows, key=lambda row: row["state"] != "differs")
 
 
-def _difference(row: dict[str, Any]) -> dict[str, str]:
+def _difference(row: Difference) -> dict[str, str]:
     source, target = row.get("source"), row.get("target")
     if isinstance(source, str) and isinstance(target, str):
         source, target = first_lines(source, target)
@@ -462,14 +477,14 @@ def _difference(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _side(value: Any) -> str:
+def _side(value: object) -> str:
     """One side of a difference: a number or digest unchanged, text redacted, nothing else."""
     if isinstance(value, str):
         return text.digest(value) or text.sentence(value)[:200]
     return text.count(value)
 
 
-def _archive(phases: dict[str, Any], done: dict[str, Any]) -> dict[str, Any] | None:
+def _archive(phases: Mapping[str, PhaseEntry], done: Results) -> dict[str, Any] | None:
     dump = done.get("dump")
     if dump is None:
         return None
@@ -479,7 +494,7 @@ def _archive(phases: dict[str, Any], done: dict[str, Any]) -> dict[str, Any] | N
             "bytes": text.count(row.get("bytes")),
             "sha256": text.digest(row.get("sha256")),
         }
-        for row in _rows(dump, "file_list")
+        for row in _rows(dump.get("file_list"))
     ]
     moved = done.get("transfer", {})
     return {
@@ -495,31 +510,32 @@ def _archive(phases: dict[str, Any], done: dict[str, Any]) -> dict[str, Any] | N
     }
 
 
-def _matviews(done: dict[str, Any]) -> list[dict[str, Any]]:
-    source = {str(row.get("matview")): row for row in _rows(done.get("dump", {}), "matviews")}
+def _matviews(done: Results) -> list[dict[str, Any]]:
+    source = {str(row.get("matview")): row.get("rows") for row in _rows(done.get("dump", {}).get("matviews"))}
     return [
         {
             "matview": text.name(row.get("matview")),
-            "source_rows": text.count(source.get(str(row.get("matview")), {}).get("rows")),
+            "source_rows": text.count(source.get(str(row.get("matview")))),
             "rows": text.count(row.get("rows")),
             "duration": text.duration(row.get("seconds")),
         }
         for row in sorted(
-            _rows(done.get("refresh", {}), "matviews"), key=lambda row: -(text.number(row.get("seconds")) or 0)
+            _rows(done.get("refresh", {}).get("matviews")), key=lambda row: -(text.number(row.get("seconds")) or 0)
         )
     ]
 
 
-def _function(done: dict[str, Any]) -> str:
+def _function(done: Results) -> str:
     function = done.get("refresh", {}).get("function")
     if not isinstance(function, dict):
         return ""
     return f"{text.name(function.get('name'))} as {text.name(function.get('role'))}: {text.duration(function.get('seconds'))}"
 
 
-def _findings(done: dict[str, Any]) -> list[dict[str, str]]:
+def _findings(done: Results) -> list[dict[str, str]]:
     """Findings of preflight on both sides, failures first."""
     order = {"failure": 0, "warning": 1, "ok": 2}
+    checked = done.get("preflight", {})
     rows = [
         {
             "side": side,
@@ -527,20 +543,19 @@ def _findings(done: dict[str, Any]) -> list[dict[str, str]]:
             "name": text.name(row.get("name")),
             "message": text.sentence(row.get("message")),
         }
-        for side in ("source", "target")
-        for row in _rows(done.get("preflight", {}), side)
+        for side, found in (("source", checked.get("source")), ("target", checked.get("target")))
+        for row in _rows(found)
     ]
     return sorted(rows, key=lambda row: order[row["status"]])
 
 
-def _rehearsals(done: dict[str, Any]) -> dict[str, Any] | None:
+def _rehearsals(done: Results) -> dict[str, Any] | None:
     """The rehearsals, from the record of a rehearsal or from the migration's preflight."""
-    found = done.get("rehearse") or next(
-        (row.get("details") for row in _rows(done.get("preflight", {}), "target") if row.get("name") == "rehearsal"),
-        None,
-    )
-    rows = _rows(found or {}, "rehearsals")
-    if not found or not rows:
+    ended, details = done.get("rehearse"), _details(done, "rehearsal")
+    listed: list[Rehearsal] | None = ended.get("rehearsals") if ended else details.get("rehearsals")
+    conclusions: list[str] | None = ended.get("conclusions") if ended else details.get("conclusions")
+    rows = _rows(listed)
+    if not rows:
         return None
     return {
         "phases": list(rehearsals.TIMED),
@@ -555,12 +570,12 @@ def _rehearsals(done: dict[str, Any]) -> dict[str, Any] | None:
             }
             for row in rows
         ],
-        "conclusions": [text.sentence(line) for line in found.get("conclusions") or []],
+        "conclusions": [text.sentence(line) for line in conclusions or []],
     }
 
 
-def _dashboard(query: dict[str, Any]) -> dict[str, Any]:
-    found = (query.get("source"), query.get("target"))
+def _dashboard(query: ComparedQuery) -> dict[str, Any]:
+    found: tuple[object, object] = (query.get("source"), query.get("target"))
     sides: list[dict[str, Any]] = [side if isinstance(side, dict) else {} for side in found]
     times = [text.number(side.get("milliseconds")) for side in sides]
     status = query.get("status")
@@ -570,7 +585,7 @@ def _dashboard(query: dict[str, Any]) -> dict[str, Any]:
         "rows": [text.count(side.get("rows")) for side in sides],
         "times": [text.NONE if value is None else f"{value:,.1f} ms" for value in times],
         "age": _age(sides[1].get("newest_age_hours")),
-        "said": [text.sentence(line) for key in ("problems", "advice") for line in query.get(key) or []],
+        "said": [text.sentence(line) for lines in (query.get("problems"), query.get("advice")) for line in lines or []],
     }
 
 
@@ -579,7 +594,7 @@ def _age(hours: Any) -> str:
     return text.NONE if found is None else f"{found:,.1f} h"
 
 
-def _generic(result: dict[str, Any]) -> list[dict[str, str]]:
+def _generic(result: Mapping[str, object]) -> list[dict[str, str]]:
     """A result of unknown structure as pairs: numbers and booleans, and text only under known keys."""
     return [{"what": what, "value": value} for what, value in _flatten(result, "")]
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.identifiers import literal, quote
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import Record
 
 from . import report_text as text
+from .record_results import Results, results
 from .record_summary import roles_without_login
 
 _SESSIONS = "SELECT DISTINCT usename, application_name, client_addr FROM pg_stat_activity WHERE datname = {}"
@@ -62,22 +64,21 @@ class Places:
         return shlex.join([*(["sudo", "-u", str(account)] if account else []), *command])
 
 
-def checklist(record: dict[str, Any], places: Places) -> list[Item]:
+def checklist(record: Record, places: Places) -> list[Item]:
     """All manual steps for the state of the record, in order."""
-    phases = record["phases"]
-    done = {name: entry for name, entry in phases.items() if entry["status"] == "done"}
+    phases, done = record["phases"], results(record)
     items: list[Item] = []
     if restart.rehearses(record["migration_id"]) is not None:
-        return _copy(done, places)
+        return _copy(record, done, places)
     if "restore" in done:
-        items += _roles(done, places)
+        items += _roles(record, done, places)
         items += _properties(record, done, places)
     if "promote" not in done:
         return items
     if "rollback" in done:
         return _rolled_back(record, done, places)
-    target = text.name(done["promote"]["host"])
-    source = text.name(done["dump"]["host"]) if "dump" in done else "the source"
+    target = text.name(phases["promote"]["host"])
+    source = text.name(phases["dump"]["host"]) if "dump" in done else "the source"
     if "handover" not in done:
         items.append(
             Item(
@@ -94,23 +95,21 @@ def checklist(record: dict[str, Any], places: Places) -> list[Item]:
     return items + _leftovers(record, done, places, source, target)
 
 
-def _copy(done: dict[str, Any], places: Places) -> list[Item]:
+def _copy(record: Record, done: Results, places: Places) -> list[Item]:
     """The steps after a rehearsal: drop a copy that was kept."""
-    ended = done.get("rehearse", {"result": {}})
-    if not ended["result"].get("kept"):
+    ended = done.get("rehearse")
+    if ended is None or not ended.get("kept"):
         return []
-    name, host = text.name(ended["result"].get("database")), text.name(ended["host"])
+    name, host = text.name(ended.get("database")), text.name(record["phases"]["rehearse"]["host"])
     why = "It was kept and contains every document. The next rehearsal needs its name."
     return [Item(LATER, f"Drop the copy {name}", why, host, [shlex.join([*places.program(host, "dropdb"), name])])]
 
 
-def _roles(done: dict[str, Any], places: Places) -> list[Item]:
-    restore = done["restore"]
-    owner = restore["result"].get("properties", {}).get("owner")
+def _roles(record: Record, done: Results, places: Places) -> list[Item]:
+    owner = done["restore"].get("properties", {}).get("owner")
     items = []
-    host = text.name(restore["host"])
-    results = {name: entry["result"] for name, entry in done.items()}
-    for role in map(text.name, roles_without_login(results)):
+    host = text.name(record["phases"]["restore"]["host"])
+    for role in map(text.name, roles_without_login(done)):
         statements = [f"ALTER ROLE {quote(role)} LOGIN", f"\\password {quote(role)}"]
         why = "A restore created it on the target, without login and password. psql prompts for the password."
         if role == owner:
@@ -122,13 +121,12 @@ def _roles(done: dict[str, Any], places: Places) -> list[Item]:
     return items
 
 
-def _properties(record: dict[str, Any], done: dict[str, Any], places: Places) -> list[Item]:
+def _properties(record: Record, done: Results, places: Places) -> list[Item]:
     """The step that checks which of the source's properties an empty database on the target has changed."""
-    restore = done["restore"]
-    differs = [text.sentence(phrase) for phrase in restore["result"].get("properties_differ") or []]
+    differs = [text.sentence(phrase) for phrase in done["restore"].get("properties_differ") or []]
     if not differs:
         return []
-    name, host = text.name(record["database"]), text.name(restore["host"])
+    name, host = text.name(record["database"]), text.name(record["phases"]["restore"]["host"])
     why = f"The empty database that was there before changed these properties of the source's: {'; '.join(differs)}."
     return [
         Item(
@@ -141,9 +139,9 @@ def _properties(record: dict[str, Any], done: dict[str, Any], places: Places) ->
     ]
 
 
-def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, source: str, target: str) -> list[Item]:
+def _dashboards(record: Record, done: Results, places: Places, source: str, target: str) -> list[Item]:
     items = []
-    if not (done.get("dashboards", {}).get("result") or {}).get("passed"):
+    if not done.get("dashboards", {}).get("passed"):
         items.append(
             Item(
                 BEFORE,
@@ -153,7 +151,7 @@ def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, so
                 ["ansible-playbook cht.couch2pg.dashboards -i inventory.yml"],
             )
         )
-    if (done.get("cutover") or {"result": {"side": "source"}})["result"].get("side") == "source":
+    if done.get("cutover", {"side": "source"}).get("side") == "source":
         items.append(
             Item(
                 BEFORE,
@@ -181,10 +179,9 @@ def _dashboards(record: dict[str, Any], done: dict[str, Any], places: Places, so
     return items
 
 
-def _rolled_back(record: dict[str, Any], done: dict[str, Any], places: Places) -> list[Item]:
+def _rolled_back(record: Record, done: Results, places: Places) -> list[Item]:
     """The steps after a rollback."""
-    rollback = done["rollback"]
-    kept, host = text.name(rollback["result"].get("kept_as")), text.name(rollback["host"])
+    kept, host = text.name(done["rollback"].get("kept_as")), text.name(record["phases"]["rollback"]["host"])
     # With the method physical it is the path of a data directory.
     whole = kept.startswith("/")
     return [
@@ -222,11 +219,12 @@ def _cleanup(step: str, *words: str) -> str:
     )
 
 
-def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, source: str, target: str) -> list[Item]:
+def _leftovers(record: Record, done: Results, places: Places, source: str, target: str) -> list[Item]:
     database = text.name(record["database"])
-    cleaned = done.get("cleanup", {}).get("result") or {}
+    cleaned: Mapping[str, object] = done.get("cleanup") or {}
     items = []
-    kept, replaced = (done["promote"]["result"].get(name) for name in ("kept_as", "replaced"))
+    promoted = done["promote"]
+    kept, replaced = promoted.get("kept_as"), promoted.get("replaced")
     if replaced and "replaced_server" not in cleaned:
         items.append(
             Item(
@@ -242,7 +240,7 @@ def _leftovers(record: dict[str, Any], done: dict[str, Any], places: Places, sou
             Item(
                 LATER,
                 f"Drop {text.name(kept)}",
-                f"It is the database that had the name {text.name(done['promote']['result'].get('name'))} on the target before.",
+                f"It is the database that had the name {text.name(promoted.get('name'))} on the target before.",
                 target,
                 [shlex.join([*places.program(target, "dropdb"), text.name(kept)])],
             )

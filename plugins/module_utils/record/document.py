@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, TypedDict, cast
 
 from ..common.clock import utc_now
+from ..common.difference import Difference
 from ..common.errors import MigrationError
 from ..host.files import expand, lock, read_json, write_json
+from .results import RefreshOutcome
 
 FORMAT = 1
 NAME = "record.json"
@@ -62,8 +64,8 @@ class RecordedError(TypedDict, total=False):
 
     msg: str
     code: str
-    differences: list[Any]
-    matviews: list[Any]
+    differences: list[Difference]
+    matviews: list[RefreshOutcome]
 
 
 class PhaseEntry(TypedDict, total=False):
