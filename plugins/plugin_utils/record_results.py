@@ -11,6 +11,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.changes impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.dashboard_compare import ComparedQuery
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import by_phase
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import Record
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal.figures import RehearseResult
 
 
 class Login(TypedDict, total=False):
@@ -58,29 +59,6 @@ class RollbackResult(TypedDict, total=False):
     """The result of rollback. kept_as: the name of the migrated database from then on, or the path of its data directory."""
 
     kept_as: str
-
-
-class Rehearsal(TypedDict, total=False):
-    """The key figures of one rehearsal; ``phases`` and ``seconds`` are durations."""
-
-    begun_at: str
-    outcome: str
-    interrupted: bool
-    host: str | None
-    rows: int | None
-    phases: dict[str, float]
-    seconds: float
-
-
-class RehearseResult(TypedDict, total=False):
-    """How a rehearsal ended. database: the copy, ``kept`` or dropped; lines: one for each rehearsal; conclusions: sentences."""
-
-    outcome: str
-    database: str
-    kept: bool
-    rehearsals: list[Rehearsal]
-    lines: list[str]
-    conclusions: list[str]
 
 
 class Results(by_phase.Results, total=False):

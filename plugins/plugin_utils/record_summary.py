@@ -13,8 +13,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.restart import migrate_as
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import PhaseEntry, Record
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal.figures import RehearseResult
 
-from .record_results import RehearseResult, Results, results
+from .record_results import Results, results
 
 SHOWN = 3
 _LOGIN = re.compile(r'ALTER ROLE "(.+)" LOGIN')

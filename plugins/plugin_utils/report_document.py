@@ -16,10 +16,11 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.dashboard_com
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import clean_install
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import PhaseEntry, Record
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
+from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal.figures import Summary
 from ansible_collections.cht.couch2pg.plugins.module_utils.schema.differences import first_lines
 
 from . import report_text as text
-from .record_results import Rehearsal, Results, results
+from .record_results import Results, results
 from .record_summary import archive_host
 from .report_todo import Places, checklist, shown
 
@@ -552,7 +553,7 @@ def _findings(done: Results) -> list[dict[str, str]]:
 def _rehearsals(done: Results) -> dict[str, Any] | None:
     """The rehearsals, from the record of a rehearsal or from the migration's preflight."""
     ended, details = done.get("rehearse"), _details(done, "rehearsal")
-    listed: list[Rehearsal] | None = ended.get("rehearsals") if ended else details.get("rehearsals")
+    listed: list[Summary] | None = ended.get("rehearsals") if ended else details.get("rehearsals")
     conclusions: list[str] | None = ended.get("conclusions") if ended else details.get("conclusions")
     rows = _rows(listed)
     if not rows:

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import calendar
 import time
-from typing import Any, Callable
+from typing import Callable
 
 from ..common import restart
 from ..common.counted import counted, plural
 from ..common.errors import MigrationError
+from ..common.findings import FindingDocument
 from ..common.progress_line import duration
 from ..common.restart import rehearses
 from ..host.files import expand
 from ..record import document as record_document
 from ..record.document import PhaseEntry, Record
+from .figures import ChangedTable, Comparison, Forecast, Overview, Results, Summary, results
 
 # The phases whose duration depends on the data, in the order of a run.
 TIMED = ("dump", "transfer", "restore", "refresh", "verify")
@@ -54,7 +56,7 @@ def known(state_dir: str, migration_id: str) -> tuple[list[Record], list[str]]:
     return records, problems
 
 
-def overview(state_dir: str, migration_id: str, ending: str | None = None) -> dict[str, Any]:
+def overview(state_dir: str, migration_id: str, ending: str | None = None) -> Overview:
     """Everything about the rehearsals of a migration, as M(cht.couch2pg.migration_info) returns it.
 
     ending: the outcome of the unfinished rehearsal, to list it as ended.
@@ -84,7 +86,7 @@ def overview(state_dir: str, migration_id: str, ending: str | None = None) -> di
 
 def unfinished(records: list[Record]) -> Record | None:
     """The last rehearsal, if it hasn't ended; else None."""
-    return records[-1] if records and "rehearse" not in _done(records[-1]) else None
+    return records[-1] if records and "rehearse" not in results(records[-1]) else None
 
 
 def ended(records: list[Record], outcome: str) -> list[Record]:
@@ -100,18 +102,18 @@ def ended(records: list[Record], outcome: str) -> list[Record]:
 
 def is_verified(rehearsal: Record) -> bool:
     """Whether the rehearsal's database was verified."""
-    return "verify" in _done(rehearsal)
+    return "verify" in results(rehearsal)
 
 
 def is_handed_over(rehearsal: Record) -> bool:
     """Whether couch2pg ran against the rehearsal's copy and was healthy."""
-    return "handover" in _done(rehearsal)
+    return "handover" in results(rehearsal)
 
 
 def matview_seconds(records: list[Record]) -> dict[str, float]:
     """Seconds that each materialized view ``schema.name`` took in the last rehearsal that refreshed all; empty without one."""
     for rehearsal in reversed(records):
-        views = _done(rehearsal).get("refresh", {}).get("matviews") or []
+        views = results(rehearsal).get("refresh", {}).get("matviews") or []
         if views and not any(view["done_before"] for view in views):
             return {view["matview"]: float(view["seconds"]) for view in views}
     return {}
@@ -119,13 +121,16 @@ def matview_seconds(records: list[Record]) -> dict[str, float]:
 
 def method(rehearsal: Record) -> str:
     """The method that the rehearsal has begun with; empty before that."""
-    checked = _done(rehearsal).get("preflight")
-    return "" if checked is None else str((checked.get("method") or {}).get("method") or ARCHIVE)
+    checked = results(rehearsal).get("preflight")
+    if checked is None:
+        return ""
+    chosen = checked.get("method")
+    return str(chosen.get("method") or ARCHIVE) if chosen else ARCHIVE
 
 
-def summary(rehearsal: Record) -> dict[str, Any]:
+def summary(rehearsal: Record) -> Summary:
     """The key figures of one rehearsal."""
-    done = _done(rehearsal)
+    done = results(rehearsal)
     how = method(rehearsal) or ARCHIVE
     # A method without an archive collects the evidence during its restore. The record stores it as dump, and its time would count twice.
     timed = [phase for phase in TIMED if phase in done and (phase != "dump" or how == ARCHIVE)]
@@ -162,26 +167,22 @@ def _moment(text: str) -> int:
     return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
 
 
-def _done(rehearsal: Record) -> dict[str, dict[str, Any]]:
-    return {name: entry["result"] for name, entry in rehearsal["phases"].items() if entry["status"] == "done"}
-
-
-def _interrupted(rehearsal: Record, done: dict[str, dict[str, Any]]) -> bool:
+def _interrupted(rehearsal: Record, done: Results) -> bool:
     """Whether the durations are incomplete, because work of an earlier attempt was reused."""
     failed = any(event["status"] == "failed" and event["phase"] in TIMED for event in rehearsal["history"])
     return failed or bool(done.get("restore", {}).get("resumed_after") or done.get("transfer", {}).get("resumed_bytes"))
 
 
-def compare(before: Record, after: Record) -> dict[str, Any]:
+def compare(before: Record, after: Record) -> Comparison:
     """What changed on the source between two rehearsals, by table. Digests are compared only if their method is the same."""
-    dumps = [_done(side).get("dump", {}) for side in (before, after)]
-    sides = [{row["table"]: row for row in dump.get("tables", [])} for dump in dumps]
+    dumps = [results(side).get("dump", {}) for side in (before, after)]
+    sides = [{row["table"]: (row["rows"], row["digest"]) for row in dump.get("tables", [])} for dump in dumps]
     comparable = dumps[0].get("digest_method") == dumps[1].get("digest_method")
-    changed = []
+    changed: list[ChangedTable] = []
     for table in sorted(set(sides[0]) | set(sides[1])):
-        old, new = (side.get(table, {}) for side in sides)
-        if old.get("rows") != new.get("rows") or (comparable and old.get("digest") != new.get("digest")):
-            changed.append({"table": table, "rows_before": old.get("rows"), "rows": new.get("rows")})
+        old, new = (side.get(table, (None, None)) for side in sides)
+        if old[0] != new[0] or (comparable and old[1] != new[1]):
+            changed.append({"table": table, "rows_before": old[0], "rows": new[0]})
     return {
         "with": before["migration_id"],
         "tables": len(sides[1]),
@@ -191,7 +192,7 @@ def compare(before: Record, after: Record) -> dict[str, Any]:
     }
 
 
-def forecast(summaries: list[dict[str, Any]]) -> dict[str, Any] | None:
+def forecast(summaries: list[Summary]) -> Forecast | None:
     """Forecast the migration's duration from the last RECENT finished rehearsals with the last one's method; None when there is none."""
     done = [entry for entry in summaries if entry["outcome"] == "done"]
     done = [entry for entry in done if entry["method"] == done[-1]["method"]]
@@ -214,7 +215,7 @@ def forecast(summaries: list[dict[str, Any]]) -> dict[str, Any] | None:
     }
 
 
-def last_comparison(records: list[Record]) -> dict[str, Any] | None:
+def last_comparison(records: list[Record]) -> Comparison | None:
     """The comparison of the last two verified rehearsals; None when there are fewer."""
     done = [entry for entry in records if is_verified(entry)]
     return compare(*done[-2:]) if len(done) > 1 else None
@@ -236,7 +237,7 @@ def conclusions(records: list[Record]) -> list[str]:
     return sentences
 
 
-def _line(entry: dict[str, Any]) -> str:
+def _line(entry: Summary) -> str:
     state = entry["outcome"] + (f", stopped in {entry['failed_in']}" if entry["failed_in"] else "")
     took = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in entry["phases"].items())
     rows = "" if entry["rows"] is None else f"; {counted(entry['rows'], 'row')}"
@@ -244,7 +245,7 @@ def _line(entry: dict[str, Any]) -> str:
     return f"{entry['begun_at']} {state}: {duration(entry['seconds'])}{note}{f' ({took})' if took else ''}{rows}"
 
 
-def changes(comparison: dict[str, Any]) -> str:
+def changes(comparison: Comparison) -> str:
     """A comparison as a clause."""
     changed = comparison["changed"]
     unknown = "" if comparison["digests_compared"] else " (rows only: the digests are of different methods)"
@@ -255,7 +256,7 @@ def changes(comparison: dict[str, Any]) -> str:
     return f"{len(changed)} of {counted(comparison['tables'], 'table')} changed: {', '.join(shown)}{more}{unknown}"
 
 
-def _rows(row: dict[str, Any]) -> str:
+def _rows(row: ChangedTable) -> str:
     before, after = row["rows_before"], row["rows"]
     if before is None or after is None:
         return "is new" if before is None else "is gone"
@@ -266,7 +267,7 @@ def _rows(row: dict[str, Any]) -> str:
     )
 
 
-def expectation(expected: dict[str, Any]) -> str:
+def expectation(expected: Forecast) -> str:
     """A forecast as a clause."""
     least, most = duration(expected["least"]), duration(expected["most"])
     spread = f" ({least} to {most} in {counted(expected['rehearsals'], 'rehearsal')})" if least != most else ""
@@ -278,7 +279,7 @@ def expectation(expected: dict[str, Any]) -> str:
     )
 
 
-def finding(records: list[Record], migration_id: str) -> dict[str, Any]:
+def finding(records: list[Record], migration_id: str) -> FindingDocument:
     """Preflight's finding on the migration's rehearsals."""
     summaries = [summary(entry) for entry in records]
     expected = forecast(summaries)
