@@ -110,6 +110,14 @@ left_out:
   type: list
   elements: dict
   sample: []
+transfer_source:
+  description:
+    - What M(cht.couch2pg.transfer_info) would return of this archive as RV(cht.couch2pg.transfer_info#module:source), as it is now. So the
+      transfer needs no call for that. It is not kept in the record.
+    - Missing if this user can't find it out, or if the task had to wait for the job repeatedly, which returns only what the job keeps.
+  returned: when the dump is done
+  type: dict
+  sample: {archive: /srv/staging/cht-2026, bytes: 430000000, files: 31, compressible: false, user: postgres, obstacles: []}
 job:
   description: The job behind this result.
   returned: success
@@ -129,6 +137,8 @@ job:
       type: dict
 """
 
+from typing import Any
+
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import initial_limits, run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module
@@ -146,6 +156,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.dump import job as dump_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.leave_out import LeaveOut
+from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import source as transfer_source
 
 OPTIONS = {
     "staging_dir": {"type": "path", "required": True},
@@ -154,6 +165,15 @@ OPTIONS = {
     "jobs": {"type": "int", "default": 2},
     "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
 }
+
+
+def _for_transfer(archive: str, migration_id: str) -> dict[str, Any]:
+    """What the transfer needs to know of this host. Empty if that fails: the transfer then calls transfer_info, and reports the error."""
+    try:
+        return {"transfer_source": transfer_source.examine(archive, migration_id)}
+    # KeyError: this user has no account.
+    except (MigrationError, OSError, KeyError):
+        return {}
 
 
 def main() -> None:
@@ -182,6 +202,7 @@ def main() -> None:
         dump_job.still_valid,
         lambda: {"before": "", "after": f"archive: {archive}\n"},
         lambda: dump_job.refuse(options),
+        lambda result: _for_transfer(result["archive"], options["migration_id"]),
     )
 
 

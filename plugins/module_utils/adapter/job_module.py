@@ -28,18 +28,20 @@ def run_job(
     still_valid: Callable[[dict[str, Any]], bool],
     diff: Callable[[], dict[str, str]] | None = None,
     refuse: Callable[[], None] = lambda: None,
+    now: Callable[[dict[str, Any]], dict[str, Any]] = lambda _result: {},
 ) -> NoReturn:
     """Start or join the job, and end the module with its result.
 
     Waits ``job_wait`` seconds, or until the job ends without that option. A job that still runs is reported as
     ``job.status: running``; the same call joins it again. In check mode nothing is started;
     ``refuse`` then raises what the job would raise at its start.
+    ``now`` gets the result of a finished job, and returns what this call adds to it. The job keeps nothing of that.
     """
     folder = job.job_folder(module.params["state_dir"], module.params["migration_id"], spec.kind)
 
     def work() -> dict[str, Any]:
         if module.check_mode:
-            return _predict(folder, spec, still_valid, diff, refuse)
+            return _predict(folder, spec, still_valid, diff, refuse, now)
         state = job.start_or_join(folder, spec, still_valid)
         if state.status == "running":
             state = job.wait(folder, module.params["job_wait"], started=state.started)
@@ -47,7 +49,7 @@ def run_job(
         report = describe_job(state, spec.kind)
         if state.status == "running":
             return {"changed": True, "job": report}
-        result = dict(state.result["value"], changed=state.started, job=report)
+        result = dict(_with(now, state), changed=state.started, job=report)
         if diff is not None and state.started:
             result["diff"] = diff()
         return result
@@ -77,17 +79,24 @@ def _predict(
     still_valid: Callable[[dict[str, Any]], bool],
     diff: Callable[[], dict[str, str]] | None,
     refuse: Callable[[], None],
+    now: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> dict[str, Any]:
     """The result in check mode: unchanged when the job is done, else changed."""
     state = job.check(folder, spec, still_valid)
     if state.status == "done" and still_valid(state.result["value"]):
-        return dict(state.result["value"], changed=False, job=describe_job(state, spec.kind))
+        return dict(_with(now, state), changed=False, job=describe_job(state, spec.kind))
     if state.status != "running":
         refuse()
     predicted: dict[str, Any] = {"changed": True, "job": describe_job(state, spec.kind)}
     if diff is not None:
         predicted["diff"] = diff()
     return predicted
+
+
+def _with(now: Callable[[dict[str, Any]], dict[str, Any]], state: job.JobState) -> dict[str, Any]:
+    """The result of a finished job, with what is true now."""
+    value: dict[str, Any] = state.result["value"]
+    return {**value, **now(value)}
 
 
 def describe_job(state: job.JobState, kind: str) -> dict[str, Any]:

@@ -44,12 +44,13 @@ _BEFORE_PROMOTION = PHASES[: PHASES.index("promote") + 1]
 REFUSALS = ("promoted", "other_database", "relative_path")
 # Details of an error that the report shows; others are not stored, because their content varies.
 _KEPT_DETAILS = ("differences", "matviews")
-# Keys that Ansible adds to a result, and the job's state, which only matters while the job runs.
+# Keys that Ansible adds to a result, the job's state, which only matters while the job runs, and what only matters for this run.
 _NOT_KEPT = (
     "changed",
     "failed",
     "recorded",
     "job",
+    "transfer_source",
     "diff",
     "invocation",
     "warnings",

@@ -27,9 +27,15 @@ SAME = "source and target see the same archive"
 def choose(options: dict[str, Any]) -> dict[str, Any]:
     """``{way, reason, done, blocked}``. done: the archive is here already; blocked: the reasons why ``direct`` is not possible.
 
-    Raises MigrationError ``not_the_same``, ``direct_impossible``, ``other_archive``, or as ``partial_archive.check_place``.
+    Raises MigrationError ``source_missing``, ``not_the_same``, ``direct_impossible``, ``other_archive``, or as
+    ``partial_archive.check_place``.
     """
     source, wanted = options["source"], options["way"]
+    if not source and wanted in ("direct", "relay"):
+        raise MigrationError(
+            f"With the way {wanted}, couch2pg_transfer_source_host must name the source as the inventory has it.",
+            "source_missing",
+        )
     final = expand(options["archive"])
     known = source.get("manifest_sha256") or ""
     if known:

@@ -9,7 +9,13 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.record import documen
 
 
 def test_a_phase_that_says_the_same_again_changes_nothing() -> None:
-    result = {"changed": True, "rows": 5, "job": {"progress": {}}, "invocation": {}}
+    result = {
+        "changed": True,
+        "rows": 5,
+        "job": {"progress": {}},
+        "invocation": {},
+        "transfer_source": {"obstacles": []},
+    }
     entry = record_document.make_entry("old", result)
     assert entry == {"status": "done", "host": "old", "error": None, "result": {"rows": 5}}
     first = record_document.merge(None, "m", "cht", "dump", entry, "2026-01-01T00:00:00Z")
