@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.text.formatters import human_to_bytes
+from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount, duration
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import relay
@@ -56,6 +57,7 @@ class ActionModule(JobAction):
         self._pause = next(self._pauses)
         keep_alive(self._here, self._silence())
         failures = 0
+        manifest_carried = False
         while True:
             carried = self._carried
             try:
@@ -64,7 +66,14 @@ class ActionModule(JobAction):
                     return answer
                 if answer["complete"]:
                     return None
+                # The target drops the manifest of another archive, and requests it again.
+                for_manifest = any(segment["path"] == layout.MANIFEST for segment in answer["segments"])
+                if for_manifest and manifest_carried:
+                    return self._failure(
+                        "other_archive", "The archive on the source was replaced during this transfer."
+                    )
                 self._carry(answer, variables)
+                manifest_carried = for_manifest
             except AnsibleConnectionFailure as error:
                 failures = 1 if self._carried > carried else failures + 1
                 if failures >= TRIES:
