@@ -134,12 +134,11 @@ def main() -> None:
             return dict(done, changed=False)
         try:
             oid = promotion.verified_oid(state)
-            planned = promotion.plan(settings, name, incoming, oid, module.params["replace_existing"])
+            existing = promotion.plan(settings, name, incoming, oid, module.params["replace_existing"])
         except MigrationError as error:
             if error.code == "target_not_empty":
                 raise
             predict_or_fail(module, error)
-        existing = planned["existing"]
         diff = {
             "before": f"{name}\n{incoming}\n" if existing else f"{incoming}\n",
             "after": f"{name}_replaced_<time>\n{name}\n" if existing else f"{name}\n",

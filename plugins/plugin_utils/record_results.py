@@ -11,6 +11,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.changes impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.dashboard_compare import ComparedQuery
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import by_phase
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import Record
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.rolled_back import Reversal
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal.figures import RehearseResult
 
 
@@ -55,19 +56,13 @@ class CutoverResult(TypedDict, total=False):
     changes: list[Change]
 
 
-class RollbackResult(TypedDict, total=False):
-    """The result of rollback. kept_as: the name of the migrated database from then on, or the path of its data directory."""
-
-    kept_as: str
-
-
 class Results(by_phase.Results, total=False):
     """The result of each phase that is done. cleanup: what each step did, by the step's name."""
 
     handover: HandoverResult
     dashboards: DashboardsResult
     cutover: CutoverResult
-    rollback: RollbackResult
+    rollback: Reversal
     cleanup: Mapping[str, Any]
     rehearse: RehearseResult
 

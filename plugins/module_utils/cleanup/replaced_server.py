@@ -26,7 +26,8 @@ def find(state: Path) -> Path | None:
 
     Raises MigrationError ``server_running`` when a server runs on it.
     """
-    path = Path((stored_promotion(state) or {}).get("replaced") or "")
+    promoted = stored_promotion(state)
+    path = Path((promoted.get("replaced") if promoted else None) or "")
     if not _NAME.fullmatch(path.name) or not path.is_dir():
         return None
     process = private_server.postmaster(path)

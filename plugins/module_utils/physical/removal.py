@@ -47,8 +47,8 @@ def remove_work(folders: Folders) -> None:
 
 def remove_needless(state: Path) -> list[str]:
     """Remove what the promoted copy of the migration with this state folder no longer needs; returns warnings for what is left."""
-    promoted = stored_promotion(state) or {}
-    if "mark" not in promoted:
+    promoted = stored_promotion(state)
+    if promoted is None or "mark" not in promoted:
         # Another method's.
         return []
     folders = Folders(Path(promoted["incoming"]))

@@ -16,7 +16,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Mapping, NoReturn
+from typing import Any, Callable, Mapping, NoReturn, Sequence, TypedDict, cast
 
 from ..common.errors import MigrationError
 from ..host import services
@@ -27,8 +27,8 @@ from ..postgres.database import find_database_by_oid, is_empty
 from ..postgres.identifiers import with_suffix
 from ..postgres.session import Session, server_identity
 from ..promote import promotion
-from ..record.promoted import MARK, PROMOTED, has_mark, mark_of, stored_promotion
-from ..record.rolled_back import REVERSED
+from ..record.promoted import MARK, PROMOTED, Promotion, has_mark, mark_of, stored_promotion
+from ..record.rolled_back import REVERSED, Reversal
 from . import placement, private_server
 from .folders import SOURCE_FILES, Folders
 
@@ -63,6 +63,25 @@ _OWN = (
 _CONFIGURATION = ("pg_hba.conf", "pg_ident.conf")
 
 
+class _Exchanged(TypedDict):
+    what: str
+    data: str
+    put_in: str
+    aside: str
+    stored: Promotion | Reversal
+    stop: Sequence[str]
+    start: Sequence[str]
+
+
+class Intent(_Exchanged, total=False):
+    """The content of EXCHANGE: the data directory, which one is put in its place, and where the one that is there goes.
+
+    what: PROMOTION or ROLLBACK; stored: what is stored at the end; stop, start: commands. log_directory: only of a promotion.
+    """
+
+    log_directory: str
+
+
 def promote(
     settings: ConnectionSettings,
     state: Path,
@@ -71,7 +90,7 @@ def promote(
     replace_existing: bool,
     check_mode: bool,
     clock: Callable[[], float] = time.time,
-) -> dict[str, Any]:
+) -> Promotion:
     """Put this migration's verified copy in the place of the server of ``settings``; returns the stored promotion.
 
     In check mode, changes nothing. Raises what ``placement.find`` raises, and MigrationError ``not_verified``,
@@ -92,7 +111,7 @@ def promote(
     services.check_root([here.stop, here.start])
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock()))
     replaced = here.beside(f"replaced_{stamp}")
-    stored = {
+    stored: Promotion = {
         "identity": identity,
         "oid": oid,
         "name": settings.database,
@@ -107,7 +126,7 @@ def promote(
     if check_mode:
         return stored
     _stop_unchanged(temporary, incoming, state, oid)
-    intent = {
+    intent: Intent = {
         "what": PROMOTION,
         "data": str(here.data),
         "put_in": str(incoming),
@@ -191,13 +210,15 @@ def _is_empty(settings: ConnectionSettings, database: str) -> bool:
 
 def back(
     settings: ConnectionSettings, state: Path, check_mode: bool, clock: Callable[[], float] = time.time
-) -> dict[str, Any]:
+) -> Reversal:
     """Put the data directory that was replaced back in its place; returns the stored rollback. In check mode, changes nothing.
 
     The promoted one is kept as ``<data directory>_rolled_back_<time>``. Raises MigrationError ``database_in_use``, ``not_root``,
     ``stale_evidence``, ``service`` or ``exchange_failed`` (the promoted server runs again).
     """
-    done = stored_promotion(state) or {}
+    done = stored_promotion(state)
+    if done is None:
+        raise AssertionError(f"{state} has no promotion to reverse")
     data, replaced = Path(done["data_directory"]), Path(done["replaced"])
     if not (replaced / "PG_VERSION").is_file():
         raise MigrationError(
@@ -207,8 +228,12 @@ def back(
         )
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock()))
     aside = data.with_name(f"{data.name}_rolled_back_{stamp}")
-    stored = {
-        **{name: done[name] for name in ("name", "oid", "identity", "mark", "replaced_identity")},
+    stored: Reversal = {
+        "name": done["name"],
+        "oid": done["oid"],
+        "identity": done["identity"],
+        "mark": done["mark"],
+        "replaced_identity": done["replaced_identity"],
         "restored": str(replaced),
         "kept_as": str(aside),
     }
@@ -219,7 +244,7 @@ def back(
     services.check_root([done["service"]["stop"], done["service"]["start"]])
     with Session(settings.maintenance) as session:
         promotion.check_nobody_connected(session, [done["name"]])
-    intent = {
+    intent: Intent = {
         "what": ROLLBACK,
         "data": str(data),
         "put_in": str(replaced),
@@ -232,13 +257,13 @@ def back(
     return stored
 
 
-def unfinished(state: Path) -> dict[str, Any] | None:
+def unfinished(state: Path) -> Intent | None:
     """The exchange that was begun and has not ended, or None."""
     found = read_json(state / EXCHANGE)
-    return found if isinstance(found, dict) else None
+    return cast("Intent", found) if isinstance(found, dict) else None
 
 
-def resume(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
+def resume(settings: ConnectionSettings, state: Path) -> Promotion | Reversal | None:
     """Finish an exchange that was interrupted; returns what it stored, or None when there is none.
 
     If nothing was renamed yet, the exchange is dropped, and the server is started again. Raises MigrationError.
@@ -249,7 +274,7 @@ def resume(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
     if read_json(_outcome(state, intent)) == intent["stored"]:
         # The server was proven to be the right one. Whether it answers now must not decide which directory is in use.
         (state / EXCHANGE).unlink()
-        return dict(intent["stored"])
+        return intent["stored"]
     services.check_root([intent["stop"], intent["start"]])
     if Path(intent["put_in"]).exists() and Path(intent["data"]).exists():
         if not _runs(Path(intent["data"])):
@@ -257,12 +282,12 @@ def resume(settings: ConnectionSettings, state: Path) -> dict[str, Any] | None:
         (state / EXCHANGE).unlink()
         return None
     _exchange(settings, state, intent)
-    return dict(intent["stored"])
+    return intent["stored"]
 
 
-def _exchange(settings: ConnectionSettings, state: Path, intent: dict[str, Any]) -> None:
+def _exchange(settings: ConnectionSettings, state: Path, intent: Intent) -> None:
     """Run every step of an exchange. Steps that an earlier run has done are not repeated."""
-    data, put_in, aside = (Path(intent[name]) for name in ("data", "put_in", "aside"))
+    data, put_in, aside = Path(intent["data"]), Path(intent["put_in"]), Path(intent["aside"])
     # Recorded first. Its paths tell a later run which directory leaves and which one comes, whatever else they have in common.
     write_json(state / EXCHANGE, intent)
     try:
@@ -286,14 +311,14 @@ def _exchange(settings: ConnectionSettings, state: Path, intent: dict[str, Any])
     (state / EXCHANGE).unlink()
 
 
-def _outcome(state: Path, intent: Mapping[str, Any]) -> Path:
+def _outcome(state: Path, intent: Intent) -> Path:
     """Where the end of an exchange is recorded."""
     return state / (PROMOTED if intent["what"] == PROMOTION else REVERSED)
 
 
-def _undo(settings: ConnectionSettings, state: Path, intent: dict[str, Any], reason: Exception) -> NoReturn:
+def _undo(settings: ConnectionSettings, state: Path, intent: Intent, reason: Exception) -> NoReturn:
     """Give the directories their names back and start the service; raises MigrationError ``exchange_failed``."""
-    data, put_in, aside = (Path(intent[name]) for name in ("data", "put_in", "aside"))
+    data, put_in, aside = Path(intent["data"]), Path(intent["put_in"]), Path(intent["aside"])
     first = reason.message if isinstance(reason, MigrationError) else str(reason)
     try:
         if aside.exists():
@@ -321,7 +346,7 @@ def _undo(settings: ConnectionSettings, state: Path, intent: dict[str, Any], rea
     ) from reason
 
 
-def _stop_service(intent: Mapping[str, Any], data: Path) -> None:
+def _stop_service(intent: Intent, data: Path) -> None:
     if _runs(data):
         services.call(intent["stop"])
     stopped = _wait(lambda: not _runs(data), STOP_SECONDS)
@@ -444,7 +469,7 @@ def _answers(settings: ConnectionSettings) -> None:
             return
 
 
-def _prove(settings: ConnectionSettings, intent: Mapping[str, Any]) -> None:
+def _prove(settings: ConnectionSettings, intent: Intent) -> None:
     """Raise MigrationError unless the server that was put in answers at the usual address."""
     stored = intent["stored"]
     _answers(settings)

@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 from ..common import restart
 from ..common.errors import MigrationError
+from ..common.evidence_document import DatabaseProperties
 from ..host.files import write_json
 from ..jobs import job
 from ..postgres.changes import rows_written
@@ -22,7 +23,7 @@ from ..postgres.database import ending, find_database, is_empty, other_sessions,
 from ..postgres.database_properties import promotion_statements
 from ..postgres.identifiers import quote, with_suffix
 from ..postgres.session import Session, server_identity
-from ..record.promoted import PROMOTED
+from ..record.promoted import PROMOTED, Promotion
 from ..record.restored import at_promotion
 from ..record.verified import check_unchanged, verified
 
@@ -60,8 +61,10 @@ def check_verified(incoming: ConnectionSettings, state: Path, oid: int) -> None:
     check_unchanged(incoming, stored)
 
 
-def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, replace_existing: bool) -> dict[str, Any]:
-    """The existing database with the real name, which must be renamed too: ``{existing, empty}``.
+def plan(
+    settings: ConnectionSettings, name: str, incoming: str, oid: int, replace_existing: bool
+) -> DatabaseProperties | None:
+    """The existing database with the real name, which must be renamed too; None without one.
 
     oid: of the verified database; no other database is promoted. Raises MigrationError ``incoming_missing`` or
     ``target_not_empty``.
@@ -76,7 +79,7 @@ def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, repla
             )
         existing = find_database(session, name)
     if existing is None:
-        return {"existing": None}
+        return None
     with Session(settings.to(name)) as session:
         empty = is_empty(session)
     if not empty and not replace_existing:
@@ -85,7 +88,7 @@ def plan(settings: ConnectionSettings, name: str, incoming: str, oid: int, repla
             "Find out what writes to it. To keep it under another name, set couch2pg_replace_existing to true.",
             "target_not_empty",
         )
-    return {"existing": existing, "empty": empty}
+    return existing
 
 
 def check_unused(settings: ConnectionSettings, state: Path, names: list[str], oid: int) -> None:
@@ -104,9 +107,9 @@ def promote(
     name: str,
     incoming: str,
     oid: int,
-    existing: dict[str, Any] | None,
+    existing: DatabaseProperties | None,
     clock: Callable[[], float] = time.time,
-) -> dict[str, Any]:
+) -> Promotion:
     """Rename both databases in one transaction; returns the stored promotion."""
     kept_as = None
     if existing:
@@ -119,7 +122,7 @@ def promote(
         for statement in promotion_statements(name, later) if later else []:
             session.execute(statement)
         # Record it before the commit. After an interruption in between, the name of the oid shows whether it committed.
-        stored = {"identity": identity, "oid": oid, "name": name, "kept_as": kept_as}
+        stored: Promotion = {"identity": identity, "oid": oid, "name": name, "kept_as": kept_as}
         write_json(state / PROMOTED, stored)
         session.execute("COMMIT")
     return stored

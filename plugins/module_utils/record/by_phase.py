@@ -13,6 +13,7 @@ from typing import TypedDict, cast
 from ..common.evidence_rows import CouchdbProgress, MatviewDocument, TableDocument
 from ..common.findings import FindingDocument
 from .document import Record
+from .promoted import Promotion
 from .results import RefreshResult, RestoreResult, VerifyResult
 
 
@@ -82,19 +83,6 @@ class TransferResult(TypedDict):
     refetched: list[str]
 
 
-class PromoteResult(TypedDict, total=False):
-    """The result of promote: server, oid and name of the database, and the new name of the one that had the name before.
-
-    replaced: with the method physical, the new path of the data directory that the server had before.
-    """
-
-    identity: str
-    oid: int
-    name: str
-    kept_as: str | None
-    replaced: str
-
-
 class Results(TypedDict, total=False):
     """The result of each phase that is done."""
 
@@ -104,7 +92,7 @@ class Results(TypedDict, total=False):
     restore: RestoreResult
     refresh: RefreshResult
     verify: VerifyResult
-    promote: PromoteResult
+    promote: Promotion
 
 
 def results(record: Record) -> Results:

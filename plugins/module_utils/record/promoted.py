@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Sequence, TypedDict, cast
 
 from ..common.errors import MigrationError
 from ..host.files import read_json
@@ -21,8 +21,44 @@ PROMOTED = "promoted.json"
 MARK = "couch2pg_migration.json"
 
 
-def stored_promotion(state: Path) -> dict[str, Any] | None:
-    """What the promotion of this migration stored: ``identity``, ``oid`` and ``name`` of the database and more; None before the promotion.
+class Marked(TypedDict, total=False):
+    """What is stored of a database on a server whose data directory may have a mark."""
+
+    mark: str
+
+
+class Service(TypedDict):
+    """What runs the server of a data directory, with the commands that stop and start it."""
+
+    kind: str
+    unit: str
+    stop: Sequence[str]
+    start: Sequence[str]
+
+
+class _Renamed(TypedDict):
+    identity: str
+    oid: int
+    name: str
+    kept_as: str | None
+
+
+class Promotion(_Renamed, Marked, total=False):
+    """The content of PROMOTED, and the result of promote: server, oid and name of the database, the new name of the one it replaced.
+
+    Only the method physical has more: the server's data directory, where the copy was made (``incoming``), the new path of the data
+    directory that was replaced, and the identity of its server.
+    """
+
+    data_directory: str
+    incoming: str
+    replaced: str
+    replaced_identity: str
+    service: Service
+
+
+def stored_promotion(state: Path) -> Promotion | None:
+    """What the promotion of this migration stored; None before the promotion.
 
     Raises MigrationError ``damaged_file``, which says how the record replaces the file.
     """
@@ -32,10 +68,10 @@ def stored_promotion(state: Path) -> dict[str, Any] | None:
         "Do not move it away, because the migration would begin again. The record has the same values. To write the file again, run as "
         f"the user to whom it belongs: cd {shlex.quote(str(state))} && python3 -c {shlex.quote(script)}",
     )
-    return found if isinstance(found, dict) else None
+    return cast("Promotion", found) if isinstance(found, dict) else None
 
 
-def already_promoted(settings: ConnectionSettings, state: Path, name: str) -> dict[str, Any] | None:
+def already_promoted(settings: ConnectionSettings, state: Path, name: str) -> Promotion | None:
     """The stored promotion of this migration, if that database still has the name ``name`` on this server; else None."""
     stored = stored_promotion(state)
     if stored is None:
@@ -55,7 +91,7 @@ def current(settings: ConnectionSettings, state: Path) -> ConnectionSettings:
     return settings
 
 
-def has_mark(session: Session, stored: dict[str, Any]) -> bool:
+def has_mark(session: Session, stored: Marked) -> bool:
     """Whether the session's server has the mark of the stored promotion. True as well if there is no mark, or the role may not see it."""
     return "mark" not in stored or mark_of(session, stored["mark"]) == stored["mark"]
 

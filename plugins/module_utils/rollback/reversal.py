@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable, TypedDict
 
 from ..common.errors import MigrationError
 from ..host.files import write_json
@@ -17,14 +17,26 @@ from ..postgres.identifiers import with_suffix
 from ..postgres.session import Session, server_identity
 from ..promote.promotion import check_nobody_connected, rename
 from ..record.promoted import PROMOTED, has_mark, stored_promotion
-from ..record.rolled_back import REVERSED
+from ..record.rolled_back import REVERSED, Reversal
 
 
-def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """The promotion to reverse: ``{name, oid, identity, restored, server, data}``.
+class Planned(TypedDict):
+    """The promotion to reverse. restored: the name of the replaced database, or None.
 
-    restored: the name of the replaced database, or None. server: whether the whole server was replaced (method physical). Then ``data``
-    is its data directory, and ``restored`` the path of the replaced data directory.
+    server: whether the whole server was replaced (method physical). Then ``data`` is its data directory, and ``restored`` the path of the
+    replaced data directory.
+    """
+
+    name: str
+    oid: int
+    identity: str
+    restored: str | None
+    server: bool
+    data: str | None
+
+
+def plan(settings: ConnectionSettings, state: Path) -> Planned:
+    """The promotion to reverse.
 
     Raises MigrationError ``not_promoted`` or ``stale_evidence``.
     """
@@ -48,23 +60,31 @@ def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
             )
         if "mark" in stored:
             return {
-                **{name: stored[name] for name in ("name", "oid", "identity")},
+                "name": stored["name"],
+                "oid": stored["oid"],
+                "identity": stored["identity"],
                 "restored": stored["replaced"],
                 "server": True,
                 "data": stored["data_directory"],
             }
         before = stored.get("kept_as")
         restored = before if before and find_database(session, before) is not None else None
-    planned = {name: stored[name] for name in ("name", "oid", "identity")}
-    return dict(planned, restored=restored, server=False, data=None)
+    return {
+        "name": stored["name"],
+        "oid": stored["oid"],
+        "identity": stored["identity"],
+        "restored": restored,
+        "server": False,
+        "data": None,
+    }
 
 
 def reverse(
     settings: ConnectionSettings,
     state: Path,
-    planned: dict[str, Any],
+    planned: Planned,
     clock: Callable[[], float] = time.time,
-) -> dict[str, Any]:
+) -> Reversal:
     """Rename both databases in one transaction; returns the stored rollback."""
     name = planned["name"]
     kept_as = with_suffix(name, f"_rolled_back_{time.strftime('%Y%m%dT%H%M%S', time.gmtime(clock()))}")
@@ -75,8 +95,13 @@ def reverse(
         if planned["restored"]:
             rename(session, planned["restored"], name)
         # Record it before the commit. After an interruption in between, the name of the oid shows whether it committed.
-        stored = {name: planned[name] for name in ("name", "oid", "identity", "restored")}
-        stored["kept_as"] = kept_as
+        stored: Reversal = {
+            "name": name,
+            "oid": planned["oid"],
+            "identity": planned["identity"],
+            "restored": planned["restored"],
+            "kept_as": kept_as,
+        }
         write_json(state / REVERSED, stored)
         session.execute("COMMIT")
     return stored

@@ -14,7 +14,7 @@ from ..common.progress_line import describe
 from ..host.files import expand
 from ..jobs import job, limits
 from ..record import document as record_document
-from ..record.promoted import stored_promotion
+from ..record.promoted import Promotion, stored_promotion
 
 
 def migration_ids(state_dir: str) -> list[str]:
@@ -72,7 +72,7 @@ def _job(folder: Path, now: float) -> dict[str, Any]:
     }
 
 
-def _promoted(state: Path) -> dict[str, Any] | None:
+def _promoted(state: Path) -> Promotion | None:
     try:
         return stored_promotion(state)
     except MigrationError:
