@@ -231,7 +231,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def _permission(module: Any) -> dict[str, Any]:
+def _permission(module: Any) -> proof.Proof:
     state = migration_state(module)
     known = record_document.load(state / record_document.NAME)
     return proof.check(connection_settings(module), state, known, module.params["needs"])

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TypedDict
 
 from ..common.clock import utc_now
+from ..common.evidence_rows import DigestDocument
 from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import select
 from ..postgres.session import check_no_pooler, server_identity
@@ -16,7 +17,24 @@ from . import digest
 from .snapshot import HeldSnapshot, open_reader
 
 
-def take(settings: ConnectionSettings, names: list[str], method: str, jobs: int) -> dict[str, Any]:
+class TableDigests(TypedDict):
+    """Tables with their rows and digests; ``rows`` in all. left_out: tables that are not read, each with the reason.
+
+    meaning: of the digest method; taken_at: a time of ``clock.utc_now``; seconds: how long it took.
+    """
+
+    tables: list[DigestDocument]
+    rows: int
+    left_out: list[dict[str, str]]
+    digest_method: str
+    meaning: str
+    server_identity: str
+    database: str
+    taken_at: str
+    seconds: float
+
+
+def take(settings: ConnectionSettings, names: list[str], method: str, jobs: int) -> TableDigests:
     """Rows and digest of each table that ``names`` choose (all when empty), inside one snapshot; times in seconds.
 
     Raises MigrationError for an unknown or unreadable table, a pooler, and a ``method`` that the server lacks.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Mapping, TypedDict
 
 from ..common import restart
 from ..common.errors import MigrationError
@@ -14,6 +14,7 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.database import renamed
 from ..postgres.session import Session, running_server, server_identity
 from . import permission
+from .by_phase import results
 from .document import Record
 from .permission import Need
 from .promoted import already_promoted
@@ -33,38 +34,75 @@ NEEDS: dict[str, Need] = {
 }
 
 
-def check(settings: ConnectionSettings, state: Path, record: Record | None, needs: list[str]) -> dict[str, Any]:
-    """A summary of the record for later phases, after checking ``needs`` and that the promoted database is still there.
+class Source(TypedDict):
+    """Where the dump was made: host, server and oid of the database, and the folder of the archive; None or empty without a dump."""
 
-    ``running`` of the target is the result of ``postgres.session.running_server``; empty unless the database is promoted there.
+    host: str
+    identity: str | None
+    oid: int | None
+    archive: str
+
+
+class Target(TypedDict):
+    """Where the database was promoted, and the transferred archive; None or empty without that.
+
+    kept_as: the new name of the database that had the name before. running: the result of ``postgres.session.running_server``, empty
+    unless the database is promoted there.
+    """
+
+    host: str
+    archive: str
+    identity: str | None
+    oid: int | None
+    name: str | None
+    kept_as: str | None
+    running: str
+
+
+class Proof(TypedDict):
+    """What later phases use of the record. rolled_back: the result of that phase; cleanup: what each of its steps did."""
+
+    database: str
+    source: Source
+    target: Target
+    manifest_sha256: str
+    handed_over: bool
+    rolled_back: Mapping[str, object] | None
+    cleanup: Mapping[str, object]
+
+
+def check(settings: ConnectionSettings, state: Path, record: Record | None, needs: list[str]) -> Proof:
+    """A summary of the record for later phases, after checking ``needs`` and that the promoted database is still there.
 
     Raises MigrationError ``record_missing``, ``record_altered``, ``not_permitted`` or ``stale_evidence``.
     """
     known = permission.require(record, state, *(NEEDS[name] for name in needs))
-    phases = known["phases"]
-    promoted = permission.done(known, "promote")
+    phases, done = known["phases"], results(known)
+    promoted, dump, moved = done.get("promote"), done.get("dump"), done.get("transfer")
     rolled_back = permission.done(known, "rollback")
     running = ""
     if promoted is not None and rolled_back is None:
         check_promoted(settings, state, known)
         with Session(settings.maintenance) as session:
             running = running_server(session)
-    dump = permission.done(known, "dump") or {}
     return {
         "database": known["database"],
         "source": {
             "host": phases["dump"]["host"] if dump else "",
-            "identity": dump.get("server_identity"),
-            "oid": dump.get("database_oid"),
-            "archive": dump.get("archive", ""),
+            "identity": dump.get("server_identity") if dump else None,
+            "oid": dump.get("database_oid") if dump else None,
+            "archive": dump.get("archive", "") if dump else "",
         },
         "target": {
             "host": phases["promote"]["host"] if promoted else "",
-            "archive": (permission.done(known, "transfer") or {}).get("archive", ""),
-            **{name: (promoted or {}).get(name) for name in ("identity", "oid", "name", "kept_as")},
+            "archive": moved.get("archive", "") if moved else "",
+            "identity": promoted.get("identity") if promoted else None,
+            "oid": promoted.get("oid") if promoted else None,
+            "name": promoted.get("name") if promoted else None,
+            "kept_as": promoted.get("kept_as") if promoted else None,
             "running": running,
         },
-        "manifest_sha256": dump.get("manifest_sha256", ""),
+        "manifest_sha256": dump.get("manifest_sha256", "") if dump else "",
         "handed_over": permission.done(known, "handover") is not None,
         "rolled_back": rolled_back,
         "cleanup": permission.done(known, "cleanup") or {},
