@@ -9,7 +9,9 @@ import json
 import os
 import pwd
 import re
+import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -21,12 +23,15 @@ import psycopg2
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.system_account import acting_as
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import placement, switch
+from ansible_collections.cht.couch2pg.plugins.module_utils.physical.folders import Owner
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import changes
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session, server_identity
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.verified import VERIFIED, remember_verified
 from support import binaries, places, warm
+from support.cases import rarely
 from support.clusters import Cluster
 from support.ground import killed_at
 from support.migration import column, execute
@@ -544,3 +549,130 @@ def test_a_service_of_systemd_is_found_and_used(pair: Pair, tmp_path: Path) -> N
         assert pair.run("rollback")["changed"]
         assert pair.identity == pair.old_identity
     pair.through, pair.commands = [], {"stop": ["true"], "start": ["true"]}
+
+
+# The server's user may not be able to read Python's own folder later.
+PLACEMENT = f"""
+import encodings.idna, json, sys
+from {placement.__name__.rpartition(".")[0]} import placement
+from {MigrationError.__module__} import MigrationError
+from {acting_as.__module__} import acting_as
+from {ConnectionSettings.__module__} import ConnectionSettings
+owner, commands, *place = json.load(sys.stdin)
+try:
+    with acting_as(owner):
+        found = placement.of(ConnectionSettings(*place), commands)
+except MigrationError as error:
+    print(json.dumps([error.code, error.message]))
+else:
+    print(json.dumps(["", str(found.data)]))
+"""
+
+
+def refusal(pair: Pair) -> tuple[str, str]:
+    """Code and message of what preflight would refuse as the server's user; without a code, the data directory."""
+    commands = pair.options.get("commands", pair.commands)
+    place = [DATABASE, pair.target.host, pair.target.port, "postgres", pair.target.password]
+    words = [*pair.through, sys.executable, "-c", PLACEMENT]
+    given = json.dumps([pair.options["act_as"], commands, *place])
+    code, message = json.loads(subprocess.check_output(words, input=given, text=True))
+    return code, message
+
+
+def pasted(pair: Pair, command: str) -> None:
+    """A printed command in a shell of root."""
+    subprocess.run(
+        [*pair.through, "sh", "-c", command], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+
+
+def test_a_folder_above_in_which_the_server_may_make_none(pair: Pair) -> None:
+    """What is printed lets it, and the promotion exchanges the folders."""
+    above = pair.target.directory
+    pair.act_as(pair.target.data_directory.owner())
+    os.chown(above, 0, 0)
+    code, message = refusal(pair)
+    assert code == "not_writable", message
+    with pytest.raises(MigrationError) as refused:
+        as_server(lambda: Owner.of(pair.target.data_directory).folder(above / "data_incoming_x"))
+    commands = [text.split("as root: ")[1] for text in (message, refused.value.message)]
+    assert commands[0] == commands[1]
+    pasted(pair, commands[0])
+    assert refusal(pair) == ("", str(pair.target.data_directory))
+    pair.make_copy()
+    assert pair.promote()["changed"]
+    assert rows(pair) == 1000
+
+
+def as_server(work: Callable[[], object]) -> None:
+    with acting_as(pwd.getpwuid(places.server_account().uid or 0).pw_name):
+        work()
+
+
+@contextmanager
+def a_file_system(data: Path) -> Iterator[None]:
+    """The files of a data directory are on a disk of its own."""
+    kept = data.with_name("files")
+    data.rename(kept)
+    data.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", str(data)], check=True)
+    try:
+        for path in kept.iterdir():
+            shutil.move(path, data)
+        subprocess.run(["chown", "--recursive", f"--reference={kept}", str(data)], check=True)
+        kept.rmdir()
+        (data / "lost+found").mkdir(mode=0o700)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(data)], check=True)
+
+
+def configured_elsewhere(data: Path) -> Path:
+    """The server's configuration is in another folder, as Debian has it."""
+    folder = data.with_name("conf")
+    folder.mkdir()
+    for name in ("postgresql", "pg_hba", "pg_ident"):
+        shutil.move(data / f"{name}.conf", folder)
+    with (folder / "postgresql.conf").open("a", encoding="utf-8") as file:
+        file.write(f"hba_file = '{folder}/pg_hba.conf'\nident_file = '{folder}/pg_ident.conf'\n")
+    # Moved from one disk to another, they are root's.
+    subprocess.run(["chown", "--recursive", f"--reference={data}", str(folder)], check=True)
+    return folder / "postgresql.conf"
+
+
+@pytest.mark.parametrize("started", ["-D {}", rarely("-D ${{PGDATA}}"), "-D {} -c config_file={}", rarely("by hand")])
+def test_a_data_directory_that_is_a_file_system(pair: Pair, tmp_path: Path, started: str) -> None:
+    """It is moved one folder down by the printed commands, whatever says where it is; the copy takes its place there."""
+    data = pair.target.data_directory
+    pair.act_as(data.owner())
+    pair.target.stop()
+    with a_file_system(data):
+        words = started.format(data, configured_elsewhere(data) if "config_file" in started else "")
+        with SystemdHost(tmp_path / "host") as host:
+            pair.through = host.through
+            start_server(pair, host, words)
+            code, message = refusal(pair)
+            assert code == "mount_point", message
+            pasted(pair, message.split("as root: ")[1])
+            assert refusal(pair) == ("", f"{data}/main")
+            assert {"lost+found", "main"} <= {path.name for path in data.iterdir()}
+            pair.copy = data / "main_incoming_phys"
+            pair.make_copy()
+            assert pair.promote()["changed"]
+            assert rows(pair) == 1000
+            assert pair.run("rollback")["changed"]
+            assert pair.identity == pair.old_identity
+        pair.through = []
+
+
+def start_server(pair: Pair, host: SystemdHost, words: str) -> None:
+    """With these words for the program, as a unit; or by hand."""
+    if words == "by hand":
+        host.run(*pair.commands["start"])
+        return
+    data = pair.target.data_directory
+    service = f"User={data.owner()}\nType=exec\nEnvironment=PGDATA={data}\nKillSignal=SIGINT\nKillMode=mixed\n"
+    program = pair.target.binaries.program("postgres")
+    host.unit("our-postgres.service", f"[Service]\n{service}ExecStart={program} {words}\n")
+    host.run("systemctl", "start", "our-postgres")
+    pair.options["commands"] = {}

@@ -44,6 +44,16 @@ def main_process(unit: str) -> int:
     return int(value) if answer.code == 0 and value.isdigit() else 0
 
 
+def start_command(unit: str) -> str:
+    """What a service runs, with its variables as the unit names them; empty where systemd doesn't tell."""
+    try:
+        with system_account.as_root():
+            answer = programs.ask([programs.locate("systemctl", ""), "show", "--property=ExecStart", unit])
+    except (MigrationError, OSError):
+        return ""
+    return answer.output
+
+
 def check_root(commands: Sequence[Sequence[str]]) -> None:
     """Raise MigrationError ``not_root`` when one of the commands needs root, and this process can't become root."""
     if os.getuid() != 0 and any(Path(command[0]).name == "systemctl" for command in commands):

@@ -8,9 +8,11 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Iterator, Sequence
 
 from ..common.errors import MigrationError
@@ -119,6 +121,20 @@ def _group(name: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def may_write_command(uid: int, folder: Path) -> str:
+    """The command that lets the user write into ``folder``, for a shell of root. Others keep their rights, but for the folder's group."""
+    try:
+        group = pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        group = uid
+    try:
+        name = grp.getgrgid(group).gr_name
+    except KeyError:
+        name = str(group)
+    place = shlex.quote(str(folder))
+    return f"chgrp {shlex.quote(name)} {place} && chmod g+rwx {place}"
 
 
 def myself() -> str:

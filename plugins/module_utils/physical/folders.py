@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from typing import Any, Sequence
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import read_json, replacing, write_json
+from ..host.system_account import may_write_command
 
 # Bytes of a socket's path, without the terminating zero.
 SOCKET_PATH_BYTES = 107
@@ -83,11 +85,18 @@ class Owner:
         except OSError as error:
             raise MigrationError(
                 f"The folder {path} can't be created: {error.strerror}. The copy is made beside the data directory that is in use, so "
-                f"that both can change their names. Let the server's user write to {path.parent}: chown it to that user.",
+                f"that both can change their names. {self._remedy(path, error)}",
                 "not_writable",
                 path=str(path),
             ) from error
         return path
+
+    def _remedy(self, path: Path, error: OSError) -> str:
+        if isinstance(error, PermissionError):
+            return f"Let the server's user write there, as root: {may_write_command(self.uid, path.parent)}"
+        if isinstance(error, FileExistsError):
+            return f"Move what is there away: mv {shlex.quote(str(path))} {shlex.quote(f'{path}.old')}"
+        return "Remove the cause, then run again."
 
     def write(self, path: Path, text: str) -> None:
         """Write a private file (0600) of this user."""

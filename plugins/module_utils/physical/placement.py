@@ -17,9 +17,11 @@ from ..common.errors import MigrationError
 from ..host import services
 from ..host.file_systems import is_mount_point
 from ..host.programs import major
+from ..host.system_account import may_write_command
 from ..postgres import server_folders
 from ..postgres.connection import ConnectionSettings
 from ..postgres.session import Session
+from . import one_folder_down
 
 DEBIAN, SYSTEMD, COMMANDS = "debian", "systemd", "commands"
 # Commands for ``find`` when nothing will stop or start the server.
@@ -82,11 +84,10 @@ def find(session: Session, commands: Mapping[str, Any] | None = None) -> Placeme
     settings = {row["name"]: row["setting"] for row in session.rows(_SETTINGS)}
     owner = _owner(data)
     pid = _main_process(data)
-    _check_exchangeable(data, owner)
     bin_dir = _bin_dir(session, pid)
     config_file = Path(settings["config_file"])
     kind, unit, stop, start = _service(pid, owner, data, config_file, bin_dir, commands or {})
-    return Placement(
+    here = Placement(
         data=data,
         config_file=config_file,
         hba_file=Path(settings["hba_file"]),
@@ -102,6 +103,8 @@ def find(session: Session, commands: Mapping[str, Any] | None = None) -> Placeme
         stop=stop,
         start=start,
     )
+    _check_exchangeable(here)
+    return here
 
 
 def of(settings: ConnectionSettings, commands: Mapping[str, Any] | None = None) -> Placement:
@@ -171,20 +174,25 @@ def _name_of(user: int) -> str:
         return str(user)
 
 
-def _check_exchangeable(data: Path, owner: str) -> None:
+def _check_exchangeable(here: Placement) -> None:
     """Raise MigrationError unless a folder beside the data directory can be put in its place by renaming both."""
-    parent = data.parent
+    data, parent = here.data, here.data.parent
+    moved = one_folder_down.commands(data, here.config_file, here.unit, here.stop, here.start)
+    moved = f" Or move it one folder down, as root: {moved}" if moved else ""
     if is_mount_point(data):
         raise MigrationError(
-            f"The data directory {data} is a file system of its own, so no copy can be put in its place by renaming. {INSTEAD} "
-            f"Or move it one folder down: stop the server, mkdir {data}/main, move everything there, and set data_directory = "
-            f"'{data}/main' in postgresql.conf.",
+            f"The data directory {data} is a file system of its own, so no copy can be put in its place by renaming. {INSTEAD}{moved}",
             "mount_point",
         )
     if not os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
+        # Nobody gives the root of the file system to a service.
+        remedy = (
+            f"{INSTEAD}{moved}"
+            if parent == parent.parent
+            else f"Let it, as root: {may_write_command(data.stat().st_uid, parent)}"
+        )
         raise MigrationError(
-            f"{owner!r} can't make a folder in {parent}, where the copy must lie beside {data.name}. Let it, as root: setfacl -m "
-            f"u:{shlex.quote(owner)}:rwx {shlex.quote(str(parent))}",
+            f"{here.owner!r} can't make a folder in {parent}, where the copy must lie beside {data.name}. {remedy}",
             "not_writable",
         )
 
