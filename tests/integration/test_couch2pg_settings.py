@@ -14,6 +14,7 @@ import socket
 import socketserver
 import stat
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -250,6 +251,34 @@ def test_a_units_file_is_changed_where_it_must_be(clean: SystemdHost, migration:
     assert (refused["code"], refused["details"]["variables"]) == ("settings_not_taken", ["UNKNOWN"])
     # What was written for nothing is taken back.
     assert file.read_text(encoding="utf-8") == before
+    # The printed command shows the drop-in; without it, the values are taken.
+    command = re.search(r"Find that with (systemctl .*?), remove it", refused["msg"])
+    assert command, refused
+    places = re.findall(r"^# (/\S+)\n[^#]*UnsetEnvironment=UNKNOWN$", clean.run("sh", "-c", command[1]), re.MULTILINE)
+    assert places == ["/etc/systemd/system/couch2pg.service.d/91-late.conf"]
+    clean.run("rm", *places)
+    assert migration.settings(postgres={**PLACE, "host": "newer.example.org"})["changed"]
+
+
+WAIT = "from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import systemd\n"
+
+
+def test_a_service_that_waits_for_another_one(clean: SystemdHost, migration: Migration) -> None:
+    """The printed command shows which one."""
+    clean.unit("slow.service", "[Service]\nType=oneshot\nExecStart=/usr/bin/sleep 1000\n")
+    clean.unit("couch2pg.service", f"[Unit]\nRequires=slow.service\nAfter=slow.service\n[Service]\n{SLEEP}")
+    # The modules have more patience.
+    script = f"{WAIT}systemd.systemctl('start', 'couch2pg.service', seconds=1)"
+    waited = subprocess.run(
+        [*clean.through, sys.executable, "-c", script], capture_output=True, text=True, check=False
+    ).stderr
+    command = re.search(r"(systemctl list-jobs\b.*?) shows what systemd waits for", waited)
+    assert command, waited
+    shown = clean.run("sh", "-c", command[1])
+    assert re.search(r"couch2pg\.service +start +waiting\n.*waiting for job \d+ \(slow\.service/start\)", shown), shown
+    clean.run("systemctl", "kill", "--signal=KILL", "slow.service")
+    clean.unit("slow.service", "[Service]\nType=oneshot\nExecStart=/usr/bin/true\n")
+    assert migration.service("started")["running"]
 
 
 def test_started_stopped_and_the_same_process(clean: SystemdHost, migration: Migration) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import glob
 import re
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,8 @@ def systemctl(*words: str, seconds: float = 120) -> Answer:
         return ask([program, *words], seconds=seconds)
     except subprocess.TimeoutExpired as error:
         raise MigrationError(
-            f"systemctl {words[0]} didn't end within {seconds:.0f} s. systemctl list-jobs shows what systemd waits for.",
+            f"systemctl {words[0]} didn't end within {seconds:.0f} s. systemctl list-jobs --before shows what systemd waits for. Remove the "
+            "cause, then run again.",
             "program_hangs",
         ) from error
 
@@ -229,7 +231,7 @@ def verify(deployment: Deployment, settings: Settings) -> None:
     if wrong:
         raise MigrationError(
             f"The unit {unit.name} doesn't use the written value of {', '.join(wrong)}: another file or drop-in sets or unsets it "
-            f"later. Find that with systemctl cat {unit.name}, remove it, and run again.",
+            f"later. Find that with systemctl --no-pager cat {shlex.quote(service(unit.name))}, remove it, and run again.",
             "settings_not_taken",
             variables=wrong,
         )
