@@ -83,6 +83,11 @@ engine_user:
   returned: success
   type: str
   sample: ""
+made_again:
+  description: The command with which Compose makes the container again from its compose file; empty where Compose didn't make it.
+  returned: success
+  type: str
+  sample: cd /opt/cht-postgres && docker compose --project-name=cht-postgres up --detach --no-deps postgres
 published:
   description: Host and port by which this host reaches the server where the container publishes it, and whether other hosts may reach
     that port, too. Empty when the container publishes nothing.
@@ -129,7 +134,16 @@ def main() -> None:
     def work() -> dict[str, Any]:
         known = {name: module.params[name] for name in ("kind", "container")}
         found = container_server.find(database, module.params["login_port"], has_database, **known)
-        return {"changed": False, "container": "", "image": "", "user": "", "engine_user": "", "published": {}, **found}
+        return {
+            "changed": False,
+            "container": "",
+            "image": "",
+            "user": "",
+            "engine_user": "",
+            "made_again": "",
+            "published": {},
+            **found,
+        }
 
     run(module, work)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Iterator
 
 import pytest
@@ -223,3 +224,34 @@ def test_a_restarted_engine_ends_the_job_with_a_sentence(source: Stock) -> None:
 def test_a_wrong_password_names_the_container(source: Stock) -> None:
     refused = source.module("table_info", login_password="wrong")
     assert (refused["code"], source.name in refused["msg"]) == ("authentication", True)
+
+
+def test_stopped_containers_are_started_as_it_is_said(host: Host, source: Stock) -> None:
+    running = host.run("docker", "ps", "--quiet").split()
+    host.run("docker", "stop", *running)
+    stopped = run_there(host, "postgres_info", {"database": "cht", "kind": "container"})
+    assert stopped["code"] == "container_stopped", stopped
+    commands = re.findall(r"docker start \S+(?=, then run again)", stopped["msg"])
+    assert len(commands) == 1, stopped
+    host.run("sh", "-c", commands[0])
+    found = run_there(host, "postgres_info", {"database": "cht", "kind": "container"})
+    assert found["container"] == commands[0].split()[-1]
+    host.run("docker", "start", *running)
+    source.wait()
+
+
+def test_a_port_is_published_by_the_printed_command(host: Host) -> None:
+    """The container is another one then, with the same volume."""
+    made = Stock(host, "hidden", OLD)
+    made.sql("CREATE TABLE kept ()")
+    asked = {"database": "cht", "container": made.name}
+    before = run_there(host, "postgres_info", asked)
+    assert before["published"] == {}
+    file = "/opt/hidden/docker-compose.yml"
+    host.run("sed", "-i", 's/ports: .*/ports: ["5439:5432"]/', file)
+    host.run("sh", "-c", before["made_again"])
+    made.wait()
+    after = run_there(host, "postgres_info", asked)
+    assert after["published"] == {"host": "127.0.0.1", "port": 5439, "outside": True}
+    assert made.sql("SELECT count(*) FROM kept") == "0"
+    host.run("docker", "rm", "--force", made.name)

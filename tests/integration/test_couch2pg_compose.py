@@ -127,6 +127,7 @@ def docker(host: Host, request: pytest.FixtureRequest) -> Iterator[Docker]:
         yield Docker(host, request.param, state)
     finally:
         host.run("sh", "-c", "docker ps --all --quiet | xargs --no-run-if-empty docker rm --force")
+        host.run("docker", "volume", "rm", "--force", "lost")
         host.run("rm", "-rf", "/opt/one", "/opt/two", state)
         if request.param == "1":
             host.run("mv", aside, plugin)
@@ -381,3 +382,102 @@ def test_a_project_is_installed_and_runs(docker: Docker) -> None:
     docker.wait(f"docker logs {process['container']} 2>&1 | grep --quiet '{COMPLETED}'")
     assert sql(docker.host, "SELECT count(*) FROM couchdb", "new") == "1"
     assert not docker.module("bundle", state="installed", deployment=deployment)["changed"]
+
+
+def shell(docker: Docker, command: str) -> str:
+    """A printed command, pasted into a shell as it stands. It must succeed."""
+    return docker.host.run("sh", "-c", command)
+
+
+def printed(pattern: str, message: str) -> str:
+    """The command in a message."""
+    found = re.search(pattern, message)
+    assert found, message
+    return found[1]
+
+
+def test_a_service_that_compose_does_not_start(docker: Docker) -> None:
+    """The printed command says why, and does it once the cause is gone."""
+    deployment = {"project_dir": "/opt/one"}
+    volumes = "    volumes: [lost:/lost]\nvolumes:\n  lost: {external: true}\n"
+    docker.host.put("/opt/one/docker-compose.yml", PROJECT + volumes)
+    docker.host.put("/opt/one/.env", SETTINGS, mode="0600")
+    refused = docker.service("started", **deployment)
+    assert refused["code"] == "service_failed", refused
+    command = printed(r"Run it yourself to see all that it says: (.*)$", refused["msg"]).rstrip(".")
+    assert re.search('volume "?lost"? .*not .*found|olume lost .*not be found', shell(docker, f"! ({command}) 2>&1"))
+    docker.host.run("docker", "volume", "create", "lost")
+    shell(docker, command)
+    assert docker.service("started", **deployment)["running"] is True
+
+
+def test_a_service_that_ends_at_once(docker: Docker) -> None:
+    ending = PROJECT.replace("restart: always", 'entrypoint: [sh, -c, "echo it has no reason; exit 3"]')
+    docker.host.put("/opt/one/docker-compose.yml", ending)
+    docker.host.put("/opt/one/.env", SETTINGS, mode="0600")
+    refused = docker.service("started", project_dir="/opt/one")
+    assert refused["code"] == "service_failed", refused
+    assert "it has no reason" in shell(docker, printed(r"(docker logs \S+ \S+) shows why", refused["msg"]))
+    docker.host.put("/opt/one/docker-compose.yml", PROJECT)
+    assert docker.service("started", project_dir="/opt/one")["running"] is True
+
+
+def test_a_service_with_two_containers(docker: Docker) -> None:
+    docker.host.put("/opt/one/docker-compose.yml", PROJECT)
+    docker.host.put("/opt/one/.env", SETTINGS, mode="0600")
+    docker.compose("/opt/one", "up", "--detach", "--scale", "cht-couch2pg=2")
+    refused = docker.service(project_dir="/opt/one")
+    assert refused["code"] == "ambiguous", refused
+    left = refused["details"]["containers"][0]
+    shell(docker, printed(r"\((docker rm --force .*?) leaves", refused["msg"]))
+    found = docker.service(project_dir="/opt/one")
+    assert (found["running"], found["process"]["container"]) == (True, left)
+
+
+def test_names_that_are_wrong(docker: Docker) -> None:
+    """The printed command shows the right one."""
+    docker.host.put("/opt/one/docker-compose.yml", PROJECT)
+    docker.host.put("/opt/one/.env", SETTINGS, mode="0600")
+    docker.compose("/opt/one", "up", "--detach")
+    log = {"kind": "compose", "project_dir": "/opt/one", "service": "lost"}
+    refused = docker.log(log)
+    assert refused["code"] == "log_unreadable", refused
+    (service,) = shell(docker, printed(r"(cd .*?) shows the project's services", refused["msg"])).split()
+    assert not docker.log({**log, "service": service}).get("failed")
+
+    def server(name: str) -> dict[str, Any]:
+        return run_there(docker.host, "postgres_info", {"database": "old", "kind": "container", "container": name})
+
+    refused = server("one/lost")
+    assert refused["code"] == "container_missing", refused
+    shown = shell(docker, printed(r"; (docker .*) shows ", refused["msg"])).split()
+    assert shown == ["one/cht-couch2pg"]
+    found = server(shown[0])
+    docker.host.run("docker", "stop", found["container"])
+    stopped = server(shown[0])
+    assert stopped["code"] == "container_stopped", stopped
+    shell(docker, printed(r"\((docker start .*?)\)", stopped["msg"]))
+    assert server(shown[0])["container"] == found["container"]
+
+
+def test_a_container_that_keeps_its_variables(docker: Docker) -> None:
+    """couch2pg's entrypoint gives up; a correction reaches it in another container, which the printed command makes."""
+    hasty = PROJECT + "      WAIT_THRESHOLD: 1\n      SLEEP_SECONDS: 0.1\n"
+    docker.host.put("/opt/one/docker-compose.yml", hasty)
+    docker.host.put("/opt/one/.env", SETTINGS, mode="0600")
+    captured = docker.module("info", with_secrets=True, deployment={"project_dir": "/opt/one"})["settings_json"]
+    place = {"password": OLD, "host": "127.0.0.1", "database": "old"}
+    done = docker.module("settings", settings=captured, postgres=place, deployment={"project_dir": "/opt/one"})
+    assert not done.get("failed"), done
+    right = docker.text("/opt/one/.env")
+    docker.host.put("/opt/one/.env", right.replace("/medic\n", "/lost\n") + "\n", mode="0600")
+    docker.compose("/opt/one", "up", "--detach")
+    options = {"settings_file": done["settings_file"], "log": done["log"]}
+    refused = docker.module("health", **options)
+    (seen,) = refused["details"]["errors"]
+    assert seen["kind"] == "entrypoint_no_couchdb", refused
+    docker.host.put("/opt/one/.env", right + "\n", mode="0600")
+    shell(docker, printed(r"for this service only: (.*)$", seen["remedy"]))
+    since = docker.log(done["log"], position_only=True)["position"]
+    health = docker.module("health", **options, since=since)
+    assert not health.get("failed"), health

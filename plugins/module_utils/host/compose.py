@@ -63,15 +63,15 @@ def is_refusal(said: str) -> bool:
     return "ermission denied" in said
 
 
-def remedy(said: str) -> str:
-    """What the operator can do after Docker refused a command on a container with the message ``said``."""
+def remedy(said: str, services: str = "") -> str:
+    """What the operator can do after Docker refused a command on a container with the message ``said``.
+
+    services: the command that shows the services of the Compose project, where there is one.
+    """
     if is_refusal(said):
         return f"sudo usermod --append --groups docker {myself()} lets this user use Docker from the next login on; then run again."
-    if re.search("[Nn]o such service", said):
-        return (
-            "docker compose config --services, in the folder of the compose file, shows the project's services. Correct service in "
-            "couch2pg_app, then run again."
-        )
+    if services and re.search("[Nn]o such service", said):
+        return f"{services} shows the project's services. Correct service in couch2pg_app, then run again."
     if re.search("[Nn]o such (?:container|object)", said):
         return (
             "docker ps --all shows the containers of this host. Correct the container's name in couch2pg_postgres or couch2pg_app, then "
@@ -80,10 +80,10 @@ def remedy(said: str) -> str:
     return "Start Docker if it doesn't run (sudo systemctl start docker), then run again."
 
 
-def unreadable(what: str, answer: Answer) -> MigrationError:
-    """The error for ``what`` that Docker refused to tell."""
+def unreadable(what: str, answer: Answer, services: str = "") -> MigrationError:
+    """The error for ``what`` that Docker refused to tell. services: as ``remedy`` takes it."""
     return MigrationError(
-        f"{what} can't be read: {_last_line(answer)}. {remedy(answer.stderr)}", "container_unreadable"
+        f"{what} can't be read: {_last_line(answer)}. {remedy(answer.stderr, services)}", "container_unreadable"
     )
 
 
@@ -140,7 +140,9 @@ class Compose:
         answer = self.run("ps", "--all", "--quiet", service)
         if answer.code != 0:
             # Otherwise a couch2pg that runs would be taken for one that does not.
-            raise unreadable(f"The list of the containers of {service} in {self.folder}", answer)
+            raise unreadable(
+                f"The list of the containers of {service} in {self.folder}", answer, self.shown("config", "--services")
+            )
         return answer.output.split()
 
     def run(self, *words: str) -> Answer:
@@ -149,8 +151,7 @@ class Compose:
 
     def shown(self, *words: str) -> str:
         """The command line of ``run``, for the operator to paste into a shell."""
-        program = [Path(_program()[0][0]).name, *_program()[0][1:]]
-        return f"cd {shlex.quote(str(self.folder))} && {' '.join(map(shlex.quote, [*program, *self._options(None), *words]))}"
+        return command_line(self.folder, *self._options(None), *words)
 
     def _run(self, words: Sequence[str], replacement: Path | None) -> Answer:
         return _ask([*_program()[0], *self._options(replacement), *words], self.folder)
@@ -158,6 +159,19 @@ class Compose:
     def _options(self, replacement: Path | None) -> list[str]:
         env_files = [*self.env_files[:-1], str(replacement)] if replacement else self.env_files
         return [f"--file={name}" for name in self.files] + [f"--env-file={name}" for name in env_files]
+
+
+def command_line(folder: Path, *words: str) -> str:
+    """A Compose command in the project's folder, for the operator to paste into a shell, with the version of Compose on this host."""
+    return f"cd {shlex.quote(str(folder))} && {' '.join(map(shlex.quote, [*program_name(), *words]))}"
+
+
+def program_name() -> list[str]:
+    """What a person types for the Compose of this host; without any, for version 2."""
+    with suppress(MigrationError):
+        program = _program()[0]
+        return [Path(program[0]).name, *program[1:]]
+    return ["docker", "compose"]
 
 
 @lru_cache(maxsize=None)

@@ -15,10 +15,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Mapping
 
 from ..common.errors import MigrationError
-from .compose import docker, inspect, is_refusal, unreadable, variables_of
+from .compose import command_line, docker, inspect, is_refusal, unreadable, variables_of
 from .container_programs import LABEL
 
 CONNECT_SECONDS = 3.0
+_COMPOSE = "com.docker.compose."
+# Compose's version 1 has no command that lists projects.
+_SERVICES = (
+    f"docker ps --all --filter label={_COMPOSE}service --format "
+    f'\'{{{{.Label "{_COMPOSE}project"}}}}/{{{{.Label "{_COMPOSE}service"}}}}\''
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,21 @@ class Container:
             container=self.name,
         )
 
+    @property
+    def made_again(self) -> str:
+        """The command with which Compose makes it again as its compose file is then; empty for a container that Compose didn't make."""
+        labels = self.inspected["Config"].get("Labels") or {}
+        folder, service = (str(labels.get(f"{_COMPOSE}{name}", "")) for name in ("project.working_dir", "service"))
+        if not folder or not service:
+            return ""
+        # A project may have another name than its folder.
+        words = [f"--project-name={labels.get(f'{_COMPOSE}project', '')}"]
+        words += [f"--file={name}" for name in labels.get(f"{_COMPOSE}project.config_files", "").split(",") if name]
+        words += [
+            f"--env-file={name}" for name in labels.get(f"{_COMPOSE}project.environment_file", "").split(",") if name
+        ]
+        return command_line(Path(folder), *words, "up", "--detach", "--no-deps", service)
+
     def on_host(self, path: str) -> Path | None:
         """Where ``path`` of the container is on this host; None when that is not known."""
         inside = PurePosixPath(path)
@@ -143,14 +164,14 @@ def get(name: str) -> Container:
 
 def _of_service(project: str, service: str) -> Container:
     """The first container of a Compose service. It is found by labels, because its name depends on the version of Compose."""
-    labels = (f"com.docker.compose.project={project}", f"com.docker.compose.service={service}")
+    labels = (f"{_COMPOSE}project={project}", f"{_COMPOSE}service={service}")
     found = docker("ps", "--all", "--quiet", *(f"--filter=label={label}" for label in labels))
     if found.code != 0:
         raise unreadable(f"The list of the containers of {project}/{service}", found)
     if not found.output.split():
         raise MigrationError(
             f"No container of this host belongs to the service {service!r} of the Compose project {project!r}. Correct the "
-            f"value of container in couch2pg_postgres; docker compose ls shows the projects.",
+            f"value of container in couch2pg_postgres; {_SERVICES} shows what it can be.",
             "container_missing",
         )
     return Container(inspect(found.output.split()[0]))

@@ -114,6 +114,7 @@ def _described(server: Container, reason: str) -> dict[str, Any]:
         "image": str(server.inspected["Config"].get("Image") or server.image),
         "user": server.variables.get("POSTGRES_USER") or DEFAULT_USER,
         "engine_user": server.engine_user,
+        "made_again": server.made_again,
         "published": dict(zip(("host", "port"), published[0]), outside=server.is_public(port)) if published else {},
         "reason": reason,
     }

@@ -12,7 +12,10 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.compose import r
 @pytest.mark.parametrize("said", ["no such service: sync", "ERROR: No such service: sync"])
 def test_a_service_that_the_project_does_not_have(said: str) -> None:
     """Both versions of Compose."""
-    assert "Correct service in couch2pg_app" in remedy(said)
+    advice = remedy(said, "docker-compose config --services")
+    assert advice.startswith(
+        "docker-compose config --services shows the project's services. Correct service in couch2pg_app"
+    )
 
 
 def test_a_container_that_is_not_there() -> None:

@@ -146,12 +146,14 @@ def verify(deployment: Deployment, settings: Settings, planned: Plan) -> None:
     """Check that Compose resolves the written file to these settings. Raises MigrationError ``settings_not_taken``."""
     if not planned.needed:
         return
-    config = project(deployment).config()
+    compose = project(deployment)
+    config = compose.config()
     have = compose_variables.environment(config, service_name(config, deployment))
     wrong = sorted(key for key, value in settings.variables.items() if is_its_own(key) and have.get(key, "") != value)
     if wrong:
         raise MigrationError(
-            f"Compose doesn't take {', '.join(wrong)} from {planned.needed[0].path}. docker compose config shows what sets it instead.",
+            f"Compose doesn't take {', '.join(wrong)} from {planned.needed[0].path}. {compose.shown('config')} shows what sets it "
+            "instead.",
             "settings_not_taken",
             variables=wrong,
         )

@@ -105,7 +105,7 @@ class ComposeLog(DockerLog):
             )
         compose = Compose(self._project_dir, self._files, self._env_files)
         answer = compose.run("ps", "--all", "--quiet", self._service)
-        _answered(answer, str(self))
+        _answered(answer, str(self), compose.shown("config", "--services"))
         found = answer.output.split()
         if len(found) > 1:
             raise MigrationError(
@@ -120,10 +120,10 @@ class ComposeLog(DockerLog):
         return f"The service {self._service} in {self._project_dir}"
 
 
-def _answered(answer: Answer, what: str) -> None:
+def _answered(answer: Answer, what: str, services: str = "") -> None:
     if answer.code != 0:
         said = answer.stderr.splitlines()[-1] if answer.stderr else f"exit code {answer.code}"
         raise MigrationError(
-            f"{what} can't be read: {Redactor()(said).rstrip('.?')}. {remedy(said)}",
+            f"{what} can't be read: {Redactor()(said).rstrip('.?')}. {remedy(said, services)}",
             "log_unreadable",
         )

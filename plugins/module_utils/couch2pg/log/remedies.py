@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Mapping
 
 from ...couchdb import certificate
+from ...host.compose import command_line, program_name
 from ...host.files import expand
 from ...postgres.connection_errors import INCOMING
 from ...postgres.hba_line import hba_name
@@ -50,8 +51,8 @@ _MEMBER = (
 _CONTAINER_AGAIN = (
     "A container keeps the variables that it was made with, so let Compose make another for this service only: "
 )
-_UP = "up --detach --no-deps"
-_UNKNOWN_SERVICE = f"docker compose {_UP} SERVICE (in the project's folder; SERVICE is couch2pg's name under services in the compose file)"
+_UP = ("up", "--detach", "--no-deps")
+_ANY_SERVICE = "SERVICE (in the project's folder; SERVICE is couch2pg's name under services in the compose file)"
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
         else "",
         "timeout": _timeout(evidence),
         "connections": _connections(evidence, role, database),
-        "container_again": _CONTAINER_AGAIN + (names.container_again or _UNKNOWN_SERVICE),
+        "container_again": _CONTAINER_AGAIN
+        + (names.container_again or " ".join([*program_name(), *_UP, _ANY_SERVICE])),
         "unit": shlex.quote(unit or "couch2pg.service"),
     }
     return kind.remedy.format_map(words).rstrip()
@@ -155,8 +157,7 @@ def _container_again(log: Mapping[str, Any]) -> str:
         return ""
     options = [f"--file={name}" for name in log.get("compose_files") or ()]
     options += [f"--env-file={name}" for name in log.get("env_files") or ()]
-    command = " ".join(map(shlex.quote, ["docker", "compose", *options, *_UP.split(), log["service"]]))
-    return f"cd {shlex.quote(str(expand(log['project_dir'])))} && {command}"
+    return command_line(expand(log["project_dir"]), *options, *_UP, log["service"])
 
 
 def _sql_name(about: str) -> str:

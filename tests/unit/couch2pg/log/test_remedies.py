@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.redaction import Redactor
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.errors import recognise
@@ -38,13 +40,14 @@ WAITED = b"No couchdb end point Found"
 def test_only_the_container_of_couch2pg_is_made_again() -> None:
     """Without the name of a service, Compose makes all of them again, and with its name those that it depends on."""
     said = remedy(recognise("", WAITED), WAITED, Names(), Redactor())
-    assert "docker compose up --detach --no-deps SERVICE (in the project's folder; SERVICE is couch2pg's" in said
+    command = r"docker[ -]compose up --detach --no-deps SERVICE \(in the project's folder; SERVICE is couch2pg's"
+    assert re.search(command, said)
 
 
 def test_the_service_is_named_where_it_is_known() -> None:
     log = {"kind": "compose", "project_dir": "/srv/the app", "service": "sync", "compose_files": ["b.yml"]}
     said = remedy(recognise("", WAITED), WAITED, Names.of(SETTINGS, log), Redactor())
-    command = "docker compose --file=b.yml up --detach --no-deps sync"
-    assert said.endswith(f"cd '/srv/the app' && {command}")
+    # With the version of Compose that this machine has.
+    assert re.search(r"cd '/srv/the app' && docker[ -]compose --file=b\.yml up --detach --no-deps sync$", said)
     other = remedy(recognise("", WAITED), WAITED, Names.of(SETTINGS, {"kind": "docker", "container": "c"}), Redactor())
     assert "--no-deps SERVICE" in other
