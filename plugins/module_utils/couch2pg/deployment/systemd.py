@@ -152,8 +152,8 @@ def systemctl(*words: str, seconds: float = 120) -> Answer:
         return ask([program, *words], seconds=seconds)
     except subprocess.TimeoutExpired as error:
         raise MigrationError(
-            f"systemctl {words[0]} didn't end within {seconds:.0f} s. systemctl list-jobs --before shows what systemd waits for. Remove the "
-            "cause, then run again.",
+            f"systemctl {words[0]} didn't end within {seconds:.0f} s. systemctl list-jobs --before shows what systemd waits for. Remove "
+            "the cause, then run again.",
             "program_hangs",
         ) from error
 
