@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from support import seed
 from support.background import Background, kill, wait_until
@@ -144,6 +146,42 @@ def test_one_that_was_interrupted_is_resumed(migration: Migration) -> None:
     assert names(migration) == [name]
     assert record(migration, name)["phases"]["rehearse"]["result"]["rehearsals"][0]["interrupted"]
     check_nothing_is_left(migration)
+
+
+# Its refresh fails where a setting of the server says so.
+FAILS_BY_A_SETTING = """
+CREATE MATERIALIZED VIEW settled AS SELECT 1 / coalesce(nullif(current_setting('cht.settled', true), ''), '1')::int AS n;
+ALTER MATERIALIZED VIEW settled OWNER TO couch2pg; CREATE UNIQUE INDEX ON settled (n)
+"""
+
+
+@pytest.mark.long
+def test_the_command_of_one_that_failed_continues_it(migration: Migration) -> None:
+    """As an operator pastes it: the rows are loaded again into the copy, and the migration itself does not begin."""
+    forget_roles(migration.target)
+    execute(migration.source, FAILS_BY_A_SETTING, migration.database)
+    execute(migration.target, "ALTER SYSTEM SET cht.settled = '0'")
+    try:
+        execute(migration.target, "SELECT pg_reload_conf()")
+        assert "public.settled" in migration.fail(playbook="rehearse")
+    finally:
+        execute(migration.target, "ALTER SYSTEM RESET cht.settled")
+        execute(migration.target, "SELECT pg_reload_conf()")
+    execute(migration.target, "DELETE FROM couchdb WHERE ctid = (SELECT min(ctid) FROM couchdb)", copy(migration))
+    message = migration.fail(playbook="rehearse")
+    (command,) = restart.printed(message)
+    program, playbook, _option, inventory, *arguments = shlex.split(command)
+    assert (program, playbook, inventory) == ("ansible-playbook", "cht.couch2pg.rehearse", "inventory.yml")
+    assert arguments == ["-e", "couch2pg_migration_id=test", "-e", "couch2pg_restart_from=restore"], message
+    (name,) = names(migration)
+    report = (migration.folder / "records" / f"{name}.md").read_text(encoding="utf-8")
+    assert command in report[report.index("## Next steps") :]
+    assert "cht.couch2pg.migrate" not in report
+    rehearse(migration, *arguments)
+    assert names(migration) == [name]
+    assert record(migration, name)["phases"]["rehearse"]["result"]["outcome"] == "done"
+    check_nothing_is_left(migration)
+    assert not migration.state.exists()
 
 
 @pytest.mark.long

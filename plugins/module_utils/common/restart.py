@@ -19,10 +19,11 @@ def command(phase: str) -> str:
 
 
 def migrate_as(name: str) -> str:
-    """The command line that migrates under another id: ``name`` with the next number (cht, cht_2, cht_3)."""
-    found = re.fullmatch(r"(.*)_(\d{1,4})", name)
-    another = f"{found[1]}_{int(found[2]) + 1}" if found else f"{name}_2"
-    return f"ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_migration_id={another}"
+    """The command line that migrates (or rehearses) under another id: ``name`` with the next number (cht, cht_2, cht_3)."""
+    real = rehearses(name) or name
+    found = re.fullmatch(r"(.*)_(\d{1,4})", real)
+    another = f"{found[1]}_{int(found[2]) + 1}" if found else f"{real}_2"
+    return f"ansible-playbook cht.couch2pg.{_continues(name)} -i inventory.yml -e couch2pg_migration_id={another}"
 
 
 def rehearses(migration_id: str) -> str | None:
@@ -33,10 +34,15 @@ def rehearses(migration_id: str) -> str | None:
 
 def resume(name: str) -> str:
     """The command line that continues the migration or rehearsal ``name``."""
-    playbook = "rehearse" if rehearses(name) else "migrate"
     return (
-        f"ansible-playbook cht.couch2pg.{playbook} -i inventory.yml -e couch2pg_migration_id={rehearses(name) or name}"
+        f"ansible-playbook cht.couch2pg.{_continues(name)} -i inventory.yml "
+        f"-e couch2pg_migration_id={rehearses(name) or name}"
     )
+
+
+def _continues(name: str) -> str:
+    """The playbook that continues the migration or rehearsal ``name``."""
+    return "migrate" if rehearses(name) is None else "rehearse"
 
 
 def give_up(name: str) -> str:
@@ -46,13 +52,30 @@ def give_up(name: str) -> str:
 
 _REHEARSAL = re.compile(r"(?P<of>.+)_rehearsal_\d{8}T\d{6}")
 _COMMAND = re.compile(
-    r"ansible-playbook cht\.couch2pg\.(?!prepare\b|preflight\b)\w+ -i inventory.yml(?! -e couch2pg_migration_id=)"
+    r"ansible-playbook cht\.couch2pg\.(?P<playbook>(?!prepare\b|preflight\b)\w+) -i inventory\.yml(?! -e couch2pg_migration_id=)"
 )
+_PRINTED = re.compile(
+    r"ansible-playbook cht\.couch2pg\.\w+ -i inventory\.yml(?: -e (?:\w+=[\w./-]*\w|'[^']*')| --\w+)*"
+)
+# These read or stop the jobs of one id, and a rehearsal has an id of its own. The other playbooks take the migration's id.
+_OWN_ID = ("cancel", "report", "spare", "status")
 
 
 def of_migration(text: str, name: str) -> str:
     """The text with the id of the migration added to each command, because the inventory may contain the id of another migration.
 
-    name: the id of the migration, or of a rehearsal of it.
+    name: the id of the migration, or of a rehearsal of it. In the text of a rehearsal, ``migrate`` becomes ``rehearse``, which
+    continues the rehearsal: ``migrate`` would begin the migration itself.
     """
-    return _COMMAND.sub(rf"\g<0> -e couch2pg_migration_id={rehearses(name) or name}", text)
+
+    def completed(found: re.Match[str]) -> str:
+        playbook = _continues(name) if found["playbook"] == "migrate" else found["playbook"]
+        of = name if playbook in _OWN_ID else rehearses(name) or name
+        return f"ansible-playbook cht.couch2pg.{playbook} -i inventory.yml -e couch2pg_migration_id={of}"
+
+    return _COMMAND.sub(completed, text)
+
+
+def printed(text: str) -> list[str]:
+    """The command lines in a message, in its order, each once."""
+    return list(dict.fromkeys(_PRINTED.findall(text)))
