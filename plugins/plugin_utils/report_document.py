@@ -53,13 +53,15 @@ _SPEAKING = {
     *("matview", "role", "way", "counted"),
 }
 _ROWS = 50
+_CONTINUES = r"ansible-playbook cht\.couch2pg\.(?:migrate|rehearse|{}) "
+_RUN_AGAIN = re.compile(r"\brun (?:the same command )?again\b", re.IGNORECASE)
 
 
 def document(record: Record, places: Places, state_dir: str, record_place: str) -> dict[str, Any]:
     """The variables of the templates."""
     phases = {name: entry for name, entry in record["phases"].items() if name in PHASES}
     done = results(record)
-    tables, timeline = _tables(done), _timeline(phases, _needed(record))
+    tables, timeline = _tables(done, _differing(phases)), _timeline(phases, _needed(record))
     return {
         "migration": text.name(record["migration_id"]),
         "database": text.name(record["database"]),
@@ -149,17 +151,15 @@ def _verdict(record: Record, phases: Mapping[str, PhaseEntry], done: Results, st
         name = failed[-1]
         error = phases[name]["error"] or {}
         host = text.name(phases[name]["host"])
+        steps, commands = _next_steps(record, name, str(error.get("msg") or ""))
         verdict.update(
             state="stopped",
             word=f"STOPPED in {name}",
             error=text.sentence(error.get("msg")) or "It gave no reason. See its log.",
             sentence=_safe_state(name, promoted, record),
-            steps=[
-                "Fix the problem above.",
-                "Run the same command again. Work that is done is not repeated.",
-            ],
+            steps=steps,
             log=f"{text.name(state_dir)}/{text.name(record['migration_id'])}/jobs/{name}/log on {host}",
-            commands=_commands(record, name),
+            commands=commands,
             differences=[_difference(row) for row in _rows(error.get("differences"))],
             matviews=[
                 {
@@ -230,8 +230,25 @@ def _rehearsed(done: Results, host: str) -> dict[str, str]:
     }
 
 
+def _next_steps(record: Record, phase: str, message: str) -> tuple[list[str], list[str]]:
+    """The steps after a failure of ``phase``, and their commands. Commands in the message have precedence over the same command again."""
+    status, again = _commands(record, phase)
+    said = [text.sentence(command) for command in restart.printed(message)]
+    if not said:
+        return ["Fix the problem above.", "Run the same command again. Work that is done is not repeated."], [
+            status,
+            again,
+        ]
+    # Other commands only prepare what continues the migration, or stop something.
+    continues = re.match(_CONTINUES.format(phase), said[0])
+    if len(said) == 1 and continues and not _RUN_AGAIN.search(message):
+        return ["Do what the message says, then run:"], said
+    choice = "Do what the message says. Of these commands, run what it says for your case; if it only says to run again, the last one."
+    return [choice], [*said, again]
+
+
 def _commands(record: Record, phase: str) -> list[str]:
-    """Commands to see the status and to continue."""
+    """The commands to see the status and to continue."""
     name = record["migration_id"]
     if restart.rehearses(name) is not None:
         status = f"ansible-playbook cht.couch2pg.status -i inventory.yml -e couch2pg_migration_id={text.name(name)}"
@@ -288,7 +305,11 @@ def _evidence(phases: Mapping[str, PhaseEntry], done: Results, tables: list[dict
         add("warn" if accepted else "ok", "Schema", f"{same}{but}{_at(done)}")
     elif phases.get("verify", {}).get("status") == "failed":
         differing = sum(row["state"] == "differs" for row in tables)
-        add("bad", "Rows and schema", f"different; {counted(differing, 'table')} with different rows")
+        compared = (phases["verify"]["error"] or {}).get("code") == "not_the_same"
+        more = (
+            f"different; {counted(differing, 'table')} with different rows" if compared else "not compared to the end"
+        )
+        add("bad", "Rows and schema", more)
     if "refresh" in done:
         count = len(_rows(done["refresh"].get("matviews")))
         add("ok", "Materialized views", f"{count} refreshed in {text.duration(done['refresh'].get('seconds'))}")
@@ -442,27 +463,54 @@ def _sizes(done: Results) -> list[dict[str, Any]]:
     ]
 
 
-def _tables(done: Results) -> list[dict[str, Any]]:
-    """Rows and digests of each table on both sides; tables that differ come first."""
+def _differing(phases: Mapping[str, PhaseEntry]) -> dict[str, Difference]:
+    """The tables whose rows differed in a failed verification, by name."""
+    entry = phases.get("verify")
+    error = (entry["error"] or {}) if entry is not None and entry["status"] == "failed" else {}
+    found = _rows(error.get("differences"))
+    return {str(row.get("object")): row for row in found if row.get("kind") == "rows"}
+
+
+def _tables(done: Results, differing: Mapping[str, Difference]) -> list[dict[str, Any]]:
+    """Rows and digests of each table on both sides; tables that differ come first.
+
+    differing: what a failed verification found. It has read the tables after the restore did.
+    """
     source = {str(row.get("table")): row for row in _rows(done.get("dump", {}).get("tables"))}
     found = _rows(done.get("verify", {}).get("digests")) or _rows(done.get("restore", {}).get("tables"))
     target = {str(row.get("table")): row for row in found}
+    trees = {str(row["tree"]) for row in source.values() if row.get("tree")}
     rows = []
-    for table in sorted(set(source) | set(target)):
+    for table in sorted(set(source) | set(target) | (set(differing) - trees)):
         ours = source.get(table)
-        sides: tuple[DigestDocument | None, ...] = (ours, target.get(table))
-        read = [(side.get("rows"), side.get("digest")) if side else (None, None) for side in sides]
-        same = read[0] == read[1]
+        tree = str(ours.get("tree")) if ours else ""
+        difference = differing.get(table)
+        if difference is not None:
+            read, state = _as_verified(ours, difference), "differs"
+        else:
+            sides: tuple[DigestDocument | None, ...] = (ours, target.get(table))
+            read = [(side.get("rows"), side.get("digest")) if side else (None, None) for side in sides]
+            state = "not yet" if not found else "same" if read[0] == read[1] else "differs"
+        # Partitions between which rows may move are compared together.
+        if tree in differing:
+            state = "differs"
         rows.append(
             {
                 "table": text.name(table),
-                "state": "not yet" if not found else "same" if same else "differs",
+                "state": state,
                 "size": text.size(ours.get("bytes") if ours else None),
                 "rows": [text.count(number) for number, _digest in read],
                 "digests": [text.digest(digest) for _number, digest in read],
             }
         )
     return sorted(rows, key=lambda row: row["state"] != "differs")
+
+
+def _as_verified(ours: DigestDocument | None, difference: Difference) -> list[tuple[object, object]]:
+    """Rows and digest of each side, as far as a difference of rows says: it has either the numbers of rows or the digests."""
+    rows, digest = (ours.get("rows"), ours.get("digest")) if ours else (None, None)
+    found = difference.get("target")
+    return [(rows, digest), (rows, found) if isinstance(found, str) else (found, None)]
 
 
 def _difference(row: Difference) -> dict[str, str]:

@@ -219,8 +219,7 @@ def test_a_migration_that_has_stopped() -> None:
     }
     said = "The target is not the same as the source: rows: public.couchdb has another number of rows."
     record = stopped("verify", said, differences=[difference])
-    (couchdb,) = [row for row in record["phases"]["restore"]["result"]["tables"] if row["table"] == "public.couchdb"]
-    couchdb["rows"] = 3434
+    record["phases"]["verify"]["error"]["code"] = "not_the_same"
     jsonschema.validate(record, SCHEMA)
     for ending, text in draw(record).items():
         top = text[: text.index(">Differences</a>" if ending == "html" else "## Differences")]
@@ -238,6 +237,7 @@ def test_a_migration_that_has_stopped() -> None:
     tables = markdown[markdown.index("## Tables") :].splitlines()[4:]
     assert tables[0].startswith("| `public.couchdb` | differs | 3,435 | 3,434 |")
     assert tables[1].split(" | ")[1] == "same"
+    assert "different; 1 table with different rows" in markdown
     view = {
         "matview": "public.form_metadata",
         "error": 'relation "couchdb" does not exist',
@@ -250,6 +250,35 @@ def test_a_migration_that_has_stopped() -> None:
         assert f"STOPPED in {phase}" in draw(stopped(phase, "Something is wrong: fix it."))["html"]
     empty = {**RECORD, "phases": {}, "history": []}
     assert draw(empty)["md"].startswith("# IN PROGRESS: migration demo")
+
+
+AGAIN = "ansible-playbook cht.couch2pg.migrate -i inventory.yml"
+LOAD_AGAIN = f"{AGAIN} -e couch2pg_migration_id=demo -e couch2pg_restart_from=restore"
+PREPARE = "ansible-playbook cht.couch2pg.prepare -i inventory.yml"
+
+
+@pytest.mark.parametrize(
+    ("message", "step", "commands"),
+    [
+        (f"Load all rows again: {LOAD_AGAIN}", "1. Do what the message says, then run:", [LOAD_AGAIN]),
+        (
+            f"Fix the cause, then run again. After a change on the source, dump again: {LOAD_AGAIN}",
+            "if it only says to run again, the last one.",
+            [LOAD_AGAIN, AGAIN],
+        ),
+        (f"rsync is missing. {PREPARE} installs it.", "Of these commands, run what it says", [PREPARE, AGAIN]),
+        (
+            "The disk is full.",
+            "2. Run the same command again.",
+            ["ansible-playbook cht.couch2pg.status -i inventory.yml", AGAIN],
+        ),
+    ],
+)
+def test_the_next_steps_are_those_of_the_message(message: str, step: str, commands: list[str]) -> None:
+    text = draw(stopped("verify", message))["md"]
+    steps = text[text.index("## Next steps") :].split("Log: ")[0]
+    assert step in steps
+    assert steps.split("~~~")[1].splitlines()[1:] == commands
 
 
 def test_a_cutover_and_its_way_back() -> None:

@@ -85,6 +85,11 @@ def test_every_difference_stops_the_run(migration: Migration) -> None:
     report = (migration.folder / "records" / "test.md").read_text(encoding="utf-8")
     assert report.startswith("# STOPPED in verify: migration test")
     assert cases[-1][1][2].split(": ")[1].split(" ")[0] in report
+    # What was written to after the restore is not what the restore has digested.
+    assert "different; 1 table with different rows" in report
+    assert "| `public.couchdb` | differs |" in report
+    steps = report[report.index("## Next steps") :].split("Log: ")[0]
+    assert "migrate -i inventory.yml -e couch2pg_migration_id=test -e couch2pg_restart_from=restore" in steps
 
 
 @pytest.mark.long
