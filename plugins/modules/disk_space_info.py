@@ -201,6 +201,7 @@ sizes:
 from typing import Any
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.masking import with_names
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.pg_dump import FORMATS
@@ -251,7 +252,7 @@ def main() -> None:
                 disk_plan.check(place)
             except MigrationError as error:
                 fail(module, error, **report)
-    module.exit_json(**report)
+    module.exit_json(**with_names(module, report))
 
 
 def _plan(module: Any) -> dict[str, Any]:

@@ -146,6 +146,7 @@ blocked:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.masking import with_names
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, predict_or_fail
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
@@ -209,7 +210,7 @@ def main() -> None:
             found = transfer_way.choose(module.params)
     except MigrationError as error:
         predict_or_fail(module, error)
-    module.exit_json(changed=False, **found)
+    module.exit_json(**with_names(module, dict(found, changed=False)))
 
 
 if __name__ == "__main__":

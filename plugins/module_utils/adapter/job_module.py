@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..common.progress_line import describe
 from ..jobs import job
 from ..jobs.limits import Limits
+from .masking import with_names
 from .module import run
 from .options import LIMIT_OPTIONS
 
@@ -70,7 +71,7 @@ def predict_job(
     state = job.read_state(job.job_folder(module.params["state_dir"], module.params["migration_id"], kind))
     done = state.status == "done" and still_valid(state.result["value"])
     result = dict(state.result["value"]) if done else {"diff": diff()}
-    module.exit_json(**result, changed=not done, job=describe_job(state, kind))
+    module.exit_json(**with_names(module, dict(result, changed=not done, job=describe_job(state, kind))))
 
 
 def _predict(

@@ -16,6 +16,7 @@ from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import expand
 from ..host.system_account import acting_as, as_root
+from .masking import with_names
 from .record_option import check_record, write_outcome
 
 
@@ -74,6 +75,7 @@ def fail(module: AnsibleModule, error: MigrationError, **extra: Any) -> NoReturn
     """Fail the module with an error of the core."""
     message = " ".join(filter(None, (error.message, error.details.get("remedy"))))
     result = dict(extra, failed=True, msg=named(module, message), code=error.code, details=error.details)
+    result = with_names(module, result)
     # If the record can't be written, the first error is still the one to show.
     with suppress(MigrationError, OSError), acting_as(module.params.get("act_as") or ""):
         result = write_outcome(module, result)
@@ -90,7 +92,8 @@ def predict_or_fail(module: AnsibleModule, error: MigrationError) -> NoReturn:
     if module.check_mode and error.code in ("database_missing", "manifest_missing", "not_verified"):
         # As root, because Ansible may still have to load its own code, which only root may be able to read.
         with as_root():
-            module.exit_json(changed=True, msg=f"An earlier phase has to run first. {error.message}")
+            found = {"changed": True, "msg": f"An earlier phase has to run first. {error.message}"}
+            module.exit_json(**with_names(module, found))
     with as_root():
         fail(module, error)
 
@@ -103,7 +106,7 @@ def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> NoReturn:
     try:
         # Only the work runs as that user. Afterwards, Ansible may have to load its own code, which belongs to root.
         with acting_as(module.params.get("act_as") or ""):
-            result = write_outcome(module, work())
+            result = write_outcome(module, with_names(module, work()))
     except MigrationError as error:
         fail(module, error)
     except OSError as error:
