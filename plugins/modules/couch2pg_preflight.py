@@ -189,10 +189,12 @@ def main() -> None:
         examined = Examined(Findings())
         deployment = None
         try:
-            deployment = discovery.find(options["deployment"])
+            deployment = named = discovery.find(options["deployment"])
             if options["install"] and options["side"] == "target" and not discovery.is_there(deployment):
                 deployment = replace(deployment, kind=NONE)
             examined = _examine(deployment, options)
+            if options["side"] == "target":
+                preflight_couch2pg.check_log(examined.findings, named)
         except MigrationError as error:
             examined.findings.failure("couch2pg", error.message, **error.details, code=error.code)
         findings = examined.findings

@@ -71,6 +71,7 @@ class Deployment:
             "app_dir": str(installed.packages.parent),
             "node": str(installed.program),
             "status_command": ["true"],
+            "log": {"kind": "file", "path": str(self.folder / f"{side}.log")},
         }
 
 
@@ -417,3 +418,27 @@ def test_there_is_no_couch2pg(side: str, status: str) -> None:
     result = run_module("couch2pg_preflight", {"side": side, "deployment": {"kind": "none"}})
     assert [(finding["name"], finding["status"]) for finding in result["findings"]] == [("couch2pg", status)]
     assert not result["found"]
+
+
+@pytest.mark.parametrize("more", [{}, {"install": True}], ids=["installed", "to be installed"])
+def test_its_log_is_unknown(tmp_path: Path, more: dict[str, Any]) -> None:
+    """The handover reads the log after the promotion, and couch2pg's own commands don't show where it is."""
+    file = tmp_path / "couch2pg.env"
+    if not more:
+        file.write_text("COUCHDB_URL=http://m:m@localhost:1/medic\nPOSTGRESQL_URL=postgresql://m:m@localhost:1/cht\n")
+    described = {"kind": "env_file", "env_file": str(file)}
+
+    def findings(side: str, deployment: dict[str, Any]) -> list[dict[str, Any]]:
+        result = run_module("couch2pg_preflight", {"side": side, "deployment": deployment, **more})
+        return [entry for entry in result["findings"] if entry["name"] == "couch2pg log"]
+
+    (found,) = findings("target", described)
+    assert found["status"] == "failure"
+    assert found["message"] == (
+        "couch2pg_app has no log, so that nothing would show whether couch2pg is healthy on the target. Add where its log is, such as "
+        "log: {kind: file, path: /var/log/couch2pg.log}."
+    )
+    # As the message says.
+    assert not findings("target", {**described, "log": {"kind": "file", "path": "/var/log/couch2pg.log"}})
+    assert not findings("source", described)
+    assert not findings("target", {"kind": "none"})

@@ -18,7 +18,7 @@ from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..couch2pg import checkpoint, couchdb_sync, node_trust
 from ..couch2pg.access import Reach, connection, followed
-from ..couch2pg.deployment.kinds import ENV_FILE, Deployment, Found
+from ..couch2pg.deployment.kinds import ENV_FILE, NONE, Deployment, Found
 from ..couch2pg.deployment.problems import node_problem, node_version, problems
 from ..couch2pg.settings import PostgresPlace, Settings
 from ..postgres import login_probe
@@ -112,6 +112,17 @@ def examine_target(
     if compare and not (started or promoted or findings.failed):
         findings.attempt(clean_install.NAME, lambda: _clean_install(findings, settings, reach, migration_seconds))
     return findings
+
+
+def check_log(findings: Findings, deployment: Deployment) -> None:
+    """Refuse a deployment whose log is unknown: the handover, which comes after the promotion, could not watch couch2pg."""
+    if deployment.kind != NONE and not deployment.where_its_log_is():
+        findings.failure(
+            "couch2pg log",
+            "couch2pg_app has no log, so that nothing would show whether couch2pg is healthy on the target. Add where its log is, such as "
+            "log: {kind: file, path: /var/log/couch2pg.log}.",
+            code="log_unknown",
+        )
 
 
 def _settings(findings: Findings, settings: Settings) -> None:
