@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A log in a file. A position is an offset. When the file was rotated or truncated after it, the rest of the old file is read, too."""
+"""A log in a file. A position is an offset. When the file was rotated or truncated since then, the rest of the old file is read, too."""
 
 from __future__ import annotations
 

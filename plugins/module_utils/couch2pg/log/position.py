@@ -15,7 +15,14 @@ Position = Dict[str, Any]
 
 
 class LogSource(ABC):
-    """A log. After reading its lines, ``after`` is the position after them, and ``notices`` tells which lines may be missing."""
+    """A log. A class for each ``kind`` of log has these two methods.
+
+    The watch of couch2pg calls ``lines`` of one object again and again, each time with ``after`` of the call before. ``after`` is the
+    position after the lines that were read, once all of them have been read. ``notices`` says which lines may be missing, and
+    keeps the notices of earlier calls.
+
+    The watch waits while ``lines`` raises MigrationError ``log_missing``: there is no log yet. Any other error ends the watch.
+    """
 
     kind = ""
 
@@ -25,33 +32,36 @@ class LogSource(ABC):
 
     @abstractmethod
     def position(self) -> Position:
-        """The position after the last line that exists now."""
+        """The position after the last line that exists now; without any line, a position before everything that follows."""
 
     @abstractmethod
     def lines(self, since: Position | None) -> Iterator[bytes]:
-        """The lines since that position (all lines without one), without line ends, in constant memory."""
+        """The lines since that position (all lines without one) up to the present end, without line ends, in constant memory."""
 
 
 def check(since: Mapping[str, Any], template: Position) -> Position:
     """``since`` with the keys and types of ``template``, which is a position of the log to read.
 
-    Raises MigrationError ``position`` when ``since`` is a position of another log, or no position.
+    Raises MigrationError ``position`` when ``since`` lacks a key of it, or names another kind, file, unit or journal. A position of
+    kind docker or compose is a time and names no container, so that one of another container passes.
     """
     checked: Position = {}
     for name, example in template.items():
+        if name not in since:
+            raise _no_position(f"it has no {name}")
         try:
             # Templating turns numbers into text.
             checked[name] = type(example)(since[name])
-        except (KeyError, TypeError, ValueError) as error:
-            raise _no_position(f"{name!r} is missing or no {type(example).__name__}") from error
+        except (TypeError, ValueError) as error:
+            raise _no_position(f"its {name} is {since[name]!r}, not a number") from error
     for name in ("kind", "path", "unit", "journal_dir"):
         if checked.get(name) != template.get(name):
-            raise _no_position(f"its {name} is {checked[name]!r}, the log's is {template[name]!r}")
+            raise _no_position(f"its {name} is {checked[name]!r}, and that of the log is {template[name]!r}")
     return checked
 
 
 def _no_position(why: str) -> MigrationError:
     return MigrationError(
-        f"since is no position of this log: {why}. Use the position that an earlier call for the same log returned.",
+        f"The value of since is not a position in this log: {why}. Use the position that an earlier call for the same log returned.",
         "position",
     )

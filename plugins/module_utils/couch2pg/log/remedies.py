@@ -152,7 +152,10 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
 
 
 def _container_again(log: Mapping[str, Any]) -> str:
-    """The command for the service whose log this is; empty for any other log. Without a service, Compose would make all of them again."""
+    """The command with which Compose makes the container of this log again; empty for a log that is not of kind compose.
+
+    The command names the service, because otherwise Compose would make the containers of all services again.
+    """
     if log["kind"] != "compose":
         return ""
     options = [f"--file={name}" for name in log.get("compose_files") or ()]

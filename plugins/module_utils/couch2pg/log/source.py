@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from ...host.files import expand
 from .docker import ComposeLog, DockerLog
@@ -13,15 +13,16 @@ from .file import FileLog
 from .journald import JournalLog
 from .position import LogSource
 
+KINDS: Mapping[str, Callable[[Mapping[str, Any]], LogSource]] = {
+    JournalLog.kind: lambda log: JournalLog(log["unit"], str(log.get("journal_dir") or "")),
+    DockerLog.kind: lambda log: DockerLog(log["container"]),
+    ComposeLog.kind: lambda log: ComposeLog(
+        expand(log["project_dir"]), log["service"], log.get("compose_files") or (), log.get("env_files") or ()
+    ),
+    FileLog.kind: lambda log: FileLog(expand(log["path"])),
+}
+
 
 def open_source(log: Mapping[str, Any]) -> LogSource:
     """The log of these options: ``kind``, and the options of that kind. Reads nothing yet."""
-    if log["kind"] == "journald":
-        return JournalLog(log["unit"], str(log.get("journal_dir") or ""))
-    if log["kind"] == "docker":
-        return DockerLog(log["container"])
-    if log["kind"] == "compose":
-        return ComposeLog(
-            expand(log["project_dir"]), log["service"], log.get("compose_files") or (), log.get("env_files") or ()
-        )
-    return FileLog(expand(log["path"]))
+    return KINDS[log["kind"]](log)

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import LOG_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.byte_lines import LINE_LIMIT
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.journald import JournalLog
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.position import LogSource, Position
-from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.source import open_source
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.source import KINDS, open_source
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.programs import Output, locate
 
 
@@ -161,10 +162,10 @@ def test_what_is_no_file_is_refused(tmp_path: Path, place: str) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"kind": "docker"}, "its kind is 'docker', the log's is 'file'"),
+        ({"kind": "docker"}, "not a position in this log: its kind is 'docker', and that of the log is 'file'"),
         ({"path": "/other"}, "its path is '/other'"),
-        ({"offset": "many"}, "'offset' is missing or no int"),
-        ({"offset": None}, "'offset' is missing or no int"),
+        ({"offset": "many"}, "its offset is 'many', not a number"),
+        ({"offset": None}, "its offset is None, not a number"),
     ],
 )
 def test_a_position_of_something_else_is_refused(path: Path, change: dict[str, Any], why: str) -> None:
@@ -173,7 +174,7 @@ def test_a_position_of_something_else_is_refused(path: Path, change: dict[str, A
     with pytest.raises(MigrationError, match=why) as caught:
         read(path, position)
     assert caught.value.code == "position"
-    with pytest.raises(MigrationError, match="is missing"):
+    with pytest.raises(MigrationError, match="it has no path"):
         read(path, {"kind": "file"})
 
 
@@ -182,6 +183,19 @@ def test_a_position_survives_templating(path: Path) -> None:
     position = {name: str(value) for name, value in source(path).position().items()}
     add(path, "two\n")
     assert read(path, position)[0] == [b"two"]
+
+
+def test_every_kind_that_the_options_offer_is_opened() -> None:
+    offered = LOG_OPTIONS["log"]["options"]["kind"]["choices"]
+    log = {
+        "unit": "couch2pg",
+        "container": "c0ffee",
+        "project_dir": "/opt",
+        "service": "cht-couch2pg",
+        "path": "/var/log/couch2pg.log",
+    }
+    assert [open_source({**log, "kind": kind}).kind for kind in offered] == offered
+    assert sorted(KINDS) == sorted(offered)
 
 
 def test_how_the_journal_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
