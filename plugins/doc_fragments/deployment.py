@@ -68,11 +68,13 @@ options:
         type: list
         elements: str
       log:
-        description: couch2pg's log, when it is neither the unit's journal nor the output of its container.
+        description:
+          - Where couch2pg's log is, when it is neither the unit's journal nor the output of its container.
+          - Required for V(env_file) on the host where couch2pg will run.
         type: dict
         suboptions:
           kind:
-            description: What keeps the log.
+            description: Where the log is, in systemd's journal, the output of a container or of a Compose service, or a file.
             type: str
             required: true
             choices: [journald, docker, compose, file]

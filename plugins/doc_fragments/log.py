@@ -12,12 +12,12 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   log:
-    description: The log on the managed host.
+    description: Where couch2pg's log is on the managed host.
     type: dict
     required: true
     suboptions:
       kind:
-        description: What keeps the log.
+        description: Where the log is, in systemd's journal, the output of a container or of a Compose service, or a file.
         type: str
         required: true
         choices: [journald, docker, compose, file]

@@ -27,7 +27,7 @@ options:
     elements: str
     default: []
   position_only:
-    description: Only return the position at the end of the log, such as before couch2pg is started.
+    description: Whether to return only the position at the end of the log. Taken before couch2pg is started, it is the O(since) after that.
     type: bool
     default: false
   last_lines:
@@ -97,7 +97,7 @@ summary:
       elements: str
       returned: success
     starts:
-      description: Starts of the process in the log. More than one since couch2pg was started is a restart loop.
+      description: Starts of the process in the log. More than one since couch2pg was started means that it was restarted.
       type: int
       returned: success
     exits:
