@@ -1,7 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client for JSON APIs over HTTP. Its error messages never show credentials."""
+"""A client for JSON APIs over HTTP. Its error messages never show credentials.
+
+Only the cutover uses it, for dashboards, and so its messages name variables of the cutover.
+"""
 
 from __future__ import annotations
 

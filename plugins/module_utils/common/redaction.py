@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Redact log lines: remove credentials and personal data.
 
-When in doubt, more is removed than needed: a line is shown as a hint, and the log itself stays on its host.
+When in doubt, more is removed than needed: a line is only a hint, and the complete log is still on its host.
 """
 
 from __future__ import annotations

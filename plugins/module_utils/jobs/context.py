@@ -21,7 +21,7 @@ Parameters = TypeVar("Parameters")
 
 @dataclass
 class JobContext:
-    """The argument of a job's entry function. ``secrets`` are never written to disk, except by ``passfile``."""
+    """The argument of a job's entry function. ``secrets`` are on disk only in passfiles (0600), until the job ends."""
 
     folder: Path
     parameters: dict[str, Any]

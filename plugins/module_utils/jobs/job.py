@@ -14,7 +14,8 @@ A job is a folder below the migration's state::
         reserve        space for the result in case the disk is full when the job ends
         result.json    the result or the error
 
-The job reads its secrets from standard input and keeps them in memory.
+The job reads its secrets from standard input and keeps them in memory. PostgreSQL's programs get them in passfiles (0600), which
+are removed when the job ends, if not before.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class JobSpec:
     entry: the function that does the work, at the top level of a module in module_utils.
     parameters: the function's input, as JSON types, without secrets.
     fingerprint: the parameters that identify the work; starting different work under the same migration is an error.
-    secrets: passwords by name; never written to disk.
+    secrets: passwords by name; on disk only in passfiles (0600), until the job ends.
     once: refuse to run a finished job again with another fingerprint; False for jobs that only read.
     initial_limits: the limits that the job starts with.
     changeable: keys of the fingerprint that may change when the result of the finished job no longer exists.

@@ -32,7 +32,7 @@ GROUPS = {
 
 
 def block(path: Path, name: str) -> Any:
-    """The YAML of a documentation block; sanity tests hold it against the module's options."""
+    """The YAML of a documentation block; sanity tests compare it with the module's options."""
     found = re.search(rf'^ *{name} = r"""(.*?)"""', path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert found, path
     return yaml.safe_load(found[1])
