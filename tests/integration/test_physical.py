@@ -148,7 +148,7 @@ def test_a_copy_equals_its_evidence_while_couch2pg_writes(
     ) as copy:
         copy.execute(altered)
     different = verify(done, options)
-    assert "public.couchdb has other content" in different["msg"], different
+    assert "public.couchdb has different content" in different["msg"], different
     # Begin again: the copy is removed.
     login_and_state = {
         name: value for name, value in options.items() if name.startswith(("login_", "migration", "state"))

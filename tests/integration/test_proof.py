@@ -155,8 +155,8 @@ def test_what_was_changed_since_the_restore_is_not_verified(phases: Phases) -> N
     assert (verified["counted"], verified["counted_again"]) == ("while restoring", ["public.couchdb_progress"])
     assert phases.run("verify")["changed"] is False
     execute(phases.target, LOST_ROW, phases.incoming)
-    assert "rows of public.couchdb. It was not renamed" in phases.fail("promote")
-    assert "public.couchdb has another number of rows" in phases.fail("verify")
+    assert "rows of public.couchdb. It was not promoted" in phases.fail("promote")
+    assert "public.couchdb has a different number of rows" in phases.fail("verify")
     assert "no successful verification" in phases.fail("promote")
 
 

@@ -312,7 +312,7 @@ ALTERED_ROWS = (
     ("DELETE FROM rare.visits_2024 WHERE ctid = (SELECT min(ctid) FROM rare.visits_2024)", "rare.visits_2024"),
     ("TRUNCATE rare.cache", "rare.cache"),
     ("SELECT setval('kinds.numbers', -5)", "kinds.numbers"),
-    ("SELECT lo_put(min(oid), 0, '\\x11') FROM pg_largeobject_metadata", "all"),
+    ("SELECT lo_put(min(oid), 0, '\\x11') FROM pg_largeobject_metadata", "the content"),
     ("REFRESH MATERIALIZED VIEW kinds.kept WITH NO DATA", "kinds.kept"),
 )
 

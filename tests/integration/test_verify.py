@@ -16,17 +16,17 @@ DIFFERENCES = {
     "a lost row": (
         "CREATE TABLE pg_temp.kept AS SELECT * FROM couchdb LIMIT 1; DELETE FROM couchdb WHERE doc = (SELECT doc FROM pg_temp.kept)",
         None,
-        "rows: public.couchdb has another number of rows",
+        "rows: public.couchdb has a different number of rows",
     ),
     "a doubled row": (
         "INSERT INTO couchdb_users_meta SELECT * FROM couchdb_users_meta LIMIT 1",
         "DELETE FROM couchdb_users_meta WHERE ctid = (SELECT max(ctid) FROM couchdb_users_meta)",
-        "rows: public.couchdb_users_meta has another number of rows",
+        "rows: public.couchdb_users_meta has a different number of rows",
     ),
     "a changed place": (
         "UPDATE couchdb_progress SET seq = seq || ' '",
         "UPDATE couchdb_progress SET seq = rtrim(seq)",
-        "rows: public.couchdb_progress has other content",
+        "rows: public.couchdb_progress has different content",
     ),
     "another owner": (
         "ALTER TABLE couchdb_progress OWNER TO postgres",
@@ -50,13 +50,13 @@ DIFFERENCES = {
     ),
     "one table more": (
         "CREATE TABLE stranger (x int)",
-        "DROP TABLE stranger",
+        'DROP TABLE "public"."stranger"',
         "rows: public.stranger is on the target only",
     ),
     "a sequence elsewhere": (
         "SELECT setval('export_number', 999)",
         None,
-        "sequence value: public.export_number stands elsewhere",
+        "sequence value: public.export_number is outside of the source's range",
     ),
 }
 

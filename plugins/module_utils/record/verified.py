@@ -74,7 +74,7 @@ def check_unchanged(settings: ConnectionSettings, stored: Verified) -> None:
         more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
         raise MigrationError(
             f"The database {settings.database!r} was changed since it was verified at {stored['at']}: {', '.join(parts[:3])}{more}. "
-            "It was not renamed. Run the same command again: it is verified again.",
+            "It was not promoted. Run the same command again: it is verified again.",
             "changed_since_verified",
             changed=parts,
         )

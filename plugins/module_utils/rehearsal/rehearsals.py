@@ -263,7 +263,7 @@ def _rows(row: ChangedTable) -> str:
     return (
         f"{after - before:+d} {plural(abs(after - before), 'row')} (now {after})"
         if before != after
-        else "has other content"
+        else "has different content"
     )
 
 

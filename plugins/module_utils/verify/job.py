@@ -39,7 +39,7 @@ from ..record.promoted import already_promoted
 from ..record.restored import counts_when_digested
 from ..record.results import CountedTables, RestoreResult, VerifyResult
 from ..record.verified import VERIFIED, changed_since, remember_verified, verified
-from ..schema.differences import sentence
+from ..schema.differences import EXTRA, MISSING, sentence
 from .parameters import Fingerprint, Known, Parameters
 from .schema import SchemaComparison, compare_schema
 
@@ -141,7 +141,7 @@ def run(context: JobContext) -> VerifyResult:
         )
         target = {"version": server(session)["version"], "bytes": database_size(session, settings.database)}
     remaining, accepted = schema.accepting(parameters["accept_differences"])
-    _raise_if_different(differences, remaining)
+    raise_if_different(settings.database, differences, remaining)
     return {
         "oid": parameters["database_oid"],
         "manifest_sha256": parameters["manifest_sha256"],
@@ -163,19 +163,14 @@ def run(context: JobContext) -> VerifyResult:
     }
 
 
-def _raise_if_different(rows: list[Difference], schema: list[SchemaDifference]) -> None:
+def raise_if_different(database: str, rows: list[Difference], schema: list[SchemaDifference]) -> None:
+    """Raise MigrationError ``not_the_same`` if there is a difference."""
     differences = [*rows, *schema]
     if not differences:
         return
     words = "; ".join(sentence(difference) for difference in differences[:3])
     more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-    remedy = f"Fix the cause on the target, then run again. After a change on the source, dump again: {restart.command('dump')}"
-    # Whatever happened to the rows on the target, the archive or the source still has them.
-    if any(found["kind"] in ("rows", "large objects") for found in rows):
-        remedy = (
-            "End what writes to the database on the target, if anything does, and load all rows again: "
-            f"{restart.command('restore')}"
-        )
+    remedy = _remedy(database, rows)
     if not rows and len(schema) <= SHOWN:
         names = json.dumps([difference["name"] for difference in schema], ensure_ascii=False)
         remedy += (
@@ -183,11 +178,31 @@ def _raise_if_different(rows: list[Difference], schema: list[SchemaDifference]) 
             f"couch2pg_accept_differences: {names}"
         )
     raise MigrationError(
-        f"The target is not the same as the source: {words}{more}. The target was not renamed. "
+        f"The restored database {database!r} differs from the source: {words}{more}. It was not promoted. "
         f"The report lists {'all differences' if len(differences) <= SHOWN else 'the first ' + counted(SHOWN, 'difference')}. {remedy}",
         "not_the_same",
         count=len(differences),
         differences=[_shown(difference) for difference in differences[:SHOWN]],
+    )
+
+
+def _remedy(database: str, rows: list[Difference]) -> str:
+    """What to do about the differences; the last part of a message."""
+    of_rows = [found for found in rows if found["kind"] in ("rows", "large objects")]
+    if not of_rows:
+        return f"Fix the cause on the target, then run again. After a change on the source, dump again: {restart.command('dump')}"
+    extra = [shown_as_sql(found["object"]) for found in of_rows if found["problem"] == EXTRA]
+    if len(extra) == len(of_rows) <= SHOWN:
+        # Nothing that the source has is missing.
+        these = "this table" if len(extra) == 1 else "these tables"
+        return (
+            f"Find out what created {these}. If nothing needs the rows, run on the target, in {database!r}: "
+            f"DROP TABLE {', '.join(extra)}; Then run the same command again."
+        )
+    # Whatever happened to the rows on the target, the archive or the source still has them.
+    return (
+        "End what writes to the database on the target, if anything does, and load all rows again: "
+        f"{restart.command('restore')}"
     )
 
 
@@ -300,12 +315,12 @@ def compare_tables(source: Sequence[DigestDocument], target: Sequence[DigestDocu
     for name in sorted(set(ours) | set(theirs)):
         expected, found = ours.get(name), theirs.get(name)
         if expected is None or found is None:
-            problem = "is missing on the target" if found is None else "is on the target only"
+            problem = MISSING if found is None else EXTRA
             differences.append(_difference(name, problem, expected and expected["rows"], found and found["rows"]))
         elif expected["rows"] != found["rows"]:
-            differences.append(_difference(name, "has another number of rows", expected["rows"], found["rows"]))
+            differences.append(_difference(name, "has a different number of rows", expected["rows"], found["rows"]))
         elif expected["digest"] != found["digest"]:
-            differences.append(_difference(name, "has other content", expected["digest"], found["digest"]))
+            differences.append(_difference(name, "has different content", expected["digest"], found["digest"]))
     return differences
 
 
@@ -330,8 +345,9 @@ def compare_large_objects(source: LargeObjects, target: LargeObjects) -> list[Di
     """The difference in number or content, if there is one."""
     if source == target:
         return []
-    problem = "are not as many" if source["count"] != target["count"] else "have other content"
-    return [_difference("all", problem, source["count"], target["count"], "large objects")]
+    if source["count"] != target["count"]:
+        return [_difference("the number", "differs", source["count"], target["count"], "large objects")]
+    return [_difference("the content", "differs", source["digest"], target["digest"], "large objects")]
 
 
 def compare_sequences(source: Mapping[str, SequenceBounds], target: Mapping[str, SequenceValue]) -> list[Difference]:
@@ -349,7 +365,9 @@ def compare_sequences(source: Mapping[str, SequenceBounds], target: Mapping[str,
         if not within:
             values = [value["last_value"] for value in (low, high)]
             text = f"{values[0]} to {values[1]}"
-            differences.append(_difference(name, "stands elsewhere", text, found["last_value"], "sequence value"))
+            differences.append(
+                _difference(name, "is outside of the source's range", text, found["last_value"], "sequence value")
+            )
     return differences
 
 
@@ -389,12 +407,12 @@ def _information(evidence: Evidence, refreshed: list[MatviewDocument], extension
     """Differences that are no fault: the source's matviews are as old as its last refresh."""
     rows = {row["matview"]: row["rows"] for row in refreshed}
     information = [
-        _difference(row["matview"], "has another number of rows", row["rows"], rows.get(row["matview"]), "matview")
+        _difference(row["matview"], "has a different number of rows", row["rows"], rows.get(row["matview"]), "matview")
         for row in evidence["matviews"]
         if row["rows"] is not None and row["rows"] != rows.get(row["matview"])
     ]
     information += [
-        _difference(name, "has another version", version, extensions[name], "extension")
+        _difference(name, "has a different version", version, extensions[name], "extension")
         for name, version in evidence["extensions"].items()
         if name in extensions and extensions[name] != version
     ]

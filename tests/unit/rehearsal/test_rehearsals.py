@@ -88,7 +88,7 @@ def test_what_changed_is_told_table_by_table() -> None:
     assert [row["table"] for row in found["changed"]] == ["b", "c", "d", "f"]
     assert not found["same"]
     assert rehearsals.changes(found) == (
-        "4 of 4 tables changed: b +5 rows (now 7), c has other content, d is gone, f is new"
+        "4 of 4 tables changed: b +5 rows (now 7), c has different content, d is gone, f is new"
     )
     assert rehearsals.compare(after, after)["same"]
 
