@@ -1120,3 +1120,30 @@ def test_an_analysis_that_is_killed_before_statistics_are_kept(
     verified = verify(done, options)
     assert not verified.get("failed"), verified
     assert not run_module("pg_physical", options)["changed"]
+
+
+def test_a_copy_by_a_role_that_is_no_superuser(
+    make_options: Callable[..., dict[str, Any]], source_cluster: Cluster, same_major: Cluster
+) -> None:
+    """With what preflight and docs/physical.md ask of it."""
+    options = make_options(same_major)
+    password = source_cluster.password
+    execute(
+        source_cluster,
+        f"CREATE ROLE backups LOGIN REPLICATION PASSWORD '{password}' IN ROLE pg_read_all_data",
+    )
+    source_cluster.remember("backups", password)
+    options["source"] = {**options["source"], "login_user": "backups"}
+    try:
+        execute(source_cluster, f"GRANT CONNECT ON DATABASE {options['database']} TO backups")
+        refused = run_module("pg_physical", options, check=True)
+        assert refused["code"] == "copy_rights", refused
+        execute(source_cluster, " ".join(re.findall(r"GRANT [^;]+;", refused["msg"])), options["database"])
+        done = run_module("pg_physical", options)
+        assert not done.get("failed"), done
+        assert not run_module("matview_refresh", of_copy(done, options)).get("failed")
+        verified = verify(done, options)
+        assert not verified.get("failed"), verified
+    finally:
+        execute(source_cluster, "DROP OWNED BY backups", options["database"])
+        execute(source_cluster, "DROP ROLE backups")

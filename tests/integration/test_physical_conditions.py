@@ -39,7 +39,7 @@ def copier(source_cluster: Cluster) -> Iterator[str]:
     """A role that is no superuser, with the source's password."""
     execute(
         source_cluster,
-        f"CREATE ROLE copier LOGIN PASSWORD '{source_cluster.password}' IN ROLE pg_read_all_data, pg_monitor",
+        f"CREATE ROLE copier LOGIN PASSWORD '{source_cluster.password}' IN ROLE pg_read_all_data",
     )
     source_cluster.remember("copier", source_cluster.password)
     yield "copier"
@@ -54,16 +54,59 @@ def test_the_source_lets_itself_be_copied(
     refused = finding(look(place, source_cluster, name, login_user=copier), "replication")
     assert refused["details"]["code"] == "rights"
     execute(source_cluster, re.findall(r'ALTER ROLE "\w+" REPLICATION;', refused["message"])[0])
+    looked = look(place, source_cluster, name, login_user=copier)
+    assert "replication" not in failures(looked)
+    refused = finding(looked, "rights of the copy")
+    assert (refused["status"], refused["details"]["code"]) == ("failure", "copy_rights")
+    printed = re.findall(r"GRANT [^;]+;", refused["message"])
+    assert len(printed) == 2
+    execute(source_cluster, " ".join(printed), name)
     fine = look(place, source_cluster, name, login_user=copier)
+    assert finding(fine, "rights of the copy")["status"] == "ok"
     assert finding(fine, "replication")["status"] == "ok"
     assert finding(fine, "files of the server")["status"] == "ok"
     execute(source_cluster, 'CREATE UNLOGGED TABLE scratch (id serial); CREATE UNLOGGED SEQUENCE "A b"', name)
     unlogged = finding(look(place, source_cluster, name), "files of the server")
-    execute(source_cluster, unlogged["message"].split(f"in '{name}': ")[1].split(" Then run")[0], name)
+    run_for_each_database(source_cluster, unlogged["message"])
     assert "files of the server" not in failures(look(place, source_cluster, name))
     assert {"machine", "control", "bytes", "wal", "roles"} <= fine["facts"]["physical"].keys()
+    execute(source_cluster, f"DROP OWNED BY {copier}", name)
     # Another method asks for none of that.
     assert "physical" not in look({**place, "method": "archive"}, source_cluster, name)["facts"]
+
+
+def run_for_each_database(cluster: Cluster, message: str) -> list[str]:
+    """Run the statements that the message prints for each database; returns the names of these."""
+    printed = re.findall(r"in '(\w+)': ((?:ALTER [^;]+; )+)", message)
+    for database, statements in printed:
+        execute(cluster, statements, database)
+    return [database for database, _statements in printed]
+
+
+def test_unlogged_tables_of_other_databases(
+    source_cluster: Cluster, fresh_database: Fresh, place: dict[str, Any]
+) -> None:
+    """The copy is one of the whole server, and nothing compares the rows of other databases."""
+    name = fresh_database(source_cluster)
+    other, closed = f"{name}_other", f"{name}_closed"
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb); CREATE UNLOGGED TABLE scratch (id int)", name)
+    for database in (other, closed):
+        execute(source_cluster, f"CREATE DATABASE {database}")
+    try:
+        execute(source_cluster, "CREATE UNLOGGED TABLE sessions (id int)", other)
+        execute(source_cluster, f"ALTER DATABASE {closed} ALLOW_CONNECTIONS false")
+        refused = finding(look(place, source_cluster, name), "files of the server")
+        assert (refused["status"], refused["details"]["code"]) == ("failure", "unlogged")
+        assert refused["details"]["unlogged"] == {name: ["public.scratch"], other: ["public.sessions"]}
+        assert f"public.sessions (database {other})" in refused["message"]
+        assert sorted(run_for_each_database(source_cluster, refused["message"])) == [name, other]
+        unread = finding(look(place, source_cluster, name), "files of the server")
+        assert (unread["status"], unread["details"]["unread"]) == ("warning", [closed])
+        assert f"allow no connections or refuse this login: {closed}." in unread["message"]
+    finally:
+        for database in (other, closed):
+            execute(source_cluster, f"DROP DATABASE {database}")
+    assert finding(look(place, source_cluster, name), "files of the server")["status"] == "ok"
 
 
 def test_a_compression_that_the_source_does_not_have(
@@ -226,6 +269,8 @@ def test_what_a_base_backup_can_not_bring(odd_source: Cluster, place: dict[str, 
     messages = {name: finding(found, name)["message"] for name in failures(found)}
     assert messages.keys() >= {"replication", "prepared transactions", "files of the server"}, found["findings"]
     assert "has tablespaces (fast)" in messages["files of the server"]
+    assert finding(found, "files of the server")["details"]["codes"] == ["wal_level", "tablespaces"]
+    assert "Or set couch2pg_method to stream." in messages["replication"]
     # The method that it names has nothing against them on the source.
     streamed = look({**place, "method": "stream"}, odd_source, "postgres")
     assert not [entry for entry in streamed["findings"] if "tablespace" in str(entry) and entry["status"] == "failure"]
@@ -235,11 +280,15 @@ def test_what_a_base_backup_can_not_bring(odd_source: Cluster, place: dict[str, 
     execute(odd_source, "DROP TABLESPACE fast")
     level = finding(look(place, odd_source, "postgres"), "files of the server")["message"]
     assert "has wal_level = minimal" in level
+    # Each of the two alone gives a server that starts.
     for message in (level, messages["replication"]):
-        for statement in re.findall(r"ALTER SYSTEM SET [^;]+", message):
+        execute(odd_source, "ALTER SYSTEM RESET ALL")
+        statements = re.findall(r"ALTER SYSTEM SET [^;]+", message)
+        assert len(statements) == 2
+        for statement in statements:
             execute(odd_source, statement)
-    odd_source.stop()
-    odd_source.start()
+        odd_source.stop()
+        odd_source.start()
     assert not {"replication", "prepared transactions", "files of the server"} & {
         *failures(look(place, odd_source, "postgres"))
     }
@@ -258,9 +307,10 @@ def test_a_source_without_the_usual_database(odd_source: Cluster, place: dict[st
     execute(odd_source, "ALTER DATABASE postgres RENAME TO other", "cht")
     given = {"maintenance_database": "template1"}
     refused = finding(look(place, odd_source, "cht", **given), "files of the server")
-    assert refused["details"]["code"] == "no_postgres", refused
+    assert refused["details"]["codes"] == ["no_postgres", "wal_level"], refused
     execute(odd_source, re.findall(r"CREATE DATABASE postgres", refused["message"])[0], "cht")
-    assert finding(look(place, odd_source, "cht", **given), "files of the server")["details"]["code"] == "wal_level"
+    left = finding(look(place, odd_source, "cht", **given), "files of the server")["details"]
+    assert left["codes"] == ["wal_level"]
 
 
 def test_the_line_of_pg_hba_that_is_missing(source_cluster: Cluster, copier: str) -> None:

@@ -22,6 +22,7 @@ from ..postgres.monitor_session import MonitorSession
 from ..postgres.program_environment import program_environment
 from ..postgres.session import Session
 from .folders import Owner
+from .other_method import OR_STREAM
 
 PROGRESS_SINCE = 130000
 MANIFEST = "backup_manifest"
@@ -151,12 +152,12 @@ def advice(lines: Sequence[str], source: ConnectionSettings) -> str:
         size = "128" if ":" in address else "32"
         return (
             f"Add this line to the source's pg_hba.conf, and reload it (SELECT pg_reload_conf()), then run again: "
-            f"host replication {source.user} {address}/{size} scram-sha-256. Or use couch2pg_method: stream."
+            f"host replication {source.user} {address}/{size} scram-sha-256. {OR_STREAM}"
         )
     if "replication role" in text or "permission denied to start WAL sender" in text:
         return f"On the source: ALTER ROLE {quote(source.user)} REPLICATION; then run again."
     if "max_wal_senders" in text:
-        return "Set max_wal_senders on the source to at least 3 more, which needs a restart of its server, or use couch2pg_method: stream."
+        return f"Increase max_wal_senders on the source by at least 3, and restart its server. {OR_STREAM}"
     if "compression" in text:
         return "Correct couch2pg_physical_compression, or set it to none; then run again."
     return "Fix the cause, then run again: the backup begins again."

@@ -20,14 +20,14 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.identifiers import quote
 from ..postgres.session import Session, server_identity
 from . import compression, placement, switch, upgrade_obstacles
-from .conditions_of_source import check_source
+from .conditions_of_source import DEFAULT_SENDERS, check_rights, check_source, words
+from .other_method import OR_STREAM, STREAM
 
 # WAL senders that the copy needs: for the base backup, for the WAL during it, and for the WAL after it.
 SENDERS = 3
 # Room for the WAL that is written during the copy and by the private server, and for what pg_upgrade adds.
 MARGIN = 1.1
 SHOWN = 5
-INSTEAD = "Set couch2pg_method to stream."
 # Codes of failures that only prevent the promotion, not a rehearsal: of the service, of other databases, of roles.
 _OF_PROMOTION = ("no_service", "other_databases", "roles", "library_not_loaded", "md5_passwords")
 # Variables that a copy of the whole server can't follow, because it copies everything as it is.
@@ -89,11 +89,8 @@ def facts_of(session: Session) -> dict[str, Any]:
 
 def examine_source(session: Session, findings: Findings) -> dict[str, Any]:
     """Findings on the source, and the facts for the target."""
-    findings.ask(
-        "files of the server",
-        lambda: check_source(session),
-        lambda _none: "a base backup has everything: no tablespaces, no unlogged tables",
-    )
+    findings.attempt("files of the server", lambda: _check_files(session, findings))
+    findings.ask("rights of the copy", lambda: check_rights(session), str)
     findings.ask("replication", lambda: _check_replication(session), str)
     findings.attempt("prepared transactions", lambda: _check_prepared(session))
     return facts_of(session)
@@ -170,7 +167,7 @@ def _check_variables(options: Mapping[str, Any]) -> None:
     if given:
         raise MigrationError(
             f"The method physical copies the whole server as it is, so it can't do what {', '.join(given)} asks for. Remove that from the "
-            f"inventory. Or keep it: {INSTEAD}",
+            "inventory. Or keep it, and set couch2pg_method to stream.",
             "not_in_a_copy",
             variables=given,
         )
@@ -183,11 +180,20 @@ def _machine(session: Session) -> str:
     return found.group(1) if found else version
 
 
+def _check_files(session: Session, findings: Findings) -> None:
+    unread = check_source(session)
+    fine = "a primary with the database postgres, WAL for a copy and no tablespaces"
+    if unread:
+        findings.warning("files of the server", f"The source is {fine}. {words(unread)}", unread=unread)
+    else:
+        findings.ok("files of the server", f"{fine}; no database has unlogged tables")
+
+
 def _check_replication(session: Session) -> str:
     user = session.settings.user
     if not session.value(_RIGHTS):
         raise MigrationError(
-            f"{user!r} may not copy the source's server. On the source, as a superuser: ALTER ROLE {quote(user)} REPLICATION; {INSTEAD}",
+            f"{user!r} may not copy the source's server. On the source, as a superuser: ALTER ROLE {quote(user)} REPLICATION; {OR_STREAM}",
             "rights",
         )
     senders = session.row(_SENDERS)
@@ -196,8 +202,9 @@ def _check_replication(session: Session) -> str:
         # With wal_level minimal, a server with max_wal_senders above 0 doesn't start.
         level = "ALTER SYSTEM SET wal_level = replica; " if senders["level"] == "minimal" else ""
         raise MigrationError(
-            f"The source has {max(0, free)} of {senders['most']} WAL senders free, and the copy needs {SENDERS}. On the source: {level}"
-            f"ALTER SYSTEM SET max_wal_senders = {senders['used'] + SENDERS}; then restart its server. {INSTEAD}",
+            f"The source has {max(0, free)} of {senders['most']} WAL senders free, and the copy needs {SENDERS}. On the source, as a "
+            f"superuser: {level}ALTER SYSTEM SET max_wal_senders = {max(DEFAULT_SENDERS, senders['used'] + SENDERS)}; Then restart its "
+            f"server. {OR_STREAM}",
             "wal_senders",
         )
     return f"{user!r} may copy the server, {free} WAL senders are free"
@@ -219,7 +226,7 @@ def _check_same_build(session: Session, theirs: Mapping[str, Any]) -> str:
     here, there = _machine(session), theirs["machine"]
     if here != there:
         raise MigrationError(
-            f"The source's server was built for {there}, the target's for {here}: the target can't use files of the source. {INSTEAD}",
+            f"The source's server was built for {there}, the target's for {here}: the target can't use files of the source. {STREAM}",
             "architecture",
         )
     control = session.row(_CONTROL)["control"]
@@ -230,7 +237,7 @@ def _check_same_build(session: Session, theirs: Mapping[str, Any]) -> str:
     ]
     if different:
         raise MigrationError(
-            f"The two servers were built differently ({'; '.join(different)}), so the target can't use files of the source. {INSTEAD}",
+            f"The two servers were built differently ({'; '.join(different)}), so the target can't use files of the source. {STREAM}",
             "architecture",
             different=different,
         )
@@ -256,14 +263,14 @@ def _check_collations(session: Session, findings: Findings, source: Mapping[str,
     partitions = sorting.get("text_partitions", [])
     if partitions:
         raise MigrationError(
-            f"{may}: rows of {', '.join(partitions[:SHOWN])} may belong to other partitions there. {INSTEAD}",
+            f"{may}: rows of {', '.join(partitions[:SHOWN])} may belong to other partitions there. {STREAM}",
             "collation",
             collations=different,
             partitions=partitions,
         )
     if not rebuild:
         raise MigrationError(
-            f"{may}, and couch2pg_physical_collations is refuse. Set it to rebuild: every index that depends on it is rebuilt. {INSTEAD}",
+            f"{may}, and couch2pg_physical_collations is refuse. Set it to rebuild: every index that depends on it is rebuilt. {OR_STREAM}",
             "collation",
             collations=different,
         )
@@ -294,7 +301,7 @@ def _check_extensions(session: Session, source: Mapping[str, Any]) -> str:
     if missing:
         raise MigrationError(
             f"The target's server lacks the extensions {', '.join(missing)} of the source, whose libraries the copy needs. Install their "
-            f"packages on the target. {INSTEAD}",
+            f"packages on the target. {OR_STREAM}",
             "extension_missing",
             extensions=missing,
         )
@@ -320,7 +327,7 @@ def check_libraries(session: Session, findings: Findings, source: Mapping[str, A
     if missing:
         raise MigrationError(
             f"The source's server loads {', '.join(missing)} at its start, and the target has no such library in {folder}. Install the "
-            f"packages on the target. {INSTEAD}",
+            f"packages on the target. {OR_STREAM}",
             "library_missing",
             libraries=missing,
         )
@@ -342,7 +349,7 @@ def _check_roles(session: Session, findings: Findings, theirs: Mapping[str, Any]
     if not known.get(user, {}).get("superuser") or not known[user]["login"]:
         raise MigrationError(
             f"The role {user!r} that logs in on the target is no superuser with a login on the source, and the copy has the source's "
-            f"roles. Set couch2pg_login_user of the target to a superuser that both have. {INSTEAD}",
+            f"roles. Set couch2pg_login_user of the target to a superuser that both have. {OR_STREAM}",
             "roles",
         )
     lost = [role["name"] for role in session.rows(_ROLES) if role["name"] not in known]

@@ -51,7 +51,7 @@ from . import (
     upgrade_obstacles,
     wal,
 )
-from .conditions_of_source import check_source
+from .conditions_of_source import check_rights, check_source
 from .folders import SOURCE_FILES, Folders, Owner, Steps
 from .moment import Moment, Point
 
@@ -72,6 +72,7 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
     from_source = dump_job.examine(source, options["bin_dir"], "directory", "none", options["digest_method"])
     with Session(source) as session:
         check_source(session)
+        check_rights(session)
         replication.check(source)
         found = {
             "settings": private_server.source_settings(session),

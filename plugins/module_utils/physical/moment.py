@@ -20,6 +20,7 @@ from ..evidence.snapshot import HeldSnapshot
 from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table
 from ..postgres.session import Session
+from .other_method import OR_STREAM
 
 # If a transaction ends within every attempt for this long, the source needs couch2pg_physical_lock_seconds.
 PATIENCE_SECONDS = 120.0
@@ -103,8 +104,8 @@ class Moment:
         with Session(settings, lock_seconds or None) as control:
             if control.value("SELECT pg_catalog.pg_is_in_recovery()"):
                 raise MigrationError(
-                    f"The server at {settings.place} is a standby, on which no restore point can be made. Take its primary as the source, "
-                    "or use couch2pg_method: stream.",
+                    f"The server at {settings.place} is a standby, on which no restore point can be made. Take its primary as the source. "
+                    f"{OR_STREAM}",
                     "is_standby",
                 )
             exporter = Session(settings)

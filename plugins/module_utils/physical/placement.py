@@ -227,7 +227,8 @@ def _service(
         return DEBIAN, "", (*words, "stop", "--mode", "fast"), (*words, "start")
     raise MigrationError(
         f"The target's server in {data} (process {pid}) is not the main process of a systemd service, so its commands are unknown. Set "
-        f"couch2pg_physical_commands: {_suggestion(owner, data, config_file, bin_dir)}. {INSTEAD}",
+        f"couch2pg_physical_commands: {_suggestion(owner, data, config_file, bin_dir)}. Or set couch2pg_method "
+        "to stream or to archive.",
         "no_service",
     )
 

@@ -12,6 +12,7 @@ from ..postgres import login_refusal
 from ..postgres.connection import APPLICATION_NAME, ConnectionSettings
 from ..postgres.hba_line import hba_line
 from ..postgres.identifiers import quote
+from .other_method import OR_STREAM
 
 try:
     import psycopg2
@@ -20,7 +21,6 @@ except ImportError:
     # connection.py reports that psycopg2 is missing.
     pass
 
-INSTEAD = "Or use couch2pg_method: stream."
 # SQLSTATEs: no line in pg_hba.conf, or another user than the system's; no privilege; no WAL sender is free.
 _NO_LINE, _NO_PRIVILEGE, _TOO_MANY = "28000", "42501", "53300"
 
@@ -46,12 +46,12 @@ def check(source: ConnectionSettings) -> None:
 
 def _remedy(source: ConnectionSettings, state: str | None) -> str:
     if state == _NO_PRIVILEGE:
-        return f"On the source, as a superuser: ALTER ROLE {quote(source.user)} REPLICATION; {INSTEAD}"
+        return f"On the source, as a superuser: ALTER ROLE {quote(source.user)} REPLICATION; {OR_STREAM}"
     if state == _TOO_MANY:
-        return f"Set max_wal_senders on the source to at least 3 more, and restart its server. {INSTEAD}"
+        return f"Increase max_wal_senders on the source by at least 3, and restart its server. {OR_STREAM}"
     if state == _NO_LINE:
         return (
             f"Add this line to the source's pg_hba.conf, and reload it (SELECT pg_reload_conf()), then run again: "
-            f"{hba_line('replication', source.user, source.host, source.port)}. {INSTEAD}"
+            f"{hba_line('replication', source.user, source.host, source.port)}. {OR_STREAM}"
         )
-    return f"Fix the cause, then run again. {INSTEAD}"
+    return f"Fix the cause, then run again. {OR_STREAM}"

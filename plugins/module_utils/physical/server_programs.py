@@ -13,8 +13,8 @@ from typing import Sequence
 from ..common.errors import MigrationError
 from ..host import container_programs, programs
 from ..host.programs import Program
+from .other_method import OR_STREAM
 
-INSTEAD = "or use couch2pg_method: stream."
 BACKUP, RECEIVE, VERIFY = "pg_basebackup", "pg_receivewal", "pg_verifybackup"
 # The programs that pg_upgrade needs in the folders of the old and of the new version.
 UPGRADE_FROM = ("pg_ctl", "pg_controldata", "pg_resetwal")
@@ -53,8 +53,8 @@ def server_folder(major: int, given: str, others: list[Path | None]) -> Path:
     where = f"in {given} (couch2pg_physical_bin_dir)" if given else "on this host"
     raise MigrationError(
         f"The server programs of PostgreSQL {major}, the source's major version, are not {where}. Install them beside those that are "
-        f"there: {_packages(major, 'postgresql-upgrade, which has the major version before its own')}; or set couch2pg_physical_bin_dir "
-        f"to their folder; {INSTEAD}",
+        f"there: {_packages(major, 'postgresql-upgrade, which has the major version before its own')}. Or set couch2pg_physical_bin_dir "
+        f"to their folder. {OR_STREAM}",
         "program_missing",
         major=major,
     )
@@ -66,7 +66,7 @@ def check_complete(folder: Path, names: Sequence[str], major: int) -> None:
     if missing:
         raise MigrationError(
             f"{folder} has the server of PostgreSQL {major}, and not {', '.join(missing)}. Install the rest of its programs: "
-            f"{_packages(major, 'postgresql and postgresql-server')}; {INSTEAD}",
+            f"{_packages(major, 'postgresql and postgresql-server')}. {OR_STREAM}",
             "program_missing",
             programs=missing,
         )
@@ -85,7 +85,7 @@ def client(name: str, source_bin: str, given: str, target_bin: str, major: int) 
     except MigrationError as error:
         raise MigrationError(
             f"{name} is neither in {' nor in '.join(dict.fromkeys(folders))} nor on this host's PATH. Install it: "
-            f"{_packages(major, 'postgresql-server')}; {INSTEAD}",
+            f"{_packages(major, 'postgresql-server')}. {OR_STREAM}",
             "program_missing",
             programs=[name],
         ) from error

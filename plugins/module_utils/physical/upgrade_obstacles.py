@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, NamedTuple, TypedDict
 
 from ..common.errors import MigrationError
+from ..postgres import every_database
 from ..postgres.identifiers import literal
 from ..postgres.session import Session
 
@@ -115,9 +116,6 @@ UNION ALL
 SELECT 'template0 allows connections', 'ALTER DATABASE template0 ALLOW_CONNECTIONS false'
 FROM pg_catalog.pg_database WHERE datname = 'template0' AND datallowconn
 """
-_OPEN = """
-SELECT datname AS name FROM pg_catalog.pg_database WHERE datallowconn AND datconnlimit <> -2 AND datname <> 'template0' ORDER BY 1
-"""
 
 
 class _Check(NamedTuple):
@@ -163,20 +161,16 @@ class Obstacle(TypedDict):
 def find(session: Session) -> dict[str, Any]:
     """``{obstacles, libraries, unread}`` of all databases of the session's server.
 
-    libraries: those of functions in C, by database. unread: databases that refuse this login: pg_hba.conf may allow only one.
+    libraries: those of functions in C, by database. unread: databases that refuse this login.
     """
     obstacles = _ask(session, _OF_THE_SERVER)
     libraries, unread = {}, []
-    for row in session.rows(_OPEN):
-        name = row["name"]
-        try:
-            inside = Session(session.settings.to(name))
-        except MigrationError:
+    for name, inside in every_database.sessions(session):
+        if inside is None:
             unread.append(name)
             continue
-        with inside:
-            obstacles += _ask(inside, _IN_DATABASES)
-            libraries[name] = [str(found["name"]) for found in inside.rows(_LIBRARIES)]
+        obstacles += _ask(inside, _IN_DATABASES)
+        libraries[name] = [str(found["name"]) for found in inside.rows(_LIBRARIES)]
     return {
         "obstacles": obstacles,
         "libraries": {name: found for name, found in libraries.items() if found},
