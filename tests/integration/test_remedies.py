@@ -93,6 +93,15 @@ CREATE TABLE couchdb (doc jsonb); CREATE UNLOGGED TABLE "Fast" (id serial); CREA
 """
 
 
+DELAYS = "SELECT name || ' ' || setting FROM pg_settings WHERE name ~ '^max_standby_.*_delay' ORDER BY 1"
+
+
+def run_each(cluster: Cluster, statements: str) -> None:
+    """ALTER SYSTEM refuses to run with other statements."""
+    for statement in re.findall(r"[^;]+;", statements):
+        execute(cluster, statement)
+
+
 def test_a_standby(standby: Cluster, place: dict[str, Any]) -> None:
     """It doesn't have what is unlogged, and its replay ends long queries."""
     execute(standby, UNLOGGED)
@@ -100,13 +109,16 @@ def test_a_standby(standby: Cluster, place: dict[str, Any]) -> None:
     few = finding(look(place, standby, "postgres", jobs=200), "connections")
     assert few["status"] == "failure"
     execute(standby, few["message"].split("restart it: ")[1])
+    execute(standby, "ALTER SYSTEM SET max_standby_archive_delay = '45s'")
     stand_by(standby, True)
+    delays = column(standby, DELAYS)
     refused = look(place, standby, "postgres")
     assert failures(refused) == ["unlogged tables of a standby"]
-    assert finding(refused, "standby")["status"] == "warning"
-    delays = finding(refused, "standby")["message"].split("as a superuser: ")[1].split("; and afterwards")[0]
-    for statement in delays.split("; "):
-        execute(standby, statement)
+    warned = finding(refused, "standby")
+    assert warned["status"] == "warning"
+    assert "longer than max_standby_archive_delay (45s) and max_standby_streaming_delay (30s)" in warned["message"]
+    before, afterwards = warned["message"].split("as a superuser, before: ")[1].split(" And afterwards: ")
+    run_each(standby, before)
     stand_by(standby, False)
     execute(standby, finding(refused, "unlogged tables of a standby")["message"].split("on the primary: ")[1])
     stand_by(standby, True)
@@ -116,6 +128,8 @@ def test_a_standby(standby: Cluster, place: dict[str, Any]) -> None:
     dumped = run_module("pg_dump", {**login(standby, "postgres"), **place})
     assert not dumped.get("failed"), dumped
     assert "public.Fast" in {row["table"] for row in dumped["tables"]}
+    run_each(standby, afterwards)
+    wait_until("the settings are as before", lambda: column(standby, DELAYS) == delays)
 
 
 OF_OTHERS = """

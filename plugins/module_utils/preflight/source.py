@@ -24,7 +24,7 @@ from ..postgres import backends, extension_versions, role_plan, role_transfer, s
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import database_size, find_database, server
 from ..postgres.database_properties import thawing_statements
-from ..postgres.identifiers import quote
+from ..postgres.identifiers import literal, quote
 from ..postgres.matview_graph import Matview, read_graph
 from ..postgres.objects import Objects, read_objects
 from ..postgres.relations import Tables, check_couchdb, check_readable, list_tables
@@ -36,8 +36,8 @@ from .source_facts import SourceFacts
 
 OLDEST = 10
 _DELAYS = """
-SELECT name FROM pg_catalog.pg_settings WHERE name IN ('max_standby_archive_delay', 'max_standby_streaming_delay') AND setting <> '-1'
-ORDER BY 1
+SELECT name, pg_catalog.current_setting(name) AS value, coalesce(sourcefile ~ 'postgresql[.]auto[.]conf$', false) AS by_alter_system
+FROM pg_catalog.pg_settings WHERE name IN ('max_standby_archive_delay', 'max_standby_streaming_delay') AND setting <> '-1' ORDER BY 1
 """
 
 
@@ -156,16 +156,23 @@ class _Source:
 
     def _standby(self) -> None:
         """Warn if replay may cancel the dump. With any hot_standby_feedback, it cancels queries that read a table which was truncated."""
-        limited = [row["name"] for row in self.session.rows(_DELAYS)]
+        limited = self.session.rows(_DELAYS)
         if not limited:
             self.findings.ok("standby", "the source is a standby, and its replay waits for the dump")
             return
-        statements = "; ".join(f"ALTER SYSTEM SET {name} = -1" for name in limited)
+        delays = " and ".join(f"{row['name']} ({row['value']})" for row in limited)
+        before = " ".join(f"ALTER SYSTEM SET {row['name']} = -1;" for row in limited)
+        afterwards = " ".join(
+            f"ALTER SYSTEM SET {row['name']} = {literal(row['value'])};"
+            if row["by_alter_system"]
+            else f"ALTER SYSTEM RESET {row['name']};"
+            for row in limited
+        )
         self.findings.warning(
             "standby",
-            "The source is a standby, whose replay ends what is in its way for longer than 30 s or so, such as a dump. Use the primary, or "
-            f"let the replay wait until the dump is done. On the standby, as a superuser: {statements}; SELECT pg_reload_conf(); and "
-            "afterwards the same with RESET in place of SET ... = -1.",
+            f"The source is a standby, whose replay ends what is in its way for longer than {delays}, such as a dump. Use the primary. Or "
+            f"let the replay wait until the dump is done. On the standby, as a superuser, before: {before} SELECT pg_reload_conf(); And "
+            f"afterwards: {afterwards} SELECT pg_reload_conf();",
         )
 
     def _limits(self) -> None:
