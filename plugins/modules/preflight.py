@@ -11,8 +11,8 @@ module: preflight
 short_description: Check whether a host is ready for the migration
 version_added: 0.1.0
 description:
-  - Runs every check of one side and returns all findings by name, each V(ok), V(warning) or V(failure). Only reads, except for the
-    scratch database of O(schema), which it drops again.
+  - Runs every check of one side and returns all findings by name, each V(ok), V(warning) or V(failure). It changes no data.
+    On the target it uses a temporary table and the scratch database of O(schema), and removes both.
   - A finding doesn't fail the module; use RV(ready).
 author: cht.couch2pg maintainers (@medic)
 extends_documentation_fragment:

@@ -1,7 +1,10 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Preflight on the target: check whether the database can be restored and promoted here. Only a scratch database is written."""
+"""Preflight on the target: check whether the database can be restored and promoted here.
+
+Only a scratch database, roles for that, and a temporary table are written, and removed again.
+"""
 
 from __future__ import annotations
 
