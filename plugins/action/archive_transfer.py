@@ -70,7 +70,8 @@ class ActionModule(JobAction):
                 for_manifest = any(segment["path"] == layout.MANIFEST for segment in answer["segments"])
                 if for_manifest and manifest_carried:
                     return self._failure(
-                        "other_archive", "The archive on the source was replaced during this transfer."
+                        "other_archive",
+                        "The archive on the source was replaced during this transfer. End the other dump there",
                     )
                 self._carry(answer, variables)
                 manifest_carried = for_manifest

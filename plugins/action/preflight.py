@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
                     "failed": True,
                     "code": "schema_unread",
                     "msg": f"The file with the source's schema can't be read: {error}. "
-                    "It lasts as long as ansible-playbook runs: check the source with read_schema in the same run.",
+                    "Ansible removes the file when ansible-playbook ends. In the same run, check the source with read_schema: true first.",
                 }
         shown = self._play_context.no_log
         # With -vvv, ssh would print what the module returns.

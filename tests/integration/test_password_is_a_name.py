@@ -34,7 +34,7 @@ def logins(migration: Migration, password: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("password", [seed.OWNER, rarely("staging"), rarely("test")])
 @pytest.mark.usefixtures("logins")
-def test_names_are_names(migration: Migration, password: str) -> None:
+def test_a_password_that_is_a_name_is_not_masked(migration: Migration, password: str) -> None:
     """The owner of the tables, a folder of the archive's path, the name of the migration."""
     # The archive goes through the controller, so that its path on the source is used.
     migration.variables["couch2pg_transfer_way"] = "relay"

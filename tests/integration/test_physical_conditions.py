@@ -366,7 +366,10 @@ def test_a_data_directory_that_is_a_file_system_is_refused(
     found = run_module("preflight", {**login(target_cluster, name), **given}, through=through)
     refused = finding(found, "data directory")
     assert (refused["status"], refused["details"]["code"]) == ("failure", "mount_point")
-    assert f"Or move it one folder down, as root: true && mkdir --mode=0700 {data}/main" in refused["message"]
+    assert (
+        f"Or move the data directory one folder down. As root, run: true && mkdir --mode=0700 {data}/main"
+        in refused["message"]
+    )
 
 
 def test_the_target_is_asked_what_the_copy_needs(

@@ -130,7 +130,7 @@ def test_the_role_used_alone_makes_the_call(migration: Migration) -> None:
     ("what", "shared", "sentence"),
     [
         ("file", False, "Transferred files have another SHA-256 than in the manifest: evidence.json."),
-        ("manifest", False, "The archive on the source was replaced during this transfer."),
+        ("manifest", False, "The archive on the source was replaced during this transfer"),
         rarely("file", True, "evidence.json"),
         ("manifest", True, "is not the one that this migration dumped: the SHA-256 of its manifest is"),
     ],

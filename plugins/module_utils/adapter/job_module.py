@@ -95,7 +95,7 @@ def _predict(
 
 
 def _with(now: Callable[[dict[str, Any]], dict[str, Any]], state: job.JobState) -> dict[str, Any]:
-    """The result of a finished job, with what is true now."""
+    """The result of a finished job, with the values that only this call adds."""
     value: dict[str, Any] = state.result["value"]
     return {**value, **now(value)}
 

@@ -1,10 +1,11 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep Ansible from masking names in a result, where a password is a name, too. Private to this collection.
+"""Keep Ansible from masking names in a result, where a password is also a name. Private to this collection.
 
 Ansible replaces a module's passwords wherever they occur in its result. With the password ``couch2pg``, the role couch2pg and the path
-/srv/couch2pg would be masked, and later tasks would work with wrong names. A masked word of a known text also tells the password.
+/srv/couch2pg would be masked, and later tasks would work with wrong names. A reader who knows the text also learns the password from
+the masked word.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ def check_source(session: Session) -> list[str]:
 def words(unread: list[str]) -> str:
     """A sentence on databases that could not be read."""
     return (
-        f"Not searched for unlogged tables, which would arrive empty, because they allow no connections or refuse this login: "
-        f"{', '.join(unread)}."
+        f"These databases were not searched for unlogged tables, which would arrive empty, because they allow no connections or refuse "
+        f"this login: {', '.join(unread)}."
     )
 
 
@@ -69,8 +69,8 @@ def check_rights(session: Session) -> str:
         grants.append(f"GRANT pg_read_all_settings TO {quote(user)};")
     if grants:
         raise MigrationError(
-            f"{user!r} may not {' or '.join(lacking)}. On the source, in {session.settings.database!r}, as a superuser: {' '.join(grants)} "
-            f"{OR_STREAM}",
+            f"{user!r} may not {' or '.join(lacking)}. On the source, in the database {session.settings.database!r}, as a superuser: "
+            f"{' '.join(grants)} {OR_STREAM}",
             "copy_rights",
         )
     return f"{user!r} may write the restore point with which the copy ends, and read the server's settings"

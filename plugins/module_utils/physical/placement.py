@@ -178,18 +178,18 @@ def _check_exchangeable(here: Placement) -> None:
     """Raise MigrationError unless a folder beside the data directory can be put in its place by renaming both."""
     data, parent = here.data, here.data.parent
     moved = one_folder_down.commands(data, here.config_file, here.unit, here.stop, here.start)
-    moved = f" Or move it one folder down, as root: {moved}" if moved else ""
+    moved = f" Or move the data directory one folder down. As root, run: {moved}" if moved else ""
     if is_mount_point(data):
         raise MigrationError(
             f"The data directory {data} is a file system of its own, so no copy can be put in its place by renaming. {INSTEAD}{moved}",
             "mount_point",
         )
     if not os.access(parent, os.W_OK | os.X_OK, effective_ids=True):
-        # Nobody gives the root of the file system to a service.
+        # A service must not get the root of the file system.
         remedy = (
             f"{INSTEAD}{moved}"
             if parent == parent.parent
-            else f"Let it, as root: {may_write_command(data.stat().st_uid, parent)}"
+            else f"Allow it. As root, run: {may_write_command(data.stat().st_uid, parent)}"
         )
         raise MigrationError(
             f"{here.owner!r} can't make a folder in {parent}, where the copy must lie beside {data.name}. {remedy}",

@@ -170,9 +170,9 @@ class _Source:
         )
         self.findings.warning(
             "standby",
-            f"The source is a standby, whose replay ends what is in its way for longer than {delays}, such as a dump. Use the primary. Or "
-            f"let the replay wait until the dump is done. On the standby, as a superuser, before: {before} SELECT pg_reload_conf(); And "
-            f"afterwards: {afterwards} SELECT pg_reload_conf();",
+            f"The source is a standby. Its replay cancels a query, such as the dump, that delays it for longer than {delays}. Use the "
+            f"primary as the source. Or let the replay wait. On the standby, as a superuser, before the dump: {before} "
+            f"SELECT pg_reload_conf(); After the dump: {afterwards} SELECT pg_reload_conf();",
         )
 
     def _limits(self) -> None:

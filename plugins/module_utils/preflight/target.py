@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Preflight on the target: check whether the database can be restored and promoted here.
 
-Only a scratch database, roles for that, and a temporary table are written, and removed again.
+Only a scratch database with its roles and a temporary table are written, and removed again.
 """
 
 from __future__ import annotations

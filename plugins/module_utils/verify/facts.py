@@ -116,7 +116,7 @@ def compare_memberships(wanted: Iterable[Role], there: Iterable[Role], moves: Mo
     for role in wanted:
         name = moves.get(role["name"], role["name"])
         administers = {moves.get(group, group) for group in role.get("admin_of") or ()}
-        # Without the groups that the target lacks, so that their grants were revoked.
+        # A group that the target lacks has no name here: its grants were revoked, so that there is nothing to compare.
         for group in filter(None, (moves.get(group, group) for group in role["member_of"])):
             if name in groups and group not in groups[name]:
                 statement = f"GRANT {quote(group)} TO {quote(str(name))}"
@@ -134,7 +134,13 @@ def compare_memberships(wanted: Iterable[Role], there: Iterable[Role], moves: Mo
             if new and theirs not in (None, ours):
                 statement = f"GRANT {quote(new)} TO {quote(str(name))} WITH {ours}"
                 lacking.append(
-                    difference("role", str(name), f"is a member of {new} otherwise (remedy: {statement})", ours, theirs)
+                    difference(
+                        "role",
+                        str(name),
+                        f"is a member of {new} with other options (remedy: {statement})",
+                        ours,
+                        theirs,
+                    )
                 )
     return lacking
 

@@ -105,7 +105,7 @@ def test_a_membership_that_gives_more_is_another_one() -> None:
     there = [{"name": "clerk", "member_of": ["all"], "member_options": {"all": "INHERIT TRUE, SET TRUE"}}]
     (found,) = compare_memberships(wanted, there, {"readers": "all"})
     remedy = 'GRANT "all" TO "clerk" WITH INHERIT FALSE, SET TRUE'
-    assert found["problem"] == f"is a member of all otherwise (remedy: {remedy})"
+    assert found["problem"] == f"is a member of all with other options (remedy: {remedy})"
     # A server before 16 has no such options.
     wanted[0]["member_options"] = None  # type: ignore[assignment]
     assert compare_memberships(wanted, there, {"readers": "all"}) == []

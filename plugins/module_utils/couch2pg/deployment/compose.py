@@ -152,8 +152,8 @@ def verify(deployment: Deployment, settings: Settings, planned: Plan) -> None:
     wrong = sorted(key for key, value in settings.variables.items() if is_its_own(key) and have.get(key, "") != value)
     if wrong:
         raise MigrationError(
-            f"Compose doesn't take {', '.join(wrong)} from {planned.needed[0].path}. {compose.shown('config')} shows what sets it "
-            "instead.",
+            f"Compose has other values of {', '.join(wrong)} than {planned.needed[0].path}. {compose.shown('config')} shows those in use. "
+            "Remove the setting that overrides the file, then run again.",
             "settings_not_taken",
             variables=wrong,
         )

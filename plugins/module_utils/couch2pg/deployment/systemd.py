@@ -132,7 +132,7 @@ def is_init() -> bool:
 def _refused() -> str:
     if not is_init():
         return "systemd is not the init system of this host: set another kind in couch2pg_app."
-    return "Set couch2pg_app_become: true for this host; or another kind in couch2pg_app: none, if no couch2pg runs here. Then run again."
+    return "Set couch2pg_app_become: true for this host; or couch2pg_app: {kind: none}, if no couch2pg runs here. Then run again."
 
 
 def service(name: str) -> str:

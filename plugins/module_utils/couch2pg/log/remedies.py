@@ -52,7 +52,7 @@ _CONTAINER_AGAIN = (
     "A container keeps the variables that it was made with, so let Compose make another for this service only: "
 )
 _UP = ("up", "--detach", "--no-deps")
-_ANY_SERVICE = "SERVICE (in the project's folder; SERVICE is couch2pg's name under services in the compose file)"
+_ANY_SERVICE = "SERVICE, in the folder of the compose file and with couch2pg's name under services for SERVICE"
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ WAITED = b"No couchdb end point Found"
 def test_only_the_container_of_couch2pg_is_made_again() -> None:
     """Without the name of a service, Compose makes all of them again, and with its name those that it depends on."""
     said = remedy(recognise("", WAITED), WAITED, Names(), Redactor())
-    command = r"docker[ -]compose up --detach --no-deps SERVICE \(in the project's folder; SERVICE is couch2pg's"
+    command = r"docker[ -]compose up --detach --no-deps SERVICE, in the folder of the compose file"
     assert re.search(command, said)
 
 
