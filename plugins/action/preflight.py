@@ -30,11 +30,13 @@ class ActionModule(ActionBase):
         if arguments.get("schema"):
             try:
                 arguments["schema"] = Path(arguments["schema"]).read_text(encoding="ascii")
-            except OSError as error:
+            # ValueError: not the file that the check of the source has written.
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or "it is not such a file"
                 return {
                     "failed": True,
                     "code": "schema_unread",
-                    "msg": f"The file with the source's schema can't be read: {error}. "
+                    "msg": f"The file with the source's schema can't be read: {reason}. "
                     "Ansible removes the file when ansible-playbook ends. In the same run, check the source with read_schema: true first.",
                 }
         shown = self._play_context.no_log
@@ -44,14 +46,27 @@ class ActionModule(ActionBase):
             result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
         finally:
             self._play_context.no_log = shown
+        # An answer that Ansible can't read may contain the schema.
+        result.pop("module_stdout", None)
         if result.get("schema"):
-            result["schema"] = _kept(result["schema"])
+            try:
+                result["schema"] = _kept(result["schema"])
+            except OSError as error:
+                del result["schema"]
+                reason = f"The source's schema can't be written to {_folder()} on the controller: {error.strerror}."
+                return dict(
+                    result, failed=True, code="schema_unwritten", msg=f"{reason} Make room there, then run again."
+                )
         return result
 
 
 def _kept(schema: str) -> str:
     """The path of a new, private file with ``schema``. Ansible removes its temporary folder when it ends."""
-    descriptor, path = tempfile.mkstemp(prefix="schema_", dir=vars(constants)["DEFAULT_LOCAL_TMP"])
+    descriptor, path = tempfile.mkstemp(prefix="schema_", dir=_folder())
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
         stream.write(schema)
     return path
+
+
+def _folder() -> str:
+    return str(vars(constants)["DEFAULT_LOCAL_TMP"])

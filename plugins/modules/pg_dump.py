@@ -171,8 +171,8 @@ def _for_transfer(archive: str, migration_id: str) -> dict[str, Any]:
     """What the transfer needs to know of this host. Empty if that fails: the transfer then calls transfer_info, and reports the error."""
     try:
         return {"transfer_source": transfer_source.examine(archive, migration_id)}
-    # KeyError: this user has no account.
-    except (MigrationError, OSError, KeyError):
+    # KeyError: this user has no account. ValueError: a file of sshd is not text.
+    except (MigrationError, OSError, KeyError, ValueError):
         return {}
 
 

@@ -64,6 +64,8 @@ def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
     """A sentence for each invalid value; ``known``: the content of docs/variables.yml, or the options of roles."""
     sentences = []
     for name in sorted(values):
+        if "example" not in known[name] and _is_not_given(values[name], known[name]):
+            continue
         if _is_empty(values[name], known[name]):
             sentences.append(f"The variable {name} has no value: give it one{_example(known[name])}, or leave it out.")
             continue
@@ -71,6 +73,11 @@ def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
         if wanted is not None:
             sentences.append(f"The variable {name} must be {wanted}, and it is {_shown(values[name], known[name])}.")
     return sentences
+
+
+def _is_not_given(value: Any, known: Mapping[str, Any]) -> bool:
+    """Whether the specification of a role takes the value for an option that was left out, or for its empty value."""
+    return value is None or (value == "" and known["type"] in ("str", "list"))
 
 
 def _is_empty(value: Any, known: Mapping[str, Any]) -> bool:

@@ -117,7 +117,7 @@ def test_a_standby(standby: Cluster, place: dict[str, Any]) -> None:
     warned = finding(refused, "standby")
     assert warned["status"] == "warning"
     assert "longer than max_standby_archive_delay (45s) and max_standby_streaming_delay (30s)" in warned["message"]
-    before, afterwards = warned["message"].split("as a superuser, before: ")[1].split(" And afterwards: ")
+    before, afterwards = warned["message"].split("as a superuser, before the dump: ")[1].split(" After the dump: ")
     run_each(standby, before)
     stand_by(standby, False)
     execute(standby, finding(refused, "unlogged tables of a standby")["message"].split("on the primary: ")[1])

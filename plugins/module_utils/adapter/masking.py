@@ -17,29 +17,34 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
 
 # What may be a name. Other passwords stay masked even where a value of the result is equal to them.
-_WORD = re.compile(r"[A-Za-z][A-Za-z_.-]*[0-9]{0,4}[A-Za-z_.-]*")
+_WORD = re.compile(r"[a-z][a-z_.-]*[0-9]{0,4}[a-z_.-]*")
+# Options with a name or a path. Connection parameters, commands and URLs are neither.
+_NAME_OR_PATH = re.compile(r"[~/]\S*|[\w.-]+")
 # Words of the commands and paths that results contain.
-_FIXED = (
-    "ansible-playbook cht.couch2pg.migrate -i inventory.yml -e couch2pg_restart_from=restore",
-    "/var/lib/postgresql",
-)
+_FIXED = ("cht.couch2pg.migrate", "inventory.yml", "ansible-playbook", "couch2pg_restart_from", "/var/lib/postgresql")
+# A value under such a key is no name.
+_SECRET_KEY = re.compile("pass|secret|token|key|url", re.IGNORECASE)
+# The secrets that are names, which Ansible does not mask any more.
+_UNMASKED: set[str] = set()
 
 
 def with_names(module: AnsibleModule, result: dict[str, Any]) -> dict[str, Any]:
-    """The result for ``exit_json`` or ``fail_json``. Secrets that are names, too, are masked in the module's options only."""
-    known = [*_FIXED, *_texts({name: value for name, value in module.params.items() if name != "schema"})]
-    secrets = set(module.no_log_values)
-    known = [text for text in known if text not in secrets]
+    """The result for ``exit_json`` or ``fail_json``. Secrets that are also names are masked in the module's options only.
+
+    It may be called again with the result that is then made.
+    """
+    secrets = set(module.no_log_values) | _UNMASKED
+    options = [text for text in _texts(module.params) if text not in secrets and _NAME_OR_PATH.fullmatch(text)]
     found = list(_texts(result))
-    names = {
+    _UNMASKED.update(
         secret
         for secret in secrets
         if _WORD.fullmatch(secret)
-        and (any(secret in text for text in known) or any(_is_name(secret, text) for text in found))
-    }
-    if not names:
+        and (any(secret in text for text in (*_FIXED, *options)) or any(_is_name(secret, text) for text in found))
+    )
+    if not _UNMASKED:
         return result
-    module.no_log_values = secrets - names
+    module.no_log_values = secrets - _UNMASKED
     return dict(result, invocation={"module_args": remove_values(module.params, secrets)})
 
 
@@ -49,12 +54,14 @@ def _is_name(secret: str, text: str) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
+    """The keys and values in ``value``, without the values of secrets."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for key in value:
             yield from _texts(key)
-            yield from _texts(value[key])
+            if not (isinstance(key, str) and _SECRET_KEY.search(key)):
+                yield from _texts(value[key])
     elif isinstance(value, (list, tuple, set)):
         for entry in value:
             yield from _texts(entry)

@@ -60,7 +60,7 @@ def inspect(container: str) -> dict[str, Any]:
 
 def is_refusal(said: str) -> bool:
     """Whether ``said`` is the message of a Docker that runs, but that this user may not use."""
-    return "ermission denied" in said
+    return "ermission denied while trying to connect" in said
 
 
 def remedy(said: str, services: str = "") -> str:

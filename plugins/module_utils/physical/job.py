@@ -30,6 +30,7 @@ from ..jobs import lock_notes
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
+from ..postgres import public_schema
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import current_oid
 from ..postgres.session import Session, server_identity
@@ -411,6 +412,10 @@ class _Copy:
             self._steps.mark("upgraded")
         context.progress.step("analyze")
         new.ready()
+        document: Evidence = read_json(self._final / layout.EVIDENCE)
+        if not document.get("public_has_comment", True):
+            with Session(new.connection(parameters["database"])) as session:
+                public_schema.drop_comment(session)
         if not self._steps.result("analyzed"):
             # From PostgreSQL 18 on, vacuumdb analyses only tables without statistics, so it doesn't repeat work.
             if self._steps.result("analysis begun") and major < upgrade.KEEPS_STATISTICS_SINCE:

@@ -74,6 +74,12 @@ def everybody_creates(session: Session) -> bool:
     return bool(session.value(_EVERYBODY_CREATES))
 
 
+def drop_comment(session: Session) -> None:
+    """Remove the comment of schema public, which pg_upgrade gives back where it was removed on the source."""
+    event_triggers.silence(session)
+    session.execute("COMMENT ON SCHEMA public IS NULL")
+
+
 def carry_over(session: Session, source: PublicSchema) -> None:
     """Grant every role what it had on the source, and give the schema to its owner there, as pg_dump 15 and later does.
 

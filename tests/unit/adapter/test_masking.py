@@ -18,20 +18,25 @@ import json, os
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.masking import with_names
 
-options = {"login_password": {"type": "str", "no_log": True}, "staging_dir": {"type": "str"}, "database": {"type": "str"}}
+secret, text = {"type": "str", "no_log": True}, {"type": "str"}
+options = {"login_password": secret, "staging_dir": text, "database": text, "connect_params": {"type": "dict"}}
 module = AnsibleModule(argument_spec=options)
-module.exit_json(**with_names(module, json.loads(os.environ["RESULT"])))
+for result in json.loads(os.environ["RESULTS"]):
+    ended = with_names(module, result)
+module.exit_json(**ended)
 """
+CONNECTION = {"connect_params": {"options": "-c search_path=sommer"}}
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
 
-def ended(password: str, result: dict[str, Any]) -> dict[str, Any]:
+def ended(password: str, *results: dict[str, Any]) -> dict[str, Any]:
+    """What Ansible gets of the last result, without the options."""
     # Ansible shows all options of a module, too, before 2.21 always.
     shown = {"_ansible_inject_invocation": True}
-    arguments = {"login_password": password, "staging_dir": "/srv/staging", "database": "cht", **shown}
+    arguments = {"login_password": password, "staging_dir": "/srv/staging", "database": "cht", **CONNECTION, **shown}
     done = subprocess.run(
         [sys.executable, "-c", MODULE],
-        env={**os.environ, "RESULT": json.dumps(result)},
+        env={**os.environ, "RESULTS": json.dumps(results)},
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
         capture_output=True,
         text=True,
@@ -64,9 +69,13 @@ def test_a_name_is_a_name(password: str, result: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("password", "result", "shown"),
     [
+        # Only connection parameters contain it.
+        ("sommer", {"msg": "sommer is wrong"}, {"msg": "******** is wrong"}),
         # No value of the result is that name.
         ("superset", {"msg": "The password superset is wrong."}, {"msg": "The password ******** is wrong."}),
-        # No word, so that it can't be a name by chance.
+        # The value of a secret is no name, and neither are capitals and most digits.
+        ("sommer", {"password": "sommer", "said": "sommer!"}, {"password": HIDDEN, "said": "********!"}),
+        ("Winter2024", {"value": "Winter2024"}, {"value": HIDDEN}),
         ("x7Kp2-9qR", {"value": "x7Kp2-9qR"}, {"value": HIDDEN}),
         ("deadbeef12cafe34", {"path": "/srv/deadbeef12cafe34"}, {"path": "/srv/********"}),
         ("two words", {"value": "two words"}, {"value": HIDDEN}),
@@ -74,3 +83,10 @@ def test_a_name_is_a_name(password: str, result: dict[str, Any]) -> None:
 )
 def test_any_other_password_is_masked(password: str, result: dict[str, Any], shown: dict[str, Any]) -> None:
     assert ended(password, result) == shown
+
+
+@pytest.mark.parametrize("password", ["postgres", "superset"])
+def test_a_second_result_does_not_show_the_password_either(password: str) -> None:
+    """As where the record can't be written after the work."""
+    failed = {"msg": "No space is left on the device."}
+    assert ended(password, {"owner": password}, failed) == failed

@@ -36,7 +36,17 @@ def find(options: Mapping[str, Any]) -> Deployment:
         return replace(named, kind=kinds.COMPOSE)
     if named.env_file:
         return replace(named, kind=kinds.ENV_FILE)
-    return _unit(named, options) or _container(named)
+    try:
+        unit, refusal = _unit(named, options), None
+    except MigrationError as error:
+        if error.code != "unit_unreadable":
+            raise
+        # A couch2pg in a container needs no systemd.
+        unit, refusal = None, error
+    found = unit or _container(named)
+    if found.kind == kinds.NONE and refusal:
+        raise refusal
+    return found
 
 
 def _unit(named: Deployment, options: Mapping[str, Any]) -> Deployment | None:
