@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import List, TypedDict, cast
 
 from ..common.evidence_document import PropertiesAtPromotion
 from ..common.evidence_rows import DigestDocument, SequenceValue
@@ -40,7 +40,7 @@ Done = TypedDict(
         "paths": "dict[str, str]",
         "sequences": "dict[str, SequenceValue]",
         "counts": Counts,
-        "digests": "list[DigestDocument]",
+        "digests": List[DigestDocument],
         "digested_at": str,
     },
     total=False,
