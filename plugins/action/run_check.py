@@ -127,7 +127,7 @@ class ActionModule(ActionBase):
     def _of_play(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The variables that a playbook sets when it imports this one. They have precedence over the inventory's."""
         first = given["hostvars"].raw_get(given["inventory_hostname"])
-        return {name: given[name] for name in given if self._is_known(name) and given[name] != first.get(name)}
+        return {name: given[name] for name in given if name.startswith(PREFIX) and given[name] != first.get(name)}
 
     def _host(self, host: str, given: Mapping[str, Any]) -> list[Problem]:
         raw = given["hostvars"].raw_get(host)

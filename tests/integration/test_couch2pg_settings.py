@@ -285,7 +285,10 @@ def test_started_stopped_and_the_same_process(clean: SystemdHost, migration: Mig
     assert migration.service()["found"] is False
     assert migration.service("stopped")["changed"] is False
     assert migration.service("started")["code"] == "deployment_missing"
-    assert migration.capture() == {
+    captured = migration.capture()
+    # Only where a Docker of this machine can't be asked.
+    assert captured.pop("reason", "There is no couch2pg on this host").startswith("There is no couch2pg on this host")
+    assert captured == {
         "changed": False,
         "found": False,
         "deployment": migration.service()["deployment"],

@@ -595,7 +595,7 @@ def test_a_folder_above_in_which_the_server_may_make_none(pair: Pair) -> None:
     assert code == "not_writable", message
     with pytest.raises(MigrationError) as refused:
         as_server(lambda: Owner.of(pair.target.data_directory).folder(above / "data_incoming_x"))
-    commands = [text.split("as root: ")[1] for text in (message, refused.value.message)]
+    commands = [text.split("As root, run: ")[1] for text in (message, refused.value.message)]
     assert commands[0] == commands[1]
     pasted(pair, commands[0])
     assert refusal(pair) == ("", str(pair.target.data_directory))
@@ -653,7 +653,7 @@ def test_a_data_directory_that_is_a_file_system(pair: Pair, tmp_path: Path, star
             start_server(pair, host, words)
             code, message = refusal(pair)
             assert code == "mount_point", message
-            pasted(pair, message.split("as root: ")[1])
+            pasted(pair, message.split("As root, run: ")[1])
             assert refusal(pair) == ("", f"{data}/main")
             assert {"lost+found", "main"} <= {path.name for path in data.iterdir()}
             pair.copy = data / "main_incoming_phys"

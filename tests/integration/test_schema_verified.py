@@ -199,7 +199,11 @@ ALTERATIONS = (
     (f"REVOKE TEMPORARY ON DATABASE {{database}} FROM {CLERK}", "database grants differs", CLERK),
     ("ALTER DATABASE {database} IS_TEMPLATE true", "database is template differs", "True"),
     ("REVOKE CONNECT ON DATABASE {database} FROM PUBLIC", "database grants differs", "PUBLIC CONNECT"),
-    (f"GRANT couch2pg TO {CLERK} WITH INHERIT TRUE", f"role {CLERK} is a member of couch2pg otherwise", "INHERIT TRUE"),
+    (
+        f"GRANT couch2pg TO {CLERK} WITH INHERIT TRUE",
+        f"role {CLERK} is a member of couch2pg with other options",
+        "INHERIT TRUE",
+    ),
     (f"REVOKE superset FROM {CLERK}", f"role {CLERK} is not a member of superset", ""),
     (f"ALTER ROLE {CLERK} CREATEDB", f"role {CLERK} is not on the source: CREATEDB", ""),
     (f"ALTER ROLE {CLERK} SET search_path = here", f"role {CLERK} is not on the source: search_path=here", ""),

@@ -93,7 +93,7 @@ class Owner:
 
     def _remedy(self, path: Path, error: OSError) -> str:
         if isinstance(error, PermissionError):
-            return f"Let the server's user write there, as root: {may_write_command(self.uid, path.parent)}"
+            return f"Let the server's user write there. As root, run: {may_write_command(self.uid, path.parent)}"
         if isinstance(error, FileExistsError):
             return f"Move what is there away: mv {shlex.quote(str(path))} {shlex.quote(f'{path}.old')}"
         return "Remove the cause, then run again."
