@@ -96,7 +96,7 @@ class Throttle:
 
     def _pace(self, program: str, done: Callable[[], int], stop: threading.Event) -> None:
         before: int | None = 0
-        stopped = False
+        stopped, signalled = False, 0.0
         while not stop.wait(PACE_SECONDS if self._limits.rate_limit else POLL_SECONDS):
             if not self._limits.rate_limit and not stopped:
                 # Bytes read without a limit must not count against a limit that is set later.
@@ -108,17 +108,24 @@ class Throttle:
                 now = done()
                 exceeded = self.charge(0 if before is None else now - before) > 0
                 before = now
-            if exceeded != stopped:
-                self._signal(program, signal.SIGSTOP if exceeded else signal.SIGCONT)
-                stopped = exceeded
+            if exceeded:
+                # Again and again, because a program in a container starts late, and because programs start workers.
+                if not stopped or time.monotonic() - signalled >= POLL_SECONDS:
+                    stopped = self._signal(program, signal.SIGSTOP) or stopped
+                    signalled = time.monotonic()
+            elif stopped:
+                self._signal(program, signal.SIGCONT)
+                stopped = False
         if stopped:
             self._signal(program, signal.SIGCONT)
 
-    def _signal(self, program: str, number: int) -> None:
-        for pid in processes.of_job(self._folder):
-            if processes.name(pid) == program:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
+    def _signal(self, program: str, number: int) -> bool:
+        """Send the signal to each process of the program; returns whether there is one."""
+        found = [pid for pid in processes.of_job(self._folder) if processes.name(pid) == program]
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return bool(found)
 
     def _update_repeatedly(self) -> None:
         updates = 0

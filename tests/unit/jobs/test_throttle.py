@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import limits
-from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import POLL_SECONDS, Throttle
+from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.throttle import PACE_SECONDS, POLL_SECONDS, Throttle
 
 
 class Clock:
@@ -68,3 +71,31 @@ def test_a_lifted_limit_is_forgotten(tmp_path: Path) -> None:
     limits.save(tmp_path, limits.Limits())
     made.update(find_new=False)
     assert made.charge(0) == 0
+
+
+def state(process: subprocess.Popen[bytes]) -> str:
+    """The state letter of proc(5); T is stopped."""
+    return Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+
+
+def test_a_program_that_starts_after_its_limit_is_exceeded_is_stopped_too(tmp_path: Path) -> None:
+    """The digests may use up the allowance while a container starts; later, the program starts workers."""
+    made, _clock = throttle(tmp_path, 100)
+    made.charge(10_000)
+    started = []
+    try:
+        with made.pacing("sleep", lambda: 0):
+            for _program_and_worker in range(2):
+                time.sleep(2 * PACE_SECONDS)
+                environment = {**os.environ, processes.MARKER: str(tmp_path)}
+                started.append(subprocess.Popen(["sleep", "60"], env=environment))
+                deadline = time.monotonic() + 10
+                while state(started[-1]) != "T":
+                    assert time.monotonic() < deadline, "it was not stopped"
+                    time.sleep(0.05)
+        # What was stopped continues when nothing is limited any more.
+        assert [state(one) for one in started] == ["S", "S"]
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
