@@ -16,6 +16,9 @@ from typing import Any
 from ansible import constants
 from ansible.plugins.action import ActionBase
 
+# In base64: a custom archive begins with PGDMP.
+ARCHIVE_BEGINS = "UEdETV"
+
 
 class ActionModule(ActionBase):
     """Action plugin of M(cht.couch2pg.preflight)."""
@@ -46,17 +49,20 @@ class ActionModule(ActionBase):
             result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
         finally:
             self._play_context.no_log = shown
-        # An answer that Ansible can't read may contain the schema.
-        result.pop("module_stdout", None)
+        # An answer that Ansible can't read. Any other says why the module could not run.
+        if ARCHIVE_BEGINS in str(result.get("module_stdout", "")):
+            del result["module_stdout"]
         if result.get("schema"):
             try:
                 result["schema"] = _kept(result["schema"])
             except OSError as error:
-                del result["schema"]
-                reason = f"The source's schema can't be written to {_folder()} on the controller: {error.strerror}."
-                return dict(
-                    result, failed=True, code="schema_unwritten", msg=f"{reason} Make room there, then run again."
-                )
+                # Without the findings, because the role shows the message of a result that has none.
+                return {
+                    "failed": True,
+                    "code": "schema_unwritten",
+                    "msg": f"The source's schema can't be written to {_folder()} on the controller: {error.strerror}. "
+                    "Make room there, then run again.",
+                }
         return result
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -105,6 +106,34 @@ def test_the_schema_is_in_a_private_file_and_not_in_the_output(
     found = re.search("path=(/.+)=", run.output)
     assert found
     assert not Path(found[1]).exists()
+
+
+# Ansible runs modules without arguments.
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [('"$@"; echo "bye}"', False), ('[ $# -gt 1 ] || { echo "no memory is left"; exit 9; }; "$@"', True)],
+)
+def test_an_answer_that_ansible_can_not_read(
+    command: str,
+    shown: bool,
+    source_cluster: Cluster,
+    clean_target: Cluster,
+    fresh_database: Fresh,
+    client_dir: Path,
+    tmp_path: Path,
+) -> None:
+    """Ansible shows the whole output of such a module. It says why the module ended, or it has the schema."""
+    name, python = fresh_database(source_cluster), tmp_path / "python"
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    python.write_text(f'#!/bin/sh\nset -- {sys.executable} "$@"\n{command}\n', encoding="utf-8")
+    python.chmod(0o755)
+    odd = {"source": {"ansible_python_interpreter": str(python)}}
+    migration = Migration(source_cluster, clean_target, client_dir, tmp_path, name, host_variables=odd, warm=False)
+    run = migration.run("preflight", "-vvv")
+    assert run.code != 0
+    assert "FAILURE  module: " in run.output
+    assert ("no memory is left" in run.output) is shown
+    assert "UEdETV" not in run.output
 
 
 @pytest.mark.parametrize("server", ["thirteen_cluster", rarely("old_cluster")])
