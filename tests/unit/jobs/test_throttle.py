@@ -93,8 +93,8 @@ def test_a_program_that_starts_after_its_limit_is_exceeded_is_stopped_too(tmp_pa
                 while state(started[-1]) != "T":
                     assert time.monotonic() < deadline, "it was not stopped"
                     time.sleep(0.05)
-        # What was stopped continues when nothing is limited any more.
-        assert [state(one) for one in started] == ["S", "S"]
+        # What was stopped continues when nothing is limited any more: it sleeps, or is about to.
+        assert [state(one) in "RSD" for one in started] == [True, True]
     finally:
         for one in started:
             one.kill()
