@@ -132,12 +132,13 @@ kept_as:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import removal, replaced_server, restart, retention
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "archive": {"type": "path", "default": ""},
     "manifest_sha256": {"type": "str"},
     "half_done": {"type": "bool", "default": False},

@@ -95,6 +95,7 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/archive_check}
 """
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     make_module,
@@ -107,7 +108,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.archive import check 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.dumped import dumped_archive
 
-OPTIONS = {
+OPTIONS: dict[str, Option] = {
     "archive": {"type": "path", "required": True},
     "state": {"type": "str", "default": "verified", "choices": ["created", "verified", "renewed"]},
     "full": {"type": "bool", "default": False},

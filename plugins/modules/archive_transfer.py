@@ -192,8 +192,7 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/transfer}
 """
 
-from typing import Any
-
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import JOB_OPTIONS
@@ -202,7 +201,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.jobs.limits import Li
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import early, relay
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import job as transfer_job
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "archive": {"type": "path", "required": True},
     "way": {"type": "str", "default": "direct", "choices": list(transfer_job.WAYS)},
     "reason": {"type": "str", "default": ""},

@@ -129,6 +129,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import DEPLOYMENT_OPTIONS, MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import bundle as deployment_bundle
@@ -137,7 +138,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import exp
 
 PACKED = "packed"
 INSTALLED = "installed"
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "state": {"type": "str", "default": PACKED, "choices": [PACKED, INSTALLED]},
     "bundle": {"type": "path", "default": ""},
 }

@@ -79,6 +79,7 @@ problems:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
@@ -87,7 +88,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import setti
 from ansible_collections.cht.couch2pg.plugins.module_utils.couchdb import url as couchdb_url
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     # Both contain passwords.
     "settings": {"type": "str", "no_log": True},
     "couchdb_url": {"type": "str", "no_log": True},

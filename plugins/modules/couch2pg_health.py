@@ -183,8 +183,7 @@ job:
   sample: {kind: health, status: done, started: true, folder: /srv/state/cht/jobs/health, progress: {}}
 """
 
-from typing import Any
-
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module
@@ -196,7 +195,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.handover import health_job
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "settings_file": {"type": "path", "required": True},
     "process": {"type": "dict"},
     "status_command": {"type": "list", "elements": "str", "default": []},

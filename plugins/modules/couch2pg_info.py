@@ -182,6 +182,7 @@ not_current:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import DEPLOYMENT_OPTIONS, REACH_OPTIONS
@@ -193,7 +194,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.s
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import Settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.handover import sync as couch2pg_sync
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "with_secrets": {"type": "bool", "default": False, "no_log": False},
     "sync": {"type": "bool", "default": False},
     "most_behind": {"type": "int", "default": 0},

@@ -164,13 +164,14 @@ summary:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import LOG_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.redaction import Redactor
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.reader import summarise
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.log.source import open_source
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "position_only": {"type": "bool", "default": False},
     "last_lines": {"type": "int", "default": 10},

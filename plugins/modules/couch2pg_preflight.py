@@ -135,6 +135,7 @@ facts:
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
@@ -157,7 +158,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings imp
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import couch2pg as preflight_couch2pg
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
     # It contains passwords.
     "settings": {"type": "str", "no_log": True},

@@ -99,6 +99,7 @@ documents:
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import REACH_OPTIONS
@@ -109,7 +110,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.handover import recon
 from ansible_collections.cht.couch2pg.plugins.module_utils.handover.document_buckets import unpack_documents
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "settings_file": {"type": "path", "required": True},
     "source": {"type": "str", "default": ""},
     "target": {"type": "str", "default": ""},

@@ -87,6 +87,7 @@ deployment:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import DEPLOYMENT_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import boot as deployment_boot
@@ -95,7 +96,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment i
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.kinds import NONE
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.process_identity import identity
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "state": {"type": "str", "choices": list(deployment_service.STATES)},
     "disabled": {"type": "bool", "default": False},
 }

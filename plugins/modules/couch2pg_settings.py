@@ -123,6 +123,7 @@ problems:
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
     DEPLOYMENT_OPTIONS,
@@ -135,7 +136,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.p
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.settings import EFFECTIVE
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import make_private_folder
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     # It contains passwords.
     "settings": {"type": "str", "required": True, "no_log": True},
     "postgres": POSTGRES_OPTION,

@@ -311,16 +311,15 @@ packed:
   sample: W10=
 """
 
-from typing import Any
-
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import kinds
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.klipfolio import NAMES, URL
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.way_back import SIDES
 
-_WORDS: dict[str, Any] = {"type": "list", "elements": "str"}
-_NEEDED_WORDS: dict[str, Any] = dict(_WORDS, required=True)
-_REQUEST: dict[str, Any] = {
+_WORDS: Option = {"type": "list", "elements": "str"}
+_NEEDED_WORDS: Option = {**_WORDS, "required": True}
+_REQUEST: Option = {
     "type": "dict",
     "required": True,
     "options": {
@@ -330,7 +329,7 @@ _REQUEST: dict[str, Any] = {
         "body": {"type": "str", "no_log": True},
     },
 }
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "name": {"type": "str", "required": True},
     "side": {"type": "str", "default": "target", "choices": ["target", "source"]},
     "migration_id": {"type": "str", "required": True},

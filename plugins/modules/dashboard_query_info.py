@@ -113,13 +113,14 @@ candidates:
 import secrets
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import dashboard_query, statement_candidates
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 
-QUERY: dict[str, Any] = {
+QUERY: dict[str, Option] = {
     "name": {"type": "str", "required": True},
     "sql": {"type": "str", "required": True},
     "role": {"type": "str", "default": ""},
@@ -129,7 +130,7 @@ QUERY: dict[str, Any] = {
     "newest": {"type": "str", "default": ""},
     "newest_within_hours": {"type": "float", "default": 24.0},
 }
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "queries": {"type": "list", "elements": "dict", "default": [], "options": QUERY},
     "key": {"type": "str", "default": "", "no_log": True},
     "timeout": {"type": "float", "default": 300.0},

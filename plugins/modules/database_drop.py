@@ -134,6 +134,7 @@ sessions:
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
@@ -143,7 +144,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import loc
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import copy as rehearsal_copy
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "identity": {"type": "str"},
     "oid": {"type": "int"},
     "not_server": {"type": "str", "default": ""},

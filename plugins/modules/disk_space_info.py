@@ -200,6 +200,7 @@ sizes:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.masking import with_names
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module
@@ -210,13 +211,13 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations im
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import disk_plan
 
-NEED: dict[str, Any] = {
+NEED: dict[str, Option] = {
     "path": {"type": "path", "required": True},
     "bytes": {"type": "bytes", "required": True},
     "use": {"type": "str", "default": "data"},
     "files": {"type": "int", "default": 0},
 }
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "database": {"type": "str"},
     "needs": {"type": "list", "elements": "dict", "default": [], "options": NEED},
     "side": {"type": "str", "choices": ["source", "target"]},

@@ -116,6 +116,7 @@ job:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job, initial_limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
@@ -127,7 +128,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.handover import document_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
     "buckets": {"type": "int", "default": 16384},
     "only": {"type": "dict", "default": {}},

@@ -112,13 +112,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "state": {"type": "str", "default": "running", "choices": ["running", "stopped"]},
     "kinds": {"type": "list", "elements": "str"},
     "nice": {"type": "int"},

@@ -86,6 +86,7 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/refresh}
 """
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
@@ -100,7 +101,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.record import promote
 from ansible_collections.cht.couch2pg.plugins.module_utils.refresh import job as refresh_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
-OPTIONS = {
+OPTIONS: dict[str, Option] = {
     "jobs": {"type": "int", "default": 2},
     "maintenance_work_mem": {"type": "str", "default": "512MB"},
     "call_function": {"type": "bool", "default": True},

@@ -209,6 +209,7 @@ rehearsals:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
@@ -220,7 +221,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.record import proof
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 from ansible_collections.cht.couch2pg.plugins.module_utils.status import overview
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "migration_id": {"type": "str"},
     "state_dir": {"type": "path", "required": True},
     "database": {"type": "str"},

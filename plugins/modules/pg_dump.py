@@ -139,6 +139,7 @@ job:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import initial_limits, run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import fail, make_module
@@ -158,7 +159,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.leave_out import LeaveOut
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import source as transfer_source
 
-OPTIONS = {
+OPTIONS: dict[str, Option] = {
     "staging_dir": {"type": "path", "required": True},
     "format": {"type": "str", "default": "directory", "choices": list(FORMATS)},
     "compression": {"type": "str", "default": "auto"},

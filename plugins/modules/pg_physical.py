@@ -155,6 +155,7 @@ job:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import (
     initial_limits,
@@ -176,7 +177,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 from ansible_collections.cht.couch2pg.plugins.module_utils.physical import job as physical_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 
-OPTIONS = {
+OPTIONS: dict[str, Option] = {
     "server_bin_dir": {"type": "path", "default": ""},
     "lock_seconds": {"type": "int", "default": 0},
     "compression": {"type": "str", "default": "none"},

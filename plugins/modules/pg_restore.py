@@ -157,6 +157,7 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/restore}
 """
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
@@ -176,7 +177,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import expand
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import job as restore_job
 
-OPTIONS = {
+OPTIONS: dict[str, Option] = {
     "archive": {"type": "path", "required": True},
     "incoming": {"type": "str", "required": True},
     "replace_existing": {"type": "bool", "default": False},

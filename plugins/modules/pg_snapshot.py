@@ -67,13 +67,14 @@ held_since:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import holder
 
-OPTIONS = {"unused_minutes": {"type": "int", "default": 60}}
+OPTIONS: dict[str, Option] = {"unused_minutes": {"type": "int", "default": 60}}
 
 
 def main() -> None:

@@ -181,6 +181,7 @@ job:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import (
     initial_limits,
@@ -206,7 +207,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import job as restore_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.stream import job as stream_job
 
-OPTIONS = {
+OPTIONS: dict[str, Option] = {
     "snapshot": {
         "type": "dict",
         "options": {"identifier": {"type": "str", "required": True}, "backend": {"type": "int", "required": True}},

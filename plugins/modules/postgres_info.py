@@ -98,6 +98,7 @@ published:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
@@ -106,7 +107,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import find_database
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import PSYCOPG2_IMPORT_ERROR, Session
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "database": {"type": "str", "required": True},
     "login_port": {"type": "int", "default": 5432},
     "kind": {"type": "str", "default": "auto", "choices": ["auto", "container"]},

@@ -170,6 +170,7 @@ schema:
 from contextlib import suppress
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import (
@@ -188,7 +189,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import sour
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import target as preflight_target
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "side": {"type": "str", "required": True, "choices": ["source", "target"]},
     "server": {"type": "dict", "options": CONNECTION_OPTIONS},
     "source": {"type": "dict", "default": {}},

@@ -92,6 +92,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
     make_module,
@@ -112,7 +113,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
 from ansible_collections.cht.couch2pg.plugins.module_utils.promote import promotion
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.promoted import already_promoted
 
-OPTIONS = {
+OPTIONS: dict[str, Option] = {
     "incoming": {"type": "str", "required": True},
     "replace_existing": {"type": "bool", "default": False},
     "only_resume": {"type": "bool", "default": False},

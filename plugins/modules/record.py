@@ -105,13 +105,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import changes as cutover_changes
 from ansible_collections.cht.couch2pg.plugins.module_utils.cutover import way_back
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "database": {"type": "str", "default": ""},
     "phase": {"type": "str", "choices": list(record_document.PHASES)},
     "host": {"type": "str", "default": ""},

@@ -99,6 +99,7 @@ readable:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
@@ -109,7 +110,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection i
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.container_server import LOCAL_HOSTS
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "role": {"type": "str"},
     "password": {"type": "str", "no_log": True},
     # They contain passwords.

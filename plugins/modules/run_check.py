@@ -69,9 +69,10 @@ hosts:
   sample: [{host: old.example.org, groups: [run_source, run_databases, run_hosts]}]
 """
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module
 
-OPTIONS = {
+OPTIONS: dict[str, Option] = {
     "every_host": {"type": "bool", "default": False},
     "may_be_limited": {"type": "bool", "default": False},
     "rehearsal": {"type": "bool", "default": False},

@@ -111,13 +111,14 @@ seconds:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import table_digests
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest import METHODS
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "tables": {"type": "list", "elements": "str", "default": []},
     "digest_method": {"type": "str", "default": "auto", "choices": ["auto", *METHODS]},
     "jobs": {"type": "int", "default": 2},

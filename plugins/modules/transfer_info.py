@@ -146,6 +146,7 @@ blocked:
 
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.masking import with_names
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, predict_or_fail
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
@@ -158,7 +159,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import parti
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import source as transfer_source
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import way as transfer_way
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "archive": {"type": "path"},
     "source": {"type": "dict"},
     "server": {"type": "dict", "options": CONNECTION_OPTIONS},

@@ -122,6 +122,7 @@ import sys
 import time
 from typing import Any
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS, MIGRATION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.gate import authorized_keys, host_keys
@@ -131,7 +132,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import container_server
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 
-OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Option] = {
     "side": {"type": "str", "default": "target", "choices": ["target", "source"]},
     "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
     "kind": {"type": "str", "default": "transfer", "choices": ["transfer", "early_transfer", "restore"]},

@@ -133,6 +133,7 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/verify}
 """
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import run_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import (
@@ -150,7 +151,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import promoted
 from ansible_collections.cht.couch2pg.plugins.module_utils.verify import job as verify_job
 
-OPTIONS = {
+OPTIONS: dict[str, Option] = {
     "archive": {"type": "path", "required": True},
     "accept_differences": {"type": "list", "elements": "str", "default": []},
     "recount": {"type": "bool", "default": False},

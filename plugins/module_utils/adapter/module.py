@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, Mapping, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -16,13 +16,14 @@ from ..common import restart
 from ..common.errors import MigrationError
 from ..host.files import expand
 from ..host.system_account import acting_as, as_root
+from .argument_spec import Option
 from .masking import with_names
 from .record_option import check_record, write_outcome
 
 
-def make_module(*option_sets: dict[str, Any], **arguments: Any) -> AnsibleModule:
+def make_module(*option_sets: dict[str, Option], **arguments: Any) -> AnsibleModule:
     """Create an AnsibleModule with the options of all ``option_sets``; checks migration_id, paths, and the record's database."""
-    options: dict[str, Any] = {}
+    options: dict[str, Option] = {}
     for option_set in option_sets:
         options.update(option_set)
     module = AnsibleModule(argument_spec=options, supports_check_mode=True, **arguments)
@@ -43,7 +44,7 @@ def make_module(*option_sets: dict[str, Any], **arguments: Any) -> AnsibleModule
     return module
 
 
-def _relative_paths(specs: dict[str, Any], values: dict[str, Any]) -> list[str]:
+def _relative_paths(specs: Mapping[str, Option], values: Mapping[str, Any]) -> list[str]:
     """A sentence for each relative path: it would lead to the folder where Ansible happens to run the module."""
     sentences = []
     for name, spec in specs.items():

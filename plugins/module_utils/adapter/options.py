@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..jobs.limits import IO_CLASSES
+from .argument_spec import Option
 
-CONNECTION_OPTIONS: dict[str, Any] = {
+CONNECTION_OPTIONS: dict[str, Option] = {
     "database": {"type": "str", "required": True},
     "login_host": {"type": "str", "default": ""},
     "login_port": {"type": "int", "default": 5432},
@@ -29,13 +28,13 @@ CONNECTION_OPTIONS: dict[str, Any] = {
     "login_container": {"type": "str", "default": ""},
 }
 # A string, because an option of type path can't have the value docker://IMAGE.
-PROGRAM_OPTIONS: dict[str, Any] = {"bin_dir": {"type": "str", "default": ""}}
-LIMIT_OPTIONS: dict[str, Any] = {
+PROGRAM_OPTIONS: dict[str, Option] = {"bin_dir": {"type": "str", "default": ""}}
+LIMIT_OPTIONS: dict[str, Option] = {
     "nice": {"type": "int", "default": 0},
     "io_class": {"type": "str", "default": "none", "choices": list(IO_CLASSES)},
     "rate_limit": {"type": "bytes", "default": "0"},
 }
-LEAVE_OUT_OPTIONS: dict[str, Any] = {
+LEAVE_OUT_OPTIONS: dict[str, Option] = {
     "leave_out": {
         "type": "dict",
         "options": {
@@ -44,18 +43,18 @@ LEAVE_OUT_OPTIONS: dict[str, Any] = {
         },
     },
 }
-OTHER_SERVER_OPTIONS: dict[str, Any] = {
+OTHER_SERVER_OPTIONS: dict[str, Option] = {
     "missing_roles": {"type": "str", "default": "create", "choices": ["create", "revoke", "fail"]},
     "role_map": {"type": "dict", "default": {}},
     "function_search_path": {"type": "dict", "default": {}},
     "tablespaces": {"type": "str", "default": "keep", "choices": ["keep", "default"]},
     "extension_versions": {"type": "dict", "default": {}},
 }
-MIGRATION_OPTIONS: dict[str, Any] = {
+MIGRATION_OPTIONS: dict[str, Option] = {
     "migration_id": {"type": "str", "required": True},
     "state_dir": {"type": "path", "required": True},
 }
-_LOG: dict[str, Any] = {
+_LOG: Option = {
     "type": "dict",
     "options": {
         "kind": {"type": "str", "required": True, "choices": ["journald", "docker", "compose", "file"]},
@@ -75,8 +74,8 @@ _LOG: dict[str, Any] = {
         ["kind", "file", ["path"]],
     ],
 }
-LOG_OPTIONS: dict[str, Any] = {"log": dict(_LOG, required=True), "since": {"type": "dict"}}
-POSTGRES_OPTION: dict[str, Any] = {
+LOG_OPTIONS: dict[str, Option] = {"log": {**_LOG, "required": True}, "since": {"type": "dict"}}
+POSTGRES_OPTION: Option = {
     "type": "dict",
     "default": {},
     "options": {
@@ -88,13 +87,13 @@ POSTGRES_OPTION: dict[str, Any] = {
         "query": {"type": "str"},
     },
 }
-REACH_OPTIONS: dict[str, Any] = {
+REACH_OPTIONS: dict[str, Option] = {
     "ca_cert": {"type": "path", "default": ""},
     "couchdb_server": {"type": "str", "default": ""},
     "login_host": {"type": "str", "default": ""},
     "login_port": {"type": "int"},
 }
-DEPLOYMENT_OPTIONS: dict[str, Any] = {
+DEPLOYMENT_OPTIONS: dict[str, Option] = {
     "deployment": {
         "type": "dict",
         "default": {},
@@ -117,7 +116,7 @@ DEPLOYMENT_OPTIONS: dict[str, Any] = {
     },
 }
 # For modules that stop and start the server (method physical): they run as root, and act as the user that owns the files.
-SERVER_OPTIONS: dict[str, Any] = {
+SERVER_OPTIONS: dict[str, Option] = {
     "method": {"type": "str", "default": "archive", "choices": ["archive", "stream", "physical"]},
     "commands": {
         "type": "dict",
@@ -126,7 +125,7 @@ SERVER_OPTIONS: dict[str, Any] = {
     "act_as": {"type": "str", "default": ""},
 }
 # For modules on the target's host that read the source's server themselves.
-SOURCE_OPTIONS: dict[str, Any] = {
+SOURCE_OPTIONS: dict[str, Option] = {
     "source": {"type": "dict", "required": True, "options": CONNECTION_OPTIONS},
     "tunnel": {
         "type": "dict",
@@ -141,7 +140,7 @@ SOURCE_OPTIONS: dict[str, Any] = {
     },
     "archive": {"type": "path", "required": True},
 }
-JOB_OPTIONS: dict[str, Any] = {
+JOB_OPTIONS: dict[str, Option] = {
     **MIGRATION_OPTIONS,
     "job_wait": {"type": "float"},
 }

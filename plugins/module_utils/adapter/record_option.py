@@ -11,8 +11,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
 
 from ..record import document
+from .argument_spec import Option
 
-RECORD_OPTION: dict[str, Any] = {
+RECORD_OPTION: dict[str, Option] = {
     "record": {
         "type": "dict",
         "options": {
