@@ -12,7 +12,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.counted import counted
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.difference import Difference
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.evidence_rows import DigestDocument
-from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.dashboard_compare import ComparedQuery
+from ansible_collections.cht.couch2pg.plugins.module_utils.cutover.dashboard_compare import ComparedQuery, ComparedSide
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import clean_install
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import PhaseEntry, Record
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
@@ -23,6 +23,24 @@ from . import report_text as text
 from .record_results import Results, results
 from .record_summary import archive_host
 from .report_todo import Places, checklist, shown
+from .report_variables import (
+    Archive,
+    ArchivedFile,
+    Cutover,
+    DashboardRow,
+    DifferenceRow,
+    EvidenceLine,
+    Fact,
+    FindingRow,
+    MatviewRow,
+    Rehearsals,
+    Server,
+    SizeRow,
+    TableRow,
+    TimelineRow,
+    Variables,
+    Verdict,
+)
 
 Row = TypeVar("Row")
 
@@ -57,7 +75,7 @@ _CONTINUES = r"ansible-playbook cht\.couch2pg\.(?:migrate|rehearse|{}) "
 _RUN_AGAIN = re.compile(r"\brun (?:the same command )?again\b", re.IGNORECASE)
 
 
-def document(record: Record, places: Places, state_dir: str, record_place: str) -> dict[str, Any]:
+def document(record: Record, places: Places, state_dir: str, record_place: str) -> Variables:
     """The variables of the templates."""
     phases = {name: entry for name, entry in record["phases"].items() if name in PHASES}
     done = results(record)
@@ -124,62 +142,31 @@ def _rows(found: list[Row] | None) -> list[Row]:
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
-def _verdict(record: Record, phases: Mapping[str, PhaseEntry], done: Results, state_dir: str) -> dict[str, Any]:
+def _verdict(record: Record, phases: Mapping[str, PhaseEntry], done: Results, state_dir: str) -> Verdict:
     """The verdict: a word and a sentence; after a failure also the error, the differences, the state and the next steps."""
     failed = sorted(
         (name for name, entry in phases.items() if entry["status"] == "failed"), key=lambda name: phases[name]["at"]
     )
     promoted = "promote" in done
-    verdict: dict[str, Any] = {
-        "state": "running",
-        "error": "",
-        "steps": [],
-        "commands": [],
-        "differences": [],
-        "matviews": [],
-    }
     if "rollback" in done:
         kept, where = text.name(done["rollback"].get("kept_as")), text.name(phases["rollback"]["host"])
-        return dict(
-            verdict,
-            state="attention",
-            word="ROLLED BACK",
-            sentence=f"The source is in use again. The migrated database is kept as {kept} on {where}. To migrate again, use "
+        return _without_failure(
+            "attention",
+            "ROLLED BACK",
+            f"The source is in use again. The migrated database is kept as {kept} on {where}. To migrate again, use "
             f"another name: {restart.migrate_as(text.name(record['migration_id']))}",
         )
     if failed:
-        name = failed[-1]
-        error = phases[name]["error"] or {}
-        host = text.name(phases[name]["host"])
-        steps, commands = _next_steps(record, name, str(error.get("msg") or ""))
-        verdict.update(
-            state="stopped",
-            word=f"STOPPED in {name}",
-            error=text.sentence(error.get("msg")) or "It gave no reason. See its log.",
-            sentence=_safe_state(name, promoted, record),
-            steps=steps,
-            log=f"{text.name(state_dir)}/{text.name(record['migration_id'])}/jobs/{name}/log on {host}",
-            commands=commands,
-            differences=[_difference(row) for row in _rows(error.get("differences"))],
-            matviews=[
-                {
-                    "matview": text.name(row.get("matview")),
-                    "error": text.sentence(row.get("error")),
-                    "advice": text.sentence(row.get("advice")),
-                }
-                for row in _rows(error.get("matviews"))
-            ],
-        )
-        return verdict
+        return _stopped(record, failed[-1], phases[failed[-1]], promoted, state_dir)
     if "rehearse" in done:
-        return dict(verdict, **_rehearsed(done, text.name(phases["rehearse"]["host"])))
+        return _rehearsed(done, text.name(phases["rehearse"]["host"]))
     if not promoted:
         needed = _needed(record)
         missing = next((name for name in needed if name not in done), needed[-1])
-        return dict(
-            verdict,
-            word="IN PROGRESS",
-            sentence=f"There was no error so far. The next phase is {missing}. Run the same command to continue.",
+        return _without_failure(
+            "running",
+            "IN PROGRESS",
+            f"There was no error so far. The next phase is {missing}. Run the same command to continue.",
         )
     name, host = text.name(done["promote"].get("name")), text.name(phases["promote"]["host"])
     sentence = f"The database {name} on {host} was complete and verified{_at(done)}."
@@ -187,14 +174,53 @@ def _verdict(record: Record, phases: Mapping[str, PhaseEntry], done: Results, st
         bad = [
             text.name(query.get("name")) for query in _rows(done["dashboards"].get("queries")) if query.get("problems")
         ]
-        return dict(
-            verdict,
-            state="attention",
-            word="DONE, but dashboards differ",
-            sentence=f"{sentence} These queries return different or outdated results: {', '.join(bad)}. "
+        return _without_failure(
+            "attention",
+            "DONE, but dashboards differ",
+            f"{sentence} These queries return different or outdated results: {', '.join(bad)}. "
             "The dashboards still read the source.",
         )
-    return dict(verdict, state="done", word="DONE", sentence=sentence)
+    return _without_failure("done", "DONE", sentence)
+
+
+def _without_failure(state: str, word: str, sentence: str) -> Verdict:
+    """A verdict without a failure."""
+    return {
+        "state": state,
+        "word": word,
+        "sentence": sentence,
+        "error": "",
+        "steps": [],
+        "log": "",
+        "commands": [],
+        "differences": [],
+        "matviews": [],
+    }
+
+
+def _stopped(record: Record, phase: str, entry: PhaseEntry, promoted: bool, state_dir: str) -> Verdict:
+    """The verdict after the failure of ``phase``."""
+    error = entry["error"] or {}
+    host = text.name(entry["host"])
+    steps, commands = _next_steps(record, phase, str(error.get("msg") or ""))
+    return {
+        "state": "stopped",
+        "word": f"STOPPED in {phase}",
+        "sentence": _safe_state(phase, promoted, record),
+        "error": text.sentence(error.get("msg")) or "It gave no reason. See its log.",
+        "steps": steps,
+        "log": f"{text.name(state_dir)}/{text.name(record['migration_id'])}/jobs/{phase}/log on {host}",
+        "commands": commands,
+        "differences": [_difference(row) for row in _rows(error.get("differences"))],
+        "matviews": [
+            {
+                "matview": text.name(row.get("matview")),
+                "error": text.sentence(row.get("error")),
+                "advice": text.sentence(row.get("advice")),
+            }
+            for row in _rows(error.get("matviews"))
+        ],
+    }
 
 
 def _at(done: Results) -> str:
@@ -215,19 +241,19 @@ def _safe_state(phase: str, promoted: bool, record: Record) -> str:
     )
 
 
-def _rehearsed(done: Results, host: str) -> dict[str, str]:
+def _rehearsed(done: Results, host: str) -> Verdict:
     """The verdict of a rehearsal that has ended."""
     result = done["rehearse"]
     if result.get("outcome") != "done":
-        return {"state": "attention", "word": "ABANDONED", "sentence": "The results of this rehearsal were removed."}
+        return _without_failure("attention", "ABANDONED", "The results of this rehearsal were removed.")
     copy = text.name(result.get("database"))
     tried = " couch2pg ran against it and was healthy." if "handover" in done else ""
     rest = f"The copy {copy} on {host} was kept." if result.get("kept") else "The copy and its archives were removed."
-    return {
-        "state": "done",
-        "word": "REHEARSED",
-        "sentence": f"Every phase before promote succeeded: the copy was complete and verified.{tried} {rest}",
-    }
+    return _without_failure(
+        "done",
+        "REHEARSED",
+        f"Every phase before promote succeeded: the copy was complete and verified.{tried} {rest}",
+    )
 
 
 def _next_steps(record: Record, phase: str, message: str) -> tuple[list[str], list[str]]:
@@ -260,9 +286,9 @@ def _commands(record: Record, phase: str) -> list[str]:
     ]
 
 
-def _servers(phases: Mapping[str, PhaseEntry], done: Results) -> list[dict[str, str]]:
+def _servers(phases: Mapping[str, PhaseEntry], done: Results) -> list[Server]:
     """Host and version of source and target."""
-    shown_ = []
+    shown_: list[Server] = []
     dumped, verified = done.get("dump", {}).get("server_version"), done.get("verify", {}).get("server_version")
     for side, phase, version in (("Source", "dump", dumped), ("Target", "restore", verified)):
         if phase in phases:
@@ -271,9 +297,9 @@ def _servers(phases: Mapping[str, PhaseEntry], done: Results) -> list[dict[str, 
     return shown_
 
 
-def _evidence(phases: Mapping[str, PhaseEntry], done: Results, tables: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _evidence(phases: Mapping[str, PhaseEntry], done: Results, tables: list[TableRow]) -> list[EvidenceLine]:
     """The evidence in a few lines, each with its state."""
-    lines: list[dict[str, str]] = []
+    lines: list[EvidenceLine] = []
 
     def add(state: str, what: str, detail: str) -> None:
         lines.append({"state": state, "what": what, "detail": detail})
@@ -341,19 +367,28 @@ def _evidence(phases: Mapping[str, PhaseEntry], done: Results, tables: list[dict
     return lines
 
 
-def _notices(done: Results) -> list[dict[str, str]]:
+def _notices(done: Results) -> list[EvidenceLine]:
     """Notices of verify: they are no differences, but the operator should look at them."""
     sentences = done.get("verify", {}).get("notices") or []
     return [{"state": "warn", "what": "Materialized view", "detail": text.sentence(sentence)} for sentence in sentences]
 
 
-def _cutover(done: Results) -> dict[str, Any] | None:
+def _cutover(done: Results) -> Cutover | None:
     """The connections that were changed, with their old and new addresses."""
     if "cutover" not in done:
         return None
-    changes = _rows(done["cutover"].get("changes"))
-    shown_ = [{key: text.name(change.get(key)) for key in ("tool", "name", "old", "new")} for change in changes]
-    return {"side": "source" if done["cutover"].get("side") == "source" else "target", "changes": shown_}
+    return {
+        "side": "source" if done["cutover"].get("side") == "source" else "target",
+        "changes": [
+            {
+                "tool": text.name(change.get("tool")),
+                "name": text.name(change.get("name")),
+                "old": text.name(change.get("old")),
+                "new": text.name(change.get("new")),
+            }
+            for change in _rows(done["cutover"].get("changes"))
+        ],
+    }
 
 
 def _outcome(entry: PhaseEntry | None) -> str:
@@ -362,9 +397,9 @@ def _outcome(entry: PhaseEntry | None) -> str:
     return "done" if entry["status"] == "done" and (entry["result"] or {}).get("passed", True) else "failed"
 
 
-def _timeline(phases: Mapping[str, PhaseEntry], needed: tuple[str, ...]) -> list[dict[str, Any]]:
+def _timeline(phases: Mapping[str, PhaseEntry], needed: tuple[str, ...]) -> list[TimelineRow]:
     """Each phase with its share of the time, without waiting time between phases."""
-    rows: list[dict[str, Any]] = []
+    rows: list[TimelineRow] = []
     for phase, what in PHASES.items():
         entry = phases.get(phase)
         if entry is None and phase not in needed:
@@ -383,6 +418,9 @@ def _timeline(phases: Mapping[str, PhaseEntry], needed: tuple[str, ...]) -> list
                 "ended": text.clock(result.get("ended_at") or (entry or {}).get("at")),
                 "seconds": seconds or 0.0,
                 "duration": text.duration(seconds),
+                "left": 0.0,
+                "width": 0.0,
+                "share": "",
             }
         )
     total = sum(row["seconds"] for row in rows) or 1.0
@@ -401,7 +439,7 @@ def _details(done: Results, name: str) -> dict[str, Any]:
     return next((row.get("details") or {} for row in found), {})
 
 
-def _estimate(done: Results, timeline: list[dict[str, Any]]) -> str:
+def _estimate(done: Results, timeline: list[TimelineRow]) -> str:
     """The time that preflight estimated for the method, and the time that it took; empty when one of them is unknown."""
     details = _details(done, "estimate")
     chosen = done.get("preflight", {}).get("method")
@@ -419,7 +457,7 @@ def _estimate(done: Results, timeline: list[dict[str, Any]]) -> str:
     )
 
 
-def _clean_install(done: Results, timeline: list[dict[str, Any]]) -> str:
+def _clean_install(done: Results, timeline: list[TimelineRow]) -> str:
     """The time of this migration and that of a clean install, which preflight measured; empty when one of them is unknown."""
     details = _details(done, clean_install.NAME)
     documents, fetching = text.number(details.get("documents")), text.number(details.get("seconds"))
@@ -437,7 +475,7 @@ def _clean_install(done: Results, timeline: list[dict[str, Any]]) -> str:
     )
 
 
-def _sizes(done: Results) -> list[dict[str, Any]]:
+def _sizes(done: Results) -> list[SizeRow]:
     """Sizes, with their ratio to the size of the source's database."""
     dump, verified = done.get("dump", {}), done.get("verify", {})
     whole = text.number(dump.get("database_bytes")) or 0
@@ -471,7 +509,7 @@ def _differing(phases: Mapping[str, PhaseEntry]) -> dict[str, Difference]:
     return {str(row.get("object")): row for row in found if row.get("kind") == "rows"}
 
 
-def _tables(done: Results, differing: Mapping[str, Difference]) -> list[dict[str, Any]]:
+def _tables(done: Results, differing: Mapping[str, Difference]) -> list[TableRow]:
     """Rows and digests of each table on both sides; tables that differ come first.
 
     differing: what a failed verification found. It has read the tables after the restore did.
@@ -480,7 +518,7 @@ def _tables(done: Results, differing: Mapping[str, Difference]) -> list[dict[str
     found = _rows(done.get("verify", {}).get("digests")) or _rows(done.get("restore", {}).get("tables"))
     target = {str(row.get("table")): row for row in found}
     trees = {str(row["tree"]) for row in source.values() if row.get("tree")}
-    rows = []
+    rows: list[TableRow] = []
     for table in sorted(set(source) | set(target) | (set(differing) - trees)):
         ours = source.get(table)
         tree = str(ours.get("tree")) if ours else ""
@@ -513,7 +551,7 @@ def _as_verified(ours: DigestDocument | None, difference: Difference) -> list[tu
     return [(rows, digest), (rows, found) if isinstance(found, str) else (found, None)]
 
 
-def _difference(row: Difference) -> dict[str, str]:
+def _difference(row: Difference) -> DifferenceRow:
     source, target = row.get("source"), row.get("target")
     if isinstance(source, str) and isinstance(target, str):
         source, target = first_lines(source, target)
@@ -533,11 +571,11 @@ def _side(value: object) -> str:
     return text.count(value)
 
 
-def _archive(phases: Mapping[str, PhaseEntry], done: Results) -> dict[str, Any] | None:
+def _archive(phases: Mapping[str, PhaseEntry], done: Results) -> Archive | None:
     dump = done.get("dump")
     if dump is None:
         return None
-    files = [
+    files: list[ArchivedFile] = [
         {
             "path": text.name(row.get("path")),
             "bytes": text.count(row.get("bytes")),
@@ -559,7 +597,7 @@ def _archive(phases: Mapping[str, PhaseEntry], done: Results) -> dict[str, Any] 
     }
 
 
-def _matviews(done: Results) -> list[dict[str, Any]]:
+def _matviews(done: Results) -> list[MatviewRow]:
     source = {str(row.get("matview")): row.get("rows") for row in _rows(done.get("dump", {}).get("matviews"))}
     return [
         {
@@ -581,11 +619,11 @@ def _function(done: Results) -> str:
     return f"{text.name(function.get('name'))} as {text.name(function.get('role'))}: {text.duration(function.get('seconds'))}"
 
 
-def _findings(done: Results) -> list[dict[str, str]]:
+def _findings(done: Results) -> list[FindingRow]:
     """Findings of preflight on both sides, failures first."""
     order = {"failure": 0, "warning": 1, "ok": 2}
     checked = done.get("preflight", {})
-    rows = [
+    rows: list[FindingRow] = [
         {
             "side": side,
             "status": str(row.get("status")) if row.get("status") in order else "failure",
@@ -598,7 +636,7 @@ def _findings(done: Results) -> list[dict[str, str]]:
     return sorted(rows, key=lambda row: order[row["status"]])
 
 
-def _rehearsals(done: Results) -> dict[str, Any] | None:
+def _rehearsals(done: Results) -> Rehearsals | None:
     """The rehearsals, from the record of a rehearsal or from the migration's preflight."""
     ended, details = done.get("rehearse"), _details(done, "rehearsal")
     listed: list[Summary] | None = ended.get("rehearsals") if ended else details.get("rehearsals")
@@ -623,9 +661,8 @@ def _rehearsals(done: Results) -> dict[str, Any] | None:
     }
 
 
-def _dashboard(query: ComparedQuery) -> dict[str, Any]:
-    found: tuple[object, object] = (query.get("source"), query.get("target"))
-    sides: list[dict[str, Any]] = [side if isinstance(side, dict) else {} for side in found]
+def _dashboard(query: ComparedQuery) -> DashboardRow:
+    sides = [_side_of(query.get("source")), _side_of(query.get("target"))]
     times = [text.number(side.get("milliseconds")) for side in sides]
     status = query.get("status")
     return {
@@ -638,12 +675,17 @@ def _dashboard(query: ComparedQuery) -> dict[str, Any]:
     }
 
 
+def _side_of(found: ComparedSide | None) -> ComparedSide:
+    """One side of a query; empty where the record has no object."""
+    return found if isinstance(found, dict) else {}
+
+
 def _age(hours: Any) -> str:
     found = text.number(hours)
     return text.NONE if found is None else f"{found:,.1f} h"
 
 
-def _generic(result: Mapping[str, object]) -> list[dict[str, str]]:
+def _generic(result: Mapping[str, object]) -> list[Fact]:
     """A result of unknown structure as pairs: numbers and booleans, and text only under known keys."""
     return [{"what": what, "value": value} for what, value in _flatten(result, "")]
 

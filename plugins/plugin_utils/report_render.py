@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .report_text import NONE
+from .report_variables import Variables
 
 HTML, MARKDOWN = "report.html.j2", "report.md.j2"
 _SPECIAL = re.compile(r"([\\`*\[\]<>|])")
@@ -26,7 +27,7 @@ class _Markdown(str):
         return str(self)
 
 
-def render(templates: Path, document: dict[str, Any]) -> dict[str, str]:
+def render(templates: Path, document: Variables) -> dict[str, str]:
     """Both reports, by file extension."""
     html = _environment(templates)
     markdown = _environment(templates, finalize=_escape)

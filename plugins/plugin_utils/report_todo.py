@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any, Mapping, TypedDict
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.identifiers import literal, quote
@@ -30,6 +30,13 @@ class Item:
     why: str
     host: str = ""
     commands: list[str] = field(default_factory=list)
+
+
+class Group(TypedDict):
+    """The steps of one time."""
+
+    when: str
+    todo: list[Item]
 
 
 @dataclass(frozen=True)
@@ -306,9 +313,9 @@ def _text(value: str) -> str:
     return literal(value) if "$" in value or "'" in value else f"$${value}$$"
 
 
-def shown(items: list[Item]) -> list[dict[str, Any]]:
+def shown(items: list[Item]) -> list[Group]:
     """The checklist grouped by time, for a template."""
-    groups = []
+    groups: list[Group] = []
     for when in (NOW, BEFORE, LATER):
         own = [item for item in items if item.when == when]
         if own:

@@ -5,13 +5,22 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ..common.counted import counted, plural
 from ..common.errors import MigrationError
 from ..postgres import query_plan
 from .dashboard_query import Answer
 from .result_digest import ResultDigests, differing_rows
+
+
+class ComparedSide(TypedDict, total=False):
+    """The numbers of one side, or the code of its error."""
+
+    rows: int
+    milliseconds: float
+    newest_age_hours: float | None
+    error: str
 
 
 class ComparedQuery(TypedDict):
@@ -24,8 +33,8 @@ class ComparedQuery(TypedDict):
     ordered: bool
     tolerance: float
     ignored: list[str]
-    source: dict[str, Any]
-    target: dict[str, Any]
+    source: ComparedSide
+    target: ComparedSide
     newest_within_hours: float | None
 
 
@@ -90,7 +99,7 @@ def _compare_one(ours: Answer, theirs: Answer, ratio: float, least: float) -> Co
     }
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
+def _shown(answer: Answer) -> ComparedSide:
     """The part of an answer that the record may contain: numbers, no values of rows."""
     if answer["error"]:
         return {"error": answer["error"]["code"]}
