@@ -130,7 +130,7 @@ kept_as:
   sample: /srv/staging/cht-2026.kept_20261128T150102
 """
 
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
@@ -167,7 +167,7 @@ def main() -> None:
     archive = expand(options["archive"]) if options["archive"] else None
     state, write = migration_state(module), not module.check_mode
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         if options["phase"] and archive:
             return restart.discard_archive(options["phase"], state, archive, write)
         if options["replaced_server"]:
@@ -189,11 +189,13 @@ def main() -> None:
                 half_done=options["half_done"],
                 jobs=options["jobs"],
             )
-        diff = {"before": "".join(f"{path}\n" for path in [*planned["files"], *planned["left"]]), "after": ""}
-        diff["after"] = "".join(f"{path}\n" for path in planned["left"])
-        changed = bool(planned["files"] or planned["folders"])
+        diff = {
+            "before": "".join(f"{path}\n" for path in [*planned.files, *planned.left]),
+            "after": "".join(f"{path}\n" for path in planned.left),
+        }
+        changed = bool(planned.files or planned.folders)
         done = removal.remove(planned) if write else removal.preview(planned)
-        dumps = {"dumps": planned["dumps"]} if "dumps" in planned else {}
+        dumps = {"dumps": planned.dumps} if options["keep"] else {}
         return dict(done, changed=changed, diff=diff, **dumps)
 
     run(module, work)

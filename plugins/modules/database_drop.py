@@ -132,7 +132,7 @@ sessions:
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -155,15 +155,15 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-def _told(planned: dict[str, Any]) -> dict[str, Any]:
-    return {field: planned[field] for field in ("oid", "identity", "bytes", "sessions", "begun")}
+def _told(planned: dropping.Plan) -> dict[str, object]:
+    return {name: value for name, value in planned.items() if name != "name"}
 
 
-def _drop_copy(settings: ConnectionSettings, state: Path, check_mode: bool) -> dict[str, Any]:
+def _drop_copy(settings: ConnectionSettings, state: Path, check_mode: bool) -> Mapping[str, object]:
     planned = rehearsal_copy.plan(settings, state)
     names = [name for name in (planned["database"], planned["copy"], *planned["roles"]) if name]
     diff = {"before": "".join(f"{name}\n" for name in names), "after": ""}
-    nothing: dict[str, Any] = {"database": None, "roles": [], "copy": None}
+    nothing: rehearsal_copy.Copy = {"database": None, "roles": [], "copy": None}
     dropped = nothing if check_mode else rehearsal_copy.drop(settings, state, planned)
     what = dropped["database"] or dropped["copy"]
     return {"changed": bool(names), "diff": diff, "dropped": what, "roles": dropped["roles"]}
@@ -182,7 +182,7 @@ def main() -> None:
     options = module.params
     allowed = options["allowed_sessions"]
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         if options["which"] == "rehearsal":
             return _drop_copy(settings, state, module.check_mode)
         if options["which"] == "incoming":
@@ -206,7 +206,7 @@ def main() -> None:
             return {"changed": True, "diff": diff, "dropped": None, **_told(planned)}
         return dict(dropping.drop(settings, state, planned, allowed), changed=True, diff=diff)
 
-    def one_at_a_time() -> dict[str, Any]:
+    def one_at_a_time() -> Mapping[str, object]:
         with lock(state / "drop.lock"):
             return work()
 

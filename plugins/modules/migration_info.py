@@ -207,8 +207,9 @@ rehearsals:
     conclusions: ["The migration itself: about 2 h 50 min, and then the handover of couch2pg; restore takes 53% of it."]
 """
 
-from typing import Any
+from typing import Mapping
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
@@ -232,17 +233,17 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-def _permission(module: Any) -> proof.Proof:
+def _permission(module: AnsibleModule) -> proof.Proof:
     state = migration_state(module)
     known = record_document.load(state / record_document.NAME)
     return proof.check(connection_settings(module), state, known, module.params["needs"])
 
 
-def _leftovers(module: Any) -> dict[str, Any]:
+def _leftovers(module: AnsibleModule) -> Mapping[str, object]:
     settings = connection_settings(module)
     with Session(settings.maintenance) as session:
         databases = leftovers.kept_databases(session, settings.database)
-    found = {
+    found: leftovers.Leftovers = {
         "databases": databases,
         "archives": leftovers.archives(module.params["staging_dir"]),
         "credential_files": leftovers.credential_files(module.params["state_dir"]),
@@ -260,8 +261,8 @@ def main() -> None:
     )
     options = module.params
 
-    def work() -> dict[str, Any]:
-        found: dict[str, Any] = {"changed": False}
+    def work() -> Mapping[str, object]:
+        found: dict[str, object] = {"changed": False}
         if options["needs"] is not None:
             found["permission"] = _permission(module)
         if options["staging_dir"] is not None:

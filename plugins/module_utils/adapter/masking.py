@@ -28,7 +28,7 @@ _SECRET_KEY = re.compile("pass|secret|token|key|url", re.IGNORECASE)
 _UNMASKED: set[str] = set()
 
 
-def with_names(module: AnsibleModule, result: dict[str, Any]) -> dict[str, Any]:
+def with_names(module: AnsibleModule, result: Mapping[str, Any]) -> dict[str, Any]:
     """The result for ``exit_json`` or ``fail_json``. Secrets that are also names are masked in the module's options only.
 
     It may be called again with the result that is then made.
@@ -43,7 +43,7 @@ def with_names(module: AnsibleModule, result: dict[str, Any]) -> dict[str, Any]:
         and (any(secret in text for text in (*_FIXED, *options)) or any(_is_name(secret, text) for text in found))
     )
     if not _UNMASKED:
-        return result
+        return dict(result)
     module.no_log_values = secrets - _UNMASKED
     return dict(result, invocation={"module_args": remove_values(module.params, secrets)})
 

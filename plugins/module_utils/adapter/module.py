@@ -99,7 +99,7 @@ def predict_or_fail(module: AnsibleModule, error: MigrationError) -> NoReturn:
         fail(module, error)
 
 
-def run(module: AnsibleModule, work: Callable[[], dict[str, Any]]) -> NoReturn:
+def run(module: AnsibleModule, work: Callable[[], Mapping[str, object]]) -> NoReturn:
     """End the module with the result of ``work``, or with its error. With the option ``act_as``, root works as that user.
 
     ``warnings`` in the result are shown as Ansible's.

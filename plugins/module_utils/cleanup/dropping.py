@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Sequence, TypedDict, cast
 
 from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties
@@ -31,10 +31,38 @@ from ..postgres.database import (
 from ..postgres.database_removal import drop_database, is_half_dropped
 from ..postgres.identifiers import quote, with_suffix
 from ..postgres.session import Session, running_server, server_identity
-from ..record.dropped import DROPPED
+from ..record.dropped import DROPPED, StoredDrop
 
 
-def already_dropped(settings: ConnectionSettings, state: Path, oid: int) -> dict[str, Any] | None:
+class UsedBy(TypedDict):
+    """A session that is connected to the database."""
+
+    role: str
+    application_name: str
+
+
+class Plan(TypedDict):
+    """The database to drop, by its present name, and the sessions that will be ended. begun: whether an earlier drop was interrupted."""
+
+    name: str
+    oid: int
+    identity: str
+    begun: bool
+    bytes: int
+    sessions: list[UsedBy]
+
+
+class Dropped(TypedDict):
+    """The database that was dropped, and the sessions that were ended."""
+
+    dropped: str
+    oid: int
+    identity: str
+    bytes: int
+    sessions: list[UsedBy]
+
+
+def already_dropped(settings: ConnectionSettings, state: Path, oid: int) -> StoredDrop | None:
     """The stored drop of this migration; None when the database still exists under any name."""
     stored = read_json(state / DROPPED)
     if not isinstance(stored, dict) or stored.get("oid") != oid:
@@ -42,12 +70,12 @@ def already_dropped(settings: ConnectionSettings, state: Path, oid: int) -> dict
     with Session(settings.maintenance) as session:
         if stored["identity"] != server_identity(session) or find_database_by_oid(session, oid) is not None:
             return None
-    return stored
+    return cast("StoredDrop", stored)
 
 
 def plan(
     settings: ConnectionSettings, state: Path, identity: str, oid: int, allowed: Sequence[str], not_server: str = ""
-) -> dict[str, Any]:
+) -> Plan:
     """The database to drop, and the sessions that will be ended.
 
     identity, oid: the server and the database that were dumped, from the record. allowed: roles or application names whose
@@ -91,17 +119,18 @@ def plan(
 def drop(
     settings: ConnectionSettings,
     state: Path,
-    planned: dict[str, Any],
+    planned: Plan,
     allowed: Sequence[str],
     clock: Callable[[], float] = time.time,
-) -> dict[str, Any]:
+) -> Dropped:
     """Drop the planned database. If that fails before the server begins the drop, the database gets its name and connections back."""
     with Session(settings.maintenance) as session:
         name = planned["name"]
         last = _last_name(settings.database, name, clock)
         make_private_folder(state)
         # Record it before the drop. After an interruption, the oid shows whether it happened.
-        write_json(state / DROPPED, {"oid": planned["oid"], "identity": planned["identity"], "name": last})
+        intent: StoredDrop = {"oid": planned["oid"], "identity": planned["identity"], "name": last}
+        write_json(state / DROPPED, intent)
         try:
             if not is_half_dropped(session, name):
                 session.execute(f"ALTER DATABASE {quote(name)} WITH ALLOW_CONNECTIONS false")
@@ -122,7 +151,10 @@ def drop(
             raise
     return {
         "dropped": settings.database,
-        **{field: planned[field] for field in ("oid", "identity", "bytes", "sessions")},
+        "oid": planned["oid"],
+        "identity": planned["identity"],
+        "bytes": planned["bytes"],
+        "sessions": planned["sessions"],
     }
 
 

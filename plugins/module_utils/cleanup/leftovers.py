@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from ..archive import layout
 from ..archive.scratch import MARK_START
@@ -25,11 +25,31 @@ CREDENTIAL_FILES = (EFFECTIVE, BUNDLE)
 _ENDINGS = r"_(incoming|rehearsal.*|(replaced|rolled_back|dropping)_\d{8}T\d{6})"
 
 
-def kept_databases(session: Session, name: str) -> list[dict[str, Any]]:
-    """Databases with a name that a migration of the database ``name`` assigns, and scratch databases that a killed run left.
+class KeptDatabase(TypedDict):
+    """A database, with its size in bytes."""
 
-    Sizes are bytes.
-    """
+    database: str
+    bytes: int
+
+
+class LeftArchive(TypedDict):
+    """The folder of an archive, with its size in bytes."""
+
+    archive: str
+    bytes: int
+    complete: bool
+
+
+class Leftovers(TypedDict):
+    """What migrations have left on a host. credential_files: paths."""
+
+    databases: list[KeptDatabase]
+    archives: list[LeftArchive]
+    credential_files: list[str]
+
+
+def kept_databases(session: Session, name: str) -> list[KeptDatabase]:
+    """Databases with a name that a migration of the database ``name`` assigns, and scratch databases that a killed run left."""
     ours = re.compile(re.escape(name) + _ENDINGS)
     return [
         {"database": row["name"], "bytes": database_size(session, row["name"])}
@@ -48,15 +68,15 @@ def credential_files(state_dir: str) -> list[str]:
     return sorted(str(path) for path in found if path.exists())
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(found: Leftovers) -> list[str]:
     """What was found, as lines for a person."""
     shown = [f"database {row['database']}, {amount(row['bytes'], 'bytes')}" for row in found["databases"]]
     shown += [f"archive {row['archive']}, {amount(row['bytes'], 'bytes')}" for row in found["archives"]]
     return shown + [f"settings with credentials {path}" for path in found["credential_files"]]
 
 
-def archives(staging_dir: str) -> list[dict[str, Any]]:
-    """Folders below the staging folder that contain a complete or incomplete archive, with their sizes in bytes."""
+def archives(staging_dir: str) -> list[LeftArchive]:
+    """Folders below the staging folder that contain a complete or incomplete archive."""
     root = expand(staging_dir)
     if not root.is_dir():
         return []

@@ -9,8 +9,9 @@ Other files are kept and listed.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator, TypedDict
 
 from ..archive import layout, manifest
 from ..archive.partial import is_ours
@@ -28,6 +29,28 @@ _OF_A_JOB = ("spec.json", "progress.json", "result.json", "log", "lock", _MARK, 
 _FOLDERS_OF_A_JOB = ("code", "work")
 
 
+@dataclass
+class Plan:
+    """What to remove, and what is kept.
+
+    files: in this order; folders: those that are empty afterwards, deepest first; left: the paths that are kept; dumps: the names of the
+    dumps that ``retention`` removes.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    left: list[Path] = field(default_factory=list)
+    dumps: list[str] = field(default_factory=list)
+
+
+class Removed(TypedDict):
+    """How many files were removed, their bytes, and the paths that were kept."""
+
+    files: int
+    bytes: int
+    left: list[str]
+
+
 def plan(
     archive: Path | None,
     migration_id: str,
@@ -37,8 +60,8 @@ def plan(
     half_done: bool = False,
     jobs: bool = True,
     damaged: bool = False,
-) -> dict[str, Any]:
-    """Plan the removal: ``files``, ``folders`` that are empty afterwards, and ``left``, the paths that are kept.
+) -> Plan:
+    """Plan the removal of this migration's archive and job folders.
 
     manifest_sha256: of the archive to remove; None for any archive of this migration.
     half_done: also remove the incomplete archive of a dump or transfer beside it.
@@ -56,7 +79,7 @@ def plan(
             "job_running",
             jobs=running,
         )
-    planned: dict[str, Any] = {"files": [], "folders": [], "left": []}
+    planned = Plan()
     if archive is not None and archive.is_dir() and not archive.is_symlink():
         _plan_archive(planned, archive, migration_id, manifest_sha256, damaged)
     if archive is not None and half_done:
@@ -64,37 +87,37 @@ def plan(
         _plan_half_done(planned, layout.early_folder(archive))
     for folder in folders if jobs else []:
         if folder.is_symlink() or not folder.is_dir():
-            planned["left"].append(folder)
+            planned.left.append(folder)
         else:
             _plan_job(planned, folder)
     state = expand(state_dir) / migration_id
     if jobs and (state / "jobs").is_dir():
-        planned["folders"].append(state / "jobs")
+        planned.folders.append(state / "jobs")
     for name in CREDENTIAL_FILES:
-        planned["files"] += [path for path in (state / name, *unfinished(state / name)) if path.is_file()]
-    planned["folders"] = _emptied(planned)
+        planned.files += [path for path in (state / name, *unfinished(state / name)) if path.is_file()]
+    planned.folders = _emptied(planned)
     return planned
 
 
-def preview(planned: dict[str, Any]) -> dict[str, Any]:
-    """The result that ``remove`` would return: ``{files, bytes, left}``."""
+def preview(planned: Plan) -> Removed:
+    """The result that ``remove`` would return."""
     return {
-        "files": len(planned["files"]),
-        "bytes": sum(path.lstat().st_size for path in planned["files"]),
-        "left": [str(path) for path in planned["left"]],
+        "files": len(planned.files),
+        "bytes": sum(path.lstat().st_size for path in planned.files),
+        "left": [str(path) for path in planned.left],
     }
 
 
-def remove(planned: dict[str, Any]) -> dict[str, Any]:
-    """Remove the planned files in their order, and each folder as soon as it is empty; returns ``{files, bytes, left}``.
+def remove(planned: Plan) -> Removed:
+    """Remove the planned files in their order, and each folder as soon as it is empty.
 
     So the file that the next run needs to resume an interrupted removal is removed after all other files and their folders.
     """
     result = preview(planned)
-    folders = set(planned["folders"])
-    for folder in planned["folders"]:
+    folders = set(planned.folders)
+    for folder in planned.folders:
         _remove_empty(folder, folders)
-    for path in planned["files"]:
+    for path in planned.files:
         path.unlink()
         _remove_empty(path.parent, folders)
     return result
@@ -107,14 +130,12 @@ def _remove_empty(folder: Path, planned: set[Path]) -> None:
         folder = folder.parent
 
 
-def _plan_archive(
-    planned: dict[str, Any], root: Path, migration_id: str, manifest_sha256: str | None, damaged: bool
-) -> None:
+def _plan_archive(planned: Plan, root: Path, migration_id: str, manifest_sha256: str | None, damaged: bool) -> None:
     path = root / layout.MANIFEST
     if not path.is_file():
         # An interrupted removal leaves only folders, so other files don't belong to this migration.
-        planned["left"] += list(_files(root))
-        planned["folders"] += _folders(root)
+        planned.left += list(_files(root))
+        planned.folders += _folders(root)
         return
     listing = manifest.load(root)
     if listing.get("migration_id") != migration_id or manifest_sha256 not in (None, manifest.sha256(path)):
@@ -134,13 +155,13 @@ def _plan_archive(
         for found in found
         if not found.is_symlink() and found in known and (damaged or found.lstat().st_size == known[found])
     ]
-    planned["left"] += sorted(set(found) - set(files))
+    planned.left += sorted(set(found) - set(files))
     # The manifest is removed last, because the next run needs it to continue an interrupted removal.
-    planned["files"] += [*files, path]
-    planned["folders"] += _folders(root)
+    planned.files += [*files, path]
+    planned.folders += _folders(root)
 
 
-def _plan_half_done(planned: dict[str, Any], root: Path) -> None:
+def _plan_half_done(planned: Plan, root: Path) -> None:
     """Plan the removal of all files if the marker or manifest exists: the names of pg_dump's files are not known in advance.
 
     An interrupted removal leaves only folders.
@@ -148,17 +169,18 @@ def _plan_half_done(planned: dict[str, Any], root: Path) -> None:
     marks = [root / name for name in (layout.HALF_DONE, layout.MANIFEST) if (root / name).is_file()]
     if (marks or is_ours(root) or is_bare(root)) and not root.is_symlink():
         # The marks are removed last, because the next run needs one to continue an interrupted removal.
-        planned["files"] += [*(path for path in _files(root) if path not in marks), *marks]
-        planned["folders"] += _folders(root)
+        planned.files += [*(path for path in _files(root) if path not in marks), *marks]
+        planned.folders += _folders(root)
 
 
-def _plan_job(planned: dict[str, Any], folder: Path) -> None:
+def _plan_job(planned: Plan, folder: Path) -> None:
     marked = (folder / _MARK).is_file()
     for path in sorted(_files(folder), key=lambda path: path.name == _MARK):
         top = path.relative_to(folder).parts[0]
         ours = path.parent == folder and any(path.name == name or is_unfinished(path.name, name) for name in _OF_A_JOB)
-        planned["files" if marked and (ours or top in _FOLDERS_OF_A_JOB) else "left"].append(path)
-    planned["folders"] += _folders(folder)
+        removed = marked and (ours or top in _FOLDERS_OF_A_JOB)
+        (planned.files if removed else planned.left).append(path)
+    planned.folders += _folders(folder)
 
 
 def is_bare(root: Path) -> bool:
@@ -166,11 +188,11 @@ def is_bare(root: Path) -> bool:
     return root.is_dir() and not root.is_symlink() and not any(_files(root))
 
 
-def _emptied(planned: dict[str, Any]) -> list[Path]:
+def _emptied(planned: Plan) -> list[Path]:
     """The folders, deepest first, that contain only files and folders to remove."""
-    gone = set(planned["files"])
+    gone = set(planned.files)
     emptied = []
-    for folder in planned["folders"]:
+    for folder in planned.folders:
         if all(path in gone for path in folder.iterdir()):
             gone.add(folder)
             emptied.append(folder)

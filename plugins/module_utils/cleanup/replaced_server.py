@@ -17,6 +17,7 @@ from ..host.file_systems import folder_bytes
 from ..host.files import remove_tree
 from ..physical import private_server
 from ..record.promoted import stored_promotion
+from .removal import Removed
 
 _NAME = re.compile(r".+_replaced_\d{8}T\d{6}")
 
@@ -51,8 +52,8 @@ def _stop_command(path: Path, process: int) -> str:
     return f"sudo -u {path.owner()} {pg_ctl} stop --pgdata={shlex.quote(str(path))}"
 
 
-def remove(path: Path, write: bool) -> dict[str, object]:
-    """Remove the data directory; returns ``{files, bytes, left}``. Without ``write``, nothing is removed."""
+def remove(path: Path, write: bool) -> Removed:
+    """Remove the data directory. Without ``write``, nothing is removed."""
     files = sum(1 for found in path.rglob("*") if not found.is_dir())
     size = folder_bytes(path)
     # The files of its tablespaces are elsewhere, and stay.

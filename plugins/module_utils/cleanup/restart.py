@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable, TypedDict
 
 from ..archive import check as archive_check
 from ..archive.identity import manifest_sha256
@@ -30,16 +30,24 @@ JOBS = {
 }
 
 
+class Discarded(TypedDict):
+    """The bytes that were removed, and the new name of a folder that was kept."""
+
+    bytes: int
+    kept_as: str | None
+    changed: bool
+
+
 def discard_archive(
     phase: str, state: Path, archive: Path, write: bool, clock: Callable[[], float] = time.time
-) -> dict[str, Any]:
-    """Remove the archive of the phase ``dump`` or ``transfer``; returns ``{bytes, kept_as, changed}``.
+) -> Discarded:
+    """Remove the archive of the phase ``dump`` or ``transfer``.
 
     A transferred archive that is still the one that was dumped stays: the transfer compares it again and fetches what differs.
     Raises MigrationError ``job_running``.
     """
     check_idle(phase, state)
-    removed: dict[str, Any] = {"bytes": 0, "kept_as": None, "changed": has_job(phase, state)}
+    removed: Discarded = {"bytes": 0, "kept_as": None, "changed": has_job(phase, state)}
     found = manifest_sha256(archive)
     if os.path.lexists(archive) and not (phase == "transfer" and found and found == dumped_archive(state)):
         removed["changed"] = True

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from ..common import restart
 from ..common.errors import MigrationError
@@ -19,10 +19,15 @@ from ..restore import target_database
 from .restart import check_idle, forget, has_job
 
 
-def discard_database(settings: ConnectionSettings, state: Path, incoming: str, write: bool) -> dict[str, Any]:
-    """Drop the database that this migration restores into, or remove its copy of the whole server (method physical).
+class DiscardedDatabase(TypedDict):
+    """dropped: the name of the database, the folder of the copy of the server, or None."""
 
-    Returns ``{dropped, changed}``, dropped: the name of the database, the folder of the copy, or None.
+    dropped: str | None
+    changed: bool
+
+
+def discard_database(settings: ConnectionSettings, state: Path, incoming: str, write: bool) -> DiscardedDatabase:
+    """Drop the database that this migration restores into, or remove its copy of the whole server (method physical).
 
     settings: of the database with the real name. Raises MigrationError ``job_running``, ``promoted``, ``rolled_back`` or
     ``incoming_exists``.

@@ -12,7 +12,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..archive import check as archive_check
 from ..archive import layout, manifest
@@ -37,8 +36,8 @@ class _Dump:
     archive: Path | None
 
 
-def plan(staging_dir: str, state_dir: str, migration_id: str, database: str, keep: int) -> dict[str, Any]:
-    """What to remove so that ``keep`` archives of the database stay: ``dumps`` (their names), and the paths as in ``removal.plan``.
+def plan(staging_dir: str, state_dir: str, migration_id: str, database: str, keep: int) -> removal.Plan:
+    """What to remove so that ``keep`` archives of the database stay.
 
     migration_id: the dump of this run, which always stays. It counts even if it doesn't exist yet (check mode).
     Raises MigrationError ``other_archive`` when its archive is of another database.
@@ -56,7 +55,7 @@ def plan(staging_dir: str, state_dir: str, migration_id: str, database: str, kee
     kept, old = others[: keep - 1], others[keep - 1 :]
     oldest = kept[-1].at if kept else own_at
     old += [dump for dump in failed if dump.at < oldest and dump.name != migration_id]
-    planned: dict[str, Any] = {"dumps": [], "files": [], "folders": [], "left": []}
+    planned = removal.Plan()
     for dump in old:
         with suppress(MigrationError):
             _add(planned, dump, staging_dir, state_dir)
@@ -65,8 +64,8 @@ def plan(staging_dir: str, state_dir: str, migration_id: str, database: str, kee
         with suppress(MigrationError):
             archive = layout.archive_folder(staging_dir, dump.name)
             half = removal.plan(archive, dump.name, None, state_dir, half_done=True, jobs=False)
-            planned["files"] += half["files"]
-            planned["folders"] += half["folders"]
+            planned.files += half.files
+            planned.folders += half.folders
     return planned
 
 
@@ -101,18 +100,18 @@ def _alone(state: Path, database: str) -> str | None:
     return utc_now(lambda: spec["created"]) if parameters.get("alone") and parameters["database"] == database else None
 
 
-def _add(planned: dict[str, Any], dump: _Dump, staging_dir: str, state_dir: str) -> None:
+def _add(planned: removal.Plan, dump: _Dump, staging_dir: str, state_dir: str) -> None:
     """Add a dump to the plan, unless something in it is not known. Raises MigrationError ``job_running``."""
     archive = dump.archive or layout.archive_folder(staging_dir, dump.name)
     one = removal.plan(archive, dump.name, None, state_dir, half_done=True)
     state = expand(state_dir) / dump.name
-    if one["left"]:
-        planned["left"] += one["left"]
+    if one.left:
+        planned.left += one.left
         return
     # The record last: the next run needs it to continue an interrupted removal.
     ours = [path for name in reversed(_STATE_FILES) for path in (*unfinished(state / name), state / name)]
-    files = [*one["files"], *(path for path in ours if path.is_file())]
-    gone = {*files, *one["folders"]}
-    planned["dumps"].append(dump.name)
-    planned["files"] += files
-    planned["folders"] += [*one["folders"], *([state] if all(path in gone for path in state.iterdir()) else [])]
+    files = [*one.files, *(path for path in ours if path.is_file())]
+    gone = {*files, *one.folders}
+    planned.dumps.append(dump.name)
+    planned.files += files
+    planned.folders += [*one.folders, *([state] if all(path in gone for path in state.iterdir()) else [])]

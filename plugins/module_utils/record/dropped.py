@@ -6,12 +6,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict
 
 from ..host.files import read_json
 from ..postgres.database import find_database_by_oid
 from ..postgres.session import Session, server_identity
 
 DROPPED = "dropped.json"
+
+
+class StoredDrop(TypedDict):
+    """The content of ``dropped.json``: the database, and its name just before the drop."""
+
+    oid: int
+    identity: str
+    name: str
 
 
 def was_dropped(session: Session, state: Path) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from ..common import restart
 from ..common.errors import MigrationError
@@ -24,10 +24,19 @@ from ..record.restored import STEPS_FILE, restored_oid
 from ..restore import target_database
 
 
-def plan(settings: ConnectionSettings, state: Path) -> dict[str, Any]:
-    """Plan the drop: ``{database, roles, copy}``. Changes nothing.
+class Copy(TypedDict):
+    """The copy that a rehearsal made, and the roles that were created for it.
 
     database: its name, or None when it doesn't exist; copy: the folder of a copy of the whole server, beside the data directory, or None.
+    """
+
+    database: str | None
+    roles: list[str]
+    copy: str | None
+
+
+def plan(settings: ConnectionSettings, state: Path) -> Copy:
+    """What is to be dropped. Changes nothing.
 
     Raises MigrationError ``not_a_rehearsal``, ``not_ours`` or ``database_in_use``.
     """
@@ -89,8 +98,8 @@ def _made_roles(state: Path, identity: str) -> list[str]:
     return [str(name) for name in (stored.get("done") or {}).get("roles") or []]
 
 
-def drop(settings: ConnectionSettings, state: Path, planned: dict[str, Any]) -> dict[str, Any]:
-    """Drop what ``plan`` returned; returns what was dropped, in the same form. Roles that other objects depend on are kept."""
+def drop(settings: ConnectionSettings, state: Path, planned: Copy) -> Copy:
+    """Drop what ``plan`` returned; returns what was dropped. Roles that other objects depend on are kept."""
     copied = removal.copy_of(state)
     if copied is not None:
         removal.remove(copied)
@@ -107,4 +116,4 @@ def drop(settings: ConnectionSettings, state: Path, planned: dict[str, Any]) -> 
                     raise
                 continue
             dropped.append(role)
-    return dict(planned, roles=dropped)
+    return {**planned, "roles": dropped}

@@ -7,14 +7,46 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable, TypedDict
 
-from ..common.errors import MigrationError
+from ..common.errors import ErrorDocument, MigrationError
+from ..common.progress_document import ProgressDocument
 from ..common.progress_line import describe
 from ..host.files import expand
 from ..jobs import job, limits
 from ..record import document as record_document
 from ..record.promoted import Promotion, stored_promotion
+
+
+class PhaseStatus(TypedDict):
+    """A phase's last run, as the record has it, without the result."""
+
+    status: str
+    at: str
+    host: str
+    error: record_document.RecordedError | None
+
+
+class JobStatus(TypedDict):
+    """A job on this host. line: its progress as text, empty unless it runs; log: the path of its log."""
+
+    kind: str
+    status: str
+    line: str
+    progress: ProgressDocument
+    limits: limits.LimitsDocument
+    error: ErrorDocument | None
+    log: str
+
+
+class MigrationStatus(TypedDict):
+    """The status of a migration on this host. phases: by name; promoted: what the promotion stored here; problems: damaged files."""
+
+    migration_id: str
+    phases: dict[str, PhaseStatus]
+    jobs: list[JobStatus]
+    promoted: Promotion | None
+    problems: list[str]
 
 
 def migration_ids(state_dir: str) -> list[str]:
@@ -27,9 +59,9 @@ def migration_ids(state_dir: str) -> list[str]:
     )
 
 
-def overview(state_dir: str, migration_id: str, clock: Callable[[], float] = time.time) -> dict[str, Any]:
+def overview(state_dir: str, migration_id: str, clock: Callable[[], float] = time.time) -> MigrationStatus:
     """The status of one migration on this host. Damaged files are listed in ``problems``."""
-    phases: dict[str, Any] = {}
+    phases: dict[str, PhaseStatus] = {}
     problems = []
     try:
         known = record_document.load(record_document.record_path(state_dir, migration_id))
@@ -54,7 +86,7 @@ def overview(state_dir: str, migration_id: str, clock: Callable[[], float] = tim
     }
 
 
-def _job(folder: Path, now: float) -> dict[str, Any]:
+def _job(folder: Path, now: float) -> JobStatus:
     state = job.read_state(folder)
     error = None
     try:
@@ -79,7 +111,7 @@ def _promoted(state: Path) -> Promotion | None:
         return None
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(found: MigrationStatus) -> list[str]:
     """An overview as lines of text."""
     shown = [f"Migration {found['migration_id']}"]
     running = [entry for entry in found["jobs"] if entry["status"] == "running"]
@@ -94,11 +126,11 @@ def lines(found: dict[str, Any]) -> list[str]:
         shown += [f"  done     {', '.join(jobs)}"] if jobs else []
     shown += [f"  running  {entry['kind']}: {entry['line']}" for entry in running]
     for name, phase in phases.items():
-        if phase["status"] == "failed" and name not in active:
+        if phase["status"] == "failed" and phase["error"] and name not in active:
             shown.append(f"  failed   {name} on {phase['host']}, {phase['at']}: {phase['error']['msg']}")
     for entry in found["jobs"]:
         # A failure that is in the record is shown above.
-        if entry["error"] and phases.get(entry["kind"], {}).get("status") != "failed":
+        if entry["error"] and not (entry["kind"] in phases and phases[entry["kind"]]["status"] == "failed"):
             shown.append(f"  stopped  {entry['kind']}: {entry['error']['message']} Log: {entry['log']}")
     back = phases.get("rollback")
     if back and back["status"] == "done":

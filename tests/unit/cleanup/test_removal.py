@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest
@@ -41,7 +40,7 @@ def job(tmp_path: Path) -> Path:
     return folder
 
 
-def plan(tmp_path: Path, archive: Path | None = None) -> dict[str, Any]:
+def plan(tmp_path: Path, archive: Path | None = None) -> removal.Plan:
     sha256 = manifest.sha256(archive / layout.MANIFEST) if archive else ""
     return removal.plan(archive, NAME, sha256, str(tmp_path / "state"))
 
@@ -61,7 +60,7 @@ def test_everything_that_is_known_goes(tmp_path: Path, archive: Path, job: Path)
     assert record.exists()
     assert archive.parent.exists()
     # Nothing is left to do.
-    assert removal.plan(archive, NAME, "", str(tmp_path / "state")) == {"files": [], "folders": [], "left": []}
+    assert removal.plan(archive, NAME, "", str(tmp_path / "state")) == removal.Plan()
 
 
 def test_what_is_not_known_stays(tmp_path: Path, archive: Path, job: Path) -> None:
@@ -84,21 +83,21 @@ def test_what_is_not_known_stays(tmp_path: Path, archive: Path, job: Path) -> No
     assert (elsewhere / "file").exists()
     assert not (archive / "archive" / "3001.dat").exists()
     again = removal.plan(archive, NAME, "", str(tmp_path / "state"))
-    assert again["files"] == again["folders"] == []
-    assert len(again["left"]) == len(done["left"])
+    assert again.files == again.folders == []
+    assert len(again.left) == len(done["left"])
 
 
 def test_a_folder_that_is_no_jobs_stays(tmp_path: Path, job: Path) -> None:
     (job / "start.lock").unlink()
     planned = plan(tmp_path)
-    assert planned["files"] == planned["folders"] == []
-    assert job / "spec.json" in planned["left"]
+    assert planned.files == planned.folders == []
+    assert job / "spec.json" in planned.left
 
 
 def test_an_interrupted_removal_goes_on(tmp_path: Path, archive: Path) -> None:
     planned = plan(tmp_path, archive)
-    assert planned["files"][-1] == archive / layout.MANIFEST
-    planned["files"][0].unlink()
+    assert planned.files[-1] == archive / layout.MANIFEST
+    planned.files[0].unlink()
     (archive / layout.HALF_DONE).touch()
     removal.remove(plan(tmp_path, archive))
     assert not archive.exists()
@@ -146,7 +145,7 @@ def test_a_half_done_one_goes_when_it_is_marked(tmp_path: Path, mark: str) -> No
         (partial / mark).touch()
         # A removal that is interrupted must still know it for ours.
         planned = removal.plan(archive, NAME, None, state, half_done=True)
-        assert planned["files"][-1] == partial / mark
+        assert planned.files[-1] == partial / mark
     removal.remove(removal.plan(archive, NAME, None, state))
     assert partial.exists()
     removal.remove(removal.plan(archive, NAME, None, state, half_done=True))
