@@ -103,6 +103,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import REACH_OPTIONS
+from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import access as couch2pg_access
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
@@ -149,14 +150,20 @@ def main() -> None:
                 f"Documents of CouchDB that are missing or older on the target: {found['lost']}; that are there more than once: "
                 f"{found['doubled']}. The details name the first of them. To repair that, stop couch2pg on the target, run in its database "
                 f"{place.database}: {reconciliation.begin_again(verdicts, followed)} Then run again: couch2pg downloads all documents of "
-                "these databases again, and replaces their rows. Or roll back (ansible-playbook cht.couch2pg.rollback -i inventory.yml), "
-                "and migrate again with another couch2pg_migration_id.",
+                f"these databases again, and replaces their rows. {_otherwise(options['migration_id'] or '')}",
                 "documents_lost",
                 **found,
             )
         return dict(found, changed=False)
 
     run(module, work)
+
+
+def _otherwise(migration_id: str) -> str:
+    """What to do instead of the repair."""
+    if restart.rehearses(migration_id):
+        return f"Or make the copy again, from a new dump: {restart.command('dump')}"
+    return "Or roll back (ansible-playbook cht.couch2pg.rollback -i inventory.yml), and migrate again with another couch2pg_migration_id."
 
 
 if __name__ == "__main__":

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup.leftovers import CREDENTIAL_FILES
+from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from jsonschema import Draft202012Validator
 from support import following
 from support.background import Background, check_nothing_is_left, wait_until
@@ -161,7 +164,17 @@ def test_it_is_rehearsed_in_a_place_of_its_own(moving: Migration) -> None:
     moving.host_variables["target"]["couch2pg_rehearsal_app"] = {**place, "start_command": ["false"]}
     assert "start_command" in moving.fail(playbook="rehearse")
     moving.host_variables["target"]["couch2pg_rehearsal_app"] = place
-    run = moving.run("rehearse")
+    # The next run continues with the copy that is there.
+    (dump,) = moving.state.parent.glob("*_rehearsal_*/jobs/dump/result.json")
+    dumped = dump.stat()
+    assert [path for name in CREDENTIAL_FILES for path in moving.state.parent.glob(f"*_rehearsal_*/{name}")] == []
+    # A document that the copy lacks. The command in the message makes the copy again.
+    lost = "DELETE FROM couchdb WHERE ctid = (SELECT min(ctid) FROM couchdb)"
+    execute(moving.target, lost, f"{moving.database}_rehearsal")
+    (command,) = restart.printed(moving.fail(playbook="rehearse"))
+    assert dump.stat() == dumped
+    assert command.startswith("ansible-playbook cht.couch2pg.rehearse -i inventory.yml "), command
+    run = moving.run("rehearse", *shlex.split(command)[4:])
     assert run.code == 0, run.output
     assert PASSWORD not in run.output
     assert "is resumed." in run.output

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 from typing import Sequence
 
@@ -15,6 +17,8 @@ from . import programs, system_account
 SERVICE = ".service"
 # A server that writes gigabytes of dirty pages before it stops takes minutes.
 COMMAND_SECONDS = 900.0
+# What YAML reads as this text without quotes, in a list in brackets. A word such as "no" or "15" needs them.
+_PLAIN = re.compile(r"(?!(?:true|false|yes|no|on|off|null|y|n)$)[A-Za-z/-][\w./@=+-]*", re.IGNORECASE)
 
 
 def unit_of(pid: int) -> str:
@@ -54,13 +58,24 @@ def start_command(unit: str) -> str:
     return answer.output
 
 
+def suggestion(stop: Sequence[str], start: Sequence[str]) -> str:
+    """A value of couch2pg_physical_commands in YAML, ready to paste."""
+    return f"{{stop: {_yaml_list(stop)}, start: {_yaml_list(start)}}}"
+
+
+def _yaml_list(command: Sequence[str]) -> str:
+    """The words in brackets; those that YAML would read differently, in quotes."""
+    words = [word if _PLAIN.fullmatch(word) else json.dumps(word, ensure_ascii=False) for word in command]
+    return f"[{', '.join(words)}]"
+
+
 def check_root(commands: Sequence[Sequence[str]]) -> None:
     """Raise MigrationError ``not_root`` when one of the commands needs root, and this process can't become root."""
     if os.getuid() != 0 and any(Path(command[0]).name == "systemctl" for command in commands):
         raise MigrationError(
             f"Only root may run {' '.join(commands[0])}. Nothing was changed. Set couch2pg_method: physical and couch2pg_become: true "
-            "for this host, or give commands that this user may run: couch2pg_physical_commands: {stop: [sudo, "
-            f"{', '.join(commands[0])}], start: [sudo, {', '.join(commands[-1])}]}}.",
+            "for this host, or give commands that this user may run: couch2pg_physical_commands: "
+            f"{suggestion(['sudo', *commands[0]], ['sudo', *commands[-1]])}.",
             "not_root",
         )
 

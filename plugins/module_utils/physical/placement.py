@@ -235,8 +235,7 @@ def _service(
 
 def _suggestion(owner: str, data: Path, config_file: Path, bin_dir: Path) -> str:
     """A value of couch2pg_physical_commands that works for a server that was started by hand."""
-    stop, start = hand_commands(owner, data, config_file, bin_dir)
-    return f"{{stop: [{', '.join(stop)}], start: [{', '.join(start)}]}}"
+    return services.suggestion(*hand_commands(owner, data, config_file, bin_dir))
 
 
 def hand_commands(owner: str, data: Path, config_file: Path, bin_dir: Path) -> tuple[list[str], list[str]]:

@@ -23,3 +23,14 @@ def test_what_is_advised_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = pasted["couch2pg_physical_commands"]
     assert commands == {"stop": ["sudo", "systemctl", "stop", unit], "start": ["sudo", "systemctl", "start", unit]}
     services.check_root([commands["stop"], commands["start"]])
+
+
+def test_a_suggestion_has_the_words_as_they_are() -> None:
+    """A path may have a comma or a blank, and YAML reads "no" and "15" as values."""
+    stop = ["runuser", "-u", "no", "--", "pg_ctl", "--pgdata", "/srv/a, b: #c/é", "--mode", "fast", "stop"]
+    start = ["pg_ctlcluster", "15", "main", "--options", "-cconfig_file='/srv/a b/postgresql.conf'", "start", ""]
+    assert yaml.safe_load(services.suggestion(stop, start)) == {"stop": stop, "start": start}
+    assert (
+        services.suggestion(["systemctl", "stop", "a@b.service"], [])
+        == "{stop: [systemctl, stop, a@b.service], start: []}"
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ...common.errors import MigrationError
 from ...host.compose import docker, inspect
+from ...host.programs import Answer
 from . import compose, kinds, systemd
 from .kinds import Deployment
 
@@ -32,10 +33,9 @@ def prevent(deployment: Deployment) -> None:
         command = ["docker", "update", "--restart=no", compose.container_of(deployment)]
         answer = docker(*command[1:])
     if answer.code != 0 or starts_itself(deployment):
-        said = " ".join(answer.stderr.split()).rstrip(".") or f"it ended with code {answer.code}"
         raise MigrationError(
-            f"couch2pg still starts when its host boots: {' '.join(command)} did not prevent that ({said}). Remove the cause, and run "
-            "again.",
+            f"couch2pg still starts when its host boots: {' '.join(command)} did not prevent that ({_said(answer)}). Remove the cause, "
+            "and run again.",
             "service_failed",
         )
 
@@ -52,10 +52,25 @@ def kept_from_it(deployment: Deployment) -> str:
 
 
 def as_configured(deployment: Deployment) -> None:
-    """Give the container the restart policy of its compose file again, if ``prevent`` removed it."""
+    """Give the container the restart policy of its compose file again, if ``prevent`` removed it.
+
+    Raises MigrationError ``service_failed``.
+    """
     wanted = kept_from_it(deployment)
-    if wanted:
-        docker("update", f"--restart={wanted}", compose.container_of(deployment))
+    if not wanted:
+        return
+    command = ["docker", "update", f"--restart={wanted}", compose.container_of(deployment)]
+    answer = docker(*command[1:])
+    if answer.code != 0 or kept_from_it(deployment):
+        raise MigrationError(
+            f"couch2pg runs, but does not start when its host boots: {' '.join(command)} did not change that ({_said(answer)}). Remove "
+            "the cause, and run again.",
+            "service_failed",
+        )
+
+
+def _said(answer: Answer) -> str:
+    return " ".join(answer.stderr.split()).rstrip(".") or f"it ended with code {answer.code}"
 
 
 def _policy(container: str) -> str:
