@@ -126,7 +126,7 @@ problems:
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
@@ -154,7 +154,7 @@ def main() -> None:
     run(module, lambda: _install(module, expand(given) if given else own))
 
 
-def _pack(module: AnsibleModule, path: Path) -> dict[str, Any]:
+def _pack(module: AnsibleModule, path: Path) -> Mapping[str, object]:
     deployment = discovery.find(module.params["deployment"])
     found = discovery.read(deployment)
     packed = pack.look(deployment.as_found(found), found)
@@ -178,7 +178,7 @@ def _pack(module: AnsibleModule, path: Path) -> dict[str, Any]:
     }
 
 
-def _install(module: AnsibleModule, path: Path) -> dict[str, Any]:
+def _install(module: AnsibleModule, path: Path) -> Mapping[str, object]:
     planned = install.plan(path, module.params["deployment"])
     predicted = {
         "changed": planned.needed,

@@ -77,7 +77,7 @@ problems:
   sample: []
 """
 
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -103,7 +103,7 @@ def main() -> None:
     options = module.params
     settings = connection_settings(module)
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         captured = couch2pg_settings.parse_json(options["settings"]) if options["settings"] else None
         url = (
             couchdb_url.parse(options["couchdb_url"])

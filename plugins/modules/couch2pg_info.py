@@ -180,7 +180,7 @@ not_current:
   sample: []
 """
 
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
@@ -213,9 +213,9 @@ def main() -> None:
     if options["sync"]:
         require_psycopg2(module)
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         deployment = discovery.find(options["deployment"])
-        result: dict[str, Any] = {
+        result: dict[str, object] = {
             "changed": False,
             "found": deployment.kind != NONE,
             "deployment": deployment.as_dict(),

@@ -162,7 +162,7 @@ summary:
   sample: {lines: 40, starts: 1, exits: 0, runs_completed: 1, changes: 12, errors: []}
 """
 
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
@@ -183,7 +183,7 @@ def main() -> None:
     module = make_module(LOG_OPTIONS, OPTIONS)
     options = module.params
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         source = open_source(options["log"])
         if options["position_only"]:
             return {"changed": False, "position": source.position(), "notices": source.notices, "summary": None}

@@ -133,7 +133,7 @@ facts:
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
@@ -186,7 +186,7 @@ def main() -> None:
     require_psycopg2(module)
     options = module.params
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         examined = Examined(Findings())
         deployment = None
         try:

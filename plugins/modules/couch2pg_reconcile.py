@@ -97,7 +97,7 @@ documents:
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
@@ -127,7 +127,7 @@ def main() -> None:
     require_psycopg2(module)
     options = module.params
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         settings = couch2pg_settings.load(Path(options["settings_file"]))
         reach = couch2pg_access.Reach.of(options)
         place = couch2pg_access.connection(reach.postgres(settings))

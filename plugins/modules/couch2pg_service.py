@@ -85,7 +85,7 @@ deployment:
   sample: {kind: systemd, unit: couch2pg, log: {kind: journald, unit: couch2pg}}
 """
 
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
@@ -109,7 +109,7 @@ def main() -> None:
         module.fail_json(msg="disabled goes with state: stopped only.", code="options")
     state = module.params["state"]
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         deployment = discovery.find(module.params["deployment"])
         before = identity(deployment)
         to_bring = bool(state) and deployment_service.needed(deployment, state)

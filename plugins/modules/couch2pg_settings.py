@@ -121,7 +121,7 @@ problems:
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
@@ -151,7 +151,7 @@ def main() -> None:
     options = module.params
     folder = migration_state(module)
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         captured = couch2pg_settings.parse_json(options["settings"])
         deployment = discovery.find(options["deployment"])
         found = discovery.read_or_nothing(deployment)

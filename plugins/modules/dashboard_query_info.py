@@ -111,7 +111,7 @@ candidates:
 """
 
 import secrets
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -146,7 +146,7 @@ def main() -> None:
     options = module.params
     key = (options["key"] or secrets.token_hex(32)).encode()[:64]
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         with Session(settings) as session:
             limit = options["candidates"]
             candidates = statement_candidates.collect(session, limit) if limit > 0 else []

@@ -114,7 +114,7 @@ job:
   sample: {kind: reconcile-target, status: done, started: true, folder: /srv/state/cht/jobs/reconcile-target, progress: {}}
 """
 
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -143,7 +143,7 @@ def main() -> None:
     settings = connection_settings(module)
     options = module.params
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         spec = document_job.job_spec(settings, options, initial_limits(module))
         if module.check_mode:
             return dict(document_job.look(settings, spec.parameters), changed=False)

@@ -110,13 +110,13 @@ limits:
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import JobReport, describe_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
-from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import ErrorDocument, MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 
 OPTIONS: dict[str, Option] = {
@@ -129,7 +129,14 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-def _stop(folders: list[Path], check_mode: bool) -> dict[str, Any]:
+class JobStatus(JobReport):
+    """The state of a job, and its result or error once it has ended."""
+
+    result: Mapping[str, object] | None
+    error: ErrorDocument | None
+
+
+def _stop(folders: list[Path], check_mode: bool) -> Mapping[str, object]:
     stopping = [folder for folder in folders if job.needs_cancel(folder)]
     if not check_mode:
         for folder in stopping:
@@ -137,7 +144,7 @@ def _stop(folders: list[Path], check_mode: bool) -> dict[str, Any]:
     return {"changed": bool(stopping), "stopped": [folder.name for folder in stopping]}
 
 
-def _limit(folders: list[Path], given: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def _limit(folders: list[Path], given: dict[str, Any], check_mode: bool) -> Mapping[str, object]:
     running = [folder for folder in folders if job.read_state(folder).status == "running"]
     before = {folder.name: limits.load(folder) for folder in running}
     after = {name: replace(old, **given) for name, old in before.items()}
@@ -152,13 +159,13 @@ def _limit(folders: list[Path], given: dict[str, Any], check_mode: bool) -> dict
     return {"changed": before != after, "limits": shown_after, "diff": diff}
 
 
-def _shown(state: job.JobState, kind: str) -> dict[str, Any]:
+def _shown(state: job.JobState, kind: str) -> JobStatus:
     error = None
     try:
         state.raise_if_failed()
     except MigrationError as raised:
         error = raised.as_dict()
-    return dict(describe_job(state, kind), result=state.result.get("value"), error=error)
+    return {**describe_job(state, kind), "result": state.result.get("value"), "error": error}
 
 
 def main() -> None:
@@ -166,7 +173,7 @@ def main() -> None:
     module = make_module(MIGRATION_OPTIONS, OPTIONS)
     options = module.params
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         place = (options["state_dir"], options["migration_id"])
         folders = (
             job.job_folders(*place)

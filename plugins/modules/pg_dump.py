@@ -137,7 +137,7 @@ job:
       type: dict
 """
 
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -168,7 +168,7 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-def _for_transfer(archive: str, migration_id: str) -> dict[str, Any]:
+def _for_transfer(archive: str, migration_id: str) -> Mapping[str, object]:
     """What the transfer needs to know of this host. Empty if that fails: the transfer then calls transfer_info, and reports the error."""
     try:
         return {"transfer_source": transfer_source.examine(archive, migration_id)}

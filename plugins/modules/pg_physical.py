@@ -153,7 +153,7 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/restore}
 """
 
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -194,7 +194,7 @@ def main() -> None:
     settings = connection_settings(module)
     source = ConnectionSettings.from_options(options["source"])
 
-    def still_valid(result: dict[str, Any]) -> bool:
+    def still_valid(result: Mapping[str, Any]) -> bool:
         return physical_job.still_valid(migration_state(module), result)
 
     def diff() -> dict[str, str]:

@@ -65,7 +65,7 @@ held_since:
   sample: "2026-11-23T23:00:00Z"
 """
 
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -83,7 +83,7 @@ def main() -> None:
     settings = connection_settings(module)
     options = module.params
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         folder = job.job_folder(options["state_dir"], options["migration_id"], holder.KIND)
         spec = holder.job_spec(settings, options["unused_minutes"])
         if module.check_mode:

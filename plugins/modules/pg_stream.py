@@ -179,7 +179,7 @@ job:
   sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/restore}
 """
 
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -235,7 +235,7 @@ def main() -> None:
     options = module.params
     settings = connection_settings(module)
 
-    def still_valid(result: dict[str, Any]) -> bool:
+    def still_valid(result: Mapping[str, Any]) -> bool:
         return restore_job.still_valid(settings, options["function_search_path"], None, migration_state(module), result)
 
     def diff() -> dict[str, str]:

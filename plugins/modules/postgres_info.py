@@ -96,7 +96,7 @@ published:
   sample: {host: 127.0.0.1, port: 5432, outside: true}
 """
 
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
@@ -132,7 +132,7 @@ def main() -> None:
         except MigrationError:
             return True
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         known = {name: module.params[name] for name in ("kind", "container")}
         found = container_server.find(database, module.params["login_port"], has_database, **known)
         return {

@@ -168,7 +168,7 @@ schema:
 """
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -228,7 +228,7 @@ def main() -> None:
     settings = connection_settings(module)
     options = dict(module.params, check_mode=module.check_mode)
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         schema: str | None = None
         if options["side"] == "source":
             findings, source_facts = preflight_source.examine(settings, options)

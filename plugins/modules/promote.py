@@ -89,7 +89,7 @@ replaced:
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
@@ -127,7 +127,7 @@ def main() -> None:
     state = migration_state(module)
     name, incoming = settings.database, module.params["incoming"]
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         if module.params["method"] == "physical":
             return _exchange(module, settings, state)
         done = already_promoted(settings, state, name)
@@ -150,7 +150,7 @@ def main() -> None:
         done = promotion.promote(settings, state, name, incoming, oid, existing)
         return dict(done, changed=True, diff=diff)
 
-    def one_at_a_time() -> dict[str, Any]:
+    def one_at_a_time() -> Mapping[str, object]:
         if module.params["only_resume"] and switch.unfinished(state) is None:
             return {"changed": False}
         # A second run waits here, so that it finds what the first one has done.
@@ -160,7 +160,7 @@ def main() -> None:
     run(module, work if module.check_mode else one_at_a_time)
 
 
-def _exchange(module: AnsibleModule, settings: ConnectionSettings, state: Path) -> dict[str, Any]:
+def _exchange(module: AnsibleModule, settings: ConnectionSettings, state: Path) -> Mapping[str, object]:
     """The promotion of a whole server (method physical)."""
     if switch.unfinished(state) is not None and module.check_mode:
         return {

@@ -103,7 +103,7 @@ way_back:
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
@@ -128,7 +128,7 @@ def main() -> None:
     options = module.params
     path = record_document.record_path(options["state_dir"], options["migration_id"])
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         back, back_changed = _way_back(options, not module.check_mode)
         if not options["phase"] or options["result"].get("code") in record_document.REFUSALS:
             return {

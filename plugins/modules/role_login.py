@@ -97,7 +97,7 @@ readable:
   sample: [public.couchdb]
 """
 
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -141,7 +141,7 @@ def main() -> None:
     connection = connection_settings(module)
     options = module.params
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         login = _login(options, connection)
         found: list[str] = []
         # The database of couch2pg's role may not exist yet.

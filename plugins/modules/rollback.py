@@ -66,7 +66,7 @@ restored:
   sample: cht_replaced_20261123T221530
 """
 
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
@@ -87,7 +87,7 @@ def main() -> None:
     settings = connection_settings(module)
     state = migration_state(module)
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         resumed = None
         if switch.unfinished(state) is not None:
             if module.check_mode:
@@ -114,7 +114,7 @@ def main() -> None:
             return dict(planned, kept_as=None, changed=True, diff=diff)
         return dict(reversal.reverse(settings, state, planned), changed=True, diff=diff)
 
-    def one_at_a_time() -> dict[str, Any]:
+    def one_at_a_time() -> Mapping[str, object]:
         with lock(state / "promote.lock"):
             return work()
 

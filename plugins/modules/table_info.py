@@ -109,7 +109,7 @@ seconds:
   sample: 4.6
 """
 
-from typing import Any
+from typing import Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -131,7 +131,7 @@ def main() -> None:
     settings = connection_settings(module)
     options = module.params
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         found = table_digests.take(settings, options["tables"], options["digest_method"], max(1, options["jobs"]))
         return dict(found, changed=False)
 

@@ -144,7 +144,7 @@ blocked:
   sample: []
 """
 
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.masking import with_names
@@ -184,7 +184,7 @@ def _look_at_source(options: dict[str, Any], check_mode: bool) -> partial_archiv
         return transfer_source.served_by()
 
 
-def _way_to_server(options: dict[str, Any]) -> dict[str, Any]:
+def _way_to_server(options: dict[str, Any]) -> gate_server.Way:
     settings = ConnectionSettings.from_options(container_server.effective(options["server"]))
     return gate_server.choose(
         settings,
@@ -204,7 +204,7 @@ def main() -> None:
         module.fail_json(msg="To choose a way, archive or server must be given.", code="option_missing")
     try:
         if module.params["server"]:
-            found: dict[str, Any] = _way_to_server(module.params)
+            found: Mapping[str, object] = _way_to_server(module.params)
         elif module.params["source"] is None:
             found = {"source": _look_at_source(module.params, module.check_mode)}
         else:

@@ -120,7 +120,7 @@ host_keys:
 
 import sys
 import time
-from typing import Any
+from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
@@ -145,7 +145,7 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-def _on_target(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def _on_target(options: dict[str, Any], check_mode: bool) -> Mapping[str, object]:
     folder = job.job_folder(options["state_dir"], options["migration_id"], options["kind"])
     if options["state"] == "absent":
         removed = gate_key.remove(folder, write=not check_mode)
@@ -158,7 +158,7 @@ def _on_target(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     return dict(made, changed=not made["running"], diff=diff)
 
 
-def _on_source(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def _on_source(options: dict[str, Any], check_mode: bool) -> Mapping[str, object]:
     now = time.time()
     if options["state"] == "absent":
         found = authorized_keys.close_gate(options["state_dir"], options["migration_id"], now, write=not check_mode)

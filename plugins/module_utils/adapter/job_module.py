@@ -6,16 +6,32 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, NoReturn
+from pathlib import Path
+from typing import Any, Callable, Mapping, NoReturn, TypedDict
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..common.progress_document import ProgressDocument
 from ..common.progress_line import describe
 from ..jobs import job
 from ..jobs.limits import Limits
 from .masking import with_names
 from .module import run
 from .options import LIMIT_OPTIONS
+
+# Whether the result of the finished job still holds.
+StillValid = Callable[[Mapping[str, Any]], bool]
+
+
+class JobReport(TypedDict):
+    """The state of a job in the result of its module. line: its progress as text, empty unless it runs."""
+
+    kind: str
+    status: str
+    folder: str
+    started: bool
+    progress: ProgressDocument
+    line: str
 
 
 def initial_limits(module: AnsibleModule) -> Limits:
@@ -26,10 +42,10 @@ def initial_limits(module: AnsibleModule) -> Limits:
 def run_job(
     module: AnsibleModule,
     spec: job.JobSpec,
-    still_valid: Callable[[dict[str, Any]], bool],
+    still_valid: StillValid,
     diff: Callable[[], dict[str, str]] | None = None,
     refuse: Callable[[], None] = lambda: None,
-    now: Callable[[dict[str, Any]], dict[str, Any]] = lambda _result: {},
+    now: Callable[[Mapping[str, Any]], Mapping[str, object]] = lambda _result: {},
 ) -> NoReturn:
     """Start or join the job, and end the module with its result.
 
@@ -40,7 +56,7 @@ def run_job(
     """
     folder = job.job_folder(module.params["state_dir"], module.params["migration_id"], spec.kind)
 
-    def work() -> dict[str, Any]:
+    def work() -> Mapping[str, object]:
         if module.check_mode:
             return _predict(folder, spec, still_valid, diff, refuse, now)
         state = job.start_or_join(folder, spec, still_valid)
@@ -61,7 +77,7 @@ def run_job(
 def predict_job(
     module: AnsibleModule,
     kind: str,
-    still_valid: Callable[[dict[str, Any]], bool],
+    still_valid: StillValid,
     diff: Callable[[], dict[str, str]],
 ) -> NoReturn:
     """End the module in check mode with what is known without the job's parameters: unchanged when the job is done, else changed.
@@ -75,32 +91,32 @@ def predict_job(
 
 
 def _predict(
-    folder: Any,
+    folder: Path,
     spec: job.JobSpec,
-    still_valid: Callable[[dict[str, Any]], bool],
+    still_valid: StillValid,
     diff: Callable[[], dict[str, str]] | None,
     refuse: Callable[[], None],
-    now: Callable[[dict[str, Any]], dict[str, Any]],
-) -> dict[str, Any]:
+    now: Callable[[Mapping[str, Any]], Mapping[str, object]],
+) -> Mapping[str, object]:
     """The result in check mode: unchanged when the job is done, else changed."""
     state = job.check(folder, spec, still_valid)
     if state.status == "done" and still_valid(state.result["value"]):
         return dict(_with(now, state), changed=False, job=describe_job(state, spec.kind))
     if state.status != "running":
         refuse()
-    predicted: dict[str, Any] = {"changed": True, "job": describe_job(state, spec.kind)}
+    predicted: dict[str, object] = {"changed": True, "job": describe_job(state, spec.kind)}
     if diff is not None:
         predicted["diff"] = diff()
     return predicted
 
 
-def _with(now: Callable[[dict[str, Any]], dict[str, Any]], state: job.JobState) -> dict[str, Any]:
+def _with(now: Callable[[Mapping[str, Any]], Mapping[str, object]], state: job.JobState) -> Mapping[str, object]:
     """The result of a finished job, with the values that only this call adds."""
-    value: dict[str, Any] = state.result["value"]
+    value = state.result["value"]
     return {**value, **now(value)}
 
 
-def describe_job(state: job.JobState, kind: str) -> dict[str, Any]:
+def describe_job(state: job.JobState, kind: str) -> JobReport:
     """The job's state for module results."""
     return {
         "kind": kind,

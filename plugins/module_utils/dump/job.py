@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 from ..archive import growth as archive_growth
 from ..archive import layout, manifest, pg_dump
@@ -115,7 +115,7 @@ def _is_alone(record: dict[str, Any] | None) -> bool:
     return record is not None and record["kept_on"] == record["host"]
 
 
-def still_valid(result: dict[str, Any]) -> bool:
+def still_valid(result: Mapping[str, Any]) -> bool:
     """Whether the archive still exists with the same manifest and file sizes."""
     root = Path(result["archive"])
     if manifest_sha256(root) != result["manifest_sha256"]:

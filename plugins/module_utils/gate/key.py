@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, TypedDict
 
 from ..common.errors import MigrationError
 from ..host import programs
@@ -33,11 +33,16 @@ def key_folder(job_folder: Path) -> Path:
     return job_folder / "key"
 
 
-def make(job_folder: Path) -> dict[str, Any]:
-    """Create a key, or use that of the running job; returns ``{public_key, running, port}``.
+class Key(TypedDict):
+    """A key, and whether a running job uses it. port: a free port of this host, where a tunnel through the controller can start."""
 
-    port: a free port of this host, where a tunnel through the controller can start.
-    """
+    public_key: str
+    running: bool
+    port: int
+
+
+def make(job_folder: Path) -> Key:
+    """Create a key, or use that of the running job."""
     folder = key_folder(job_folder)
     public = folder / "id.pub"
     running = job.read_state(job_folder).status == "running"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Callable, Iterable
+from typing import Callable, Iterable, TypedDict
 
 from ..common.errors import MigrationError
 from ..common.progress_line import amount
@@ -19,6 +19,13 @@ from .tunnel import INSTEAD
 
 ELSEWHERE = "the server is not on the source's own host."
 CHOICES = ("auto", "direct", "ssh", "controller")
+
+
+class Way(TypedDict):
+    """The way to the source's server: ``direct``, ``ssh`` or ``controller``, and why it was chosen."""
+
+    way: str
+    reason: str
 
 
 def place(settings: ConnectionSettings) -> tuple[str, int]:
@@ -62,8 +69,8 @@ def choose(
     on_source: bool = True,
     controller: bool = False,
     check: Callable[[ConnectionSettings], None] = lambda _settings: None,
-) -> dict[str, Any]:
-    """``{way, reason}`` from this host to the source's server: ``direct``, ``ssh`` or ``controller``.
+) -> Way:
+    """The way from this host to the source's server.
 
     settings: how this host would log in to the server directly. check: checks what else it must be able to do there; raises MigrationError.
     ssh: address and port of the source's sshd. of_source: what ``authorized_keys.obstacles`` found there.

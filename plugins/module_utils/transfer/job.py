@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 from ..archive import check as archive_check
 from ..archive import layout, manifest
@@ -62,7 +62,7 @@ def job_spec(options: dict[str, Any], limits: Limits) -> JobSpec:
     return JobSpec(KIND, run, parameters, fingerprint, once=False, initial_limits=limits)
 
 
-def still_valid(options: dict[str, Any], result: dict[str, Any]) -> bool:
+def still_valid(options: dict[str, Any], result: Mapping[str, Any]) -> bool:
     """Whether the transferred archive still exists unchanged and equals the source's."""
     root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
     return (
