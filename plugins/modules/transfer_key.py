@@ -166,10 +166,18 @@ def _on_source(options: dict[str, Any], check_mode: bool) -> Mapping[str, object
     diff = {"before": "", "after": "authorized\n"}
     if check_mode:
         return {"changed": True, "diff": diff}
+    server = None
     if options["server"]:
-        settings = ConnectionSettings.from_options(container_server.effective(options["server"]))
-        options = dict(options, server=gate_server.place(settings))
-    opened = authorized_keys.open_gate(options, sys.executable, now)
+        server = gate_server.place(ConnectionSettings.from_options(container_server.effective(options["server"])))
+    wanted: authorized_keys.Wanted = {
+        "state_dir": options["state_dir"],
+        "migration_id": options["migration_id"],
+        "public_key": options["public_key"],
+        "hours": options["hours"],
+        "archive": options["archive"],
+        "server": server,
+    }
+    opened = authorized_keys.open_gate(wanted, sys.executable, now)
     return dict(opened, host_keys=host_keys.host_keys(options["address"], options["port"]), changed=True, diff=diff)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping
+from typing import Callable, Iterator, Mapping, TypedDict, Union
 from urllib.parse import quote
 
 from ..common.errors import MigrationError
@@ -26,6 +26,17 @@ PAUSE_SECONDS = 0.21
 POLL_SECONDS = 2.0
 # The usual names in the properties of a data source.
 NAMES = {"host": "host", "port": "port", "database": "database", "user": "user", "password": "password"}
+
+
+# The properties of a data source by name. The names depend on its connector.
+Properties = Mapping[str, Union[str, int]]
+
+
+class Source(TypedDict):
+    """A data source, as the API lists it."""
+
+    id: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -138,16 +149,17 @@ class Klipfolio:
             )
         return bool(current == change["new"] != change["old"])
 
-    def _place(self, properties: dict[str, Any]) -> Place | None:
+    def _place(self, properties: Properties) -> Place | None:
         host, database = (properties.get(self.names[key]) for key in ("host", "database"))
         port = str(properties.get(self.names["port"]) or DEFAULT_PORT)
         return Place(str(host), int(port), str(database)) if host and database and port.isdigit() else None
 
-    def _new(self, properties: dict[str, Any]) -> dict[str, Any]:
+    def _new(self, properties: Properties) -> Properties:
         """The new values of the properties that the data source has, each of the type of the old value."""
         target = self.sides.target
         user = str(properties.get(self.names["user"], ""))
-        wanted = {"host": target.host, "port": target.port, "database": target.database, "user": self.sides.role(user)}
+        role = self.sides.role(user)
+        wanted: Properties = {"host": target.host, "port": target.port, "database": target.database, "user": role}
         found = {self.names[key]: value for key, value in wanted.items() if self.names[key] in properties}
         # Without a property for the port, a data source uses the default port.
         if self.names["port"] not in found and target.port != DEFAULT_PORT:
@@ -156,9 +168,9 @@ class Klipfolio:
                 f"{target.port}. Add that property in Klipfolio, or set its name in couch2pg_klipfolio (properties).",
                 "klipfolio_port",
             )
-        return {name: type(properties[name])(value) for name, value in found.items()}
+        return {name: int(value) if isinstance(properties[name], int) else str(value) for name, value in found.items()}
 
-    def _put(self, change: Change, wanted: Mapping[str, Any], password: str | None) -> None:
+    def _put(self, change: Change, wanted: Properties, password: str | None) -> None:
         properties = dict(wanted)
         if password is not None:
             properties[self.names["password"]] = password
@@ -190,12 +202,12 @@ class Klipfolio:
         found = self.api.ask("GET", f"/datasource-instances/{quote(str(number), safe='')}")["data"]
         return Refreshed(int(found.get("refresh_fail_count") or 0), str(found.get("date_last_refresh") or ""))
 
-    def _properties(self, number: str) -> dict[str, Any]:
+    def _properties(self, number: str) -> Properties:
         found = self.api.ask("GET", f"/datasources/{quote(str(number), safe='')}/properties")["data"]["properties"]
         # A data source without properties answers with a text.
         return found if isinstance(found, dict) else {}
 
-    def _sources(self) -> Iterator[dict[str, Any]]:
+    def _sources(self) -> Iterator[Source]:
         offset = 0
         while True:
             answer = self.api.ask("GET", f"/datasources?limit={PAGE}&offset={offset}")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TypedDict
 
 from ..common.errors import MigrationError
 from ..postgres.identifiers import qualified
@@ -20,7 +20,16 @@ _CONSTANT = re.compile(r"(?i)E?'(?:[^'\\]|\\.|'')*(?:'|$)|\$(\w*)\$.*?(?:\$\1\$|
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|$)", re.DOTALL)
 
 
-def collect(session: Session, limit: int) -> list[dict[str, Any]] | None:
+class Candidate(TypedDict):
+    """A query that a dashboard may have run: its text without constants, how often it ran, and its mean time."""
+
+    role: str
+    query: str
+    calls: int
+    milliseconds: float
+
+
+def collect(session: Session, limit: int) -> list[Candidate] | None:
     """The most time-consuming read-only queries of this database; None without the extension, or when the server hasn't loaded it.
 
     Their text has no constants: replace ``$1`` by values before running them.

@@ -10,7 +10,7 @@ of the other side, and the connections to both sides are tested before anything 
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping, TypedDict
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from ..common.errors import MigrationError
@@ -23,6 +23,13 @@ MASK = "XXXXXXXXXX"
 PAGE = 100
 # The column that orders each list, so that its pages don't overlap.
 NAMES = {"database": "database_name", "dataset": "table_name", "chart": "slice_name"}
+
+
+class Connection(TypedDict, total=False):
+    """A database of Superset, as its API shows it."""
+
+    sqlalchemy_uri: str
+    ssh_tunnel: Mapping[str, object] | None
 
 
 class Superset:
@@ -185,15 +192,15 @@ class Superset:
         netloc = f"{user}{password}@{host}:{target.port}"
         return urlunsplit(parts._replace(netloc=netloc, path=f"/{quote(target.database, safe='')}"))
 
-    def _connection(self, number: int) -> dict[str, Any]:
-        found: dict[str, Any] = self.api.ask("GET", f"/api/v1/database/{number}/connection")["result"]
+    def _connection(self, number: int) -> Connection:
+        found: Connection = self.api.ask("GET", f"/api/v1/database/{number}/connection")["result"]
         return found
 
     def _databases(self) -> Iterator[tuple[int, str]]:
         for row in self._list("database", ""):
             yield row["id"], row["database_name"]
 
-    def _list(self, kind: str, filters: str) -> Iterator[dict[str, Any]]:
+    def _list(self, kind: str, filters: str) -> Iterator[Mapping[str, Any]]:
         """Every row of a list, read page by page."""
         page = 0
         while True:

@@ -13,7 +13,7 @@ import shlex
 import time
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from ..common.errors import MigrationError
 from ..host import processes, programs
@@ -44,38 +44,55 @@ refuse options = {refused}
 """
 
 
+class Wanted(TypedDict):
+    """Who gets access to what. server: the host and the port of the server, or None for the archive; hours: how long."""
+
+    state_dir: str
+    migration_id: str
+    public_key: str
+    hours: float
+    archive: str | None
+    server: tuple[str, int] | None
+
+
+class Opened(TypedDict):
+    """The user who may log in, the file with the key, and the time when it expires."""
+
+    user: str
+    authorized_keys: str
+    expires: int
+
+
 def gate_folder(state_dir: str, migration_id: str) -> Path:
     """The folder of a migration's gate."""
     return expand(state_dir) / migration_id / FOLDER
 
 
-def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any]:
-    """Give the holder of ``options["public_key"]`` access for ``options["hours"]`` hours.
-
-    The holder may read the archive; or, if ``options["server"]`` is a host and a port, connect to them from this host.
+def open_gate(wanted: Wanted, python: str, now: float) -> Opened:
+    """Let the holder of the public key read the archive, or connect to the server from this host.
 
     Raises MigrationError ``bad_key``, ``gate_not_opened`` or ``not_writable``.
     """
-    if not _PUBLIC_KEY.fullmatch(options["public_key"]):
+    if not _PUBLIC_KEY.fullmatch(wanted["public_key"]):
         raise MigrationError(
             "The target sent something other than a public key, so no access was granted. Check the target for manipulation.",
             "bad_key",
         )
     account = pwd.getpwuid(os.geteuid())
     keys = authorized_keys(account)
-    folder = gate_folder(options["state_dir"], options["migration_id"])
-    server = options.get("server")
+    folder = gate_folder(wanted["state_dir"], wanted["migration_id"])
+    server = wanted["server"]
     instead = "set couch2pg_method to archive" if server else "set couch2pg_transfer_way to relay"
-    expires = int(now + options["hours"] * 3600)
-    serves = {"server": list(server)} if server else _serve_archive(options, folder)
+    expires = int(now + wanted["hours"] * 3600)
+    serves = forced_command.Settings(server=server) if server else _serve_archive(wanted["archive"] or "", folder)
     make_private_folder(folder)
     write_text(folder / "gate.py", forced_command.__loader__.get_source(forced_command.__name__))  # type: ignore[union-attr]
     words = ("/usr/bin/env", f"{forced_command.MARKER}={folder}", python, "-I", str(folder / "gate.py"))
     command = " ".join(shlex.quote(word) for word in words).replace('"', '\\"')
     expiry = f',expiry-time="{_local_time(expires)}"' if _ssh_version() >= EXPIRY_SINCE else ""
-    line = f'restrict,command="{command}"{expiry} {options["public_key"]} {forced_command.mark(options["migration_id"], expires)}'
-    settings = {
-        "migration_id": options["migration_id"],
+    line = f'restrict,command="{command}"{expiry} {wanted["public_key"]} {forced_command.mark(wanted["migration_id"], expires)}'
+    settings: forced_command.Settings = {
+        "migration_id": wanted["migration_id"],
         **serves,
         "expires": expires,
         "authorized_keys": str(keys),
@@ -88,7 +105,7 @@ def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any
             forced_command.replace(
                 keys,
                 forced_command.with_line(
-                    forced_command.without_ours(forced_command.read(keys), options["migration_id"], now), line
+                    forced_command.without_ours(forced_command.read(keys), wanted["migration_id"], now), line
                 ),
             )
     except OSError as error:
@@ -100,13 +117,13 @@ def open_gate(options: dict[str, Any], python: str, now: float) -> dict[str, Any
     return {"user": account.pw_name, "authorized_keys": str(keys), "expires": expires}
 
 
-def _serve_archive(options: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _serve_archive(path: str, folder: Path) -> forced_command.Settings:
     """Write the configuration of rsync's daemon; returns its part of the gate's settings."""
-    archive = expand(options["archive"])
-    for path in (folder, archive):
-        if re.search(r"[\n\r%]", str(path)):
+    archive = expand(path)
+    for served in (folder, archive):
+        if re.search(r"[\n\r%]", str(served)):
             raise MigrationError(
-                f"rsync can't serve the path {path!r}: it contains a line break or a percent sign. Choose another path, "
+                f"rsync can't serve the path {served!r}: it contains a line break or a percent sign. Choose another path, "
                 "or set couch2pg_transfer_way to relay.",
                 "gate_not_opened",
             )
@@ -123,11 +140,12 @@ def _serve_archive(options: dict[str, Any], folder: Path) -> dict[str, Any]:
 def close_gate(state_dir: str, migration_id: str, now: float, write: bool) -> bool:
     """Remove the key, end running transfers and remove the gate; returns whether there was one. ``write``: False only checks."""
     folder = gate_folder(state_dir, migration_id)
-    settings = read_json(folder / forced_command.SETTINGS)
     keys = authorized_keys(pwd.getpwuid(os.geteuid()))
-    if not isinstance(settings, dict):
-        # The gate's files are missing or incomplete; the line in authorized_keys may exist anyway.
-        settings = {"migration_id": migration_id, "authorized_keys": str(keys), "made": []}
+    # Without the gate's files, or with incomplete ones, the line in authorized_keys may exist anyway.
+    settings: forced_command.Settings = {"migration_id": migration_id, "authorized_keys": str(keys), "made": []}
+    stored = read_json(folder / forced_command.SETTINGS)
+    if isinstance(stored, dict):
+        settings = cast("forced_command.Settings", stored)
     text = forced_command.read(Path(settings["authorized_keys"]))
     found = folder.exists() or forced_command.without_ours(text, migration_id, now) != text
     if found and write:

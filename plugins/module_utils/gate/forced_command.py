@@ -24,7 +24,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator, TypedDict
 
 SETTINGS = "gate.json"
 CONFIGURATION = "rsyncd.conf"
@@ -47,6 +47,22 @@ CHUNK = 1 << 18
 # The start of the name of a temporary file that will replace authorized_keys.
 BESIDE = ".couch2pg-keys-"
 PROBE_BYTES = 1 << 25
+
+
+class Settings(TypedDict, total=False):
+    """The content of ``gate.json``: either the archive and the path of rsync, or the host and the port of the server.
+
+    expires: seconds since the epoch; authorized_keys: the file with the key's line; made: of ``folder`` (.ssh) and ``file``
+    (authorized_keys), what was created for the key.
+    """
+
+    migration_id: str
+    expires: int
+    authorized_keys: str
+    made: list[str]
+    archive: str
+    rsync: str
+    server: tuple[str, int]
 
 
 def mark(migration_id: str, expires: int) -> str:
@@ -112,7 +128,7 @@ def read(path: Path) -> str:
         return ""
 
 
-def withdraw(settings: dict[str, Any], now: float) -> bool:
+def withdraw(settings: Settings, now: float) -> bool:
     """Remove the key's line and the files created for it; returns whether there was a line."""
     keys = Path(settings["authorized_keys"])
     if not keys.parent.is_dir():
@@ -141,7 +157,7 @@ def remove_files(folder: Path) -> None:
         folder.rmdir()
 
 
-def serve_archive(settings: dict[str, Any], folder: Path) -> None:
+def serve_archive(settings: Settings, folder: Path) -> None:
     """Become the rsync daemon of this connection."""
     os.nice(NICE)
     # A new environment, because the client may have set variables.
@@ -183,7 +199,7 @@ def _to_server(server: socket.socket) -> None:
 
 def main(folder: Path) -> int:
     """Serve one connection; returns the exit code."""
-    settings = json.loads(read(folder / SETTINGS))
+    settings: Settings = json.loads(read(folder / SETTINGS))
     command = os.environ.get("SSH_ORIGINAL_COMMAND", "")
     if time.time() >= settings["expires"]:
         sys.stderr.write("cht.couch2pg: this key has expired. Run the playbook again.\n")

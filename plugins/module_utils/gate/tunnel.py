@@ -84,7 +84,7 @@ def _socket_folder(job_folder: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"couch2pg-{mark}-{os.getpid()}-"))
 
 
-def parameters(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def parameters(options: Mapping[str, object] | None) -> Mapping[str, object] | None:
     """The parameters of a job for a module's option ``tunnel``."""
     return dict(options, silence=SILENCE_SECONDS) if options else None
 

@@ -14,7 +14,8 @@ import json
 import zlib
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Sequence, Tuple, TypedDict
+from decimal import Decimal
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, TypedDict
 
 from ..common.counted import counted
 from ..common.errors import MigrationError
@@ -66,6 +67,14 @@ class Piece:
         return f"ctid >= '({self.first},0)'::pg_catalog.tid{until}"
 
 
+class DigestedBucket(NamedTuple):
+    """A row of _DIGESTS: a bucket of one piece. digest: the sum of the hashes of its documents."""
+
+    bucket: int
+    documents: int
+    digest: Decimal
+
+
 @dataclass(frozen=True)
 class Buckets:
     """The number of documents of each table, and the digests of its buckets."""
@@ -99,12 +108,12 @@ def take(
 ) -> Buckets:
     """Digest every table with ``workers`` workers, each with its own session; see ``Reading``."""
 
-    def work(session: Session, piece: Piece) -> list[dict[str, Any]]:
+    def work(session: Session, piece: Piece) -> list[DigestedBucket]:
         sql = _DIGESTS.format(table=piece.table.sql, where=piece.where, mask=buckets - 1)
         with reading(session, piece.table) as reader:
             rows = reader.rows(sql)
         on_progress(piece.weight, piece.table.key)
-        return rows
+        return [DigestedBucket(**row) for row in rows]
 
     pieces = list(_pieces(tables, workers, open_session))
     documents = {table.name: 0 for table in tables}
@@ -112,8 +121,8 @@ def take(
     for piece, rows in zip(pieces, run_in_sessions(pieces, workers, open_session, work)):
         name = piece.table.name
         for row in rows:
-            documents[name] += row["documents"]
-            digests[name][row["bucket"]] = (digests[name][row["bucket"]] + int(row["digest"])) & _MASK
+            documents[name] += row.documents
+            digests[name][row.bucket] = (digests[name][row.bucket] + int(row.digest)) & _MASK
     return Buckets(documents, digests)
 
 

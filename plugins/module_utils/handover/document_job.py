@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, TypedDict
 
 from ..common.clock import utc_now
 from ..evidence.snapshot import HeldSnapshot
@@ -18,6 +18,22 @@ from ..postgres.database import current_oid
 from ..postgres.relations import Table, check_couchdb, check_readable, list_tables
 from ..postgres.session import Session, check_no_pooler, server_identity
 from . import document_buckets
+
+
+class DigestedDocuments(TypedDict, total=False):
+    """What one snapshot contains. progress: the checkpoints of couch2pg, by their key; taken_at: a time of ``clock.utc_now``.
+
+    tables, packed: the number of documents of each table, and the digests. count, documents: in place of these, the documents in the
+    buckets of the option ``only``.
+    """
+
+    progress: dict[str, str]
+    taken_at: str
+    seconds: float
+    tables: dict[str, int]
+    packed: document_buckets.PackedDigests
+    count: int
+    documents: str
 
 
 def job_spec(settings: ConnectionSettings, options: Mapping[str, Any], limits: Limits) -> JobSpec:
@@ -43,7 +59,7 @@ def job_spec(settings: ConnectionSettings, options: Mapping[str, Any], limits: L
     )
 
 
-def run(context: JobContext) -> dict[str, Any]:
+def run(context: JobContext) -> DigestedDocuments:
     """The work of the job ``reconcile-source`` or ``reconcile-target``."""
 
     def on_step(total: int) -> None:
@@ -61,7 +77,7 @@ def look(
     parameters: Mapping[str, Any],
     on_step: Callable[[int], None] = lambda _total: None,
     on_progress: Callable[[int, str], None] = lambda _bytes, _table: None,
-) -> dict[str, Any]:
+) -> DigestedDocuments:
     """Digests of all buckets; with ``only``, the documents in these buckets. Both with the checkpoints of the same snapshot."""
     started = time.monotonic()
     buckets, only, jobs = parameters["buckets"], parameters["only"], parameters["jobs"]
@@ -69,7 +85,7 @@ def look(
         tables = [table for table in _documents(snapshot.tables.kept) if not only or table.name in only]
         on_step(sum(table.table_bytes for table in tables))
         progress = snapshot.session.rows("SELECT source::text AS key, seq::text AS seq FROM public.couchdb_progress")
-        found: dict[str, Any] = {
+        found: DigestedDocuments = {
             "progress": {row["key"]: row["seq"] for row in progress if row["seq"] is not None},
             "taken_at": utc_now(),
         }
@@ -78,12 +94,13 @@ def look(
             listed = document_buckets.list_documents(
                 tables, only, buckets, parameters["most"], jobs, snapshot.reader, on_progress, snapshot.reading
             )
-            found.update(count=len(listed), documents=document_buckets.pack_documents(listed))
+            found["count"], found["documents"] = len(listed), document_buckets.pack_documents(listed)
         else:
             taken = document_buckets.take(tables, buckets, jobs, snapshot.reader, on_progress, snapshot.reading)
-            found.update(tables=taken.documents, packed=document_buckets.pack(taken.digests, buckets))
+            found["tables"], found["packed"] = taken.documents, document_buckets.pack(taken.digests, buckets)
         snapshot.check_alive()
-    return dict(found, seconds=round(time.monotonic() - started, 1))
+    found["seconds"] = round(time.monotonic() - started, 1)
+    return found
 
 
 def _documents(tables: list[Table]) -> list[Table]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence, TypedDict
+from typing import Callable, Sequence, TypedDict
 
 from ..common.counted import counted
 from ..common.errors import MigrationError
@@ -270,19 +270,14 @@ class Watch:
             f"couch2pg made no progress for {waited} ({self.tell()}): {why}", "couch2pg_not_current", **self._evidence()
         )
 
-    def _evidence(self) -> dict[str, Any]:
+    def _evidence(self) -> dict[str, object]:
         return {
             "process": self._process.identity,
             "runs_completed": self.log.runs_completed,
-            "errors": [error_as_dict(seen) for seen in self.log.errors],
+            "errors": [seen.as_dict() for seen in self.log.errors],
             "sync": [entry.as_dict() for entry in self.sync],
             "last_lines": list(self.log.last_lines),
         }
-
-
-def error_as_dict(seen: ErrorSeen) -> dict[str, Any]:
-    """The error for results and the record."""
-    return dict(vars(seen), subjects=list(seen.subjects))
 
 
 def _told(seen: ErrorSeen) -> str:

@@ -14,6 +14,9 @@ from ..common.errors import MigrationError
 from ..common.redaction import Redactor
 from ..couch2pg import access as couch2pg_access
 from ..couch2pg import settings as couch2pg_settings
+from ..couch2pg.couchdb_sync import ShownSync
+from ..couch2pg.log.incidents import ShownError
+from ..couch2pg.log.position import Position
 from ..couch2pg.log.reader import summarise
 from ..couch2pg.log.remedies import Names
 from ..couch2pg.log.source import open_source
@@ -23,7 +26,7 @@ from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres.session import Session
 from . import matview_proof
-from .health import Wanted, Watch, error_as_dict
+from .health import Proof, Wanted, Watch
 
 # The first run may fetch days of changes in one batch, and then refresh all materialized views.
 ALLOWANCE_SECONDS = 3600.0
@@ -32,6 +35,28 @@ _PASSED_ON = (
     *("settings_file", "log", "since", "process", "status_command", "matviews", "runs", "call_refresh"),
     *("ca_cert", "couchdb_server", "login_host"),
 )
+
+
+class Health(Proof):
+    """What couch2pg did while it was watched, and what proves that it is healthy.
+
+    last_completed, next_run: of the last complete run, as couch2pg logged them. process: the one that was watched. position: in the log,
+    where the watch ended. checked_at: a time of ``clock.utc_now``.
+    """
+
+    runs_completed: int
+    runs_errored: int
+    changes: int
+    refreshes: int
+    errors: list[ShownError]
+    last_completed: str
+    next_run: str
+    sync: list[ShownSync]
+    process: Mapping[str, object] | None
+    notices: list[str]
+    position: Position | None
+    checked_at: str
+    seconds: float
 
 
 def job_spec(options: Mapping[str, Any]) -> JobSpec:
@@ -56,7 +81,7 @@ def default_timeout(sleep_minutes: float, runs: int) -> float:
     return (runs + 1) * sleep_minutes * 60 + ALLOWANCE_SECONDS
 
 
-def run(context: JobContext) -> dict[str, Any]:
+def run(context: JobContext) -> Health:
     """The work of the job ``health``."""
     parameters = context.parameters
     settings = couch2pg_settings.load(Path(parameters["settings_file"]))
@@ -92,7 +117,7 @@ def run(context: JobContext) -> dict[str, Any]:
         "runs_errored": log.runs_errored,
         "changes": log.changes,
         "refreshes": log.refreshes,
-        "errors": [error_as_dict(seen) for seen in log.errors],
+        "errors": [seen.as_dict() for seen in log.errors],
         "last_completed": log.last_completed,
         "next_run": log.next_run,
         "sync": [entry.as_dict() for entry in watch.sync],

@@ -356,8 +356,15 @@ def home(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def open_gate(root: Path) -> None:
     (root / "home").mkdir(exist_ok=True)
-    options = {"public_key": KEY, "hours": 1, "state_dir": str(root / "state"), "migration_id": "m", "server": ("h", 1)}
-    authorized_keys.open_gate(options, "python3", 0)
+    wanted: authorized_keys.Wanted = {
+        "public_key": KEY,
+        "hours": 1,
+        "state_dir": str(root / "state"),
+        "migration_id": "m",
+        "archive": None,
+        "server": ("h", 1),
+    }
+    authorized_keys.open_gate(wanted, "python3", 0)
 
 
 def with_keys(root: Path) -> None:

@@ -191,9 +191,9 @@ def test_a_target_that_was_taken_over_reads_nothing_else(path: str) -> None:
 
 @pytest.mark.parametrize("key", ["", "AAAA", "ssh-ed25519 AAAA\nssh-ed25519 BBBB", 'ssh-ed25519 AAAA" x', "a b c"])
 def test_a_target_that_was_taken_over_gets_no_other_key_in(tmp_path: Path, key: str) -> None:
-    options = {"public_key": key, "state_dir": str(tmp_path), "migration_id": "cht"}
+    wanted: Any = {"public_key": key, "state_dir": str(tmp_path), "migration_id": "cht"}
     with pytest.raises(MigrationError, match="something other than a public key") as caught:
-        authorized_keys.open_gate(options, "python3", NOW)
+        authorized_keys.open_gate(wanted, "python3", NOW)
     assert caught.value.code == "bad_key"
     assert list(tmp_path.iterdir()) == []
 

@@ -11,6 +11,7 @@ from typing import Any, Mapping
 from ...common.errors import MigrationError
 from ...host.files import expand
 from ...host.kept_file import Change
+from ..log_place import LogPlace
 from ..settings import Settings
 
 SYSTEMD, COMPOSE, ENV_FILE, NONE = "systemd", "compose", "env_file", "none"
@@ -36,27 +37,32 @@ class Deployment:
     start_command: tuple[str, ...] = ()
     stop_command: tuple[str, ...] = ()
     status_command: tuple[str, ...] = ()
-    log: Mapping[str, Any] = field(default_factory=dict)
+    log: LogPlace = field(default_factory=LogPlace)
     # Why the search may have missed a couch2pg, and what to do about that.
     unseen: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The deployment as the option ``deployment`` of this collection's modules takes it."""
         shown = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
         del shown["unseen"]
         return {**shown, "log": self.where_its_log_is()}
 
-    def where_its_log_is(self) -> dict[str, Any]:
-        """The place of the log, as the module couch2pg_log_info takes it; empty when unknown."""
+    def where_its_log_is(self) -> LogPlace:
+        """The place of the log; empty when unknown."""
         if self.log:
-            return dict(self.log)
+            return self.log
         if self.kind == SYSTEMD:
             return {"kind": "journald", "unit": self.unit}
         if self.kind == COMPOSE and self.container:
             return {"kind": "docker", "container": self.container}
         if self.kind == COMPOSE:
-            files = {"compose_files": list(self.compose_files), "env_files": list(self.env_files)}
-            return {"kind": "compose", "project_dir": self.project_dir, "service": self.service, **files}
+            return {
+                "kind": "compose",
+                "project_dir": self.project_dir,
+                "service": self.service,
+                "compose_files": list(self.compose_files),
+                "env_files": list(self.env_files),
+            }
         return {}
 
     def as_found(self, found: Found) -> Deployment:

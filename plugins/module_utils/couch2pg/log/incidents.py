@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TypedDict
 
 from ...common.redaction import Redactor
 from . import lines as kinds
-from .errors import is_consequence, recognise, subject
+from .errors import ErrorKind, is_consequence, recognise, subject
 from .remedies import Names, remedy
 
 SUBJECTS = 10
@@ -35,6 +35,46 @@ class ErrorSeen:
     subjects: tuple[str, ...]
     first_time: str
     last_time: str
+
+    def as_dict(self) -> ShownError:
+        """The errors for results and the record."""
+        return {
+            "kind": self.kind,
+            "first_line": self.first_line,
+            "count": self.count,
+            "meaning": self.meaning,
+            "remedy": self.remedy,
+            "subjects": list(self.subjects),
+            "first_time": self.first_time,
+            "last_time": self.last_time,
+        }
+
+
+class ShownError(TypedDict):
+    """``ErrorSeen`` as JSON."""
+
+    kind: str
+    first_line: str
+    count: int
+    meaning: str
+    remedy: str
+    subjects: list[str]
+    first_time: str
+    last_time: str
+
+
+@dataclass
+class _Counted:
+    """The errors of one kind until now. line: the first one's most informative line; evidence: of the last one."""
+
+    kind: ErrorKind
+    line: bytes
+    first: str
+    last: str = ""
+    count: int = 0
+    evidence: bytes = b""
+    # A dictionary, because it keeps the order.
+    subjects: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,7 +100,7 @@ class Errors:
         self._first = b""
         self._evidence = b""
         self._time = ""
-        self._found: dict[str, dict[str, Any]] = {}
+        self._found: dict[str, _Counted] = {}
 
     def see(self, line: kinds.Line) -> Closed | None:
         """Read a line. Returns the error that this line completed."""
@@ -92,16 +132,13 @@ class Errors:
         if self._found and is_consequence(self._evidence):
             return None
         kind = recognise(self._opened_by, self._evidence)
-        seen = self._found.setdefault(
-            kind.name,
-            {"kind": kind, "line": self._telling(), "count": 0, "subjects": {}, "first": self._time, "last": ""},
-        )
-        seen["count"] += 1
-        seen["last"] = self._time
-        seen["evidence"] = self._evidence
+        seen = self._found.setdefault(kind.name, _Counted(kind, self._telling(), self._time))
+        seen.count += 1
+        seen.last = self._time
+        seen.evidence = self._evidence
         named = subject(self._evidence)
-        if named and len(seen["subjects"]) < SUBJECTS:
-            seen["subjects"][self._redact(named)] = True
+        if named and len(seen.subjects) < SUBJECTS:
+            seen.subjects[self._redact(named)] = True
         # After this error couch2pg ends without another message.
         refused = _STATUS_401.search(self._evidence) is not None or kind.name == "couchdb_unauthorized"
         refused = refused and self._opened_by == kinds.IMPORT_FAILED
@@ -118,13 +155,13 @@ class Errors:
         return tuple(
             ErrorSeen(
                 kind=name,
-                first_line=self._redact(seen["line"]),
-                count=seen["count"],
-                meaning=seen["kind"].meaning,
-                remedy=remedy(seen["kind"], seen["evidence"], self._names, self._redact),
-                subjects=tuple(seen["subjects"]),
-                first_time=seen["first"],
-                last_time=seen["last"],
+                first_line=self._redact(seen.line),
+                count=seen.count,
+                meaning=seen.kind.meaning,
+                remedy=remedy(seen.kind, seen.evidence, self._names, self._redact),
+                subjects=tuple(seen.subjects),
+                first_time=seen.first,
+                last_time=seen.last,
             )
             for name, seen in self._found.items()
         )

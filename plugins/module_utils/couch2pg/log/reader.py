@@ -12,7 +12,7 @@ import copy
 import re
 from collections import Counter, deque
 from dataclasses import asdict, dataclass
-from typing import Any, Iterable
+from typing import Iterable
 
 from ...common.redaction import Redactor
 from . import lines as kinds
@@ -65,7 +65,7 @@ class LogSummary:
     next_run: str
     last_lines: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The summary for results and the record."""
         return asdict(self)
 
@@ -175,6 +175,15 @@ class Reader:
         )
 
 
+@dataclass
+class _Run:
+    """A run that has not ended."""
+
+    started: str
+    changes: int = 0
+    refreshed: bool = False
+
+
 class _Runs:
     """The runs; details of the last ones only."""
 
@@ -184,22 +193,22 @@ class _Runs:
         self.next_run = ""
         self.refresh_failed = False
         self._done: deque[RunSeen] = deque(maxlen=LAST_RUNS)
-        self._now: dict[str, Any] | None = None
+        self._now: _Run | None = None
 
     def see(self, line: kinds.Line) -> None:
         if line.kind == kinds.RUN_STARTED:
             self._end("unfinished", "")
-            self._now = _run(line.time)
+            self._now = _Run(line.time)
         elif line.kind in (kinds.CHANGES, kinds.REFRESH):
             # A log may start in the middle of a run.
-            self._now = self._now or _run("")
-            self._now["changes"] += line.number
+            self._now = self._now or _Run("")
+            self._now.changes += line.number
             self.changes += line.number
             if line.kind == kinds.REFRESH:
-                self._now["refreshed"] = True
+                self._now.refreshed = True
                 self.refresh_failed = False
         elif line.kind in (kinds.RUN_COMPLETED, kinds.RUN_ERRORED):
-            self._now = self._now or _run("")
+            self._now = self._now or _Run("")
             completed = line.kind == kinds.RUN_COMPLETED
             self._end("completed" if completed else "errored", line.time)
             found = _NEXT_RUN.search(line.text)
@@ -209,13 +218,10 @@ class _Runs:
 
     def _end(self, outcome: str, time: str) -> None:
         if self._now is not None:
-            self._done.append(RunSeen(outcome=outcome, ended=time, **self._now))
+            now = self._now
+            self._done.append(RunSeen(now.started, time, outcome, now.changes, now.refreshed))
             self._now = None
 
     def all(self) -> tuple[RunSeen, ...]:
         self._end("unfinished", "")
         return tuple(self._done)
-
-
-def _run(started: str) -> dict[str, Any]:
-    return {"started": started, "changes": 0, "refreshed": False}

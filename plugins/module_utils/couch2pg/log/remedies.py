@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping
+from typing import Callable
 
 from ...couchdb import certificate
 from ...host.compose import command_line, program_name
@@ -16,6 +16,7 @@ from ...host.files import expand
 from ...postgres.connection_errors import INCOMING
 from ...postgres.hba_line import hba_name
 from ...postgres.identifiers import literal, quote, with_suffix
+from ..log_place import LogPlace
 from ..settings import Settings
 from .errors import ErrorKind, subject
 
@@ -74,7 +75,7 @@ class Names:
     container_again: str = ""
 
     @classmethod
-    def of(cls, settings: Settings, log: Mapping[str, Any]) -> Names:
+    def of(cls, settings: Settings, log: LogPlace) -> Names:
         """The names in ``settings`` and in the place of the log. Raises MigrationError when a URL in them is unusable."""
         place, url = settings.postgres, settings.couchdb
         return cls(
@@ -151,7 +152,7 @@ def remedy(kind: ErrorKind, evidence: bytes, names: Names, redact: Callable[[str
     return kind.remedy.format_map(words).rstrip()
 
 
-def _container_again(log: Mapping[str, Any]) -> str:
+def _container_again(log: LogPlace) -> str:
     """The command with which Compose makes the container of this log again; empty for a log that is not of kind compose.
 
     The command names the service, because otherwise Compose would make the containers of all services again.

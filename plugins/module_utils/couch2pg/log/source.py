@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import Callable, Mapping
 
 from ...host.files import expand
+from ..log_place import LogPlace
 from .docker import ComposeLog, DockerLog
 from .file import FileLog
 from .journald import JournalLog
 from .position import LogSource
 
-KINDS: Mapping[str, Callable[[Mapping[str, Any]], LogSource]] = {
+KINDS: Mapping[str, Callable[[LogPlace], LogSource]] = {
     JournalLog.kind: lambda log: JournalLog(log["unit"], str(log.get("journal_dir") or "")),
     DockerLog.kind: lambda log: DockerLog(log["container"]),
     ComposeLog.kind: lambda log: ComposeLog(
@@ -23,6 +24,6 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any]], LogSource]] = {
 }
 
 
-def open_source(log: Mapping[str, Any]) -> LogSource:
-    """The log of these options: ``kind``, and the options of that kind. Reads nothing yet."""
+def open_source(log: LogPlace) -> LogSource:
+    """The log at this place. Reads nothing yet."""
     return KINDS[log["kind"]](log)
