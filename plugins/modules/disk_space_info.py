@@ -210,6 +210,8 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations import list_tables
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import disk_plan
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.disk_plan import DiskPlan
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.source_facts import Sizes
 
 NEED: dict[str, Option] = {
     "path": {"type": "path", "required": True},
@@ -242,24 +244,26 @@ def main() -> None:
     options = module.params
     options["staging_dir"] = options["staging_dir"] or f"{options['state_dir']}/archives"
     try:
-        report = _plan(module)
+        report, measured = _plan(module)
     except MigrationError as error:
         fail(module, error)
     places = report["file_systems"]
-    report = dict(report, changed=False, ok=all(place["ok"] for place in places))
+    result: dict[str, Any] = dict(report, **measured, changed=False, ok=all(place["ok"] for place in places))
     if options["fail_when_short"]:
         for place in places:
             try:
                 disk_plan.check(place)
             except MigrationError as error:
-                fail(module, error, **report)
-    module.exit_json(**with_names(module, report))
+                fail(module, error, **result)
+    module.exit_json(**with_names(module, result))
 
 
-def _plan(module: Any) -> dict[str, Any]:
+def _plan(module: Any) -> tuple[DiskPlan, dict[str, Sizes]]:
+    """The plan, and on the source the sizes that were measured, for the result."""
     options = module.params
+    given = [disk_plan.Need(**need) for need in options["needs"]]
     if options["database_bytes"] is not None or not options["side"]:
-        return disk_plan.without_database(options)
+        return disk_plan.without_database(options, options["side"] or "source", options["database_bytes"], given), {}
     if not options["database"]:
         raise MigrationError(f"With side {options['side']!r}, database must be given too.", "option_missing")
     options["migration_id"] = options["migration_id"] or options["database"]
@@ -271,10 +275,10 @@ def _plan(module: Any) -> dict[str, Any]:
                 "On the target, give sizes: those that this module found on the source.", "option_missing"
             )
         with Session(settings.maintenance) as session:
-            return disk_plan.examine(session, options)
+            return disk_plan.examine(session, options, "target", options["sizes"], given=given), {}
     with Session(settings) as session:
         sizes = disk_plan.measure(session, list_tables(session))
-        return dict(disk_plan.examine(session, dict(options, sizes=sizes)), sizes=sizes)
+        return disk_plan.examine(session, options, "source", sizes, given=given), {"sizes": sizes}
 
 
 if __name__ == "__main__":

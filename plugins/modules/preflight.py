@@ -168,7 +168,7 @@ schema:
 """
 
 from contextlib import suppress
-from typing import Any, Mapping
+from typing import Any, Mapping, cast
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -187,6 +187,9 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.digest impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import schema_archive
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import source as preflight_source
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import target as preflight_target
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.options import Options
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.source_facts import SourceFacts
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.target_facts import TargetFacts
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
 OPTIONS: dict[str, Option] = {
@@ -226,19 +229,19 @@ def main() -> None:
         required_if=[("side", "target", ["incoming"])],
     )
     settings = connection_settings(module)
-    options = dict(module.params, check_mode=module.check_mode)
+    options = cast("Options", dict(module.params, check_mode=module.check_mode))
 
     def work() -> Mapping[str, object]:
         schema: str | None = None
+        facts: SourceFacts | TargetFacts
         if options["side"] == "source":
-            findings, source_facts = preflight_source.examine(settings, options)
-            facts = dict(source_facts)
+            findings, facts = preflight_source.examine(settings, options)
             if options["read_schema"]:
-                schema = schema_archive.read(settings, findings, options, source_facts)
+                schema = schema_archive.read(settings, findings, options, facts)
         else:
             findings, facts = preflight_target.examine(settings, options, options["source"])
         shown: list[Any] = list(findings.as_list())
-        if options["look_for_rehearsals"] and not facts["promotion_stored"]:
+        if options["look_for_rehearsals"] and not facts.get("promotion_stored"):
             # A damaged record of a rehearsal is no reason to stop the migration.
             with suppress(MigrationError, OSError):
                 records, _problems = rehearsals.known(options["state_dir"], options["migration_id"])

@@ -38,5 +38,5 @@ class ArchiveGrowth:
 def expected_bytes(settings: ConnectionSettings, tables: list[Table], archive_format: str, compression: str) -> int:
     """Estimate the size of an archive of ``tables`` in bytes; takes some seconds."""
     with Session(settings) as session:
-        estimate = archive_size.measure(session, tables).as_dict()
+        estimate = archive_size.measure(session, tables)
     return archive_size.archive_bytes(estimate, archive_format, compression)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from dataclasses import asdict, dataclass
-from typing import Any, Callable
+from dataclasses import dataclass
+from typing import Callable, TypedDict
 
 from ..common.errors import MigrationError
 from ..postgres.identifiers import quote
@@ -37,8 +37,7 @@ SELECT attname AS name FROM pg_catalog.pg_attribute WHERE attrelid = %s AND attn
 """
 
 
-@dataclass(frozen=True)
-class ArchiveEstimate:
+class ArchiveEstimate(TypedDict):
     """Estimated bytes of all rows as text, of the largest table's text, of all rows compressed; bytes sampled; seconds used."""
 
     text_bytes: int
@@ -46,10 +45,6 @@ class ArchiveEstimate:
     compressed_bytes: int
     sampled_bytes: int
     seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """The estimate as JSON types."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -105,19 +100,19 @@ def estimate(tables: list[Table], samples: dict[str, Sample], seconds: float = 0
     for table in tables:
         texts.setdefault(table.key, table.table_bytes * text_ratio)
         packed.setdefault(table.key, table.table_bytes * packed_ratio)
-    return ArchiveEstimate(
-        text_bytes=int(sum(texts.values())),
-        largest_text_bytes=int(max(texts.values(), default=0)),
-        compressed_bytes=int(sum(packed.values())),
-        sampled_bytes=sum(sample.sampled for sample in samples.values()),
-        seconds=seconds,
-    )
+    return {
+        "text_bytes": int(sum(texts.values())),
+        "largest_text_bytes": int(max(texts.values(), default=0)),
+        "compressed_bytes": int(sum(packed.values())),
+        "sampled_bytes": sum(sample.sampled for sample in samples.values()),
+        "seconds": seconds,
+    }
 
 
-def archive_bytes(found: dict[str, Any], archive_format: str, compression: str) -> int:
-    """The size of an archive in bytes. found: the result of ``ArchiveEstimate.as_dict()``. A tar is always compressed."""
+def archive_bytes(found: ArchiveEstimate, archive_format: str, compression: str) -> int:
+    """The size of an archive in bytes. A tar is always compressed."""
     if compression == "none" and archive_format != "tar":
-        return int(found["text_bytes"])
+        return found["text_bytes"]
     factor = FACTORS.get(compression.split(":", maxsplit=1)[0], 1.0)
     return int(found["compressed_bytes"] * factor)
 

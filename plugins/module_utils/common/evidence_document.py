@@ -32,6 +32,21 @@ class DumpOptions(TypedDict, total=False):
     method: str
 
 
+class ServerProperties(TypedDict):
+    """A server, and the privileges of the role that asked. identity: as in ``postgres.session.server_identity``; place: its address."""
+
+    version: str
+    standby: bool
+    superuser: bool
+    create_database: bool
+    create_role: bool
+    version_number: int
+    major: int
+    identity: str
+    place: str
+    user: str
+
+
 class Role(TypedDict):
     """The attributes of a role, as in pg_roles, without its password. settings: ``name=value``; member_of: names of its groups.
 
@@ -120,7 +135,7 @@ class Evidence(TypedDict, total=False):
     migration_id: str
     taken_at: str
     snapshot: str
-    server: dict[str, Any]
+    server: ServerProperties
     database: DatabaseProperties
     roles: list[Role]
     extensions: dict[str, str]

@@ -9,7 +9,7 @@ import time
 from typing import Any, Mapping, cast
 
 from ..common.errors import MigrationError
-from ..common.evidence_document import DatabaseProperties, Role
+from ..common.evidence_document import DatabaseProperties, Role, ServerProperties
 from ..host.programs import major
 from .connection_errors import INSUFFICIENT_PRIVILEGE
 from .identifiers import literal, quote, with_suffix
@@ -85,7 +85,7 @@ PATIENCE_SECONDS = 5.0
 SHOWN_SESSIONS = 3
 
 
-def server(session: Session) -> dict[str, Any]:
+def server(session: Session) -> ServerProperties:
     """Identity, version and address of the server, and the privileges of the session's role."""
     row = session.row(
         "SELECT pg_catalog.current_setting('server_version') AS version, "
@@ -94,14 +94,18 @@ def server(session: Session) -> dict[str, Any]:
         "(SELECT rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user) AS create_database, "
         "(SELECT rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user) AS create_role"
     )
-    return dict(
-        row,
-        version_number=session.version,
-        major=major(session.version),
-        identity=server_identity(session),
-        place=session.settings.place,
-        user=session.settings.user,
-    )
+    return {
+        "version": row["version"],
+        "standby": row["standby"],
+        "superuser": row["superuser"],
+        "create_database": row["create_database"],
+        "create_role": row["create_role"],
+        "version_number": session.version,
+        "major": major(session.version),
+        "identity": server_identity(session),
+        "place": session.settings.place,
+        "user": session.settings.user,
+    }
 
 
 def databases(session: Session) -> list[DatabaseProperties]:

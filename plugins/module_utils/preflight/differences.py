@@ -18,7 +18,9 @@ from ..postgres.identifiers import quote
 from ..postgres.role_plan import RolePlan
 from ..postgres.session import Session
 from ..restore.target_database import refused_settings
+from .options import Options
 from .source_facts import SourceFacts
+from .target_facts import TargetFacts
 
 SAFE_SEARCH_PATH_SINCE = 17
 SET_PRIVILEGE_SINCE = 160000
@@ -43,8 +45,8 @@ class Differences:
         session: Session,
         settings: ConnectionSettings,
         findings: Findings,
-        facts: dict[str, Any],
-        options: dict[str, Any],
+        facts: TargetFacts,
+        options: Options,
         source: SourceFacts,
     ) -> None:
         self.session = session

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterable
+from typing import Callable, Iterable, TypedDict
 
 from ..archive import layout
 from ..archive import size as archive_size
@@ -21,11 +21,11 @@ from ..host import file_systems
 from ..host.file_systems import FileSystem, folder_bytes, locate
 from ..host.files import expand
 from ..postgres import server_folders
-from ..postgres.database import find_database
+from ..postgres.database import database_size, find_database
 from ..postgres.relations import Tables
 from ..postgres.server_folders import ServerFolders
 from ..postgres.session import Session
-from .source_facts import Sizes
+from .source_facts import NeedDocument, Sizes
 
 RULES = ("measured", "guide")
 GUIDE_FACTOR = 3
@@ -80,8 +80,65 @@ class Need:
         """Bytes that will be added."""
         return max(0, self.bytes - self.present)
 
+    def as_dict(self) -> NeedDocument:
+        """The need as JSON types."""
+        return {
+            "path": self.path,
+            "use": self.use,
+            "bytes": self.bytes,
+            "files": self.files,
+            "present": self.present,
+        }
 
-def judge(needs: Iterable[Need], find: Callable[[Path], FileSystem] = locate) -> list[dict[str, Any]]:
+
+class DiskOptions(TypedDict):
+    """The options of a module that the plan depends on."""
+
+    rule: str
+    state_dir: str
+    staging_dir: str
+    migration_id: str
+    format: str
+    compression: str
+    archive_here: bool
+    incoming: str
+    jobs: int
+
+
+class ReportedNeed(TypedDict):
+    """A need in the report of its file system: the bytes that will be added."""
+
+    use: str
+    path: str
+    bytes: int
+
+
+class FileSystemReport(TypedDict):
+    """The needed, free and remaining space of a file system. inodes_free: None where inodes are allocated on demand."""
+
+    mount_point: str
+    uses: list[str]
+    needs: list[ReportedNeed]
+    needed: int
+    free: int
+    left_over: int
+    inodes_needed: int
+    inodes_free: int | None
+    ok: bool
+
+
+class DiskPlan(TypedDict):
+    """The plan of one host. guide_bytes: by the manual guide, None without a database; unknown: uses that are not on this host."""
+
+    rule: str
+    file_systems: list[FileSystemReport]
+    needs: list[NeedDocument]
+    guide_bytes: int | None
+    unknown: list[str]
+    unknown_reason: str
+
+
+def judge(needs: Iterable[Need], find: Callable[[Path], FileSystem] = locate) -> list[FileSystemReport]:
     """The needed, free and remaining space of each file system, in the order of the needs.
 
     Two needs with the same use and path are the same bytes and count once.
@@ -96,7 +153,7 @@ def judge(needs: Iterable[Need], find: Callable[[Path], FileSystem] = locate) ->
     return [_balance(places[device], group) for device, group in groups.items()]
 
 
-def _balance(place: FileSystem, needs: list[Need]) -> dict[str, Any]:
+def _balance(place: FileSystem, needs: list[Need]) -> FileSystemReport:
     needed = sum(need.missing for need in needs)
     files = sum(need.files for need in needs)
     left = None if place.inodes_free is None else place.inodes_free - files
@@ -113,8 +170,8 @@ def _balance(place: FileSystem, needs: list[Need]) -> dict[str, Any]:
     }
 
 
-def check(file_system: dict[str, Any]) -> None:
-    """Raise MigrationError ``disk_full`` when this file system of ``judge`` is too small."""
+def check(file_system: FileSystemReport) -> None:
+    """Raise MigrationError ``disk_full`` when this file system is too small."""
     if file_system["ok"]:
         return
     place, uses = file_system["mount_point"], ", ".join(file_system["uses"])
@@ -149,12 +206,12 @@ def measure(session: Session, tables: Tables) -> Sizes:
         "indexes": sum(table.index_bytes for table in tables.kept),
         "largest_indexes": [row["bytes"] for row in session.rows(_INDEXES)],
         "tablespaces": {row["name"]: row["bytes"] for row in session.rows(_TABLESPACES)},
-        "archive": archive_size.measure(session, tables.kept).as_dict(),
+        "archive": archive_size.measure(session, tables.kept),
         "machine": file_systems.machine(),
     }
 
 
-def needs_on_source(sizes: Sizes, options: dict[str, Any]) -> list[Need]:
+def needs_on_source(sizes: Sizes, options: DiskOptions) -> list[Need]:
     """The needs on the source: the archive, and for tar pg_dump's buffer."""
     needs = [_archive(sizes, options), Need(options["state_dir"], "state and log", STATE_BYTES, 100)]
     if options["format"] == "tar":
@@ -164,7 +221,7 @@ def needs_on_source(sizes: Sizes, options: dict[str, Any]) -> list[Need]:
 
 
 def needs_on_target(
-    sizes: Sizes, options: dict[str, Any], folders: ServerFolders, wal_limit: int, present: int
+    sizes: Sizes, options: DiskOptions, folders: ServerFolders, wal_limit: int, present: int
 ) -> list[Need]:
     """The needs on the target: the transferred archive, the decompressed tar, and the server's files if it is on this host.
 
@@ -188,7 +245,7 @@ def needs_on_target(
     needs += [Need(str(folders.tablespaces[name]), f"tablespace {name}", size) for name, size in elsewhere.items()]
     needs.append(Need(str(folders.wal), "WAL", min(wal_limit, int(data * WAL_SHARE)), 10))
     # The peak of either parallel index builds, one per worker, or the copy that REFRESH ... CONCURRENTLY creates.
-    temporary = max(sum(sizes["largest_indexes"][: max(1, options.get("jobs", 2))]), sizes["largest_matview"])
+    temporary = max(sum(sizes["largest_indexes"][: max(1, options["jobs"])]), sizes["largest_matview"])
     needs.append(Need(str(folders.temporary[0]), "temporary files", temporary, 100))
     return needs
 
@@ -203,37 +260,45 @@ def needs_by_guide(database_bytes: int, side: str, staging_dir: str, data: Path 
     return [Need(staging_dir, "guide: 3 x the database", GUIDE_FACTOR * database_bytes)]
 
 
-def examine(session: Session, options: dict[str, Any]) -> dict[str, Any]:
-    """The disk plan of ``options['side']`` by ``options['rule']``; ``options['sizes']``: the source's ``measure``."""
-    side, sizes = options["side"], options["sizes"]
+def examine(
+    session: Session,
+    options: DiskOptions,
+    side: str,
+    sizes: Sizes,
+    neighbour: Iterable[NeedDocument] = (),
+    given: Iterable[Need] = (),
+) -> DiskPlan:
+    """The disk plan of a side by ``options['rule']``. sizes: ``measure`` of the source.
+
+    neighbour: for the target, the needs of the source, which count if both servers are on one machine. given: the operator's own needs.
+    """
     folders = server_folders.find(session) if side == "target" else ServerFolders()
     if side == "target":
-        needs = needs_on_target(sizes, options, folders, _wal_limit(session), _half_done(session, options))
-        needs += _needs_of_neighbour(options)
+        needs = needs_on_target(sizes, options, folders, _wal_limit(session), _half_done(session, options["incoming"]))
+        needs += _needs_of_neighbour(sizes, neighbour)
     else:
         needs = needs_on_source(sizes, options)
     if options["rule"] == "guide":
         needs = needs_by_guide(sizes["database"], side, options["staging_dir"], folders.data)
-    needs += [Need(**need) for need in options.get("needs") or []]
+    needs += given
     return {
         "rule": options["rule"],
         "file_systems": judge(needs),
-        "needs": [dict(vars(need)) for need in needs],
+        "needs": [need.as_dict() for need in needs],
         "guide_bytes": GUIDE_FACTOR * sizes["database"],
         "unknown": ["data directory"] if folders.reason else [],
         "unknown_reason": folders.reason,
     }
 
 
-def without_database(options: dict[str, Any]) -> dict[str, Any]:
-    """The disk plan of explicit ``needs``, and of the guide's rule when ``database_bytes`` is given.
+def without_database(options: DiskOptions, side: str, size: int | None, given: Iterable[Need]) -> DiskPlan:
+    """The disk plan of the operator's own needs, and of the guide's rule when the database's size is given.
 
     Raises MigrationError ``option_missing`` when both are missing.
     """
-    size = options["database_bytes"]
-    needs = [Need(**need) for need in options["needs"]]
+    needs = list(given)
     if size is not None and options["rule"] == "guide":
-        needs += needs_by_guide(size, options["side"] or "source", options["staging_dir"], None)
+        needs += needs_by_guide(size, side, options["staging_dir"], None)
     if not needs:
         raise MigrationError(
             "There is nothing to check. Set needs, or side and database, or database_bytes with rule 'guide'.",
@@ -242,14 +307,14 @@ def without_database(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "rule": options["rule"],
         "file_systems": judge(needs),
-        "needs": [dict(vars(need)) for need in needs],
+        "needs": [need.as_dict() for need in needs],
         "guide_bytes": None if size is None else GUIDE_FACTOR * size,
         "unknown": [],
         "unknown_reason": "",
     }
 
 
-def _archive(sizes: Sizes, options: dict[str, Any]) -> Need:
+def _archive(sizes: Sizes, options: DiskOptions) -> Need:
     size = archive_bytes(sizes["archive"], options["format"], options["compression"]) + sizes["large_objects"]
     final = expand(options["staging_dir"]) / options["migration_id"]
     # An incomplete archive is replaced in place, a complete one is not written again.
@@ -257,21 +322,21 @@ def _archive(sizes: Sizes, options: dict[str, Any]) -> Need:
     return Need(options["staging_dir"], "archive", int(size * ARCHIVE_MARGIN), sizes["table_count"] + 10, present)
 
 
-def _needs_of_neighbour(options: dict[str, Any]) -> list[Need]:
+def _needs_of_neighbour(sizes: Sizes, needs: Iterable[NeedDocument]) -> list[Need]:
     """The source's needs, if both servers are on this machine."""
-    if not options["sizes"]["machine"] or options["sizes"]["machine"] != file_systems.machine():
+    if not sizes["machine"] or sizes["machine"] != file_systems.machine():
         return []
     return [
         replace(Need(**need), use=need["use"] if need["use"] == "archive" else f"source: {need['use']}")
-        for need in options.get("neighbour_needs") or []
+        for need in needs
     ]
 
 
-def _half_done(session: Session, options: dict[str, Any]) -> int:
+def _half_done(session: Session, incoming: str) -> int:
     """Bytes of an earlier attempt's database, which the restore will replace."""
-    if find_database(session, options["incoming"]) is None:
+    if find_database(session, incoming) is None:
         return 0
-    return int(session.value("SELECT pg_catalog.pg_database_size(%s)", [options["incoming"]]))
+    return database_size(session, incoming)
 
 
 def _wal_limit(session: Session) -> int:

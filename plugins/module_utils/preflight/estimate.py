@@ -9,8 +9,7 @@ materialized views, is a multiple of that or of loading the rows. ``tests/bench/
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from ..common.progress_line import amount, duration
 from ..gate.line import is_slow
@@ -78,10 +77,6 @@ class Estimate:
     shortest: int
     longest: int
     slow_line: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """The estimate as JSON types."""
-        return asdict(self)
 
     def describe(self) -> str:
         """The estimate as a clause of a sentence."""

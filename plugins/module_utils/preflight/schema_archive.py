@@ -9,7 +9,6 @@ It may hold passwords (of user mappings, for example), so the action plugin of p
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 from ..archive import pg_dump
 from ..common.errors import MigrationError
@@ -24,13 +23,14 @@ from ..postgres.extension_versions import installed_versions
 from ..postgres.program_environment import program_environment
 from ..postgres.relations import list_tables
 from ..postgres.session import Session
+from .options import Options
 from .source_facts import SourceFacts
 
 NAME = "schema for the target"
 LIMIT_BYTES = 64 * 1024 * 1024
 
 
-def read(settings: ConnectionSettings, findings: Findings, options: dict[str, Any], facts: SourceFacts) -> str | None:
+def read(settings: ConnectionSettings, findings: Findings, options: Options, facts: SourceFacts) -> str | None:
     """The schema for the trial on the target, or None if the target does not make one. If the schema can't be read, adds a failure."""
     if findings.failed or options["check_mode"] or options["method"] == "physical" or facts.get("dropped"):
         return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator
 
 from ..archive.messages import OBJECT_MISSING, Message, sentence
 from ..archive.scratch import drop_left_over, scratch_database, scratch_name
@@ -29,6 +29,7 @@ from ..postgres.public_schema import PublicSchema
 from ..postgres.role_plan import RolePlan
 from ..postgres.session import Session
 from ..schema.restore import Changes, restore_schema
+from .options import Options
 from .source_facts import SourceFacts
 
 NAME = "schema on the target"
@@ -42,7 +43,7 @@ WHERE pg_catalog.shobj_description(r.oid, 'pg_authid') = %s ORDER BY 1
 
 
 def examine(
-    settings: ConnectionSettings, findings: Findings, options: dict[str, Any], source: SourceFacts, schema: str
+    settings: ConnectionSettings, findings: Findings, options: Options, source: SourceFacts, schema: str
 ) -> None:
     """The finding of a rehearsal with ``schema``, as ``schema_archive.dump`` returned it."""
     failures = _one_for_each_entry(_Rehearsal(settings, options, source).run(base64.b64decode(schema)))
@@ -66,7 +67,7 @@ def _one_for_each_entry(messages: list[Message]) -> list[Message]:
 
 
 class _Rehearsal:
-    def __init__(self, settings: ConnectionSettings, options: dict[str, Any], source: SourceFacts) -> None:
+    def __init__(self, settings: ConnectionSettings, options: Options, source: SourceFacts) -> None:
         self.settings = settings
         self.options = options
         self.source = source

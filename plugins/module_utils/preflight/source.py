@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..archive import pg_dump
 from ..common.counted import counted
@@ -32,6 +31,8 @@ from ..postgres.session import Session, check_no_pooler, running_server
 from ..record.dropped import DROPPED, was_dropped
 from . import connections, disk_plan, pace, utf8
 from . import contents as preflight_contents
+from .disk_plan import DiskPlan, FileSystemReport
+from .options import Options
 from .source_facts import SourceFacts
 
 OLDEST = 10
@@ -41,7 +42,7 @@ FROM pg_catalog.pg_settings WHERE name IN ('max_standby_archive_delay', 'max_sta
 """
 
 
-def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Findings, SourceFacts]:
+def examine(settings: ConnectionSettings, options: Options) -> tuple[Findings, SourceFacts]:
     """All findings, and the facts for the target as far as they could be collected."""
     findings = Findings()
     facts: SourceFacts = {}
@@ -61,7 +62,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> tuple[Find
     return findings, facts
 
 
-def _was_dropped(settings: ConnectionSettings, options: dict[str, Any]) -> bool:
+def _was_dropped(settings: ConnectionSettings, options: Options) -> bool:
     """Whether this migration is finished, and cleanup has dropped the database. Problems are reported by the checks that follow."""
     state = expand(options["state_dir"]) / options["migration_id"]
     if not (state / DROPPED).exists():
@@ -73,14 +74,14 @@ def _was_dropped(settings: ConnectionSettings, options: dict[str, Any]) -> bool:
         return False
 
 
-def check_folders(findings: Findings, options: dict[str, Any]) -> None:
+def check_folders(findings: Findings, options: Options) -> None:
     """Check the folders that this host will write into."""
-    for name, option in (("state folder", "state_dir"), ("staging folder", "staging_dir")):
-        findings.ask(name, partial(_writable, options[option]), lambda path: f"{path} can be written")
+    for name, folder in (("state folder", options["state_dir"]), ("staging folder", options["staging_dir"])):
+        findings.ask(name, partial(_writable, folder), lambda path: f"{path} can be written")
     findings.attempt("other migrations", lambda: _other_migrations(findings, options))
 
 
-def _other_migrations(findings: Findings, options: dict[str, Any]) -> None:
+def _other_migrations(findings: Findings, options: Options) -> None:
     """Warn about running jobs of other migrations, which use the host's resources."""
     running = [
         f"{folder.parents[1].name} ({folder.name})"
@@ -105,7 +106,7 @@ def _say_program(program: programs.Program) -> str:
 
 
 class _Source:
-    def __init__(self, session: Session, findings: Findings, facts: SourceFacts, options: dict[str, Any]) -> None:
+    def __init__(self, session: Session, findings: Findings, facts: SourceFacts, options: Options) -> None:
         self.session = session
         self.findings = findings
         self.facts = facts
@@ -115,7 +116,7 @@ class _Source:
     @property
     def _loaded(self) -> bool:
         """Whether the target loads the rows; the method physical copies the files as they are."""
-        return bool(self.options["method"] != "physical")
+        return self.options["method"] != "physical"
 
     def examine(self) -> None:
         find = self.findings
@@ -269,7 +270,7 @@ class _Source:
     def _disk(self, tables: Tables) -> None:
         sizes = disk_plan.measure(self.session, tables)
         self.facts["sizes"] = sizes
-        report = disk_plan.examine(self.session, dict(self.options, side="source", sizes=sizes))
+        report = disk_plan.examine(self.session, self.options, "source", sizes)
         # For a target on the same machine: then its disks need room for both servers.
         self.facts["needs"] = report["needs"]
         report_disk(self.findings, report)
@@ -374,7 +375,7 @@ def _problem(matview: Matview, refresher: str) -> str:
     return "" if matview.schema == "public" else "not in schema public"
 
 
-def report_disk(findings: Findings, report: dict[str, Any]) -> None:
+def report_disk(findings: Findings, report: DiskPlan) -> None:
     """The disk plan as findings: one for each file system, and one for each unknown one."""
     for place in report["file_systems"]:
         name = f"disk {place['mount_point']}"
@@ -386,7 +387,7 @@ def report_disk(findings: Findings, report: dict[str, Any]) -> None:
         )
 
 
-def _report_place(findings: Findings, name: str, place: dict[str, Any]) -> None:
+def _report_place(findings: Findings, name: str, place: FileSystemReport) -> None:
     disk_plan.check(place)
-    needed, free, left = (amount(place[key], "bytes") for key in ("needed", "free", "left_over"))
+    needed, free, left = (amount(size, "bytes") for size in (place["needed"], place["free"], place["left_over"]))
     findings.ok(name, f"{needed} needed for {', '.join(place['uses'])}, {free} free, {left} left over", **place)

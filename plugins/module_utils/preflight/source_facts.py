@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from ..common.evidence_document import DatabaseProperties, Role
+from ..archive.size import ArchiveEstimate
+from ..common.evidence_document import DatabaseProperties, Role, ServerProperties
 
 
 class Sizes(TypedDict, total=False):
@@ -15,7 +16,7 @@ class Sizes(TypedDict, total=False):
 
     server: all databases that may be measured; relations, table_count: numbers; largest_indexes: the 16 largest, descending;
     tablespaces: by name.
-    archive: ``archive.size.ArchiveEstimate.as_dict``; machine: ``host.file_systems.machine``.
+    machine: ``host.file_systems.machine``.
     """
 
     database: int
@@ -29,8 +30,18 @@ class Sizes(TypedDict, total=False):
     indexes: int
     largest_indexes: list[int]
     tablespaces: dict[str, int]
-    archive: dict[str, Any]
+    archive: ArchiveEstimate
     machine: str
+
+
+class NeedDocument(TypedDict):
+    """A ``disk_plan.Need`` as JSON."""
+
+    path: str
+    use: str
+    bytes: int
+    files: int
+    present: int
 
 
 class SourceFacts(TypedDict, total=False):
@@ -38,8 +49,8 @@ class SourceFacts(TypedDict, total=False):
 
     dropped: cleanup has dropped the database of this finished migration; then this is the only fact.
     physical: ``physical.conditions.facts_of``, with that method.
-    server: ``postgres.database.server``; running_server: identifies the running server.
-    roles, owners, acted_for: as in ``postgres.role_plan``; needs: ``disk_plan.Need`` as dicts.
+    running_server: identifies the running server.
+    roles, owners, acted_for: as in ``postgres.role_plan``.
     extensions: versions; extension_schemas: schemas; both by name.
     hazards: ``search_path_checks.Hazard.as_dict``; catalog_columns: ``catalog_use.read``; sorting: ``collations.used``.
     public: owner and creators of schema public, and whether couch2pg's role may create in it.
@@ -49,7 +60,7 @@ class SourceFacts(TypedDict, total=False):
     superuser_objects: ``{object, owner}``; forced_row_security, xml_columns, matviews: names.
     """
 
-    server: dict[str, Any]
+    server: ServerProperties
     running_server: str
     dropped: bool
     pg_dump_major: int
@@ -59,7 +70,7 @@ class SourceFacts(TypedDict, total=False):
     extension_schemas: dict[str, str]
     sizes: Sizes
     reading: int
-    needs: list[dict[str, Any]]
+    needs: list[NeedDocument]
     roles: list[Role]
     owners: list[str]
     acted_for: list[str]

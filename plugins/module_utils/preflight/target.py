@@ -8,8 +8,8 @@ Only a scratch database with its roles and a temporary table are written, and re
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ..archive import pg_dump
 from ..common import restart
@@ -30,8 +30,10 @@ from ..record.verified import check_counted
 from ..restore import target_database
 from . import connections, disk_plan, estimate, lock_room, message_language, pace, schema_rehearsal
 from .differences import Differences
+from .options import Options
 from .source import check_folders, report_disk
 from .source_facts import SourceFacts
+from .target_facts import TargetFacts
 
 OLDEST = 13
 USUAL_STATE_DIR = "~/couch2pg-migration"
@@ -39,14 +41,12 @@ USUAL_STATE_DIR = "~/couch2pg-migration"
 NEEDED = ("pg_restore", "pooler", "server version", "names", "locale", "extensions", "roles", "rights", "tablespaces")
 
 
-def examine(
-    settings: ConnectionSettings, options: dict[str, Any], source: SourceFacts
-) -> tuple[Findings, dict[str, Any]]:
+def examine(settings: ConnectionSettings, options: Options, source: SourceFacts) -> tuple[Findings, TargetFacts]:
     """All findings, and facts of the target. ``source``: the source's facts; when empty, the checks that need them are skipped."""
     findings = Findings()
     # Read before the server is asked: even if it doesn't answer, no message may recommend to rehearse a promoted migration.
     state = expand(options["state_dir"]) / options["migration_id"]
-    facts: dict[str, Any] = {"promotion_stored": (state / PROMOTED).exists()}
+    facts: TargetFacts = {"promotion_stored": (state / PROMOTED).exists()}
     check_folders(findings, options)
     findings.ask("pg_restore", lambda: _pg_restore(options, source), lambda p: f"{p.path}, version {p.major}")
     session = findings.ask(
@@ -59,7 +59,7 @@ def examine(
     return findings, facts
 
 
-def _pg_restore(options: dict[str, Any], source: SourceFacts) -> programs.Program:
+def _pg_restore(options: Options, source: SourceFacts) -> programs.Program:
     program = programs.find("pg_restore", options["bin_dir"])
     if "pg_dump_major" in source:
         programs.check_pg_restore(program, source["pg_dump_major"])
@@ -72,8 +72,8 @@ class _Target:
         session: Session,
         settings: ConnectionSettings,
         findings: Findings,
-        facts: dict[str, Any],
-        options: dict[str, Any],
+        facts: TargetFacts,
+        options: Options,
         source: SourceFacts,
     ) -> None:
         self.session = session
@@ -141,7 +141,7 @@ class _Target:
         self.findings.ok(
             "estimate",
             estimate.sentence(found, chosen, measured),
-            estimates=[each.as_dict() for each in found],
+            estimates=[asdict(each) for each in found],
             one_machine=one_machine,
             line=line,
         )
@@ -184,7 +184,7 @@ class _Target:
     def _server(self) -> None:
         facts = server(self.session)
         self.facts["server"] = facts
-        version, theirs = facts["major"], self.source.get("server", {}).get("major", 0)
+        version, theirs = facts["major"], self.source["server"]["major"] if "server" in self.source else 0
         if version < OLDEST:
             self.findings.failure(
                 "server version",
@@ -292,5 +292,5 @@ class _Target:
             if self.options["tablespaces"] == "default":
                 sizes = sizes.copy()
                 sizes["tablespaces"] = {}
-            options = dict(self.options, side="target", sizes=sizes, neighbour_needs=self.source.get("needs", []))
-            report_disk(self.findings, disk_plan.examine(self.session, options))
+            neighbour = self.source.get("needs", [])
+            report_disk(self.findings, disk_plan.examine(self.session, self.options, "target", sizes, neighbour))

@@ -139,7 +139,7 @@ def run(context: JobContext) -> VerifyResult:
         information = schema.information + _information(
             evidence, refreshed, extension_versions.installed_versions(session)
         )
-        target = {"version": server(session)["version"], "bytes": database_size(session, settings.database)}
+        version, size = server(session)["version"], database_size(session, settings.database)
     remaining, accepted = schema.accepting(parameters["accept_differences"])
     raise_if_different(settings.database, differences, remaining)
     return {
@@ -149,8 +149,8 @@ def run(context: JobContext) -> VerifyResult:
         "verified_at": remember_verified(state, parameters["server_identity"], parameters["database_oid"], before),
         **tables,
         "digest_method": evidence["digest_method"],
-        "server_version": target["version"],
-        "database_bytes": target["bytes"],
+        "server_version": version,
+        "database_bytes": size,
         "tables": len(found),
         "rows": sum(table["rows"] for table in found),
         "objects": schema.objects,

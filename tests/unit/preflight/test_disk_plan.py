@@ -174,7 +174,7 @@ def table(name: str, size: int) -> Table:
 def test_samples_are_scaled_to_their_tables_and_lent_to_the_others() -> None:
     tables = [table("big", 1000), table("small", 100)]
     found = archive_size.estimate(tables, {"public.big": Sample(3000, 500, 300)})
-    assert (found.text_bytes, found.largest_text_bytes, found.compressed_bytes) == (3300, 3000, 550)
+    assert (found["text_bytes"], found["largest_text_bytes"], found["compressed_bytes"]) == (3300, 3000, 550)
 
 
 def test_wide_rows_are_scaled_by_toast_and_narrow_ones_by_blocks() -> None:
@@ -188,9 +188,9 @@ def test_wide_rows_are_scaled_by_toast_and_narrow_ones_by_blocks() -> None:
 
 def test_without_any_sample_the_estimate_is_on_the_safe_side() -> None:
     found = archive_size.estimate([table("big", 1000)], {})
-    assert found.compressed_bytes == 1000
-    assert found.text_bytes == 3000
-    assert archive_size.estimate([], {}).compressed_bytes == 0
+    assert found["compressed_bytes"] == 1000
+    assert found["text_bytes"] == 3000
+    assert archive_size.estimate([], {})["compressed_bytes"] == 0
 
 
 def test_a_path_that_does_not_exist_is_on_the_file_system_of_its_parent(tmp_path: Path) -> None:

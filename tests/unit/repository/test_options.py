@@ -1,0 +1,57 @@
+# Copyright (c) cht.couch2pg maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core's definition of a module's options agrees with the module's argument spec."""
+
+from __future__ import annotations
+
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.disk_plan import DiskOptions
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.options import Options as PreflightOptions
+from ansible_collections.cht.couch2pg.plugins.modules import disk_space_info, preflight
+
+TYPES = {"str": str, "path": str, "bool": bool, "int": int, "bytes": int, "float": float, "dict": dict, "list": list}
+# Options that the module itself completes when they are missing.
+COMPLETED = {disk_space_info: {"migration_id"}, preflight: set()}
+# The core gets these beside the options.
+ADDED = {"check_mode"}
+
+
+class StoppedError(Exception):
+    """Ends a module after it has passed its options to Ansible."""
+
+
+def argument_spec(module: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    spec: dict[str, Any] = {}
+
+    def make_module(*option_sets: dict[str, Any], **_arguments: Any) -> None:
+        for option_set in option_sets:
+            spec.update(option_set)
+        raise StoppedError
+
+    monkeypatch.setattr(module, "make_module", make_module)
+    with pytest.raises(StoppedError):
+        module.main()
+    return spec
+
+
+@pytest.mark.parametrize(("module", "definition"), [(disk_space_info, DiskOptions), (preflight, PreflightOptions)])
+def test_each_option_that_the_core_reads_is_one_of_the_module_with_that_type(
+    module: Any, definition: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = argument_spec(module, monkeypatch)
+    wrong = []
+    for name, hint in get_type_hints(definition).items():
+        if name in ADDED:
+            continue
+        option = spec[name]
+        may_be_none = type(None) in get_args(hint)
+        (known,) = [each for each in get_args(hint) if each is not type(None)] if may_be_none else [hint]
+        # A TypedDict is a dict at run time.
+        kind = get_origin(known) or (dict if issubclass(known, dict) else known)
+        has_value = option.get("required") or "default" in option or name in COMPLETED[module]
+        if kind is not TYPES[option["type"]] or may_be_none == bool(has_value):
+            wrong.append(f"{name}: {hint} for {option}")
+    assert not wrong
