@@ -11,6 +11,7 @@ import pwd
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest
