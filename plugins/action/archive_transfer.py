@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from typing import Any
+from typing import Any, cast
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.text.formatters import human_to_bytes
@@ -16,7 +16,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import amount, duration
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import relay
-from ansible_collections.cht.couch2pg.plugins.plugin_utils.job_action import JobAction, keep_alive
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.job_action import JobAction, JobAnswer, keep_alive
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.other_host import connect
 
 # Bytes of a piece. A few copies of it are in memory at the same time.
@@ -38,14 +38,15 @@ class ActionModule(JobAction):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Carry everything that is missing to the module's host, then run the module; returns its result."""
         self._carried = 0
+        self._variables = task_vars or {}
         if self._task.args.get("way") == "relay" and not self._task.check_mode:
-            failure = self._relay(task_vars or {})
+            failure = self._relay()
             if failure:
-                return failure
+                return dict(failure)
         result = super().run(tmp, task_vars)
         return dict(result, changed=result.get("changed", False) or self._carried > 0)
 
-    def _relay(self, variables: dict[str, Any]) -> dict[str, Any] | None:
+    def _relay(self) -> JobAnswer | None:
         """Ask the module for the missing bytes, copy them, and repeat until nothing is missing; return a failure, if any."""
         arguments = dict(self._task.args, missing_only=True)
         self._here = self._connection
@@ -53,7 +54,7 @@ class ActionModule(JobAction):
         self._parent = os.getppid()
         self._began = time.monotonic()
         self._said = self._began
-        self._pauses = self._intervals(variables)
+        self._pauses = self._intervals()
         self._pause = next(self._pauses)
         keep_alive(self._here, self._silence())
         failures = 0
@@ -61,9 +62,9 @@ class ActionModule(JobAction):
         while True:
             carried = self._carried
             try:
-                answer: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
+                answer: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=self._variables)
                 if answer.get("failed"):
-                    return answer
+                    return cast("JobAnswer", answer)
                 if answer["complete"]:
                     return None
                 # The target drops the manifest of another archive, and requests it again.
@@ -73,20 +74,20 @@ class ActionModule(JobAction):
                         "other_archive",
                         "The archive on the source was replaced during this transfer. End the other dump there",
                     )
-                self._carry(answer, variables)
+                self._carry(answer)
                 manifest_carried = for_manifest
             except AnsibleConnectionFailure as error:
                 failures = 1 if self._carried > carried else failures + 1
                 if failures >= TRIES:
                     return self._failure("interrupted", f"The connection to a host was lost ({error}).")
-                self._show("relay | connection lost, reconnecting", "transfer", variables)
+                self._show("relay | connection lost, reconnecting", "transfer")
                 time.sleep(PAUSE_SECONDS)
             except (AnsibleError, MigrationError) as error:
                 return self._failure("relay_failed", f"The archive could not be copied: {error}")
             finally:
                 self._connection = self._here
 
-    def _failure(self, code: str, sentence: str) -> dict[str, Any]:
+    def _failure(self, code: str, sentence: str) -> JobAnswer:
         return {
             "failed": True,
             "changed": self._carried > 0,
@@ -94,14 +95,14 @@ class ActionModule(JobAction):
             "msg": f"{sentence.rstrip('.')}. Run again: the transfer resumes.",
         }
 
-    def _carry(self, answer: dict[str, Any], variables: dict[str, Any]) -> None:
+    def _carry(self, answer: dict[str, Any]) -> None:
         arguments = self._task.args
         if self._there is None:
             self._there = connect(
                 arguments["source_host"],
                 bool(arguments.get("source_become")),
                 arguments.get("source_become_user") or "",
-                variables,
+                self._variables,
                 self._task.dump_attrs(),
                 self._play_context,
                 self._templar,
@@ -121,7 +122,7 @@ class ActionModule(JobAction):
                 done += size
                 self._carried += size
                 self._keep_pace(size, began)
-                self._show_relay(segment["path"], done, total, variables)
+                self._show_relay(segment["path"], done, total)
 
     def _read(self, path: str, offset: int, size: int) -> bytes:
         """Read a piece of a file on the source."""
@@ -167,7 +168,7 @@ class ActionModule(JobAction):
         if self._limit():
             time.sleep(max(size / self._limit() - (time.monotonic() - began), 0))
 
-    def _show_relay(self, path: str, done: int, total: int, variables: dict[str, Any]) -> None:
+    def _show_relay(self, path: str, done: int, total: int) -> None:
         now = time.monotonic()
         if now - self._said < self._pause:
             return
@@ -177,4 +178,4 @@ class ActionModule(JobAction):
             f"relay | {path} | {amount(done, 'bytes')} of {amount(total, 'bytes')} ({100 * done // total} %) | "
             f"{amount(int(rate), 'bytes')}/s | {duration((total - done) / rate)} left"
         )
-        self._show(line, "transfer", variables)
+        self._show(line, "transfer")

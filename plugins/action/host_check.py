@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
         self._examine()
         return dict(result, changed=False, ready=not self._findings.failed, findings=self._findings.as_list())
 
-    def _summary(self, hosts: list[str]) -> dict[str, Any]:
+    def _summary(self, hosts: list[str]) -> dict[str, object]:
         """A failure with the failures and warnings of every host; empty when all hosts are ready."""
         found = {host: self._variables["hostvars"][host].get(REGISTERED) or {} for host in hosts}
         if all(entry.get("ready", True) for entry in found.values()):

@@ -20,7 +20,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import (
     make_private_folder,
     write_text,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import seal
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.document import Record, seal
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.record_summary import places, summary
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_document import document
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.report_render import render
@@ -86,7 +86,7 @@ class ActionModule(ActionBase):
             ],
         )
 
-    def _remove(self) -> dict[str, Any]:
+    def _remove(self) -> dict[str, object]:
         """Remove the files of the migrations in ``removed``, which must be valid names."""
         folder = expand(self._task.args["folder"])
         wanted = [folder / f"{name}.{ending}" for name in self._task.args["removed"] for ending in NAMES]
@@ -98,7 +98,7 @@ class ActionModule(ActionBase):
         return {"changed": bool(there), "diff": diff if self._task.diff else []}
 
 
-def _copy(record: dict[str, Any], path: Path) -> str:
+def _copy(record: Record, path: Path) -> str:
     """The record as text for ``path``. If the record was edited, an earlier, unedited copy stays: the record can be restored from it."""
     if record.get("seal") != seal(record):
         with suppress(OSError, ValueError, AttributeError):

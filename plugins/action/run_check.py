@@ -19,6 +19,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import che
 from ansible_collections.cht.couch2pg.plugins.plugin_utils import command_line, host_groups, server_place
 from ansible_collections.cht.couch2pg.plugins.plugin_utils.misspelt import (
     PREFIX,
+    Options,
     find_misspelt,
     find_misspelt_extra,
     is_ours,
@@ -51,7 +52,7 @@ class ActionModule(ActionBase):
         if wrong:
             return dict(result, failed=True, msg=f"Unknown options of run_check: {', '.join(sorted(wrong))}.")
         options = {**OPTIONS, **self._task.args}
-        self._shared: dict[str, Any] = _load(COLLECTION / "docs" / "variables.yml")
+        self._shared: Options = _load(COLLECTION / "docs" / "variables.yml")
         self._roles = {
             path.parents[1].name: role_options(_load(path))
             for path in sorted(COLLECTION.glob("roles/*/meta/argument_specs.yml"))
@@ -164,7 +165,6 @@ def _is_connection(name: str, value: Any) -> bool:
     return name.startswith(CONNECTION) and name not in FACTS and isinstance(value, str)
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> Any:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    document: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - both loaders are safe
-    return document
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - both loaders are safe

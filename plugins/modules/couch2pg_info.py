@@ -248,7 +248,7 @@ def _clause(sentences: str) -> str:
     return sentences[0].lower() + sentences[1:].rstrip(".")
 
 
-def _sync(deployment: Deployment, settings: Settings, options: dict[str, Any]) -> dict[str, Any]:
+def _sync(deployment: Deployment, settings: Settings, options: dict[str, Any]) -> Mapping[str, object]:
     """Whether couch2pg is up to date, and writes to the expected database."""
     reach = Reach.of(options)
     # A couch2pg that doesn't run can't catch up.

@@ -113,10 +113,11 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import JobReport, describe_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.job_module import describe_job
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import MIGRATION_OPTIONS
-from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import ErrorDocument, MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.job_report import WatchedJob
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 
 OPTIONS: dict[str, Option] = {
@@ -129,13 +130,6 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-class JobStatus(JobReport):
-    """The state of a job, and its result or error once it has ended."""
-
-    result: Mapping[str, object] | None
-    error: ErrorDocument | None
-
-
 def _stop(folders: list[Path], check_mode: bool) -> Mapping[str, object]:
     stopping = [folder for folder in folders if job.needs_cancel(folder)]
     if not check_mode:
@@ -144,7 +138,7 @@ def _stop(folders: list[Path], check_mode: bool) -> Mapping[str, object]:
     return {"changed": bool(stopping), "stopped": [folder.name for folder in stopping]}
 
 
-def _limit(folders: list[Path], given: dict[str, Any], check_mode: bool) -> Mapping[str, object]:
+def _limit(folders: list[Path], given: Mapping[str, Any], check_mode: bool) -> Mapping[str, object]:
     running = [folder for folder in folders if job.read_state(folder).status == "running"]
     before = {folder.name: limits.load(folder) for folder in running}
     after = {name: replace(old, **given) for name, old in before.items()}
@@ -159,7 +153,7 @@ def _limit(folders: list[Path], given: dict[str, Any], check_mode: bool) -> Mapp
     return {"changed": before != after, "limits": shown_after, "diff": diff}
 
 
-def _shown(state: job.JobState, kind: str) -> JobStatus:
+def _shown(state: job.JobState, kind: str) -> WatchedJob:
     error = None
     try:
         state.raise_if_failed()

@@ -103,7 +103,7 @@ way_back:
 
 import json
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, TypedDict
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
@@ -148,7 +148,15 @@ def main() -> None:
     run(module, work)
 
 
-def _way_back(options: dict[str, Any], write: bool) -> tuple[dict[str, Any], bool]:
+class ShownWayBack(TypedDict):
+    """Where the dashboards lead, and the changes that led there. packed: the changes, for the way back."""
+
+    side: str | None
+    changes: list[dict[str, str]]
+    packed: str
+
+
+def _way_back(options: dict[str, Any], write: bool) -> tuple[ShownWayBack, bool]:
     """The way back of the cutover as the module returns it, and whether it changed."""
     path: Path = way_back.path_of(options["state_dir"], options["migration_id"])
     if options["dashboards_on"] is None:
@@ -157,7 +165,7 @@ def _way_back(options: dict[str, Any], write: bool) -> tuple[dict[str, Any], boo
         changes = [change for packed in options["cutover_changes"] for change in cutover_changes.unpack(packed)]
         after, before = way_back.add(path, changes, options["dashboards_on"], write)
     known = after["changes"] if after else []
-    found = {
+    found: ShownWayBack = {
         "side": after["side"] if after else None,
         "changes": [cutover_changes.shown(change) for change in known],
         "packed": cutover_changes.pack(known),

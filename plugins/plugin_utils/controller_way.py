@@ -46,7 +46,7 @@ def opened(target: Any, source: Any, port: int) -> Iterator[None]:
             _ssh(source, "-L", f"{socket}:{_sshd_of(source)}"),
             _ssh(target, "-R", f"127.0.0.1:{port}:{socket}"),
         ]
-        plan = {"commands": commands, "folder": str(folder), "parent": os.getppid()}
+        plan: way_guard.Plan = {"commands": commands, "folder": str(folder), "parent": os.getppid()}
         guard = subprocess.Popen(
             [sys.executable, "-I", way_guard.__file__],
             stdin=subprocess.PIPE,

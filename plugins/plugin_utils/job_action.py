@@ -11,10 +11,11 @@ import time
 from contextlib import contextmanager, nullcontext, suppress
 from itertools import chain, repeat
 from types import FrameType
-from typing import Any, ContextManager, Iterator
+from typing import Any, ContextManager, Iterator, Mapping, TypedDict, cast
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.job_report import JobReport, WatchedJob
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.progress_line import duration
 
 from . import controller_way
@@ -32,6 +33,23 @@ UNANSWERED_SECONDS = 45
 SSH_KEEPALIVE = "-o ServerAliveInterval={interval} -o ServerAliveCountMax=3"
 
 
+class JobAnswer(TypedDict, total=False):
+    """A module's result, as far as this plugin reads it."""
+
+    failed: bool
+    changed: bool
+    msg: str
+    code: str
+    details: Mapping[str, object]
+    job: JobReport
+
+
+class PolledJobs(JobAnswer, total=False):
+    """The result of the module ``job``."""
+
+    jobs: dict[str, WatchedJob]
+
+
 class JobAction(ActionBase):
     """Runs the module of the same name, and polls with ``job`` while the job is running."""
 
@@ -42,35 +60,41 @@ class JobAction(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result as if the module had waited for the job."""
         super().run(tmp, task_vars)
-        variables = task_vars or {}
+        self._variables = task_vars or {}
         if self._task.async_val or self._task.check_mode or "job_wait" in self._task.args:
-            answer: dict[str, Any] = self._execute_module(task_vars=variables, wrap_async=self._task.async_val)
+            answer = cast("JobAnswer", self._execute_module(task_vars=self._variables, wrap_async=self._task.async_val))
             if self._task.check_mode and answer.get("msg") and not answer.get("failed"):
                 # A prediction that holds only under a condition says so in its message.
-                self._show(answer["msg"], "check mode", variables)
-            return answer
+                self._show(answer["msg"], "check mode")
+            return dict(answer)
         keep_alive(self._connection, UNANSWERED_SECONDS)
-        host = variables.get("inventory_hostname", "")
+        host = self._variables.get("inventory_hostname", "")
         join_or_cancel = JOIN_OR_CANCEL.format(self._task.args.get("migration_id", "NAME"))
         told = _told_when_interrupted(f"The job on {host} continues, if it was started. {join_or_cancel}")
-        with told, self._way_to_source(variables):
-            return self._follow(variables)
+        with told, self._way_to_source():
+            return dict(self._follow())
 
-    def _way_to_source(self, variables: dict[str, Any]) -> ContextManager[None]:
+    def _way_to_source(self) -> ContextManager[None]:
         """The forwarding through the controller, from the job to the source, if the task needs one."""
         tunnel = self._task.args.get("tunnel") or {}
         if not tunnel.get("source_host"):
             return nullcontext()
         source = connect(
-            tunnel["source_host"], False, "", variables, self._task.dump_attrs(), self._play_context, self._templar
+            tunnel["source_host"],
+            False,
+            "",
+            self._variables,
+            self._task.dump_attrs(),
+            self._play_context,
+            self._templar,
         )
         return controller_way.opened(self._connection, source, int(tunnel["port"]))
 
-    def _follow(self, variables: dict[str, Any]) -> dict[str, Any]:
-        intervals = self._intervals(variables)
+    def _follow(self) -> JobAnswer:
+        intervals = self._intervals()
         arguments = dict(self._task.args, job_wait=next(intervals))
         try:
-            result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=variables)
+            result = cast("JobAnswer", self._execute_module(module_args=arguments, task_vars=self._variables))
         except AnsibleConnectionFailure as error:
             # Whether the job was started is unknown. Don't wait for a host that can't be reached from the start.
             raise AnsibleConnectionFailure(
@@ -79,25 +103,26 @@ class JobAction(ActionBase):
         # Kept from the module's first answer, because a job that only reads changes nothing.
         changed = result.get("changed", False)
         while _is_running(result):
-            self._show(result["job"]["line"], result["job"]["kind"], variables)
-            result = dict(self._poll_patiently(result["job"]["kind"], next(intervals), variables), changed=changed)
+            job = result["job"]
+            self._show(job["line"], job["kind"])
+            result = {**self._poll_patiently(job["kind"], next(intervals)), "changed": changed}
         return result
 
-    def _poll_patiently(self, kind: str, seconds: float, variables: dict[str, Any]) -> dict[str, Any]:
+    def _poll_patiently(self, kind: str, seconds: float) -> JobAnswer:
         """Poll; if the host can't be reached, try again for ``couch2pg_unreachable_seconds``. The job continues."""
-        patience = self._number("couch2pg_unreachable_seconds", UNREACHABLE_SECONDS, variables)
+        patience = self._number("couch2pg_unreachable_seconds", UNREACHABLE_SECONDS)
         began = time.monotonic()
         while True:
             try:
-                return self._poll(kind, seconds, variables)
+                return self._poll(kind, seconds)
             except AnsibleConnectionFailure as error:
                 away = time.monotonic() - began
                 if away >= patience:
                     return self._stopped_watching(kind, away, error)
-                self._show(f"the host can't be reached for {duration(away)}; the job continues there", kind, variables)
+                self._show(f"the host can't be reached for {duration(away)}; the job continues there", kind)
                 time.sleep(min(seconds, max(patience - away, 0)))
 
-    def _stopped_watching(self, kind: str, away: float, error: Exception) -> dict[str, Any]:
+    def _stopped_watching(self, kind: str, away: float, error: Exception) -> JobAnswer:
         return {
             "failed": True,
             "changed": True,
@@ -107,21 +132,19 @@ class JobAction(ActionBase):
             "details": {"reason": str(error)},
         }
 
-    def _poll(self, kind: str, seconds: float, variables: dict[str, Any]) -> dict[str, Any]:
-        polled: dict[str, Any] = self._execute_module(
-            module_name="cht.couch2pg.job",
-            module_args={
-                "kinds": [kind],
-                "migration_id": self._task.args["migration_id"],
-                "state_dir": self._task.args["state_dir"],
-                "wait": seconds,
-            },
-            task_vars=variables,
-        )
+    def _poll(self, kind: str, seconds: float) -> JobAnswer:
+        arguments = {
+            "kinds": [kind],
+            "migration_id": self._task.args["migration_id"],
+            "state_dir": self._task.args["state_dir"],
+            "wait": seconds,
+        }
+        polled = cast("PolledJobs", self._execute_module("cht.couch2pg.job", arguments, task_vars=self._variables))
         if polled.get("failed"):
             return polled
-        job = polled["jobs"][kind]
-        result, error = job.pop("result"), job.pop("error")
+        ended = polled["jobs"][kind]
+        result, error = ended["result"], ended["error"]
+        job = cast("JobReport", {name: value for name, value in ended.items() if name not in ("result", "error")})
         if job["status"] == "running":
             return {"job": job}
         if error:
@@ -141,19 +164,19 @@ class JobAction(ActionBase):
                 "code": "job_vanished",
                 "job": job,
             }
-        return dict(result, job=job)
+        return cast("JobAnswer", {**result, "job": job})
 
-    def _intervals(self, variables: dict[str, Any]) -> Iterator[float]:
+    def _intervals(self) -> Iterator[float]:
         """Seconds between progress lines, endlessly."""
-        fixed = self._number("couch2pg_progress_seconds", 0.0, variables)
+        fixed = self._number("couch2pg_progress_seconds", 0.0)
         return repeat(fixed) if fixed > 0 else chain(INTERVALS, repeat(INTERVALS[-1]))
 
-    def _number(self, name: str, default: float, variables: dict[str, Any]) -> float:
-        return float(self._templar.template(variables.get(name, default)))
+    def _number(self, name: str, default: float) -> float:
+        return float(self._templar.template(self._variables.get(name, default)))
 
-    def _show(self, line: str, kind: str, variables: dict[str, Any]) -> None:
-        if self._templar.template(variables.get("couch2pg_show_progress", True)):
-            self._display.display(f"  {variables.get('inventory_hostname', '')} | {kind} | {line}")
+    def _show(self, line: str, kind: str) -> None:
+        if self._templar.template(self._variables.get("couch2pg_show_progress", True)):
+            self._display.display(f"  {self._variables.get('inventory_hostname', '')} | {kind} | {line}")
 
 
 @contextmanager
@@ -194,5 +217,5 @@ def keep_alive(connection: Any, seconds: int) -> None:
         connection.set_option("control_path", "%(directory)s/couch2pg-%%C")
 
 
-def _is_running(result: dict[str, Any]) -> bool:
-    return not result.get("failed") and result.get("job", {}).get("status") == "running"
+def _is_running(result: JobAnswer) -> bool:
+    return not result.get("failed") and "job" in result and result["job"]["status"] == "running"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, Iterable, Mapping
 
+from .unfit import Variable
+
 PREFIX = "couch2pg_"
 # Others use role names such as "record" as prefixes too, so report only names that are this similar to a known one.
 CLOSE = 0.85
@@ -20,10 +22,10 @@ def is_ours(name: str, roles: Iterable[str]) -> bool:
     return name.startswith((PREFIX, *(f"{role}_" for role in roles)))
 
 
-Options = Mapping[str, Mapping[str, Any]]
+Options = Mapping[str, Variable]
 
 
-def role_options(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def role_options(document: Mapping[str, Any]) -> Options:
     """The options of every entry point in a role's argument specs, by name."""
     entries = document["argument_specs"].values()
     return {name: option for entry in entries for name, option in (entry.get("options") or {}).items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from typing import Any, Mapping, TypedDict
+from typing import Mapping, TypedDict
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.identifiers import literal, quote
@@ -39,15 +39,26 @@ class Group(TypedDict):
     todo: list[Item]
 
 
+class Place(TypedDict, total=False):
+    """How a host of the inventory is reached. A value that is not set is empty. socket: the folder of the Unix socket."""
+
+    host: str
+    port: int
+    user: str
+    socket: str
+    container: str
+    become_user: str
+
+
 @dataclass(frozen=True)
 class Places:
     """How to reach PostgreSQL on each host, from the inventory."""
 
-    hosts: dict[str, dict[str, Any]]
+    hosts: Mapping[str, Place]
 
     def program(self, host: str, program: str) -> list[str]:
         """The start of a command line, without a password: PostgreSQL's programs prompt for it."""
-        place = self.hosts.get(host, {})
+        place = self.hosts.get(host) or Place()
         command = [program]
         where = place.get("host") or place.get("socket")
         if where:
@@ -67,7 +78,7 @@ class Places:
 
     def become(self, host: str, *command: str) -> str:
         """A command line for the user who owns the migration's files on the host."""
-        account = self.hosts.get(host, {}).get("become_user")
+        account = (self.hosts.get(host) or Place()).get("become_user")
         return shlex.join([*(["sudo", "-u", str(account)] if account else []), *command])
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, TypedDict
 
 from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible.module_utils.common.validation import (
@@ -27,6 +27,23 @@ _TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
 }
 # A lower limit is a mistake: "20" means 20 bytes per second.
 _SMALLEST_RATE = 1000
+
+
+class Variable(TypedDict, total=False):
+    """A variable as docs/variables.yml describes it, or an option of a role, which has the first keys only.
+
+    form: narrows the type, one of ``_FORMS``. empty: an empty text has a meaning.
+    """
+
+    type: str
+    elements: str
+    default: object
+    choices: list[str]
+    example: object
+    form: str
+    empty: bool
+    minimum: float
+    maximum: float
 
 
 def _is_rate(text: str) -> bool:
@@ -60,7 +77,7 @@ _FORMS: dict[str, tuple[Callable[[str], bool], str]] = {
 }
 
 
-def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def find_unfit(values: Mapping[str, Any], known: Mapping[str, Variable]) -> list[str]:
     """A sentence for each invalid value; ``known``: the content of docs/variables.yml, or the options of roles."""
     sentences = []
     for name in sorted(values):
@@ -75,17 +92,17 @@ def find_unfit(values: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]
     return sentences
 
 
-def _is_not_given(value: Any, known: Mapping[str, Any]) -> bool:
+def _is_not_given(value: Any, known: Variable) -> bool:
     """Whether the specification of a role takes the value for an option that was left out, or for its empty value."""
     return value is None or (value == "" and known["type"] in ("str", "list"))
 
 
-def _is_empty(value: Any, known: Mapping[str, Any]) -> bool:
+def _is_empty(value: Any, known: Variable) -> bool:
     """Whether there is no value where one is needed. An empty text is a value if it is the default, or has a meaning (``empty``)."""
     return value is None or (value == "" and known.get("default", "") != "" and not known.get("empty", False))
 
 
-def _example(known: Mapping[str, Any]) -> str:
+def _example(known: Variable) -> str:
     """The example of docs/variables.yml as the end of a sentence. The options of roles have none."""
     if "example" not in known:
         return ""
@@ -93,7 +110,7 @@ def _example(known: Mapping[str, Any]) -> str:
     return f", such as {known['example'] if is_text else json.dumps(known['example'])}"
 
 
-def _shown(value: Any, known: Mapping[str, Any]) -> str:
+def _shown(value: Any, known: Variable) -> str:
     """The value for a message; only its type for dicts and lists, which may contain credentials."""
     if known["type"] not in ("dict", "list"):
         return repr(value)
@@ -102,7 +119,7 @@ def _shown(value: Any, known: Mapping[str, Any]) -> str:
     return "a mapping" if isinstance(value, Mapping) else "a list" if isinstance(value, list) else "a number"
 
 
-def _wanted(value: Any, known: Mapping[str, Any]) -> str | None:
+def _wanted(value: Any, known: Variable) -> str | None:
     """A description of valid values; None when the value is valid."""
     if "choices" in known:
         return None if value in known["choices"] else f"one of {', '.join(filter(None, known['choices']))}"
@@ -113,7 +130,7 @@ def _wanted(value: Any, known: Mapping[str, Any]) -> str | None:
     return _wanted_of_type(value, known) if known["type"] in _TYPES else None
 
 
-def _wanted_of_type(value: Any, known: Mapping[str, Any]) -> str | None:
+def _wanted_of_type(value: Any, known: Variable) -> str | None:
     convert, wanted = _TYPES[known["type"]]
     try:
         converted = convert(value)

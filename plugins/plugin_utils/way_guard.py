@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A separate process that runs the ssh processes of ``controller_way``, and ends them with the process that needs them.
 
-It reads one line of JSON (``commands``, ``folder``, ``parent``), answers with one (``ready`` or ``said``), and then waits until its
+It reads one line of JSON (``Plan``), answers with one (``ready`` or ``said``), and then waits until its
 input ends, ``parent`` has ended, or one of the commands has.
 """
 
@@ -16,12 +16,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 # Each command says this when it has logged in, after what the login says.
 READY = "cht.couch2pg.ready"
 LOOK_SECONDS = 1.0
 END_SECONDS = 5.0
+
+
+class Plan(TypedDict):
+    """What ``hold`` reads. folder: for what the commands say; parent: the process that started this one."""
+
+    commands: list[list[str]]
+    folder: str
+    parent: int
 
 
 def is_alive(pid: int) -> bool:
@@ -35,7 +43,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def hold(plan: dict[str, Any]) -> None:
+def hold(plan: Plan) -> None:
     """Start the commands, one after the other, and wait."""
     log = Path(plan["folder"], "said")
     started: list[subprocess.Popen[str]] = []

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Callable, Mapping, NoReturn, TypedDict
+from typing import Any, Callable, Mapping, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..common.progress_document import ProgressDocument
+from ..common.job_report import JobReport
 from ..common.progress_line import describe
 from ..jobs import job
 from ..jobs.limits import Limits
@@ -21,17 +21,6 @@ from .options import LIMIT_OPTIONS
 
 # Whether the result of the finished job still holds.
 StillValid = Callable[[Mapping[str, Any]], bool]
-
-
-class JobReport(TypedDict):
-    """The state of a job in the result of its module. line: its progress as text, empty unless it runs."""
-
-    kind: str
-    status: str
-    folder: str
-    started: bool
-    progress: ProgressDocument
-    line: str
 
 
 def initial_limits(module: AnsibleModule) -> Limits:
