@@ -16,7 +16,7 @@ from ..common.redaction import remove_credentials, remove_personal
 from ..postgres import query_plan
 from ..postgres.connection import ConnectionSettings
 from ..postgres.identifiers import literal, quote
-from ..postgres.session import Session
+from ..postgres.session import ResultColumn, Session
 from .result_digest import NEAR_ROWS, Fingerprint, ResultDigests
 
 CURSOR = "couch2pg_dashboard"
@@ -59,11 +59,10 @@ class QueryError(TypedDict):
     message: str
 
 
-class Answer(TypedDict, total=False):
+class Answer(query_plan.Explained, total=False):
     """The answer to a query. With an error, only what precedes the result is set.
 
-    newest_within_hours: None when the query has no column ``newest``. newest_age_hours: None without a row. plan, relations: for
-    ``query_plan.advice``.
+    newest_within_hours: None when the query has no column ``newest``. newest_age_hours: None without a row.
     """
 
     name: str
@@ -76,8 +75,6 @@ class Answer(TypedDict, total=False):
     digests: ResultDigests
     newest_age_hours: float | None
     milliseconds: float
-    plan: list[dict[str, Any]]
-    relations: Any
 
 
 def answer(settings: ConnectionSettings, query: Query, key: bytes, timeout: float, runs: int) -> Answer:
@@ -136,7 +133,7 @@ def _result(session: Session, query: Query, key: bytes, timeout: float) -> Answe
     began = time.monotonic()
     _open(session, query.sql)
     fingerprint: Fingerprint | None = None
-    columns: list[dict[str, Any]] = []
+    columns: list[ResultColumn] = []
     newest: list[Any] = []
     while True:
         left = timeout - (time.monotonic() - began)
@@ -144,7 +141,7 @@ def _result(session: Session, query: Query, key: bytes, timeout: float) -> Answe
         described, rows = session.fetch(f"FETCH {BATCH} FROM {CURSOR}")
         if fingerprint is None:
             columns = described
-            names = _check_columns(query, [column["name"] for column in columns])
+            names = _check_columns(query, [column.name for column in columns])
             fingerprint = Fingerprint(key, names, query.ignore_columns, query.tolerance)
             place = names.index(query.newest) if query.newest else None
         for row in rows:
@@ -201,20 +198,20 @@ def _moment(value: Any) -> dt.datetime:
     return value if value.tzinfo else value.replace(tzinfo=dt.timezone.utc)
 
 
-def _type_names(session: Session, columns: list[dict[str, Any]]) -> list[str]:
+def _type_names(session: Session, columns: list[ResultColumn]) -> list[str]:
     names = session.rows(
         "SELECT t.oid::bigint AS oid, pg_catalog.format_type(t.oid, NULL) AS name FROM pg_catalog.pg_type AS t "
         "WHERE t.oid = ANY(%s)",
-        [[column["type"] for column in columns]],
+        [[column.type for column in columns]],
     )
     known = {row["oid"]: row["name"] for row in names}
-    return [known.get(column["type"], "unknown") for column in columns]
+    return [known.get(column.type, "unknown") for column in columns]
 
 
 def _plan(session: Session, query: Query, timeout: float, runs: int, elapsed: float) -> Answer:
     """The median time of ``runs`` runs in the server, and the plan of the last one. Without runs, ``elapsed`` and no plan."""
     times: list[float] = []
-    plan: list[dict[str, Any]] = []
+    plan: list[query_plan.PlanStep] = []
     for _number in range(runs):
         _begin(session, query, timeout)
         _open(session, f"EXPLAIN (ANALYZE, VERBOSE, TIMING OFF, FORMAT JSON) {query.sql}")

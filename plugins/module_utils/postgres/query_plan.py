@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, TypedDict, cast
 
 from .identifiers import qualified, quote
 from .session import Session
@@ -26,7 +26,45 @@ ORDER BY 1, 2
 """
 
 
-def steps(plan: dict[str, Any], depth: int = 0) -> Iterator[dict[str, Any]]:
+class PlanStep(TypedDict):
+    """A node of a plan: how deep it is below the first one, its type, its relation and index, and the rows that it returned."""
+
+    depth: int
+    node: str
+    schema: str | None
+    relation: str | None
+    index: str | None
+    rows: float | None
+
+
+class Index(TypedDict):
+    """An index of a relation, and the statement that creates it."""
+
+    name: str
+    valid: bool
+    definition: str
+
+
+class Relation(TypedDict):
+    """A row of _RELATIONS. estimated_rows: negative without an ANALYZE; filled: it has pages; statistics: it was analyzed."""
+
+    schema: str
+    name: str
+    estimated_rows: int
+    filled: bool
+    statistics: bool
+    last_analyze: str | None
+    indexes: list[Index]
+
+
+class Explained(TypedDict, total=False):
+    """The plan of a query on one side, and the relations in it."""
+
+    plan: list[PlanStep]
+    relations: list[Relation]
+
+
+def steps(plan: Mapping[str, Any], depth: int = 0) -> Iterator[PlanStep]:
     """The nodes of a plan in JSON format, outer nodes first: node type, relation, index, rows; no conditions."""
     relation = plan.get("Relation Name")
     yield {
@@ -41,16 +79,17 @@ def steps(plan: dict[str, Any], depth: int = 0) -> Iterator[dict[str, Any]]:
         yield from steps(child, depth + 1)
 
 
-def relations(session: Session, plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def relations(session: Session, plan: list[PlanStep]) -> list[Relation]:
     """Statistics and indexes of the relations in ``plan``, the result of ``steps``."""
     pairs = sorted({(step["schema"], step["relation"]) for step in plan if step["relation"] and step["schema"]})
     if not pairs:
         return []
-    return session.rows(_RELATIONS, [[schema for schema, _name in pairs], [name for _schema, name in pairs]])
+    names = [[schema for schema, _name in pairs], [name for _schema, name in pairs]]
+    return cast("list[Relation]", session.rows(_RELATIONS, names))
 
 
-def advice(source: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
-    """Possible reasons why the target is slower, each with a remedy. Each side is ``{plan, relations}``."""
+def advice(source: Explained, target: Explained) -> list[str]:
+    """Possible reasons why the target is slower, each with a remedy."""
     found = []
     ours, theirs = _by_name(source), _by_name(target)
     used = {step["index"] for step in source["plan"] if step["index"]}
@@ -77,11 +116,11 @@ def advice(source: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
     return found or [_compare_plans(source["plan"], target["plan"])]
 
 
-def _by_name(side: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _by_name(side: Explained) -> dict[str, Relation]:
     return {f"{row['schema']}.{row['name']}": row for row in side["relations"]}
 
 
-def _compare_plans(source: list[dict[str, Any]], target: list[dict[str, Any]]) -> str:
+def _compare_plans(source: list[PlanStep], target: list[PlanStep]) -> str:
     ours, theirs = _access_methods(source), _access_methods(target)
     for name in sorted(set(ours) & set(theirs)):
         if ours[name] != theirs[name]:
@@ -94,7 +133,7 @@ def _compare_plans(source: list[dict[str, Any]], target: list[dict[str, Any]]) -
     return "The servers use the same plan. Compare their shared_buffers and disks, and check the target for other load."
 
 
-def _access_methods(plan: list[dict[str, Any]]) -> dict[str, str]:
+def _access_methods(plan: list[PlanStep]) -> dict[str, str]:
     """The plan node that reads each relation, with its index."""
     return {
         f"{step['schema']}.{step['relation']}": step["node"] + (f" on {quote(step['index'])}" if step["index"] else "")

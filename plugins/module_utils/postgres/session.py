@@ -10,7 +10,7 @@ import threading
 import traceback
 import weakref
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterator, Mapping, Protocol, Sequence
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Iterator, Mapping, NamedTuple, Protocol, Sequence
 
 from ..common.errors import MigrationError
 from . import connection_errors, locks, login_refusal, session_settings
@@ -65,6 +65,13 @@ def psycopg2_version() -> tuple[int, ...]:
     """The version of the installed psycopg2, as (2, 9, 5)."""
     numbers = re.match(r"[\d.]+", str(getattr(psycopg2, "__version__", "")))
     return tuple(int(part) for part in numbers.group().split(".") if part) if numbers else ()
+
+
+class ResultColumn(NamedTuple):
+    """A column of a result: its name, which another column may have, too, and the oid of its type."""
+
+    name: str
+    type: int
 
 
 class Session:
@@ -186,14 +193,13 @@ class Session:
         """The password as the server stores it (``md5`` or ``scram-sha-256``), so that no statement contains it."""
         return str(psycopg2.extensions.encrypt_password(password, role, self._connection, algorithm))
 
-    def fetch(self, sql: str) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]]]:
-        """Name and type (oid) of each column, and the rows; column names may repeat."""
+    def fetch(self, sql: str) -> tuple[list[ResultColumn], list[tuple[Any, ...]]]:
+        """The columns and the rows of a result."""
         try:
             with self._watched(), self._connection.cursor() as cursor:
                 cursor.execute(sql)
-                return [
-                    {"name": column.name, "type": column.type_code} for column in cursor.description
-                ], cursor.fetchall()
+                columns = [ResultColumn(column.name, column.type_code) for column in cursor.description]
+                return columns, cursor.fetchall()
         except psycopg2.Error as error:
             raise self._failed(error) from error
 

@@ -203,10 +203,10 @@ def make_entry(host: str, result: dict[str, Any]) -> PhaseEntry:
     """The entry of a phase, from the module's ``result`` without the keys that Ansible added."""
     kept = {name: value for name, value in result.items() if name not in _NOT_KEPT and not name.startswith("_ansible")}
     if result.get("failed"):
-        failure: dict[str, Any] = {name: kept.get(name) for name in ("msg", "code")}
         details = kept.get("details") or {}
-        failure.update({name: details[name] for name in _KEPT_DETAILS if isinstance(details.get(name), list)})
-        return {"status": "failed", "host": host, "error": cast("RecordedError", failure), "result": {}}
+        lists = {name: details[name] for name in _KEPT_DETAILS if isinstance(details.get(name), list)}
+        error = cast("RecordedError", {"msg": kept.get("msg"), "code": kept.get("code"), **lists})
+        return {"status": "failed", "host": host, "error": error, "result": {}}
     kept.pop("msg", None)
     return {"status": "done", "host": host, "error": None, "result": kept}
 
