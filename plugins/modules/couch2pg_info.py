@@ -180,7 +180,7 @@ not_current:
   sample: []
 """
 
-from typing import Any, Mapping
+from typing import Mapping, TypedDict
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
@@ -204,6 +204,21 @@ OPTIONS: dict[str, Option] = {
     "server": {"type": "str", "default": ""},
     "not_server": {"type": "str", "default": ""},
 }
+
+
+class Options(TypedDict):
+    """The options that ``sync`` depends on. identity to not_server: of the database and the server to which couch2pg should write."""
+
+    ca_cert: str
+    couchdb_server: str
+    login_host: str
+    login_port: int | None
+    most_behind: int
+    timeout: float
+    identity: str
+    oid: int
+    server: str
+    not_server: str
 
 
 def main() -> None:
@@ -248,7 +263,7 @@ def _clause(sentences: str) -> str:
     return sentences[0].lower() + sentences[1:].rstrip(".")
 
 
-def _sync(deployment: Deployment, settings: Settings, options: dict[str, Any]) -> Mapping[str, object]:
+def _sync(deployment: Deployment, settings: Settings, options: Options) -> Mapping[str, object]:
     """Whether couch2pg is up to date, and writes to the expected database."""
     reach = Reach.of(options)
     # A couch2pg that doesn't run can't catch up.

@@ -133,7 +133,7 @@ facts:
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Mapping
+from typing import Mapping, TypedDict
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import require_psycopg2
@@ -178,6 +178,30 @@ OPTIONS: dict[str, Option] = {
     "migration_seconds": {"type": "list", "elements": "int", "default": []},
     "install": {"type": "bool", "default": False},
 }
+
+
+class Options(TypedDict):
+    """The options that the checks depend on. settings: of the source, with its passwords; progress: the checkpoints, by their key."""
+
+    ca_cert: str
+    couchdb_server: str
+    login_host: str
+    login_port: int | None
+    side: str
+    settings: str | None
+    settings_file: str | None
+    postgres: dict[str, object]
+    couchdb_url: str | None
+    progress: dict[str, str]
+    rename: bool
+    give_login: bool
+    knows_scram: bool
+    started: bool
+    promoted: bool
+    clean_install: bool
+    created_roles: list[str]
+    migration_seconds: list[int]
+    install: bool
 
 
 def main() -> None:
@@ -227,7 +251,7 @@ class Examined:
     settings: Settings | None = None
 
 
-def _examine(deployment: Deployment, options: dict[str, Any]) -> Examined:
+def _examine(deployment: Deployment, options: Options) -> Examined:
     if deployment.kind == NONE and options["install"] and options["side"] == "target":
         return Examined(_to_be_installed(options))
     if deployment.kind == NONE:
@@ -273,7 +297,7 @@ def _nothing_here(side: str, missed_why: str) -> Findings:
     return findings
 
 
-def _to_be_installed(options: dict[str, Any]) -> Findings:
+def _to_be_installed(options: Options) -> Findings:
     """The checks that need no files of couch2pg: CouchDB, the login, and the checkpoints."""
     # Without the source's settings nothing can be checked.
     settings = couch2pg_settings.parse_json(options["settings"]) if options["settings"] else None
@@ -302,7 +326,7 @@ def _to_be_installed(options: dict[str, Any]) -> Findings:
     return findings
 
 
-def _settings(options: dict[str, Any], found: Found) -> Settings:
+def _settings(options: Options, found: Found) -> Settings:
     """The settings that couch2pg will have on this host."""
     if options["settings_file"]:
         return couch2pg_settings.load(expand(options["settings_file"]))

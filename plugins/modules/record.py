@@ -129,7 +129,12 @@ def main() -> None:
     path = record_document.record_path(options["state_dir"], options["migration_id"])
 
     def work() -> Mapping[str, object]:
-        back, back_changed = _way_back(options, not module.check_mode)
+        back, back_changed = _way_back(
+            way_back.path_of(options["state_dir"], options["migration_id"]),
+            options["dashboards_on"],
+            options["cutover_changes"],
+            not module.check_mode,
+        )
         if not options["phase"] or options["result"].get("code") in record_document.REFUSALS:
             return {
                 "changed": back_changed,
@@ -156,14 +161,13 @@ class ShownWayBack(TypedDict):
     packed: str
 
 
-def _way_back(options: dict[str, Any], write: bool) -> tuple[ShownWayBack, bool]:
+def _way_back(path: Path, side: str | None, packed: list[str], write: bool) -> tuple[ShownWayBack, bool]:
     """The way back of the cutover as the module returns it, and whether it changed."""
-    path: Path = way_back.path_of(options["state_dir"], options["migration_id"])
-    if options["dashboards_on"] is None:
+    if side is None:
         after = before = way_back.load(path)
     else:
-        changes = [change for packed in options["cutover_changes"] for change in cutover_changes.unpack(packed)]
-        after, before = way_back.add(path, changes, options["dashboards_on"], write)
+        changes = [change for some in packed for change in cutover_changes.unpack(some)]
+        after, before = way_back.add(path, changes, side, write)
     known = after["changes"] if after else []
     found: ShownWayBack = {
         "side": after["side"] if after else None,

@@ -97,7 +97,7 @@ readable:
   sample: [public.couchdb]
 """
 
-from typing import Any, Mapping
+from typing import Mapping, TypedDict
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
@@ -127,6 +127,19 @@ OPTIONS: dict[str, Option] = {
     "list_readable": {"type": "bool", "default": False},
     "expected": {"type": "list", "elements": "str", "default": []},
 }
+
+
+class Options(TypedDict):
+    """The options that the login depends on. Either settings or role and password are given."""
+
+    database: str
+    ssl_mode: str
+    role: str | None
+    password: str | None
+    settings: str | None
+    host: str
+    port: int
+    give: bool
 
 
 def main() -> None:
@@ -166,13 +179,13 @@ def main() -> None:
     run(module, work)
 
 
-def _login(options: dict[str, Any], connection: ConnectionSettings) -> ConnectionSettings:
+def _login(options: Options, connection: ConnectionSettings) -> ConnectionSettings:
     """The login to try: the role's, at the address that the options name, or that of the server's container."""
     if options["settings"]:
         place = settings.parse_json(options["settings"]).postgres
         user, password, encrypted = place.user, place.password, place.encrypted
     else:
-        user, password = options["role"], options["password"]
+        user, password = options["role"] or "", options["password"] or ""
         # With these modes the server requires TLS, so the login uses it, too.
         encrypted = options["ssl_mode"] in ("require", "verify-ca", "verify-full")
     host, port = options["host"], options["port"]
@@ -181,7 +194,7 @@ def _login(options: dict[str, Any], connection: ConnectionSettings) -> Connectio
     return access.login(host, port, options["database"], user, password, encrypted)
 
 
-def _check_allowed(options: dict[str, Any], login: ConnectionSettings, lacking: list[str]) -> None:
+def _check_allowed(options: Options, login: ConnectionSettings, lacking: list[str]) -> None:
     where = f"at {login.host}:{login.port}"
     if "CREATE" in lacking and not options["settings"]:
         raise MigrationError(

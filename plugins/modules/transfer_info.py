@@ -144,7 +144,7 @@ blocked:
   sample: []
 """
 
-from typing import Any, Mapping
+from typing import Mapping, TypedDict
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.masking import with_names
@@ -173,7 +173,21 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-def _look_at_source(options: dict[str, Any], check_mode: bool) -> partial_archive.SourceArchive:
+class Options(TypedDict):
+    """The options of this module that the choice depends on. source: as another call has found it."""
+
+    migration_id: str
+    archive: str | None
+    source: partial_archive.SourceArchive | None
+    on_source: bool
+    controller: bool
+    replication: bool
+    way: str
+    address: str
+    port: int
+
+
+def _look_at_source(options: Options, check_mode: bool) -> partial_archive.SourceArchive:
     if not options["archive"]:
         return transfer_source.served_by()
     try:
@@ -184,8 +198,8 @@ def _look_at_source(options: dict[str, Any], check_mode: bool) -> partial_archiv
         return transfer_source.served_by()
 
 
-def _way_to_server(options: dict[str, Any]) -> gate_server.Way:
-    settings = ConnectionSettings.from_options(container_server.effective(options["server"]))
+def _way_to_server(server: Mapping[str, object], options: Options) -> gate_server.Way:
+    settings = ConnectionSettings.from_options(container_server.effective(server))
     return gate_server.choose(
         settings,
         options["way"],
@@ -204,7 +218,7 @@ def main() -> None:
         module.fail_json(msg="To choose a way, archive or server must be given.", code="option_missing")
     try:
         if module.params["server"]:
-            found: Mapping[str, object] = _way_to_server(module.params)
+            found: Mapping[str, object] = _way_to_server(module.params["server"], module.params)
         elif module.params["source"] is None:
             found = {"source": _look_at_source(module.params, module.check_mode)}
         else:

@@ -120,7 +120,7 @@ host_keys:
 
 import sys
 import time
-from typing import Any, Mapping
+from typing import Mapping, TypedDict
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
@@ -145,7 +145,23 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-def _on_target(options: dict[str, Any], check_mode: bool) -> Mapping[str, object]:
+class Options(TypedDict):
+    """The options of this module that the work depends on."""
+
+    side: str
+    state: str
+    kind: str
+    state_dir: str
+    migration_id: str
+    archive: str | None
+    server: dict[str, object] | None
+    public_key: str | None
+    hours: float
+    address: str
+    port: int
+
+
+def _on_target(options: Options, check_mode: bool) -> Mapping[str, object]:
     folder = job.job_folder(options["state_dir"], options["migration_id"], options["kind"])
     if options["state"] == "absent":
         removed = gate_key.remove(folder, write=not check_mode)
@@ -158,7 +174,7 @@ def _on_target(options: dict[str, Any], check_mode: bool) -> Mapping[str, object
     return dict(made, changed=not made["running"], diff=diff)
 
 
-def _on_source(options: dict[str, Any], check_mode: bool) -> Mapping[str, object]:
+def _on_source(options: Options, check_mode: bool) -> Mapping[str, object]:
     now = time.time()
     if options["state"] == "absent":
         found = authorized_keys.close_gate(options["state_dir"], options["migration_id"], now, write=not check_mode)
@@ -172,7 +188,7 @@ def _on_source(options: dict[str, Any], check_mode: bool) -> Mapping[str, object
     wanted: authorized_keys.Wanted = {
         "state_dir": options["state_dir"],
         "migration_id": options["migration_id"],
-        "public_key": options["public_key"],
+        "public_key": options["public_key"] or "",
         "hours": options["hours"],
         "archive": options["archive"],
         "server": server,
@@ -184,7 +200,7 @@ def _on_source(options: dict[str, Any], check_mode: bool) -> Mapping[str, object
 def main() -> None:
     """Entry point."""
     module = make_module(MIGRATION_OPTIONS, OPTIONS)
-    options = module.params
+    options: Options = module.params
     needed = options["side"] == "source" and options["state"] == "present"
     # In check mode there is no key yet.
     if needed and not module.check_mode and not ((options["archive"] or options["server"]) and options["public_key"]):
