@@ -74,10 +74,10 @@ def dashboard_comparison(
     target: list[Answer],
     slow_ratio: float = 3.0,
     slow_milliseconds: float = 1000.0,
-) -> dict[str, Any]:
+) -> dashboard_compare.Comparison:
     """Compare the answers of both sides."""
     try:
-        return dict(dashboard_compare.compare(source, target, float(slow_ratio), float(slow_milliseconds)))
+        return dashboard_compare.compare(source, target, float(slow_ratio), float(slow_milliseconds))
     except MigrationError as error:
         raise AnsibleFilterError(error.message) from error
     except (KeyError, TypeError, AttributeError) as error:

@@ -44,7 +44,9 @@ _value:
 """
 
 
-def differing_buckets(source: dict[str, Any], target: dict[str, Any]) -> dict[str, list[int]]:
+def differing_buckets(
+    source: document_buckets.PackedDigests, target: document_buckets.PackedDigests
+) -> dict[str, list[int]]:
     """The differing buckets by table."""
     try:
         return document_buckets.differing(source, target)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings import FindingDocument
+
 DOCUMENTATION = r"""
 name: finding_line
 short_description: Show a finding of preflight as one line
@@ -35,7 +37,7 @@ _value:
 """
 
 
-def finding_line(finding: dict[str, Any]) -> str:
+def finding_line(finding: FindingDocument) -> str:
     """Status, name and message."""
     status = finding["status"] if finding["status"] == "ok" else finding["status"].upper()
     return f"{status:<8} {finding['name']}: {finding['message']}"

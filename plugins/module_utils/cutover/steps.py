@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Sequence, TypedDict
 from urllib.parse import urlsplit
 
 from ..common.errors import MigrationError
@@ -19,6 +19,41 @@ from .changes import Change
 
 RUN_SECONDS = 600
 SHOWN_LINES = 5
+
+
+class FileOptions(TypedDict):
+    """The file, its content on the target, and the command to run after each change."""
+
+    path: str
+    content: str
+    then: list[str] | None
+
+
+class CommandOptions(TypedDict):
+    """The commands of ``CommandStep``."""
+
+    to: list[str]
+    back: list[str]
+    check: list[str] | None
+
+
+class Request(TypedDict, total=False):
+    """A request to a program. contains: what the answer contains when the program uses the target, in a check only."""
+
+    url: str
+    method: str
+    headers: dict[str, object] | None
+    body: str | None
+    contains: str
+
+
+class HttpOptions(TypedDict):
+    """The requests of ``HttpStep``. ca_cert: a file with the certificates to trust."""
+
+    to: Request
+    back: Request
+    check: Request | None
+    ca_cert: str | None
 
 
 class Step:
@@ -87,7 +122,7 @@ class FileStep(Step):
 
     tool = "file"
 
-    def __init__(self, options: Mapping[str, Any], *common: Any) -> None:
+    def __init__(self, options: FileOptions, *common: Any) -> None:
         super().__init__(*common)
         self.path = Path(options["path"])
         self.content: str = options["content"]
@@ -164,7 +199,7 @@ class CommandStep(Step):
 
     tool = "command"
 
-    def __init__(self, options: Mapping[str, Any], *common: Any) -> None:
+    def __init__(self, options: CommandOptions, *common: Any) -> None:
         super().__init__(*common)
         self.options = options
 
@@ -185,7 +220,7 @@ class HttpStep(Step):
 
     tool = "http"
 
-    def __init__(self, options: Mapping[str, Any], *common: Any) -> None:
+    def __init__(self, options: HttpOptions, *common: Any) -> None:
         super().__init__(*common)
         self.options = options
 
@@ -200,7 +235,7 @@ class HttpStep(Step):
                 f"the request succeeded, but the check shows that the program still uses the {self.side()}"
             )
 
-    def _ask(self, request: Mapping[str, Any]) -> str:
+    def _ask(self, request: Request) -> str:
         headers = {str(name): str(value) for name, value in (request["headers"] or {}).items()}
         parts = urlsplit(request["url"])
         rest = request["url"][len(f"{parts.scheme}://{parts.netloc}") :]

@@ -15,7 +15,7 @@ import zlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, TypedDict
+from typing import Callable, ContextManager, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, TypedDict
 
 from ..common.counted import counted
 from ..common.errors import MigrationError
@@ -167,7 +167,7 @@ def list_documents(
     return found
 
 
-def differing(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, list[int]]:
+def differing(source: PackedDigests, target: PackedDigests) -> dict[str, list[int]]:
     """The differing buckets of each table, of two results of ``pack``.
 
     Raises MigrationError ``buckets`` when the results can't be compared.
@@ -196,7 +196,7 @@ def pack(digests: Digests, buckets: int) -> PackedDigests:
     return {"buckets": buckets, "digests": {name: _shrink(_bytes(numbers)) for name, numbers in digests.items()}}
 
 
-def unpack(packed: Mapping[str, Any]) -> Digests:
+def unpack(packed: PackedDigests) -> Digests:
     """The digests that ``pack`` encoded. Raises MigrationError ``buckets`` for other content."""
     found = {}
     for name, text in packed["digests"].items():
