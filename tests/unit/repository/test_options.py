@@ -10,11 +10,19 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.disk_plan import DiskOptions
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.options import Options as PreflightOptions
-from ansible_collections.cht.couch2pg.plugins.modules import disk_space_info, preflight
+from ansible_collections.cht.couch2pg.plugins.modules import (
+    couch2pg_info,
+    couch2pg_preflight,
+    disk_space_info,
+    preflight,
+    role_login,
+    transfer_info,
+    transfer_key,
+)
 
 TYPES = {"str": str, "path": str, "bool": bool, "int": int, "bytes": int, "float": float, "dict": dict, "list": list}
 # Options that the module itself completes when they are missing.
-COMPLETED = {disk_space_info: {"migration_id"}, preflight: set()}
+COMPLETED = {disk_space_info: {"migration_id"}}
 # The core gets these beside the options.
 ADDED = {"check_mode"}
 
@@ -37,7 +45,19 @@ def argument_spec(module: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any
     return spec
 
 
-@pytest.mark.parametrize(("module", "definition"), [(disk_space_info, DiskOptions), (preflight, PreflightOptions)])
+@pytest.mark.parametrize(
+    ("module", "definition"),
+    [
+        (couch2pg_info, couch2pg_info.Options),
+        (couch2pg_preflight, couch2pg_preflight.Options),
+        (disk_space_info, DiskOptions),
+        (preflight, PreflightOptions),
+        (role_login, role_login.Options),
+        (transfer_info, transfer_info.Options),
+        (transfer_key, transfer_key.Options),
+    ],
+    ids=lambda given: given.__name__.rpartition(".")[2],
+)
 def test_each_option_that_the_core_reads_is_one_of_the_module_with_that_type(
     module: Any, definition: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,7 +71,7 @@ def test_each_option_that_the_core_reads_is_one_of_the_module_with_that_type(
         (known,) = [each for each in get_args(hint) if each is not type(None)] if may_be_none else [hint]
         # A TypedDict is a dict at run time.
         kind = get_origin(known) or (dict if issubclass(known, dict) else known)
-        has_value = option.get("required") or "default" in option or name in COMPLETED[module]
+        has_value = option.get("required") or "default" in option or name in COMPLETED.get(module, ())
         if kind is not TYPES[option["type"]] or may_be_none == bool(has_value):
             wrong.append(f"{name}: {hint} for {option}")
     assert not wrong
