@@ -74,7 +74,7 @@ EXAMPLES = r"""
     archive: /srv/staging/cht-2026
     manifest_sha256: "{{ proof.permission.manifest_sha256 }}"
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 
 - name: Keep the last three dumps of cht
   cht.couch2pg.archive_cleanup:
@@ -82,14 +82,14 @@ EXAMPLES = r"""
     database: cht
     staging_dir: /srv/dumps
     migration_id: cht-2026-11-28
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 
 - name: Dump again from the beginning
   cht.couch2pg.archive_cleanup:
     phase: dump
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 
 - name: Remove the archive of an abandoned rehearsal
   cht.couch2pg.archive_cleanup:
@@ -97,7 +97,7 @@ EXAMPLES = r"""
     half_done: true
     jobs: false
     migration_id: cht_rehearsal_20261126T010500
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 """
 
 RETURN = r"""

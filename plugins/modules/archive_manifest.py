@@ -50,21 +50,21 @@ EXAMPLES = r"""
   cht.couch2pg.archive_manifest:
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 
 - name: Write a manifest of any folder the first time, and find what has changed in it later
   cht.couch2pg.archive_manifest:
     archive: /srv/backups/etc
     state: created
     migration_id: backup-of-etc
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 
 - name: Accept what has changed there, and write the manifest again
   cht.couch2pg.archive_manifest:
     archive: /srv/backups/etc
     state: renewed
     migration_id: backup-of-etc
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 """
 
 RETURN = r"""
@@ -92,7 +92,7 @@ job:
   description: The job behind this result; see M(cht.couch2pg.pg_dump).
   returned: success
   type: dict
-  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/archive_check}
+  sample: {status: done, started: true, folder: /var/lib/postgresql/couch2pg-migration/cht-2026/jobs/archive_check}
 """
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option

@@ -114,7 +114,7 @@ EXAMPLES = r"""
   cht.couch2pg.archive_transfer:
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     source: "{{ there.source }}"
     address: old.example.org
     user: "{{ authorized.user }}"
@@ -125,7 +125,7 @@ EXAMPLES = r"""
   cht.couch2pg.archive_transfer:
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     way: relay
     source: "{{ there.source }}"
     source_host: old.example.org
@@ -189,7 +189,7 @@ job:
   description: The job behind this result; see M(cht.couch2pg.pg_dump).
   returned: success
   type: dict
-  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/transfer}
+  sample: {status: done, started: true, folder: /var/lib/postgresql/couch2pg-migration/cht-2026/jobs/transfer}
 """
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option

@@ -45,7 +45,7 @@ EXAMPLES = r"""
 - name: Pack couch2pg on its host
   cht.couch2pg.couch2pg_bundle:
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     deployment:
       kind: systemd
       unit: couch2pg
@@ -55,7 +55,7 @@ EXAMPLES = r"""
   cht.couch2pg.couch2pg_bundle:
     state: installed
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 """
 
 RETURN = r"""
@@ -63,7 +63,7 @@ bundle:
   description: The bundle.
   returned: with O(state=packed)
   type: str
-  sample: /root/couch2pg/cht-2026/couch2pg-bundle.tar.gz
+  sample: /root/couch2pg-migration/cht-2026/couch2pg-bundle.tar.gz
 bytes:
   description: Its size; in check mode, the size it would have.
   returned: with O(state=packed)

@@ -180,7 +180,7 @@ job:
   description: The job behind this result; see M(cht.couch2pg.pg_dump).
   returned: success
   type: dict
-  sample: {kind: health, status: done, started: true, folder: /srv/state/cht/jobs/health, progress: {}}
+  sample: {kind: health, status: done, started: true, folder: /root/couch2pg-migration/cht-2026/jobs/health, progress: {}}
 """
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option

@@ -119,7 +119,7 @@ findings:
   returned: success
   type: list
   elements: dict
-  sample: [{name: couchdb, status: ok, message: answers from here, details: {}}]
+  sample: [{name: couchdb, status: ok, message: "https://couch.example.org answers from here, with couch2pg's credentials", details: {}}]
 settings_json:
   description: couch2pg's settings on the source with their credentials, for the option O(settings) of this and other modules.
   returned: with O(with_secrets), when the source's settings can be read

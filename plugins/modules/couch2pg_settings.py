@@ -44,7 +44,7 @@ EXAMPLES = r"""
   cht.couch2pg.couch2pg_settings:
     settings: "{{ captured.settings_json }}"
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     postgres:
       host: db-new.example.org
       password: "{{ vault_couch2pg_password }}"
@@ -61,7 +61,7 @@ settings_file:
   description: File on this host with the settings that couch2pg has now, for other modules.
   returned: success
   type: str
-  sample: /root/couch2pg/cht-2026/couch2pg_target.json
+  sample: /root/couch2pg-migration/cht-2026/couch2pg_target.json
 settings:
   description: The variables, with credentials masked.
   returned: success

@@ -72,14 +72,14 @@ EXAMPLES = r"""
     oid: "{{ proof.permission.source.oid }}"
     not_server: "{{ proof.permission.target.running }}"
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     allowed_sessions: [postgres_exporter]
 
 - name: Drop the copy of a rehearsal
   cht.couch2pg.database_drop:
     database: cht_rehearsal
     migration_id: cht_rehearsal_20261126T010500
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     which: rehearsal
 
 - name: Restore again from the beginning
@@ -87,7 +87,7 @@ EXAMPLES = r"""
     database: cht
     incoming: cht_incoming
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     which: incoming
 """
 

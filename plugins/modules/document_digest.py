@@ -59,7 +59,7 @@ EXAMPLES = r"""
     database: cht
     side: target
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
   register: target
 
 - name: List the documents in the buckets that differ
@@ -68,7 +68,7 @@ EXAMPLES = r"""
     side: target
     only: "{{ source.packed | cht.couch2pg.differing_buckets(target.packed) }}"
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 """
 
 RETURN = r"""
@@ -111,7 +111,8 @@ job:
   description: The job behind this result; see M(cht.couch2pg.pg_dump).
   returned: success, but not in check mode
   type: dict
-  sample: {kind: reconcile-target, status: done, started: true, folder: /srv/state/cht/jobs/reconcile-target, progress: {}}
+  sample: {kind: reconcile-target, status: done, started: true,
+    folder: /var/lib/postgresql/couch2pg-migration/cht-2026/jobs/reconcile-target, progress: {}}
 """
 
 from typing import Mapping

@@ -52,7 +52,7 @@ EXAMPLES = r"""
 - name: Read the progress of the restore
   cht.couch2pg.job:
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     kinds: [restore]
   register: known
 
@@ -63,14 +63,14 @@ EXAMPLES = r"""
 - name: Slow the dump down while people work
   cht.couch2pg.job:
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     kinds: [dump]
     rate_limit: 10 MB
 
 - name: Stop every job
   cht.couch2pg.job:
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     state: stopped
 """
 
@@ -99,7 +99,8 @@ jobs:
       description: The job's error (message, code, details); null unless it failed.
       type: dict
   sample:
-    restore: {kind: restore, status: running, started: false, folder: /srv/state/cht-2026/jobs/restore, progress: {step: data},
+    restore: {kind: restore, status: running, started: false,
+      folder: /var/lib/postgresql/couch2pg-migration/cht-2026/jobs/restore, progress: {step: data},
       line: data | 1.2 GB of about 2.5 GB (48 %) | 41.0 MB/s | about 31 s left, result: null, error: null}
 limits:
   description: The limits of each running job from now on.

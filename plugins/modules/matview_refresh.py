@@ -50,7 +50,7 @@ EXAMPLES = r"""
   cht.couch2pg.matview_refresh:
     database: cht_incoming
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 """
 
 RETURN = r"""
@@ -83,7 +83,7 @@ job:
   description: The job behind this result; see M(cht.couch2pg.pg_dump).
   returned: success
   type: dict
-  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/refresh}
+  sample: {status: done, started: true, folder: /var/lib/postgresql/couch2pg-migration/cht-2026/jobs/refresh}
 """
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option

@@ -60,7 +60,7 @@ options:
 EXAMPLES = r"""
 - name: Read the status
   cht.couch2pg.migration_info:
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
   register: known
 
 - name: Show it
@@ -71,19 +71,19 @@ EXAMPLES = r"""
   cht.couch2pg.migration_info:
     database: cht
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     needs: [verified, promoted, healthy, dashboards_same, not_rolled_back]
 
 - name: List what is still there
   cht.couch2pg.migration_info:
     database: cht
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     staging_dir: /srv/staging
 
 - name: Read the rehearsals
   cht.couch2pg.migration_info:
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     rehearsals: true
   register: known
 

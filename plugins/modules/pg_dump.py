@@ -60,7 +60,7 @@ EXAMPLES = r"""
   cht.couch2pg.pg_dump:
     database: cht
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     staging_dir: /srv/staging
     jobs: 4
     nice: 10

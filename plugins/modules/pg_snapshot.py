@@ -37,7 +37,7 @@ EXAMPLES = r"""
   cht.couch2pg.pg_snapshot:
     database: cht
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
   delegate_to: old.example.org
   register: held
 
@@ -49,7 +49,7 @@ EXAMPLES = r"""
     snapshot: "{{ held.snapshot }}"
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 """
 
 RETURN = r"""

@@ -81,7 +81,7 @@ EXAMPLES = r"""
     source: {database: cht, login_host: old.example.org, login_password: "{{ vault_source_password }}"}
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     jobs: 4
 """
 
@@ -176,7 +176,7 @@ job:
   description: The job behind this result; see M(cht.couch2pg.pg_dump).
   returned: success
   type: dict
-  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/restore}
+  sample: {status: done, started: true, folder: /var/lib/postgresql/couch2pg-migration/cht-2026/jobs/restore}
 """
 
 from typing import Any, Mapping

@@ -125,7 +125,7 @@ EXAMPLES = r"""
     read_schema: true
     database: cht
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     staging_dir: /srv/staging
   register: source
 
@@ -137,7 +137,7 @@ EXAMPLES = r"""
     database: cht
     incoming: cht_incoming
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     staging_dir: /srv/staging
 """
 

@@ -52,7 +52,7 @@ EXAMPLES = r"""
     database: cht
     incoming: cht_incoming
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 
 - name: Put the verified copy of the whole server in its place
   cht.couch2pg.promote:

@@ -51,7 +51,7 @@ EXAMPLES = r"""
 - name: Record the result of the dump
   cht.couch2pg.record:
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     phase: dump
     host: "{{ inventory_hostname }}"
     result: "{{ dump_result }}"
@@ -59,14 +59,14 @@ EXAMPLES = r"""
 - name: Store what Superset has before the cutover changes it
   cht.couch2pg.record:
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     dashboards_on: between
     cutover_changes: ["{{ superset_plan.packed }}"]
 
 - name: Read the record
   cht.couch2pg.record:
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 """
 
 RETURN = r"""
@@ -74,7 +74,7 @@ path:
   description: The path of the record.
   returned: success
   type: str
-  sample: /home/postgres/couch2pg/cht-2026/record.json
+  sample: /var/lib/postgresql/couch2pg-migration/cht-2026/record.json
 record:
   description: The record; null if there is none yet.
   returned: success

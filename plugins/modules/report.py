@@ -87,7 +87,7 @@ summary:
   returned: success, without O(removed)
   type: list
   elements: str
-  sample: ["Migration cht-2026: DONE. The database cht on new.example.org is complete and verified."]
+  sample: ["Migration cht-2026: DONE. The database cht on new.example.org was complete and verified at 2026-11-28T14:23:01Z."]
 """
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module

@@ -35,7 +35,7 @@ EXAMPLES = r"""
   cht.couch2pg.rollback:
     database: cht
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 """
 
 RETURN = r"""

@@ -65,7 +65,7 @@ EXAMPLES = r"""
 - name: Make the key on the target
   cht.couch2pg.transfer_key:
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
   register: key
 
 - name: Let it read the archive on the source
@@ -73,7 +73,7 @@ EXAMPLES = r"""
     side: source
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
     public_key: "{{ key.public_key }}"
   delegate_to: old.example.org
   register: authorized

@@ -58,7 +58,7 @@ EXAMPLES = r"""
     database: cht_incoming
     archive: /srv/staging/cht-2026
     migration_id: cht-2026
-    state_dir: ~/couch2pg
+    state_dir: ~/couch2pg-migration
 """
 
 RETURN = r"""
@@ -130,7 +130,7 @@ job:
   description: The job behind this result; see M(cht.couch2pg.pg_dump).
   returned: success
   type: dict
-  sample: {status: done, started: true, folder: /home/postgres/couch2pg-migration/cht/jobs/verify}
+  sample: {status: done, started: true, folder: /var/lib/postgresql/couch2pg-migration/cht-2026/jobs/verify}
 """
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option

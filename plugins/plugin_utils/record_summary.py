@@ -77,7 +77,7 @@ def _verdict(record: Record, done: Results) -> list[str]:
         return [
             f"Rehearsal {name}: ABANDONED. Its copy and archives are removed. The next rehearsal starts from the beginning."
         ]
-    return [f"Migration {name}: under way."]
+    return [f"Migration {name}: IN PROGRESS."]
 
 
 def archive_host(phases: Mapping[str, PhaseEntry]) -> str:

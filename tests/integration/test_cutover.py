@@ -447,7 +447,7 @@ def test_only_with_evidence(dashboards: Dashboards) -> None:
     path.unlink()
     missing = dashboards.fail()
     assert f"The migration '{migration.name}' has no record in {migration.state}, so" in missing
-    name = f"couch2pg-records/{migration.name}.json"
+    name = f"copy {migration.name}.json from the controller"
     assert name in missing
     assert name in edited
     assert name in damaged

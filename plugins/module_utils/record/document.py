@@ -113,8 +113,8 @@ def putting_back(state: Path) -> str:
     """A clause for messages: how the operator restores the record in the state folder ``state`` from its copy on the controller."""
     name = f"{state.name}.json"
     return (
-        f"copy couch2pg-records/{name}, which is on the controller, to this host, and write it into the record, which keeps its owner (cat "
-        f"{shlex.quote(name)} >{shlex.quote(str(state / NAME))})"
+        f"copy {name} from the controller (from couch2pg_records_dir, by default couch2pg-records where the run was started) to this host, "
+        f"and write it into the record, which keeps its owner (cat {shlex.quote(name)} >{shlex.quote(str(state / NAME))})"
     )
 
 

@@ -144,4 +144,4 @@ def test_a_rehearsal(record: dict[str, Any], outcome: str, word: str) -> None:
 
 
 def test_one_that_has_only_begun() -> None:
-    assert summary({"migration_id": "m", "phases": {}}) == ["Migration m: under way."]
+    assert summary({"migration_id": "m", "phases": {}}) == ["Migration m: IN PROGRESS."]
