@@ -229,7 +229,7 @@ def main() -> None:
         required_if=[("side", "target", ["incoming"])],
     )
     settings = connection_settings(module)
-    options = cast("Options", dict(module.params, check_mode=module.check_mode))
+    options: Options = cast("Options", dict(module.params, check_mode=module.check_mode))
 
     def work() -> Mapping[str, object]:
         schema: str | None = None
