@@ -73,7 +73,7 @@ WHERE c.oid IN (SELECT index FROM use WHERE oid = ANY (%s::oid[])) ORDER BY 2 DE
 """
 
 
-def of_source(session: Session) -> list[dict[str, Any]]:
+def of_source(session: Session) -> list[Mapping[str, Any]]:
     """``[{provider, locale, version}]`` of the source's collations, with the versions on its host.
 
     Besides those of the session's database, the list has the C library and ICU's predefined collations, because other databases of the

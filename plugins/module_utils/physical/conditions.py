@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, TypedDict, cast
 
 from ..common.counted import counted
 from ..common.errors import MigrationError
@@ -22,6 +22,7 @@ from ..postgres.session import Session, server_identity
 from . import compression, placement, switch, upgrade_obstacles
 from .conditions_of_source import DEFAULT_SENDERS, check_rights, check_source, words
 from .other_method import OR_STREAM, STREAM
+from .upgrade_obstacles import UpgradeFacts
 
 # WAL senders that the copy needs: for the base backup, for the WAL during it, and for the WAL after it.
 SENDERS = 3
@@ -71,8 +72,37 @@ WHERE datallowconn AND locale NOT IN ('C', 'POSIX') ORDER BY 1
 _TABLESPACES = "SELECT spcname AS name FROM pg_catalog.pg_tablespace WHERE oid NOT IN (1663, 1664) ORDER BY 1"
 
 
-def facts_of(session: Session) -> dict[str, Any]:
+class RoleOfSource(TypedDict):
+    """A role of the source's server."""
+
+    name: str
+    superuser: bool
+    login: bool
+
+
+class PhysicalFacts(TypedDict):
+    """Facts of the source that ``examine_target`` compares.
+
+    machine: the kind of processor; control: the row of pg_control_init; bytes, wal: sizes of all databases, and max_wal_size.
+    compressions: of ``compression.of_server``; locales: of all databases. md5_roles: roles whose password is stored as MD5.
+    """
+
+    machine: str
+    control: dict[str, object]
+    identity: str
+    major: int
+    upgrade: UpgradeFacts
+    compressions: list[str]
+    locales: list[str]
+    bytes: int
+    wal: int
+    roles: list[RoleOfSource]
+    md5_roles: list[str]
+
+
+def facts_of(session: Session) -> PhysicalFacts:
     """The facts of the source that ``examine_target`` compares."""
+    sizes = session.row(_SIZES)
     return {
         "machine": _machine(session),
         "control": session.row(_CONTROL)["control"],
@@ -81,13 +111,14 @@ def facts_of(session: Session) -> dict[str, Any]:
         "upgrade": upgrade_obstacles.find(session),
         "compressions": compression.of_server(session),
         "locales": [row["locale"] for row in session.rows(_LOCALES)],
-        **session.row(_SIZES),
-        "roles": session.rows(_ROLES),
+        "bytes": sizes["bytes"],
+        "wal": sizes["wal"],
+        "roles": cast("list[RoleOfSource]", session.rows(_ROLES)),
         "md5_roles": _md5_roles(session),
     }
 
 
-def examine_source(session: Session, findings: Findings) -> dict[str, Any]:
+def examine_source(session: Session, findings: Findings) -> PhysicalFacts:
     """Findings on the source, and the facts for the target."""
     findings.attempt("files of the server", lambda: _check_files(session, findings))
     findings.ask("rights of the copy", lambda: check_rights(session), str)
@@ -137,7 +168,7 @@ def _compare(
     here: placement.Placement | None,
 ) -> None:
     """Findings of the comparison with the source. here: the placement of the target's server, None when it is unknown."""
-    theirs = source["physical"]
+    theirs: PhysicalFacts = source["physical"]
     findings.ask("architecture", lambda: _check_same_build(session, theirs), str)
     findings.attempt(
         "collation", lambda: _check_collations(session, findings, source, options["collations"] == "rebuild")
@@ -222,7 +253,7 @@ def _check_prepared(session: Session) -> None:
         )
 
 
-def _check_same_build(session: Session, theirs: Mapping[str, Any]) -> str:
+def _check_same_build(session: Session, theirs: PhysicalFacts) -> str:
     here, there = _machine(session), theirs["machine"]
     if here != there:
         raise MigrationError(
@@ -281,9 +312,9 @@ def _check_collations(session: Session, findings: Findings, source: Mapping[str,
     )
 
 
-def _check_locales(session: Session, theirs: Mapping[str, Any]) -> str:
+def _check_locales(session: Session, theirs: PhysicalFacts) -> str:
     """Every database of the copy is opened on this host, including postgres, so the host needs the locales of all of them."""
-    locales: list[str] = theirs["locales"]
+    locales = theirs["locales"]
     for locale in locales:
         collations.check_libc(session, locale)
     return f"this host has the locales of every database: {', '.join(locales) or 'C'}"
@@ -342,11 +373,11 @@ def check_libraries(session: Session, findings: Findings, source: Mapping[str, A
     findings.ok("libraries", f"loaded at the start as on the source: {', '.join(wanted)}")
 
 
-def _check_roles(session: Session, findings: Findings, theirs: Mapping[str, Any]) -> None:
+def _check_roles(session: Session, findings: Findings, theirs: PhysicalFacts) -> None:
     """The copy has the source's roles and passwords, and none of the target's."""
     user = session.settings.user
     known = {role["name"]: role for role in theirs["roles"]}
-    if not known.get(user, {}).get("superuser") or not known[user]["login"]:
+    if user not in known or not (known[user]["superuser"] and known[user]["login"]):
         raise MigrationError(
             f"The role {user!r} that logs in on the target is no superuser with a login on the source, and the copy has the source's "
             f"roles. Set couch2pg_login_user of the target to a superuser that both have. {OR_STREAM}",
@@ -371,7 +402,7 @@ def _md5_roles(session: Session) -> list[str]:
     return [row["name"] for row in session.rows(_MD5_ROLES)]
 
 
-def _check_passwords(session: Session, here: placement.Placement | None, theirs: Mapping[str, Any]) -> None:
+def _check_passwords(session: Session, here: placement.Placement | None, theirs: PhysicalFacts) -> None:
     """The target's pg_hba.conf stays in force, and where it asks for SCRAM it refuses passwords that are stored as MD5."""
     settings = session.settings
     superusers = {role["name"] for role in theirs["roles"] if role["superuser"]}
@@ -436,7 +467,7 @@ def _check_elsewhere(session: Session, findings: Findings, here: placement.Place
     )
 
 
-def _check_disk(here: placement.Placement, theirs: Mapping[str, Any], migration_id: str) -> str:
+def _check_disk(here: placement.Placement, theirs: PhysicalFacts, migration_id: str) -> str:
     place = locate(here.data)
     needed = int(theirs["bytes"] * MARGIN) + 2 * theirs["wal"]
     if place.free < needed and not here.incoming(migration_id).exists():

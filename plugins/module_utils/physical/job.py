@@ -81,7 +81,7 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
         }
         source_major = programs.major(session.version)
         source_version = session.version
-        obstacles = upgrade_obstacles.find(session) if source_major < target_major else {}
+        obstacles = upgrade_obstacles.find(session) if source_major < target_major else upgrade_obstacles.NOTHING
         compression.check(options["compression"], compression.of_server(session))
     with Session(settings.maintenance) as session:
         upgrade_obstacles.check(session, obstacles, source_major, target_major)

@@ -9,7 +9,7 @@ pg_upgrade itself checks the copy again, after the base backup. A test compares 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterable, Mapping, NamedTuple, TypedDict
+from typing import Iterable, NamedTuple, TypedDict
 
 from ..common.errors import MigrationError
 from ..postgres import every_database
@@ -158,11 +158,19 @@ class Obstacle(TypedDict):
     remedy: str
 
 
-def find(session: Session) -> dict[str, Any]:
-    """``{obstacles, libraries, unread}`` of all databases of the session's server.
+class UpgradeFacts(TypedDict):
+    """What pg_upgrade looks at in the source. libraries: of functions in C, by database; unread: databases that refuse this login."""
 
-    libraries: those of functions in C, by database. unread: databases that refuse this login.
-    """
+    obstacles: list[Obstacle]
+    libraries: dict[str, list[str]]
+    unread: list[str]
+
+
+NOTHING: UpgradeFacts = {"obstacles": [], "libraries": {}, "unread": []}
+
+
+def find(session: Session) -> UpgradeFacts:
+    """The obstacles and libraries in all databases of the session's server."""
     obstacles = _ask(session, _OF_THE_SERVER)
     libraries, unread = {}, []
     for name, inside in every_database.sessions(session):
@@ -193,7 +201,7 @@ def _ask(session: Session, checks: Iterable[_Check]) -> list[Obstacle]:
     ]
 
 
-def check(session: Session, found: Mapping[str, Any], source_major: int, target_major: int) -> str:
+def check(session: Session, found: UpgradeFacts, source_major: int, target_major: int) -> str:
     """Raise MigrationError ``target_too_old``, or ``upgrade_refused`` for what pg_upgrade to the session's server would refuse.
 
     session: of the target's server; found: of ``find``.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict, cast
 
 from .relations import EXTENSION_MEMBER, USER_SCHEMAS
 from .session import Session
@@ -52,21 +52,32 @@ _GONE = {
 }
 
 
-def read(session: Session) -> list[dict[str, Any]]:
-    """Every catalog or extension column that the operator's views read: ``{view, schema, relation, column, extension}``."""
+class CatalogColumn(TypedDict):
+    """A column of a catalog, or of an extension's relation, that one of the operator's views reads."""
+
+    view: str
+    schema: str
+    relation: str
+    column: str
+    extension: str | None
+
+
+def read(session: Session) -> list[CatalogColumn]:
+    """Every catalog or extension column that the operator's views read."""
     shift = -7 if session.version >= _SHIFT_SINCE else -8
-    return session.rows(_READ, {"shift": shift})  # type: ignore[arg-type]
+    return cast("list[CatalogColumn]", session.rows(_READ, {"shift": shift}))  # type: ignore[arg-type]
 
 
-def missing(session: Session, used: list[dict[str, Any]], extensions: dict[str, str]) -> list[dict[str, Any]]:
+def missing(session: Session, used: list[CatalogColumn], extensions: dict[str, str]) -> list[CatalogColumn]:
     """The columns among ``used`` that the session's server lacks; ``extensions`` has the version of each extension there."""
     catalogs = [row for row in used if row["extension"] is None]
     names = sorted({row["relation"] for row in catalogs})
     here = {(row["schema"], row["relation"], row["column"]) for row in session.rows(_HERE, [names])}
     found = [row for row in catalogs if (row["schema"], row["relation"], row["column"]) not in here]
     for row in used:
-        since = _GONE.get((row["extension"], row["relation"]), {}).get(row["column"])
-        if since is not None and number(extensions.get(row["extension"], "")) >= since:
+        extension = row["extension"] or ""
+        since = _GONE.get((extension, row["relation"]), {}).get(row["column"])
+        if since is not None and number(extensions.get(extension, "")) >= since:
             found.append(row)
     return found
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TypedDict, cast
 
 from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties
@@ -57,16 +57,29 @@ WHERE {USER_SCHEMAS} AND EXISTS (
 """
 
 
-def used(session: Session, database: DatabaseProperties) -> dict[str, Any]:
-    """``{collations: [{provider, locale, version}], text_partitions: [table]}`` of the session's database.
+class UsedCollation(TypedDict):
+    """A collation of the C library or ICU. version: of that library on the host, None when it has none or it can't be determined."""
 
-    ``version`` is None when the collation has none or it can't be determined. ``database``: as ``find_database`` returns it.
-    """
-    listed: list[dict[str, Any]] = [
-        {"provider": database["locale_provider"], "locale": database["locale"] or database["lc_collate"]}
-    ]
-    listed[0]["version"] = _database_version(session, database)
-    listed += [row for row in session.rows(_USED) if row["locale"] not in PLAIN]
+    provider: str
+    locale: str
+    version: str | None
+
+
+class Sorting(TypedDict):
+    """What the order of a database's text depends on. text_partitions: tables whose partitions depend on it."""
+
+    collations: list[UsedCollation]
+    text_partitions: list[str]
+
+
+def used(session: Session, database: DatabaseProperties) -> Sorting:
+    """The collations of the session's database, its default first. ``database``: as ``find_database`` returns it."""
+    default: UsedCollation = {
+        "provider": database["locale_provider"],
+        "locale": database["locale"] or database["lc_collate"],
+        "version": _database_version(session, database),
+    }
+    listed = [default, *cast("list[UsedCollation]", session.rows(_USED))]
     return {
         "collations": [row for row in listed if row["locale"] not in PLAIN and row["provider"] in ("c", "i")],
         "text_partitions": [row["name"] for row in session.rows(_PARTITIONS)],

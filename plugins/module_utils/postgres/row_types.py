@@ -9,7 +9,7 @@ would read its fields as the wrong columns.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict, cast
 
 from .relations import USER_SCHEMAS
 from .session import Session
@@ -49,8 +49,17 @@ WHERE of.typrelid = ANY(%s::oid[]) AND c.relkind = 'r' AND a.attnum > 0 AND NOT 
 """
 
 
-def reordered(session: Session) -> list[dict[str, Any]]:
-    """``{column, table, name, order}`` of each such column; ``order``: the names of the table's columns after a restore."""
+class ReorderedColumn(TypedDict):
+    """A stored column with rows of a table. table: its oid; name: its name; order: the names of its columns after a restore."""
+
+    column: str
+    table: int
+    name: str
+    order: list[str]
+
+
+def reordered(session: Session) -> list[ReorderedColumn]:
+    """The columns with rows of a table whose columns get another order."""
     parents: dict[int, list[int]] = {}
     for row in session.rows(_PARENTS):
         parents.setdefault(row["child"], []).append(row["parent"])
@@ -63,7 +72,8 @@ def reordered(session: Session) -> list[dict[str, Any]]:
     changed = [child for child, order in orders.items() if order != columns.get(child, [])]
     if not changed:
         return []
-    return [{**row, "order": orders[row["table"]]} for row in session.rows(_HOLDERS, [changed])]
+    rows = session.rows(_HOLDERS, [changed])
+    return cast("list[ReorderedColumn]", [{**row, "order": orders[row["table"]]} for row in rows])
 
 
 def _restored(table: int, parents: dict[int, list[int]], columns: dict[int, list[str]]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Iterator, Mapping
+from typing import Iterable, Iterator, Mapping, NamedTuple, TypedDict
 
 from ..common.errors import MigrationError
 from .function_paths import quoted
@@ -104,6 +104,19 @@ ORDER BY 1
 _NAMED = re.compile(r'function "([^"]+)"|function (?:[^\s("]+\.|"[^"]+"\.)?"?([^\s(".]+)"?\(')
 
 
+class HazardDocument(TypedDict):
+    """A ``Hazard`` as JSON."""
+
+    kind: str
+    object: str
+    reason: str
+    context: str
+    functions: list[str]
+    extensions: list[str]
+    fixed: bool
+    remedy: str
+
+
 @dataclass(frozen=True)
 class Hazard:
     """An object that fails with an empty search_path.
@@ -125,8 +138,8 @@ class Hazard:
     suggested: str
     fixed: bool
 
-    def as_dict(self) -> dict[str, Any]:
-        """The object as JSON types: ``{kind, object, reason, context, functions, extensions, fixed, remedy}``."""
+    def as_dict(self) -> HazardDocument:
+        """The object as JSON types."""
         return {
             "kind": self.kind,
             "object": self.name,
@@ -157,6 +170,19 @@ class Hazard:
         )
 
 
+class _Expression(NamedTuple):
+    """A row of _EXPRESSIONS. of_table: ``ONLY``, or empty, before the name of the table."""
+
+    kind: str
+    name: str
+    oid: int
+    catalog: str
+    table_schema: str
+    table_name: str
+    of_table: str
+    expressions: str
+
+
 def of_matviews(session: Session, matviews: list[Matview], paths: Mapping[str, str]) -> list[Hazard]:
     """Materialized views that a REFRESH with an empty search_path can't populate; each is tried for at most SECONDS."""
     found = []
@@ -174,24 +200,24 @@ def of_matviews(session: Session, matviews: list[Matview], paths: Mapping[str, s
 
 def of_tables(session: Session, paths: Mapping[str, str]) -> list[Hazard]:
     """Indexes, constraints and generated columns that pg_restore could not restore."""
-    rows = session.rows(_EXPRESSIONS)[:SHOWN]
+    rows = [_Expression(**row) for row in session.rows(_EXPRESSIONS)[:SHOWN]]
     return list(_of_expressions(session, rows, paths))
 
 
-def _of_expressions(session: Session, rows: list[dict[str, Any]], paths: Mapping[str, str]) -> Iterator[Hazard]:
+def _of_expressions(session: Session, rows: Iterable[_Expression], paths: Mapping[str, str]) -> Iterator[Hazard]:
     # Planning a query on a table plans the expressions of all its indexes, so try each expression without the table first. It is tried on a
     # row with the table's name and type, because an expression may use the whole row.
     blamed: set[str] = set()
     for source in ("pg_catalog.unnest(ARRAY[NULL::{table}]) AS {name}", "{of_table}{table} LIMIT 1"):
         known = set(blamed)
         for row in rows:
-            table = qualified(row["table_schema"], row["table_name"])
-            place = source.format(table=table, of_table=row["of_table"], name=quote(row["table_name"]))
-            query = f"SELECT {row['expressions']} FROM {place}"
+            table = qualified(row.table_schema, row.table_name)
+            place = source.format(table=table, of_table=row.of_table, name=quote(row.table_name))
+            query = f"SELECT {row.expressions} FROM {place}"
             error = None if table in known else _try(session, query)
             if error is not None:
                 blamed.add(table)
-                yield _hazard(session, (row["kind"], row["name"], row["oid"], row["catalog"]), query, error, paths)
+                yield _hazard(session, (row.kind, row.name, row.oid, row.catalog), query, error, paths)
 
 
 def _hazard(

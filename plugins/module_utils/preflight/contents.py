@@ -16,7 +16,7 @@ from ..postgres.relations import USER_SCHEMAS, Tables, check_row_security
 from ..postgres.session import Session
 from . import check_constraints, foreign_keys, lock_room, named_values, text_keys
 from .bounded_query import rows_within
-from .source_facts import SourceFacts
+from .source_facts import SourceFacts, SuperuserObject
 
 # What no migration copies.
 _NEVER_FILES = (
@@ -216,7 +216,12 @@ class _Contents:
         if not found or not rights:
             return
         role, may = found[0]["role"], found[0]["may"]
-        self.facts["public"] = dict(rights[0], role=role, may=may)
+        self.facts["public"] = {
+            "owner": rights[0]["owner"],
+            "creators": rights[0]["creators"],
+            "role": role,
+            "may": may,
+        }
         if may:
             self.findings.ok("schema public", f"{role!r} may create in it, as couch2pg needs")
         else:
@@ -322,13 +327,13 @@ class _Contents:
                 f"{quote(user)}; Then run again.",
             )
         # Objects that only a superuser can create or own.
+        triggers = sorted(self.objects.get("event trigger", {}).items())
+        publications = self.session.rows(_WIDE_PUBLICATIONS)
+        if self.session.version >= SCHEMA_PUBLICATIONS_SINCE:
+            publications += self.session.rows(_SCHEMA_PUBLICATIONS)
         self.facts["superuser_objects"] = [
-            {"object": f"event trigger {name}", "owner": entry["owner"]}
-            for name, entry in sorted(self.objects.get("event trigger", {}).items())
-        ] + [
-            {"object": f"publication {row['name']}", "owner": row["owner"]}
-            for row in self.session.rows(_WIDE_PUBLICATIONS)
-            + (self.session.rows(_SCHEMA_PUBLICATIONS) if self.session.version >= SCHEMA_PUBLICATIONS_SINCE else [])
+            *(SuperuserObject(object=f"event trigger {name}", owner=entry["owner"]) for name, entry in triggers),
+            *(SuperuserObject(object=f"publication {row['name']}", owner=row["owner"]) for row in publications),
         ]
 
 

@@ -11,6 +11,7 @@ from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..postgres import catalog_use, collations, preload_libraries, role_plan, trial
+from ..postgres.collations import Sorting
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import find_database
 from ..postgres.database_properties import PlannedProperties, plan_properties
@@ -107,7 +108,8 @@ class Differences:
 
     def _collation(self) -> None:
         """Whether text sorts the same, which depends on the version of glibc or ICU."""
-        sorting: dict[str, Any] = self.source.get("sorting", {"collations": [], "text_partitions": []})
+        nothing: Sorting = {"collations": [], "text_partitions": []}
+        sorting = self.source.get("sorting", nothing)
         different, unknown = [], []
         for row in sorting["collations"]:
             library = "ICU" if row["provider"] == "i" else "glibc"
@@ -148,8 +150,7 @@ class Differences:
             self.findings.ok("collation", "text sorts the same")
 
     def _extensions(self) -> None:
-        wanted: dict[str, str] = self.source.get("extensions", {})
-        chosen: dict[str, str] = self.options["extension_versions"]
+        wanted, chosen = self.source.get("extensions", {}), self.options["extension_versions"]
         available = {row["name"]: row for row in self.session.rows(_EXTENSIONS, [sorted(wanted)])}
         unknown = sorted(set(chosen) - set(wanted))
         if unknown:

@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ..archive.size import ArchiveEstimate
 from ..common.evidence_document import DatabaseProperties, Role, ServerProperties
+from ..physical.conditions import PhysicalFacts
+from ..postgres.catalog_use import CatalogColumn
+from ..postgres.collations import Sorting
+from ..postgres.search_path_checks import HazardDocument
 
 
 class Sizes(TypedDict, total=False):
     """Sizes of the source's database in bytes.
 
     server: all databases that may be measured; relations, table_count: numbers; largest_indexes: the 16 largest, descending;
-    tablespaces: by name.
-    machine: ``host.file_systems.machine``.
+    tablespaces: by name; machine: ``host.file_systems.machine``.
     """
 
     database: int
@@ -44,20 +47,32 @@ class NeedDocument(TypedDict):
     present: int
 
 
+class SchemaPublic(TypedDict):
+    """Rights on schema public. creators: roles that may create in it; role: couch2pg's; may: whether that one may."""
+
+    owner: str
+    creators: list[str]
+    role: str
+    may: bool
+
+
+class SuperuserObject(TypedDict):
+    """An object that only a superuser can create or own, such as ``event trigger NAME``."""
+
+    object: str
+    owner: str
+
+
 class SourceFacts(TypedDict, total=False):
     """A key is missing if its check failed.
 
-    dropped: cleanup has dropped the database of this finished migration; then this is the only fact.
-    physical: ``physical.conditions.facts_of``, with that method.
-    running_server: identifies the running server.
-    roles, owners, acted_for: as in ``postgres.role_plan``.
+    dropped: cleanup has dropped the database of this finished migration; then this is the only fact. physical: with that method only.
+    running_server: identifies the running server. roles, owners, acted_for: as in ``postgres.role_plan``.
     extensions: versions; extension_schemas: schemas; both by name.
-    hazards: ``search_path_checks.Hazard.as_dict``; catalog_columns: ``catalog_use.read``; sorting: ``collations.used``.
-    public: owner and creators of schema public, and whether couch2pg's role may create in it.
     reading: bytes of text in a second, as in ``pace``. named_roles: those that values of type regrole name.
     of_superusers: what belongs to each role that is a superuser, as ``role_transfer.owned``; defaults_of_superusers: the statements that
     remove its default privileges.
-    superuser_objects: ``{object, owner}``; forced_row_security, xml_columns, matviews: names.
+    forced_row_security, xml_columns, matviews: names.
     """
 
     server: ServerProperties
@@ -78,12 +93,12 @@ class SourceFacts(TypedDict, total=False):
     defaults_of_superusers: dict[str, list[str]]
     named_roles: list[str]
     matviews: list[str]
-    hazards: list[dict[str, Any]]
+    hazards: list[HazardDocument]
     forced_row_security: list[str]
-    public: dict[str, Any]
+    public: SchemaPublic
     xml_columns: list[str]
-    catalog_columns: list[dict[str, Any]]
-    sorting: dict[str, Any]
+    catalog_columns: list[CatalogColumn]
+    sorting: Sorting
     preload_libraries: list[str] | None  # None: the login may not read the setting.
-    physical: dict[str, Any]
-    superuser_objects: list[dict[str, Any]]
+    physical: PhysicalFacts
+    superuser_objects: list[SuperuserObject]
