@@ -12,13 +12,14 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Sequence, TypedDict, cast
+from typing import Callable, Sequence, TypedDict, cast
 
 from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties
 from ..host.files import make_private_folder, read_json, write_json
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import (
+    OtherSession,
     database_size,
     end_sessions,
     ending,
@@ -182,7 +183,7 @@ def _reopen(session: Session, oid: int, database: str) -> None:
         session.execute(f"ALTER DATABASE {quote(database)} WITH ALLOW_CONNECTIONS true")
 
 
-def _check_sessions(name: str, sessions: list[dict[str, Any]], allowed: Sequence[str]) -> None:
+def _check_sessions(name: str, sessions: list[OtherSession], allowed: Sequence[str]) -> None:
     """Raise MigrationError ``database_in_use`` for sessions that are not ``allowed``, and for prepared transactions, which nothing ends."""
     unexpected = [
         row

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Mapping
+from typing import Any, Mapping, TypedDict
 
 from ..common.errors import MigrationError
 
@@ -16,6 +16,25 @@ _NOT_CONNECT_PARAMS = {
     *("host", "port", "dbname", "user", "password", "passfile", "sslpassword", "service"),
     *("sslmode", "sslrootcert", "sslcert", "sslkey", "client_encoding", "application_name", "options"),
 }
+
+
+class PublicSettings(TypedDict):
+    """``ConnectionSettings`` as JSON, without the password."""
+
+    database: str
+    host: str
+    port: int
+    user: str
+    unix_socket: str
+    ssl_mode: str
+    ca_cert: str
+    ssl_cert: str
+    ssl_key: str
+    connect_params: dict[str, str]
+    maintenance_database: str
+    container: str
+    origin: str
+    tunnel: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,7 @@ class ConnectionSettings:
     def __str__(self) -> str:
         return f"{self.database!r} at {self.place} as {self.user!r}"
 
-    def public(self) -> dict[str, Any]:
+    def public(self) -> PublicSettings:
         """The settings as JSON types, without the password."""
         return {
             "database": self.database,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Mapping, cast
+from typing import Any, Mapping, TypedDict, cast
 
 from ..common.errors import MigrationError
 from ..common.evidence_document import DatabaseProperties, Role, ServerProperties
@@ -200,27 +200,38 @@ def create_statement(session: Session, name: str, owner: str, source: Mapping[st
     return " ".join(parts)
 
 
-def other_sessions(session: Session, database: str, patience: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
+class OtherSession(TypedDict):
+    """A session or prepared transaction on a database. pid: None for a prepared transaction; gid: the name of one, else None."""
+
+    pid: int | None
+    role: str
+    application_name: str
+    client: str
+    state: str | None
+    gid: str | None
+
+
+def other_sessions(session: Session, database: str, patience: float = PATIENCE_SECONDS) -> list[OtherSession]:
     """Sessions and prepared transactions on ``database`` besides this one, after waiting up to ``patience`` seconds for them to end.
 
     The wait is needed because a session that has ended is still listed for a moment.
     """
     deadline = time.monotonic() + patience
     while True:
-        found = session.rows(_SESSIONS, [database, database])
+        found = cast("list[OtherSession]", session.rows(_SESSIONS, [database, database]))
         if not found or time.monotonic() >= deadline:
             return found
         time.sleep(0.1)
 
 
-def users(found: list[dict[str, Any]]) -> str:
+def users(found: list[OtherSession]) -> str:
     """The first sessions that ``other_sessions`` returned, for messages."""
     more = f" and {len(found) - SHOWN_SESSIONS} more" if len(found) > SHOWN_SESSIONS else ""
     who = [f"{row['role']} ({row['application_name'] or 'no name'}, {row['client']})" for row in found[:SHOWN_SESSIONS]]
     return ", ".join(who) + more
 
 
-def ending(database: str, found: list[dict[str, Any]]) -> str:
+def ending(database: str, found: list[OtherSession]) -> str:
     """The statements that end the sessions and prepared transactions that ``other_sessions`` returned for ``database``."""
     prepared = [f"ROLLBACK PREPARED {literal(row['gid'])};" for row in found if row["gid"] is not None]
     inside = f" In the database {database!r}: {' '.join(prepared)} Or COMMIT PREPARED." if prepared else ""

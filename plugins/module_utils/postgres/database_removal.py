@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any
 
 from ..common.errors import MigrationError
 from .database import find_database
@@ -75,7 +74,7 @@ def _whom(session: Session) -> str:
     pids = [match.group(1) for match in map(_WHOM.search, session.notices) if match]
     if not pids:
         return "a process of the server doesn't answer. See the server's log, which names it (ProcSignalBarrier), and end it."
-    rows: list[dict[str, Any]] = session.rows(_PROCESS, [int(pids[-1])])
+    rows = session.rows(_PROCESS, [int(pids[-1])])
     of = [f"{what} {row[what]!r}" for row in rows for what in ("role", "database", "program") if row[what]]
     kind = rows[0]["kind"] if rows and rows[0]["kind"] else "process"
     return (

@@ -47,7 +47,7 @@ def run(
         on_line(line)
 
     def look() -> str:
-        who = look_beside(settings, lambda held: held["program"] == name)
+        who = look_beside(settings, lambda wait: wait.program == name)
         if not who:
             waiting_since.clear()
             return ""

@@ -40,15 +40,15 @@ class LockWaits(MonitorSession):
 
     def _told(self, session: Session) -> str:
         found, now = locks.waits(session), time.monotonic()
-        ours = [row for row in found if row["program"] == APPLICATION_NAME]
-        keys = [(row["pid"], row["kind"], row["mode"], row["oid"]) for row in ours]
+        ours = [wait for wait in found if wait.program == APPLICATION_NAME]
+        keys = [(wait.pid, wait.kind, wait.mode, wait.oid) for wait in ours]
         self._since = {key: self._since.get(key, now) for key in keys}
         said = []
-        for key, row in zip(keys, ours):
+        for key, wait in zip(keys, ours):
             seconds = now - self._since[key]
             if seconds >= SHOWN_AFTER_SECONDS:
-                how = "read" if row["mode"] == "AccessShareLock" else "lock"
-                said.append(f"waiting {duration(seconds)} to {how} {locks.thing(session, row)}")
-                said += [holder.words for holder in locks.blockers(session, row, found)]
+                how = "read" if wait.mode == "AccessShareLock" else "lock"
+                said.append(f"waiting {duration(seconds)} to {how} {locks.thing(session, wait)}")
+                said += [holder.words for holder in locks.blockers(session, wait, found)]
         said += [holder.words for holder in locks.waiting_for(session, APPLICATION_NAME, found)]
         return "; ".join(list(dict.fromkeys(said))[: 2 * locks.SHOWN])

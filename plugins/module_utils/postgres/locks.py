@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Iterable, NamedTuple
+from typing import TYPE_CHECKING, Callable, Iterable, NamedTuple
 
 from .identifiers import literal
 
@@ -22,10 +22,31 @@ class Holder(NamedTuple):
     ending: str
 
 
+class Wait(NamedTuple):
+    """What a session waits for.
+
+    program: the application name of the session; kind, mode: of the lock. inside: the name of the database that the lock is in.
+    oid, relation: of a relation, else None. catalog: of another object; object: its name, for a database. here: whether the relation's
+    name is known in the database that asks. blockers: the process ids of the sessions that it waits for.
+    """
+
+    pid: int
+    program: str | None
+    kind: str
+    mode: str
+    inside: str
+    oid: int | None
+    relation: str | None
+    catalog: str | None
+    object: str | None
+    here: bool | None
+    blockers: list[int]
+
+
 # What every waiting session waits for, in every database of the server. The name of a relation in another database can't be resolved here.
 _WAITS = """
-SELECT l.pid, a.application_name AS program, l.locktype AS kind, l.mode, l.database::int8 AS database, d.datname AS inside,
-       l.relation::int8 AS oid, l.relation::regclass::text AS relation, l.classid::regclass::text AS class,
+SELECT l.pid, a.application_name AS program, l.locktype AS kind, l.mode, d.datname AS inside,
+       l.relation::int8 AS oid, l.relation::regclass::text AS relation, l.classid::regclass::text AS catalog,
        (SELECT o.datname FROM pg_catalog.pg_database AS o WHERE o.oid = l.objid AND l.classid = 'pg_database'::regclass) AS object,
        l.relation < 16384::oid
        OR l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AS here,
@@ -69,15 +90,15 @@ ORDER BY l.locktype, relation, l.pid
 """
 
 
-def waits(session: Session) -> list[dict[str, Any]]:
+def waits(session: Session) -> list[Wait]:
     """What each waiting session of the server waits for."""
-    return session.rows(_WAITS)
+    return [Wait(**row) for row in session.rows(_WAITS)]
 
 
-def held_up(session: Session, which: Callable[[dict[str, Any]], bool]) -> str:
-    """Who blocks the sessions whose row of ``waits`` the function ``which`` accepts, with the remedy; empty when none of them waits."""
+def held_up(session: Session, which: Callable[[Wait], bool]) -> str:
+    """Who blocks the sessions whose wait the function ``which`` accepts, with the remedy; empty when none of them waits."""
     found = waits(session)
-    return advised([holder for row in found if which(row) for holder in blockers(session, row, found)])
+    return advised([holder for wait in found if which(wait) for holder in blockers(session, wait, found)])
 
 
 def exclusive(session: Session, but: str) -> str:
@@ -118,38 +139,38 @@ def advised(found: list[Holder]) -> str:
     return f"{'; '.join(said[:SHOWN])}{more}. Wait until that has ended, or end it: {' '.join(ends)} Then run again."
 
 
-def blockers(session: Session, wait: dict[str, Any], found: list[dict[str, Any]]) -> list[Holder]:
-    """The sessions that block the session of ``wait``, a row of ``waits``. ``found``: all rows of ``waits``."""
-    queued = {row["pid"] for row in found if row["oid"] == wait["oid"] and row["kind"] == wait["kind"]}
-    what, oid = thing(session, wait), wait["oid"]
-    holding = [pid for pid in wait["blockers"] if pid not in queued]
-    waiting = [pid for pid in wait["blockers"] if pid in queued]
-    return _of_sessions(session, what, holding, True, oid) + _of_sessions(session, what, waiting, False, oid)
+def blockers(session: Session, wait: Wait, found: list[Wait]) -> list[Holder]:
+    """The sessions that block the session of ``wait``. ``found``: all of ``waits``."""
+    queued = {other.pid for other in found if other.oid == wait.oid and other.kind == wait.kind}
+    what = thing(session, wait)
+    holding = [pid for pid in wait.blockers if pid not in queued]
+    waiting = [pid for pid in wait.blockers if pid in queued]
+    return _of_sessions(session, what, holding, True, wait.oid) + _of_sessions(session, what, waiting, False, wait.oid)
 
 
-def waiting_for(session: Session, program: str, found: list[dict[str, Any]]) -> list[Holder]:
-    """Other sessions that wait for a session with the application name ``program``. ``found``: all rows of ``waits``."""
-    others = [row for row in found if row["program"] != program]
+def waiting_for(session: Session, program: str, found: list[Wait]) -> list[Holder]:
+    """Other sessions that wait for a session with the application name ``program``. ``found``: all of ``waits``."""
+    others = [wait for wait in found if wait.program != program]
     if not others:
         return []
     theirs = {row["pid"] for row in session.rows(_CALLED, [program])}
     return [
         holder
-        for row in others
-        if theirs.intersection(row["blockers"])
-        for holder in _of_sessions(session, thing(session, row), [row["pid"]], False, row["oid"])
+        for wait in others
+        if theirs.intersection(wait.blockers)
+        for holder in _of_sessions(session, thing(session, wait), [wait.pid], False, wait.oid)
     ]
 
 
-def thing(session: Session, wait: dict[str, Any]) -> str:
-    """What the session of ``wait``, a row of ``waits``, waits for: such as a table, or a row of it."""
-    if wait["oid"] is not None:
-        name = wait["relation"] if wait["here"] else _named_there(session, wait["inside"], wait["oid"])
-        return f"a row of {name}" if wait["kind"] == "tuple" else str(name)
-    if wait["kind"] == "object":
-        return f"the database {wait['object']!r}" if wait["object"] else f"an entry of {wait['class']}"
+def thing(session: Session, wait: Wait) -> str:
+    """What is waited for, such as a table, or a row of it."""
+    if wait.oid is not None:
+        name = wait.relation if wait.here else _named_there(session, wait.inside, wait.oid)
+        return f"a row of {name}" if wait.kind == "tuple" else str(name)
+    if wait.kind == "object":
+        return f"the database {wait.object!r}" if wait.object else f"an entry of {wait.catalog}"
     kinds = {"transactionid": "a row", "virtualxid": "a snapshot", "advisory": "an advisory lock"}
-    return kinds.get(wait["kind"], f"a lock ({wait['kind']})")
+    return kinds.get(wait.kind, f"a lock ({wait.kind})")
 
 
 def _named_there(session: Session, database: str, oid: int) -> str:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ..common.errors import MigrationError
 from .identifiers import qualified, quote, shown, sql_shown
@@ -129,7 +128,7 @@ def list_tables(session: Session) -> Tables:
     trees = {row["oid"]: row["top"] for row in session.rows(_MOVING)}
     for row in session.rows(_TABLES):
         row["tree"] = trees.get(row["oid"], "")
-        reason = _left_out(row)
+        reason = _left_out(row["kind"], row["configuration"], row["extension"])
         if reason:
             left_out.append(
                 {"table": shown(row["schema"], row["name"]), "reason": reason, "extension": row["extension"] or ""}
@@ -140,12 +139,12 @@ def list_tables(session: Session) -> Tables:
     return Tables(kept, left_out)
 
 
-def _left_out(row: dict[str, Any]) -> str:
-    if row["kind"] == "f":
+def _left_out(kind: str, configuration: bool, extension: str | None) -> str:
+    if kind == "f":
         return "a foreign table: its rows are on another server"
-    if row["configuration"]:
+    if configuration:
         return "a table of an extension: pg_dump copies the rows that the extension calls its configuration"
-    if row["extension"]:
+    if extension:
         return "a member of an extension: CREATE EXTENSION creates it, without rows that were added to it"
     return ""
 

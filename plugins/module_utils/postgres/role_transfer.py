@@ -8,7 +8,7 @@ PostgreSQL's REASSIGN OWNED also changes the owner of the role's databases, and 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from . import event_triggers
 from .identifiers import literal, quote
@@ -83,6 +83,38 @@ SELECT srvname AS server, umoptions AS options FROM pg_catalog.pg_user_mappings 
 """
 
 
+class _Privilege(NamedTuple):
+    """A row of _PRIVILEGES: a role's privilege, or one that the role granted (``to_it`` is false). columns: in parentheses, or empty."""
+
+    what: str
+    name: str
+    columns: str
+    privilege: str
+    grantable: bool
+    grantee: str
+    grantor: str
+    to_it: bool
+
+    @property
+    def words(self) -> str:
+        """The privilege as GRANT and REVOKE write it."""
+        return f"{self.privilege}{self.columns} ON {self.what} {self.name}"
+
+
+class _Defaults(NamedTuple):
+    """A row of _DEFAULTS: default privileges that a role has set. schema: None for all; entries: role (None: PUBLIC), privilege, option."""
+
+    role: str
+    schema: str | None
+    what: str
+    entries: list[tuple[str | None, str, bool]]
+
+    def altering(self, role: str) -> str:
+        """The start of the statements that change those of ``role`` in the same place."""
+        place = f" IN SCHEMA {quote(self.schema)}" if self.schema else ""
+        return f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(role)}{place}"
+
+
 def transfer(session: Session, moves: Moves) -> None:
     """Transfer every role in ``moves`` in the session's database, in one transaction.
 
@@ -100,8 +132,8 @@ def _move(session: Session, old: str, new: str) -> None:
     for name in owned(session, read_objects(session), old):
         session.execute(f"ALTER {name} OWNER TO {quote(new)}")
     _privileges(session, old, new)
-    for row in session.rows(_DEFAULTS):
-        _defaults(session, row, old, new)
+    for defaults in _all_defaults(session):
+        _transfer_defaults(session, defaults, old, new)
     for row in session.rows(_POLICIES, [old]):
         roles = ", ".join(quote(new if role == old else role) for role in row["roles"])
         session.execute(f"ALTER POLICY {quote(row['name'])} ON {row['relation']} TO {roles}")
@@ -131,64 +163,62 @@ def owned(session: Session, objects: Objects, role: str) -> list[str]:
 
 def _privileges(session: Session, old: str, new: str | None) -> None:
     """Grant the old role's privileges, and those that it granted, again by the object's owner; revoke them from the old role."""
-    found = session.rows(_PRIVILEGES, [old])
-    for row in found:
-        to = row["grantee"] if not row["to_it"] else new and quote(new)
+    found = [_Privilege(**row) for row in session.rows(_PRIVILEGES, [old])]
+    for one in found:
+        to = one.grantee if not one.to_it else new and quote(new)
         if to:
-            option = " WITH GRANT OPTION" if row["grantable"] else ""
-            session.execute(f"GRANT {_what(row)} TO {to}{option}")
+            option = " WITH GRANT OPTION" if one.grantable else ""
+            session.execute(f"GRANT {one.words} TO {to}{option}")
     # First revoke what the role granted: such a grant on a column may depend on the role's grant on the table, whose revocation leaves it.
-    for row in sorted(found, key=lambda row: bool(row["to_it"])):
+    for one in sorted(found, key=lambda one: one.to_it):
         # Only the grantor can revoke a grant, not even a superuser can do it directly.
-        session.execute(f"SET LOCAL ROLE {quote(row['grantor'])}")
-        session.execute(f"REVOKE {_what(row)} FROM {row['grantee']} CASCADE")
+        session.execute(f"SET LOCAL ROLE {quote(one.grantor)}")
+        session.execute(f"REVOKE {one.words} FROM {one.grantee} CASCADE")
         session.execute("SET LOCAL ROLE NONE")
 
 
-def _what(row: dict[str, Any]) -> str:
-    return f"{row['privilege']}{row['columns']} ON {row['what']} {row['name']}"
+def _all_defaults(session: Session) -> list[_Defaults]:
+    return [_Defaults(**row) for row in session.rows(_DEFAULTS)]
 
 
-def _defaults(session: Session, row: dict[str, Any], old: str, new: str) -> None:
+def _transfer_defaults(session: Session, defaults: _Defaults, old: str, new: str) -> None:
     """Transfer default privileges that the role set, or that another role granted to it."""
-    whose = new if row["role"] == old else row["role"]
-    if row["role"] != old and not any(role == old for role, _privilege, _option in row["entries"]):
+    what, own = defaults.what, defaults.role == old
+    if not own and not any(role == old for role, _privilege, _option in defaults.entries):
         return
-    place = f" IN SCHEMA {quote(row['schema'])}" if row["schema"] else ""
-    start = f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(whose)}{place}"
-    if row["role"] == old and not row["schema"]:
+    start = defaults.altering(new if own else defaults.role)
+    if own and not defaults.schema:
         # A global entry replaces the built-in default privileges, so revoke those of the new entry first.
         for role in ("PUBLIC", quote(new)):
-            session.execute(f"{start} REVOKE ALL ON {row['what']} FROM {role}")
-    for role, privilege, option in row["entries"]:
-        if row["role"] == old or role == old:
-            to = "PUBLIC" if role is None else quote(new if role == old else role)
+            session.execute(f"{start} REVOKE ALL ON {what} FROM {role}")
+    for grantee, privilege, option in defaults.entries:
+        if own or grantee == old:
+            to = "PUBLIC" if grantee is None else quote(new if grantee == old else grantee)
             end = " WITH GRANT OPTION" if option else ""
-            session.execute(f"{start} GRANT {privilege} ON {row['what']} TO {to}{end}")
-    if row["role"] == old:
-        for statement in _resetting(row):
+            session.execute(f"{start} GRANT {privilege} ON {what} TO {to}{end}")
+    if own:
+        for statement in _resetting(defaults):
             session.execute(statement)
     else:
-        session.execute(f"{start} REVOKE ALL ON {row['what']} FROM {quote(old)}")
+        session.execute(f"{start} REVOKE ALL ON {what} FROM {quote(old)}")
 
 
-def _resetting(row: dict[str, Any]) -> list[str]:
+def _resetting(defaults: _Defaults) -> list[str]:
     """Statements that reset a role's default privileges to PostgreSQL's built-in ones, which removes the entry."""
-    place = f" IN SCHEMA {quote(row['schema'])}" if row["schema"] else ""
-    start = f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote(row['role'])}{place}"
-    granted = sorted({role for role, _privilege, _option in row["entries"] if role is not None})
-    statements = [f"{start} REVOKE ALL ON {row['what']} FROM {', '.join(['PUBLIC', *map(quote, granted)])}"]
-    if not row["schema"]:
-        statements.append(f"{start} GRANT ALL ON {row['what']} TO {quote(row['role'])}")
-        public = {"FUNCTIONS": "EXECUTE", "TYPES": "USAGE"}.get(row["what"])
+    start, what = defaults.altering(defaults.role), defaults.what
+    granted = sorted({role for role, _privilege, _option in defaults.entries if role is not None})
+    statements = [f"{start} REVOKE ALL ON {what} FROM {', '.join(['PUBLIC', *map(quote, granted)])}"]
+    if not defaults.schema:
+        statements.append(f"{start} GRANT ALL ON {what} TO {quote(defaults.role)}")
+        public = {"FUNCTIONS": "EXECUTE", "TYPES": "USAGE"}.get(what)
         if public:
-            statements.append(f"{start} GRANT {public} ON {row['what']} TO PUBLIC")
+            statements.append(f"{start} GRANT {public} ON {what} TO PUBLIC")
     return statements
 
 
 def removing_defaults(session: Session, role: str) -> list[str]:
     """Statements that remove every default privilege that the role has set in the session's database."""
-    return [text for row in session.rows(_DEFAULTS) if row["role"] == role for text in _resetting(row)]
+    return [text for defaults in _all_defaults(session) if defaults.role == role for text in _resetting(defaults)]
 
 
 def drop(session: Session, name: str) -> None:

@@ -244,9 +244,7 @@ class Session:
             yield
             return
         pid = self.backend_pid
-        with LockWatch(
-            self._lock_seconds, lambda: look_beside(self.settings, lambda held: held["pid"] == pid)
-        ) as watch:
+        with LockWatch(self._lock_seconds, lambda: look_beside(self.settings, lambda wait: wait.pid == pid)) as watch:
             try:
                 yield
             finally:
@@ -292,8 +290,8 @@ def _beside(settings: ConnectionSettings) -> Session:
     return session
 
 
-def look_beside(settings: ConnectionSettings, which: Callable[[dict[str, Any]], bool]) -> str:
-    """Who blocks a session of the server, with the remedy; empty when nobody does. ``which``: whether a row of ``locks.waits`` counts."""
+def look_beside(settings: ConnectionSettings, which: Callable[[locks.Wait], bool]) -> str:
+    """Who blocks a session of the server, with the remedy; empty when nobody does. ``which``: whether a wait counts."""
     # A locked catalog of this database may prevent every connection to it, so look from the maintenance database.
     try:
         other = _beside(settings.maintenance)

@@ -9,7 +9,7 @@ Only constraints whose result can change are tried: those that call a user's fun
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import NamedTuple
 
 from ..common.findings import Findings
 from ..postgres.identifiers import qualified, quote
@@ -34,27 +34,36 @@ ORDER BY pg_catalog.pg_table_size(c.oid), 1, 2, 3
 """
 
 
+class _Constraint(NamedTuple):
+    """A row of _CHECKS."""
+
+    schema: str
+    table: str
+    name: str
+    expression: str
+    definition: str
+
+    def is_broken(self, session: Session) -> bool:
+        """Whether a row breaks it. A query that fails or waits for a lock finds nothing here, because other checks report that."""
+        query = f"SELECT 1 FROM {qualified(self.schema, self.table)} WHERE NOT ({self.expression}) LIMIT 1"
+        return bool(rows_within(session, SECONDS_EACH, query, _ALL_TABLES))
+
+
 def examine(session: Session, findings: Findings) -> None:
     """Search for such rows, for SECONDS at most. A constraint whose query takes longer than SECONDS_EACH is skipped."""
     until = time.monotonic() + SECONDS
-    broken = [row for row in session.rows(_CHECKS) if time.monotonic() < until and _is_broken(session, row)]
+    constraints = [_Constraint(**row) for row in session.rows(_CHECKS)]
+    broken = [one for one in constraints if time.monotonic() < until and one.is_broken(session)]
     if not broken:
         return
     first = broken[0]
-    table, name = qualified(first["schema"], first["table"]), quote(first["name"])
-    more = f" The same holds for {', '.join(row['name'] for row in broken[1:5])}." if len(broken) > 1 else ""
+    table, name = qualified(first.schema, first.table), quote(first.name)
+    more = f" The same holds for {', '.join(one.name for one in broken[1:5])}." if len(broken) > 1 else ""
     findings.failure(
         NAME,
-        f"Rows of {table} break their own constraint {first['name']}, so that the target can't load them. Find them with "
-        f'"{_ALL_TABLES}; SELECT * FROM {table} WHERE NOT ({first["expression"]})" and correct them on the source. Or let the constraint '
+        f"Rows of {table} break their own constraint {first.name}, so that the target can't load them. Find them with "
+        f'"{_ALL_TABLES}; SELECT * FROM {table} WHERE NOT ({first.expression})" and correct them on the source. Or let the constraint '
         f'be restored after the rows: on the source, "ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} '
-        f'{first["definition"]} NOT VALID". Then run again.{more}',
-        constraints=broken,
+        f'{first.definition} NOT VALID". Then run again.{more}',
+        constraints=[one._asdict() for one in broken],
     )
-
-
-def _is_broken(session: Session, row: dict[str, Any]) -> bool:
-    # A query that fails or waits for a lock finds nothing here, because other checks report that.
-    table = qualified(row["schema"], row["table"])
-    query = f"SELECT 1 FROM {table} WHERE NOT ({row['expression']}) LIMIT 1"
-    return bool(rows_within(session, SECONDS_EACH, query, _ALL_TABLES))

@@ -9,7 +9,7 @@ Such rows were inserted while a trigger was disabled, or with session_replicatio
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 from ..common.findings import Findings
 from ..postgres.identifiers import qualified, quote
@@ -38,46 +38,67 @@ ORDER BY pg_catalog.pg_table_size(c.oid), 1, 2, 3
 """
 
 
+class _Pair(TypedDict):
+    """A column of a key, the column that it refers to, and the operator, with its schema, by which they are equal."""
+
+    own: str
+    other: str
+    schema: str
+    operator: str
+
+
+class _Key(NamedTuple):
+    """A row of _KEYS. of_time: whether its last column is a period, which one or more rows must cover (since PostgreSQL 18)."""
+
+    schema: str
+    table: str
+    name: str
+    definition: str
+    other_schema: str
+    other_table: str
+    partitioned: bool
+    of_time: bool
+    columns: list[_Pair]
+
+    @property
+    def query(self) -> str:
+        """The query that finds the rows that break it."""
+        equal = " AND ".join(
+            f"o.{quote(pair['other'])} OPERATOR({quote(pair['schema'])}.{pair['operator']}) r.{quote(pair['own'])}"
+            for pair in self.columns
+        )
+        known = " AND ".join(f"r.{quote(pair['own'])} IS NOT NULL" for pair in self.columns)
+        own, other = qualified(self.schema, self.table), qualified(self.other_schema, self.other_table)
+        only = "" if self.partitioned else "ONLY "
+        there = f"EXISTS (SELECT FROM {only}{other} AS o WHERE {equal})"
+        if self.of_time:
+            period, covering = quote(self.columns[-1]["own"]), quote(self.columns[-1]["other"])
+            covered = f"pg_catalog.range_agg(o.{covering}) OPERATOR(pg_catalog.@>) r.{period}"
+            there = f"coalesce((SELECT {covered} FROM {only}{other} AS o WHERE {equal}), false)"
+        return f"SELECT r.* FROM {only}{own} AS r WHERE {known} AND NOT {there}"
+
+
 def examine(session: Session, findings: Findings) -> None:
     """Search for such rows, for SECONDS at most. A key whose query takes longer than SECONDS_EACH is skipped."""
     until = time.monotonic() + SECONDS
-    found = [dict(row, query=_query(row)) for row in session.rows(_KEYS)]
+    keys = [_Key(**row) for row in session.rows(_KEYS)]
     broken = [
-        row
-        for row in found
-        if time.monotonic() < until and rows_within(session, SECONDS_EACH, f"{row['query']} LIMIT 1")
+        key for key in keys if time.monotonic() < until and rows_within(session, SECONDS_EACH, f"{key.query} LIMIT 1")
     ]
     if not broken:
         return
     first = broken[0]
-    table, name = qualified(first["schema"], first["table"]), quote(first["name"])
+    table, name = qualified(first.schema, first.table), quote(first.name)
     unchecked = (
         ""
-        if first["partitioned"]
+        if first.partitioned
         else f' Or let the target not check them: on the source, "ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} '
-        f'{first["definition"]} NOT VALID".'
+        f'{first.definition} NOT VALID".'
     )
-    more = f" The same holds for {', '.join(row['name'] for row in broken[1:5])}." if len(broken) > 1 else ""
+    more = f" The same holds for {', '.join(key.name for key in broken[1:5])}." if len(broken) > 1 else ""
     findings.failure(
         NAME,
-        f"Rows of {table} break their own foreign key {first['name']}, so that the target can't create it. Find them with "
-        f'"{first["query"]}" and correct or delete them on the source.{unchecked} Then run again.{more}',
-        keys=[{name: row[name] for name in ("schema", "table", "name", "query")} for row in broken],
+        f"Rows of {table} break their own foreign key {first.name}, so that the target can't create it. Find them with "
+        f'"{first.query}" and correct or delete them on the source.{unchecked} Then run again.{more}',
+        keys=[{"schema": key.schema, "table": key.table, "name": key.name, "query": key.query} for key in broken],
     )
-
-
-def _query(row: dict[str, Any]) -> str:
-    equal = " AND ".join(
-        f"o.{quote(pair['other'])} OPERATOR({quote(pair['schema'])}.{pair['operator']}) r.{quote(pair['own'])}"
-        for pair in row["columns"]
-    )
-    known = " AND ".join(f"r.{quote(pair['own'])} IS NOT NULL" for pair in row["columns"])
-    own, other = qualified(row["schema"], row["table"]), qualified(row["other_schema"], row["other_table"])
-    only = "" if row["partitioned"] else "ONLY "
-    there = f"EXISTS (SELECT FROM {only}{other} AS o WHERE {equal})"
-    if row["of_time"]:
-        # The last column is a period, which one or more rows of the other table must cover (since PostgreSQL 18).
-        period, covering = quote(row["columns"][-1]["own"]), quote(row["columns"][-1]["other"])
-        covered = f"pg_catalog.range_agg(o.{covering}) OPERATOR(pg_catalog.@>) r.{period}"
-        there = f"coalesce((SELECT {covered} FROM {only}{other} AS o WHERE {equal}), false)"
-    return f"SELECT r.* FROM {only}{own} AS r WHERE {known} AND NOT {there}"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TypedDict
 
 from ..common.errors import MigrationError
 from ..postgres.relations import USER_SCHEMAS
@@ -52,15 +52,28 @@ _RIGHT = re.compile(r'("(?:[^"]|"")*"|[^="]*)=[^/]*/(.*)', re.DOTALL)
 _AS_TEXT = "make the column text (ALTER TABLE ... ALTER COLUMN ... TYPE text USING ...::text)"
 
 
+class _Value(TypedDict):
+    """A value in a column, as text."""
+
+    column: str
+    value: str
+
+
+class _Right(_Value):
+    """A value of type aclitem, and the roles that it names."""
+
+    roles: list[str]
+
+
 def roles(session: Session) -> list[str]:
     """The names of the roles in such values. A column that takes longer than SECONDS_EACH to read is left out.
 
     Raises MigrationError ``names_dropped_role`` for a right of a role that no longer exists: PostgreSQL prints its number then.
     """
     named = {found["value"] for found in _found(session, "regrole", _ROLES)}
-    rights = _found(session, "aclitem", _RIGHTS)
-    for found in rights:
-        found["roles"] = _roles_of(found["value"])
+    rights: list[_Right] = [
+        {**found, "roles": _roles_of(found["value"])} for found in _found(session, "aclitem", _RIGHTS)
+    ]
     numbers = sorted({name for found in rights for name in found["roles"] if name.isdigit()})
     query = "SELECT rolname::pg_catalog.text AS name FROM pg_catalog.pg_roles WHERE rolname = ANY(%s)"
     dropped = set(numbers) - {row["name"] for row in session.rows(query, [numbers])}
@@ -88,8 +101,8 @@ def check_relations(session: Session) -> None:
         )
 
 
-def _found(session: Session, type_name: str, query: str) -> list[dict[str, Any]]:
-    """``{column, value}`` of every value of a type."""
+def _found(session: Session, type_name: str, query: str) -> list[_Value]:
+    """Every value of a type."""
     return [
         {"column": place["name"], "value": row["value"]}
         for place in session.rows(_VALUES, [f"pg_catalog.{type_name}"])

@@ -8,7 +8,7 @@ Such an index finds only some of its rows, so it accepts a key twice. The target
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from ..common.findings import Findings
 from ..postgres.identifiers import qualified
@@ -30,7 +30,7 @@ SELECT o.collname AS name, o.collversion AS was, pg_catalog.pg_collation_actual_
 FROM pg_catalog.pg_collation AS o WHERE o.collversion IS NOT NULL
 """
 _INDEXES = f"""
-SELECT n.nspname AS schema, c.relname AS table, x.relname AS index, pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
+SELECT n.nspname AS schema, c.relname AS table, x.relname AS name, pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
        ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k, false)
              FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k) AS keys
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indrelid
@@ -40,6 +40,35 @@ WHERE i.indisunique AND i.indisvalid AND c.relkind = 'r' AND {USER_SCHEMAS}
 """
 
 
+class _Collation(NamedTuple):
+    """A collation, or the default of the database: its version when it was first used, and the one that the library has now."""
+
+    name: str
+    was: str | None
+    now: str | None
+    oid: int
+
+
+class _Index(NamedTuple):
+    """A row of _INDEXES: a unique index, the expressions of its keys, and its condition."""
+
+    schema: str
+    table: str
+    name: str
+    predicate: str | None
+    keys: list[str]
+
+    @property
+    def query(self) -> str:
+        """The query that finds equal keys."""
+        keys = ", ".join(self.keys)
+        known = [f"({key}) IS NOT NULL" for key in self.keys] + ([self.predicate] if self.predicate else [])
+        return (
+            f"SELECT {keys}, count(*) FROM ONLY {qualified(self.schema, self.table)} WHERE {' AND '.join(known)} "
+            f"GROUP BY {keys} HAVING count(*) > 1 LIMIT 5"
+        )
+
+
 def examine(session: Session, findings: Findings) -> None:
     """Search for equal keys where a collation has another version than when it was first used, for SECONDS at most for each index."""
     changed = _changed(session)
@@ -47,12 +76,13 @@ def examine(session: Session, findings: Findings) -> None:
         return
     doubled: list[dict[str, str]] = []
     unknown: list[dict[str, str]] = []
-    for row in session.rows(_INDEXES, [[one["oid"] for one in changed]]):
-        query = _query(row)
-        found = rows_within(session, SECONDS, query, _WITHOUT_INDEXES)
+    for row in session.rows(_INDEXES, [[one.oid for one in changed]]):
+        index = _Index(**row)
+        found = rows_within(session, SECONDS, index.query, _WITHOUT_INDEXES)
         if found is None or found:
-            (unknown if found is None else doubled).append({"index": f"{row['schema']}.{row['index']}", "query": query})
-    versions = ", ".join(f"{one['name']}: {one['was']}, now {one['now']}" for one in changed)
+            listed = {"index": f"{index.schema}.{index.name}", "query": index.query}
+            (unknown if found is None else doubled).append(listed)
+    versions = ", ".join(f"{one.name}: {one.was}, now {one.now}" for one in changed)
     why = f"The source's library sorts text in another way than when the indexes were built ({versions})."
     if doubled:
         first = doubled[0]
@@ -72,18 +102,12 @@ def examine(session: Session, findings: Findings) -> None:
     )
 
 
-def _changed(session: Session) -> list[dict[str, Any]]:
+def _changed(session: Session) -> list[_Collation]:
     """The collations whose version is not the one of their first use. Servers before PostgreSQL 15 don't store it for the database."""
     if session.version < LIBC_VERSION_SINCE:
         return []
     rows = session.rows(_COLLATIONS)
     if session.version >= DATABASE_VERSION_SINCE:
         rows = session.rows(_DATABASE) + rows
-    return [row for row in rows if row["was"] is not None and row["now"] is not None and row["was"] != row["now"]]
-
-
-def _query(row: dict[str, Any]) -> str:
-    keys = ", ".join(row["keys"])
-    known = [f"({key}) IS NOT NULL" for key in row["keys"]] + ([row["predicate"]] if row["predicate"] else [])
-    table = qualified(row["schema"], row["table"])
-    return f"SELECT {keys}, count(*) FROM ONLY {table} WHERE {' AND '.join(known)} GROUP BY {keys} HAVING count(*) > 1 LIMIT 5"
+    found = [_Collation(**row) for row in rows]
+    return [one for one in found if one.was is not None and one.now is not None and one.was != one.now]

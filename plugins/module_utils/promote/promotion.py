@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 from ..common import restart
 from ..common.errors import MigrationError
@@ -19,7 +19,7 @@ from ..host.files import write_json
 from ..jobs import job
 from ..postgres.changes import rows_written
 from ..postgres.connection import ConnectionSettings
-from ..postgres.database import ending, find_database, is_empty, other_sessions, renamed, users
+from ..postgres.database import OtherSession, ending, find_database, is_empty, other_sessions, renamed, users
 from ..postgres.database_properties import promotion_statements
 from ..postgres.identifiers import quote, with_suffix
 from ..postgres.session import Session, server_identity
@@ -173,7 +173,7 @@ def check_nobody_connected(session: Session, names: list[str]) -> None:
             raise _in_use(name, connected)
 
 
-def _in_use(name: str, connected: list[dict[str, Any]]) -> MigrationError:
+def _in_use(name: str, connected: list[OtherSession]) -> MigrationError:
     return MigrationError(
         f"The database {name!r} can't be renamed while it is used{': ' if connected else ''}{users(connected)}. "
         f"Nothing was changed. {ending(name, connected)} Then run again.",
