@@ -135,16 +135,7 @@ def main() -> None:
     def work() -> Mapping[str, object]:
         known = {name: module.params[name] for name in ("kind", "container")}
         found = container_server.find(database, module.params["login_port"], has_database, **known)
-        return {
-            "changed": False,
-            "container": "",
-            "image": "",
-            "user": "",
-            "engine_user": "",
-            "made_again": "",
-            "published": {},
-            **found,
-        }
+        return dict(vars(found), changed=False)
 
     run(module, work)
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from .evidence_rows import (
     CouchdbProgress,
@@ -100,6 +100,22 @@ class DatabaseProperties(TypedDict, total=False):
     bytes: int
 
 
+class ObjectProperties(TypedDict, total=False):
+    """Properties of an object in a database, only those that its kind has.
+
+    grants: texts of ``privileges.grants``, None for default privileges that grant nothing; columns: of a table, in their order.
+    roles: of a policy or user mapping, None for everybody's mapping; schema: of an extension. comment, labels: of a large object.
+    """
+
+    owner: str
+    grants: list[str] | None
+    columns: list[str]
+    roles: list[str] | None
+    schema: str
+    comment: str | None
+    labels: str | None
+
+
 class PropertiesAtPromotion(TypedDict):
     """Properties that the target's database gets when it is promoted, not when it is created."""
 
@@ -139,7 +155,7 @@ class Evidence(TypedDict, total=False):
     database: DatabaseProperties
     roles: list[Role]
     extensions: dict[str, str]
-    objects: dict[str, dict[str, Any]]
+    objects: dict[str, dict[str, ObjectProperties]]
     objects_left_out: list[dict[str, str]]
     everybody_creates_in_public: bool
     public_has_comment: bool

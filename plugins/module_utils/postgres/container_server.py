@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from ..common.errors import MigrationError
 from ..host import containers
@@ -25,6 +26,24 @@ DEFAULT_USER = "postgres"
 DEFAULT_PORT = 5432
 # Addresses that a program on the host uses for a container's published port.
 LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class FoundServer:
+    """Where PostgreSQL runs on this host, and why that is known. For a container, also its name, and what the other roles need of it.
+
+    user: the superuser. engine_user, made_again: as in ``containers.Container``. published: host and port that lead to the server, and
+    whether other hosts reach them (``outside``); empty if there are none.
+    """
+
+    kind: str
+    reason: str
+    container: str = ""
+    image: str = ""
+    user: str = ""
+    engine_user: str = ""
+    made_again: str = ""
+    published: dict[str, object] = field(default_factory=dict)
 
 
 def effective(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,8 +69,10 @@ def effective(options: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def find(database: str, port: int, has_database: Any, kind: str = "", container: str = "") -> dict[str, Any]:
-    """Where PostgreSQL runs on this host: ``kind``, and for a container its ``name``, ``published`` address and ``image``.
+def find(
+    database: str, port: int, has_database: Callable[[str], bool], kind: str = "", container: str = ""
+) -> FoundServer:
+    """Where PostgreSQL runs on this host.
 
     has_database: a function that takes a container's name and returns whether the server in it has ``database``.
     kind: CONTAINER when it is known to be one. container: its name, as ``containers.get`` takes it, when that is known.
@@ -65,15 +86,15 @@ def find(database: str, port: int, has_database: Any, kind: str = "", container:
         stopped = [] if running else [one for one in containers.all_of_them(False) if one.is_postgres]
     except MigrationError as error:
         if _may_not_ask(error):
-            return {"kind": UNDECIDED, "reason": error.message}
+            return FoundServer(UNDECIDED, error.message)
         if container or kind == CONTAINER:
             raise
         # Without Docker, or when it doesn't run, there is no container.
-        return {"kind": HOST, "reason": error.message}
+        return FoundServer(HOST, error.message)
     if kind != CONTAINER and _listens_on_host(port):
         both = [one for one in running if has_database(one.name)]
         if not both:
-            return {"kind": HOST, "reason": "PostgreSQL has a socket on this host"}
+            return FoundServer(HOST, "PostgreSQL has a socket on this host")
         raise _ambiguous(f"PostgreSQL runs on this host, and in the container {both[0].name}", database, both)
     if not running:
         return _nowhere(stopped, kind)
@@ -84,7 +105,7 @@ def find(database: str, port: int, has_database: Any, kind: str = "", container:
     return _described(chosen[0], f"the container {chosen[0].name} is the PostgreSQL server of this host")
 
 
-def _nowhere(stopped: list[Container], kind: str) -> dict[str, Any]:
+def _nowhere(stopped: list[Container], kind: str) -> FoundServer:
     """The answer when no server runs, on the host or in a container."""
     if stopped:
         raise MigrationError(
@@ -97,7 +118,7 @@ def _nowhere(stopped: list[Container], kind: str) -> dict[str, Any]:
             "No container of this host is a PostgreSQL server. Start it (docker ps --all shows it), or correct couch2pg_postgres.",
             "container_missing",
         )
-    return {"kind": HOST, "reason": "no container of this host is a PostgreSQL server"}
+    return FoundServer(HOST, "no container of this host is a PostgreSQL server")
 
 
 def _may_not_ask(error: MigrationError) -> bool:
@@ -105,19 +126,19 @@ def _may_not_ask(error: MigrationError) -> bool:
     return os.geteuid() != 0 and is_refusal(error.message)
 
 
-def _described(server: Container, reason: str) -> dict[str, Any]:
+def _described(server: Container, reason: str) -> FoundServer:
     port = port_of(server)
     published = server.published(port)
-    return {
-        "kind": CONTAINER,
-        "container": server.name,
-        "image": str(server.inspected["Config"].get("Image") or server.image),
-        "user": server.variables.get("POSTGRES_USER") or DEFAULT_USER,
-        "engine_user": server.engine_user,
-        "made_again": server.made_again,
-        "published": dict(zip(("host", "port"), published[0]), outside=server.is_public(port)) if published else {},
-        "reason": reason,
-    }
+    return FoundServer(
+        kind=CONTAINER,
+        reason=reason,
+        container=server.name,
+        image=str(server.inspected["Config"].get("Image") or server.image),
+        user=server.variables.get("POSTGRES_USER") or DEFAULT_USER,
+        engine_user=server.engine_user,
+        made_again=server.made_again,
+        published=dict(zip(("host", "port"), published[0]), outside=server.is_public(port)) if published else {},
+    )
 
 
 def port_of(server: Container) -> int:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping
+from typing import Mapping
 
 from ..common.errors import MigrationError
 from .identifiers import quote
@@ -47,17 +47,6 @@ def apply(session: Session, paths: Mapping[str, str]) -> dict[str, list[str]]:
         (row,) = session.rows(_FUNCTION, [function])
         found[row["identity"]] = row["settings"]
     return found
-
-
-def expected(schema: dict[str, dict[str, Any]], settings: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
-    """The source's schema with the functions' settings that ``apply`` returned."""
-    if not settings:
-        return schema
-    functions = {
-        identity: dict(properties, settings=settings[identity]) if identity in settings else properties
-        for identity, properties in schema["functions"].items()
-    }
-    return dict(schema, functions=functions)
 
 
 def quoted(function: str, path: str) -> str:

@@ -11,14 +11,15 @@ itself; what pg_dump leaves out by design (``left_out``). Works on PostgreSQL 10
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, Iterable
+from typing import Dict, Iterable, cast
 
+from ..common.evidence_document import ObjectProperties
 from .identifiers import sql_shown
 from .privileges import GRANTABLE, grantee, grants, not_member, not_part
 from .session import Session
 
-# {kind: {identity: {"owner": role, "grants": ["role PRIVILEGE", ...], "columns": [...], "roles": [...]}}}, only with keys that apply.
-Objects = Dict[str, Dict[str, Dict[str, Any]]]
+# By kind and identity.
+Objects = Dict[str, Dict[str, ObjectProperties]]
 
 MAINTAIN_SINCE = 170000
 _NEEDS_NO_QUOTES = re.compile(r'(?<!")"([a-z_][a-z0-9_$]*)"(?!")')
@@ -170,15 +171,16 @@ def read_objects(session: Session) -> Objects:
     """Everything in the session's database, as the session's transaction sees it."""
     found: Objects = {}
     for row in session.rows(_query(session.version)):
-        properties = {name: row[name] for name in ("owner", "grants") if row[name] is not None}
-        found.setdefault(row["kind"], {})[row["identity"]] = properties
+        kind, identity = row.pop("kind"), row.pop("identity")
+        properties = {name: value for name, value in row.items() if value is not None}
+        found.setdefault(kind, {})[identity] = cast("ObjectProperties", properties)
     for kind, query in (
         ("schema", _SCHEMAS),
         ("default_privileges", _DEFAULT_PRIVILEGES),
         ("user_mappings", _USER_MAPPINGS),
         ("extension", _EXTENSIONS),
     ):
-        found[kind] = {row.pop("identity"): row for row in session.rows(query)}
+        found[kind] = _by_identity(session, query)
     found["large object"] = large_objects(session)
     _add_columns(found, session)
     for row in session.rows(_POLICY_ROLES):
@@ -187,9 +189,14 @@ def read_objects(session: Session) -> Objects:
     return found
 
 
-def large_objects(session: Session) -> dict[str, dict[str, Any]]:
+def large_objects(session: Session) -> dict[str, ObjectProperties]:
     """The large objects, as ``read_objects`` has them."""
-    return {row.pop("identity"): row for row in session.rows(_LARGE_OBJECTS)}
+    return _by_identity(session, _LARGE_OBJECTS)
+
+
+def _by_identity(session: Session, query: str) -> dict[str, ObjectProperties]:
+    """The rows of a query by the column ``identity``. The other columns are properties."""
+    return {row.pop("identity"): cast("ObjectProperties", row) for row in session.rows(query)}
 
 
 def _add_columns(found: Objects, session: Session) -> None:
@@ -228,7 +235,7 @@ def roles_named(session: Session, objects: Objects) -> set[str]:
     return names - {"PUBLIC"}
 
 
-def _roles_of(properties: dict[str, Any]) -> set[str]:
+def _roles_of(properties: ObjectProperties) -> set[str]:
     names = {properties["owner"]} if properties.get("owner") else set()
     names.update(grantee(text) for text in properties.get("grants") or ())
     names.update(properties.get("roles") or ())

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, Optional
+from typing import Iterable, Mapping, Optional
 
-from ..common.evidence_document import DatabaseProperties
+from ..common.evidence_document import DatabaseProperties, ObjectProperties
 from .objects import Objects
 from .privileges import GRANTABLE, grantee
 
@@ -28,8 +28,8 @@ def moved(objects: Objects, moves: Moves) -> Objects:
             if name is None or after is None:
                 continue
             # An entry that loses its last grant to another role disappears. An entry that only revokes built-in privileges stays.
-            gone = kind == "default_privileges" and _built_in(name, after["grants"])
-            if gone and not _built_in(identity, properties["grants"]):
+            gone = kind == "default_privileges" and _built_in(name, after["grants"] or ())
+            if gone and not _built_in(identity, properties["grants"] or ()):
                 continue
             found[kind][name] = after
     return found
@@ -56,20 +56,21 @@ def moved_grants(texts: Iterable[str], moves: Moves) -> list[str]:
     return sorted(text for text in found if text + GRANTABLE not in found)
 
 
-def _properties(kind: str, properties: dict[str, Any], moves: Moves) -> dict[str, Any] | None:
-    after = dict(properties)
-    if properties.get("owner") is not None:
-        after["owner"] = moves.get(properties["owner"]) or properties["owner"]
-    if properties.get("grants") is not None:
-        after["grants"] = moved_grants(properties["grants"], moves)
+def _properties(kind: str, properties: ObjectProperties, moves: Moves) -> ObjectProperties | None:
+    after = properties.copy()
+    owner, grants, roles = properties.get("owner"), properties.get("grants"), properties.get("roles")
+    if owner is not None:
+        after["owner"] = moves.get(owner) or owner
+    if grants is not None:
+        after["grants"] = moved_grants(grants, moves)
         # PostgreSQL removes an entry that grants nothing.
-        if kind == "default_privileges" and properties["grants"] and not after["grants"]:
+        if kind == "default_privileges" and grants and not after["grants"]:
             return None
-    if properties.get("roles") is not None:
-        names = {moves.get(role, role) for role in properties["roles"]}
+    if roles is not None:
+        names = {moves.get(role, role) for role in roles}
         after["roles"] = sorted(name for name in names if name is not None)
         # A policy or user mapping without any role left is dropped with its role.
-        if properties["roles"] and not after["roles"]:
+        if roles and not after["roles"]:
             return None
     return after
 

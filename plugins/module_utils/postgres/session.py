@@ -92,7 +92,7 @@ class Session:
     def __init__(self, settings: ConnectionSettings, lock_seconds: int | None = None) -> None:
         self.settings = settings
         self._lock_seconds = self.default_lock_seconds if lock_seconds is None else lock_seconds
-        parameters: dict[str, Any] = dict(settings.libpq(), application_name=APPLICATION_NAME, client_encoding="UTF8")
+        parameters = dict(settings.libpq(), application_name=APPLICATION_NAME, client_encoding="UTF8")
         if settings.password is not None:
             parameters["password"] = settings.password
         try:

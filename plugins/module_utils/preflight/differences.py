@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from ..common.counted import counted
 from ..common.errors import MigrationError
@@ -36,6 +36,14 @@ SELECT e.name, e.default_version AS version, (
     FROM pg_catalog.pg_available_extension_versions AS v WHERE v.name = e.name) AS versions
 FROM pg_catalog.pg_available_extensions AS e WHERE e.name = ANY(%s)
 """
+
+
+class _Owner(NamedTuple):
+    """A role on the target that will own something, and whether the session's role may act as it."""
+
+    name: str
+    superuser: bool
+    member: bool
 
 
 class Differences:
@@ -285,9 +293,9 @@ class Differences:
             "FROM pg_catalog.pg_roles WHERE rolname = ANY(%s) ORDER BY rolname",
             [acts, [self.planned.moves.get(name) or name for name in acted]],
         )
-        missing = [row for row in there if not row["member"]]
+        missing = [owner for owner in (_Owner(**row) for row in there) if not owner.member]
         if missing:
-            names = [row["name"] for row in missing]
+            names = [owner.name for owner in missing]
             raise MigrationError(
                 f"{user!r} may not give objects to {', '.join(names)} on the target, or set its defaults. "
                 + self._membership_remedy(user, missing),
@@ -298,9 +306,9 @@ class Differences:
         becomes = f"; the restore makes it a member of {', '.join(made)}" if made else ""
         self.findings.ok("rights", f"{user!r} may create databases and is a member of every owner{becomes}")
 
-    def _membership_remedy(self, user: str, missing: list[dict[str, Any]]) -> str:
+    def _membership_remedy(self, user: str, missing: list[_Owner]) -> str:
         """The remedy that lets ``user`` give objects to these roles. It never makes ``user`` a member of a superuser."""
-        powerful = [row["name"] for row in missing if row["superuser"]]
+        powerful = [owner.name for owner in missing if owner.superuser]
         if powerful:
             came_from = {new: old for old, new in self.planned.moves.items() if new}
             old = [came_from.get(name, name) for name in powerful]
@@ -318,7 +326,7 @@ class Differences:
                 "Set couch2pg_login_user to a superuser there. Or give what belongs to it to another role, and remove its default "
                 f"privileges, in the source's database: {'; '.join(statements)};"
             )
-        names = ", ".join(quote(row["name"]) for row in missing)
+        names = ", ".join(quote(owner.name) for owner in missing)
         member = f"GRANT {names} TO {quote(user)}"
         # The role may be a member already, but without using the rights of the group.
         if self.session.version >= SET_PRIVILEGE_SINCE:

@@ -184,7 +184,8 @@ class _Target:
     def _server(self) -> None:
         facts = server(self.session)
         self.facts["server"] = facts
-        version, theirs = facts["major"], self.source["server"]["major"] if "server" in self.source else 0
+        version = facts["major"]
+        theirs = self.source["server"]["major"] if "server" in self.source else 0
         if version < OLDEST:
             self.findings.failure(
                 "server version",

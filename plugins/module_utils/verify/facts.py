@@ -32,7 +32,7 @@ def compare_objects(source: Objects, found: Objects, moves: Moves, versions: tup
             actual = there.get(comparable_identity(identity))
             if actual is None:
                 # A column whose grants were all revoked has no entry.
-                if kind != "column" or comparable_grants(expected["grants"], versions):
+                if kind != "column" or comparable_grants(expected["grants"] or (), versions):
                     differences.append(difference(kind, identity, "is missing in the archive", None, None))
                 continue
             differences += _of_object(kind, identity, expected, actual, versions)

@@ -39,6 +39,8 @@ def test_owners_grants_policies_and_defaults_move() -> None:
             "couch2pg * r": {"grants": ["couch2pg INSERT", "couch2pg SELECT", "gone SELECT"]},
             "couch2pg * S": {"grants": ["couch2pg USAGE"]},
             "couch2pg * f": {"grants": ["PUBLIC EXECUTE", "couch2pg EXECUTE", "gone EXECUTE"]},
+            # Everything was revoked, also from the role itself.
+            "couch2pg * T": {"grants": None},
         },
         "user_mappings": {"couch2pg on s": {"roles": ["couch2pg"]}, "gone on s": {"roles": ["gone"]}},
         "comment on table": {"public.t": {}},
@@ -55,6 +57,7 @@ def test_owners_grants_policies_and_defaults_move() -> None:
         "default_privileges": {
             "the app public r": {"grants": ["other SELECT"]},
             "the app * S": {"grants": ["the app USAGE"]},
+            "the app * T": {"grants": None},
         },
         "user_mappings": {"the app on s": {"roles": ["the app"]}},
         "comment on table": {"public.t": {}},
