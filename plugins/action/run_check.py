@@ -82,7 +82,9 @@ class ActionModule(ActionBase):
         """Problems of the command line and of the groups."""
         found = []
         if given.get("ansible_limit") is not None and not options["may_be_limited"]:
-            sentence = "Leave --limit out: a run without one of its hosts would skip checks. Nothing was changed."
+            sentence = (
+                "With --limit, the run would skip the checks of a host. Nothing was changed. Leave that option out."
+            )
             found.append(("limited_run", sentence))
         # An imported playbook has the tags of its import, too.
         known = [*options["tags"], *(tag for tag in self._task.tags if tag != command_line.ALWAYS)]

@@ -291,8 +291,8 @@ def _nothing_here(side: str, missed_why: str) -> Findings:
     else:
         findings.failure(
             "couch2pg",
-            f"There is no couch2pg on this host, where it will run. Set couch2pg_install: true to install it as on the source. If it is "
-            f"here, {where}. To migrate only the database, set couch2pg_handover: false.{missed_why}",
+            f"There is no couch2pg on this host, to which it is moved. Set couch2pg_install: true to install it as on the source. If it is "
+            f"installed already, {where}. To migrate only the database, set couch2pg_handover: false.{missed_why}",
         )
     return findings
 

@@ -2,18 +2,19 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the variables of this collection, and with them the whole run, can be right."""
+"""Check the variables of this collection, or the whole run."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: run_check
-short_description: Refuse variables and runs that can't be right
+short_description: Refuse variables and runs that can't work
 version_added: 0.1.0
 description:
   - Compares every variable of the host with a prefix of this collection (C(couch2pg_), C(dump_) ...) with the known names.
   - An unknown C(couch2pg_*) variable fails the task, which names the nearest known one.
-    A variable with the prefix of a role fails it only when it is close to a known name, because other roles may use the same prefix.
+    A variable with the prefix of a role fails the task only when its name is similar to a known one, because other roles may use the
+    same prefix.
   - A C(couch2pg_*) variable whose value uses something that is not defined fails the task, because a role would silently use its default
     instead. A value that can't work fails the task, too, and the message says what the value should be.
   - Ansible checks the options that a role is called with, but not the variables of an inventory.

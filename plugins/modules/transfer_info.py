@@ -34,8 +34,8 @@ options:
         V(local), both hosts see the same folder.
       - V(auto) uses V(local) if both see the same folder, else V(direct) if that is possible, else V(relay).
       - With O(server), V(direct) connects from this host, V(ssh) through the source's sshd, and V(controller) through the controller and
-        the source's sshd. V(auto) uses V(direct) if that is possible, but V(ssh) on a slow network link, because ssh compresses. Else it uses
-        V(ssh), else V(controller).
+        the source's sshd. V(auto) uses V(direct) if that is possible, but V(ssh) on a slow network link, because ssh compresses. Else it
+        uses V(ssh), else V(controller).
     type: str
     default: auto
     choices: [auto, direct, relay, local, ssh, controller]

@@ -38,11 +38,11 @@ def refusal(arguments: Mapping[str, Any], version: str, requires: str, python: t
         )
     if arguments.get("start_at_task"):
         return (
-            "Leave --start-at-task out: the run would skip checks. Nothing was changed. Run the whole playbook: it goes on "
-            "from what is done."
+            "With --start-at-task, the run would skip checks. Nothing was changed. Leave that option out: the playbook continues after "
+            "the work that is done."
         )
     if ALWAYS in (arguments.get("skip_tags") or ()):
-        return "Leave --skip-tags always out: the run would skip checks. Nothing was changed."
+        return "With --skip-tags always, the run would skip checks. Nothing was changed. Leave that option out."
     return ""
 
 

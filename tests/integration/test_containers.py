@@ -165,7 +165,7 @@ def test_preflight_says_whether_limits_reach_it(source: Stock) -> None:
     found = {one["name"]: one for one in source.module("preflight", limited=True, **place)["findings"]}
     assert (found["limits"]["status"], found["limits"]["message"]) == (
         "ok",
-        "couch2pg_nice and couch2pg_io_class hold for the server's processes, too",
+        "couch2pg_nice and couch2pg_io_class apply to the server's processes, too",
     )
 
 

@@ -78,7 +78,9 @@ def test_the_controller_is_the_last_way(source_cluster: Cluster) -> None:
     nobody = settings_of(source_cluster, port=free_port())
     chosen = server.choose(nobody, "auto", ("127.0.0.1", free_port()), [], controller=True)
     assert chosen["way"] == "controller"
-    assert re.search(r"can't be reached.* Through SSH, it can't either: .*sshd at 127.0.0.1", chosen["reason"])
+    assert re.search(
+        r"can't be reached.* The way through SSH isn't possible either: .*sshd at 127.0.0.1", chosen["reason"]
+    )
     assert server.choose(nobody, "controller", ("127.0.0.1", 22), [], controller=True)["reason"] == "it was requested"
     shell = ["The shell of postgres is nologin."]
     for wanted, of_source, options, why in (
@@ -115,7 +117,9 @@ def test_neither_way_is_open(source_cluster: Cluster, wanted: str) -> None:
 def test_a_service_is_reached_directly_only(source_cluster: Cluster) -> None:
     """What the source's host sends to another one would not be encrypted."""
     nobody = settings_of(source_cluster, port=free_port())
-    with pytest.raises(MigrationError, match=r"can't be reached.*Through SSH, it can't either: the server is not on"):
+    with pytest.raises(
+        MigrationError, match=r"can't be reached.*The way through SSH isn't possible either: the server is not on"
+    ):
         server.choose(nobody, "auto", ("127.0.0.1", 22), [], on_source=False)
 
 
@@ -248,7 +252,9 @@ def test_hosts_that_only_the_controller_reaches(apart: Migration, network: Netwo
         predicted = end(*begin(apart, network, "--check"))
         assert predicted.code == 0, predicted.output
         assert "The way to the source's server is controller: PostgreSQL at" in predicted.output
-        assert "Through SSH, it can't either: The target doesn't reach the source's sshd" in predicted.output
+        assert (
+            "The way through SSH isn't possible either: The target doesn't reach the source's sshd" in predicted.output
+        )
 
         # An sshd that carries nothing is said, and nothing has begun.
         with restarted(network.target, AllowTcpForwarding="no"):

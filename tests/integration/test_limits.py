@@ -139,7 +139,7 @@ def test_a_server_that_the_limits_do_not_reach(
     given = {**place, "bin_dir": str(source_cluster.binaries.bin_dir), **elsewhere}
     found = finding(look(given, source_cluster, migration.database, limited=True), "limits")
     assert found["status"] == verdict
-    assert found["message"].startswith("couch2pg_nice and couch2pg_io_class hold for the ")
+    assert found["message"].startswith("couch2pg_nice and couch2pg_io_class apply ")
     assert (
         verdict == "ok"
         or "are not found on this host. couch2pg_rate_limit limits the server's work" in found["message"]

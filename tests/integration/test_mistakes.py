@@ -65,11 +65,20 @@ def undefined(place: str, unknown: str) -> str:
 
 
 COMMAND_LINE = [
-    Mistake("the source alone", "Leave --limit out: a run without one of its hosts", arguments=("--limit", "old")),
-    Mistake("both hosts, not localhost", "Leave --limit out", arguments=("--limit", "old,new"), playbook="migrate"),
-    Mistake("a limit of a rollback", "Leave --limit out", arguments=("--limit", "new"), playbook="rollback"),
-    Mistake("a limit of cleanup", "Leave --limit out", arguments=("--limit", "new"), playbook="cleanup"),
-    Mistake("a limit of a rehearsal", "Leave --limit out", arguments=("--limit", "new"), playbook="rehearse"),
+    Mistake("the source alone", "With --limit, the run would skip the checks of a host.", arguments=("--limit", "old")),
+    Mistake(
+        "both hosts, not localhost",
+        "With --limit, the run would skip",
+        arguments=("--limit", "old,new"),
+        playbook="migrate",
+    ),
+    Mistake(
+        "a limit of a rollback", "With --limit, the run would skip", arguments=("--limit", "new"), playbook="rollback"
+    ),
+    Mistake("a limit of cleanup", "With --limit, the run would skip", arguments=("--limit", "new"), playbook="cleanup"),
+    Mistake(
+        "a limit of a rehearsal", "With --limit, the run would skip", arguments=("--limit", "new"), playbook="rehearse"
+    ),
     Mistake(
         "a misspelt tag",
         "This run has no tag dmp. Did you mean dump? Its tags are preflight, dump,",
@@ -96,19 +105,19 @@ COMMAND_LINE = [
     ),
     Mistake(
         "checks to skip",
-        "Leave --skip-tags always out: the run would skip checks.",
+        "With --skip-tags always, the run would skip checks.",
         arguments=("--skip-tags", "always"),
         playbook="migrate",
     ),
     Mistake(
         "a task to start at",
-        "Leave --start-at-task out: the run would skip checks.",
+        "With --start-at-task, the run would skip checks.",
         arguments=("--start-at-task", "Dump*"),
         playbook="migrate",
     ),
     Mistake(
         "a phase to start at",
-        "Leave --start-at-task out",
+        "With --start-at-task, the run would skip checks.",
         arguments=("--start-at-task", "Give the verified*"),
         playbook="migrate",
     ),

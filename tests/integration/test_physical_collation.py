@@ -224,4 +224,6 @@ def test_a_host_without_amcheck_checks_nothing(english: Cluster) -> None:
     server: Any = Server(english)
     said: list[str] = []
     index_check.rebuild_damaged(server, 2, [], [], lambda _index, _bytes: None, said.append)
-    assert said == ["The extension amcheck is not on this host, so the indexes are not checked."]
+    assert said == [
+        "The extension amcheck (package postgresql-contrib) is not on this host, so the indexes are not checked."
+    ]

@@ -146,7 +146,10 @@ def test_a_function_of_an_extension_that_another_version_corrects(
 
     found = seen()
     assert failures(found) == []
-    assert "Here helping becomes 2, which may be right." in finding(found, "index public.i")["message"]
+    assert (
+        "On the target, helping becomes 2, which may have corrected this."
+        in finding(found, "index public.i")["message"]
+    )
     (extension_folder / "helping--1.sql").write_text(BARE.format(""), encoding="utf-8")
     versions = {"extension_versions": {"helping": "1"}}
     refused = seen(**versions)

@@ -198,7 +198,7 @@ def test_what_would_disturb_the_restore_comes_with_the_promotion(
             "staging_dir": str(tmp_path),
             "bin_dir": str(client_dir),
         }
-        warned = finding(look(place, source_cluster, database_name), "frozen")
+        warned = finding(look(place, source_cluster, database_name), "read-only")
         assert warned["status"] == "warning"
         for statement in warned["message"].split("run on the target: ")[1].split("; "):
             execute(target_cluster, statement)

@@ -132,9 +132,9 @@ RULES = (
         "owner_may_not_create",
         r"permission denied for schema (\S+)",
         False,
-        "Who isn't a superuser can give an object only to a role that may create in the schema {0}, and grants are restored after all "
-        "objects. Set couch2pg_login_user to a superuser of the target. Or give the object to the owner of the schema or the database, in "
-        "the source's database: ALTER {1} OWNER TO ...;",
+        "Only a superuser can give an object to a role that may not yet create in the schema {0}: grants are restored after all objects. "
+        "Set couch2pg_login_user to a superuser of the target. Or give the object to the owner of the schema or of the database, in the "
+        "source's database: ALTER {1} OWNER TO ...;",
         r"^ALTER (.*) OWNER TO (.*);",
     ),
     Rule(
@@ -318,17 +318,17 @@ RULES = (
         "domain_broken",
         r'value for domain (.+) violates check constraint "(.+)"',
         False,
-        "Values on the source break the constraint of their domain, or what it calls reads rows that are not there yet. Correct these rows "
-        "on the source, or make the constraint NOT VALID there, so that it is restored after the rows: ALTER DOMAIN {0} DROP CONSTRAINT "
-        '"{1}"; ALTER DOMAIN {0} ADD CONSTRAINT "{1}" CHECK (...) NOT VALID;',
+        "Values on the source violate the constraint of their domain, or a function that it calls reads rows that are not restored yet. "
+        "Correct these rows on the source, or make the constraint NOT VALID there, so that it is restored after the rows: "
+        'ALTER DOMAIN {0} DROP CONSTRAINT "{1}"; ALTER DOMAIN {0} ADD CONSTRAINT "{1}" CHECK (...) NOT VALID;',
     ),
     Rule(
         "check_broken",
         r"violates check constraint|is violated by some row",
         False,
-        "Rows on the source break their own constraint, or what it calls reads rows that are not there yet. Correct these rows on the "
-        "source, or make the constraint NOT VALID there, so that it is restored after the rows (ALTER TABLE ... DROP CONSTRAINT ..., "
-        "ADD CONSTRAINT ... CHECK (...) NOT VALID).",
+        "Rows on the source violate their constraint, or a function that it calls reads rows that are not restored yet. Correct these rows "
+        "on the source, or make the constraint NOT VALID there, so that it is restored after the rows (ALTER TABLE ... DROP CONSTRAINT "
+        "..., ADD CONSTRAINT ... CHECK (...) NOT VALID).",
     ),
     Rule(
         "without_compression",

@@ -86,7 +86,7 @@ def plan(
     with Session(settings.maintenance) as session:
         if not_server and running_server(session) == not_server:
             raise MigrationError(
-                f"The server at {settings.place} is the target's, with the migrated database, and not the source's. Nothing was changed. "
+                f"The address {settings.place} belongs to the target's server, not to the source's. Nothing was changed. "
                 "Check couch2pg_login_host, couch2pg_login_port and the address of the source in the inventory.",
                 "stale_evidence",
             )
@@ -142,7 +142,8 @@ def drop(
             there = find_database(session, last)
             if there is None or there["oid"] != planned["oid"]:
                 raise MigrationError(
-                    f"{last!r} is not the database that was checked. Nothing was dropped.", "stale_evidence"
+                    f"{last!r} is not the database that was checked. Nothing was dropped. Run again, which checks it again.",
+                    "stale_evidence",
                 )
             drop_database(session, last)
         except BaseException as error:

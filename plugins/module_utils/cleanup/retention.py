@@ -49,7 +49,11 @@ def plan(staging_dir: str, state_dir: str, migration_id: str, database: str, kee
         listing = manifest.load(own)
         identity, own_at = listing.get("server_identity", ""), listing.get("taken_at", own_at)
         if listing.get("database") != database:
-            raise MigrationError(f"The archive in {own} is not of the database {database!r}.", "other_archive")
+            raise MigrationError(
+                f"The archive in {own} is not of the database {database!r}. Set another couch2pg_migration_id for this dump, then run "
+                "again.",
+                "other_archive",
+            )
     others = [dump for dump, server in finished if dump.name != migration_id and (not identity or server == identity)]
     others.sort(key=lambda dump: dump.at, reverse=True)
     kept, old = others[: keep - 1], others[keep - 1 :]

@@ -184,7 +184,7 @@ class Klipfolio:
                 user = str(change["new"].get(self.names["user"], ""))
                 raise MigrationError(
                     f"Klipfolio could not refresh its data source {change['name']!r} from the target {self.sides.target}. Correct "
-                    f"couch2pg_dashboard_passwords, or let Klipfolio in. {let_in('Klipfolio', self.sides.target.database, user)}",
+                    f"couch2pg_dashboard_passwords, or allow the connection. {let_in('Klipfolio', self.sides.target.database, user)}",
                     "refresh_failed",
                 )
             if now.at != before.at:

@@ -176,7 +176,7 @@ class Superset:
             place, user = place_of(uri), user_of(uri)
             raise MigrationError(
                 f"Superset can't use {where} ({place}) for its database {change['name']!r} as {user!r}: {said}. Nothing was changed. "
-                f"Correct {variable}, or let Superset in. {let_in('Superset', place.database if place else '', user)}",
+                f"Correct {variable}, or allow the connection. {let_in('Superset', place.database if place else '', user)}",
                 "dashboard_login",
             ) from None
 

@@ -64,8 +64,8 @@ class HeldSnapshot:
             # A table was created after the list was read.
             self.session.execute("ROLLBACK")
         raise MigrationError(
-            f"Tables of {self.session.settings.database!r} are created or dropped faster than they can be locked. "
-            "Wait until whatever does that is done, then run again.",
+            f"A program creates or drops tables of {self.session.settings.database!r} faster than they can be locked. "
+            "Wait until it has ended, then run again.",
             "tables_change",
         )
 

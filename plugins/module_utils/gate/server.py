@@ -103,11 +103,11 @@ def choose(
     if refusal is not None and blocked and not by_controller:
         return {
             "way": "controller",
-            "reason": f"{refusal.message.split('. ')[0]}. Through SSH, it can't either: {blocked}",
+            "reason": f"{refusal.message.split('. ')[0]}. The way through SSH isn't possible either: {blocked}",
         }
     if refusal is not None and blocked:
         raise MigrationError(
-            f"{refusal.message} Through SSH, it can't either: {blocked}", refusal.code, **refusal.details
+            f"{refusal.message} The way through SSH isn't possible either: {blocked}", refusal.code, **refusal.details
         )
     if blocked:
         instead = INSTEAD if by_controller else f"Set couch2pg_copy_way to controller. {INSTEAD}"

@@ -86,8 +86,8 @@ def _remedy(error: OSError) -> str:
     if error.errno not in (errno.EACCES, errno.EPERM):
         return "Correct that, or the path, then run again."
     return (
-        "Let a user do it who may, such as root: set couch2pg_app_become_user for files of couch2pg; for a step of a cutover, say "
-        "{become: true} in couch2pg_cutover_steps."
+        "Set a user that has the right, such as root: couch2pg_app_become_user for files of couch2pg; {become: true} in "
+        "couch2pg_cutover_steps for a step of a cutover. Then run again."
     )
 
 

@@ -38,7 +38,7 @@ def check(choice: str, known: Sequence[str]) -> str:
     if found is None:
         raise MigrationError(
             f"couch2pg_physical_compression is {choice!r}. Only the source's server can compress a copy of its files: set it to one of "
-            f"{offered}, where it may have a level, such as server-gzip:1.",
+            f"{offered}. A method may have a level, such as server-gzip:1.",
             "backup_compression",
             known=list(known),
         )

@@ -445,9 +445,9 @@ def _check_archive(session: Session, findings: Findings, here: placement.Placeme
         return
     findings.warning(
         "archive of WAL",
-        f"The target's server archives its WAL as {here.config_file} says. After the promotion it is another server, whose WAL doesn't "
-        "belong beside that of the one before, and whose files may have the same names. Before the promotion, let archive_command lead to "
-        "an empty folder (or make a new stanza). After it, make a base backup.",
+        f"The target's server archives its WAL as {here.config_file} says. The promoted server is another one: its WAL files can have the "
+        "same names as those in the archive, and must not be mixed with them. Before the promotion, change archive_command to an empty "
+        "folder (or create a new stanza). After the promotion, make a base backup.",
     )
 
 
@@ -461,9 +461,9 @@ def _check_elsewhere(session: Session, findings: Findings, here: placement.Place
         return
     findings.warning(
         "files elsewhere",
-        f"The target's server has {', '.join(found)} outside {here.data}. The copy has everything in its data directory, WAL too, and that "
-        "file system needs the room for it. What is outside stays for the way back, also after the cleanup of replaced_server: remove it "
-        "then.",
+        f"The target's server has {', '.join(found)} outside {here.data}. The copy has everything in its data directory, also its WAL, and "
+        "needs the space on that file system. What is outside stays for the way back. The cleanup of replaced_server doesn't remove it: "
+        "remove it after that.",
     )
 
 

@@ -51,7 +51,9 @@ def rebuild_damaged(
     """
     with Session(server.connection("postgres")) as session:
         if not _is_here(session):
-            log("The extension amcheck is not on this host, so the indexes are not checked.")
+            log(
+                "The extension amcheck (package postgresql-contrib) is not on this host, so the indexes are not checked."
+            )
             return
         names = [row["name"] for row in session.rows(_DATABASES)]
     for name in names:

@@ -121,8 +121,7 @@ class Moment:
                     if new:
                         snapshot.session.close()
                         raise MigrationError(
-                            f"Tables of {settings.database!r} are created at this moment. Wait until whatever does that is done, then "
-                            "run again.",
+                            f"A program creates tables in {settings.database!r} at this moment. Wait until it has ended, then run again.",
                             "tables_change",
                         )
                 # The commit of this transaction makes the server flush its WAL, so that the restore point is sent.
@@ -162,10 +161,9 @@ def _meet(
             exporter.execute("ROLLBACK")
         if time.monotonic() > deadline:
             raise MigrationError(
-                f"The server at {control.settings.place} never rests: in {patience:.0f} s and {counted(attempts, 'attempt')}, a "
-                "transaction ended "
-                "within each moment. Set couch2pg_physical_lock_seconds: 5, so that couch2pg waits for that moment, or stop couch2pg "
-                "on the source, then run again.",
+                f"No restore point on {control.settings.place} matched a snapshot in {patience:.0f} s ({counted(attempts, 'attempt')}), "
+                "because a transaction ended during each attempt. Set couch2pg_physical_lock_seconds: 5, which locks couch2pg's tables "
+                "against writes during an attempt, or stop couch2pg on the source. Then run again.",
                 "never_rests",
                 attempts=attempts,
             )

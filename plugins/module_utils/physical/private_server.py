@@ -160,14 +160,15 @@ class PrivateServer:
             running = self.running
             if not running and (seen or time.monotonic() > started + APPEARS_SECONDS):
                 raise MigrationError(
-                    f"The server on the copy in {self.data} has ended: {self.last_error()} See {self._folders.log}.",
+                    f"The server on the copy in {self.data} has ended: {self.last_error()} Fix the cause, then run again. Log: "
+                    f"{self._folders.log}",
                     "server_not_started",
                     log=self.log_lines()[-LOG_LINES:],
                 )
             if seconds is not None and time.monotonic() > started + seconds:
                 raise MigrationError(
-                    f"The server on the copy in {self.data} accepts no connections after {seconds:.0f} s: {reason} See "
-                    f"{self._folders.log}.",
+                    f"The server on the copy in {self.data} accepts no connections after {seconds:.0f} s: {reason} Find the reason in "
+                    f"{self._folders.log}, then run again.",
                     "server_not_started",
                 )
             seen = seen or running
@@ -210,7 +211,8 @@ class PrivateServer:
         command = self._owner.command([program, *words], self._folders.work)
         if programs.run(command, {**environment, "HOME": str(self._folders.work)}, said.append):
             raise MigrationError(
-                f"{program} {words[0]} failed for the copy in {self.data}: {' '.join(said) or self.last_error()} See {self._folders.log}.",
+                f"{program} {words[0]} failed for the copy in {self.data}: {' '.join(said) or self.last_error()} Fix the cause, then run "
+                f"again. Log: {self._folders.log}",
                 "server_not_started",
                 log=self.log_lines()[-LOG_LINES:],
             )

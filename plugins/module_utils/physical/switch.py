@@ -35,6 +35,7 @@ from .folders import SOURCE_FILES, Folders
 EXCHANGE = "exchange.json"
 PROMOTION, ROLLBACK = "promotion", "rollback"
 STOP_SECONDS = 900.0
+_CHECK_ADDRESS = "Check that couch2pg_login_host, couch2pg_login_port and couch2pg_login_unix_socket lead to that server, then run again."
 ANSWER_SECONDS = 120.0
 # A larger folder in the data directory is not configuration.
 FOLDER_BYTES = 16 * 1024 * 1024
@@ -144,14 +145,14 @@ def temporary_server(settings: ConnectionSettings, state: Path, incoming: Path) 
     """The connection to the private server on the copy. Raises MigrationError ``incoming_missing`` or ``not_verified``."""
     if not (incoming / "PG_VERSION").is_file():
         raise MigrationError(
-            f"There is no copy of the source's server in {incoming}. Run cht.couch2pg.migrate: it makes it again.",
+            f"There is no copy of the source's server in {incoming}. Run cht.couch2pg.migrate again, which makes the copy again.",
             "incoming_missing",
         )
     restored = job.read_state(state / "jobs" / "restore")
     if restored.status != "done" or not _runs(incoming):
         raise MigrationError(
-            f"No server runs on the copy {incoming}, so it can't be checked whether it is still as it was verified. Run the same "
-            "command again: it is started again.",
+            f"No server runs on the copy {incoming}, so nothing shows that the copy is still as it was verified. Run the same command "
+            "again, which starts that server.",
             "not_verified",
         )
     login = restored.result["value"]["login"]
@@ -352,7 +353,8 @@ def _stop_service(intent: Intent, data: Path) -> None:
     stopped = _wait(lambda: not _runs(data), STOP_SECONDS)
     if not stopped:
         raise MigrationError(
-            f"{placement.words(intent['stop'])} has not stopped the server in {data}.",
+            f"{placement.words(intent['stop'])} has not stopped the server in {data} within {STOP_SECONDS:.0f} s. Find the reason in its "
+            "log, then run again.",
             "service",
             command=intent["stop"],
         )
@@ -369,7 +371,11 @@ def stop_server(data: Path) -> None:
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGINT)
     if not _wait(lambda: not _runs(data), STOP_SECONDS):
-        raise MigrationError(f"The server in {data} (process {process}) does not stop.", "service")
+        raise MigrationError(
+            f"The server in {data} (process {process}) has not stopped within {STOP_SECONDS:.0f} s. Find the reason in its log, then run "
+            "again.",
+            "service",
+        )
 
 
 def _runs(data: Path) -> bool:
@@ -478,7 +484,8 @@ def _prove(settings: ConnectionSettings, intent: Intent) -> None:
         if intent["what"] == ROLLBACK:
             if identity != stored["replaced_identity"] or mark_of(session) == stored["mark"]:
                 raise MigrationError(
-                    f"The server that answers at {settings.place} is not the one from before the promotion.",
+                    f"The server that answers at {settings.place} is not the one from before the promotion, whose data directory is "
+                    f"{intent['data']}. {_CHECK_ADDRESS}",
                     "stale_evidence",
                 )
             return
@@ -486,7 +493,7 @@ def _prove(settings: ConnectionSettings, intent: Intent) -> None:
         name = None if found is None else found["name"]
         if identity != stored["identity"] or not has_mark(session, stored) or name != stored["name"]:
             raise MigrationError(
-                f"The server that answers at {settings.place} is not the verified one (its identifier is {identity}, not "
-                f"{stored['identity']}).",
+                f"The server that answers at {settings.place} is not the verified one, whose data directory is {intent['data']} (its "
+                f"identifier is {identity}, not {stored['identity']}). {_CHECK_ADDRESS}",
                 "stale_evidence",
             )

@@ -123,7 +123,10 @@ def existing_database(session: Session, name: str) -> DatabaseProperties:
     """The properties of the database ``name``. Raises MigrationError ``database_missing``."""
     found = find_database(session, name)
     if found is None:
-        raise MigrationError(f"There is no database {name!r} at {session.settings.place}.", "database_missing")
+        raise MigrationError(
+            f"There is no database {name!r} at {session.settings.place}. If it was renamed, rename it back, then run again.",
+            "database_missing",
+        )
     return found
 
 

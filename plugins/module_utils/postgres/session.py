@@ -230,7 +230,7 @@ class Session:
         if error.pgcode != LOCK_NOT_AVAILABLE or not self._lock_seconds:
             return failure
         return MigrationError(
-            f"A lock in {self.settings.database!r} at {self.settings.place} could not be had within {self._lock_seconds} s: "
+            f"A lock in {self.settings.database!r} at {self.settings.place} was not granted within {self._lock_seconds} s: "
             f"{self._held_up or 'It is free by now: run again.'}",
             "locked",
             **failure.details,

@@ -418,7 +418,7 @@ class Differences:
             f"GRANT CREATE ON SCHEMA public TO {quote(public['role'])};"
         )
         raise MigrationError(
-            f"{role!r} could not create in schema public on the target, and couch2pg stops there: since PostgreSQL 15 only "
+            f"{role!r} may not create objects in schema public on the target, and couch2pg fails without that. Since PostgreSQL 15, only "
             f"the database's owner may, and {self.settings.database!r} {belongs}",
             "public_not_writable",
             role=role,
@@ -536,8 +536,8 @@ class Differences:
             if versions:
                 self.findings.warning(
                     name,
-                    f"The {name} fails on the source with an empty search_path, because of {', '.join(mine)}. Here {versions}, which may "
-                    f"be right. If it fails here, too: {hazard['remedy']}",
+                    f"The {name} fails on the source with an empty search_path, because of {', '.join(mine)}. On the target, "
+                    f"{versions}, which may have corrected this. If it fails there, too: {hazard['remedy']}",
                     **hazard,
                 )
             elif hazard["kind"] != "matview":

@@ -181,11 +181,11 @@ class _Source:
         if why:
             self.findings.warning(
                 "limits",
-                f"couch2pg_nice and couch2pg_io_class hold for the programs on this host only: {why}. couch2pg_rate_limit limits the "
+                f"couch2pg_nice and couch2pg_io_class apply only to the programs on this host: {why}. couch2pg_rate_limit limits the "
                 "server's work, too.",
             )
         else:
-            self.findings.ok("limits", "couch2pg_nice and couch2pg_io_class hold for the server's processes, too")
+            self.findings.ok("limits", "couch2pg_nice and couch2pg_io_class apply to the server's processes, too")
 
     def _physical(self) -> None:
         self.facts["physical"] = conditions.examine_source(self.session, self.findings)
@@ -209,9 +209,10 @@ class _Source:
         thawing = thawing_statements(name, properties)
         if thawing:
             self.findings.warning(
-                "frozen",
-                f"The source's database {name!r} is frozen, and the target's will be frozen from its promotion on: couch2pg "
-                f"can't write there. When it is promoted, run on the target: {'; '.join(thawing)}",
+                "read-only",
+                f"The source's database {name!r} refuses writes or logins (default_transaction_read_only, or a connection limit of 0), and "
+                "so will the target's after its promotion: couch2pg can't write there. Check why that was set. When the database is "
+                f"promoted, run on the target: {'; '.join(thawing)}",
                 statements=thawing,
             )
         self.facts["extensions"] = extension_versions.installed_versions(self.session)

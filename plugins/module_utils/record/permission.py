@@ -152,5 +152,5 @@ def _first_contradiction(record: Record) -> str | None:
             f"its phases contain different databases ({', '.join(f'{name} oid {oid}' for name, oid in oids.items())})"
         )
     if record.get("seal") != seal(record):
-        return "its content doesn't match its seal"
+        return "its content doesn't match its checksum"
     return None

@@ -16,8 +16,8 @@ PHASES = ["dump", "transfer"]
 @pytest.mark.parametrize(
     ("arguments", "version", "words"),
     [
-        ({"start_at_task": "Dump"}, "2.21.0", "Leave --start-at-task out"),
-        ({"skip_tags": ["report", "always"]}, "2.21.0", "Leave --skip-tags always out"),
+        ({"start_at_task": "Dump"}, "2.21.0", "With --start-at-task, the run would skip checks."),
+        ({"skip_tags": ["report", "always"]}, "2.21.0", "With --skip-tags always, the run would skip checks."),
         ({}, "2.17.9", "This collection needs ansible-core 2.18.0 or newer, and this is 2.17.9."),
         ({}, "2.9", "needs ansible-core 2.18.0 or newer"),
     ],
