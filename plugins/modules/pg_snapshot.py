@@ -88,9 +88,9 @@ def main() -> None:
         spec = holder.job_spec(settings, options["unused_minutes"])
         if module.check_mode:
             return {"changed": job.read_state(folder).status != "running"}
-        held = holder.hold(folder, spec)
+        held, started = holder.hold(folder, spec)
         return {
-            "changed": held["started"],
+            "changed": started,
             "snapshot": {"identifier": held["identifier"], "backend": held["backend"]},
             "held_since": held["held_since"],
         }

@@ -6,16 +6,58 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from ..common.errors import MigrationError
 from ..host.files import expand, read_json, write_json
 from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
+from ..jobs.options import JobOptions
 from ..jobs.progress import Progress
 from . import identity, layout, manifest
 
 STAMP = "archive_checked.json"
+
+
+class Options(JobOptions):
+    """The options of the module ``archive_manifest``. state: ``verified``, ``created`` or ``renewed``; jobs: workers.
+
+    full: hash every file, even one that is unchanged since it was hashed.
+    """
+
+    archive: str
+    state: str
+    full: bool
+    jobs: int
+
+
+class Fingerprint(TypedDict):
+    """What identifies the work: the folder."""
+
+    archive: str
+
+
+class Parameters(Fingerprint):
+    """The parameters of the job. state: the migration's folder; dumped: as in ``check_archive``.
+
+    create: write the manifest of a folder that has none; renew: also that of a folder that has one.
+    """
+
+    state: str
+    jobs: int
+    full: bool
+    dumped: str
+    create: bool
+    renew: bool
+
+
+class Checked(TypedDict):
+    """The result of the job: the archive, with ``files`` files of ``bytes`` bytes in all."""
+
+    archive: str
+    bytes: int
+    files: int
+    manifest_sha256: str
 
 
 def check_archive(root: Path, state: Path, dumped: str, jobs: int, progress: Progress) -> manifest.Manifest:
@@ -60,32 +102,32 @@ def is_untouched(root: Path, state: Path) -> bool:
     )
 
 
-def job_spec(options: dict[str, Any], dumped: str) -> JobSpec:
+def job_spec(options: Options, dumped: str) -> JobSpec:
     """The job that checks an archive; ``options`` are the module's, ``dumped`` as in ``check_archive``."""
     root = expand(options["archive"])
-    fingerprint = {"archive": str(root)}
-    parameters = dict(
-        fingerprint,
-        state=str(expand(options["state_dir"]) / options["migration_id"]),
-        jobs=max(1, options["jobs"]),
-        full=options["full"],
-        dumped=dumped,
-        create=options["state"] in ("created", "renewed"),
-        renew=options["state"] == "renewed",
-    )
+    fingerprint: Fingerprint = {"archive": str(root)}
+    parameters: Parameters = {
+        **fingerprint,
+        "state": str(expand(options["state_dir"]) / options["migration_id"]),
+        "jobs": max(1, options["jobs"]),
+        "full": options["full"],
+        "dumped": dumped,
+        "create": options["state"] in ("created", "renewed"),
+        "renew": options["state"] == "renewed",
+    }
     return JobSpec("archive_check", run, parameters, fingerprint, once=False)
 
 
-def still_valid(options: dict[str, Any], dumped: str) -> bool:
+def still_valid(options: Options, dumped: str) -> bool:
     """Whether the result of a finished check is still valid."""
     root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
     same = not dumped or identity.manifest_sha256(root) == dumped
     return not options["full"] and same and is_untouched(root, state)
 
 
-def run(context: JobContext) -> dict[str, Any]:
+def run(context: JobContext) -> Checked:
     """Compare every file with the manifest; the work of the job ``archive_check``."""
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     root, state = Path(parameters["archive"]), Path(parameters["state"])
     if parameters["full"]:
         distrust(state)
@@ -134,7 +176,7 @@ def _create(root: Path, migration_id: str, known: manifest.Manifest | None, cont
             "manifest_of_a_dump",
         )
     context.progress.step("checksums", sum(stat.st_size for _path, stat in manifest.list_files(root, {})), "bytes")
-    listing = manifest.create(root, context.parameters["jobs"], context.progress.advance, links={})
+    listing = manifest.create(root, context.given(Parameters)["jobs"], context.progress.advance, links={})
     write_json(root / layout.MANIFEST, dict(listing, migration_id=migration_id))
     # Every file was hashed just now.
     remember(root, context.folder.parent.parent)

@@ -59,6 +59,15 @@ class SizeDifference(TypedDict):
     expected: int
 
 
+class DifferencesDocument(TypedDict):
+    """``Differences`` for the details of an error. Names that are not UTF-8 are escaped."""
+
+    missing: list[str]
+    extra: list[str]
+    size_differs: list[SizeDifference]
+    sha256_differs: list[str]
+
+
 @dataclass
 class Differences:
     """Differences between an archive and its manifest: paths, by kind of difference. False when there are none."""
@@ -71,7 +80,7 @@ class Differences:
     def __bool__(self) -> bool:
         return bool(self.missing or self.extra or self.size or self.content)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> DifferencesDocument:
         """The differences as JSON types."""
         return {
             "missing": [_shown(path) for path in self.missing],
@@ -303,7 +312,7 @@ def largest(manifest: Manifest, count: int) -> list[ManifestFile]:
     return sorted(kept, key=lambda entry: str(entry["path"]))
 
 
-def stamp(root: Path) -> dict[str, Any]:
+def stamp(root: Path) -> dict[str, list[int] | str]:
     """Size and modification time (ns) of every file, and the links, to detect changes since the files were last hashed."""
     links: dict[str, str] = {}
     files = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in list_files(root, links)}

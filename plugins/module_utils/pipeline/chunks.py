@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
-from typing import Any, Mapping
+from typing import Mapping
 
 from ..evidence import digest
 from ..postgres.identifiers import quote
@@ -52,9 +53,14 @@ class Chunk:
         """The statement for the source."""
         return f"COPY ({self.query}) TO STDOUT"
 
-    def as_dict(self) -> dict[str, Any]:
-        """The fields for JSON: a worker's standard input, and the plan in the target's database."""
-        return asdict(self)
+    def as_json(self) -> str:
+        """The chunk for a worker's standard input, and for the plan in the target's database."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Chunk:
+        """The chunk that ``as_json`` returned as this text."""
+        return cls(**json.loads(text))
 
 
 def plan(session: Session, tables: list[Table], recipes: Mapping[str, digest.Recipe]) -> list[Chunk]:

@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Callable
 
 from ..common.errors import MigrationError
 from ..postgres.connection import ConnectionSettings
@@ -31,7 +31,7 @@ class Ends:
     target: ConnectionSettings
     snapshot: str
 
-    def setup(self) -> dict[str, Any]:
+    def setup(self) -> worker.Setup:
         """The first line of a worker's standard input."""
         return {
             "source": self.source.public(),
@@ -112,11 +112,11 @@ class _Worker:
 
     def _work(self) -> None:
         try:
-            self._tell(self._ends.setup())
+            self._tell(json.dumps(self._ends.setup()))
             while not self._stop.is_set():
                 chunk = self._waiting.get_nowait()
-                self._tell(chunk.as_dict())
-                self._on_chunk(chunk, self._hear()["rows"])
+                self._tell(chunk.as_json())
+                self._on_chunk(chunk, self._hear())
         except queue.Empty:
             pass
         except MigrationError as error:
@@ -136,18 +136,19 @@ class _Worker:
             self.failure = error
         self._stop.set()
 
-    def _tell(self, document: dict[str, Any]) -> None:
+    def _tell(self, line: str) -> None:
         if self._process.stdin is None:
             raise AssertionError("the worker was started without standard input")
-        self._process.stdin.write(json.dumps(document) + "\n")
+        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
-    def _hear(self) -> dict[str, Any]:
+    def _hear(self) -> int:
+        """The number of rows of the chunk that the worker has copied."""
         if self._process.stdout is None:
             raise AssertionError("the worker was started without standard output")
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline() or "null") or {}
+        answer: worker.Answer = json.loads(self._process.stdout.readline() or "{}")
         if "error" in answer:
             raise MigrationError.from_dict(answer["error"])
         if "rows" not in answer:
             raise ValueError("no answer")
-        return answer
+        return answer["rows"]

@@ -28,11 +28,11 @@ def prepare(session: Session, plan: Callable[[], list[Chunk]]) -> tuple[list[Chu
     session.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.complete (chunk text PRIMARY KEY, rows bigint, sums text)")
     if not session.value(f"SELECT EXISTS (SELECT FROM {SCHEMA}.plan)"):
         for number, chunk in enumerate(plan()):
-            session.execute(f"INSERT INTO {SCHEMA}.plan VALUES (%s, %s)", [number, json.dumps(chunk.as_dict())])
+            session.execute(f"INSERT INTO {SCHEMA}.plan VALUES (%s, %s)", [number, chunk.as_json()])
     session.execute("COMMIT")
     rows = session.rows(f"SELECT chunk FROM {SCHEMA}.plan ORDER BY number")
     complete = {row["chunk"] for row in session.rows(f"SELECT chunk FROM {SCHEMA}.complete")}
-    planned = [Chunk(**json.loads(row["chunk"])) for row in rows]
+    planned = [Chunk.from_json(row["chunk"]) for row in rows]
     return [chunk for chunk in planned if chunk.key not in complete], len(complete)
 
 
@@ -56,8 +56,8 @@ def describe(session: Session, chunk: str, rows: int, sums: list[int]) -> None:
 
 def contents(session: Session) -> dict[str, tuple[int, list[int]]]:
     """Rows and sums of all complete chunks together, by table."""
-    planned = [json.loads(row["chunk"]) for row in session.rows(f"SELECT chunk FROM {SCHEMA}.plan")]
-    table_of = {chunk.key: chunk.table for chunk in (Chunk(**fields) for fields in planned)}
+    planned = [Chunk.from_json(row["chunk"]) for row in session.rows(f"SELECT chunk FROM {SCHEMA}.plan")]
+    table_of = {chunk.key: chunk.table for chunk in planned}
     found: dict[str, tuple[int, list[int]]] = {}
     for row in session.rows(f"SELECT chunk, rows, sums FROM {SCHEMA}.complete"):
         sums = json.loads(row["sums"])

@@ -16,11 +16,11 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import Mapping, TypedDict
 
 from ..archive.messages import advised
 from ..common.counted import counted
-from ..common.errors import MigrationError
+from ..common.errors import ErrorDocument, MigrationError
 from ..evidence import digest
 from ..evidence.snapshot import open_reader
 from ..postgres import loading
@@ -33,15 +33,33 @@ PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 
 
+class Setup(TypedDict):
+    """The first line of standard input: the connections without their passwords, the passwords, and the snapshot of the source."""
+
+    source: Mapping[str, object]
+    source_password: str | None
+    target: Mapping[str, object]
+    target_password: str | None
+    snapshot: str
+
+
+class Answer(TypedDict, total=False):
+    """A line of standard output: the key of a chunk and the number of its rows, or the error that ended the process."""
+
+    chunk: str
+    rows: int
+    error: ErrorDocument
+
+
 def main() -> int:
     """Copy chunks until standard input ends."""
-    setup = json.loads(sys.stdin.readline())
+    setup: Setup = json.loads(sys.stdin.readline())
     try:
         source = open_reader(ConnectionSettings.restored(setup["source"], setup["source_password"]), setup["snapshot"])
         target = Session(ConnectionSettings.restored(setup["target"], setup["target_password"]), lock_seconds=0)
         loading.apply(target)
         for line in sys.stdin:
-            chunk = Chunk(**json.loads(line))
+            chunk = Chunk.from_json(line)
             _answer({"chunk": chunk.key, "rows": copy_chunk(source, target, chunk)})
     except MigrationError as error:
         _answer({"error": error.as_dict()})
@@ -121,8 +139,8 @@ class _Pipe:
         os.close(self._reading)
 
 
-def _answer(document: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document) + "\n")
+def _answer(answer: Answer) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
 

@@ -30,7 +30,7 @@ from ..record.restored import matviews_on_source, restored_oid, sequences_when_r
 from ..record.results import RefreshFunction, RefreshOutcome, RefreshResult
 from . import advice, function_proof
 from .forecast import Forecast
-from .parameters import Fingerprint, Known, Parameters
+from .parameters import Fingerprint, Known, Options, Parameters
 
 UNPOPULATED = "55000"
 
@@ -45,9 +45,7 @@ def examine(settings: ConnectionSettings, state: Path) -> Known:
     return {"identity": identity, "oid": oid, "restored": restored, "on_source": on_source, "sequences": sequences}
 
 
-def job_spec(
-    settings: ConnectionSettings, options: dict[str, Any], known: Known, rehearsed: dict[str, float]
-) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: Options, known: Known, rehearsed: dict[str, float]) -> JobSpec:
     """The job for a refresh. options: the module's; known: the result of ``examine``; rehearsed: seconds of each view in a rehearsal."""
     fingerprint: Fingerprint = {"server_identity": known["identity"], "database_oid": known["oid"]}
     parameters: Parameters = {

@@ -1,13 +1,21 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the job ``refresh`` is given."""
+"""The options of the module ``matview_refresh``, and what its job ``refresh`` is given."""
 
 from __future__ import annotations
 
 from typing import Mapping, TypedDict
 
 from ..common.evidence_rows import SequenceValue
+
+
+class Options(TypedDict):
+    """The options of the module that say how to refresh. ``Parameters`` describes them."""
+
+    jobs: int
+    maintenance_work_mem: str
+    call_function: bool
 
 
 class Known(TypedDict):

@@ -34,7 +34,7 @@ from ..record.results import Choices, RestoreResult
 from . import roles as restore_roles
 from . import steps as restore_steps
 from . import target_database
-from .parameters import Fingerprint, Known, Parameters, choices
+from .parameters import Fingerprint, Known, Options, Parameters, choices
 from .sections import Sections
 from .steps import RestoreSteps
 
@@ -42,7 +42,7 @@ from .steps import RestoreSteps
 CHANGEABLE = ("role_map", "missing_roles", "tablespaces", "extension_versions", "manifest_sha256")
 
 
-def examine(settings: ConnectionSettings, options: dict[str, Any]) -> Known:
+def examine(settings: ConnectionSettings, options: Options) -> Known:
     """Check everything that can be checked before the restore starts; raises MigrationError."""
     program = programs.find("pg_restore", options["bin_dir"])
     check_length(options["incoming"], "Set couch2pg_incoming to a shorter name.")
@@ -59,7 +59,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> Known:
     return {"identity": identity, "manifest_sha256": manifest_sha256(root)}
 
 
-def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: Known) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: Options, known: Known) -> JobSpec:
     """The job for a restore. options: the module's; known: the result of ``examine``."""
     identifying = fingerprint(options, known)
     parameters = job_parameters(settings, options, identifying)
@@ -67,7 +67,7 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: Known
     return JobSpec("restore", run, parameters, identifying, secrets, changeable=CHANGEABLE)
 
 
-def fingerprint(options: dict[str, Any], known: Known) -> Fingerprint:
+def fingerprint(options: Options, known: Known) -> Fingerprint:
     """What identifies a restore with the module's ``options``."""
     return {
         "server_identity": known["identity"],
@@ -81,7 +81,7 @@ def fingerprint(options: dict[str, Any], known: Known) -> Fingerprint:
     }
 
 
-def job_parameters(settings: ConnectionSettings, options: dict[str, Any], identifying: Fingerprint) -> Parameters:
+def job_parameters(settings: ConnectionSettings, options: Options, identifying: Fingerprint) -> Parameters:
     """The parameters of a restore with the module's ``options``."""
     return {
         **identifying,
@@ -127,7 +127,7 @@ def still_valid(
     return False
 
 
-def refuse(settings: ConnectionSettings, options: dict[str, Any]) -> None:
+def refuse(settings: ConnectionSettings, options: Options) -> None:
     """Raise, for check mode, the MigrationError that a restore with the module's ``options`` raises before it creates anything."""
     target_database.check_real_database(settings, options["database"], options["replace_existing"])
     with Session(settings.maintenance) as session:

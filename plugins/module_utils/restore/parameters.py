@@ -1,13 +1,27 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the job ``restore`` is given by the method archive; the method stream adds to it."""
+"""What the job ``restore`` is given by the method archive, and the options of its module; the method stream adds to them."""
 
 from __future__ import annotations
 
 from typing import Mapping, TypedDict
 
+from ..jobs.options import JobOptions
 from ..record.results import Choices
+
+
+class Options(JobOptions, Choices):
+    """The options of the module that say what to restore, and how. Those that ``Parameters`` has, too, are described there."""
+
+    archive: str
+    bin_dir: str
+    database: str
+    function_search_path: dict[str, str]
+    incoming: str
+    jobs: int
+    maintenance_work_mem: str
+    replace_existing: bool
 
 
 class Known(TypedDict):

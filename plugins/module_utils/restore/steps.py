@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, Iterable, cast
+from typing import Iterable, NamedTuple, cast
 
 from ..archive import pg_restore
 from ..common import restart
@@ -26,6 +26,20 @@ FROM (SELECT pg_catalog.unnest(extconfig) AS oid, pg_catalog.unnest(extcondition
 JOIN pg_catalog.pg_class AS c ON c.oid = e.oid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r'
 """
+
+
+class _Configuration(NamedTuple):
+    """A table that belongs to an extension; condition: a WHERE clause, for the rows that pg_dump carries over, or empty."""
+
+    schema: str
+    name: str
+    owner: str
+    condition: str
+
+    @property
+    def rows(self) -> str:
+        """The rows that pg_dump carries over, for a statement."""
+        return f"{qualified(self.schema, self.name)} {self.condition}"
 
 
 class RestoreSteps:
@@ -91,10 +105,7 @@ def rows_of_extensions(session: Session, lines: list[str]) -> list[str]:
     These tables have their foreign keys already. So one worker must load them in the order of the list, which parallel workers don't
     keep.
     """
-    entries = {
-        pg_restore.entry_of_rows(row["schema"], row["name"], row["owner"]) for row in session.rows(_CONFIGURATION)
-    }
-    others, _unclear = pg_restore.without(lines, entries)
+    others, _unclear = pg_restore.without(lines, set(_configuration(session)))
     return [line for line in lines if line not in others]
 
 
@@ -104,16 +115,14 @@ def empty_extensions(session: Session, lines: list[str]) -> None:
     They may be there already: CREATE EXTENSION may insert them, or an earlier attempt of the restore loaded them.
     ``pg_extension_config_dump`` defines which rows pg_dump carries over. Raises MigrationError ``rows_remain`` when they can't be deleted.
     """
-    tables = {
-        pg_restore.entry_of_rows(row["schema"], row["name"], row["owner"]): row for row in session.rows(_CONFIGURATION)
-    }
+    tables = _configuration(session)
     _left, unclear = pg_restore.without(lines, set(tables))
-    remaining = [row for entry, row in tables.items() if entry not in unclear and _has_rows(session, row)]
+    remaining = [table for entry, table in tables.items() if entry not in unclear and _has_rows(session, table)]
     # Foreign keys may require an order: try the others again as long as any table could be emptied.
     while remaining:
-        kept = [row for row in remaining if not _emptied(session, row)]
+        kept = [table for table in remaining if not _emptied(session, table)]
         if len(kept) == len(remaining):
-            names = ", ".join(f"{row['schema']}.{row['name']}" for row in kept)
+            names = ", ".join(f"{table.schema}.{table.name}" for table in kept)
             database = session.settings.database
             raise MigrationError(
                 f"Rows of {names}, which belong to an extension, have the same keys as rows of the source and can't be deleted. "
@@ -124,23 +133,25 @@ def empty_extensions(session: Session, lines: list[str]) -> None:
         remaining = kept
 
 
-def _has_rows(session: Session, table: dict[str, Any]) -> bool:
-    return bool(session.value(f"SELECT EXISTS (SELECT FROM ONLY {_rows_of(table)})"))
+def _configuration(session: Session) -> dict[str, _Configuration]:
+    """The tables that belong to extensions, by their entries in an archive's list."""
+    tables = [_Configuration(**row) for row in session.rows(_CONFIGURATION)]
+    return {pg_restore.entry_of_rows(table.schema, table.name, table.owner): table for table in tables}
 
 
-def _emptied(session: Session, table: dict[str, Any]) -> bool:
+def _has_rows(session: Session, table: _Configuration) -> bool:
+    return bool(session.value(f"SELECT EXISTS (SELECT FROM ONLY {table.rows})"))
+
+
+def _emptied(session: Session, table: _Configuration) -> bool:
     try:
-        session.execute(f"DELETE FROM ONLY {_rows_of(table)}")
+        session.execute(f"DELETE FROM ONLY {table.rows}")
     except MigrationError as error:
         if error.code != "sql":
             raise
         return False
     # A trigger may prevent the deletion of rows.
     return not _has_rows(session, table)
-
-
-def _rows_of(table: dict[str, Any]) -> str:
-    return f"{qualified(table['schema'], table['name'])} {table['condition']}"
 
 
 def make_durable(settings: ConnectionSettings) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Mapping, TypedDict
 
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
@@ -23,6 +23,7 @@ from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..postgres.connection import ConnectionSettings
 from ..postgres.session import LOCK_SECONDS, Session, check_no_pooler, running_server, server_identity
+from .parameters import Snapshot
 
 KIND = "snapshot"
 FILE = "snapshot.json"
@@ -46,32 +47,58 @@ WHERE own.pid = pg_catalog.pg_backend_pid() AND other.pid = %s AND other.applica
 """
 
 
+class Held(Snapshot):
+    """The content of FILE. held_since: a time of ``clock.utc_now``."""
+
+    held_since: str
+
+
+class Fingerprint(TypedDict):
+    """What identifies the work: server and database."""
+
+    server_identity: str
+    database: str
+
+
+class Parameters(Fingerprint):
+    """The parameters of the job."""
+
+    connection: Mapping[str, object]
+    unused_minutes: int
+
+
+class Ended(TypedDict):
+    """The result of the job. ended: why, ``released`` or ``unused``."""
+
+    ended: str
+
+
 def job_spec(settings: ConnectionSettings, unused_minutes: int) -> JobSpec:
     """The job that holds a snapshot of the database of ``settings``. It ends when nothing used the snapshot for ``unused_minutes``."""
     with Session(settings) as session:
         check_no_pooler(session)
-        fingerprint = {"server_identity": server_identity(session), "database": settings.database}
-    parameters = dict(fingerprint, connection=settings.public(), unused_minutes=unused_minutes)
+        fingerprint: Fingerprint = {"server_identity": server_identity(session), "database": settings.database}
+    parameters: Parameters = {**fingerprint, "connection": settings.public(), "unused_minutes": unused_minutes}
     secrets = {"login_password": settings.password or ""}
     return JobSpec(KIND, run, parameters, fingerprint, secrets, once=False)
 
 
-def hold(folder: Path, spec: JobSpec) -> dict[str, Any]:
-    """Start the job in ``folder`` or join it; returns ``{identifier, backend, held_since, started}`` once it holds the snapshot.
+def hold(folder: Path, spec: JobSpec) -> tuple[Held, bool]:
+    """Start the job in ``folder`` or join it; returns its snapshot once it holds one, and whether this call started it.
 
     Raises the job's MigrationError when it could not take one.
     """
     state = job.start_or_join(folder, spec, lambda _result: False)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        found = read_json(folder / "work" / FILE)
+        found: Held | None = read_json(folder / "work" / FILE)
         # The file is read before the state, because a job that ends removes its file.
         now = job.read_state(folder)
         if now.status != "running":
             now.raise_if_failed()
             break
         if found is not None:
-            return dict(found, started=state.started)
+            return found, state.started
         time.sleep(POLL_SECONDS)
     raise MigrationError(
         f"The job that holds the snapshot did not take one. See {folder / 'log'}, then run again.", "snapshot_not_held"
@@ -84,12 +111,12 @@ def release(settings: ConnectionSettings, backend: int) -> None:
         session.rows(_RELEASE, [backend])
 
 
-def run(context: JobContext) -> dict[str, Any]:
-    """Hold a snapshot; the work of the job. Returns ``{ended}``: ``released`` or ``unused``."""
+def run(context: JobContext) -> Ended:
+    """Hold a snapshot; the work of the job."""
     settings = context.connection()
     context.progress.step("snapshot")
     with HeldSnapshot(settings) as snapshot:
-        found = {
+        found: Held = {
             "identifier": snapshot.identifier,
             "backend": snapshot.session.backend_pid,
             "held_since": utc_now(),
@@ -98,7 +125,7 @@ def run(context: JobContext) -> dict[str, Any]:
         cost = HeldSnapshotCost(settings, time.monotonic())
         context.progress.note("snapshot", cost.describe)
         try:
-            return {"ended": _watch(settings, snapshot.session, context.parameters["unused_minutes"] * 60)}
+            return {"ended": _watch(settings, snapshot.session, context.given(Parameters)["unused_minutes"] * 60)}
         finally:
             context.progress.note("snapshot", None)
             cost.close()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from ..archive import layout, pg_dump
 from ..archive import partial as partial_archive
@@ -53,7 +52,7 @@ from ..record.results import RestoreResult, StreamResult
 from ..restore import job as restore_job
 from ..restore.steps import RestoreSteps
 from . import holder
-from .parameters import Fingerprint, Known, Parameters
+from .parameters import Fingerprint, Known, Options, Parameters
 
 # The rows of smaller tables stay in the archive: a connection for each would cost more than it saves.
 STREAM_FROM_BYTES = 8 * 1024 * 1024
@@ -65,7 +64,7 @@ PAUSE_SECONDS = 5.0
 _LOST = ("connection_lost", "unreachable", "worker_died")
 
 
-def examine(settings: ConnectionSettings, source: ConnectionSettings, options: dict[str, Any]) -> Known:
+def examine(settings: ConnectionSettings, source: ConnectionSettings, options: Options) -> Known:
     """Everything that can be checked before the copy starts. Raises MigrationError for what would make it fail."""
     from_source = dump_job.examine(
         source, options["bin_dir"], "directory", "auto", options["digest_method"], LeaveOut.of(options["leave_out"])
@@ -86,7 +85,7 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
 def job_spec(
     settings: ConnectionSettings,
     source: ConnectionSettings,
-    options: dict[str, Any],
+    options: Options,
     known: Known,
     limits: Limits,
 ) -> JobSpec:

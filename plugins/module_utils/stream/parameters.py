@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the job of the method stream is given."""
+"""The options of the module ``pg_stream``, and what the jobs of the method stream are given and find."""
 
 from __future__ import annotations
 
@@ -26,11 +26,22 @@ class Known(of_restore.Known):
 
 
 class Snapshot(TypedDict):
-    """A snapshot that a job on the source holds. backend: the process of its session; held_since: a time of ``clock.utc_now``."""
+    """A snapshot that a job on the source holds. backend: the process of its session."""
 
     identifier: str
     backend: int
-    held_since: str
+
+
+class Options(of_restore.Options):
+    """The options of the module, besides those of a restore. leave_out: as for ``LeaveOut.of``; snapshot: None to take one.
+
+    tunnel: as for ``tunnel.parameters``.
+    """
+
+    digest_method: str
+    leave_out: Mapping[str, list[str]] | None
+    snapshot: Snapshot | None
+    tunnel: Mapping[str, object] | None
 
 
 class Fingerprint(of_restore.Fingerprint):

@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from pathlib import Path
-from typing import Any, Mapping, Sequence, cast
+from typing import Mapping, Sequence, cast
 
 from ..archive.identity import load_own, manifest_sha256, pg_dump_major, read_evidence
 from ..common import restart
@@ -40,14 +40,14 @@ from ..record.restored import counts_when_digested
 from ..record.results import CountedTables, RestoreResult, VerifyResult
 from ..record.verified import VERIFIED, changed_since, remember_verified, verified
 from ..schema.differences import EXTRA, MISSING, sentence
-from .parameters import Fingerprint, Known, Parameters
+from .parameters import Fingerprint, Known, Options, Parameters
 from .schema import SchemaComparison, compare_schema
 
 SHOWN = 50
 SHOWN_CHARACTERS = 4000
 
 
-def examine(settings: ConnectionSettings, options: dict[str, Any]) -> Known:
+def examine(settings: ConnectionSettings, options: Options) -> Known:
     """What is compared.
 
     Raises MigrationError ``manifest_missing``, ``other_archive``, ``promoted`` (for a recount), or for a program that is
@@ -74,7 +74,7 @@ def examine(settings: ConnectionSettings, options: dict[str, Any]) -> Known:
         }
 
 
-def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: Known) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: Options, known: Known) -> JobSpec:
     """The job for a verification with the module's ``options``, given what ``examine`` found."""
     fingerprint: Fingerprint = {
         "server_identity": known["identity"],

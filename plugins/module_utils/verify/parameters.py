@@ -1,11 +1,23 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the job ``verify`` is given."""
+"""The options of the module ``verify``, and what its job is given."""
 
 from __future__ import annotations
 
 from typing import Mapping, TypedDict
+
+from ..jobs.options import JobOptions
+
+
+class Options(JobOptions):
+    """The options of the module that say what to compare. ``Parameters`` describes them."""
+
+    archive: str
+    bin_dir: str
+    accept_differences: list[str]
+    recount: bool
+    jobs: int
 
 
 class Known(TypedDict):
