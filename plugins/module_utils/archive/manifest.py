@@ -17,19 +17,12 @@ from ..common import restart
 from ..common.counted import counted
 from ..common.errors import MigrationError
 from ..common.evidence_document import DumpOptions, Evidence
+from ..common.evidence_rows import ArchivedFile
 from ..host.files import is_unfinished, read_json
 from . import layout
 
 FORMAT = 1
 READ_BYTES = 1024 * 1024
-
-
-class ManifestFile(TypedDict):
-    """A file of the archive: its path relative to the archive, its size in bytes, its SHA-256 as hex."""
-
-    path: str
-    bytes: int
-    sha256: str
 
 
 class Manifest(TypedDict, total=False):
@@ -41,7 +34,7 @@ class Manifest(TypedDict, total=False):
 
     format: int
     bytes: int
-    files: list[ManifestFile]
+    files: list[ArchivedFile]
     links: dict[str, str]
     migration_id: str
     database: str
@@ -306,7 +299,7 @@ def raise_if_different(root: Path, listing: Manifest, differences: Differences) 
         )
 
 
-def largest(manifest: Manifest, count: int) -> list[ManifestFile]:
+def largest(manifest: Manifest, count: int) -> list[ArchivedFile]:
     """The largest ``count`` files, sorted by path."""
     kept = sorted(manifest["files"], key=lambda entry: (-entry["bytes"], entry["path"]))[:count]
     return sorted(kept, key=lambda entry: str(entry["path"]))

@@ -1,11 +1,22 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The entries of the lists in an archive's ``evidence.json``. Names of tables, views and indexes are ``schema.name``."""
+"""The entries of the lists in an archive's ``evidence.json`` and ``manifest.json``.
+
+Names of tables, views and indexes are ``schema.name``.
+"""
 
 from __future__ import annotations
 
 from typing import TypedDict
+
+
+class ArchivedFile(TypedDict):
+    """A file of an archive: its path relative to the archive, its size in bytes, its SHA-256 as hex."""
+
+    path: str
+    bytes: int
+    sha256: str
 
 
 class CountedTable(TypedDict):

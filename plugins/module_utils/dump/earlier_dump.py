@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ..archive import layout, manifest
 from ..archive.partial import is_ours
 from ..common.evidence_document import Evidence
 from ..host.files import read_json, remove_unfinished, write_json
 from ..jobs.context import JobContext
+from .parameters import Parameters
 
 FINISHED = "dump.json"
 
@@ -30,7 +30,7 @@ def is_finished(final: Path, context: JobContext) -> bool:
         return False
     if manifest.compare(final, manifest.load(final), workers=1, hashes=False):
         return False
-    return _is_of(read_json(final / layout.EVIDENCE), context.parameters)
+    return _is_of(read_json(final / layout.EVIDENCE), context.given(Parameters))
 
 
 def evidence_of(partial: Path, context: JobContext) -> Evidence | None:
@@ -41,7 +41,7 @@ def evidence_of(partial: Path, context: JobContext) -> Evidence | None:
     if not partial.exists() or not is_ours(partial):
         return None
     document = read_json(partial / layout.EVIDENCE)
-    if not document or not _is_of(document, context.parameters):
+    if not document or not _is_of(document, context.given(Parameters)):
         return None
     # Files may be missing if an interrupted run had started to remove the archive.
     return document if document["dump"].get("written") == written(partial) else None
@@ -55,13 +55,14 @@ def written(partial: Path) -> dict[str, int]:
     return {"files": len(sizes), "bytes": sum(sizes)}
 
 
-def _is_of(document: Evidence, wanted: dict[str, Any]) -> bool:
+def _is_of(document: Evidence, wanted: Parameters) -> bool:
     return (
         document["migration_id"] == wanted["migration_id"]
         and document["server"]["identity"] == wanted["server_identity"]
         and document["database"]["name"] == wanted["database"]
         and document["digest_method"] == wanted["digest_method"]
-        and all(document["dump"][name] == wanted[name] for name in ("format", "compression"))
+        and document["dump"]["format"] == wanted["format"]
+        and document["dump"]["compression"] == wanted["compression"]
     )
 
 

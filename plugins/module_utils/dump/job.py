@@ -47,7 +47,9 @@ from ..postgres.relations import check_readable, check_row_security, list_tables
 from ..postgres.server_progress import COPY_SINCE, CopyProgress
 from ..postgres.session import Session, check_no_pooler, server_identity
 from ..postgres.workers import Growing
+from ..record.results import DumpResult
 from . import earlier_dump
+from .parameters import Fingerprint, Known, Options, Parameters
 
 # At most this many files are listed in the result. The manifest lists all, and the result contains its SHA-256.
 LISTED_FILES = 1000
@@ -67,8 +69,8 @@ def examine(
     compression: str,
     method: str,
     leaving: LeaveOut = NOTHING,
-) -> dict[str, Any]:
-    """Check everything that can be checked before the dump starts; raises MigrationError. Returns facts for ``job_spec``."""
+) -> Known:
+    """Check everything that can be checked before the dump starts; raises MigrationError."""
     program = programs.find("pg_dump", bin_dir)
     with Session(settings) as session:
         check_no_pooler(session)
@@ -79,16 +81,15 @@ def examine(
         check_row_security(tables, settings.user)
         return {
             "identity": server_identity(session),
-            "pg_dump": program.path,
             "pg_dump_major": program.major,
             "compression": pg_dump.choose_compression(compression, program, archive_format),
             "digest_method": digest.choose_method(method, session.version),
         }
 
 
-def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[str, Any], limits: Limits) -> JobSpec:
+def job_spec(settings: ConnectionSettings, options: Options, known: Known, limits: Limits) -> JobSpec:
     """The job for a dump. options: the module's; known: the result of ``examine``."""
-    fingerprint = {
+    fingerprint: Fingerprint = {
         "server_identity": known["identity"],
         "database": settings.database,
         "staging_dir": str(expand(options["staging_dir"])),
@@ -97,20 +98,20 @@ def job_spec(settings: ConnectionSettings, options: dict[str, Any], known: dict[
         "digest_method": known["digest_method"],
         "leave_out": LeaveOut.of(options["leave_out"]).as_dict(),
     }
-    parameters = dict(
-        fingerprint,
-        migration_id=options["migration_id"],
-        connection=settings.public(),
-        bin_dir=options["bin_dir"],
-        jobs=max(1, options["jobs"]),
-        pg_dump_major=known["pg_dump_major"],
-        alone=_is_alone(options["record"]),
-    )
+    parameters: Parameters = {
+        **fingerprint,
+        "migration_id": options["migration_id"],
+        "connection": settings.public(),
+        "bin_dir": options["bin_dir"],
+        "jobs": max(1, options["jobs"]),
+        "pg_dump_major": known["pg_dump_major"],
+        "alone": _is_alone(options["record"]),
+    }
     secrets = {"login_password": settings.password or ""}
     return JobSpec("dump", run, parameters, fingerprint, secrets, initial_limits=limits)
 
 
-def _is_alone(record: dict[str, Any] | None) -> bool:
+def _is_alone(record: Mapping[str, object] | None) -> bool:
     """Whether the role dump was used alone. Then the record is on this host; a migration has its record on the target."""
     return record is not None and record["kept_on"] == record["host"]
 
@@ -123,7 +124,7 @@ def still_valid(result: Mapping[str, Any]) -> bool:
     return not manifest.compare(root, manifest.load(root), workers=1, hashes=False)
 
 
-def refuse(options: dict[str, Any]) -> None:
+def refuse(options: Options) -> None:
     """For check mode: raise the MigrationError of a run that could not write its archive. options: the module's."""
     final = layout.archive_folder(options["staging_dir"], options["migration_id"])
     if final.exists():
@@ -136,18 +137,18 @@ def refuse(options: dict[str, Any]) -> None:
     check_writable(final.parent)
 
 
-def run(context: JobContext) -> dict[str, Any]:
+def run(context: JobContext) -> DumpResult:
     """Write the archive; the entry function of the job ``dump``.
 
     Raises MigrationError; the archive's final name then doesn't exist.
     """
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     final = layout.archive_folder(parameters["staging_dir"], parameters["migration_id"])
     if final.exists():
         if not earlier_dump.is_finished(final, context):
             _refuse(final)
         context.log("An earlier run was killed after it had finished the archive.")
-        return describe_archive(final, parameters)
+        return describe_archive(final)
     partial = layout.partial_folder(final)
     document = earlier_dump.evidence_of(partial, context)
     if document:
@@ -161,12 +162,12 @@ def run(context: JobContext) -> dict[str, Any]:
     (partial / layout.HALF_DONE).unlink(missing_ok=True)
     partial.rename(final)
     fsync_path(final.parent)
-    return describe_archive(final, parameters)
+    return describe_archive(final)
 
 
 def _make(context: JobContext, partial: Path) -> Evidence:
     """Write everything but the manifest; returns the evidence, which is written after everything else is durable."""
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     if partial.exists():
         context.log("An earlier dump was interrupted. Its snapshot is lost, so the dump starts from the beginning.")
         context.progress.note("restarted", lambda: "restarted: the snapshot of the interrupted dump is lost")
@@ -203,9 +204,10 @@ def _make(context: JobContext, partial: Path) -> Evidence:
     return document
 
 
-def describe_archive(final: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+def describe_archive(final: Path) -> DumpResult:
     """The result of a dump, for the finished archive in the folder ``final``."""
-    listing, document = manifest.load(final), read_json(final / layout.EVIDENCE)
+    listing = manifest.load(final)
+    document: Evidence = read_json(final / layout.EVIDENCE)
     return {
         "archive": str(final),
         "bytes": listing["bytes"],
@@ -213,8 +215,8 @@ def describe_archive(final: Path, parameters: dict[str, Any]) -> dict[str, Any]:
         "file_list": manifest.largest(listing, LISTED_FILES),
         "manifest_sha256": manifest_sha256(final),
         "seconds": document["dump"]["seconds"],
-        "format": parameters["format"],
-        "compression": parameters["compression"],
+        "format": document["dump"]["format"],
+        "compression": document["dump"]["compression"],
         "digest_method": document["digest_method"],
         "snapshot": document["snapshot"],
         "server_version": document["server"]["version"],
@@ -242,7 +244,7 @@ def _dump_and_digest(
     context: JobContext, snapshot: HeldSnapshot, document: Evidence, partial: Path, excluded: list[str]
 ) -> None:
     """Run pg_dump and the digests in parallel, with ``jobs`` workers in total; a failure of one stops the other."""
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     jobs = parameters["jobs"]
     tables = snapshot.tables
     settings = context.connection()
@@ -292,9 +294,9 @@ def _dump_and_digest(
     evidence_document.add_tables(document, tables, digests, parameters["digest_method"])
 
 
-def _dump_workers(parameters: dict[str, Any]) -> int:
+def _dump_workers(parameters: Parameters) -> int:
     """The number of pg_dump's workers: half of ``jobs``; one for formats other than directory."""
-    jobs: int = parameters["jobs"]
+    jobs = parameters["jobs"]
     return max(1, jobs - jobs // 2) if parameters["format"] == "directory" else 1
 
 
@@ -307,7 +309,7 @@ def _run_pg_dump(
     stop: threading.Event,
     excluded: list[str],
 ) -> None:
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     command = pg_dump.build(
         programs.find("pg_dump", parameters["bin_dir"]),
         parameters["format"],
@@ -377,6 +379,6 @@ def _write_manifest(context: JobContext, partial: Path, document: Evidence) -> N
         context.progress.advance(amount, name)
         context.throttle.wait(amount)
 
-    listing = manifest.create(partial, context.parameters["jobs"], on_bytes)
+    listing = manifest.create(partial, context.given(Parameters)["jobs"], on_bytes)
     manifest.add_origin(listing, document)
     write_json(partial / layout.MANIFEST, listing)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, ContextManager, Iterable, Iterator, Mapping, Sequence
+from typing import Callable, ContextManager, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from ..common.errors import MigrationError
 from ..common.evidence_rows import DigestDocument
@@ -55,7 +55,7 @@ WITH RECURSIVE part(root, type) AS (
 {PARTS})
 SELECT a.attrelid::bigint AS table, a.attname AS name,
        EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = a.attrelid) AS inherited,
-       a.atttypid::bigint AS type, s.proname AS send,
+       a.atttypid::bigint AS type, coalesce(s.proname, '') AS send,
        pg_catalog.format_type(b.oid, NULL) AS base, b.oid < 16384 AND a.atttypid IN (
            SELECT root FROM part WHERE type IN {_FLOATS}
        ) OR b.typtype = 'r' AND EXISTS (
@@ -104,16 +104,40 @@ class TableDigest:
         return found
 
 
+class Column(NamedTuple):
+    """A column that is hashed.
+
+    table, type: oids; inherited: whether the table is an inheritance child; send: the function that gives the bytes of a value, or empty.
+    base: the name of the type, or of a domain's base type. hashed_as_bytes: in place of its text, because that has floats.
+    output: the type's output function where a cast to text was created, else None. may_hold_floats: also in parts of the value.
+    """
+
+    table: int
+    name: str
+    inherited: bool
+    type: int
+    send: str
+    base: str
+    hashed_as_bytes: bool
+    output: str | None
+    may_hold_floats: bool
+
+    @property
+    def is_text_of_floats(self) -> bool:
+        """Whether the text that is hashed may have floats."""
+        return self.may_hold_floats and not self.hashed_as_bytes
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How the rows of one table are hashed.
 
-    columns: rows of ``_COLUMNS``, in the order in which the columns are hashed. search_path: with which the table is read. rounded:
-    whether the text of floats has 15 digits, which every version prints in the same way.
+    columns: in the order in which they are hashed. search_path: with which the table is read. rounded: whether the text of floats has 15
+    digits, which every version prints in the same way.
     """
 
     method: str
-    columns: list[dict[str, Any]]
+    columns: list[Column]
     search_path: str = ""
     by_name: bool = False
     rounded: bool = False
@@ -219,11 +243,11 @@ def recipes(
     by_name = _by_name(like, tables, columns)
     for table in tables:
         if table.key in by_name:
-            columns.get(table.oid, []).sort(key=lambda column: str(column["name"]))
+            columns.get(table.oid, []).sort(key=lambda column: column.name)
     rounded = {
         table.key
         for table in tables
-        if like is None and before_shortest and any(map(_is_text_of_floats, columns.get(table.oid, [])))
+        if like is None and before_shortest and any(column.is_text_of_floats for column in columns.get(table.oid, []))
     }.union(row["table"] for row in like or () if row.get("rounded"))
     return {
         table.key: Recipe(
@@ -233,22 +257,18 @@ def recipes(
     }
 
 
-def _is_text_of_floats(column: Mapping[str, Any]) -> bool:
-    return bool(column["may_hold_floats"] and not column["hashed_as_bytes"])
-
-
 def _paths_of(digests: Iterable[DigestDocument]) -> dict[str, str]:
     """The search_path of each table that has one."""
     return {row["table"]: row["search_path"] for row in digests if row.get("search_path")}
 
 
 def _by_name(
-    like: Sequence[DigestDocument] | None, tables: list[Table], columns: Mapping[int, list[dict[str, Any]]]
+    like: Sequence[DigestDocument] | None, tables: list[Table], columns: Mapping[int, list[Column]]
 ) -> set[str]:
     """The tables whose columns are hashed in the order of their names."""
     if like is not None:
         return {row["table"] for row in like if row.get("by_name")}
-    return {table.key for table in tables if any(column["inherited"] for column in columns.get(table.oid, []))}
+    return {table.key for table in tables if any(column.inherited for column in columns.get(table.oid, []))}
 
 
 def _split(table: Table, block_size: int, workers: int, version: int) -> list[_Chunk]:
@@ -268,11 +288,12 @@ def _split(table: Table, block_size: int, workers: int, version: int) -> list[_C
     ]
 
 
-def _columns(session: Session, tables: list[Table]) -> dict[int, list[dict[str, Any]]]:
+def _columns(session: Session, tables: list[Table]) -> dict[int, list[Column]]:
     """The columns of all tables, with one query, because there may be thousands of tables."""
-    found: dict[int, list[dict[str, Any]]] = {}
+    found: dict[int, list[Column]] = {}
     for row in session.rows(_COLUMNS, {"oids": [table.oid for table in tables]}):  # type: ignore[arg-type]
-        found.setdefault(row["table"], []).append(row)
+        column = Column(**row)
+        found.setdefault(column.table, []).append(column)
     return found
 
 
@@ -304,14 +325,14 @@ def copy_out(recipe: Recipe, names: Sequence[str], source: str) -> str:
     for number, column in enumerate(recipe.columns):
         text = _text(column, recipe.method)
         # COPY writes jsonb, and this text of it, in the same way. So the text that is hashed is also copied.
-        shared = column["type"] == _JSONB and recipe.method != "semantic"
+        shared = column.type == _JSONB and recipe.method != "semantic"
         texts.append(
-            f"{'pg_catalog.textin(pg_catalog.jsonb_out(' + quote(column['name']) + '))' if shared else text} AS c{number}"
+            f"{'pg_catalog.textin(pg_catalog.jsonb_out(' + quote(column.name) + '))' if shared else text} AS c{number}"
         )
-        if column["name"] in names:
+        if column.name in names:
             if not shared:
-                texts.append(f"{quote(column['name'])} AS v{number}")
-            shown.append((names.index(column["name"]), f"{'c' if shared else 'v'}{number}"))
+                texts.append(f"{quote(column.name)} AS v{number}")
+            shown.append((names.index(column.name), f"{'c' if shared else 'v'}{number}"))
     kept = ", ".join(name for _position, name in sorted(shown))
     added = " AND ".join(
         # The condition must never be NULL, which would drop the row.
@@ -354,27 +375,27 @@ def _rows(recipe: Recipe) -> str:
     )
 
 
-def _text(column: dict[str, Any], method: str) -> str:
+def _text(column: Column, method: str) -> str:
     """The column as something to hash, the same on every server for the same value."""
-    name = quote(column["name"])
-    if method == "semantic" and column["type"] == _JSONB:
+    name = quote(column.name)
+    if method == "semantic" and column.type == _JSONB:
         return name
-    if column["hashed_as_bytes"]:
+    if column.hashed_as_bytes:
         # The text of floats differs before and from PostgreSQL 12; their bytes don't. User-defined types except ranges stay text
         # (``Recipe.rounded``), because their bytes contain oids of types, which differ between servers.
-        return f"pg_catalog.encode(pg_catalog.{quote(column['send'])}({name}::{column['base']}), 'hex')"
-    if column["type"] == _BYTEA:
+        return f"pg_catalog.encode(pg_catalog.{quote(column.send)}({name}::{column.base}), 'hex')"
+    if column.type == _BYTEA:
         # As text it has twice the size, which could exceed the limit of 1 GB for a value.
         return f"pg_catalog.md5({name})"
-    if column["output"]:
-        return f"pg_catalog.textin({column['output']}({name}::{column['base']}))"
+    if column.output:
+        return f"pg_catalog.textin({column.output}({name}::{column.base}))"
     return f"{name}::pg_catalog.text"
 
 
-def _hash(column: dict[str, Any], name: str, method: str, seed: int) -> str:
+def _hash(column: Column, name: str, method: str, seed: int) -> str:
     if method == "md5":
         return f"pg_catalog.md5({name})"
-    if method == "semantic" and column["type"] == _JSONB:
+    if method == "semantic" and column.type == _JSONB:
         return f"pg_catalog.jsonb_hash_extended({name}, {seed})"
     return f'pg_catalog.hashtextextended({name} COLLATE "C", {seed})'
 

@@ -443,7 +443,7 @@ class _Copy:
         if restored.oid != oid:
             restored.start(oid)
             restored.mark({"sequences": sequences, "matviews": bytes_of_matviews(document)})
-        archive = dump_job.describe_archive(self._final, {"format": "directory", "compression": "none"})
+        archive = dump_job.describe_archive(self._final)
         return {
             "data_directory": str(self._folders.incoming),
             "work_folder": str(self._folders.work),

@@ -1,7 +1,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The results of the phases from restore to promote: what their jobs return, and what the record keeps of them.
+"""The results of the phases from dump to verify: what their jobs return, and what the record keeps of them.
 
 Times are those of ``clock.utc_now``, durations are in seconds. A record of an earlier version may lack keys.
 """
@@ -12,7 +12,50 @@ from typing import Mapping, Sequence, TypedDict
 
 from ..common.difference import Difference
 from ..common.evidence_document import DatabaseProperties, PropertiesAtPromotion
-from ..common.evidence_rows import DigestDocument
+from ..common.evidence_rows import ArchivedFile, CouchdbProgress, DigestDocument, MatviewDocument, TableDocument
+
+
+class DumpResult(TypedDict):
+    """The result of dump, and what the other methods record for it.
+
+    archive: the folder, with ``files`` files of ``bytes`` bytes in all; file_list: the largest of them; manifest_sha256: of the manifest.
+    server_version to database_bytes: of the source. rows: of all tables. left_out: tables that are not copied, each with the reason.
+    """
+
+    archive: str
+    bytes: int
+    files: int
+    file_list: list[ArchivedFile]
+    manifest_sha256: str
+    seconds: float
+    format: str
+    compression: str
+    digest_method: str
+    snapshot: str
+    server_version: str
+    server_identity: str
+    database_oid: int
+    database_bytes: int
+    rows: int
+    tables: list[TableDocument]
+    matviews: list[MatviewDocument]
+    left_out: list[dict[str, str]]
+    couchdb_progress: list[CouchdbProgress]
+
+
+class TransferResult(TypedDict):
+    """The result of transfer. way: ``direct``, ``relay`` or ``local``; resumed_bytes: of an earlier attempt; refetched: damaged files."""
+
+    archive: str
+    bytes: int
+    files: int
+    manifest_sha256: str
+    way: str
+    reason: str
+    seconds: float
+    received_bytes: int
+    resumed_bytes: int
+    refetched: list[str]
 
 
 class Choices(TypedDict):
@@ -76,7 +119,7 @@ class StreamResult(RestoreResult):
     """The result of the method stream. archive: the folder of its evidence; dump: the result of the phase dump."""
 
     archive: str
-    dump: Mapping[str, object]
+    dump: DumpResult
 
 
 class RefreshFunction(TypedDict):

@@ -156,8 +156,7 @@ def _copy_or_resume(context: JobContext, source: ConnectionSettings) -> StreamRe
         partial_archive.finish(partial, document, parameters["jobs"])
         partial.rename(final)
         fsync_path(final.parent)
-    described = {"format": parameters["format"], "compression": parameters["compression"]}
-    archive = dump_job.describe_archive(final, described)
+    archive = dump_job.describe_archive(final)
     return {**result, "archive": str(final), "manifest_sha256": archive["manifest_sha256"], "dump": archive}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from ..archive import layout, manifest, partial
 from ..common.progress_line import amount
@@ -23,6 +23,7 @@ from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from . import rsync
+from .parameters import EarlyParameters, TransferOptions, login
 
 KIND = "early_transfer"
 ROUND_SECONDS = 2.0
@@ -32,15 +33,20 @@ IDLE_SECONDS = 900.0
 _NO_FOLDER = "chdir failed"
 
 
-def job_spec(options: dict[str, Any], limits: Limits) -> JobSpec:
+class Fetched(TypedDict):
+    """The result of the job: the bytes that have arrived."""
+
+    bytes: int
+
+
+def job_spec(options: TransferOptions, limits: Limits) -> JobSpec:
     """The job; ``options`` are the module's."""
     fingerprint = {"archive": str(expand(options["archive"]))}
-    names = ("address", "port", "user", "host_keys", "obstacles", "silence")
-    parameters = dict(
-        fingerprint,
-        compressible=options["source"].get("compressible", False),
-        **{name: options[name] for name in names},
-    )
+    parameters: EarlyParameters = {
+        **login(options),
+        "archive": fingerprint["archive"],
+        "compressible": options["source"].get("compressible", False),
+    }
     return JobSpec(KIND, run, parameters, fingerprint, once=False, initial_limits=limits)
 
 
@@ -62,24 +68,24 @@ def take_over(final: Path, jobs: Path, resumable: bool) -> None:
         partial.discard(arrived)
 
 
-def run(context: JobContext) -> dict[str, Any]:
-    """Fetch until the dump has ended; returns ``{bytes}``, the bytes that have arrived.
+def run(context: JobContext) -> Fetched:
+    """Fetch until the dump has ended.
 
     Raises MigrationError ``gate_refused``, ``not_writable`` or ``archive_exists``.
     """
     key = gate_key.key_folder(context.folder)
-    final = Path(context.parameters["archive"])
+    parameters = context.given(EarlyParameters)
     try:
         context.progress.plan(1)
         context.progress.step("fetching what the dump writes")
-        access.begin(key, context.parameters, "The archive is fetched after the dump.")
-        return {"bytes": _follow(context, key, final)}
+        access.begin(key, parameters, "The archive is fetched after the dump.")
+        return {"bytes": _follow(context, key, Path(parameters["archive"]))}
     finally:
         access.end(key)
 
 
 def _follow(context: JobContext, key: Path, final: Path) -> int:
-    parameters = context.parameters
+    parameters = context.given(EarlyParameters)
     arrived = layout.early_folder(final)
     check_writable(final.parent)
     # Files that were fetched during an earlier dump belong to another archive.

@@ -22,7 +22,9 @@ from ..jobs.context import JobContext
 from ..jobs.job import JobSpec
 from ..jobs.limits import Limits
 from ..record.dumped import dumped_archive
+from ..record.results import TransferResult
 from . import early, partial_archive, rsync
+from .parameters import Fingerprint, Parameters, TransferOptions, login
 from .way import KIND
 
 WAYS = ("direct", "relay")
@@ -33,7 +35,7 @@ PAUSE_SECONDS = 3.0
 ROUNDS = 2
 
 
-def job_spec(options: dict[str, Any], limits: Limits) -> JobSpec:
+def job_spec(options: TransferOptions, limits: Limits) -> JobSpec:
     """The job for a transfer; ``options`` are the module's.
 
     Raises MigrationError ``other_archive`` when the source's archive isn't the one that the record says was dumped.
@@ -45,24 +47,26 @@ def job_spec(options: dict[str, Any], limits: Limits) -> JobSpec:
         dumped_archive(expand(options["state_dir"]) / options["migration_id"]),
         "dump",
     )
-    fingerprint = {
+    fingerprint: Fingerprint = {
         "archive": str(expand(options["archive"])),
         "manifest_sha256": source["manifest_sha256"],
         "way": options["way"],
     }
-    names = ("reason", "address", "port", "user", "host_keys", "obstacles", "silence", "full", "migration_id")
-    parameters = dict(
-        fingerprint,
-        source=source,
-        state=str(expand(options["state_dir"]) / options["migration_id"]),
-        jobs=max(1, options["jobs"]),
-        **{name: options[name] for name in names},
-    )
+    parameters: Parameters = {
+        **fingerprint,
+        **login(options),
+        "source": source,
+        "state": str(expand(options["state_dir"]) / options["migration_id"]),
+        "jobs": max(1, options["jobs"]),
+        "reason": options["reason"],
+        "full": options["full"],
+        "migration_id": options["migration_id"],
+    }
     # once=False: when another archive is in the way, check_place refuses it with a better message.
     return JobSpec(KIND, run, parameters, fingerprint, once=False, initial_limits=limits)
 
 
-def still_valid(options: dict[str, Any], result: Mapping[str, Any]) -> bool:
+def still_valid(options: TransferOptions, result: Mapping[str, Any]) -> bool:
     """Whether the transferred archive still exists unchanged and equals the source's."""
     root, state = expand(options["archive"]), expand(options["state_dir"]) / options["migration_id"]
     return (
@@ -72,17 +76,16 @@ def still_valid(options: dict[str, Any], result: Mapping[str, Any]) -> bool:
     )
 
 
-def run(context: JobContext) -> dict[str, Any]:
+def run(context: JobContext) -> TransferResult:
     """Transfer the archive or resume a transfer, verify it, rename it to its final name.
 
     Raises MigrationError; then no new archive has the final name.
     """
-    parameters = context.parameters
     transfer = Transfer(context)
     try:
         return transfer.run()
     finally:
-        if parameters["way"] == "direct":
+        if transfer.direct:
             access.end(transfer.key)
 
 
@@ -91,16 +94,16 @@ class Transfer:
 
     def __init__(self, context: JobContext) -> None:
         self._context = context
-        self._parameters = context.parameters
-        self._source: partial_archive.SourceArchive = context.parameters["source"]
-        self._final = Path(context.parameters["archive"])
-        self._state = Path(context.parameters["state"])
+        self._parameters = context.given(Parameters)
+        self._source = self._parameters["source"]
+        self._final = Path(self._parameters["archive"])
+        self._state = Path(self._parameters["state"])
         self.key = gate_key.key_folder(context.folder)
         self._started = time.monotonic()
         self._received = 0
-        self._direct = context.parameters["way"] == "direct"
+        self.direct = self._parameters["way"] == "direct"
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> TransferResult:
         """Run all steps and return the job's result."""
         progress = self._context.progress
         refetched: list[str] = []
@@ -115,15 +118,15 @@ class Transfer:
         else:
             self._plan()
             self._check_access()
-            early.take_over(self._final, self._context.folder.parent, self._direct)
+            early.take_over(self._final, self._context.folder.parent, self.direct)
             partial = partial_archive.prepare(self._final, self._source, self._state.name)
-        if self._direct:
+        if self.direct:
             self._fetch_manifest(partial)
         listing = partial_archive.load_manifest(partial, self._source)
         there = partial_archive.sizes(partial, listing)
         resumed = sum(there.values())
         for _round in range(ROUNDS):
-            if self._direct:
+            if self.direct:
                 self._fetch(partial, listing, there)
             wrong = self._verify(partial, listing)
             if not wrong:
@@ -131,7 +134,7 @@ class Transfer:
                 return self._result(listing, resumed, refetched)
             self._context.log(f"Another SHA-256 than in the manifest: {', '.join(wrong)}. Fetched again.")
             refetched += wrong
-            if not self._direct:
+            if not self.direct:
                 break
             progress.plan(2)
             there = partial_archive.sizes(partial, listing)
@@ -145,7 +148,7 @@ class Transfer:
 
     def _plan(self) -> None:
         """Announce the steps: connecting, manifest, files, checksums; after a relay only the checksums."""
-        self._context.progress.plan(4 if self._direct else 1)
+        self._context.progress.plan(4 if self.direct else 1)
 
     def _is_intact(self, listing: manifest.Manifest) -> bool:
         """Whether the archive under its final name matches the manifest. Raises if it is the source's own archive."""
@@ -166,7 +169,7 @@ class Transfer:
 
     def _check_access(self) -> None:
         """Check that the source accepts the key, before anything is created here. Raises MigrationError ``gate_refused``."""
-        if not self._direct:
+        if not self.direct:
             return
         self._context.progress.step("connecting")
         access.begin(self.key, self._parameters, "Or set couch2pg_transfer_way to relay.")
@@ -236,7 +239,7 @@ class Transfer:
         self._context.progress.step("checksums", listing["bytes"], "bytes")
         return partial_archive.verify(partial, listing, self._parameters["jobs"], self._context.progress.advance)
 
-    def _result(self, listing: manifest.Manifest, resumed: int, refetched: list[str]) -> dict[str, Any]:
+    def _result(self, listing: manifest.Manifest, resumed: int, refetched: list[str]) -> TransferResult:
         return {
             "archive": str(self._final),
             "bytes": listing["bytes"],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Callable, TypedDict
 
 from ..archive import check as archive_check
 from ..archive import layout, manifest
@@ -159,7 +159,7 @@ def sizes(partial: Path, listing: manifest.Manifest) -> dict[str, int]:
     return there
 
 
-def verify(partial: Path, listing: manifest.Manifest, workers: int, on_bytes: Any) -> list[str]:
+def verify(partial: Path, listing: manifest.Manifest, workers: int, on_bytes: Callable[[int, str], None]) -> list[str]:
     """Compare with the manifest; removes files whose content differs and returns their paths.
 
     Raises MigrationError ``archive_differs`` for any other difference.

@@ -5,21 +5,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from ..archive import layout
 from ..common.errors import MigrationError
 from ..host.files import expand, make_private_folder
 from ..jobs import job
 from . import early, partial_archive
+from .parameters import Options
 from .way import KIND
 
 
-def missing(options: dict[str, Any]) -> dict[str, Any]:
+class Segment(TypedDict):
+    """What is missing of a file of the archive: its end, from ``offset`` on. bytes: the size of the whole file."""
+
+    path: str
+    offset: int
+    bytes: int
+
+
+class Missing(TypedDict):
+    """What the controller is to bring into the folder ``partial``. present: the bytes that have arrived."""
+
+    partial: str
+    segments: list[Segment]
+    present: int
+    complete: bool
+
+
+def missing(options: Options) -> Missing:
     """Create the partial folder and return the missing segments: first the manifest, then the files.
 
-    Returns ``{partial, segments, present, complete}``; ``segments`` has the path, the offset to start at and the full size
-    of each file, ``present`` the bytes that have arrived. Raises the errors of ``partial_archive``.
+    Raises the errors of ``partial_archive``.
     """
     source = options["source"]
     final = expand(options["archive"])
@@ -36,10 +53,10 @@ def missing(options: dict[str, Any]) -> dict[str, Any]:
         if error.code != "manifest_missing":
             raise
         (partial / layout.MANIFEST).touch(mode=0o600)
-        first = {"path": layout.MANIFEST, "offset": 0, "bytes": source["manifest_bytes"]}
+        first: Segment = {"path": layout.MANIFEST, "offset": 0, "bytes": source["manifest_bytes"]}
         return {"partial": str(partial), "segments": [first], "present": 0, "complete": False}
     there = partial_archive.sizes(partial, listing)
-    segments = []
+    segments: list[Segment] = []
     for entry in listing["files"]:
         offset = there.get(entry["path"], -1)
         if offset < entry["bytes"]:
@@ -51,7 +68,7 @@ def missing(options: dict[str, Any]) -> dict[str, Any]:
     return {"partial": str(partial), "segments": segments, "present": sum(there.values()), "complete": not segments}
 
 
-def checked(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def checked(segments: list[dict[str, Any]]) -> list[Segment]:
     """The segments that the target requests, validated on the controller: a manipulated target must not read other files.
 
     Raises MigrationError ``bad_segment``.
@@ -65,4 +82,4 @@ def checked(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 f"The target requests {segment['path']!r}, which is not in the archive. Check the target for manipulation.",
                 "bad_segment",
             )
-    return segments
+    return [{"path": segment["path"], "offset": segment["offset"], "bytes": segment["bytes"]} for segment in segments]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from ..archive import check as archive_check
 from ..archive.identity import check_dumped, manifest_sha256
@@ -17,6 +17,7 @@ from ..host.files import expand, read_json
 from ..jobs import job
 from ..record.dumped import dumped_archive
 from . import partial_archive
+from .parameters import Options
 
 # The kind of the job.
 KIND = "transfer"
@@ -24,8 +25,17 @@ CHOICES = ("auto", "direct", "relay", "local")
 SAME = "source and target see the same archive"
 
 
-def choose(options: dict[str, Any]) -> dict[str, Any]:
-    """``{way, reason, done, blocked}``. done: the archive is here already; blocked: the reasons why ``direct`` is not possible.
+class Way(TypedDict):
+    """The way of a transfer, and why. done: the archive is here already; blocked: the reasons why ``direct`` is not possible."""
+
+    way: str
+    reason: str
+    done: bool
+    blocked: list[str]
+
+
+def choose(options: Options) -> Way:
+    """Choose the way for the module's ``options``.
 
     Raises MigrationError ``source_missing``, ``not_the_same``, ``direct_impossible``, ``other_archive``, or as
     ``partial_archive.check_place``.
@@ -43,7 +53,7 @@ def choose(options: dict[str, Any]) -> dict[str, Any]:
         check_dumped(source["archive"], known, dumped_archive(state), "dump")
         begun = _begun(options)
         if begun is not None and wanted in ("auto", begun["way"]):
-            return dict(begun, blocked=[])
+            return begun
         if manifest_sha256(final) == known and wanted in ("auto", "local"):
             return {"way": "local", "reason": _why_local(final, source), "done": False, "blocked": []}
     if wanted == "local":
@@ -77,7 +87,7 @@ def obstacles(source: partial_archive.SourceArchive, address: str, port: int) ->
     return found + gate_obstacles(source.get("obstacles", ()), address, port)
 
 
-def _begun(options: dict[str, Any]) -> dict[str, Any] | None:
+def _begun(options: Options) -> Way | None:
     """The way of a transfer of the same archive that is running or has completed the archive; None otherwise."""
     folder = job.job_folder(options["state_dir"], options["migration_id"], KIND)
     spec = read_json(folder / "spec.json")
@@ -93,7 +103,7 @@ def _begun(options: dict[str, Any]) -> dict[str, Any] | None:
     untouched = archive_check.is_untouched(Path(parameters["archive"]), folder.parents[1])
     done = state.status == "done" and arrived and untouched and not options["full"]
     if done or arrived or state.status == "running":
-        return {"way": parameters["way"], "reason": parameters["reason"], "done": done}
+        return {"way": parameters["way"], "reason": parameters["reason"], "done": done, "blocked": []}
     # An interrupted transfer may resume by another way.
     return None
 
