@@ -9,7 +9,7 @@ Without that, queries would miss rows, and a unique index would accept a key twi
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, TypedDict
 
 from ..common.counted import counted
 from ..common.errors import MigrationError
@@ -65,7 +65,7 @@ FROM pg_catalog.pg_collation AS o WHERE collprovider = 'i' AND oid < %s
 _STORED = "SELECT to_jsonb(d) ->> 'datcollversion' AS version FROM pg_catalog.pg_database AS d WHERE datname = current_database()"
 _INDEXES = f"""
 {_USES}
-SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS index,
+SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS sql,
        pg_catalog.pg_relation_size(c.oid) AS bytes
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid AND c.relkind = 'i'
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -73,8 +73,38 @@ WHERE c.oid IN (SELECT index FROM use WHERE oid = ANY (%s::oid[])) ORDER BY 2 DE
 """
 
 
-def of_source(session: Session) -> list[Mapping[str, Any]]:
-    """``[{provider, locale, version}]`` of the source's collations, with the versions on its host.
+class SourceCollation(TypedDict):
+    """A collation on the source. provider: ``c`` or ``i``; locale: None for all of the C library; version: on the source's host."""
+
+    provider: str
+    locale: str | None
+    version: str | None
+
+
+class Collation(NamedTuple):
+    """A collation of indexes in the copy. schema, name: of the collation, empty for the database's default, which has the oid DEFAULT.
+
+    stored: the version that the source recorded for the indexes; here: this host's version.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    provider: str
+    locale: str
+    stored: str | None
+    here: str | None
+
+
+class _Index(NamedTuple):
+    """An index. sql: its name in a statement."""
+
+    sql: str
+    bytes: int
+
+
+def of_source(session: Session) -> list[SourceCollation]:
+    """The source's collations.
 
     Besides those of the session's database, the list has the C library and ICU's predefined collations, because other databases of the
     server may use them.
@@ -82,31 +112,36 @@ def of_source(session: Session) -> list[Mapping[str, Any]]:
     database = find_database(session, session.settings.database)
     if database is None:
         raise AssertionError("connected to a database that is not listed")
-    library = {"provider": "c", "locale": None, "version": collations.library_version(session)}
-    return [*collations.used(session, database)["collations"], library, *session.rows(_PREDEFINED, [FIRST_OWN])]
+    library: SourceCollation = {"provider": "c", "locale": None, "version": collations.library_version(session)}
+    used = map(_on_source, collations.used(session, database)["collations"])
+    return [*used, library, *map(_on_source, session.rows(_PREDEFINED, [FIRST_OWN]))]
 
 
-def differs(entry: Mapping[str, Any], source: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether indexes with the collation ``entry`` may be in another order than this host's.
+def _on_source(row: Mapping[str, Any]) -> SourceCollation:
+    return {"provider": row["provider"], "locale": row["locale"], "version": row["version"]}
 
-    entry: ``{provider, locale, stored, here}``; stored: the version that the source recorded for the indexes; here: this host's version.
-    It must equal the recorded version, and the version on the source's host now. If neither is known, the order may differ.
+
+def differs(found: Collation, source: Iterable[SourceCollation]) -> bool:
+    """Whether indexes with the collation ``found`` may be in another order than this host's.
+
+    This host's version must equal the recorded version, and the version on the source's host now. If neither is known, the order may
+    differ.
     """
-    if entry["locale"] in collations.PLAIN:
+    if found.locale in collations.PLAIN:
         return False
     # All locales of the C library have its version.
     same = [
         row["version"]
         for row in source
-        if row["provider"] == entry["provider"] and (entry["provider"] == "c" or row["locale"] == entry["locale"])
+        if row["provider"] == found.provider and (found.provider == "c" or row["locale"] == found.locale)
     ]
-    known = {entry["stored"], next((version for version in same if version), None)} - {None}
-    return known != {entry["here"]}
+    known = {found.stored, next((version for version in same if version), None)} - {None}
+    return known != {found.here}
 
 
 def rebuild(
     server: PrivateServer,
-    source: list[dict[str, Any]],
+    source: list[SourceCollation],
     choice: str,
     jobs: int,
     done: list[str],
@@ -130,33 +165,35 @@ def rebuild(
     ]
 
 
-def _collations(session: Session, name: str, upgraded_from: int | None) -> tuple[list[dict[str, Any]], list[str]]:
-    """The collations of the database's indexes, as for ``differs``, its default first; and the tables partitioned by ranges of text."""
+def _collations(session: Session, name: str, upgraded_from: int | None) -> tuple[list[Collation], list[str]]:
+    """The collations of the database's indexes, its default first; and the tables partitioned by ranges of text."""
     database = find_database(session, name)
     if database is None:
         raise AssertionError("connected to a database that is not listed")
     used = collations.used(session, database)
-    default = {
-        "oid": DEFAULT,
-        "provider": database["locale_provider"],
-        "locale": database["locale"] or database["lc_collate"],
-        "stored": session.value(_STORED),
-        "here": next((row["version"] for row in used["collations"]), None),
-    }
-    rows = session.rows(_COLLATIONS)
+    default = Collation(
+        oid=DEFAULT,
+        schema="",
+        name="",
+        provider=database["locale_provider"],
+        locale=database["locale"] or database["lc_collate"],
+        stored=session.value(_STORED),
+        here=next((row["version"] for row in used["collations"]), None),
+    )
+    others = [Collation(**row) for row in session.rows(_COLLATIONS)]
     # pg_upgrade keeps the versions that the source recorded for databases and for collations of users. For predefined collations it
     # records this host's version, which says nothing about the indexes.
     if upgraded_from is not None:
         if upgraded_from < DATABASE_RECORDS_SINCE:
-            default["stored"] = None
-        rows = [row if row["oid"] >= FIRST_OWN else {**row, "stored": None} for row in rows]
-    return [default, *rows], used["text_partitions"]
+            default = default._replace(stored=None)
+        others = [each if each.oid >= FIRST_OWN else each._replace(stored=None) for each in others]
+    return [default, *others], used["text_partitions"]
 
 
 def _of_database(
     server: PrivateServer,
     name: str,
-    source: list[dict[str, Any]],
+    source: list[SourceCollation],
     choice: str,
     jobs: int,
     done: list[str],
@@ -166,11 +203,11 @@ def _of_database(
     settings = server.connection(name)
     with Session(settings) as session:
         found, text_partitions = _collations(session, name, upgraded_from)
-        changed = [row for row in found if differs(row, source)]
-        indexes = session.rows(_INDEXES, [[row["oid"] for row in changed]]) if changed else []
+        changed = [each for each in found if differs(each, source)]
         if not changed:
             return []
-        locales = ", ".join(sorted({str(row["locale"]) for row in changed}))
+        indexes = [_Index(**row) for row in session.rows(_INDEXES, [[each.oid for each in changed]])]
+        locales = ", ".join(sorted({each.locale for each in changed}))
         if text_partitions:
             raise MigrationError(
                 f"This host sorts text of the collation {locales} otherwise than the source, and the rows of {text_partitions[0]} "
@@ -184,25 +221,25 @@ def _of_database(
                 f"{name!r} would "
                 "have to be rebuilt, and couch2pg_physical_collations is 'refuse'. Set it to 'rebuild', or use couch2pg_method: stream.",
                 "collations",
-                indexes=[row["index"] for row in indexes],
+                indexes=[index.sql for index in indexes],
             )
     lock = threading.Lock()
 
-    def work(session: Session, row: dict[str, Any]) -> None:
-        key = f"{name}: {row['index']}"
+    def work(session: Session, index: _Index) -> None:
+        key = f"{name}: {index.sql}"
         if key not in done:
-            session.execute(f"REINDEX INDEX {row['index']}")
+            session.execute(f"REINDEX INDEX {index.sql}")
             with lock:
                 done.append(key)
-                on_index(key, row["bytes"])
+                on_index(key, index.bytes)
 
     run_in_sessions(indexes, jobs, lambda: Session(settings), work)
     with Session(settings) as session:
-        for row in changed:
-            if row["stored"] is None:
+        for each in changed:
+            if each.stored is None:
                 continue
-            if row["oid"] == DEFAULT:
+            if each.oid == DEFAULT:
                 session.execute(f"ALTER DATABASE {quote(name)} REFRESH COLLATION VERSION")
             else:
-                session.execute(f"ALTER COLLATION {quote(row['schema'])}.{quote(row['name'])} REFRESH VERSION")
-    return [f"{name}: {row['index']}" for row in indexes]
+                session.execute(f"ALTER COLLATION {quote(each.schema)}.{quote(each.name)} REFRESH VERSION")
+    return [f"{name}: {index.sql}" for index in indexes]

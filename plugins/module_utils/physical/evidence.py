@@ -25,6 +25,7 @@ from ..jobs.context import JobContext
 from ..postgres.connection import ConnectionSettings
 from ..postgres.unprinted import fingerprints, read_unprinted
 from .moment import Moment
+from .parameters import Parameters
 
 # WAL has a sequence this many values ahead, and after recovery the copy may have that value.
 SEQUENCE_AHEAD = 32
@@ -51,7 +52,7 @@ def begin(moment: Moment, migration_id: str, pg_dump_major: int) -> Evidence:
 def archive_schema(context: JobContext, source: ConnectionSettings, moment: Moment, partial: Path) -> None:
     """Write an archive of the schema, with which verify compares the schema of the copy."""
     command = pg_dump.build(
-        programs.find("pg_dump", context.parameters["bin_dir"]),
+        programs.find("pg_dump", context.given(Parameters)["bin_dir"]),
         "directory",
         partial,
         moment.snapshot.identifier,
@@ -72,7 +73,7 @@ def add_digests(
     beside: Callable[[threading.Event], None],
 ) -> float:
     """Digest the source's tables, with ``beside`` running at the same time; returns the seconds of the digests alone."""
-    snapshot, parameters = moment.snapshot, context.parameters
+    snapshot, parameters = moment.snapshot, context.given(Parameters)
     stop = threading.Event()
     tables = snapshot.tables
     held = HeldSnapshotCost(source, time.monotonic())

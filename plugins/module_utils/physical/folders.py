@@ -25,12 +25,13 @@ import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Sequence
 
 from ..common.errors import MigrationError
 from ..host import programs
 from ..host.files import read_json, replacing, write_json
 from ..host.system_account import may_write_command
+from .done import Done, Of, StoredSteps
 
 # Bytes of a socket's path, without the terminating zero.
 SOCKET_PATH_BYTES = 107
@@ -153,19 +154,22 @@ class Folders:
         folder = self.work / "socket"
         if _PLAIN.fullmatch(str(folder)) and len(os.fsencode(folder / ".s.PGSQL.65535.lock")) <= SOCKET_PATH_BYTES:
             return owner.folder(folder)
-        known = steps.result("socket")
+        known = steps.done.get("socket")
         # After a restart has emptied the temporary folder, another user could have made a folder or link with this name.
         if not known or not owner.has_private(Path(known)):
             # Recorded before the folder is made, so that the folder can be removed after a kill.
             known = str(Path(tempfile.gettempdir()) / f"couch2pg-{secrets.token_hex(8)}")
-            steps.mark("socket", known)
+            steps.mark({"socket": known})
         return owner.folder(Path(known))
 
 
 class Steps:
-    """The completed steps of one copy. ``of`` names the migration and the source."""
+    """The completed steps of one copy. ``of`` names the migration and the source.
 
-    def __init__(self, folders: Folders, of: dict[str, Any]) -> None:
+    done: what they found; only ``mark`` and ``forget`` change it.
+    """
+
+    def __init__(self, folders: Folders, of: Of) -> None:
         self._path = folders.work / STEPS
         self._of = of
         stored = read_json(self._path)
@@ -177,21 +181,18 @@ class Steps:
                 path=str(folders.work),
                 stored=stored.get("of"),
             )
-        self._done: dict[str, Any] = stored["done"] if isinstance(stored, dict) else {}
+        self.done: Done = stored["done"] if isinstance(stored, dict) else {}
 
-    def result(self, step: str) -> Any:
-        """What was passed to ``mark``; None when the step isn't done."""
-        return self._done.get(step)
-
-    def mark(self, step: str, result: Any = True) -> None:
-        """Record that the step is done."""
-        self._done[step] = result
+    def mark(self, done: Done) -> None:
+        """Record that these steps are done."""
+        self.done.update(done)
         self._write()
 
     def forget(self) -> None:
         """Forget all completed steps."""
-        self._done = {}
+        self.done = {}
         self._write()
 
     def _write(self) -> None:
-        write_json(self._path, {"of": self._of, "done": self._done})
+        stored: StoredSteps = {"of": self._of, "done": self.done}
+        write_json(self._path, stored)

@@ -9,7 +9,7 @@ An upgrade of the operating system can cause it: the text in an index is then no
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable
+from typing import Callable, NamedTuple
 
 from ..common.errors import MigrationError
 from ..postgres.connection import ConnectionSettings
@@ -26,13 +26,22 @@ _DATABASES = (
 )
 _INDEXES = """
 SELECT i.indexrelid::bigint AS oid, pg_catalog.format('%s: %I.%I', pg_catalog.current_database(), n.nspname, c.relname) AS name,
-       pg_catalog.format('%I.%I', n.nspname, c.relname) AS index, pg_catalog.pg_relation_size(c.oid) AS bytes
+       pg_catalog.format('%I.%I', n.nspname, c.relname) AS sql, pg_catalog.pg_relation_size(c.oid) AS bytes
 FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid AND c.relkind = 'i' AND c.relpersistence = 'p'
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'btree'
 WHERE i.indisvalid AND i.indisready AND i.indexrelid >= 16384 ORDER BY 4 DESC, 2
 """
 # data_corrupted, index_corrupted; undefined_file
 _DAMAGE, _NO_LIBRARY = ("XX001", "XX002"), "58P01"
+
+
+class _Index(NamedTuple):
+    """An index. name: with its database; sql: its name in a statement."""
+
+    oid: int
+    name: str
+    sql: str
+    bytes: int
 
 
 def rebuild_damaged(
@@ -60,12 +69,12 @@ def rebuild_damaged(
         settings = server.connection(name)
         with Session(settings) as session:
             known = {*sound, *rebuilt}
-            indexes = [row for row in session.rows(_INDEXES) if row["name"] not in known]
-            for row, reason in zip(indexes, _check(settings, jobs, indexes, sound, on_index)):
+            indexes = [index for index in (_Index(**row) for row in session.rows(_INDEXES)) if index.name not in known]
+            for index, reason in zip(indexes, _check(settings, jobs, indexes, sound, on_index)):
                 if reason:
-                    log(f"{row['name']} is damaged, as on the source, and is rebuilt: {reason}")
-                    session.execute(f"REINDEX INDEX {row['index']}")
-                    rebuilt.append(row["name"])
+                    log(f"{index.name} is damaged, as on the source, and is rebuilt: {reason}")
+                    session.execute(f"REINDEX INDEX {index.sql}")
+                    rebuilt.append(index.name)
 
 
 def _is_here(session: Session) -> bool:
@@ -85,7 +94,7 @@ def _is_here(session: Session) -> bool:
 def _check(
     settings: ConnectionSettings,
     jobs: int,
-    indexes: list[dict[str, Any]],
+    indexes: list[_Index],
     sound: list[str],
     on_index: Callable[[str, int], None],
 ) -> list[str]:
@@ -99,10 +108,10 @@ def _check(
         session.execute(_FUNCTION)
         return session
 
-    def work(session: Session, row: dict[str, Any]) -> str:
+    def work(session: Session, index: _Index) -> str:
         session.execute("SAVEPOINT one")
         try:
-            session.execute(f"SELECT pg_temp.bt_index_check({row['oid']})")
+            session.execute(f"SELECT pg_temp.bt_index_check({index.oid})")
         except MigrationError as error:
             if error.details.get("sqlstate") not in _DAMAGE:
                 raise
@@ -110,8 +119,8 @@ def _check(
             return error.message
         session.execute("RELEASE one")
         with lock:
-            sound.append(row["name"])
-            on_index(row["name"], row["bytes"])
+            sound.append(index.name)
+            on_index(index.name, index.bytes)
         return ""
 
     return run_in_sessions(indexes, jobs, prepared, work)

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable
+from typing import Callable
 
 from ..common.counted import counted
 from ..jobs.context import JobContext
 from . import collation, index_check
 from .folders import Steps
+from .parameters import Parameters
 from .private_server import PrivateServer
 
 NAMES_SECONDS = 1.0
@@ -21,7 +22,7 @@ def settle(
     context: JobContext,
     server: PrivateServer,
     steps: Steps,
-    collations: list[dict[str, Any]],
+    collations: list[collation.SourceCollation],
     upgraded_from: int | None,
 ) -> dict[str, float]:
     """Rebuild the indexes that are in another order of text than this host's, and those that are damaged on the source, too.
@@ -29,11 +30,11 @@ def settle(
     collations: what ``collation.of_source`` returned. upgraded_from: the major version that pg_upgrade upgraded, if it did.
     Returns the seconds of ``collations``, where an index was rebuilt, and of ``indexes``.
     """
-    parameters, started = context.parameters, time.monotonic()
+    parameters, started = context.given(Parameters), time.monotonic()
     seconds = {}
     context.progress.step("collations")
     server.ready()
-    rebuilt = _resumed(context, steps, "reindexed", "rebuilt")
+    rebuilt = _resumed(context, steps.done.get("reindexed"), "rebuilt", lambda names: steps.mark({"reindexed": names}))
     found = collation.rebuild(
         server,
         collations,
@@ -48,7 +49,7 @@ def settle(
         seconds["collations"] = time.monotonic() - started
     started = time.monotonic()
     context.progress.step("indexes")
-    checked = _resumed(context, steps, "checked", "checked")
+    checked = _resumed(context, steps.done.get("checked"), "checked", lambda names: steps.mark({"checked": names}))
     index_check.rebuild_damaged(
         server, parameters["jobs"], checked.names, rebuilt.names, _on_index(context, checked), context.log
     )
@@ -57,12 +58,11 @@ def settle(
     return seconds
 
 
-def _resumed(context: JobContext, steps: Steps, step: str, what: str) -> _Names:
-    """The names of the indexes that an earlier attempt completed in ``step``. what: what was done with them, for the log."""
-    names = _Names(steps, step)
-    if names.names:
-        context.log(f"Resumed: {counted(len(names.names), 'index')} {what} already.")
-    return names
+def _resumed(context: JobContext, done: list[str] | None, what: str, record: Callable[[list[str]], None]) -> _Names:
+    """Names of indexes, at first those that an earlier attempt has done. what: what is done with them, for the log; record: keeps them."""
+    if done:
+        context.log(f"Resumed: {counted(len(done), 'index')} {what} already.")
+    return _Names(done or [], record)
 
 
 def _on_index(context: JobContext, names: _Names) -> Callable[[str, int], None]:
@@ -76,15 +76,15 @@ def _on_index(context: JobContext, names: _Names) -> Callable[[str, int], None]:
 class _Names:
     """Names that a step collects. An attempt that is killed loses those of the last second at most."""
 
-    def __init__(self, steps: Steps, step: str) -> None:
-        self._steps, self._step = steps, step
-        self.names: list[str] = list(steps.result(step) or [])
+    def __init__(self, names: list[str], record: Callable[[list[str]], None]) -> None:
+        self._record = record
+        self.names = list(names)
         # The first one is recorded at once.
         self._written = 0.0
 
     def write(self) -> None:
         """Record them."""
-        self._steps.mark(self._step, sorted(self.names))
+        self._record(sorted(self.names))
         self._written = time.monotonic()
 
     def write_sometimes(self) -> None:

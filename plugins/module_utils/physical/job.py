@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -55,11 +54,12 @@ from . import (
 from .conditions_of_source import check_rights, check_source
 from .folders import SOURCE_FILES, Folders, Owner, Steps
 from .moment import Moment, Point
+from .parameters import Fingerprint, Known, Options, Parameters, Result, Source
 
 VERIFIES_SINCE = 130000
 
 
-def examine(settings: ConnectionSettings, source: ConnectionSettings, options: dict[str, Any]) -> dict[str, Any]:
+def examine(settings: ConnectionSettings, source: ConnectionSettings, options: Options) -> Known:
     """Everything that can be checked before the backup starts. Raises MigrationError for what would make it fail."""
     if source.container:
         raise MigrationError(
@@ -75,12 +75,14 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
         check_source(session)
         check_rights(session)
         replication.check(source)
-        found = {
+        source_version, source_major = session.version, programs.major(session.version)
+        known: Source = {
+            **from_source,
             "settings": private_server.source_settings(session),
             "collations": collation.of_source(session),
+            "major": source_major,
+            "version": source_version,
         }
-        source_major = programs.major(session.version)
-        source_version = session.version
         obstacles = upgrade_obstacles.find(session) if source_major < target_major else upgrade_obstacles.NOTHING
         compression.check(options["compression"], compression.of_server(session))
     with Session(settings.maintenance) as session:
@@ -102,7 +104,7 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
     compression.check_unpacking(options["compression"], Path(clients[0].path).parent, data)
     return {
         "identity": identity,
-        "source": {**from_source, **found, "major": source_major, "version": source_version},
+        "source": known,
         "data": str(data),
         "source_bin": source_bin,
         "target_bin": target_bin,
@@ -113,40 +115,40 @@ def examine(settings: ConnectionSettings, source: ConnectionSettings, options: d
 def job_spec(
     settings: ConnectionSettings,
     source: ConnectionSettings,
-    options: dict[str, Any],
-    known: dict[str, Any],
+    options: Options,
+    known: Known,
     limits: Limits,
 ) -> JobSpec:
     """The job for the module's ``options``, given what ``examine`` returned.
 
     Its kind is ``restore``, because later phases ask that job for the restored database, whatever the method.
     """
-    fingerprint = {
+    fingerprint: Fingerprint = {
         "method": "physical",
         "server_identity": known["identity"],
         "database": source.database,
         "source_identity": known["source"]["identity"],
         "data": known["data"],
     }
-    parameters = dict(
-        fingerprint,
-        migration_id=options["migration_id"],
-        state_dir=str(expand(options["state_dir"])),
-        archive=str(expand(options["archive"])),
-        connection=settings.public(),
-        source=source.public(),
-        from_source=known["source"],
-        source_bin=known["source_bin"],
-        target_bin=known["target_bin"],
-        target_major=known["target_major"],
-        bin_dir=options["bin_dir"],
-        jobs=max(1, options["jobs"]),
-        lock_seconds=options["lock_seconds"],
-        compression=options["compression"],
-        collations=options["collations"],
-        digest_method=known["source"]["digest_method"],
-        tunnel=tunnel.parameters(options["tunnel"]),
-    )
+    parameters: Parameters = {
+        **fingerprint,
+        "migration_id": options["migration_id"],
+        "state_dir": str(expand(options["state_dir"])),
+        "archive": str(expand(options["archive"])),
+        "connection": settings.public(),
+        "source": source.public(),
+        "from_source": known["source"],
+        "source_bin": known["source_bin"],
+        "target_bin": known["target_bin"],
+        "target_major": known["target_major"],
+        "bin_dir": options["bin_dir"],
+        "jobs": max(1, options["jobs"]),
+        "lock_seconds": options["lock_seconds"],
+        "compression": options["compression"],
+        "collations": options["collations"],
+        "digest_method": known["source"]["digest_method"],
+        "tunnel": tunnel.parameters(options["tunnel"]),
+    }
     secrets = {"login_password": settings.password or "", "source_password": source.password or ""}
     return JobSpec("restore", run, parameters, fingerprint, secrets, initial_limits=limits)
 
@@ -164,12 +166,12 @@ def still_valid(state: Path, result: Mapping[str, Any]) -> bool:
     return socket.exists() and private_server.runs_on(folders.incoming)
 
 
-def run(context: JobContext) -> dict[str, Any]:
+def run(context: JobContext) -> Result:
     """Make the copy; the work of the job. Raises MigrationError; the target's own server is not touched.
 
     An interrupted backup starts from the beginning. Later steps are resumed.
     """
-    parameters = context.parameters
+    parameters = context.given(Parameters)
     source = ConnectionSettings.restored(parameters["source"], context.secrets.get("source_password"))
     owner = Owner.of(Path(parameters["data"]))
     try:
@@ -183,7 +185,7 @@ def run(context: JobContext) -> dict[str, Any]:
 
 class _Copy:
     def __init__(self, context: JobContext, source: ConnectionSettings, owner: Owner) -> None:
-        parameters = context.parameters
+        parameters = context.given(Parameters)
         self._context, self._parameters = context, parameters
         self._source, self._owner = source, owner
         data = Path(parameters["data"])
@@ -196,19 +198,25 @@ class _Copy:
         self._steps: Steps
         self._socket: Path
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Result:
         """The result of the job."""
         started = time.monotonic()
         self._owner.folder(self._folders.work)
-        names = ("migration_id", "source_identity", "database")
-        self._steps = Steps(self._folders, {name: self._parameters[name] for name in names})
+        self._steps = Steps(
+            self._folders,
+            {
+                "migration_id": self._parameters["migration_id"],
+                "source_identity": self._parameters["source_identity"],
+                "database": self._parameters["database"],
+            },
+        )
         self._check_there()
         self._socket = self._folders.make_socket_folder(self._steps, self._owner)
         server = self._server(self._data, self._parameters["source_bin"])
         finished = False
         final = server if self._same_major else self._server(self._folders.incoming, self._parameters["target_bin"])
         try:
-            if not self._steps.result("final"):
+            if not self._steps.done.get("final"):
                 self._copy(server)
                 if not self._same_major:
                     self._upgrade(server, final)
@@ -216,21 +224,20 @@ class _Copy:
                 self._seconds.update(
                     indexes.settle(self._context, final, self._steps, self._facts["collations"], upgraded_from)
                 )
-                self._steps.mark("final")
-            result = self._serve(final)
+                self._steps.mark({"final": True})
+            result = self._serve(final, started)
             finished = True
         finally:
             if not finished:
                 server.end()
                 final.end()
-        seconds = {name: round(value, 1) for name, value in self._seconds.items()}
-        return dict(result, seconds=round(time.monotonic() - started, 1), section_seconds=seconds)
+        return result
 
     def _check_there(self) -> None:
         """Start from the beginning if the copy of an earlier attempt was removed."""
-        done = self._steps.result("upgraded") or self._same_major
+        done = self._steps.done.get("upgraded") or self._same_major
         there = self._folders.incoming if done else self._data
-        if self._steps.result("backup") and not there.exists():
+        if self._steps.done.get("backup") and not there.exists():
             self._context.log(f"{there} is gone, so the backup begins again.")
             self._steps.forget()
 
@@ -247,15 +254,15 @@ class _Copy:
     def _copy(self, server: private_server.PrivateServer) -> None:
         steps = self._steps
         self._context.progress.plan(6)
-        if not steps.result("point"):
+        if not steps.done.get("point"):
             self._check_free()
-            if not steps.result("backup"):
+            if not steps.done.get("backup"):
                 self._backup()
             self._evidence()
         if not self._final.exists():
             self._partial.rename(self._final)
             fsync_path(self._final.parent)
-        if not steps.result("recovered"):
+        if not steps.done.get("recovered"):
             self._recover(server)
 
     def _check_free(self) -> None:
@@ -279,7 +286,7 @@ class _Copy:
         context, started = self._context, time.monotonic()
         if self._data.exists():
             self._begins_again("backup")
-        self._steps.mark("begun")
+        self._steps.mark({"begun": True})
         remove_tree(self._folders.wal)
         # Left by an earlier copy. As long as it exists, ``configure`` doesn't keep the postgresql.auto.conf of this copy.
         (self._folders.work / private_server.SETTINGS_OF_SOURCE).unlink(missing_ok=True)
@@ -308,7 +315,7 @@ class _Copy:
             processes.kill_all([process for process in mine if processes.name(process) == "pg_basebackup"])
         with Session(self._source) as session:
             first = wal.file_of(session, end)
-        self._steps.mark("backup", {"end": end, "first": first, "at": utc_now()})
+        self._steps.mark({"backup": {"end": end, "first": first, "at": utc_now()}})
         self._seconds["backup"] = time.monotonic() - started
 
     def _begins_again(self, what: str) -> None:
@@ -326,7 +333,7 @@ class _Copy:
         """Take the moment, receive the WAL before it, digest the source as it was then, and check the backup's files."""
         context, started = self._context, time.monotonic()
         receiver_program = self._client(server_programs.RECEIVE)
-        wal.prepare(self._folders.wal, self._owner, self._steps.result("backup")["first"])
+        wal.prepare(self._folders.wal, self._owner, self._steps.done["backup"]["first"])
         start_empty(self._partial)
         name = f"cht_couch2pg_{int(time.time())}"
         context.progress.step("moment")
@@ -355,8 +362,7 @@ class _Copy:
                 evidence_document.add_sequences_after(document, evidence.ahead(values))
         document["dump"]["seconds"] = round(time.monotonic() - started, 1)
         evidence.finish(self._partial, document, self._parameters["jobs"])
-        point = moment.point
-        self._steps.mark("point", asdict(point))
+        self._steps.mark({"point": moment.point.as_dict()})
         self._seconds["evidence"] = time.monotonic() - started
 
     def _waiting(self, attempts: int) -> None:
@@ -365,7 +371,7 @@ class _Copy:
         )
 
     def _verify_backup(self, stop: threading.Event) -> None:
-        if self._steps.result("verified") or self._facts["version"] < VERIFIES_SINCE:
+        if self._steps.done.get("verified") or self._facts["version"] < VERIFIES_SINCE:
             return
         program = self._client(server_programs.VERIFY)
         try:
@@ -374,14 +380,13 @@ class _Copy:
             if error.code != "stopped":
                 self._steps.forget()
             raise
-        self._steps.mark("verified")
+        self._steps.mark({"verified": True})
 
     def _recover(self, server: private_server.PrivateServer) -> None:
         context, started = self._context, time.monotonic()
-        stored = self._steps.result("point")
-        point = Point(**stored)
+        point = Point(**self._steps.done["point"])
         context.progress.step("recovery")
-        if not self._steps.result("armed"):
+        if not self._steps.done.get("armed"):
             server.end()
             self._folders.log.unlink(missing_ok=True)
             # The source may be a copy itself. Then this folder is from the migration that made it.
@@ -389,10 +394,10 @@ class _Copy:
             wal.complete(self._folders.wal)
             more = recovery.arm(self._data, self._facts["major"], self._folders.wal, point, self._owner)
             server.configure(more)
-            self._steps.mark("armed")
+            self._steps.mark({"armed": True})
         recovery.run(server, point)
         with Session(server.connection("postgres")) as session:
-            self._steps.mark("recovered", upgrade.cluster_properties(session))
+            self._steps.mark({"recovered": upgrade.cluster_properties(session)})
         self._seconds["recovery"] = time.monotonic() - started
 
     def _upgrade(self, old: private_server.PrivateServer, new: private_server.PrivateServer) -> None:
@@ -401,33 +406,33 @@ class _Copy:
         context.progress.plan(4)
         context.progress.step("upgrade")
         superuser = self._facts["settings"]["superuser"]
-        if not self._steps.result("upgraded"):
+        if not self._steps.done.get("upgraded"):
             # A server that was killed must recover before pg_upgrade accepts its data directory.
             if (self._data / "postmaster.pid").exists() and not old.running:
                 old.start()
                 old.wait()
             old.stop()
-            properties = self._steps.result("recovered")
+            properties = self._steps.done["recovered"]
             upgrade.upgrade(old, new, properties, superuser, major, self._folders, self._owner, jobs, context.log)
-            self._steps.mark("upgraded")
+            self._steps.mark({"upgraded": True})
         context.progress.step("analyze")
         new.ready()
         document: Evidence = read_json(self._final / layout.EVIDENCE)
         if not document.get("public_has_comment", True):
             with Session(new.connection(parameters["database"])) as session:
                 public_schema.drop_comment(session)
-        if not self._steps.result("analyzed"):
+        if not self._steps.done.get("analyzed"):
             # From PostgreSQL 18 on, vacuumdb analyses only tables without statistics, so it doesn't repeat work.
-            if self._steps.result("analysis begun") and major < upgrade.KEEPS_STATISTICS_SINCE:
+            if self._steps.done.get("analysis begun") and major < upgrade.KEEPS_STATISTICS_SINCE:
                 self._begins_again("analysis of the tables")
-            self._steps.mark("analysis begun")
+            self._steps.mark({"analysis begun": True})
             upgrade.analyze(new, major, self._owner, self._folders, jobs, context.log)
-            self._steps.mark("analyzed")
+            self._steps.mark({"analyzed": True})
         remove_tree(self._data)
         self._seconds["upgrade"] = time.monotonic() - started
 
-    def _serve(self, server: private_server.PrivateServer) -> dict[str, Any]:
-        """Start the server on the finished copy, and describe it."""
+    def _serve(self, server: private_server.PrivateServer, started: float) -> Result:
+        """Start the server on the finished copy; returns the result of the job, which has ``started``."""
         if not server.running:
             server.ready()
         state = expand(self._parameters["state_dir"]) / self._parameters["migration_id"]
@@ -448,8 +453,8 @@ class _Copy:
             "data_directory": str(self._folders.incoming),
             "work_folder": str(self._folders.work),
             "login": server.describe(),
-            "restore_point": self._steps.result("point"),
-            "reindexed": self._steps.result("reindexed"),
+            "restore_point": self._steps.done["point"],
+            "reindexed": self._steps.done.get("reindexed", []),
             "incoming": database,
             "database": database,
             "oid": oid,
@@ -463,4 +468,6 @@ class _Copy:
             "settings_left_out": [],
             "tables": [],
             "rows": archive["rows"],
+            "seconds": round(time.monotonic() - started, 1),
+            "section_seconds": {name: round(value, 1) for name, value in self._seconds.items()},
         }

@@ -20,6 +20,7 @@ from ..evidence.snapshot import HeldSnapshot
 from ..postgres.connection import ConnectionSettings
 from ..postgres.relations import Table
 from ..postgres.session import Session
+from .done import PointDocument
 from .other_method import OR_STREAM
 
 # If a transaction ends within every attempt for this long, the source needs couch2pg_physical_lock_seconds.
@@ -57,6 +58,10 @@ class Point:
     lsn: str
     shows: str
     running: Sequence[int] = ()
+
+    def as_dict(self) -> PointDocument:
+        """The point as JSON types."""
+        return {"name": self.name, "lsn": self.lsn, "shows": self.shows, "running": list(self.running)}
 
 
 def running_at(shows: str, numbers: str) -> list[int]:

@@ -66,13 +66,6 @@ class Placement:
         """Where the method puts the copy of the source's data directory."""
         return self.beside(f"incoming_{migration_id}")
 
-    def as_dict(self) -> dict[str, Any]:
-        """The placement as JSON types."""
-        return {
-            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-            for name, value in vars(self).items()
-        }
-
 
 def find(session: Session, commands: Mapping[str, Any] | None = None) -> Placement:
     """Where the session's server lives on this host.

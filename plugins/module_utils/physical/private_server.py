@@ -14,7 +14,7 @@ import shlex
 import signal
 import time
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Callable, Mapping, TypedDict
 
 from ..common.errors import MigrationError
 from ..host import processes, programs
@@ -45,6 +45,14 @@ _END_OTHERS = """
 SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
 WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
 """
+
+
+class Login(TypedDict):
+    """How modules connect to a private server: their options of these names."""
+
+    login_unix_socket: str
+    login_port: int
+    login_user: str
 
 
 def source_settings(session: Session) -> dict[str, str]:
@@ -217,8 +225,8 @@ class PrivateServer:
                 log=self.log_lines()[-LOG_LINES:],
             )
 
-    def describe(self) -> dict[str, Any]:
-        """Where it is, as the connection options of modules."""
+    def describe(self) -> Login:
+        """Where it is."""
         return {"login_unix_socket": str(self.socket), "login_port": PORT, "login_user": self._settings["superuser"]}
 
 

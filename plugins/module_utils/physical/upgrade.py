@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable, cast
 
 from ..common.errors import MigrationError
 from ..host import programs
@@ -14,6 +14,7 @@ from ..host.files import remove_tree
 from ..postgres.analyze import analyze_tables
 from ..postgres.session import Session
 from . import backup
+from .done import ClusterProperties
 from .folders import Folders, Owner
 from .private_server import PORT, PrivateServer, option
 
@@ -36,19 +37,19 @@ FROM pg_catalog.pg_database AS d WHERE datname = 'template0'
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 
-def cluster_properties(session: Session) -> dict[str, Any]:
+def cluster_properties(session: Session) -> ClusterProperties:
     """What a new cluster must have in common with the session's, for ``upgrade``."""
-    return session.row(_TEMPLATE)
+    return cast("ClusterProperties", session.row(_TEMPLATE))
 
 
-def initdb_options(properties: dict[str, Any], superuser: str, major: int) -> list[str]:
+def initdb_options(properties: ClusterProperties, superuser: str, major: int) -> list[str]:
     """The options of initdb of version ``major`` for a cluster with these properties."""
     options = [
         f"--username={superuser}",
         f"--encoding={properties['encoding']}",
         f"--lc-collate={properties['lc_collate']}",
         f"--lc-ctype={properties['lc_ctype']}",
-        f"--wal-segsize={int(properties['segment_bytes']) >> 20}",
+        f"--wal-segsize={properties['segment_bytes'] >> 20}",
         "--auth=trust",
     ]
     provider = _PROVIDERS.get(properties["provider"] or "c", "libc")
@@ -67,7 +68,7 @@ def initdb_options(properties: dict[str, Any], superuser: str, major: int) -> li
 def upgrade(
     old: PrivateServer,
     new: PrivateServer,
-    properties: dict[str, Any],
+    properties: ClusterProperties,
     superuser: str,
     major: int,
     folders: Folders,

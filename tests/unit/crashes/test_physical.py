@@ -96,9 +96,10 @@ def test_the_steps(root: Path) -> None:
     def take(root: Path) -> Any:
         owner(root).folder(folders(root).work)
         steps = Steps(folders(root), {"migration_id": "m"})
-        for name in ("begun", "backup"):
-            if not steps.result(name):
-                steps.mark(name)
+        if not steps.done.get("begun"):
+            steps.mark({"begun": True})
+        if not steps.done.get("verified"):
+            steps.mark({"verified": True})
         return folders(root).make_socket_folder(steps, owner(root)) == folders(root).work / "socket"
 
     check_every_moment(root, lambda _root: None, take)
