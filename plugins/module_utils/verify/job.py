@@ -5,20 +5,16 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from pathlib import Path
-from typing import Mapping, Sequence, cast
+from typing import Mapping, cast
 
 from ..archive.identity import load_own, manifest_sha256, pg_dump_major, read_evidence
-from ..common import restart
 from ..common.clock import utc_now
-from ..common.counted import counted
-from ..common.difference import Difference, SchemaDifference
 from ..common.errors import MigrationError
 from ..common.evidence_document import Evidence
-from ..common.evidence_rows import DigestDocument, LargeObjects, MatviewDocument, SequenceBounds, SequenceValue
+from ..common.evidence_rows import DigestDocument
 from ..common.parallel import run_together
 from ..evidence import digest, extension_rows
 from ..evidence import document as evidence_document
@@ -31,7 +27,6 @@ from ..jobs.job import JobSpec
 from ..postgres import changes, extension_versions, large_objects
 from ..postgres.connection import ConnectionSettings
 from ..postgres.database import current_oid, database_size, server
-from ..postgres.identifiers import shown_as_sql
 from ..postgres.relations import Table, list_tables
 from ..postgres.session import Session, server_identity
 from ..record.dumped import dumped_archive
@@ -39,12 +34,9 @@ from ..record.promoted import already_promoted
 from ..record.restored import counts_when_digested
 from ..record.results import CountedTables, RestoreResult, VerifyResult
 from ..record.verified import VERIFIED, changed_since, remember_verified, verified
-from ..schema.differences import EXTRA, MISSING, sentence
+from . import contents, refusal
 from .parameters import Fingerprint, Known, Options, Parameters
 from .schema import SchemaComparison, compare_schema
-
-SHOWN = 50
-SHOWN_CHARACTERS = 4000
 
 
 def examine(settings: ConnectionSettings, options: Options) -> Known:
@@ -127,21 +119,19 @@ def run(context: JobContext) -> VerifyResult:
     tables, schema = _compare(context, settings, root, evidence, before)
     found = tables["digests"]
     with Session(settings) as session:
-        differences = compare_tables(evidence["tables"], found)
-        differences += compare_large_objects(evidence["large_objects"], large_objects.digest(session))
+        differences = contents.compare_tables(evidence["tables"], found)
+        differences += contents.compare_large_objects(evidence["large_objects"], large_objects.digest(session))
         lacking, left_to_do = extension_rows.compare(session, evidence.get("extension_rows") or ())
-        differences += [
-            _difference(row["table"], "lacks rows of the source", row["expected"], row["found"]) for row in lacking
-        ]
-        differences += compare_sequences(evidence["sequences"], sequence_values(session))
+        differences += contents.rows_of_extensions(lacking)
+        differences += contents.compare_sequences(evidence["sequences"], sequence_values(session))
         refreshed = matviews(session)
-        differences += compare_populated(evidence["matviews"], refreshed)
-        information = schema.information + _information(
+        differences += contents.compare_populated(evidence["matviews"], refreshed)
+        information = schema.information + contents.information(
             evidence, refreshed, extension_versions.installed_versions(session)
         )
         version, size = server(session)["version"], database_size(session, settings.database)
     remaining, accepted = schema.accepting(parameters["accept_differences"])
-    raise_if_different(settings.database, differences, remaining)
+    refusal.raise_if_different(settings.database, differences, remaining)
     return {
         "oid": parameters["database_oid"],
         "manifest_sha256": parameters["manifest_sha256"],
@@ -154,67 +144,13 @@ def run(context: JobContext) -> VerifyResult:
         "tables": len(found),
         "rows": sum(table["rows"] for table in found),
         "objects": schema.objects,
-        "accepted": [_shown(difference) for difference in accepted],
+        "accepted": [refusal.shown(difference) for difference in accepted],
         "matviews": len(refreshed),
         "sequences": len(evidence["sequences"]),
         "information": information,
-        "notices": _notices(evidence["matviews"], refreshed) + left_to_do,
+        "notices": contents.notices(evidence["matviews"], refreshed) + left_to_do,
         "seconds": round(time.monotonic() - started, 1),
     }
-
-
-def raise_if_different(database: str, rows: list[Difference], schema: list[SchemaDifference]) -> None:
-    """Raise MigrationError ``not_the_same`` if there is a difference."""
-    differences = [*rows, *schema]
-    if not differences:
-        return
-    words = "; ".join(sentence(difference) for difference in differences[:3])
-    more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-    remedy = _remedy(database, rows)
-    if not rows and len(schema) <= SHOWN:
-        names = json.dumps([difference["name"] for difference in schema], ensure_ascii=False)
-        remedy += (
-            ". To keep the target as it is, accept each difference by its name, which ends with a code for what differs: set "
-            f"couch2pg_accept_differences: {names}"
-        )
-    raise MigrationError(
-        f"The restored database {database!r} differs from the source: {words}{more}. It was not promoted. "
-        f"The report lists {'all differences' if len(differences) <= SHOWN else 'the first ' + counted(SHOWN, 'difference')}. {remedy}",
-        "not_the_same",
-        count=len(differences),
-        differences=[_shown(difference) for difference in differences[:SHOWN]],
-    )
-
-
-def _remedy(database: str, rows: list[Difference]) -> str:
-    """What to do about the differences; the last part of a message."""
-    of_rows = [found for found in rows if found["kind"] in ("rows", "large objects")]
-    if not of_rows:
-        return f"Fix the cause on the target, then run again. After a change on the source, dump again: {restart.command('dump')}"
-    extra = [shown_as_sql(found["object"]) for found in of_rows if found["problem"] == EXTRA]
-    if len(extra) == len(of_rows) <= SHOWN:
-        # Nothing that the source has is missing.
-        these = "this table" if len(extra) == 1 else "these tables"
-        return (
-            f"Find out what created {these}. If nothing needs the rows, run on the target, in {database!r}: "
-            f"DROP TABLE {', '.join(extra)}; Then run the same command again."
-        )
-    # Whatever happened to the rows on the target, the archive or the source still has them.
-    return (
-        "End what writes to the database on the target, if anything does, and load all rows again: "
-        f"{restart.command('restore')}"
-    )
-
-
-def _shown(difference: Difference) -> Difference:
-    """A difference for results. Its texts are shortened, because it may be between two large functions."""
-    found = difference.copy()
-    found["source"], found["target"] = _shortened(difference["source"]), _shortened(difference["target"])
-    return found
-
-
-def _shortened(side: object) -> object:
-    return side[:SHOWN_CHARACTERS] if isinstance(side, str) else side
 
 
 def _restored(parameters: Parameters) -> RestoreResult | None:
@@ -302,118 +238,3 @@ def _digests(
         evidence["tables"],
     )
     return [table.as_dict() for table in found]
-
-
-def compare_tables(source: Sequence[DigestDocument], target: Sequence[DigestDocument]) -> list[Difference]:
-    """Tables whose rows or digest differ, or that only one side has.
-
-    Partitions between which rows may move (``relations.Table.tree``) are compared as one table.
-    """
-    trees = {row["table"]: row["tree"] for row in source if row.get("tree")}
-    ours, theirs = _by_table(source, trees), _by_table(target, trees)
-    differences = []
-    for name in sorted(set(ours) | set(theirs)):
-        expected, found = ours.get(name), theirs.get(name)
-        if expected is None or found is None:
-            problem = MISSING if found is None else EXTRA
-            differences.append(_difference(name, problem, expected and expected["rows"], found and found["rows"]))
-        elif expected["rows"] != found["rows"]:
-            differences.append(_difference(name, "has a different number of rows", expected["rows"], found["rows"]))
-        elif expected["digest"] != found["digest"]:
-            differences.append(_difference(name, "has different content", expected["digest"], found["digest"]))
-    return differences
-
-
-def _by_table(rows: Sequence[DigestDocument], trees: dict[str, str]) -> dict[str, DigestDocument]:
-    found = {row["table"]: row for row in rows if row["table"] not in trees}
-    for tree in set(trees.values()):
-        parts = [row for row in rows if trees.get(row["table"]) == tree]
-        if parts:
-            found[tree] = {
-                "table": tree,
-                "rows": sum(row["rows"] for row in parts),
-                "digest": digest.together([row["digest"] for row in parts]),
-            }
-    return found
-
-
-def _difference(name: str, problem: str, source: object, target: object, kind: str = "rows") -> Difference:
-    return {"kind": kind, "object": name, "problem": problem, "source": source, "target": target}
-
-
-def compare_large_objects(source: LargeObjects, target: LargeObjects) -> list[Difference]:
-    """The difference in number or content, if there is one."""
-    if source == target:
-        return []
-    if source["count"] != target["count"]:
-        return [_difference("the number", "differs", source["count"], target["count"], "large objects")]
-    return [_difference("the content", "differs", source["digest"], target["digest"], "large objects")]
-
-
-def compare_sequences(source: Mapping[str, SequenceBounds], target: Mapping[str, SequenceValue]) -> list[Difference]:
-    """Sequences whose value is not between the source's values before and after the dump."""
-    differences = []
-    for name, bounds in sorted(source.items()):
-        found = target.get(name)
-        if found is None:
-            continue
-        forward = found["increment"] > 0
-        low, high = bounds["before"], bounds.get("after", bounds["before"])
-        first, position, last = (_position(value, forward) for value in (low, found, high))
-        # A sequence that cycles may have started over between the two values.
-        within = first <= position <= last if first <= last else position >= first or position <= last
-        if not within:
-            values = [value["last_value"] for value in (low, high)]
-            text = f"{values[0]} to {values[1]}"
-            differences.append(
-                _difference(name, "is outside of the source's range", text, found["last_value"], "sequence value")
-            )
-    return differences
-
-
-def _position(value: SequenceValue, forward: bool) -> tuple[int, bool]:
-    return (value["last_value"] if forward else -value["last_value"], value["is_called"])
-
-
-def compare_populated(source: list[MatviewDocument], target: list[MatviewDocument]) -> list[Difference]:
-    """Matviews that hold data on the source and none on the target."""
-    populated = {row["matview"]: row["populated"] for row in target}
-    return [
-        _difference(row["matview"], "is not populated", "populated", "not populated", "matview")
-        for row in source
-        if row["populated"] and not populated.get(row["matview"], True)
-    ]
-
-
-def _notices(source: list[MatviewDocument], target: list[MatviewDocument]) -> list[str]:
-    """Sentences about materialized views without rows on the target: dashboards would be empty."""
-    rows = {row["matview"]: row["rows"] for row in target}
-    empty = [row["matview"] for row in target if not row["populated"]]
-    return [
-        f"The materialized view {row['matview']} has {counted(row['rows'], 'row')} on the source and none on the target. Check its query "
-        "there."
-        for row in source
-        if row["rows"] and rows.get(row["matview"]) == 0
-    ] + [
-        f"The materialized view {row['matview']} has no data, as on the source: its refresh fails. couch2pg's refresh_matviews() "
-        "fails on such a view in schema public. After the promotion, correct what it reads and refresh it (REFRESH MATERIALIZED VIEW "
-        f"{shown_as_sql(row['matview'])};), or drop it (DROP MATERIALIZED VIEW {shown_as_sql(row['matview'])};)."
-        for row in source
-        if not row["populated"] and row["matview"] in empty
-    ]
-
-
-def _information(evidence: Evidence, refreshed: list[MatviewDocument], extensions: dict[str, str]) -> list[Difference]:
-    """Differences that are no fault: the source's matviews are as old as its last refresh."""
-    rows = {row["matview"]: row["rows"] for row in refreshed}
-    information = [
-        _difference(row["matview"], "has a different number of rows", row["rows"], rows.get(row["matview"]), "matview")
-        for row in evidence["matviews"]
-        if row["rows"] is not None and row["rows"] != rows.get(row["matview"])
-    ]
-    information += [
-        _difference(name, "has a different version", version, extensions[name], "extension")
-        for name, version in evidence["extensions"].items()
-        if name in extensions and extensions[name] != version
-    ]
-    return information

@@ -13,7 +13,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.difference imp
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.evidence_rows import LargeObjects
 from ansible_collections.cht.couch2pg.plugins.module_utils.schema.differences import difference, sentence
-from ansible_collections.cht.couch2pg.plugins.module_utils.verify import job as verify_job
+from ansible_collections.cht.couch2pg.plugins.module_utils.verify import contents, refusal
 
 
 def sequence(last: int, called: bool = True, increment: int = 1) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def sequence(last: int, called: bool = True, increment: int = 1) -> dict[str, An
 )
 def test_a_sequence_stands_between_before_and_after(found: dict[str, Any], differs: bool) -> None:
     source = {"s": {"before": sequence(5), "after": sequence(9)}}
-    assert bool(verify_job.compare_sequences(source, {"s": found})) is differs
+    assert bool(contents.compare_sequences(source, {"s": found})) is differs
 
 
 def partition(name: str, rows: int, digest: int) -> dict[str, Any]:
@@ -36,30 +36,30 @@ def partition(name: str, rows: int, digest: int) -> dict[str, Any]:
 def test_partitions_between_which_rows_move_are_one_table() -> None:
     source = [partition("moods_0", 3, 7), partition("moods_1", 0, (1 << 128) - 2)]
     moved = [partition("moods_0", 1, (1 << 128) - 3), partition("moods_1", 2, 8)]
-    assert verify_job.compare_tables(source, moved) == []
-    (found,) = verify_job.compare_tables(source, [moved[0], partition("moods_1", 2, 9)])
+    assert contents.compare_tables(source, moved) == []
+    (found,) = contents.compare_tables(source, [moved[0], partition("moods_1", 2, 9)])
     assert (found["object"], found["problem"]) == ("moods", "has different content")
-    (found,) = verify_job.compare_tables(source, moved[:1])
+    (found,) = contents.compare_tables(source, moved[:1])
     assert (found["object"], found["problem"]) == ("moods", "has a different number of rows")
 
 
 def test_a_sequence_that_counts_down() -> None:
     source = {"s": {"before": sequence(-5, increment=-1), "after": sequence(-9, increment=-1)}}
-    assert not verify_job.compare_sequences(source, {"s": sequence(-7, increment=-1)})
-    assert verify_job.compare_sequences(source, {"s": sequence(-4, increment=-1)})
+    assert not contents.compare_sequences(source, {"s": sequence(-7, increment=-1)})
+    assert contents.compare_sequences(source, {"s": sequence(-4, increment=-1)})
 
 
 def test_a_sequence_that_started_over() -> None:
     source = {"s": {"before": sequence(98), "after": sequence(3)}}
-    assert not verify_job.compare_sequences(source, {"s": sequence(99)})
-    assert not verify_job.compare_sequences(source, {"s": sequence(2)})
-    assert verify_job.compare_sequences(source, {"s": sequence(50)})
+    assert not contents.compare_sequences(source, {"s": sequence(99)})
+    assert not contents.compare_sequences(source, {"s": sequence(2)})
+    assert contents.compare_sequences(source, {"s": sequence(50)})
 
 
 def test_a_sequence_that_was_never_used() -> None:
     source = {"s": {"before": sequence(1, called=False), "after": sequence(1, called=False)}}
-    assert not verify_job.compare_sequences(source, {"s": sequence(1, called=False)})
-    assert verify_job.compare_sequences(source, {"s": sequence(1)})
+    assert not contents.compare_sequences(source, {"s": sequence(1, called=False)})
+    assert contents.compare_sequences(source, {"s": sequence(1)})
 
 
 def table(name: str, rows: int, digest: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def table(name: str, rows: int, digest: str) -> dict[str, Any]:
 def test_every_difference_of_tables_is_named() -> None:
     source = [table("a", 1, "x"), table("b", 1, "x"), table("c", 1, "x"), table("d", 1, "x")]
     target = [table("a", 1, "x"), table("b", 2, "y"), table("c", 1, "y"), table("e", 1, "x")]
-    problems = {found["object"]: found["problem"] for found in verify_job.compare_tables(source, target)}
+    problems = {found["object"]: found["problem"] for found in contents.compare_tables(source, target)}
     assert problems == {
         "b": "has a different number of rows",
         "c": "has different content",
@@ -84,17 +84,17 @@ def large_objects(count: int, digest: str) -> LargeObjects:
 
 def test_large_objects_differ_in_number_or_content() -> None:
     source = large_objects(5, "ab")
-    (number,) = verify_job.compare_large_objects(source, large_objects(4, "cd"))
+    (number,) = contents.compare_large_objects(source, large_objects(4, "cd"))
     assert sentence(number) == "large objects: the number differs (source: 5; target: 4)"
-    (content,) = verify_job.compare_large_objects(source, large_objects(5, "cd"))
+    (content,) = contents.compare_large_objects(source, large_objects(5, "cd"))
     assert sentence(content) == "large objects: the content differs (source: ab; target: cd)"
-    assert verify_job.compare_large_objects(source, large_objects(5, "ab")) == []
+    assert contents.compare_large_objects(source, large_objects(5, "ab")) == []
 
 
 def message(source: list[Any], target: list[Any], *schema: SchemaDifference) -> str:
-    rows = verify_job.compare_tables(source, target)
+    rows = contents.compare_tables(source, target)
     with pytest.raises(MigrationError) as raised:
-        verify_job.raise_if_different("cht_incoming", rows, list(schema))
+        refusal.raise_if_different("cht_incoming", rows, list(schema))
     return raised.value.message
 
 
