@@ -17,8 +17,8 @@ class Options(JobOptions):
     format: str
     bin_dir: str
     jobs: int
-    leave_out: Mapping[str, list[str]] | None
-    record: Mapping[str, object] | None
+    leave_out: dict[str, list[str]] | None
+    record: dict[str, object] | None
 
 
 class Known(TypedDict):

@@ -29,7 +29,7 @@ class Options(JobOptions):
     collations: str
     jobs: int
     digest_method: str
-    tunnel: Mapping[str, object] | None
+    tunnel: dict[str, object] | None
 
 
 class Source(of_dump.Known):

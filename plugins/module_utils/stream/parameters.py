@@ -39,9 +39,9 @@ class Options(of_restore.Options):
     """
 
     digest_method: str
-    leave_out: Mapping[str, list[str]] | None
+    leave_out: dict[str, list[str]] | None
     snapshot: Snapshot | None
-    tunnel: Mapping[str, object] | None
+    tunnel: dict[str, object] | None
 
 
 class Fingerprint(of_restore.Fingerprint):
