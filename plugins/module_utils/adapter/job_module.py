@@ -19,9 +19,6 @@ from .masking import with_names
 from .module import run
 from .options import LIMIT_OPTIONS
 
-# Whether the result of the finished job still holds.
-StillValid = Callable[[Mapping[str, Any]], bool]
-
 
 def initial_limits(module: AnsibleModule) -> Limits:
     """The limits in the module's LIMIT_OPTIONS. Raises MigrationError ``limits``."""
@@ -31,7 +28,7 @@ def initial_limits(module: AnsibleModule) -> Limits:
 def run_job(
     module: AnsibleModule,
     spec: job.JobSpec,
-    still_valid: StillValid,
+    still_valid: job.StillValid,
     diff: Callable[[], dict[str, str]] | None = None,
     refuse: Callable[[], None] = lambda: None,
     now: Callable[[Mapping[str, Any]], Mapping[str, object]] = lambda _result: {},
@@ -66,7 +63,7 @@ def run_job(
 def predict_job(
     module: AnsibleModule,
     kind: str,
-    still_valid: StillValid,
+    still_valid: job.StillValid,
     diff: Callable[[], dict[str, str]],
 ) -> NoReturn:
     """End the module in check mode with what is known without the job's parameters: unchanged when the job is done, else changed.
@@ -82,7 +79,7 @@ def predict_job(
 def _predict(
     folder: Path,
     spec: job.JobSpec,
-    still_valid: StillValid,
+    still_valid: job.StillValid,
     diff: Callable[[], dict[str, str]] | None,
     refuse: Callable[[], None],
     now: Callable[[Mapping[str, Any]], Mapping[str, object]],

@@ -45,6 +45,8 @@ from .result import JobResult
 CORE = __name__.rpartition(".jobs.")[0]
 # For ``of_kind``: the restore job of a method that has no archive.
 COPY = "copy"
+# Whether the result of a finished job still holds.
+StillValid = Callable[[Mapping[str, Any]], bool]
 START_SECONDS = 30.0
 # A throttled job may be sleeping, and a transfer removes its key before it ends.
 STOP_SECONDS = 90.0
@@ -151,7 +153,7 @@ def _is_result(found: Any) -> bool:
     )
 
 
-def start_or_join(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, Any]], bool]) -> JobState:
+def start_or_join(folder: Path, spec: JobSpec, still_valid: StillValid) -> JobState:
     """Start the job, join it when it runs, or return its result when it is done and ``still_valid(value)``.
 
     Raises MigrationError ``different_work`` when the folder holds other work.
@@ -195,7 +197,7 @@ def _wait(folder: Path, seconds: float | None, read: Callable[[Path], JobState])
         time.sleep(POLL_SECONDS)
 
 
-def check(folder: Path, spec: JobSpec, still_valid: Callable[[dict[str, Any]], bool]) -> JobState:
+def check(folder: Path, spec: JobSpec, still_valid: StillValid) -> JobState:
     """The state of the job in check mode: starts nothing, and raises as ``start_or_join`` does."""
     state = read_state(folder)
     if state.status != "absent":
@@ -261,9 +263,7 @@ def _progress(folder: Path) -> ProgressDocument:
     return cast("ProgressDocument", progress) if isinstance(progress, dict) else ProgressDocument()
 
 
-def _check_same_work(
-    folder: Path, spec: JobSpec, state: JobState, still_valid: Callable[[dict[str, Any]], bool]
-) -> None:
+def _check_same_work(folder: Path, spec: JobSpec, state: JobState, still_valid: StillValid) -> None:
     stored = read_json(folder / "spec.json")
     old = stored.get("fingerprint") if isinstance(stored, dict) else None
     if not isinstance(old, dict):

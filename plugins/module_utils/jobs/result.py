@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, Mapping, TypedDict
 
 from ..common.errors import ErrorDocument
 
@@ -14,5 +14,5 @@ class JobResult(TypedDict, total=False):
     """``status`` is ``done``, with the ``value`` of the job's entry function, or ``failed``, with its ``error``."""
 
     status: str
-    value: dict[str, Any]
+    value: Mapping[str, Any]
     error: ErrorDocument

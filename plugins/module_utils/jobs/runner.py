@@ -20,7 +20,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Mapping
 
 from ..common.clock import utc_now
 from ..common.errors import MigrationError
@@ -151,7 +151,7 @@ def _run(folder: Path, secrets: dict[str, str]) -> JobResult:
     return {"status": "failed", "error": failure.as_dict()}
 
 
-def _stoppable(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
+def _stoppable(folder: Path, secrets: dict[str, str]) -> Mapping[str, object]:
     """Do the work; a signal of STOP ends it, and is blocked before and after."""
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
@@ -160,7 +160,7 @@ def _stoppable(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
 
 
-def _work(folder: Path, secrets: dict[str, str]) -> dict[str, Any]:
+def _work(folder: Path, secrets: dict[str, str]) -> Mapping[str, object]:
     """Call the entry function of the job; returns its value with ``started_at`` and ``ended_at``."""
     started = utc_now()
     spec = read_json(folder / "spec.json")
