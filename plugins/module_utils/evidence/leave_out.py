@@ -9,7 +9,7 @@ The evidence lists them under ``left_out`` and ``objects_left_out``, so that the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Iterable, Mapping, Sequence
 
 from ..common.errors import MigrationError
 from ..postgres.identifiers import quote
@@ -46,7 +46,7 @@ class LeaveOut:
     tables: Sequence[str] = ()
 
     @classmethod
-    def of(cls, option: Mapping[str, Any] | None) -> LeaveOut:
+    def of(cls, option: Mapping[str, Sequence[str] | None] | None) -> LeaveOut:
         """From the option ``leave_out`` of a module: ``{extensions: [...], tables: [...]}``, each of which may be absent."""
         given = option or {}
         return cls(tuple(given.get("extensions") or ()), tuple(given.get("tables") or ()))

@@ -11,7 +11,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Mapping, Sequence
 
 from ..common.errors import MigrationError
 from ..host import services
@@ -67,7 +67,7 @@ class Placement:
         return self.beside(f"incoming_{migration_id}")
 
 
-def find(session: Session, commands: Mapping[str, Any] | None = None) -> Placement:
+def find(session: Session, commands: Mapping[str, Sequence[str] | None] | None = None) -> Placement:
     """Where the session's server lives on this host.
 
     commands: the operator's own ``stop`` and ``start``, each a list of words, for a server that systemd doesn't run.
@@ -100,7 +100,7 @@ def find(session: Session, commands: Mapping[str, Any] | None = None) -> Placeme
     return here
 
 
-def of(settings: ConnectionSettings, commands: Mapping[str, Any] | None = None) -> Placement:
+def of(settings: ConnectionSettings, commands: Mapping[str, Sequence[str] | None] | None = None) -> Placement:
     """``find`` with a session of its own on the maintenance database."""
     with Session(settings.maintenance) as session:
         return find(session, commands)
@@ -198,17 +198,18 @@ def _bin_dir(session: Session, pid: int) -> Path:
 
 
 def _service(
-    pid: int, owner: str, data: Path, config_file: Path, bin_dir: Path, commands: Mapping[str, Any]
+    pid: int, owner: str, data: Path, config_file: Path, bin_dir: Path, commands: Mapping[str, Sequence[str] | None]
 ) -> tuple[str, str, tuple[str, ...], tuple[str, ...]]:
-    # An option that is not set has all its keys, too: Ansible adds them without values.
-    if any(commands.values()):
-        if not commands.get("stop") or not commands.get("start"):
+    # Without a value where the option is not set: Ansible adds all its keys.
+    stop, start = commands.get("stop"), commands.get("start")
+    if stop or start:
+        if not stop or not start:
             raise MigrationError(
                 "couch2pg_physical_commands needs both stop and start, each a list of words, such as "
                 f"{_suggestion(owner, data, config_file, bin_dir)}.",
                 "no_service",
             )
-        return COMMANDS, "", tuple(map(str, commands["stop"])), tuple(map(str, commands["start"]))
+        return COMMANDS, "", tuple(map(str, stop)), tuple(map(str, start))
     unit = services.unit_of(pid)
     debian = _DEBIAN_CONFIGURATION.fullmatch(str(config_file))
     if unit:

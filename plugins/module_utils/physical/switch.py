@@ -16,7 +16,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Mapping, NoReturn, Sequence, TypedDict, cast
+from typing import Callable, Mapping, NoReturn, Sequence, TypedDict, cast
 
 from ..common.errors import MigrationError
 from ..host import services
@@ -87,7 +87,7 @@ def promote(
     settings: ConnectionSettings,
     state: Path,
     migration_id: str,
-    commands: Mapping[str, Any],
+    commands: Mapping[str, Sequence[str] | None],
     replace_existing: bool,
     check_mode: bool,
     clock: Callable[[], float] = time.time,
