@@ -61,7 +61,7 @@ class ActionModule(ActionBase):
                     "failed": True,
                     "code": "schema_unwritten",
                     "msg": f"The source's schema can't be written to {_folder()} on the controller: {error.strerror}. "
-                    "Make room there, then run again.",
+                    "Free disk space there, then run again.",
                 }
         return result
 

@@ -2,7 +2,7 @@
 # Copyright (c) cht.couch2pg maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether there is room on every file system that a run will touch."""
+"""Whether there is space on every file system that a run will touch."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Check that a folder has room for 20 GB
+- name: Check that a folder has space for 20 GB
   cht.couch2pg.disk_space_info:
     needs:
       - {path: /srv/backups, bytes: 20 GB, use: nightly backup}

@@ -83,8 +83,8 @@ engine_user:
   returned: success
   type: str
   sample: ""
-made_again:
-  description: The command with which Compose makes the container again from its compose file; empty where Compose didn't make it.
+recreate_command:
+  description: The command with which Compose recreates the container from its compose file; empty where Compose didn't make it.
   returned: success
   type: str
   sample: cd /opt/cht-postgres && docker compose --project-name=cht-postgres up --detach --no-deps postgres

@@ -450,7 +450,9 @@ def _estimate(done: Results, timeline: list[TimelineRow]) -> str:
     if shortest is None or longest is None or "verify" not in done:
         return ""
     took = sum(row["seconds"] for row in timeline if row["phase"] in rehearsals.TIMED)
-    over = f" over a line of {text.size(details['line'])} in a second" if text.number(details.get("line")) else ""
+    over = (
+        f" over a network link of {text.size(details['line'])} in a second" if text.number(details.get("line")) else ""
+    )
     return (
         f"Preflight estimated {text.duration(shortest)} to {text.duration(longest)} for the method {method}{over}; "
         f"up to verify it took {text.duration(took)}."

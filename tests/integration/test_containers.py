@@ -249,7 +249,7 @@ def test_a_port_is_published_by_the_printed_command(host: Host) -> None:
     assert before["published"] == {}
     file = "/opt/hidden/docker-compose.yml"
     host.run("sed", "-i", 's/ports: .*/ports: ["5439:5432"]/', file)
-    host.run("sh", "-c", before["made_again"])
+    host.run("sh", "-c", before["recreate_command"])
     made.wait()
     after = run_there(host, "postgres_info", asked)
     assert after["published"] == {"host": "127.0.0.1", "port": 5439, "outside": True}

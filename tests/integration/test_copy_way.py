@@ -70,7 +70,7 @@ def settings_of(cluster: Cluster, **other: Any) -> ConnectionSettings:
 def test_the_target_logs_in_directly_where_it_may(source_cluster: Cluster) -> None:
     chosen = server.choose(settings_of(source_cluster), "auto", ("127.0.0.1", free_port()), [])
     assert chosen["way"] == "direct"
-    assert "the target may log in to the source's server, and the line carries" in chosen["reason"]
+    assert "the target may log in to the source's server, and the network link carries" in chosen["reason"]
 
 
 def test_the_controller_is_the_last_way(source_cluster: Cluster) -> None:

@@ -103,7 +103,7 @@ def test_the_line_is_measured_and_the_estimate_follows(network: Network, source:
         told[megabits] = estimate(server=server, _ansible_check_mode=True)
         rate = megabits * 1e6 / 8
         assert rate / 2 < told[megabits]["details"]["line"] < rate * 2
-        assert "the line carries" in told[megabits]["message"]
+        assert "the network link carries" in told[megabits]["message"]
         assert "100 Mbit/s" not in told[megabits]["message"]
     # 1 GB over 2.5 MB and over 25 MB in a second.
     assert archive_seconds(told[20]) - archive_seconds(told[200]) > 200
@@ -142,7 +142,7 @@ def test_the_playbook_measures_the_line_that_the_method_takes(
     migration = Migration(source, target_cluster, client_dir, tmp_path, DATABASE, host_variables=hosts)
     migration.variables["couch2pg_stream_address"] = network.source_for_target
     for method, said in (
-        ("stream", "the line carries 2."),
+        ("stream", "the network link carries 2."),
         ("archive", "1 Gbit/s: this host does not log in to the source's server"),
     ):
         migration.variables["couch2pg_method"] = method
@@ -154,7 +154,7 @@ def test_the_playbook_measures_the_line_that_the_method_takes(
 
 def says_why(message: str, why: str) -> bool:
     return (
-        "the line is taken for one of 1 Gbit/s: " in message
+        "1 Gbit/s is assumed for the network link: " in message
         and why in message
-        and "over a line of 100 Mbit/s" in message
+        and "over a network link of 100 Mbit/s" in message
     )

@@ -351,7 +351,7 @@ def test_a_rehearsal_copies_the_server_and_leaves_all_as_they_were(
         execute(host, "DROP DATABASE superset")
     assert "the copy was complete and verified" in run.output
     assert "has databases of its own (superset)" in run.output
-    assert "The rehearsal goes on without that; the migration will not." in run.output
+    assert "The rehearsal continues without that; the migration will not." in run.output
     assert "with the method physical, followed by the handover" in run.output
     migration.check_secrets(run.output)
     (name,) = [path.name for path in states.glob("*_rehearsal_*")]

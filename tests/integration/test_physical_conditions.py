@@ -119,7 +119,7 @@ def test_a_compression_that_the_source_does_not_have(
 
     def about(choice: str) -> dict[str, Any]:
         given = {**place, "commands": COMMANDS, "backup_compression": choice}
-        return finding(look_at_target(given, target_cluster, name, facts), "compression of the line")
+        return finding(look_at_target(given, target_cluster, name, facts), "compression of the copy")
 
     for choice, reason in (
         ("server-zstd:3", "was built without zstd"),

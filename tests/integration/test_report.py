@@ -186,7 +186,7 @@ def test_the_time_beside_the_estimate_of_preflight() -> None:
     )
     result["method"] = {"method": "archive", "reason": ""}
     told = result["target"][-1]["details"]
-    for line, over in ((0, ""), (2_500_000, " over a line of 2.5 MB in a second")):
+    for line, over in ((0, ""), (2_500_000, " over a network link of 2.5 MB in a second")):
         told["line"] = line
         jsonschema.validate(record, SCHEMA)
         for text in draw(record).values():

@@ -95,7 +95,7 @@ def choose(
         except MigrationError as error:
             refusal = error
         else:
-            carries = f"the line carries {amount(int(rate), 'bytes')} in a second"
+            carries = f"the network link carries {amount(int(rate), 'bytes')} in a second"
             if line.is_slow(rate) and on_source and not reach.obstacles(of_source, *ssh):
                 return {"way": "ssh", "reason": f"{carries}, and ssh compresses"}
             return {"way": "direct", "reason": f"the target may log in to the source's server, and {carries}"}

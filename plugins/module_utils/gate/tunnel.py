@@ -57,7 +57,9 @@ def to_source(
     if log is not None:
         rate = line.bytes_per_second(configuration)
         compress = line.is_slow(rate)
-        log(f"The line carries {amount(int(rate), 'bytes')} in a second{', so ssh compresses' if compress else ''}.")
+        log(
+            f"The network link carries {amount(int(rate), 'bytes')} in a second{', so ssh compresses' if compress else ''}."
+        )
     folder = _socket_folder(job_folder)
     # For a way through the controller, ``address`` is an address of this host.
     far = str(parameters.get("source_host") or parameters["address"])

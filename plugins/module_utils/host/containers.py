@@ -113,8 +113,8 @@ class Container:
         )
 
     @property
-    def made_again(self) -> str:
-        """The command with which Compose makes it again as its compose file is then; empty for a container that Compose didn't make."""
+    def recreate_command(self) -> str:
+        """The command with which Compose recreates it as its compose file is then; empty for a container that Compose didn't make."""
         labels = self.inspected["Config"].get("Labels") or {}
         folder, service = (str(labels.get(f"{_COMPOSE}{name}", "")) for name in ("project.working_dir", "service"))
         if not folder or not service:

@@ -32,7 +32,7 @@ def of_server(session: Session) -> list[str]:
 def check(choice: str, known: Sequence[str]) -> str:
     """Raise MigrationError ``backup_compression`` unless a server that knows these methods can do ``choice``; returns a description."""
     if choice == NONE:
-        return "the line carries the files as they are"
+        return "the files are sent without compression"
     found = _CHOICE.fullmatch(choice)
     offered = ", ".join([NONE, *(f"server-{name}" for name in known)])
     if found is None:

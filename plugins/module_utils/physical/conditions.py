@@ -157,7 +157,7 @@ def examine_target(
     if "physical" in source:
         _compare(session, findings, options, source, here)
     if options["rehearsal"]:
-        findings.soften(_OF_PROMOTION, "The rehearsal goes on without that; the migration will not.")
+        findings.soften(_OF_PROMOTION, "The rehearsal continues without that; the migration will not.")
 
 
 def _compare(
@@ -177,7 +177,7 @@ def _compare(
     findings.ask("extensions", lambda: _check_extensions(session, source), str)
     choice = options["backup_compression"]
     if choice != compression.NONE:
-        findings.ask("compression of the line", lambda: compression.check(choice, theirs["compressions"]), str)
+        findings.ask("compression of the copy", lambda: compression.check(choice, theirs["compressions"]), str)
     here_major = session.version // 10000
     findings.ask(
         "pg_upgrade", lambda: upgrade_obstacles.check(session, theirs["upgrade"], theirs["major"], here_major), str

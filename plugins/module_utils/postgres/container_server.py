@@ -32,8 +32,8 @@ LOCAL_HOSTS = ("", "localhost", "127.0.0.1", "::1")
 class FoundServer:
     """Where PostgreSQL runs on this host, and why that is known. For a container, also its name, and what the other roles need of it.
 
-    user: the superuser. engine_user, made_again: as in ``containers.Container``. published: host and port that lead to the server, and
-    whether other hosts reach them (``outside``); empty if there are none.
+    user: the superuser. engine_user, recreate_command: as in ``containers.Container``. published: host and port that lead to the server,
+    and whether other hosts reach them (``outside``); empty if there are none.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class FoundServer:
     image: str = ""
     user: str = ""
     engine_user: str = ""
-    made_again: str = ""
+    recreate_command: str = ""
     published: dict[str, object] = field(default_factory=dict)
 
 
@@ -136,7 +136,7 @@ def _described(server: Container, reason: str) -> FoundServer:
         image=str(server.inspected["Config"].get("Image") or server.image),
         user=server.variables.get("POSTGRES_USER") or DEFAULT_USER,
         engine_user=server.engine_user,
-        made_again=server.made_again,
+        recreate_command=server.recreate_command,
         published=dict(zip(("host", "port"), published[0]), outside=server.is_public(port)) if published else {},
     )
 

@@ -54,8 +54,8 @@ class Pace:
         """The measured rates as a clause of a sentence."""
         rates = self._of_servers()
         if self.line:
-            return f"{rates}; the line carries {amount(self.line, 'bytes')} in a second"
-        return f"{rates}; the line is taken for one of 1 Gbit/s: {self.no_line}" if self.no_line else rates
+            return f"{rates}; the network link carries {amount(self.line, 'bytes')} in a second"
+        return f"{rates}; 1 Gbit/s is assumed for the network link: {self.no_line}" if self.no_line else rates
 
     def _of_servers(self) -> str:
         known = [
@@ -80,7 +80,11 @@ class Estimate:
 
     def describe(self) -> str:
         """The estimate as a clause of a sentence."""
-        slow = f", and {duration(self.slow_line)} over a line of 100 Mbit/s" if self.slow_line > self.longest else ""
+        slow = (
+            f", and {duration(self.slow_line)} over a network link of 100 Mbit/s"
+            if self.slow_line > self.longest
+            else ""
+        )
         return f"{self.method} {duration(self.shortest)} to {duration(self.longest)}{slow}"
 
 

@@ -272,7 +272,7 @@ class _Source:
         sizes = disk_plan.measure(self.session, tables)
         self.facts["sizes"] = sizes
         report = disk_plan.examine(self.session, self.options, "source", sizes)
-        # For a target on the same machine: then its disks need room for both servers.
+        # For a target on the same machine: then its disks need space for both servers.
         self.facts["needs"] = report["needs"]
         report_disk(self.findings, report)
         archive = next((need["bytes"] for need in report["needs"] if need["use"] == "archive"), 0)

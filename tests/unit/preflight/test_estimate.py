@@ -82,8 +82,8 @@ def test_a_line_that_was_measured_takes_the_place_of_the_usual_ones() -> None:
 @pytest.mark.parametrize(
     ("pace", "said"),
     [
-        (replace(PACE, line=2_500_000), "; the line carries 2.5 MB in a second)"),
-        (replace(PACE, no_line="nobody answers"), "; the line is taken for one of 1 Gbit/s: nobody answers)"),
+        (replace(PACE, line=2_500_000), "; the network link carries 2.5 MB in a second)"),
+        (replace(PACE, no_line="nobody answers"), "; 1 Gbit/s is assumed for the network link: nobody answers)"),
         (PACE, "text per second and process)"),
     ],
     ids=["measured", "unknown", "one machine"],
