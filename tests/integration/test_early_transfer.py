@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import early
 from support.background import wait_until
@@ -43,6 +45,8 @@ class Dump:
         shutil.copytree(moving.sent, self._whole)
         moving.sent.rename(self.partial)
         (self.partial / layout.MANIFEST).unlink()
+        (self.partial / layout.HALF_DONE).write_text(uuid.uuid4().hex, encoding="utf-8")
+        run_private(moving.network.source, self.partial)
         os.truncate(self.partial / TABLE, written)
 
     def write(self, size: int) -> None:
@@ -51,12 +55,24 @@ class Dump:
         with (self.partial / TABLE).open("ab") as stream:
             stream.write((self._whole / TABLE).read_bytes()[at : at + size])
 
+    def restore_beginning(self) -> None:
+        """Write the first bytes of the large table again."""
+        with (self.partial / TABLE).open("r+b") as stream:
+            stream.write((self._whole / TABLE).read_bytes()[:1000])
+
     def end(self) -> None:
-        """Write the rest and the manifest, and rename, as a dump does."""
+        """Write the rest and the manifest, rename, and end the job, as a dump does."""
         self.write(LARGE)
+        (self.partial / layout.HALF_DONE).unlink()
         shutil.copy(self._whole / layout.MANIFEST, self.partial)
         run_private(self._moving.network.source, self.partial)
         self.partial.rename(self._final)
+        state = self._moving.network.source.folder / "state of migrations" / NAME
+        folder = state / "jobs" / "dump"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "spec.json", {"kind": "dump", "fingerprint": {}})
+        write_json(folder / "result.json", {"status": "done", "value": {}})
+        self._moving.network.source.give(state)
 
 
 @pytest.fixture
@@ -96,6 +112,29 @@ def test_the_transfer_resumes_from_what_came_while_the_dump_wrote(moving: Moving
     assert moving.result["resumed_bytes"] == 4_000_000
     assert moving.result["received_bytes"] < LARGE - 4_000_000 + 200_000
     assert early_job(moving) != "running"
+
+
+def test_the_same_command_again_keeps_what_has_arrived(moving: Moving) -> None:
+    dump = Dump(moving, 3_000_000)
+    begin(moving)
+    wait_until("what is written has arrived", lambda: arrived(moving) == 3_000_000)
+    # The target restarts, and the dump goes on.
+    job.cancel(moving.job.with_name(early.KIND))
+    # Only what was fetched before differs from these bytes.
+    with (dump.partial / TABLE).open("r+b") as stream:
+        stream.write(bytes(1000))
+    begin(moving)
+    dump.write(LARGE)
+    wait_until("the rest has arrived, too", lambda: arrived(moving) == LARGE)
+    dump.restore_beginning()
+    dump.end()
+    wait_until("the job has ended", lambda: early_job(moving) == "done")
+    # The dump is done: nothing begins to fetch it again.
+    begin(moving)
+    assert arrived(moving) == LARGE
+    moving.succeed()
+    assert moving.result["resumed_bytes"] == LARGE
+    assert moving.result["received_bytes"] < 200_000
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ import re
 import shutil
 import threading
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Mapping
@@ -171,7 +172,8 @@ def _make(context: JobContext, partial: Path) -> Evidence:
     if partial.exists():
         context.log("An earlier dump was interrupted. Its snapshot is lost, so the dump starts from the beginning.")
         context.progress.note("restarted", lambda: "restarted: the snapshot of the interrupted dump is lost")
-    start_empty(partial)
+    # The target, which may fetch the archive while it is written, keeps what it has of an attempt with the same name.
+    start_empty(partial, uuid.uuid4().hex)
     started = time.monotonic()
     context.progress.plan(2)
     settings = context.connection()

@@ -85,35 +85,22 @@ def run(context: JobContext) -> Fetched:
 
 
 def _follow(context: JobContext, key: Path, final: Path) -> int:
-    parameters = context.given(EarlyParameters)
     arrived = layout.early_folder(final)
     check_writable(final.parent)
-    # Files that were fetched during an earlier dump belong to another archive.
-    partial.start_empty(arrived)
-
-    def build(rate: int) -> list[str]:
-        return rsync.command(
-            key / gate_key.CONFIGURATION,
-            "",
-            arrived,
-            parameters["silence"],
-            rate,
-            parameters["compressible"],
-            growing=True,
-        )
-
-    begun, known, moved = False, 0, time.monotonic()
-    context.progress.note("arrived", lambda: amount(known, "bytes"))
+    if not (arrived / layout.HALF_DONE).is_file():
+        partial.start_empty(arrived)
+    fetching = _Fetching(context, key / gate_key.CONFIGURATION, arrived)
+    begun, moved = False, time.monotonic()
+    context.progress.note("arrived", lambda: amount(fetching.known, "bytes"))
     while time.monotonic() - moved < IDLE_SECONDS:
         # Either both hosts share the folder that the dump writes to, or a transfer has begun.
         if final.exists() or layout.partial_folder(final).exists():
             partial.discard(arrived)
             return 0
-        listener, round_begun = rsync.Listener(), time.monotonic()
-        code = rsync.run(context.folder, build, parameters["silence"], listener)
-        there = _bytes(arrived)
-        if there > known:
-            known, moved = there, time.monotonic()
+        listener, round_begun, before = rsync.Listener(), time.monotonic(), fetching.known
+        code = fetching.round(listener)
+        if fetching.known > before:
+            moved = time.monotonic()
         gone = any(_NO_FOLDER in line for line in listener.complaints)
         if gone and begun:
             break
@@ -121,7 +108,54 @@ def _follow(context: JobContext, key: Path, final: Path) -> int:
         # At most one login every ROUND_SECONDS on a fast line. A slow line, whose round takes longer, doesn't wait.
         if code is not None:
             time.sleep(max(0.0, ROUND_SECONDS - (time.monotonic() - round_begun)))
-    return known
+    return fetching.known
+
+
+class _Fetching:
+    """The files that arrive from the dump, in a folder whose marker has the name of that dump.
+
+    known: their bytes after the last round.
+    """
+
+    def __init__(self, context: JobContext, configuration: Path, arrived: Path) -> None:
+        self._context = context
+        self._configuration = configuration
+        self._arrived = arrived
+        self._same_dump = False
+        self.known = _bytes(arrived)
+
+    def round(self, listener: rsync.Listener) -> int | None:
+        """Fetch what the dump has written since the last round; returns the result of ``rsync.run``."""
+        if not self._same_dump:
+            code = self._look_at_dump(listener)
+            if code != 0:
+                return code
+        before = _bytes(self._arrived)
+        code = self._run(listener, "", self._arrived)
+        self.known = _bytes(self._arrived)
+        # Without new data, the dump may have begun again: its files are then shorter than those that have arrived.
+        self._same_dump = self.known > before
+        return code
+
+    def _look_at_dump(self, listener: rsync.Listener) -> int | None:
+        """Remove what has arrived of another dump; what an earlier job fetched from the same one is kept."""
+        marker = self._context.work / layout.HALF_DONE
+        marker.unlink(missing_ok=True)
+        code = self._run(listener, layout.HALF_DONE, self._context.work)
+        if code == 0:
+            dump = marker.read_text(encoding="utf-8", errors="replace")
+            if (self._arrived / layout.HALF_DONE).read_text(encoding="utf-8", errors="replace") != dump:
+                partial.start_empty(self._arrived, dump)
+        return code
+
+    def _run(self, listener: rsync.Listener, what: str, into: Path) -> int | None:
+        parameters = self._context.given(EarlyParameters)
+        silence, compress = parameters["silence"], parameters["compressible"]
+
+        def build(rate: int) -> list[str]:
+            return rsync.command(self._configuration, what, into, silence, rate, compress, growing=not what)
+
+        return rsync.run(self._context.folder, build, silence, listener)
 
 
 def _bytes(folder: Path) -> int:
