@@ -32,6 +32,10 @@ WRITE = 'if [ "$(wc -c <{path})" -eq {offset} ]; then cat >>{path}; else cat >/d
 READ = "printf '%s\\n' '{begin}' && tail -c +{first} {path} | head -c {size}"
 
 
+class MissingAnswer(JobAnswer, relay.Missing):
+    """The module's answer to ``missing_only``: what is missing, or a failure."""
+
+
 class ActionModule(JobAction):
     """Action plugin of M(cht.couch2pg.archive_transfer)."""
 
@@ -62,9 +66,9 @@ class ActionModule(JobAction):
         while True:
             carried = self._carried
             try:
-                answer: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=self._variables)
+                answer = cast("MissingAnswer", self._execute_module(module_args=arguments, task_vars=self._variables))
                 if answer.get("failed"):
-                    return cast("JobAnswer", answer)
+                    return answer
                 if answer["complete"]:
                     return None
                 # The target drops the manifest of another archive, and requests it again.
@@ -95,7 +99,7 @@ class ActionModule(JobAction):
             "msg": f"{sentence.rstrip('.')}. Run again: the transfer resumes.",
         }
 
-    def _carry(self, answer: dict[str, Any]) -> None:
+    def _carry(self, answer: relay.Missing) -> None:
         arguments = self._task.args
         if self._there is None:
             self._there = connect(

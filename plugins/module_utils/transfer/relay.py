@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, Mapping, Sequence, TypedDict
 
 from ..archive import layout
 from ..common.errors import MigrationError
@@ -68,7 +68,7 @@ def missing(options: Options) -> Missing:
     return {"partial": str(partial), "segments": segments, "present": sum(there.values()), "complete": not segments}
 
 
-def checked(segments: list[dict[str, Any]]) -> list[Segment]:
+def checked(segments: Sequence[Mapping[str, Any]]) -> list[Segment]:
     """The segments that the target requests, validated on the controller: a manipulated target must not read other files.
 
     Raises MigrationError ``bad_segment``.
