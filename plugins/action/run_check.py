@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping
 
 import yaml
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 from ansible.utils.vars import load_extra_vars
@@ -61,7 +62,7 @@ class ActionModule(ActionBase):
             found = [*self._run(options, given), *self._hosts(given)]
             # A run that may be limited only shows jobs or ends them, and writes no report.
             if not found and not options["may_be_limited"]:
-                found = self._reports(given)
+                found = [*self._deployments(given), *self._reports(given)]
         else:
             found = self._variables(
                 given, {name: given[name] for name in given if name.startswith(PREFIX)}, self._templar
@@ -112,6 +113,14 @@ class ActionModule(ActionBase):
             for (code, sentence), hosts in places.items()
         ]
 
+    def _deployments(self, given: Mapping[str, Any]) -> list[Problem]:
+        """Whether couch2pg before and after the migration would be one deployment, although it is to be moved."""
+        return [
+            ("groups", host_groups.one_couch2pg(host))
+            for host in host_groups.with_both_couch2pg(given["groups"])
+            if boolean(self._evaluated(given, host, ["couch2pg_handover"]).get("couch2pg_handover", True), strict=False)
+        ]
+
     def _reports(self, given: Mapping[str, Any]) -> list[Problem]:
         """Whether the reports of the run can be written on this machine."""
         target = given["hostvars"].raw_get(given["groups"][host_groups.TARGET][0])
@@ -140,10 +149,14 @@ class ActionModule(ActionBase):
 
     def _is_open(self, given: Mapping[str, Any], host: str) -> bool:
         """Whether the host's variables, which have no problem, leave open where PostgreSQL runs."""
+        return server_place.is_open(self._evaluated(given, host, server_place.NAMES))
+
+    def _evaluated(self, given: Mapping[str, Any], host: str, names: Iterable[str]) -> dict[str, Any]:
+        """The values of those of the variables that the host has."""
         values = {**given["hostvars"].raw_get(host), **self._of_play(given), "hostvars": given["hostvars"]}
-        asked = {name: values[name] for name in server_place.NAMES if name in values}
+        asked = {name: values[name] for name in names if name in values}
         evaluated, _undefined = evaluate(asked, partial(_evaluate, Templar(loader=self._loader, variables=values)))
-        return server_place.is_open(evaluated)
+        return evaluated
 
     def _variables(self, names: Iterable[str], checked: Mapping[str, Any], templar: Any) -> list[Problem]:
         """Problems of one host's variables: unknown among ``names``; undefined or unfit among ``checked``."""

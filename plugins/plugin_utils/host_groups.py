@@ -30,8 +30,7 @@ def resolve(groups: Groups, rehearsal: bool, is_open: Callable[[str], bool]) -> 
     ``run_search``: the hosts of PostgreSQL for which ``is_open`` is true.
     """
     source, target, third = (list(groups.get(name, ())) for name in (SOURCE, TARGET, REHEARSAL))
-    app_source = list(groups.get(APP_SOURCE, ())) or source
-    app_target = list(groups.get(APP_TARGET, ())) or target
+    app_source, app_target = _apps(groups)
     copy = third if rehearsal else []
     databases = _once(source, target, third)
     return {
@@ -79,6 +78,29 @@ def problems(groups: Groups, partial: bool = False) -> list[str]:
             f"{REHEARSAL} out, and it runs on the target."
         )
     return found
+
+
+def with_both_couch2pg(groups: Groups) -> list[str]:
+    """The hosts of couch2pg both before and after the migration: such a host has one couch2pg_app for both."""
+    before, after = _apps(groups)
+    return [host for host in before if host in after]
+
+
+def one_couch2pg(host: str) -> str:
+    """What is wrong with a host ``with_both_couch2pg`` where couch2pg is to be moved."""
+    return (
+        f"The host {host} has couch2pg both before and after the migration, so that both would be the same deployment, and the run would "
+        f"stop it before the restore. Nothing was changed. For two deployments on that host, use two names in the inventory: {host}-old "
+        f"in {APP_SOURCE} and {host}-new in {APP_TARGET}, both with ansible_host: {host}, and each with its own couch2pg_app. If one "
+        "couch2pg stays, set couch2pg_handover: false, and give it the address of the target yourself after the promotion."
+    )
+
+
+def _apps(groups: Groups) -> tuple[list[str], list[str]]:
+    """The hosts of couch2pg before and after."""
+    before = list(groups.get(APP_SOURCE, ())) or list(groups.get(SOURCE, ()))
+    after = list(groups.get(APP_TARGET, ())) or list(groups.get(TARGET, ()))
+    return before, after
 
 
 def _near(name: str, groups: Groups) -> str:

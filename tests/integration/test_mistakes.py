@@ -165,6 +165,13 @@ GROUPS = [
         groups={**HOSTS, "couch2pg_app_sources": ["app"]},
     ),
     Mistake(
+        "one couch2pg before and after",
+        "The host app has couch2pg both before and after the migration, so that both would be the same deployment",
+        groups={**HOSTS, "couch2pg_app_source": ["app"], "couch2pg_app_target": ["app"]},
+        arguments=("-e", "couch2pg_handover=true"),
+        playbook="migrate",
+    ),
+    Mistake(
         "an empty group",
         f"The inventory has no host in the group {TARGET}: add",
         groups={SOURCE: ["old"], TARGET: []},

@@ -136,6 +136,24 @@ def test_an_answer_that_ansible_can_not_read(
     assert "UEdETV" not in run.output
 
 
+def test_a_controller_that_can_not_keep_the_schema(
+    source_cluster: Cluster, clean_target: Cluster, fresh_database: Fresh, client_dir: Path, tmp_path: Path
+) -> None:
+    """Preflight fails and names the folder: without the schema, it would leave out the trial."""
+    name, python, local = fresh_database(source_cluster), tmp_path / "python", tmp_path / "local"
+    execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
+    # The folder is gone when the answer arrives.
+    python.write_text(f'#!/bin/sh\n{sys.executable} "$@"\n[ $# -gt 1 ] || rm -rf {local}\n', encoding="utf-8")
+    python.chmod(0o755)
+    (tmp_path / "ansible.cfg").write_text(f"[defaults]\nlocal_tmp = {local}\n", encoding="utf-8")
+    odd = {"source": {"ansible_python_interpreter": str(python)}}
+    migration = Migration(source_cluster, clean_target, client_dir, tmp_path, name, host_variables=odd, warm=False)
+    run = migration.run("preflight")
+    assert run.code != 0
+    assert f"The source's schema can't be written to {local}" in run.output
+    assert "UEdETV" not in run.output
+
+
 @pytest.mark.parametrize("server", ["thirteen_cluster", rarely("old_cluster")])
 def test_an_aggregate_over_anyarray(
     server: str, clean_target: Cluster, fresh_database: Fresh, place: dict[str, Any], request: pytest.FixtureRequest

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.cht.couch2pg.plugins.plugin_utils.host_groups import problems, resolve
+from ansible_collections.cht.couch2pg.plugins.plugin_utils.host_groups import problems, resolve, with_both_couch2pg
 
 RIGHT = {"all": ["a", "b"], "ungrouped": [], "couch2pg_source": ["a"], "couch2pg_target": ["b"]}
 
 
 def test_a_right_inventory() -> None:
     assert problems(RIGHT) == []
-    assert problems({**RIGHT, "couch2pg_app_source": ["c"], "couch2pg_app_target": ["c"]}) == []
     assert problems({"all": ["a"], "couch2pg_source": ["a"]}, partial=True) == []
 
 
@@ -58,3 +57,17 @@ def test_couch2pg_is_on_the_hosts_of_postgresql_unless_it_has_its_own() -> None:
         "run_hosts": ["a", "b", "d", "c"],
     }
     assert resolve(own, True, is_open)["run_target"] == ["d"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "shared"),
+    [
+        ({}, []),
+        ({"couch2pg_app_source": ["c"], "couch2pg_app_target": ["d"]}, []),
+        ({"couch2pg_app_source": ["c"], "couch2pg_app_target": ["c"]}, ["c"]),
+        ({"couch2pg_app_source": ["b"]}, ["b"]),
+        ({"couch2pg_app_target": ["a"]}, ["a"]),
+    ],
+)
+def test_a_host_with_couch2pg_before_and_after(changed: dict[str, list[str]], shared: list[str]) -> None:
+    assert with_both_couch2pg({**RIGHT, **changed}) == shared
