@@ -123,6 +123,11 @@ begun:
   returned: when it is there
   type: bool
   sample: false
+partly:
+  description: Whether the interrupted run had begun to remove its files. It can then only be dropped, and not be read.
+  returned: when it is there
+  type: bool
+  sample: false
 sessions:
   description: Sessions that were ended.
   returned: when it was there

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.cleanup import dropping
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from jsonschema import Draft202012Validator
 from support import seed
 from support.cases import rarely
@@ -260,14 +262,18 @@ def test_cleanup(moved: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
             f"on source: drop the database {moved.database}",
         ]
         assert moved.database in source_databases(moved)
+        interrupted_drop(moved)
     done(*printed(asked(moved, {"role": "cleanup", "step": "source_database"})[0], "set couch2pg_cleanup_database"))
-    assert moved.database not in source_databases(moved)
+    assert [name for name in source_databases(moved) if name.startswith(moved.database)] == []
     assert moved.database in moved.databases()
     last = moved.archive.with_name(f"{moved.name}_last")
     assert (last / "manifest.json").exists()
     (dropped,) = moved.record["phases"]["cleanup"]["result"]["source_database"].values()
     assert dropped["last_archive"] == str(last)
+    check_after_the_drop(moved)
 
+
+def check_after_the_drop(moved: Migration) -> None:
     again = unchanged(moved, "migrate")
     assert "archive  removed by cleanup; it was" in again
     assert "was dropped here after its migration (couch2pg_cleanup: source_database)" in again
@@ -280,6 +286,29 @@ def test_cleanup(moved: Migration, couchdb: CouchDB, thoroughly: bool) -> None:
     record = moved.state / "record.json"
     record.write_text(record.read_text(encoding="utf-8").replace('"status": "done"', '"status": "failed"', 1))
     assert "was edited outside of this collection" in asked(moved, {"role": "cleanup"})[0]
+
+
+LAST_DUMP = """
+- hosts: couch2pg_source
+  gather_facts: false
+  roles:
+    - {role: cht.couch2pg.dump, dump_migration_id: "{{ couch2pg_migration_id }}_last"}
+"""
+
+
+def interrupted_drop(moved: Migration) -> None:
+    """As a cleanup leaves the source that is killed while the server drops the database, which is dumped by then."""
+    (moved.folder / "last.yml").write_text(LAST_DUMP, encoding="utf-8")
+    assert moved.run(str(moved.folder / "last")).code == 0
+    name = f"{moved.database}_dropping_20261123T221530"
+    found = f"FROM pg_database WHERE datname = '{moved.database}'"
+    (oid,), (identity,) = (
+        column(moved.source, sql)
+        for sql in (f"SELECT oid::int {found}", "SELECT system_identifier::text FROM pg_control_system()")
+    )
+    write_json(moved.state / dropping.DROPPED, {"oid": oid, "identity": identity, "name": name})
+    execute(moved.source, f'ALTER DATABASE "{moved.database}" RENAME TO "{name}"')
+    execute(moved.source, f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{name}'")
 
 
 def source_databases(migration: Migration) -> list[str]:

@@ -43,12 +43,16 @@ class UsedBy(TypedDict):
 
 
 class Plan(TypedDict):
-    """The database to drop, by its present name, and the sessions that will be ended. begun: whether an earlier drop was interrupted."""
+    """The database to drop, by its present name, and the sessions that will be ended.
+
+    begun: whether an earlier drop was interrupted. partly: whether that was while the server removed its files, so that it can't be read.
+    """
 
     name: str
     oid: int
     identity: str
     begun: bool
+    partly: bool
     bytes: int
     sessions: list[UsedBy]
 
@@ -112,6 +116,7 @@ def plan(
             "oid": oid,
             "identity": identity,
             "begun": found["name"] != settings.database or not found["allow_connections"],
+            "partly": is_half_dropped(session, found["name"]),
             "bytes": database_size(session, found["name"]),
             "sessions": [{"role": row["role"], "application_name": row["application_name"]} for row in sessions],
         }

@@ -26,6 +26,8 @@ from .other_method import OR_STREAM
 
 PROGRESS_SINCE = 130000
 MANIFEST = "backup_manifest"
+# pg_verifybackup's exit code for a problem that it found. Any other code but 0 means that it was killed.
+DAMAGED = 1
 _END = re.compile(r"write-ahead log end point: ([0-9A-F]+/[0-9A-F]+)")
 _WORTH_SHOWING = ("error:", "ERROR:", "FATAL:", "detail:", "hint:")
 _PROGRESS = """
@@ -180,13 +182,19 @@ def verify(
 ) -> None:
     """Compare every file with the checksum that the source's server computed when it sent it; ``stop`` ends that early.
 
-    WAL has checksums of its own, which recovery checks. Raises MigrationError ``backup_damaged`` or ``stopped``.
+    WAL has checksums of its own, which recovery checks. Raises MigrationError ``backup_damaged``, ``stopped`` or ``check_killed``.
     """
     said = Said(log)
     command = [program.path, "--no-parse-wal", "--quiet", str(folder)]
     code = programs.run(owner.command(command, folder), programs.environment(), said, stop)
     if stop is not None and stop.is_set():
         raise MigrationError("The check of the base backup was stopped.", "stopped")
+    if code not in (0, DAMAGED):
+        raise MigrationError(
+            f"The check of the base backup in {folder} did not end: pg_verifybackup was killed (exit code {code}), by somebody or because "
+            "memory ran out (see journalctl -k). Run again: the backup is kept, and only the check begins again.",
+            "check_killed",
+        )
     if code:
         raise MigrationError(
             f"The base backup in {folder} is damaged: pg_verifybackup says {said.reason()}. Check the disk (dmesg), then run again: the "

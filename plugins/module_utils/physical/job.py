@@ -377,7 +377,7 @@ class _Copy:
         try:
             backup.verify(program, self._data, self._owner, self._context.log, stop)
         except MigrationError as error:
-            if error.code != "stopped":
+            if error.code == "backup_damaged":
                 self._steps.forget()
             raise
         self._steps.mark({"verified": True})
