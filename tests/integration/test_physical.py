@@ -686,11 +686,11 @@ class Halting:
             (self.folder / program.name).symlink_to(program)
 
     def halt(self, name: str, when: str, only: str = "") -> Path:
-        """Let the program halt ``before`` or ``after`` its work when its arguments contain ``only``; returns the file that tells so."""
+        """Let the program halt ``after`` its work, or else before, when its arguments contain ``only``; returns the file that tells so."""
         flag = self._flags / f"{name}-{when}"
         work = f'"{self._real / name}" "$@"'
         halt = f'echo $$ > "{flag}"; exec sleep 600'
-        script = halt if when == "before" else f"{work} || exit $?; {halt}"
+        script = f"{work} || exit $?; {halt}" if when == "after" else halt
         (self.folder / name).unlink()
         (self.folder / name).write_text(f'#!/bin/sh\ncase "$*" in *"{only}"*) ;; *) exec {work};; esac\n{script}\n')
         (self.folder / name).chmod(0o755)
@@ -796,10 +796,11 @@ class Copy:
         wait_until("it is dead", lambda: private_server.left_over(self.data) == [but])
 
 
-# Program, when it is killed, its arguments, and what the next attempt does not do again.
+# Program, when it is killed (with the job, unless alone), its arguments, and what the next attempt does not do again.
 KILLS = [
     ("pg_basebackup", "after", "--pgdata", ()),
     ("pg_verifybackup", "before", "--no-parse-wal", ("backup",)),
+    ("pg_verifybackup", "alone", "--no-parse-wal", ("backup",)),
     ("pg_ctl", "before", "start", ("backup", "evidence")),
     ("pg_ctl", "after", "start", ("backup", "evidence")),
     ("pg_ctl", "before", "stop", ("backup", "evidence")),
@@ -828,7 +829,7 @@ def test_a_copy_that_is_killed_anywhere_is_resumed(
             started = run_module("pg_physical", {**options, "job_wait": 0})
             assert started["job"]["status"] == "running", started
             wait_until_halted(folder, flag)
-            kill([*processes.of_job(folder), int(flag.read_text())])
+            kill([*([] if when == "alone" else processes.of_job(folder)), int(flag.read_text())])
             wait_until("the job ended", lambda: not processes.of_job(folder))
             halting.heal(name)
             steps = json.loads((target_cluster.directory / "data_incoming_test_work" / "steps.json").read_text())
