@@ -25,8 +25,8 @@ from .other_host import connect
 INTERVALS = (5.0, 5.0, 10.0, 15.0, 30.0)
 UNREACHABLE_SECONDS = 900.0
 JOIN_OR_CANCEL = (
-    "To join it, run the same command again. To stop it: ansible-playbook cht.couch2pg.cancel -i inventory.yml "
-    "-e couch2pg_migration_id={}"
+    "To join it, run the same command again{without}. To stop it: ansible-playbook cht.couch2pg.cancel -i inventory.yml "
+    "-e couch2pg_migration_id={name}"
 )
 # Detect a dead connection within a minute. An operator's own ServerAlive options have precedence, because ssh uses the first.
 UNANSWERED_SECONDS = 45
@@ -69,7 +69,11 @@ class JobAction(ActionBase):
             return dict(answer)
         keep_alive(self._connection, UNANSWERED_SECONDS)
         host = self._variables.get("inventory_hostname", "")
-        join_or_cancel = JOIN_OR_CANCEL.format(self._task.args.get("migration_id", "NAME"))
+        join_or_cancel = JOIN_OR_CANCEL.format(
+            # With this variable, the next run would discard what the job has done.
+            without=", without couch2pg_restart_from" if variables.get("couch2pg_restart_from") else "",
+            name=self._task.args.get("migration_id", "NAME"),
+        )
         told = _told_when_interrupted(f"The job on {host} continues, if it was started. {join_or_cancel}")
         with told, self._way_to_source():
             return dict(self._follow())

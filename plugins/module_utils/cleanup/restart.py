@@ -92,8 +92,9 @@ def check_idle(phase: str, state: Path) -> None:
     running = [folder.name for folder in _folders(phase, state) if job.read_state(folder).status == "running"]
     if running:
         raise MigrationError(
-            f"The {running[0]} of this migration is running. Nothing was discarded. Wait until it ends, or stop it "
-            f"(ansible-playbook cht.couch2pg.cancel -i inventory.yml -e couch2pg_migration_id={state.name}), then run again.",
+            f"The {running[0]} of this migration is running. Nothing was discarded. To join it, run again without "
+            "couch2pg_restart_from. To discard what it does, stop it first (ansible-playbook cht.couch2pg.cancel -i inventory.yml -e "
+            f"couch2pg_migration_id={state.name}), then run again.",
             "job_running",
             jobs=running,
         )
