@@ -61,7 +61,7 @@ class ActionModule(ActionBase):
                     "failed": True,
                     "code": "schema_unwritten",
                     "msg": f"The source's schema can't be written to {_folder()} on the controller: {error.strerror}. "
-                    "Free space there, or set ANSIBLE_LOCAL_TEMP to another folder, then run again.",
+                    "Free disk space there, or set ANSIBLE_LOCAL_TEMP to another folder, then run again.",
                 }
         return result
 
