@@ -71,7 +71,7 @@ class JobAction(ActionBase):
         host = self._variables.get("inventory_hostname", "")
         join_or_cancel = JOIN_OR_CANCEL.format(
             # With this variable, the next run would discard what the job has done.
-            without=", without couch2pg_restart_from" if variables.get("couch2pg_restart_from") else "",
+            without=", without couch2pg_restart_from" if self._variables.get("couch2pg_restart_from") else "",
             name=self._task.args.get("migration_id", "NAME"),
         )
         told = _told_when_interrupted(f"The job on {host} continues, if it was started. {join_or_cancel}")
