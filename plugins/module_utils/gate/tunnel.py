@@ -47,7 +47,7 @@ def to_source(
     job_folder: the folder of the job that the key was made for. parameters: as for ``access.begin``.
     owner: uid and gid of the user who connects, if it isn't this user.
     log: given by a job, which transfers much data: the line is measured, and ssh compresses if the line is slow.
-    Raises MigrationError ``gate_refused`` or ``bad_word``.
+    Raises MigrationError as ``access.begin``.
     """
     if not parameters:
         yield settings

@@ -71,7 +71,7 @@ def take_over(final: Path, jobs: Path, resumable: bool) -> None:
 def run(context: JobContext) -> Fetched:
     """Fetch until the dump has ended.
 
-    Raises MigrationError ``gate_refused``, ``not_writable`` or ``archive_exists``.
+    Raises MigrationError ``not_writable`` or ``archive_exists``, or as ``access.begin``.
     """
     key = gate_key.key_folder(context.folder)
     parameters = context.given(EarlyParameters)

@@ -168,7 +168,7 @@ class Transfer:
         return False
 
     def _check_access(self) -> None:
-        """Check that the source accepts the key, before anything is created here. Raises MigrationError ``gate_refused``."""
+        """Check that the source accepts the key, before anything is created here. Raises as ``access.begin``."""
         if not self.direct:
             return
         self._context.progress.step("connecting")

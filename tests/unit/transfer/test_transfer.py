@@ -9,16 +9,20 @@ import json
 import os
 import pwd
 import re
+import socket
 import subprocess
+import threading
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive import layout, manifest
 from ansible_collections.cht.couch2pg.plugins.module_utils.archive.identity import manifest_sha256
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
-from ansible_collections.cht.couch2pg.plugins.module_utils.gate import authorized_keys, forced_command
+from ansible_collections.cht.couch2pg.plugins.module_utils.gate import access, authorized_keys, forced_command
 from ansible_collections.cht.couch2pg.plugins.module_utils.gate import key as gate_key
+from ansible_collections.cht.couch2pg.plugins.module_utils.host import programs
 from ansible_collections.cht.couch2pg.plugins.module_utils.transfer import partial_archive, relay, rsync
 
 NOW = 1_000_000
@@ -218,3 +222,59 @@ def test_a_source_that_was_taken_over_runs_nothing_on_the_target(tmp_path: Path,
     assert caught.value.code == "bad_word"
     assert not list(tmp_path.iterdir())
     assert "HostName fe80::1%%eth0\n" in gate_key.configure(tmp_path, GOOD).read_text()
+
+
+@pytest.fixture
+def ended_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, list[socket.socket]]]:
+    """A port where each connection ends before the login, as sshd's MaxStartups does it; and these connections."""
+    monkeypatch.setattr(access, "PAUSE_SECONDS", 0)
+    ended: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    ended.append(server.accept()[0])
+                    ended[-1].close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1], ended
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def _login(port: int) -> dict[str, Any]:
+    known: dict[str, Any] = {"address": "127.0.0.1", "port": port, "user": "me", "host_keys": [], "obstacles": []}
+    return {**known, "silence": 60}
+
+
+def test_a_lost_connection_is_not_a_refusal(tmp_path: Path, ended_connections: tuple[int, list[socket.socket]]) -> None:
+    port, ended = ended_connections
+    with pytest.raises(MigrationError) as caught:
+        access.begin(tmp_path, _login(port), "Or go another way.")
+    assert caught.value.code == "interrupted"
+    assert f"was lost during the login as me at 127.0.0.1, port {port}: " in caught.value.message
+    assert caught.value.message.endswith(". Run again. Or go another way.")
+    assert len(ended) == access.TRIES
+
+
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [
+        ([programs.Answer(255, "", "Connection reset by 10.0.0.1 port 22")] * 3, ""),
+        ([programs.Answer(255, "", "me@10.0.0.1: Permission denied (publickey).")], "gate_refused"),
+        ([programs.Answer(255, "", "Host key verification failed.")], "gate_refused"),
+        ([programs.Answer(127, "", "sh: python3: not found")], "gate_refused"),
+        ([programs.Answer(255, "", "Connection closed by 10.0.0.1 port 22")] * access.TRIES, "gate_refused"),
+    ],
+)
+def test_only_a_login_that_may_succeed_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[programs.Answer], code: str
+) -> None:
+    welcome = programs.Answer(0, f"{forced_command.WELCOME} m\n", "")
+    left = iter([*answers, welcome])
+    monkeypatch.setattr(access.key, "ask_gate", lambda *_arguments: next(left))
+    monkeypatch.setattr(access, "PAUSE_SECONDS", 0)
+    with pytest.raises(MigrationError) if code else nullcontext() as caught:
+        access.begin(tmp_path, _login(22), "")
+    assert code == (caught.value.code if caught else "")
+    assert list(left) == ([welcome] if code else [])
