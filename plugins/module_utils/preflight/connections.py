@@ -10,7 +10,8 @@ from ..common.errors import MigrationError
 from ..postgres.identifiers import quote
 from ..postgres.session import Session
 
-# Connections besides those of the workers: the snapshot, the leader of pg_dump or pg_restore, progress, and a look from outside.
+# Connections besides those of the workers: the snapshot and, with the method stream, the job that holds it; the leader of pg_dump or
+# pg_restore, progress, and a look from outside.
 BESIDE = 6
 
 _CONNECTIONS = """
@@ -25,14 +26,18 @@ WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()
 """
 
 
-def check(session: Session, jobs: int) -> str:
-    """A sentence about the free connections; raises MigrationError ``too_few_connections`` when the run needs more."""
+def check(session: Session, jobs: int, streams: bool = False) -> str:
+    """A sentence about the free connections; raises MigrationError ``too_few_connections`` when the run needs more.
+
+    streams: this is the source of the method stream.
+    """
     row = session.row(_CONNECTIONS)
-    needed = jobs + BESIDE
+    needed = _needed(jobs, streams)
     free = row["most"] - row["used"] - (0 if row["superuser"] else row["reserved"])
     where, user = session.settings.place, session.settings.user
-    wanted = f"the run needs {needed} at a time (couch2pg_jobs: {jobs}, and {BESIDE} more)"
-    fewer = f"set couch2pg_jobs to {free - BESIDE}, " if free > BESIDE else ""
+    wanted = f"the run needs {needed} at a time (couch2pg_jobs: {jobs}, and {needed - jobs} more)"
+    possible = max((count for count in range(1, jobs) if _needed(count, streams) <= free), default=0)
+    fewer = f"set couch2pg_jobs to {possible}, " if possible else ""
     if free < needed:
         raise MigrationError(
             f"PostgreSQL at {where} has {free} free connections (max_connections is {row['most']}, {row['used']} are in use), "
@@ -56,3 +61,8 @@ def check(session: Session, jobs: int) -> str:
                 free=limit,
             )
     return f"{free} are free, {needed} are needed at a time"
+
+
+def _needed(jobs: int, streams: bool) -> int:
+    """The connections that the run opens at a time. While ``jobs`` workers copy rows, half as many digest the other tables."""
+    return jobs + (jobs // 2 if streams else 0) + BESIDE

@@ -124,7 +124,8 @@ class _Source:
         find.attempt("server version", self._server)
         if self.options["limited"]:
             find.attempt("limits", self._limits)
-        find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
+        streams = self.options["method"] == "stream"
+        find.ask("connections", lambda: connections.check(self.session, self.options["jobs"], streams), str)
         find.ask("pg_dump", self._pg_dump, _say_program)
         find.attempt("database", self._database)
         tables = find.ask(
