@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -14,6 +15,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import 
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence import digest
 from ansible_collections.cht.couch2pg.plugins.module_utils.evidence.snapshot import HeldSnapshot, open_reader
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.jobs import job, limits
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline import marks
 from ansible_collections.cht.couch2pg.plugins.module_utils.pipeline.chunks import Chunk, plan
@@ -362,8 +364,20 @@ def test_a_whole_migration_by_stream(migration: Migration, thoroughly: bool) -> 
         predicted = migration.succeed("--check")
         assert "The method is archive: PostgreSQL at 127.0.0.9" in predicted.output
         del migration.variables["couch2pg_stream_address"]
+        # Preflight succeeds, and then the snapshot fails.
+        damaged = migration.state / "jobs" / "snapshot"
+        damaged.mkdir(parents=True)
+        for name in ("spec.json", "result.json"):
+            (damaged / name).write_text("{}", encoding="utf-8")
+        failed = migration.run()
+        assert failed.code, failed.output
+        assert "The method is stream: the target may log in to the source's server" in failed.output
+        assert "isn't a job's result" in migration.record["phases"]["restore"]["error"]["msg"]
+        assert "What happened, and what to do: " in failed.output
+        shutil.rmtree(damaged)
     first = migration.succeed()
-    assert "The method is stream: the target may log in to the source's server" in first.output
+    if not thoroughly:
+        assert "The method is stream: the target may log in to the source's server" in first.output
     assert "DONE" in first.output
     assert migration.record["phases"]["preflight"]["result"]["method"]["method"] == "stream"
     assert column(migration.target, "SELECT count(*) FROM couchdb", migration.database) == column(
@@ -374,6 +388,19 @@ def test_a_whole_migration_by_stream(migration: Migration, thoroughly: bool) -> 
     again = migration.run()
     assert (again.code, again.changed) == (0, 0), again.output
     assert "The method is stream: this migration has begun with it" in again.output
+    # A run that is killed has recorded no phase, and has left the job of the copy, or of the dump.
+    record = migration.state / "record.json"
+    recorded = record.read_text(encoding="utf-8")
+    begun = {**migration.record, "phases": {"preflight": migration.record["phases"]["preflight"]}}
+    write_json(record, begun)
+    migration.variables["couch2pg_stream_address"] = "127.0.0.9"
+    jobs = migration.state / "jobs"
+    for kind, other in (("restore", "dump"), ("dump", "restore")):
+        assert (jobs / kind).is_dir()
+        assert "The method is stream: this migration has begun with it" in migration.run("preflight").output
+        (jobs / kind).rename(jobs / other)
+    record.write_text(recorded, encoding="utf-8")
+    del migration.variables["couch2pg_stream_address"]
     migration.variables["couch2pg_cleanup"] = "archives"
     cleaned = migration.run("cleanup")
     assert cleaned.code == 0, cleaned.output
