@@ -196,7 +196,8 @@ rehearsals:
         rows: 15000000
         database_bytes: 200000000000
         archive_bytes: 30000000000
-    next: {migration_id: cht-2026_rehearsal_20261127T010500, resumed: false, method: "", verified: false, handed_over: false}
+    next: {migration_id: cht-2026_rehearsal_20261127T010500, resumed: false, method: "", verified: false, handover_begun: false,
+      handed_over: false}
     comparison: {with: cht-2026_rehearsal_20261126T010500, tables: 17, same: true, digests_compared: true, changed: []}
     forecast:
       {seconds: 10220.0, least: 10180.0, most: 10220.0, rehearsals: 2, method: archive, interrupted: false, dominant: restore,

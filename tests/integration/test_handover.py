@@ -167,9 +167,9 @@ def test_it_is_rehearsed_in_a_place_of_its_own(moving: Migration) -> None:
     # The next run continues with the copy that is there.
     (dump,) = moving.state.parent.glob("*_rehearsal_*/jobs/dump/result.json")
     dumped = dump.stat()
-    assert [path for name in CREDENTIAL_FILES for path in moving.state.parent.glob(f"*_rehearsal_*/{name}")] == []
+    assert credentials(moving) == []
     # A document that the copy lacks. The command in the message makes the copy again.
-    lost = "DELETE FROM couchdb WHERE ctid = (SELECT min(ctid) FROM couchdb)"
+    lost = "DELETE FROM couchdb WHERE doc ->> '_id' = 'report 7'"
     execute(moving.target, lost, f"{moving.database}_rehearsal")
     (command,) = restart.printed(moving.fail(playbook="rehearse"))
     assert dump.stat() == dumped
@@ -193,6 +193,55 @@ def test_it_is_rehearsed_in_a_place_of_its_own(moving: Migration) -> None:
     # Nothing of it obstructs the migration.
     moving.succeed()
     assert moving.record["phases"]["handover"]["result"]["health"]["changes"] == 0
+
+
+@pytest.mark.long
+def test_the_controller_is_killed_while_it_is_rehearsed(moving: Migration, couchdb: CouchDB) -> None:
+    """couch2pg has written to the copy. The next run stops it, and continues with that copy. Its settings are removed in any case."""
+    moving.variables.update(couch2pg_give_login=True, couch2pg_password_hash="scram-sha-256")
+    place = following.place_of(moving, "rehearsal")
+    moving.host_variables["target"]["couch2pg_rehearsal_app"] = place
+    folder, copy = following.folder_of(moving, "rehearsal"), f"{moving.database}_rehearsal"
+    # It is not proven to be healthy before the test goes on.
+    moving.variables["couch2pg_health_runs"] = 1000
+    run = Background(moving, playbook="rehearse")
+    wait_until("it is started", lambda: following.supervise("status", folder) == 0, 300)
+    couchdb.put("medic", [{"_id": "later", "type": "data_record"}])
+    later = "SELECT 1 FROM couchdb WHERE doc ->> '_id' = 'later'"
+    wait_until("couch2pg writes to the copy", lambda: column(moving.target, later, copy))
+    run.kill()
+    pid = (folder / "pid").read_text(encoding="utf-8")
+    (verified,) = moving.state.parent.glob("*_rehearsal_*/jobs/verify/result.json")
+    before = verified.stat()
+    assert credentials(moving) != []
+    # couch2pg is started again, is not healthy in time, and can't be stopped by that command.
+    moving.variables["couch2pg_health_timeout"] = 0.1
+    moving.host_variables["target"]["couch2pg_rehearsal_app"] = {**place, "stop_command": ["false"]}
+    following.supervise("stop", folder)
+    failed = moving.run("rehearse")
+    assert failed.code != 0
+    assert "couch2pg made no progress for" in failed.output
+    assert (
+        "The couch2pg of the rehearsal could not be stopped. Correct couch2pg_rehearsal_app, or stop" in failed.output
+    )
+    assert verified.stat() == before
+    assert credentials(moving) == []
+    # The next run stops it, and it is healthy in time.
+    moving.host_variables["target"]["couch2pg_rehearsal_app"] = place
+    moving.variables.update(couch2pg_health_timeout=60, couch2pg_health_runs=1)
+    again = moving.run("rehearse")
+    assert again.code == 0, again.output
+    assert "couch2pg ran against the copy on target and was healthy" in again.output
+    assert verified.stat() == before
+    assert (folder / "pid").read_text(encoding="utf-8") != pid
+    assert following.supervise("status", folder) != 0
+    assert credentials(moving) == []
+    assert copy not in moving.databases()
+
+
+def credentials(migration: Migration) -> list[Path]:
+    """The files with couch2pg's settings that rehearsals have on the target."""
+    return [path for name in CREDENTIAL_FILES for path in migration.state.parent.glob(f"*_rehearsal_*/{name}")]
 
 
 @pytest.mark.long

@@ -16,6 +16,8 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.session import Session
 
 VERIFIED = "verified.json"
+# The oid of a rehearsal's copy. playbooks/rehearsal/handover.yml writes it before couch2pg is started on that copy.
+HANDOVER_BEGUN = "handover_begun.json"
 
 
 class Verified(TypedDict):
@@ -49,6 +51,12 @@ def changed_since(settings: ConnectionSettings, stored: Verified) -> list[str]:
     """What changed in the database of ``settings`` since it was verified, in words; ``stored`` is what ``verified`` returned."""
     with Session(settings) as session:
         return changes.changed_parts(stored["state"], changes.read_state(session))
+
+
+def handover_begun(state: Path, oid: int) -> bool:
+    """Whether this is the state of a rehearsal that has started couch2pg on this very database: couch2pg may write to it since."""
+    stored = read_json(state / HANDOVER_BEGUN)
+    return isinstance(stored, dict) and stored.get("oid") == oid
 
 
 def check_counted(settings: ConnectionSettings) -> None:

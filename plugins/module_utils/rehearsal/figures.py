@@ -66,12 +66,16 @@ class Forecast(TypedDict):
 
 
 class Next(TypedDict):
-    """The next rehearsal: a new one, or the unfinished one, with its method and how far it came."""
+    """The next rehearsal: a new one, or the unfinished one, with its method and how far it came.
+
+    handover_begun: couch2pg was started on a copy that this rehearsal made, and may have left its settings.
+    """
 
     migration_id: str
     resumed: bool
     method: str
     verified: bool
+    handover_begun: bool
     handed_over: bool
 
 

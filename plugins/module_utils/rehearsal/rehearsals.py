@@ -22,6 +22,7 @@ from ..common.restart import rehearses
 from ..host.files import expand
 from ..record import document as record_document
 from ..record.document import PhaseEntry, Record
+from ..record.verified import HANDOVER_BEGUN
 from .figures import ChangedTable, Comparison, Forecast, Overview, Results, Summary, results
 
 # The phases whose duration depends on the data, in the order of a run.
@@ -73,6 +74,7 @@ def overview(state_dir: str, migration_id: str, ending: str | None = None) -> Ov
             "resumed": begun is not None,
             "method": "" if begun is None else method(begun),
             "verified": begun is not None and is_verified(begun),
+            "handover_begun": begun is not None and _handover_begun(state_dir, begun),
             "handed_over": begun is not None and is_handed_over(begun),
         },
         "comparison": last_comparison(records),
@@ -108,6 +110,10 @@ def is_verified(rehearsal: Record) -> bool:
 def is_handed_over(rehearsal: Record) -> bool:
     """Whether couch2pg ran against the rehearsal's copy and was healthy."""
     return "handover" in results(rehearsal)
+
+
+def _handover_begun(state_dir: str, rehearsal: Record) -> bool:
+    return (expand(state_dir) / rehearsal["migration_id"] / HANDOVER_BEGUN).exists()
 
 
 def matview_seconds(records: list[Record]) -> dict[str, float]:

@@ -33,7 +33,7 @@ from ..record.dumped import dumped_archive
 from ..record.promoted import already_promoted
 from ..record.restored import counts_when_digested
 from ..record.results import CountedTables, RestoreResult, VerifyResult
-from ..record.verified import VERIFIED, changed_since, remember_verified, verified
+from ..record.verified import VERIFIED, changed_since, handover_begun, remember_verified, verified
 from . import contents, refusal
 from .parameters import Fingerprint, Known, Options, Parameters
 from .schema import SchemaComparison, compare_schema
@@ -91,15 +91,20 @@ def job_spec(settings: ConnectionSettings, options: Options, known: Known) -> Jo
 def still_valid(
     settings: ConnectionSettings, state: Path, known: Known, recount: bool, result: Mapping[str, object]
 ) -> bool:
-    """Whether this database was verified against this archive, and nothing was changed in it until its promotion.
+    """Whether this database was verified against this archive, and nothing was changed in it until couch2pg wrote to it.
 
-    known: what ``examine`` found. After the promotion couch2pg writes to the database, and the verification stays valid.
+    known: what ``examine`` found. couch2pg writes to the database after the promotion, in a rehearsal after the handover has begun. Then
+    the verification stays valid, and a rehearsal doesn't count again (``recount``).
     """
-    if recount or (result.get("oid"), result.get("manifest_sha256")) != (known["oid"], known["manifest_sha256"]):
+    if (result.get("oid"), result.get("manifest_sha256")) != (known["oid"], known["manifest_sha256"]):
+        return False
+    stored = verified(state, known["identity"], known["oid"])
+    if stored is not None and handover_begun(state, known["oid"]):
+        return True
+    if recount:
         return False
     if already_promoted(settings, state, settings.database) is not None:
         return True
-    stored = verified(state, known["identity"], known["oid"])
     return stored is not None and not changed_since(settings, stored)
 
 

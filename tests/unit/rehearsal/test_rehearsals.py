@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
+from ansible_collections.cht.couch2pg.plugins.module_utils.record.verified import HANDOVER_BEGUN, handover_begun
 from ansible_collections.cht.couch2pg.plugins.module_utils.rehearsal import rehearsals
 
 SECONDS = {"dump": 40.0, "transfer": 10.0, "restore": 100.0, "refresh": 20.0, "verify": 30.0}
@@ -79,6 +80,17 @@ def test_the_last_one_is_resumed_until_it_has_ended(last: str, goes_on: bool, ve
     begun = rehearsals.unfinished(records)
     assert (begun is not None) is goes_on
     assert (begun is not None and rehearsals.is_verified(begun)) is verified
+
+
+def test_the_next_run_is_told_whether_couch2pg_was_started(tmp_path: Path) -> None:
+    made = rehearsal(1, "")
+    folder = tmp_path / made["migration_id"]
+    folder.mkdir()
+    write_json(folder / "record.json", made)
+    assert not rehearsals.overview(str(tmp_path), "cht")["next"]["handover_begun"]
+    write_json(folder / HANDOVER_BEGUN, {"oid": 1})
+    assert rehearsals.overview(str(tmp_path), "cht")["next"]["handover_begun"]
+    assert [handover_begun(folder, oid) for oid in (1, 2)] == [True, False]
 
 
 def test_what_changed_is_told_table_by_table() -> None:
