@@ -17,10 +17,12 @@ from typing import Any, Callable, Iterator
 
 import psycopg2
 import pytest
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import trial
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.database import other_sessions
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session, server_identity
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
 from ansible_collections.cht.couch2pg.plugins.module_utils.record.promoted import PROMOTED
 from ansible_collections.cht.couch2pg.plugins.module_utils.restore import target_database
 from support import binaries, seed
@@ -385,6 +387,28 @@ def test_an_incoming_database_of_another_migration(
     assert goes_on in message
     assert f"ansible-playbook cht.couch2pg.cancel -i inventory.yml -e couch2pg_migration_id={other})" in message
     execute(target_cluster, re.findall(r"DROP DATABASE .*;", message)[0])
+    assert failures(look_at_target(place, target_cluster, "x", facts, incoming=name)) == []
+
+
+def test_the_copy_that_a_rehearsal_kept(target_cluster: Cluster, place: dict[str, Any], facts: dict[str, Any]) -> None:
+    """That rehearsal has ended, so that it can't be continued. One that dropped its copy made none of those that are there."""
+    name = f"kept_{os.getpid()}"
+    server = ConnectionSettings("postgres", target_cluster.host, target_cluster.port, password=target_cluster.password)
+    for other, kept in (("mine_rehearsal_20261123T221530", True), ("mine_rehearsal_20261124T221530", False)):
+        state = Path(place["state_dir"]) / other
+        state.mkdir(parents=True)
+        with Session(server) as session:
+            target_database.start_incoming(session, state, server_identity(session), name)
+        ended = record_document.make_entry("target", {"outcome": "done", "kept": kept})
+        made = record_document.merge(None, other, "cht", "rehearse", ended, "2026-11-23T22:20:00Z")
+        write_json(state / record_document.NAME, made)
+    execute(target_cluster, f"CREATE DATABASE {name}")
+    message = finding(look_at_target(place, target_cluster, "x", facts, incoming=name), "incoming database")["message"]
+    assert (
+        f"'{name}' is the copy of the rehearsal 'mine_rehearsal_20261123T221530', which was kept at its end" in message
+    )
+    assert "ansible-playbook" not in message
+    execute(target_cluster, re.findall(r"DROP DATABASE [^)]*;", message)[0])
     assert failures(look_at_target(place, target_cluster, "x", facts, incoming=name)) == []
 
 

@@ -14,6 +14,8 @@ import jsonschema
 import pytest
 from ansible_collections.cht.couch2pg.plugins.module_utils.common import restart
 from ansible_collections.cht.couch2pg.plugins.module_utils.host import processes
+from ansible_collections.cht.couch2pg.plugins.module_utils.host.files import write_json
+from ansible_collections.cht.couch2pg.plugins.module_utils.record import document as record_document
 from support import seed
 from support.background import Background, kill, wait_until
 from support.cases import rarely
@@ -193,6 +195,23 @@ def test_one_that_is_given_up_leaves_nothing(migration: Migration) -> None:
     assert "there is none to abandon" in migration.fail("-e", "couch2pg_rehearsal_abandon=true", playbook="rehearse")
     rehearse(migration)
     assert len(names(migration)) == 2
+
+
+def test_a_physical_one_is_given_up_where_the_inventory_does_not_suit_it(migration: Migration) -> None:
+    """The variable came into the inventory after that rehearsal had begun, which keeps its method."""
+    name = "test_rehearsal_20261123T221530"
+    method = {"method": {"method": "physical", "reason": ""}, "source": [], "target": []}
+    checked = record_document.make_entry("target", method)
+    begun = record_document.merge(None, name, migration.database, "preflight", checked, "2026-11-23T22:16:00Z")
+    state = migration.state.parent / name
+    state.mkdir(parents=True)
+    write_json(state / "record.json", begun)
+    migration.variables["couch2pg_rehearsal_keep"] = True
+    abandon, archive = restart.printed(migration.fail("-e", "couch2pg_method=archive", playbook="rehearse"))
+    given_up = rehearse(migration, *shlex.split(abandon)[4:])
+    assert "ABANDONED" in given_up.output
+    assert record(migration, name)["phases"]["rehearse"]["result"]["outcome"] == "abandoned"
+    assert shlex.split(archive)[4:] == ["-e", "couch2pg_migration_id=test couch2pg_method=archive"]
 
 
 @pytest.mark.long

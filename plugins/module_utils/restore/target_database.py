@@ -21,6 +21,7 @@ from ..postgres.identifiers import check_length, literal, quote
 from ..postgres.privileges import GRANTABLE, grantee, privilege
 from ..postgres.session import Session
 from ..postgres.session_settings import set_clause
+from ..record import document as record_document
 from ..record.promoted import PROMOTED
 
 INTENT = "incoming.json"
@@ -89,9 +90,18 @@ def taken(state: Path, identity: str, name: str) -> MigrationError:
         if path.parent != state
         and read_json(path) == {"identity": identity, "name": name}
         and not (path.parent / PROMOTED).exists()
+        and _kept(path.parent) is not False
     ]
     if others:
         owner = max(others, key=lambda path: path.stat().st_mtime).parent
+        if _kept(owner):
+            return MigrationError(
+                f"The target's database {name!r} is the copy of the rehearsal {owner.name!r}, which was kept at its end "
+                f"(couch2pg_rehearsal_keep). {freeing_name(name)}",
+                "incoming_exists",
+                database=name,
+                migration_id=owner.name,
+            )
         return MigrationError(
             f"The target's database {name!r} belongs to the migration {owner.name!r}, which has not ended (its state folder: {owner}). "
             f"Continue it ({restart.resume(owner.name)}), or give it up ({restart.give_up(owner.name)}) and drop the database on the "
@@ -105,6 +115,16 @@ def taken(state: Path, identity: str, name: str) -> MigrationError:
         "incoming_exists",
         database=name,
     )
+
+
+def _kept(state: Path) -> bool | None:
+    """Whether the rehearsal of ``state`` kept its copy at its end; None where it is unfinished, or is no rehearsal."""
+    try:
+        record = record_document.load(state / record_document.NAME)
+    except MigrationError:
+        return None
+    ended = {} if record is None else record["phases"].get("rehearse", {})
+    return bool(ended["result"].get("kept")) if ended.get("status") == "done" else None
 
 
 def drop(session: Session, name: str) -> None:
