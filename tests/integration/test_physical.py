@@ -985,6 +985,8 @@ def test_a_copy_that_is_killed_while_its_indexes_are_rebuilt_and_checked(
     assert copy.ask(files) == rebuilt
     wait_until("others are checked", lambda: copy.done.get("checked"))
     copy.kill_job()
+    # Stopped before it gets its lock, or it would notice that its client is gone, and end.
+    os.kill(checking, signal.SIGSTOP)
     copy.ask("ROLLBACK PREPARED 'held'")
     copy.kill_server(checking)
     done = run_module("pg_physical", options)
