@@ -16,7 +16,8 @@ description:
     C(<database>_dropping_<time>) and drops it. If that fails, it gets its name back.
   - With O(which=rehearsal), drops the database that the restore of the rehearsal O(migration_id) created, identified by the server, its
     name and its oid. Fails for any other database, and if there are sessions. Also drops the roles that this restore created, except
-    roles that can log in or own something else on the server by now. With the method physical, ends the server on the rehearsal's copy
+    roles that own something else on the server by now, or can log in by now. A role that got its login by M(cht.couch2pg.role_login) with
+    this O(migration_id) is dropped, too, unless it has a session. With the method physical, ends the server on the rehearsal's copy
     and removes that copy; the target's own server is not contacted.
   - With O(which=incoming), drops the database O(incoming) that the restore of this migration filled, and removes the state of the
     restore, so that the next run starts it from the beginning. With the method physical, removes the copy of the whole server. Fails for

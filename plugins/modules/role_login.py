@@ -48,6 +48,14 @@ options:
     type: str
     default: scram-sha-256
     choices: [md5, scram-sha-256]
+  migration_id:
+    description:
+      - Name of the migration. If its restore created the role, the module records that the migration gave it its login, so that
+        M(cht.couch2pg.database_drop) drops the role of a rehearsal.
+    type: str
+  state_dir:
+    description: Folder on the managed host for the state of migrations. Required with O(migration_id).
+    type: path
   list_readable:
     description: Whether to list what the role may read in the database, which must exist.
     type: bool
@@ -101,7 +109,7 @@ from typing import Mapping, TypedDict
 
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.argument_spec import Option
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.connection import connection_settings
-from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, run
+from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.module import make_module, migration_state, run
 from ansible_collections.cht.couch2pg.plugins.module_utils.adapter.options import CONNECTION_OPTIONS
 from ansible_collections.cht.couch2pg.plugins.module_utils.common.errors import MigrationError
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import access, settings
@@ -109,6 +117,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres import reada
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.connection import ConnectionSettings
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.container_server import LOCAL_HOSTS
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
+from ansible_collections.cht.couch2pg.plugins.module_utils.restore import roles as restore_roles
 
 OPTIONS: dict[str, Option] = {
     "role": {"type": "str"},
@@ -124,6 +133,8 @@ OPTIONS: dict[str, Option] = {
         "choices": list(role_login.HASHES),
         "no_log": False,
     },
+    "migration_id": {"type": "str"},
+    "state_dir": {"type": "path"},
     "list_readable": {"type": "bool", "default": False},
     "expected": {"type": "list", "elements": "str", "default": []},
 }
@@ -149,7 +160,7 @@ def main() -> None:
         OPTIONS,
         required_one_of=[("role", "settings")],
         mutually_exclusive=[("role", "settings")],
-        required_together=[("role", "password")],
+        required_together=[("role", "password"), ("migration_id", "state_dir")],
     )
     connection = connection_settings(module)
     options = module.params
@@ -162,6 +173,8 @@ def main() -> None:
             lacking = role_login.missing(session, login, options["password_hash"])
             _check_allowed(options, login, lacking)
             if lacking and not module.check_mode:
+                if options["migration_id"]:
+                    restore_roles.remember_login(session, migration_state(module), login.user)
                 role_login.give(session, login, options["password_hash"], lacking)
             if options["list_readable"]:
                 found = readable.readable(session, login.user)

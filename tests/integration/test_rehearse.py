@@ -237,6 +237,14 @@ def check_only_its_own_copy_is_dropped(migration: Migration, rehearsal: str) -> 
         session.close()
     assert "is not a rehearsal" in run_module("database_drop", {**options, "migration_id": "test"})["msg"]
     assert run_module("database_drop", options, check=True)["changed"]
+    # The rehearsal made this role. Somebody gives it a login; then the handover of the rehearsal does.
+    where = {option: options[option] for option in ("migration_id", "state_dir")}
+    account = {**login(target, name), "role": "superset", "password": "a", "host": target.host, "port": target.port}
+    for by_the_handover in (False, True):
+        execute(target, "ALTER ROLE superset NOLOGIN")
+        assert run_module("role_login", {**account, "give": True, **(where if by_the_handover else {})})["given"] != []
+        planned = run_module("database_drop", options, check=True)["diff"]["before"].splitlines()
+        assert ("superset" in planned) is by_the_handover
     execute(target, f"ALTER DATABASE {name} RENAME TO {name}_mine")
     seed.create_database(target, name)
     assert "was not created by the rehearsal" in run_module("database_drop", options)["msg"]
@@ -245,6 +253,7 @@ def check_only_its_own_copy_is_dropped(migration: Migration, rehearsal: str) -> 
     execute(target, f"ALTER DATABASE {name}_mine RENAME TO {name}")
     dropped = run_module("database_drop", options)
     assert (dropped["changed"], dropped["dropped"]) == (True, name)
+    assert "superset" in dropped["roles"]
     assert not run_module("database_drop", options)["changed"]
 
 

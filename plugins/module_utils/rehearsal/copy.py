@@ -21,7 +21,10 @@ from ..postgres.identifiers import quote
 from ..postgres.session import Session, server_identity
 from ..record.promoted import PROMOTED
 from ..record.restored import STEPS_FILE, restored_oid
+from ..restore import roles as restore_roles
 from ..restore import target_database
+
+_CONNECTED = "SELECT pg_catalog.count(*) > 0 FROM pg_catalog.pg_stat_activity WHERE usename = %s"
 
 
 class Copy(TypedDict):
@@ -57,8 +60,7 @@ def plan(settings: ConnectionSettings, state: Path) -> Copy:
         if found is not None:
             _check_ours(state, identity, found)
             _check_unused(session, name)
-        made = [] if _migration_restores(state) else _made_roles(state, identity)
-        left = [role["name"] for role in roles(session, set(made)) if not role["login"]]
+        left = [] if _migration_restores(state) else _left_roles(session, state, identity)
     return {"database": None if found is None else name, "roles": left, "copy": None}
 
 
@@ -89,6 +91,17 @@ def _migration_restores(state: Path) -> bool:
     """Whether the migration itself is restoring here now, and may need the roles."""
     migration = restart.rehearses(state.name) or ""
     return job.read_state(state.parent / migration / "jobs" / "restore").status == "running"
+
+
+def _left_roles(session: Session, state: Path, identity: str) -> list[str]:
+    """The roles that the rehearsal created. One that can log in is left out, unless the handover gave it its login and it is not used."""
+    given = set(restore_roles.given_logins(state, identity))
+    there = roles(session, given.union(_made_roles(state, identity)))
+    return [
+        role["name"]
+        for role in there
+        if not role["login"] or (role["name"] in given and not session.value(_CONNECTED, [role["name"]]))
+    ]
 
 
 def _made_roles(state: Path, identity: str) -> list[str]:

@@ -15,12 +15,13 @@ from ..postgres.connection import ConnectionSettings
 from ..postgres.database import roles
 from ..postgres.identifiers import quote
 from ..postgres.role_plan import RolePlan
-from ..postgres.session import Session
+from ..postgres.session import Session, server_identity
 from .parameters import Parameters
 from .steps import RestoreSteps
 
 FILE = "temporary_roles.json"
 CREATED = "created_roles.json"
+GIVEN = "given_logins.json"
 # The databases in which an object depends on a role. For an object of the whole server, any database will do: the current one.
 _USED_IN = """
 SELECT DISTINCT coalesce(d.datname, pg_catalog.current_database()) AS name FROM pg_catalog.pg_shdepend AS s
@@ -57,6 +58,19 @@ def created(session: Session, state: Path, identity: str) -> list[str]:
     """Names of the roles that this migration created, in any attempt, and that can't log in yet."""
     there = roles(session, set(_stored(state / CREATED, identity)))
     return sorted(role["name"] for role in there if not role["login"])
+
+
+def remember_login(session: Session, state: Path, name: str) -> None:
+    """Record, before the role ``name`` gets its login, that this migration created it. Another role is not recorded."""
+    identity = server_identity(session)
+    if name in created(session, state, identity):
+        given = {*given_logins(state, identity), name}
+        write_json(state / GIVEN, {"identity": identity, "names": sorted(given)})
+
+
+def given_logins(state: Path, identity: str) -> list[str]:
+    """Names of the roles that this migration created and then gave their login."""
+    return _stored(state / GIVEN, identity)
 
 
 def finish(incoming: ConnectionSettings, state: Path, steps: RestoreSteps, identity: str) -> dict[str, str | None]:
