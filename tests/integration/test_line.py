@@ -143,7 +143,7 @@ def test_the_playbook_measures_the_line_that_the_method_takes(
     migration.variables["couch2pg_stream_address"] = network.source_for_target
     for method, said in (
         ("stream", "the network link carries 2."),
-        ("archive", "1 Gbit/s: this host does not log in to the source's server"),
+        ("archive", "1 Gbit/s is assumed for the network link: this host does not log in to the source's server"),
     ):
         migration.variables["couch2pg_method"] = method
         output = tmp_path / method
