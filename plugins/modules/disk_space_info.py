@@ -211,7 +211,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.relations im
 from ansible_collections.cht.couch2pg.plugins.module_utils.postgres.session import Session
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight import disk_plan
 from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.disk_plan import DiskPlan
-from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.source_facts import Sizes
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.sizes import Sizes
 
 NEED: dict[str, Option] = {
     "path": {"type": "path", "required": True},

@@ -70,8 +70,7 @@ class JobAction(ActionBase):
         keep_alive(self._connection, UNANSWERED_SECONDS)
         host = self._variables.get("inventory_hostname", "")
         join_or_cancel = JOIN_OR_CANCEL.format(
-            # With this variable, the next run would discard what the job has done.
-            without=", without couch2pg_restart_from" if self._variables.get("couch2pg_restart_from") else "",
+            without=self._without(),
             name=self._task.args.get("migration_id", "NAME"),
         )
         told = _told_when_interrupted(f"The job on {host} continues, if it was started. {join_or_cancel}")
@@ -102,7 +101,8 @@ class JobAction(ActionBase):
         except AnsibleConnectionFailure as error:
             # Whether the job was started is unknown. Don't wait for a host that can't be reached from the start.
             raise AnsibleConnectionFailure(
-                f"{error.message} If the job was started, it continues on the host: run the same playbook again to join it."
+                f"{error.message} If the job was started, it continues on the host: run the same playbook again{self._without()} "
+                "to join it."
             ) from error
         # Kept from the module's first answer, because a job that only reads changes nothing.
         changed = result.get("changed", False)
@@ -132,7 +132,7 @@ class JobAction(ActionBase):
             "changed": True,
             "code": "stopped_watching",
             "msg": f"The host could not be reached for {duration(away)}, so this run stopped waiting for its job {kind}, which "
-            "continues there. When the host is reachable again, run the same playbook again to join the job.",
+            f"continues there. When the host is reachable again, run the same playbook again{self._without()} to join the job.",
             "details": {"reason": str(error)},
         }
 
@@ -164,11 +164,15 @@ class JobAction(ActionBase):
             # Another run has restarted the job between two polls.
             return {
                 "failed": True,
-                "msg": f"The job {kind} is {job['status']}. Run the same playbook again.",
+                "msg": f"The job {kind} is {job['status']}. Run the same playbook again{self._without()}.",
                 "code": "job_vanished",
                 "job": job,
             }
         return cast("JobAnswer", {**result, "job": job})
+
+    def _without(self) -> str:
+        """What the next run must leave out: with this variable, it would discard what the job has done."""
+        return ", without couch2pg_restart_from" if self._variables.get("couch2pg_restart_from") else ""
 
     def _intervals(self) -> Iterator[float]:
         """Seconds between progress lines, endlessly."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from contextlib import closing
 from pathlib import Path
@@ -309,6 +310,7 @@ def interrupted_drop(moved: Migration) -> None:
     write_json(moved.state / dropping.DROPPED, {"oid": oid, "identity": identity, "name": name})
     execute(moved.source, f'ALTER DATABASE "{moved.database}" RENAME TO "{name}"')
     execute(moved.source, f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{name}'")
+    shutil.rmtree(Path(*column(moved.source, "SHOW data_directory")) / "base" / str(oid))
 
 
 def source_databases(migration: Migration) -> list[str]:

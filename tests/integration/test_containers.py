@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Iterator
 
@@ -213,10 +214,12 @@ def test_a_restarted_engine_ends_the_job_with_a_sentence(source: Stock) -> None:
     assert f"docker start {source.name}" in stopped["msg"]
     host.run("docker", "start", source.name)
     source.wait()
-    # This run joins the dump, which has lost its server, and the next one begins it again.
-    ended = source.module("pg_dump", migration_id="m1", state_dir="/root/state", **{**slow, "job_wait": None})
-    assert ended.get("failed"), ended
-    assert ended["code"] in ("pg_dump_failed", "snapshot_lost", "connection_lost"), ended
+    # The dump has lost its server, and ends. The next run begins it again.
+    result = "/root/state/m1/jobs/dump/result.json"
+    host.run("sh", "-c", f"until [ -s {result} ]; do sleep 0.2; done")
+    ended = json.loads(host.run("cat", result))
+    assert ended["status"] == "failed", ended
+    assert ended["error"]["code"] in ("pg_dump_failed", "snapshot_lost", "connection_lost"), ended
     assert source.work("pg_dump", **{**slow, "rate_limit": 0, "job_wait": None})["rows"] == ROWS
     assert helpers(host) == []
 

@@ -192,7 +192,7 @@ def verify(
     if code not in (0, DAMAGED):
         raise MigrationError(
             f"The check of the base backup in {folder} did not end: pg_verifybackup was killed (exit code {code}), by somebody or because "
-            "memory ran out (see journalctl -k). Run again: the backup is kept, and only the check begins again.",
+            "memory ran out (see journalctl -k). Run again: the backup is kept, and the check and the digests of the source begin again.",
             "check_killed",
         )
     if code:

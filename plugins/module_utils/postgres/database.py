@@ -162,8 +162,8 @@ def current_oid(session: Session) -> int:
 
 
 def database_size(session: Session, name: str) -> int:
-    """The size of the database on disk, in bytes."""
-    return int(session.value("SELECT pg_catalog.pg_database_size(%s)", [name]))
+    """The size of the database on disk, in bytes; 0 when an interrupted drop has removed its files."""
+    return int(session.value("SELECT coalesce(pg_catalog.pg_database_size(%s), 0)", [name]))
 
 
 def roles(session: Session, names: set[str]) -> list[Role]:

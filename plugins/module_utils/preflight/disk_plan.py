@@ -25,7 +25,7 @@ from ..postgres.database import database_size, find_database
 from ..postgres.relations import Tables
 from ..postgres.server_folders import ServerFolders
 from ..postgres.session import Session
-from .source_facts import NeedDocument, Sizes
+from .sizes import NeedDocument, Sizes
 
 RULES = ("measured", "guide")
 GUIDE_FACTOR = 3

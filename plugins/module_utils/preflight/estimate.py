@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..common.progress_line import amount, duration
 from ..gate.line import is_slow
-from .source_facts import Sizes
+from .sizes import Sizes
 
 METHODS = ("archive", "stream", "physical")
 # Bytes of text per second and process, where there is no sample.

@@ -7,44 +7,12 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from ..archive.size import ArchiveEstimate
 from ..common.evidence_document import DatabaseProperties, Role, ServerProperties
 from ..physical.conditions import PhysicalFacts
 from ..postgres.catalog_use import CatalogColumn
 from ..postgres.collations import Sorting
 from ..postgres.search_path_checks import HazardDocument
-
-
-class Sizes(TypedDict, total=False):
-    """Sizes of the source's database in bytes.
-
-    server: all databases that may be measured; relations, table_count: numbers; largest_indexes: the 16 largest, descending;
-    tablespaces: by name; machine: ``host.file_systems.machine``.
-    """
-
-    database: int
-    server: int
-    matviews: int
-    largest_matview: int
-    relations: int
-    large_objects: int
-    tables: int
-    table_count: int
-    indexes: int
-    largest_indexes: list[int]
-    tablespaces: dict[str, int]
-    archive: ArchiveEstimate
-    machine: str
-
-
-class NeedDocument(TypedDict):
-    """A ``disk_plan.Need`` as JSON."""
-
-    path: str
-    use: str
-    bytes: int
-    files: int
-    present: int
+from .sizes import NeedDocument, Sizes
 
 
 class SchemaPublic(TypedDict):

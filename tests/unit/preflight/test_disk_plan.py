@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +214,12 @@ def test_bytes_below_a_folder_are_counted_on_the_disk(tmp_path: Path) -> None:
     assert file_systems.folder_bytes(tmp_path / "missing") == 0
     (tmp_path / "a").write_bytes(b"x" * 100_000)
     assert file_systems.folder_bytes(tmp_path) >= 100_000
+
+
+def test_it_ships_no_code_of_a_phase() -> None:
+    """Ansible sends whatever a module imports, also for types alone."""
+    code = f"import sys, {disk_plan.__name__}; print(*sys.modules)"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    core = disk_plan.__name__.partition(".preflight.")[0]
+    packages = {name[len(core) + 1 :].split(".")[0] for name in asked.stdout.split() if name.startswith(f"{core}.")}
+    assert packages <= {"archive", "common", "host", "postgres", "preflight"}

@@ -15,7 +15,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.estimate im
     of_methods,
     sentence,
 )
-from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.source_facts import Sizes
+from ansible_collections.cht.couch2pg.plugins.module_utils.preflight.sizes import Sizes
 
 GB = 10**9
 PACE = Pace(reading=100_000_000, loading=50_000_000, jobs=2)
