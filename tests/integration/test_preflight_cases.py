@@ -475,15 +475,15 @@ def test_too_few_connections_for_the_jobs(
     execute(source_cluster, "CREATE TABLE couchdb (doc jsonb)", name)
     facts = look(place, source_cluster, name)["facts"]
     streams = {"method": "stream"}
-    for refused, more, least, most in (
-        (look_at_target(place, target_cluster, name, facts, jobs=200, **streams), 6, 50, 100),
+    for refused, more, whose, least, most in (
+        (look_at_target(place, target_cluster, name, facts, jobs=200, **streams), 6, "target", 50, 100),
         # While the rows are copied, the other tables are digested.
-        (look(place, source_cluster, name, jobs=200, **streams), 106, 40, 64),
-        (look(place, source_cluster, name, jobs=200), 6, 50, 100),
+        (look(place, source_cluster, name, jobs=200, **streams), 106, "target", 40, 64),
+        (look(place, source_cluster, name, jobs=200), 6, "source", 50, 100),
     ):
         message = finding(refused, "connections")["message"]
         assert f"the run needs {200 + more} at a time (couch2pg_jobs: 200, and {more} more)" in message
-        jobs = int(message.split("set couch2pg_jobs to ")[1].split(",")[0])
+        jobs = int(message.split(f"Set couch2pg_jobs of the {whose} to ")[1].split(".")[0])
         assert least < jobs < most
     assert "connections" in failures(look(place, source_cluster, name, jobs=jobs, **streams))
     assert failures(look(place, source_cluster, name, jobs=jobs)) == []

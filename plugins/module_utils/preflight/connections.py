@@ -26,10 +26,10 @@ WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()
 """
 
 
-def check(session: Session, jobs: int, streams: bool = False) -> str:
+def check(session: Session, jobs: int, jobs_of: str, streams: bool = False) -> str:
     """A sentence about the free connections; raises MigrationError ``too_few_connections`` when the run needs more.
 
-    streams: this is the source of the method stream.
+    jobs_of: the side whose couch2pg_jobs is ``jobs``. streams: this is the source of the method stream.
     """
     row = session.row(_CONNECTIONS)
     needed = _needed(jobs, streams)
@@ -37,11 +37,11 @@ def check(session: Session, jobs: int, streams: bool = False) -> str:
     where, user = session.settings.place, session.settings.user
     wanted = f"the run needs {needed} at a time (couch2pg_jobs: {jobs}, and {needed - jobs} more)"
     possible = max((count for count in range(1, jobs) if _needed(count, streams) <= free), default=0)
-    fewer = f"set couch2pg_jobs to {possible}, " if possible else ""
+    fewer = f"Set couch2pg_jobs of the {jobs_of} to {possible}. Or, on" if possible else "On"
     if free < needed:
         raise MigrationError(
             f"PostgreSQL at {where} has {free} free connections (max_connections is {row['most']}, {row['used']} are in use), "
-            f"and {wanted}. On that server, {fewer}end idle sessions, or raise the limit and restart it: "
+            f"and {wanted}. {fewer} that server, end idle sessions, or raise the limit and restart it: "
             f"ALTER SYSTEM SET max_connections = {row['most'] + needed - free};",
             "too_few_connections",
             needed=needed,

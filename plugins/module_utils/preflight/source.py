@@ -124,8 +124,7 @@ class _Source:
         find.attempt("server version", self._server)
         if self.options["limited"]:
             find.attempt("limits", self._limits)
-        streams = self.options["method"] == "stream"
-        find.ask("connections", lambda: connections.check(self.session, self.options["jobs"], streams), str)
+        find.ask("connections", self._connections, str)
         find.ask("pg_dump", self._pg_dump, _say_program)
         find.attempt("database", self._database)
         tables = find.ask(
@@ -140,6 +139,12 @@ class _Source:
             find.attempt("indexes", self._expressions)
         else:
             find.attempt("physical", self._physical)
+
+    def _connections(self) -> str:
+        """With the method archive, the workers of the dump run here; with the others, those of the target's copy connect."""
+        method = self.options["method"]
+        jobs_of = "source" if method == "archive" else "target"
+        return connections.check(self.session, self.options["jobs"], jobs_of, streams=method == "stream")
 
     def _server(self) -> None:
         facts = server(self.session)

@@ -96,7 +96,7 @@ class _Target:
         find.ask("pooler", lambda: check_no_pooler(self.session), lambda _none: "PostgreSQL itself answers")
         find.attempt("server version", self._server)
         find.ask("pg_dump", self._pg_dump, lambda program: f"{program.path}, version {program.major}")
-        find.ask("connections", lambda: connections.check(self.session, self.options["jobs"]), str)
+        find.ask("connections", lambda: connections.check(self.session, self.options["jobs"], "target"), str)
         find.attempt("language", self._language)
         find.ask("counts", lambda: check_counted(self.settings.maintenance), lambda _none: "the server counts writes")
         find.attempt("names", self._names)
