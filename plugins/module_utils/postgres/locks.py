@@ -25,7 +25,8 @@ class Holder(NamedTuple):
 class Wait(NamedTuple):
     """What a session waits for.
 
-    program: the application name of the session; kind, mode: of the lock. inside: the name of the database that the lock is in.
+    program: the application name of the session; kind, mode: of the lock. inside: the name of the database that the lock is in, for example
+    of a relation; None for a lock of the whole server.
     oid, relation: of a relation, else None. catalog: of another object; object: its name, for a database. here: whether the relation's
     name is known in the database that asks. blockers: the process ids of the sessions that it waits for.
     """
@@ -34,7 +35,7 @@ class Wait(NamedTuple):
     program: str | None
     kind: str
     mode: str
-    inside: str
+    inside: str | None
     oid: int | None
     relation: str | None
     catalog: str | None
@@ -165,7 +166,7 @@ def waiting_for(session: Session, program: str, found: list[Wait]) -> list[Holde
 def thing(session: Session, wait: Wait) -> str:
     """What is waited for, such as a table, or a row of it."""
     if wait.oid is not None:
-        name = wait.relation if wait.here else _named_there(session, wait.inside, wait.oid)
+        name = wait.relation if wait.here or wait.inside is None else _named_there(session, wait.inside, wait.oid)
         return f"a row of {name}" if wait.kind == "tuple" else str(name)
     if wait.kind == "object":
         return f"the database {wait.object!r}" if wait.object else f"an entry of {wait.catalog}"
