@@ -172,7 +172,11 @@ class Transfer:
         if not self.direct:
             return
         self._context.progress.step("connecting")
-        access.begin(self.key, self._parameters, "Or set couch2pg_transfer_way to relay.")
+        access.begin(
+            self.key,
+            self._parameters,
+            "Or set couch2pg_transfer_way to relay: then the archive goes through the controller.",
+        )
 
     def _fetch_manifest(self, partial: Path) -> None:
         self._context.progress.step("manifest")
