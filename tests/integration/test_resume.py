@@ -116,6 +116,19 @@ def test_indexes_are_built_without_loading_again(migration: Migration, broken: s
     assert "built_before" in kinds
 
 
+def test_a_restart_that_is_refused_is_recorded_with_its_cause(migration: Migration) -> None:
+    """It fails before the role's own module, whose result the record would have."""
+    kind = held(migration, "indexes")
+    run = migration.run("migrate", "-e", "couch2pg_restart_from=restore")
+    assert run.code, run.output
+    error = migration.record["phases"]["restore"]["error"]
+    assert (error["code"], error["msg"]) == ("job_running", run.message)
+    assert "What happened, and what to do: " in run.output
+    assert run.message.split(".")[0] in (migration.folder / "records" / "test.md").read_text(encoding="utf-8")
+    release(migration)
+    assert driver.end(migration, kind) == ""
+
+
 @pytest.mark.long
 def test_materialized_views_that_are_populated_are_kept(migration: Migration) -> None:
     assert "ended without a result" in driver.end(migration, killed(migration, "matviews"))

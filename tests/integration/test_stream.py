@@ -355,6 +355,15 @@ def test_a_copy_without_a_held_snapshot_begins_again(options: dict[str, Any], ta
     assert done["resumed_chunks"] == 0
 
 
+def test_preflight_counts_the_workers_of_the_copy_on_both_servers(migration: Migration) -> None:
+    migration.variables["couch2pg_method"] = "stream"
+    migration.host_variables = {"source": {"couch2pg_jobs": 1}, "target": {"couch2pg_jobs": 200}}
+    message = migration.fail(playbook="preflight")
+    assert message.count("(couch2pg_jobs: 200, and ") == message.count("Set couch2pg_jobs of the target to ") == 2
+    migration.variables["couch2pg_method"] = "archive"
+    assert migration.fail(playbook="preflight").count("(couch2pg_jobs: 200, and ") == 1
+
+
 @pytest.mark.parametrize("thoroughly", [False, rarely(True)])
 def test_a_whole_migration_by_stream(migration: Migration, thoroughly: bool) -> None:
     migration.variables["couch2pg_method"] = "auto"
@@ -372,7 +381,8 @@ def test_a_whole_migration_by_stream(migration: Migration, thoroughly: bool) -> 
         failed = migration.run()
         assert failed.code, failed.output
         assert "The method is stream: the target may log in to the source's server" in failed.output
-        assert "isn't a job's result" in migration.record["phases"]["restore"]["error"]["msg"]
+        assert migration.record["phases"]["restore"]["error"]["msg"] == failed.message
+        assert "isn't a job's result" in failed.message
         assert "What happened, and what to do: " in failed.output
         shutil.rmtree(damaged)
     first = migration.succeed()
