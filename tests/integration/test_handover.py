@@ -226,6 +226,11 @@ def test_the_controller_is_killed_while_it_is_rehearsed(moving: Migration, couch
     )
     assert verified.stat() == before
     assert credentials(moving) == []
+    # It still runs, and the next run can't stop it either.
+    credential = verified.parents[2] / CREDENTIAL_FILES[0]
+    credential.touch()
+    assert "The couch2pg of the rehearsal could not be stopped." in moving.fail(playbook="rehearse")
+    assert not credential.exists()
     # The next run stops it, and it is healthy in time.
     moving.host_variables["target"]["couch2pg_rehearsal_app"] = place
     moving.variables.update(couch2pg_health_timeout=60, couch2pg_health_runs=1)
