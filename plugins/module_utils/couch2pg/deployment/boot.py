@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from ...common.errors import MigrationError
 from ...host.compose import docker, inspect
 from ...host.programs import Answer
@@ -33,11 +35,7 @@ def prevent(deployment: Deployment) -> None:
         command = ["docker", "update", "--restart=no", compose.container_of(deployment)]
         answer = docker(*command[1:])
     if answer.code != 0 or starts_itself(deployment):
-        raise MigrationError(
-            f"couch2pg still starts when its host boots: {' '.join(command)} did not prevent that ({_said(answer)}). Remove the cause, "
-            "and run again.",
-            "service_failed",
-        )
+        raise _unchanged("couch2pg still starts when its host boots", command, answer)
 
 
 def kept_from_it(deployment: Deployment) -> str:
@@ -62,15 +60,14 @@ def as_configured(deployment: Deployment) -> None:
     command = ["docker", "update", f"--restart={wanted}", compose.container_of(deployment)]
     answer = docker(*command[1:])
     if answer.code != 0 or kept_from_it(deployment):
-        raise MigrationError(
-            f"couch2pg runs, but does not start when its host boots: {' '.join(command)} did not change that ({_said(answer)}). Remove "
-            "the cause, and run again.",
-            "service_failed",
-        )
+        raise _unchanged("couch2pg runs, but does not start when its host boots", command, answer)
 
 
-def _said(answer: Answer) -> str:
-    return " ".join(answer.stderr.split()).rstrip(".") or f"it ended with code {answer.code}"
+def _unchanged(state: str, command: Sequence[str], answer: Answer) -> MigrationError:
+    said = " ".join(answer.stderr.split()).rstrip(".") or f"it ended with code {answer.code}"
+    return MigrationError(
+        f"{state}: {' '.join(command)} did not change that ({said}). Remove the cause, and run again.", "service_failed"
+    )
 
 
 def _policy(container: str) -> str:
