@@ -45,6 +45,12 @@ options:
     description: couch2pg's checkpoints on the source, C(facts.progress) of that side.
     type: dict
     default: {}
+  source_identity:
+    description:
+      - The deployment on the source, C(facts.identity) of that side. The same deployment of the same host is refused on the target.
+      - With O(promoted), it is a warning.
+    type: dict
+    default: {}
   rename:
     description: Whether M(cht.couch2pg.couch2pg_checkpoint) may rename checkpoints before couch2pg is started.
     type: bool
@@ -129,7 +135,10 @@ facts:
   description: Facts of the source for the check of the target; empty on the target.
   returned: success
   type: dict
-  sample: {progress: {couch.example.org/medic: 1508-g1AAAA}, knows_scram: false}
+  sample:
+    progress: {couch.example.org/medic: 1508-g1AAAA}
+    knows_scram: false
+    identity: {host: "0cbc6611-f554-4bd0-809a-388dc95a615b pid:[4026531836] 2049:2", deployment: the unit couch2pg.service}
 """
 
 from dataclasses import dataclass, field, replace
@@ -148,6 +157,7 @@ from ansible_collections.cht.couch2pg.plugins.module_utils.common.findings impor
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg import settings as couch2pg_settings
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.access import Reach
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment import discovery
+from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.identity import Identity
 from ansible_collections.cht.couch2pg.plugins.module_utils.couch2pg.deployment.kinds import (
     NONE,
     Deployment,
@@ -168,6 +178,7 @@ OPTIONS: dict[str, Option] = {
     # It may contain a password.
     "couchdb_url": {"type": "str", "no_log": True},
     "progress": {"type": "dict", "default": {}},
+    "source_identity": {"type": "dict", "default": {}},
     "rename": {"type": "bool", "default": False},
     "give_login": {"type": "bool", "default": False},
     "knows_scram": {"type": "bool", "default": False},
@@ -193,6 +204,7 @@ class Options(TypedDict):
     postgres: dict[str, object]
     couchdb_url: str | None
     progress: dict[str, str]
+    source_identity: Identity
     rename: bool
     give_login: bool
     knows_scram: bool
@@ -261,23 +273,26 @@ def _examine(deployment: Deployment, options: Options) -> Examined:
         findings, facts = preflight_couch2pg.examine_source(deployment.as_found(found), found, Reach.of(options))
         return Examined(findings, facts, found.settings)
     found = discovery.read_or_nothing(deployment)
-    return Examined(
-        preflight_couch2pg.examine_target(
-            deployment.as_found(found),
-            found,
-            _settings(options, found),
-            options["progress"],
-            options["rename"],
-            options["give_login"],
-            options["knows_scram"],
-            options["started"],
-            options["promoted"],
-            options["created_roles"],
-            options["migration_seconds"],
-            Reach.of(options),
-            options["clean_install"],
-        )
+    findings = preflight_couch2pg.examine_target(
+        deployment.as_found(found),
+        found,
+        _settings(options, found),
+        options["progress"],
+        options["rename"],
+        options["give_login"],
+        options["knows_scram"],
+        options["started"],
+        options["promoted"],
+        options["created_roles"],
+        options["migration_seconds"],
+        Reach.of(options),
+        options["clean_install"],
     )
+    if options["source_identity"]:
+        preflight_couch2pg.check_identity(
+            findings, deployment.as_found(found), options["source_identity"], options["promoted"]
+        )
+    return Examined(findings)
 
 
 def _nothing_here(side: str, missed_why: str) -> Findings:

@@ -69,7 +69,7 @@ def problems(groups: Groups, partial: bool = False) -> list[str]:
         found.append(
             f"The host {both[0]} is in both {SOURCE} and {TARGET}, so the variables of one server replace those of the other. Use two "
             f"names in the inventory: {both[0]}-old and {both[0]}-new, both with ansible_host: {both[0]}, and each with "
-            "couch2pg_login_port and the like of its server."
+            "couch2pg_login_port and the like of its server, and with its own couch2pg_app."
         )
     copied = [host for host in groups.get(SOURCE, ()) if host in groups.get(REHEARSAL, ())]
     if copied:

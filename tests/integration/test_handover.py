@@ -112,6 +112,11 @@ def test_another_name_of_couchdb(moving: Migration, couchdb: CouchDB) -> None:
 
 @pytest.mark.long
 def test_only_the_database_moves(moving: Migration) -> None:
+    # One couch2pg for both sides can't be moved. What the message names can.
+    moving.host_variables["target"]["couch2pg_app"] = moving.host_variables["source"]["couch2pg_app"]
+    sentence = moving.fail(playbook="preflight")
+    assert "are the same deployment, the file" in sentence
+    assert "set couch2pg_handover: false" in sentence
     moving.variables["couch2pg_handover"] = False
     run = moving.succeed()
     assert "handover" not in moving.record["phases"]

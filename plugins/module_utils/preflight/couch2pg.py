@@ -18,6 +18,7 @@ from ..common.errors import MigrationError
 from ..common.findings import Findings
 from ..couch2pg import checkpoint, couchdb_sync, node_trust
 from ..couch2pg.access import Reach, connection, followed
+from ..couch2pg.deployment.identity import Identity, identify, is_same
 from ..couch2pg.deployment.kinds import ENV_FILE, NONE, Deployment, Found
 from ..couch2pg.deployment.problems import node_problem, node_version, problems
 from ..couch2pg.settings import PostgresPlace, Settings
@@ -37,16 +38,18 @@ class SourceFacts(TypedDict, total=False):
     """Facts of the source that the target's check needs. A fact that could not be read is missing.
 
     progress: the stored sequence by the key of each checkpoint. knows_scram: whether couch2pg's driver knows SCRAM.
+    identity: of the deployment.
     """
 
     progress: dict[str, str]
     knows_scram: bool
+    identity: Identity
 
 
 def examine_source(deployment: Deployment, found: Found, reach: Reach = DIRECTLY) -> tuple[Findings, SourceFacts]:
     """Findings and facts of the host where couch2pg runs now."""
     findings = Findings()
-    facts = SourceFacts()
+    facts = SourceFacts(identity=identify(deployment))
     for problem in problems(found, deployment.app_dir):
         findings.warning("couch2pg", problem)
     if found.running:
@@ -112,6 +115,31 @@ def examine_target(
     if compare and not (started or promoted or findings.failed):
         findings.attempt(clean_install.NAME, lambda: _clean_install(findings, settings, reach, migration_seconds))
     return findings
+
+
+def check_identity(findings: Findings, deployment: Deployment, source: Identity, promoted: bool) -> None:
+    """Refuse a deployment that is the source's, too, as on one machine under two names of the inventory.
+
+    promoted: whether the database has its real name already. Then the deployment is not stopped for a restore any more.
+    """
+    if not is_same(identify(deployment), source):
+        return
+    both = f"couch2pg of the source and of the target are the same deployment, {source['deployment']} on one host"
+    if promoted:
+        findings.warning(
+            "couch2pg",
+            f"{both}. couch2pg_cleanup: source_couch2pg would stop it for good. Before that, set couch2pg_app of the source's host to the "
+            "couch2pg that ran before the migration; if there is none, leave that step out.",
+            code="one_deployment",
+        )
+        return
+    findings.failure(
+        "couch2pg",
+        f"{both}, so that the run would stop it before the restore. For two deployments on that host, give each of its names in the "
+        "inventory its own couch2pg_app. If one couch2pg stays, set couch2pg_handover: false, and give it the address of the target "
+        "yourself after the promotion.",
+        code="one_deployment",
+    )
 
 
 def check_log(findings: Findings, deployment: Deployment) -> None:

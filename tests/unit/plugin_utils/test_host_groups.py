@@ -27,6 +27,7 @@ def test_a_right_inventory() -> None:
         ),
         ({"couch2pg_target": ["b", "c"]}, ["The group couch2pg_target has 2 hosts (b, c)"]),
         ({"couch2pg_target": ["a"]}, ["The host a is in both couch2pg_source and couch2pg_target"]),
+        ({"couch2pg_target": ["a"]}, ["of its server, and with its own couch2pg_app."]),
         ({"couch2pg_rehearsal": ["a"]}, ["The host a is in both couch2pg_source and couch2pg_rehearsal"]),
         ({"couch2pg_app_surce": ["c"]}, ["no host in the group couch2pg_app_source, but its group couch2pg_app_surce"]),
         ({"couch2pg_source": [], "couch2pg_target": []}, ["couch2pg_source", "couch2pg_target"]),

@@ -96,14 +96,14 @@ def _container(named: Deployment) -> Deployment:
             "one in couch2pg_app: kind compose, and project_dir and service; or container, where no compose file made it.",
             "ambiguous",
         )
-    return _of_labels(named, ours[0]) if ours else _beside(named, found)
+    return of_labels(named, ours[0]) if ours else _beside(named, found)
 
 
 def _beside(named: Deployment, found: Sequence[Mapping[str, Any]]) -> Deployment:
     """A service of couch2pg that has no container yet, in the Compose project of another container, such as its PostgreSQL."""
     unseen = ""
     for inspected in {_folder(one): one for one in found if _folder(one)}.values():
-        deployment = _of_labels(named, inspected)
+        deployment = of_labels(named, inspected)
         try:
             config = compose.project(deployment).config()
             return replace(deployment, service=compose.service_name(config, replace(deployment, service="")))
@@ -119,7 +119,7 @@ def _folder(inspected: Mapping[str, Any]) -> str:
     return folder if folder and Path(folder).is_dir() else ""
 
 
-def _of_labels(named: Deployment, inspected: Mapping[str, Any]) -> Deployment:
+def of_labels(named: Deployment, inspected: Mapping[str, Any]) -> Deployment:
     """The deployment that Compose's labels on a container describe."""
     labels = inspected["Config"].get("Labels") or {}
     folder = _folder(inspected)

@@ -29,6 +29,7 @@ FILES = Path("/etc/couch2pg")
 DROP_IN = "50-couch2pg-migration.conf"
 DROP_IN_MODE = 0o644
 _PROPERTIES = (
+    "Id",
     "LoadState",
     "ActiveState",
     "Environment",
