@@ -1039,6 +1039,9 @@ def test_status_cancel_and_spare(
     spared = migration.run("spare", "-e", "couch2pg_rate_limit=30KB")
     assert (spared.code, spared.changed) == (0, 1), spared.output
     assert (limits.load(folder).rate_limit, '"rate_limit": 30720' in spared.output) == (30720, True)
+    refused = migration.run("migrate", "-e", "couch2pg_restart_from=restore")
+    error = migration.record["phases"]["restore"]["error"]
+    assert (error["code"], error["msg"]) == ("job_running", refused.message), refused.output
     assert re.match(r"restore: \[1/6\] backup \| .* of about .* %\)", stopped(migration, run, "restore"))
     migration.variables["couch2pg_rate_limit"] = "0"
     copy = Copy(newer_target, {"database": migration.database, "state_dir": migration.state.parent})
